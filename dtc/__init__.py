@@ -1,0 +1,1 @@
+"""dtc compresses an ONNX model into an ONNX model."""

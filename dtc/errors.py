@@ -1,0 +1,42 @@
+"""Every error a user can meet, with the exit status the command line gives it.
+
+A message is one clear line: it names the file, node or option, says what is wrong, and what to do.
+"""
+
+
+class DtcError(Exception):
+    """Base of all errors that dtc raises on purpose; shown without a traceback."""
+
+    exit_status = 2
+
+
+class UsageError(DtcError):
+    """An option or a combination of options makes no sense."""
+
+
+class ModelError(DtcError):
+    """A model file is missing, damaged, unsafe, or holds something dtc cannot work with."""
+
+
+class DataError(DtcError):
+    """A data set is missing, damaged, or does not fit the model."""
+
+
+class RecipeError(DtcError):
+    """A recipe is not valid."""
+
+
+class EngineError(DtcError):
+    """A training engine is missing, cannot be installed, or cannot train this model."""
+
+
+class TrainingError(DtcError):
+    """Training went wrong (a loss that is not finite, a damaged checkpoint, a worker that died)."""
+
+    exit_status = 1
+
+
+class CheckFailedError(DtcError):
+    """The candidate is not what it promises: it lost more than allowed, or computes something else."""
+
+    exit_status = 1

@@ -1,0 +1,6 @@
+"""Compressed forms: NumPy only, no graph, no runtime."""
+
+from dtc.forms.base import Array, Form, Parts, bits_per_weight
+from dtc.forms.low_rank import LowRank
+
+__all__ = ["Array", "Form", "LowRank", "Parts", "bits_per_weight"]

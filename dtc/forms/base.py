@@ -1,0 +1,53 @@
+"""What every compressed form promises."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol, Self, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+Parts = dict[str, npt.NDArray[np.generic]]
+"""The arrays that a form is stored as, by name."""
+
+
+@runtime_checkable
+class Form(Protocol):
+    """One matrix `[out, in]` in compressed form: what lies between a distortion and its lowering.
+
+    Export writes the parts of a form. It never runs a method again on already distorted floats, because
+    methods are not all idempotent.
+    """
+
+    kind: ClassVar[str]
+    """Name of the form, for reports and files."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(out, in)` of the matrix."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the stored parts."""
+        ...
+
+    def dense(self) -> Array:
+        """Return the matrix, float32 `[out, in]`, exactly as the lowered graph computes with it."""
+        ...
+
+    def pack(self) -> Parts:
+        """Return the arrays to store; `unpack` gives back a form of the same `dense()`, bit for bit."""
+        ...
+
+    @classmethod
+    def unpack(cls, parts: Parts) -> Self:
+        """Return the form that `pack` was called on."""
+        ...
+
+
+def bits_per_weight(form: Form) -> float:
+    """Stored bits, all metadata counted, per weight of the matrix."""
+    rows, cols = form.shape
+    return 8.0 * form.nbytes / (rows * cols)

@@ -1,0 +1,76 @@
+"""Reading a model file that nobody vouches for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+
+from dtc.errors import ModelError
+from dtc.graph.walk import all_graphs
+
+
+def load_model(path: str | Path) -> ir.Model:
+    """Load an ONNX file; tensors in external data stay memory-mapped.
+
+    Raises:
+        ModelError: The file is missing, is not an ONNX model, is truncated, or names external data that
+            is missing, too short, or outside the model's own folder.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    try:
+        model = ir.load(path)
+    except (DecodeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(
+            f"{path}: not an ONNX model, or a truncated one ({_first_line(error)}); export it again"
+        ) from error
+    if not model.graph.outputs:
+        raise ModelError(f"{path}: not an ONNX model, or a truncated one (its graph has no outputs)")
+    _check_tensors(model, path)
+    return model
+
+
+def _check_tensors(model: ir.Model, path: Path) -> None:
+    folder = path.resolve().parent
+    for graph in all_graphs(model):
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if tensor is None:
+                raise ModelError(f"{path}: initializer {value.name!r} has no data")
+            if isinstance(tensor, ir.ExternalTensor):
+                _check_external(tensor, path, folder)
+            else:
+                _check_size(tensor, path)
+
+
+def _check_external(tensor: ir.ExternalTensor, path: Path, folder: Path) -> None:
+    location = (folder / tensor.location).resolve()
+    if not location.is_relative_to(folder):
+        raise ModelError(
+            f"{path}: tensor {tensor.name!r} points to {str(tensor.location)!r}, outside the model's folder; "
+            "refused, move the data beside the model"
+        )
+    if not location.is_file():
+        raise ModelError(f"{path}: external data file {str(tensor.location)!r} is missing; put it beside the model")
+    needed = (tensor.offset or 0) + tensor.nbytes
+    if location.stat().st_size < needed:
+        raise ModelError(
+            f"{path}: external data file {str(tensor.location)!r} is too short for tensor {tensor.name!r} "
+            f"({needed} bytes needed); it is truncated"
+        )
+
+
+def _check_size(tensor: ir.TensorProtocol, path: Path) -> None:
+    """The declared shape must be backed by data before anything is allocated from it."""
+    raw = getattr(getattr(tensor, "raw", None), "raw_data", b"")
+    if raw and len(raw) != tensor.nbytes:
+        raise ModelError(
+            f"{path}: tensor {tensor.name!r} declares {tensor.nbytes} bytes but holds {len(raw)}; the file is damaged"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:160] or type(error).__name__

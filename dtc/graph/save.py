@@ -1,0 +1,58 @@
+"""Writing a model file, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import onnx_ir as ir
+
+from dtc.errors import ModelError
+
+PORTABLE_IR_VERSION = 10
+"""What runtimes in the field read; `onnx`'s own newest default is refused by them."""
+
+EXTERNAL_DATA_ABOVE = 1_900_000_000
+"""Bytes; one protobuf message cannot hold more than 2 GiB."""
+
+
+def save_model(model: ir.Model, path: str | Path, *, force: bool = False) -> None:
+    """Write `model` to `path`: first beside it, then renamed, so that no half-written file is ever seen.
+
+    Weights of more than 2 GB go to `<name>.data` beside it.
+
+    Raises:
+        ModelError: The file exists and `force` is not given, or its folder cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not force:
+        raise ModelError(f"{path}: exists already; choose another --output or add --force")
+    if not path.parent.is_dir():
+        raise ModelError(f"{path.parent}: no such folder for the output")
+    model.ir_version = _ir_version(model)
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+            written = Path(folder) / path.name
+            external = f"{path.name}.data" if _tensor_bytes(model) > EXTERNAL_DATA_ABOVE else None
+            ir.save(model, written, external_data=external)
+            if external:
+                os.replace(written.parent / external, path.parent / external)
+            os.replace(written, path)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def model_bytes(model: ir.Model) -> int:
+    """Size in bytes of the initializers of all graphs of the model."""
+    return _tensor_bytes(model)
+
+
+def _ir_version(model: ir.Model) -> int:
+    opset = model.opset_imports.get("", 1) or 1
+    return PORTABLE_IR_VERSION if opset <= 21 else max(model.ir_version, PORTABLE_IR_VERSION)
+
+
+def _tensor_bytes(model: ir.Model) -> int:
+    graphs = [model.graph, *model.graph.subgraphs()]
+    return sum(v.const_value.nbytes for g in graphs for v in g.initializers.values() if v.const_value is not None)

@@ -1,0 +1,244 @@
+"""Sites: the weights of a model that can be compressed, and the matrices that they are."""
+
+from __future__ import annotations
+
+import enum
+import fnmatch
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from dtc.graph.walk import PASS_THROUGH, all_graphs, all_nodes
+
+Array: TypeAlias = npt.NDArray[np.float32]
+
+_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
+
+
+class Role(enum.StrEnum):
+    """What a node does with a weight; the words that reports and globs over op types use."""
+
+    MATMUL = "MatMul"
+    GEMM = "Gemm"
+    CONV = "Conv"
+    LSTM_INPUT = "LSTM.W"
+    LSTM_RECURRENT = "LSTM.R"
+    GRU_INPUT = "GRU.W"
+    GRU_RECURRENT = "GRU.R"
+    EMBEDDING = "Gather"
+
+
+@dataclass(frozen=True)
+class MatrixView:
+    """How an array is read as `count` matrices `[rows, cols]` = `[out, in]`, the reduction dimension last.
+
+    The matrices are `array.transpose(perm).reshape(count, rows, cols)`.
+    """
+
+    perm: tuple[int, ...]
+    count: int
+    rows: int
+    cols: int
+
+    def matrices(self, array: npt.NDArray[np.generic]) -> Array:
+        """Return `array` as float32 `[count, rows, cols]`."""
+        return np.ascontiguousarray(
+            array.transpose(self.perm).reshape(self.count, self.rows, self.cols), dtype=np.float32
+        )
+
+    def restore(self, matrices: Array, shape: Sequence[int]) -> Array:
+        """Return matrices `[count, rows, cols]` as the array of the given shape that they came from."""
+        permuted = [shape[axis] for axis in self.perm]
+        return np.ascontiguousarray(matrices.reshape(permuted).transpose(np.argsort(self.perm)))
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """One node input that is fed by a site.
+
+    `perm` is the transposition between the initializer and the node (identity where there is none), `view`
+    reads the initializer's own array as the matrices `[out, in]` of this node.
+    """
+
+    node: ir.Node
+    index: int
+    role: Role
+    perm: tuple[int, ...]
+    view: MatrixView
+
+    @property
+    def node_name(self) -> str:
+        """Name of the reading node."""
+        return self.node.name or f"<{self.node.op_type}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A compressible weight: one initializer and every node that reads it as a weight.
+
+    A tied weight is one site with several readers; the first one decides on the matrix view.
+    """
+
+    name: str
+    value: ir.Value
+    readers: tuple[Reader, ...]
+
+    @property
+    def role(self) -> Role:
+        """Role of the weight at its first reader."""
+        return self.readers[0].role
+
+    @property
+    def view(self) -> MatrixView:
+        """The matrix view `[count, out, in]` of the initializer."""
+        return self.readers[0].view
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the initializer."""
+        return _static_shape(self.value)
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the dense initializer."""
+        return self.value.const_value.nbytes if self.value.const_value is not None else 0
+
+    def matrices(self, array: npt.NDArray[np.generic] | None = None) -> Array:
+        """Return the site's matrices, float32 `[count, out, in]`, of `array` or of the model's own weight."""
+        return self.view.matrices(self.array() if array is None else array)
+
+    def array(self) -> npt.NDArray[np.generic]:
+        """Return the weight as the model holds it."""
+        assert self.value.const_value is not None
+        return self.value.const_value.numpy()
+
+    def restore(self, matrices: Array) -> Array:
+        """Return matrices `[count, out, in]` as a float32 array of the initializer's shape."""
+        return self.view.restore(matrices, self.shape)
+
+    def assign(self, array: Array) -> None:
+        """Replace the initializer's data by `array`, of the same shape, in the initializer's own dtype."""
+        dtype = self.value.dtype or ir.DataType.FLOAT
+        self.value.const_value = ir.tensor(array.astype(dtype.numpy()), dtype=dtype, name=self.name)
+
+    def matches(self, patterns: Sequence[str]) -> bool:
+        """True if the name, a reader's name, its op type or its role matches one of the globs."""
+        words = {self.name}
+        for reader in self.readers:
+            words |= {reader.node_name, reader.node.op_type, str(reader.role)}
+        return any(fnmatch.fnmatchcase(word, pattern) for word in words for pattern in patterns)
+
+
+def find_sites(model: ir.Model) -> list[Site]:
+    """Return the sites of the main graph and of all subgraphs, in the order in which they are first read."""
+    owned = {id(v) for g in all_graphs(model) for v in g.initializers.values()}
+    readers: dict[int, list[Reader]] = {}
+    values: dict[int, ir.Value] = {}
+    for node in all_nodes(model):
+        for index, role in _weight_inputs(node):
+            found = _trace(node.inputs[index], owned)
+            if found is None:
+                continue
+            value, perm = found
+            view = _view(node, role, index, _static_shape(value), perm)
+            if view is None:
+                continue
+            values[id(value)] = value
+            readers.setdefault(id(value), []).append(Reader(node, index, role, perm, view))
+    return [Site(values[key].name or "", values[key], tuple(found)) for key, found in readers.items()]
+
+
+def _weight_inputs(node: ir.Node) -> list[tuple[int, Role]]:
+    if node.domain != "":
+        return []
+    match node.op_type:
+        case "MatMul":
+            return [(1, Role.MATMUL), (0, Role.MATMUL)]
+        case "Gemm":
+            return [(1, Role.GEMM)]
+        case "Conv":
+            return [(1, Role.CONV)]
+        case "LSTM":
+            return [(1, Role.LSTM_INPUT), (2, Role.LSTM_RECURRENT)]
+        case "GRU":
+            return [(1, Role.GRU_INPUT), (2, Role.GRU_RECURRENT)]
+        case "Gather":
+            return [(0, Role.EMBEDDING)]
+        case _:
+            return []
+
+
+def _trace(value: ir.Value | None, owned: set[int]) -> tuple[ir.Value, tuple[int, ...]] | None:
+    """Follow a weight input upstream to its float initializer, through Identity, Dropout, Transpose, Cast."""
+    perms: list[tuple[int, ...] | None] = []
+    while value is not None and id(value) not in owned:
+        node = value.producer()
+        if node is None or node.domain != "" or value is not node.outputs[0]:
+            return None
+        if node.op_type == "Transpose":
+            attribute = node.attributes.get("perm")
+            perms.append(None if attribute is None else tuple(attribute.as_ints()))
+        elif node.op_type not in PASS_THROUGH and node.op_type != "Cast":
+            return None
+        value = node.inputs[0]
+    if value is None or value.dtype not in _FLOATS or value.const_value is None:
+        return None
+    rank = len(_static_shape(value))
+    total = tuple(range(rank))
+    for perm in reversed(perms):  # the one nearest the initializer acts first
+        axes = tuple(reversed(range(rank))) if perm is None else perm
+        if len(axes) != rank:
+            return None
+        total = tuple(total[axis] for axis in axes)
+    return value, total
+
+
+def _view(node: ir.Node, role: Role, index: int, shape: tuple[int, ...], perm: tuple[int, ...]) -> MatrixView | None:
+    """Matrix view of the initializer, whose array reaches the node transposed by `perm`."""
+    seen = tuple(shape[axis] for axis in perm)
+    rank = len(seen)
+    axes: tuple[int, ...]
+    match role:
+        case Role.MATMUL if rank == 2:
+            axes = (1, 0) if index == 1 else (0, 1)
+            count, rows, cols = 1, seen[axes[0]], seen[axes[1]]
+        case Role.MATMUL if rank > 2:
+            lead = tuple(range(rank - 2))
+            axes = (*lead, rank - 1, rank - 2) if index == 1 else (*lead, rank - 2, rank - 1)
+            count, rows, cols = math.prod(seen[:-2]), seen[axes[-2]], seen[axes[-1]]
+        case Role.GEMM if rank == 2:
+            trans_b = node.attributes.get_int("transB", 0)
+            axes = (0, 1) if trans_b else (1, 0)
+            count, rows, cols = 1, seen[axes[0]], seen[axes[1]]
+        case Role.CONV if rank >= 3:
+            axes = tuple(range(rank))
+            count = node.attributes.get_int("group", 1) or 1
+            if seen[0] % count:
+                return None
+            rows, cols = seen[0] // count, math.prod(seen[1:])
+        case Role.LSTM_INPUT | Role.LSTM_RECURRENT | Role.GRU_INPUT | Role.GRU_RECURRENT if rank == 3:
+            axes = (0, 1, 2)
+            count, rows, cols = seen
+        case Role.EMBEDDING if rank == 2 and node.attributes.get_int("axis", 0) == 0:
+            axes = (0, 1)
+            count, rows, cols = 1, seen[0], seen[1]
+        case _:
+            return None
+    if 0 in (count, rows, cols) or count * rows * cols == 1:
+        return None
+    return MatrixView(tuple(perm[axis] for axis in axes), count, rows, cols)
+
+
+def _static_shape(value: ir.Value) -> tuple[int, ...]:
+    tensor = value.const_value
+    return tuple(int(str(d)) for d in tensor.shape) if tensor is not None else ()

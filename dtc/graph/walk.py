@@ -1,0 +1,41 @@
+"""Walking an onnx-ir model: every graph of it, and where a value really comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+# Nodes that hand their first input on unchanged when the model is deployed.
+PASS_THROUGH = frozenset({"Identity", "Dropout"})
+
+
+def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
+    """Yield the main graph and the bodies of `If`, `Loop` and `Scan`, outer before inner."""
+    yield model.graph
+    yield from model.graph.subgraphs()
+
+
+def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
+    """Yield every node of the main graph and its subgraphs."""
+    return iter(model.graph.all_nodes())
+
+
+def find_initializer(model: ir.Model, name: str) -> ir.Value | None:
+    """Return the initializer of that name, of whichever graph holds it."""
+    for graph in all_graphs(model):
+        if name in graph.initializers:
+            return graph.initializers[name]
+    return None
+
+
+def source_of(value: ir.Value | None) -> ir.Value | None:
+    """Follow `value` upstream through Identity and Dropout to the value that it repeats."""
+    while value is not None:
+        node = value.producer()
+        if node is None or node.domain != "" or node.op_type not in PASS_THROUGH:
+            return value
+        if value is not node.outputs[0]:
+            return value
+        value = node.inputs[0]
+    return None

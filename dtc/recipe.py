@@ -1,0 +1,143 @@
+"""The recipe: everything that a compression run was told, validated, in YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dtc.errors import RecipeError
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Rule(_Part):
+    """One method for the sites that match; of several rules, the first that matches a site has it."""
+
+    method: str = Field(description="name of a method")
+    options: dict[str, Any] = Field(default_factory=dict, description="options of the method")
+    include: tuple[str, ...] = Field(("*",), description="globs over site, node, op or role names")
+    exclude: tuple[str, ...] = Field((), description="globs of sites to leave alone")
+
+
+class Schedule(_Part):
+    """The learning rate over time.
+
+    `constant`; `step`: times `factor` every `every` epochs; `cosine`: to zero over the whole run; `decay`: times
+    `factor` each epoch after the first `after` epochs (what the language-model papers use).
+    """
+
+    kind: Literal["constant", "step", "cosine", "decay"] = "constant"
+    factor: float = Field(0.5, gt=0, le=1, description="what the rate is multiplied by")
+    every: int = Field(1, ge=1, description="epochs between two steps")
+    after: int = Field(0, ge=0, description="epochs before decay begins")
+
+
+class Optimizer(_Part):
+    """The optimizer and its constants."""
+
+    kind: Literal["sgd", "adam", "adamw"] = "adam"
+    learning_rate: float = Field(1e-3, gt=0)
+    momentum: float = Field(0.0, ge=0, lt=1, description="sgd only")
+    weight_decay: float = Field(0.0, ge=0, description="added to the gradient (sgd, adam) or decoupled (adamw)")
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = Field(1e-8, gt=0)
+    clip_norm: float | None = Field(None, gt=0, description="upper limit of the norm of all gradients together")
+
+
+class Objective(_Part):
+    """What training minimises and what evaluation reports."""
+
+    loss: Literal["auto", "cross-entropy", "mse", "bce", "distill"] = Field(
+        "auto",
+        description="auto: cross-entropy with integer labels, mse with float labels, distill without labels",
+    )
+    output: str | None = Field(None, description="the model output that the loss reads; the first one if not given")
+    labels: str = Field("labels", description="name of the labels in a batch")
+    metric: str | None = Field(None, description="name of a metric of dtc.metrics; chosen by the loss if not given")
+    carry: dict[str, str] = Field(
+        default_factory=dict,
+        description="outputs carried over as the next batch's input (truncated back-propagation): output = input",
+    )
+    lengths: str | None = Field(None, description="input that holds the sequence lengths, for masking padded steps")
+
+
+class Training(_Part):
+    """Retraining with occasional distortion."""
+
+    engine: str = "ort"
+    epochs: float = Field(1.0, gt=0, description="passes over the data; steps is used instead where given")
+    steps: int | None = Field(None, ge=1)
+    distort_every: int = Field(100, ge=1, description="S_D: optimizer steps between two distortions")
+    evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; once an epoch if not given")
+    checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    freeze: tuple[str, ...] = Field((), description="globs of initializers that stay as they are")
+    threads: int | None = Field(None, ge=1, description="threads of the engine; all cores if not given")
+
+
+class Data(_Part):
+    """Where samples come from; see dtc.data for what a source may be."""
+
+    train: str | None = None
+    evaluate: str | None = None
+    batch_size: int = Field(32, ge=1)
+    held_out: float = Field(
+        0.1, gt=0, lt=1, description="share of the training data held out where evaluate is not given"
+    )
+
+
+class Recipe(_Part):
+    """A whole compression run, apart from the model itself."""
+
+    format: Literal[1] = 1
+    rules: tuple[Rule, ...] = ()
+    objective: Objective = Objective()
+    data: Data = Data()
+    training: Training | None = None
+    lower: Literal["compute", "standard"] = "compute"
+    seed: int = Field(0, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _data_to_train_on(self) -> Recipe:
+        if self.training is not None and self.data.train is None:
+            raise ValueError("retraining needs data: give --data")
+        return self
+
+    def to_yaml(self) -> str:
+        """Return the recipe as YAML; the same recipe gives the same text."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_defaults=True) | {"format": 1}, sort_keys=False)
+
+    @classmethod
+    def from_yaml(cls, text: str, name: str = "recipe") -> Recipe:
+        """Parse and validate.
+
+        Raises:
+            RecipeError: Not YAML, or not a recipe; the message names the place.
+        """
+        try:
+            return cls.model_validate(yaml.safe_load(text) or {})
+        except yaml.YAMLError as error:
+            raise RecipeError(f"{name}: not YAML ({str(error).splitlines()[0]})") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "recipe"
+            message = str(first["msg"]).removeprefix("Value error, ")
+            raise RecipeError(f"{name}: {place}: {message}") from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """Read a recipe file.
+
+        Raises:
+            RecipeError: The file is missing or not a recipe.
+        """
+        try:
+            return cls.from_yaml(Path(path).read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path}: cannot be read ({error})") from error

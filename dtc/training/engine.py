@@ -1,0 +1,55 @@
+"""What a training engine is: the thing that computes a loss, its gradients, and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Arrays: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
+Parameters: TypeAlias = dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one forward and backward pass gave.
+
+    Attributes:
+        loss: Mean loss over the batch.
+        gradients: float32, of the shape of the parameter, by parameter name; valid until the next call.
+        outputs: The outputs that the objective carries over, by name.
+    """
+
+    loss: float
+    gradients: Parameters
+    outputs: dict[str, npt.NDArray[np.generic]]
+
+
+class Engine(Protocol):
+    """Runs the model of a training run. Optimizers, schedules and distortions live outside of it.
+
+    Attributes:
+        parameters: What is trained, by initializer name; live: writing into an array changes the model in place.
+        frozen: Initializers that cannot or shall not be trained, by name, each with the reason in words.
+    """
+
+    parameters: Parameters
+    frozen: dict[str, str]
+
+    def step(self, batch: Arrays, *, seed: int) -> StepResult:
+        """Run forward and backward in training mode; `seed` alone decides on dropout.
+
+        `batch` holds the model's inputs and the labels, by name.
+        """
+        ...
+
+    def loss(self, batch: Arrays) -> tuple[float, dict[str, npt.NDArray[np.generic]]]:
+        """Return the loss and the carried outputs in evaluation mode (no dropout), without gradients."""
+        ...
+
+    def predict(self, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
+        """Return all outputs of the model in evaluation mode."""
+        ...

@@ -1,0 +1,1 @@
+"""Reference models and the public data sets that they are trained on."""

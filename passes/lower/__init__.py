@@ -1,0 +1,61 @@
+"""Lowering: put the compressed form of each site into the graph, as nodes that run."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+import onnx_ir as ir
+
+import dtc.passes.lower
+from dtc.forms import Form
+from dtc.graph import Site
+
+
+@dataclass(frozen=True, eq=False)
+class Compressed:
+    """A site and the form of each of its matrices."""
+
+    site: Site
+    forms: tuple[Form, ...]
+
+
+class FormLowering(Protocol):
+    """What a module of this folder offers; one module a form, found by the name in `KIND`."""
+
+    KIND: str
+
+    def refuse(self, site: Site) -> str | None:
+        """Return why this site cannot be lowered to the form, naming the node; None if it can."""
+        ...
+
+    def lower(self, model: ir.Model, items: Sequence[Compressed]) -> None:
+        """Replace the sites in the graph, in place. The old initializers are gone when nothing reads them."""
+        ...
+
+
+@cache
+def lowerings() -> dict[str, FormLowering]:
+    """Return the lowering of each kind of form; a kind taken twice is loud."""
+    found: dict[str, FormLowering] = {}
+    for info in pkgutil.iter_modules(dtc.passes.lower.__path__):
+        module = importlib.import_module(f"dtc.passes.lower.{info.name}")
+        kind = getattr(module, "KIND", None)
+        if kind is None:
+            continue
+        if kind in found:
+            raise RuntimeError(f"two lowerings are for {kind!r}: {found[kind]} and {module}")
+        found[kind] = module
+    return found
+
+
+def lower(model: ir.Model, items: Sequence[Compressed]) -> None:
+    """Lower every compressed site, form by form, in place."""
+    for kind, lowering in lowerings().items():
+        chosen = [item for item in items if item.forms[0].kind == kind]
+        if chosen:
+            lowering.lower(model, chosen)

@@ -1,0 +1,121 @@
+"""What a compression method is, and how the ones in this folder are found."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+import dtc.passes
+from dtc.errors import UsageError
+from dtc.forms import Array, Form
+
+
+class Options(BaseModel):
+    """Options of a method, declared once: they validate a recipe and make the command line's options."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a method sees of a site: its arrays and plain facts, no graph.
+
+    Attributes:
+        site: Name of the site.
+        role: What the weight does, in the words of `dtc.graph.Role`.
+        matrices: float32 `[count, out, in]`.
+        node: Name of the node that reads it first; the weights of one LSTM have the same.
+        feeds: Names of the sites whose input is this node's output, or nothing but that. Shared projections need it.
+    """
+
+    site: str
+    role: str
+    matrices: Array
+    node: str
+    feeds: tuple[str, ...] = ()
+
+    @property
+    def out_in(self) -> tuple[int, int]:
+        """Rows and columns of each matrix."""
+        return self.matrices.shape[1], self.matrices.shape[2]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When in a run a distortion happens: `step` of `steps` (both 0 where there is no training)."""
+
+    step: int = 0
+    steps: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A site left alone, and why."""
+
+    reason: str
+
+
+Outcome: TypeAlias = "tuple[Form, ...] | Skip"
+"""One form for each matrix of a site, or the reason why there is none."""
+
+
+class Method(ABC):
+    """A distortion: weights in, their compressed forms out. A pure function of its arguments.
+
+    Writing a subclass in a module of this folder is all it takes for the command line, the recipe, the
+    retraining loop and the report to know it.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    options_type: ClassVar[type[Options]]
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    @abstractmethod
+    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+        """Return the outcome of every site, by name."""
+
+
+@cache
+def methods() -> dict[str, type[Method]]:
+    """Return every method of this folder by name; a name taken twice and an import error are loud."""
+    found: dict[str, type[Method]] = {}
+    for info in pkgutil.iter_modules(dtc.passes.__path__):
+        module = importlib.import_module(f"dtc.passes.{info.name}")
+        for item in vars(module).values():
+            if not (isinstance(item, type) and issubclass(item, Method) and item.__module__ == module.__name__):
+                continue
+            if "name" not in vars(item):
+                continue
+            if item.name in found:
+                raise RuntimeError(f"two methods are called {item.name!r}: {found[item.name]} and {item}")
+            found[item.name] = item
+    return found
+
+
+def make_method(name: str, options: dict[str, Any]) -> Method:
+    """Return the method of that name with validated options.
+
+    Raises:
+        UsageError: No such method, or an option that it does not have or whose value it refuses.
+    """
+    if name not in methods():
+        raise UsageError(f"no method is called {name!r}; there are: {', '.join(sorted(methods()))}")
+    method = methods()[name]
+    try:
+        return method(method.options_type.model_validate(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "options"
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise UsageError(f"method {name}, {option}: {message} (given: {first['input']!r})") from error
