@@ -3,7 +3,7 @@
 from dtc.graph.load import load_model
 from dtc.graph.save import model_bytes, save_model
 from dtc.graph.sites import MatrixView, Reader, Role, Site, find_sites
-from dtc.graph.walk import all_graphs, all_nodes, find_initializer, source_of
+from dtc.graph.walk import all_graphs, all_nodes, find_initializer, nesting, source_of
 
 __all__ = [
     "MatrixView",
@@ -16,6 +16,7 @@ __all__ = [
     "find_sites",
     "load_model",
     "model_bytes",
+    "nesting",
     "save_model",
     "source_of",
 ]
