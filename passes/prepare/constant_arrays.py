@@ -60,7 +60,8 @@ def _unsqueeze(node: ir.Node, arrays: list[Any]) -> AnyArray:
 
 def _squeeze(node: ir.Node, arrays: list[Any]) -> AnyArray:
     axes = _ints(node, "axes", arrays, 1)
-    return np.squeeze(arrays[0], None if axes is None else tuple(axes))
+    squeezed: AnyArray = np.squeeze(arrays[0], None if axes is None else tuple(axes))
+    return squeezed
 
 
 def _slice(node: ir.Node, arrays: list[Any]) -> AnyArray:
