@@ -43,7 +43,7 @@ def random_feeds(model: ir.Model, seed: int = 0) -> Feeds:
     """Return random inputs: symbolic sizes small, whole numbers small enough to be row numbers of any table."""
     rng = np.random.default_rng(seed)
     feeds: Feeds = {}
-    for value in model.graph.inputs:
+    for value in (value for value in model.graph.inputs if not value.is_initializer()):
         name = value.name or ""
         shape = [_size(value, index) for index in range(len(value.shape or ()))]
         dtype = (value.dtype or ir.DataType.FLOAT).numpy()
