@@ -9,11 +9,12 @@ import onnx_ir as ir
 from dtc.forms import LowRank
 from dtc.graph import Reader, Role, Site
 from dtc.graph.walk import PASS_THROUGH
-from dtc.passes.lower import Compressed
+from dtc.passes.lower import Compressed, Mode
 from dtc.passes.lower.emit import Emitter, Names, opset_of
 from dtc.passes.lower.factors import Factors, LowRankSite
 from dtc.passes.lower.low_rank_feedforward import lower_conv, lower_embedding, lower_gemm, lower_matmul
 from dtc.passes.lower.low_rank_recurrent import INPUT_ROLES, RECURRENT_ROLES, lower_input, lower_whole
+from dtc.passes.lower.low_rank_storage import lower_to_storage
 from dtc.passes.lower.recurrent import refuse_recurrent
 from dtc.passes.prepare.constant_arrays import constant_array
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
@@ -34,9 +35,20 @@ def refuse(site: Site) -> str | None:
     return _refuse_tie(site) or next(filter(None, (_refuse_reader(site, reader) for reader in site.readers)), None)
 
 
-def lower(model: ir.Model, items: Sequence[Compressed]) -> None:
-    """Replace the sites by their factors, in place; what only the old weights needed is gone afterwards."""
+def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
+    """Replace the sites by their factors, in place; what only the old weights needed is gone afterwards.
+
+    `compute` and `standard` are the same: standard operators compute with the factors.
+    """
     sites = [LowRankSite(item.site, _low_rank(item)) for item in items]
+    if mode == "storage":
+        for item in sites:
+            lower_to_storage(item)
+    else:
+        _lower_to_factors(model, sites)
+
+
+def _lower_to_factors(model: ir.Model, sites: Sequence[LowRankSite]) -> None:
     names = Names(model)
     factors = Factors(model, sites, names)
     recurrent: dict[ir.Node, dict[bool, tuple[LowRankSite, Reader]]] = {}

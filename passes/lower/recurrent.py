@@ -78,9 +78,14 @@ def scan(emitter: Emitter, direction: Direction, mask: ir.Value | None, *, with_
         label: Name of the Scan.
     """
     body = emitter.inner(label)
-    states = [_body_input(body, value, f"state_{i}", steps=False) for i, value in enumerate(direction.state)]
+    hidden = direction.cell.hidden
+    widths = [4 * hidden] if direction.cell.op_type == "LSTM" else [2 * hidden, hidden]
     sequences = [*direction.inputs, *([] if mask is None else [mask])]
-    elements = [_body_input(body, value, f"step_{i}", steps=True) for i, value in enumerate(sequences)]
+    states = [_body_input(body, value, f"state_{i}", hidden) for i, value in enumerate(direction.state)]
+    elements = [
+        _body_input(body, value, f"step_{i}", width)
+        for i, (value, width) in enumerate(zip(sequences, [*widths, 1], strict=False))
+    ]
     step = _lstm_step if direction.cell.op_type == "LSTM" else _gru_step
     results = step(body, direction, states, elements[: len(direction.inputs)])
     output = results[0]
@@ -92,6 +97,8 @@ def scan(emitter: Emitter, direction: Direction, mask: ir.Value | None, *, with_
     elif with_steps:
         output = body.add("Identity", [results[0]])  # a value can be an output of a graph once
     outputs = [*results, *([output] if with_steps else [])]
+    for value in outputs:
+        value.shape = ir.Shape([None, hidden])  # inside of an `If`, ONNX Runtime does not infer it
     graph = ir.Graph(
         [*states, *elements], outputs, nodes=body.nodes, name=f"{emitter.prefix}/{label}", opset_imports={}
     )
@@ -107,11 +114,9 @@ def scan(emitter: Emitter, direction: Direction, mask: ir.Value | None, *, with_
     return Unrolled(values[-1] if with_steps else None, tuple(values[: len(states)]))
 
 
-def _body_input(body: Emitter, outside: ir.Value, name: str, *, steps: bool) -> ir.Value:
-    shape = None
-    if outside.shape is not None:
-        shape = ir.Shape(list(outside.shape)[1:] if steps else list(outside.shape))
-    return ir.Value(name=body.names.unique(f"{body.prefix}/{name}"), type=outside.type, shape=shape)
+def _body_input(body: Emitter, outside: ir.Value, name: str, width: int) -> ir.Value:
+    name = body.names.unique(f"{body.prefix}/{name}")
+    return ir.Value(name=name, type=outside.type, shape=ir.Shape([None, width]))
 
 
 def _lstm_step(body: Emitter, d: Direction, states: list[ir.Value], inputs: list[ir.Value]) -> list[ir.Value]:

@@ -18,7 +18,7 @@ Feeds = dict[str, Any]
 
 # Inputs that must not be random numbers, and symbolic sizes that must not be 2.
 _FIXED: Feeds = {"sr": np.array(16000, dtype=np.int64)}
-_SIZES = {"sequence": 1536, "T": 5, "N": 2}
+_SIZES = {"sequence": 512, "T": 5, "N": 2}
 _ID_LIMIT = 5  # every table in the test data is longer
 
 
