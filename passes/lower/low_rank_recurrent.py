@@ -23,8 +23,8 @@ from dtc.passes.lower.recurrent import (
     cells,
     initial_state,
     join,
-    length_mask,
     read_outputs,
+    sample_lengths,
     scan,
 )
 from dtc.passes.prepare.constant_arrays import AnyArray, constant_array
@@ -85,7 +85,7 @@ def lower_whole(
     assert x is not None
     parts = _Parts(node, recurrent, given, factors, emitter)
     lengths = _input(node, 4)
-    mask = length_mask(emitter, x, lengths) if lengths is not None else None
+    given_lengths = sample_lengths(emitter, x, lengths) if lengths is not None else None
     with_steps = bool(node.outputs[0].uses()) or node.outputs[0].is_graph_output()
     results: list[Unrolled] = []
     for index, cell in enumerate(cells(node)):
@@ -101,7 +101,7 @@ def lower_whole(
             hidden_bias=parts.hidden_bias(cell, index),
         )
         label = "scan_reverse" if cell.reverse else "scan"
-        results.append(scan(emitter, direction, mask, with_steps=with_steps, label=label))
+        results.append(scan(emitter, direction, given_lengths, with_steps=with_steps, label=label))
     joined = join(emitter, results, parts.hidden)
     replace_node(node, emitter, read_outputs(node, joined))
 

@@ -66,21 +66,21 @@ class Unrolled:
     last: tuple[ir.Value, ...]
 
 
-def scan(emitter: Emitter, direction: Direction, mask: ir.Value | None, *, with_steps: bool, label: str) -> Unrolled:
+def scan(emitter: Emitter, direction: Direction, lengths: Lengths | None, *, with_steps: bool, label: str) -> Unrolled:
     """Add the Scan of one direction.
 
     Args:
         emitter: Takes the nodes.
         direction: What to compute.
-        mask: bool `[T, N, 1]`, true while a sample lasts; beyond, the state is held and the output zero. A Scan that
-            runs backwards so starts at each sample's own end, with its initial state, as ONNX asks.
+        lengths: Beyond a sample's end the state is held and the output zero. A Scan that runs backwards so starts at
+            each sample's own end, with its initial state, as ONNX asks.
         with_steps: Whether the outputs of all steps are read.
         label: Name of the Scan.
     """
     body = emitter.inner(label)
     hidden = direction.cell.hidden
     widths = [4 * hidden] if direction.cell.op_type == "LSTM" else [2 * hidden, hidden]
-    sequences = [*direction.inputs, *([] if mask is None else [mask])]
+    sequences = [*direction.inputs, *([] if lengths is None else [lengths.lasts])]
     states = [_body_input(body, value, f"state_{i}", hidden) for i, value in enumerate(direction.state)]
     elements = [
         _body_input(body, value, f"step_{i}", width)
@@ -89,7 +89,7 @@ def scan(emitter: Emitter, direction: Direction, mask: ir.Value | None, *, with_
     step = _lstm_step if direction.cell.op_type == "LSTM" else _gru_step
     results = step(body, direction, states, elements[: len(direction.inputs)])
     output = results[0]
-    if mask is not None:
+    if lengths is not None:
         lasts = elements[-1]
         zero = body.constant(0.0, dtype=body.dtype)
         output = body.add("Where", [lasts, results[0], zero])
@@ -111,7 +111,8 @@ def scan(emitter: Emitter, direction: Direction, mask: ir.Value | None, *, with_
     if with_steps:
         attributes["scan_output_directions"] = [reverse]
     values = emitter.add_many("Scan", [*direction.state, *sequences], attributes, count=len(outputs), label=label)
-    return Unrolled(values[-1] if with_steps else None, tuple(values[: len(states)]))
+    last = values[: len(states)] if lengths is None else [lengths.final(emitter, v) for v in values[: len(states)]]
+    return Unrolled(values[-1] if with_steps else None, tuple(last))
 
 
 def _body_input(body: Emitter, outside: ir.Value, name: str, width: int) -> ir.Value:
@@ -211,8 +212,20 @@ def _activations(node: ir.Node) -> list[str]:
     return list(node.attributes.get_strings("activations", ()) or default * directions)
 
 
-def length_mask(emitter: Emitter, x: ir.Value, lengths: ir.Value) -> ir.Value:
-    """Add nodes for the bool `[T, N, 1]` that is true while a sample lasts; `x` is `[T, N, ...]`."""
+@dataclass(frozen=True)
+class Lengths:
+    """Where samples end: `lasts` bool `[T, N, 1]`, `any` bool `[N, 1]` for those that have a step at all."""
+
+    lasts: ir.Value
+    any: ir.Value
+
+    def final(self, emitter: Emitter, state: ir.Value) -> ir.Value:
+        """Add nodes for the last state of an empty sample: zeros, as ONNX Runtime has it, not the initial state."""
+        return emitter.add("Where", [self.any, state, emitter.constant(0.0, dtype=emitter.dtype)])
+
+
+def sample_lengths(emitter: Emitter, x: ir.Value, lengths: ir.Value) -> Lengths:
+    """Add nodes that compare `lengths [N]` to the steps of `x [T, N, ...]`."""
     int64 = ir.DataType.INT64
     steps = emitter.add("Gather", [_shape(emitter, x), emitter.constant([0])], dtype=int64)
     ones = emitter.add("ConstantOfShape", [steps], {"value": ir.tensor([1], dtype=int64)}, dtype=int64)
@@ -222,7 +235,10 @@ def length_mask(emitter: Emitter, x: ir.Value, lengths: ir.Value) -> ir.Value:
     )
     ends = emitter.add("Cast", [lengths], {"to": int(int64)}, dtype=int64)
     ends = emitter.add("Reshape", [ends, emitter.constant([-1, 1])], dtype=int64)
-    return emitter.add("Less", [times, ends], dtype=ir.DataType.BOOL)
+    return Lengths(
+        lasts=emitter.add("Less", [times, ends], dtype=ir.DataType.BOOL),
+        any=emitter.add("Less", [emitter.constant(0), ends], dtype=ir.DataType.BOOL),
+    )
 
 
 def initial_state(emitter: Emitter, given: ir.Value | None, x: ir.Value, direction: int, hidden: int) -> ir.Value:
