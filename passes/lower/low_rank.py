@@ -15,7 +15,7 @@ from dtc.passes.lower.factors import Factors, LowRankSite
 from dtc.passes.lower.low_rank_feedforward import lower_conv, lower_embedding, lower_gemm, lower_matmul
 from dtc.passes.lower.low_rank_recurrent import INPUT_ROLES, RECURRENT_ROLES, lower_input, lower_whole
 from dtc.passes.lower.low_rank_storage import lower_to_storage
-from dtc.passes.lower.recurrent import refuse_recurrent
+from dtc.passes.lower.recurrent_cells import refuse_recurrent
 from dtc.passes.prepare.constant_arrays import constant_array
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 

@@ -16,17 +16,8 @@ import onnx_ir as ir
 from dtc.graph import Role
 from dtc.passes.lower.emit import Emitter, insert_before, replace_node
 from dtc.passes.lower.factors import Factor, Factors, LowRankSite, apply
-from dtc.passes.lower.recurrent import (
-    Cell,
-    Direction,
-    Unrolled,
-    cells,
-    initial_state,
-    join,
-    read_outputs,
-    sample_lengths,
-    scan,
-)
+from dtc.passes.lower.recurrent import Unrolled, initial_state, join, read_outputs, sample_lengths, scan
+from dtc.passes.lower.recurrent_cells import Cell, Direction, cells
 from dtc.passes.prepare.constant_arrays import AnyArray, constant_array
 
 INPUT_ROLES = frozenset({Role.LSTM_INPUT, Role.GRU_INPUT})

@@ -72,7 +72,7 @@ def recurrent_model(o: Options, seed: int = 0) -> tuple[ir.Model, dict[str, Any]
 
     inputs: list[ir.Value | None] = [x, weight("W", d, gates * h, o.inputs), weight("R", d, gates * h, h)]
     inputs.append(weight("B", d, 2 * gates * h) if o.bias else None)
-    lengths = rng.integers(0, o.steps + 1, o.batch).astype(np.int32)
+    lengths = rng.integers(1, o.steps + 1, o.batch).astype(np.int32)
     inputs.append(fed("lengths", lengths, ["N"], ir.DataType.INT32) if o.lengths else None)
     for name in ("h0", "c0")[: 2 if o.op == "LSTM" else 1]:
         state = rng.standard_normal((d, o.batch, h)).astype(np.float32)
