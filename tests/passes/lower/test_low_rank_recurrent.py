@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 from running import checked_bytes, lowered_error, random_low_rank, relative_error, run, sites_by_name
 
+from dtc.forms import LowRank
 from dtc.graph import all_nodes, find_sites
-from dtc.passes.lower import lower
+from dtc.passes.lower import Compressed, lower
 from dtc.passes.lower.low_rank import refuse
 
 TOLERANCE = 1e-4
@@ -72,7 +73,7 @@ def recurrent_model(o: Options, seed: int = 0) -> tuple[ir.Model, dict[str, Any]
 
     inputs: list[ir.Value | None] = [x, weight("W", d, gates * h, o.inputs), weight("R", d, gates * h, h)]
     inputs.append(weight("B", d, 2 * gates * h) if o.bias else None)
-    lengths = rng.integers(1, o.steps + 1, o.batch).astype(np.int32)
+    lengths = rng.integers(0, o.steps + 1, o.batch).astype(np.int32)
     inputs.append(fed("lengths", lengths, ["N"], ir.DataType.INT32) if o.lengths else None)
     for name in ("h0", "c0")[: 2 if o.op == "LSTM" else 1]:
         state = rng.standard_normal((d, o.batch, h)).astype(np.float32)
@@ -165,6 +166,58 @@ def test_a_shared_projection_is_stored_once(op: str) -> None:
     assert lowered_error(model, items, feeds) <= TOLERANCE
     bases = sorted(name for name in model.graph.initializers if name.startswith("shared"))
     assert bases == ["shared.0", "shared.1"]
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU"])
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("opset", [11, 14])
+def test_a_projection_shared_with_the_next_layer_is_computed_once(
+    op: str, direction: str, lengths: bool, whole: bool, opset: int
+) -> None:
+    o = Options(op=op, direction=direction, lengths=lengths, opset=opset, steps=3)
+    model, feeds = two_layers(o)
+    sites = sites_by_name(model)
+    first = random_low_rank(sites["R"], 2, seed=1, basis=True)
+    second = random_low_rank(sites["W2"], 2, seed=2)
+    second = Compressed(sites["W2"], (LowRank(second.forms[0].left, first.forms[0].right, "shared.0"),))
+    others = [random_low_rank(sites[name], 3, seed=5) for name in (("W", "R2") if whole else ())]
+    assert lowered_error(model, [second, first, *others], feeds) <= TOLERANCE
+    assert "shared.0" in model.graph.initializers
+    readers = [node for node, _ in model.graph.initializers["shared.0"].uses()]
+    outside = [node for node in readers if node.graph is model.graph]
+    assert [node.name for node in outside] == ["cell/project"]  # of the initial state; all else is in the Scan
+    # a GRU that resets the state before the product projects that as well
+    assert len(readers) - len(outside) == (1 if op == "LSTM" else 2)
+
+
+def two_layers(o: Options) -> tuple[ir.Model, dict[str, Any]]:
+    """Return a model of two nodes, the second reading the first."""
+    model, feeds = recurrent_model(o)
+    (first,) = model.graph
+    rng = np.random.default_rng(9)
+    gates = 4 if o.op == "LSTM" else 3
+    weights = []
+    for name in ("W2", "R2"):
+        array = rng.standard_normal((1, gates * o.hidden, o.hidden)).astype(np.float32)
+        weights.append(ir.val(name, const_value=ir.tensor(array, name=name)))
+        model.graph.register_initializer(weights[-1])
+    if o.opset < 13:
+        squeeze = ir.node("Squeeze", [first.outputs[0]], {"axes": [1]})
+    else:
+        axes = ir.val("axes", const_value=ir.tensor([1], name="axes"))
+        model.graph.register_initializer(axes)
+        squeeze = ir.node("Squeeze", [first.outputs[0], axes])
+    same = ir.node("Identity", squeeze.outputs)
+    attributes = {"hidden_size": o.hidden, "direction": o.direction}
+    second = ir.node(o.op, [same.outputs[0], *weights], attributes, num_outputs=1, name="second")
+    for value, name in ((squeeze.outputs[0], "squeezed"), (same.outputs[0], "same"), (second.outputs[0], "z")):
+        value.name = name
+    second.outputs[0].type, second.outputs[0].shape = ir.TensorType(FLOAT), ir.Shape(["T", 1, "N", o.hidden])
+    model.graph.extend([squeeze, same, second])
+    model.graph.outputs.append(second.outputs[0])
+    return model, feeds
 
 
 def test_the_factors_are_all_that_is_stored() -> None:
