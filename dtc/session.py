@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,11 +23,16 @@ _DTYPES = {"float": "float32", "double": "float64"} | {
 
 
 def session(
-    path: str | Path, *, threads: int | None = None, providers: Sequence[str] | None = None
+    path: str | Path,
+    *,
+    threads: int | None = None,
+    providers: Sequence[str] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> ort.InferenceSession:
     """Return a session of the model at `path`, on the CPU unless `providers` says otherwise.
 
-    `threads` is the number of threads of one operator; all physical cores if not given.
+    `threads` is the number of threads of one operator, all physical cores if not given; `settings` are ONNX Runtime's
+    session configuration entries.
 
     Raises:
         ModelError: ONNX Runtime refuses the model; the message names the file and, where it is one, the node.
@@ -39,6 +44,8 @@ def session(
     options.log_severity_level = _SILENT
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
+    for key, value in (settings or {}).items():
+        options.add_session_config_entry(key, value)
     try:
         return ort.InferenceSession(str(path), options, providers=list(providers or ["CPUExecutionProvider"]))
     except Exception as error:  # ONNX Runtime's errors have no other common base
