@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,6 +16,7 @@ from dtc.graph.signature import Arrays, Dim, TensorSpec, input_specs
 from dtc.graph.walk import all_nodes
 
 Inputs: TypeAlias = dict[str, npt.NDArray[np.generic]]
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
 _TAILS = (8, 32, 64, 256, 512, 1024, 1536)
 _LEADS = (3, 1)
@@ -55,29 +56,36 @@ def sample_inputs(
     tables, lengths = _tables(model), _lengths(model)
     rng = np.random.default_rng(seed)
 
-    def draw(shapes: Mapping[str, tuple[int, ...]]) -> Inputs:
+    def draw(shapes: Shapes) -> Inputs:
         drawn = dict(fixed)
         for spec in free:
             drawn[spec.name] = _draw(spec, shapes[spec.name], _limit(spec, shapes, tables, lengths), rng)
         return drawn
 
-    usable: dict[int, Mapping[str, tuple[int, ...]]] = {}
-    problem = "no size was tried"
     known = _sizes_of(specs, fixed) | dict(sizes or {})
-    for lead, shapes in _sizes(free, known, _batch_dimensions(specs)):
+    usable = _usable(_sizes(free, known, _batch_dimensions(specs)), lambda shapes: run(draw(shapes)))
+    many = usable.get(_LEADS[0], usable.get(_LEADS[1], {}))
+    one = usable.get(_LEADS[1], many)
+    return [draw(one if index == count - 1 else many) for index in range(count)]
+
+
+def _usable(candidates: Iterable[tuple[_Guess, Shapes]], attempt: Callable[[Shapes], object]) -> dict[int, Shapes]:
+    """Return the first shapes that work, by leading size; all of them of the same other sizes."""
+    usable: dict[int, Shapes] = {}
+    tail, problem = 0, "none has a reasonable size"
+    for guess, shapes in candidates:
+        if usable and guess.tail != tail:
+            break
         try:
-            run(draw(shapes))
+            attempt(shapes)
         except (DataError, ModelError) as error:
             problem = str(error)
             continue
-        usable[lead] = shapes
-        if len(usable) == len(_LEADS):
-            break
+        tail = guess.tail
+        usable.setdefault(guess.lead, shapes)
     if not usable:
         raise DataError(f"the model runs with none of the generated inputs; give data or fixed inputs ({problem})")
-    many, one = usable.get(_LEADS[0]), usable.get(_LEADS[1])
-    rest = many or one or {}
-    return [draw((one or rest) if index == count - 1 else rest) for index in range(count)]
+    return usable
 
 
 def batch_dimension(specs: Sequence[TensorSpec]) -> Dim:
@@ -114,10 +122,8 @@ class _Guess:
         return self.tail if axis == rank - 1 else self.middle
 
 
-def _sizes(
-    free: Sequence[TensorSpec], known: Mapping[Dim, int], batch: set[Dim]
-) -> Iterator[tuple[int, dict[str, tuple[int, ...]]]]:
-    """Yield shapes of the free inputs to try, with the leading size that they were made from."""
+def _sizes(free: Sequence[TensorSpec], known: Mapping[Dim, int], batch: set[Dim]) -> Iterator[tuple[_Guess, Shapes]]:
+    """Yield shapes of the free inputs to try, and the guess that they were made from."""
     tried: set[tuple[tuple[int, ...], ...]] = set()
     pairs = [(tail, lead, like_tail) for tail in _TAILS for like_tail in (True, False) for lead in _LEADS]
     for tail, lead, like_tail in pairs:
@@ -132,7 +138,7 @@ def _sizes(
         key = tuple(shapes.values())
         if key not in tried and all(math.prod(shape) <= _MOST_ELEMENTS for shape in key):
             tried.add(key)
-            yield lead, shapes
+            yield guess, shapes
 
 
 def _batch_dimensions(specs: Sequence[TensorSpec]) -> set[Dim]:
@@ -155,7 +161,7 @@ def _sizes_of(specs: Sequence[TensorSpec], arrays: Arrays) -> dict[Dim, int]:
 
 def _limit(
     spec: TensorSpec,
-    shapes: Mapping[str, tuple[int, ...]],
+    shapes: Shapes,
     tables: Mapping[str, int],
     lengths: Mapping[str, tuple[str, int] | int],
 ) -> tuple[int, int]:
