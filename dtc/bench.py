@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def bench(
                 raise DataError(f"{path}: {error}") from error
         chosen.append(feeds[specs])
         runs.append(run)
-    timed = measure_latency([_call(run, feed) for run, feed in zip(runs, chosen, strict=True)], seconds=seconds)
+    timed = measure_latency([partial(run, feed) for run, feed in zip(runs, chosen, strict=True)], seconds=seconds)
     return [
         BenchRow(
             path=Path(path),
@@ -78,10 +79,6 @@ def bench(
         )
         for path, feed, latency in zip(paths, chosen, timed, strict=True)
     ]
-
-
-def _call(run: Callable[[Arrays], object], feed: Arrays) -> Callable[[], object]:
-    return lambda: run(feed)
 
 
 def _feed(
