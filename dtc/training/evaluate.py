@@ -41,10 +41,11 @@ class Score:
 
     def beats(self, other: Score | None) -> bool:
         """True if this is better than `other` by the metric, or by the loss where there is none; never if NaN."""
-        mine, theirs = self._rank(), -np.inf if other is None else other._rank()
+        mine, theirs = self.rank(), -np.inf if other is None else other.rank()
         return bool(mine > theirs) or (other is None and not np.isnan(mine))
 
-    def _rank(self) -> float:
+    def rank(self) -> float:
+        """Return the number that is higher for better weights."""
         if self.value is None:
             return -self.loss
         return self.value if self.higher_is_better else -self.value

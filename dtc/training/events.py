@@ -46,10 +46,10 @@ class DistortedWeights:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation of distorted weights on the evaluation data; `best` where it is the best so far."""
+    """Distorted weights on the evaluation data; `best` so far or not; None for what is not finite."""
 
     step: int
-    loss: float
+    loss: float | None
     metric: str | None
     value: float | None
     best: bool
