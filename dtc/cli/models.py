@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import click
 
+from dtc import models
 from dtc.cli.declared import option
 from dtc.cli.progress import progress
 from dtc.cli.recipe_options import overridden, recipe_options
 from dtc.cli.render import console, table
 from dtc.graph import save_model
-from dtc.models import reference
 from dtc.models.train import Trained, resume_training, train_reference
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -23,11 +23,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def _model_options(command: Command) -> Command:
     """Add the options of all reference models."""
     fields: dict[str, tuple[Any, list[str]]] = {}
-    for name, each in reference.references().items():
+    for name, each in models.references().items():
         for key, field in each.options_type.model_fields.items():
             fields.setdefault(key, (field, []))[1].append(name)
     for key, (field, owners) in sorted(fields.items(), reverse=True):
-        note = "" if len(owners) == len(reference.names()) else f"[{', '.join(owners)}]"
+        note = "" if len(owners) == len(models.names()) else f"[{', '.join(owners)}]"
         command = option(f"--model-{key.replace('_', '-')}", f"model_{key}", field, note=note)(command)
     return command
 
@@ -45,7 +45,7 @@ def command() -> None:
 @command.command("list")
 def list_models() -> None:
     """Show the reference models."""
-    table(["name", "what"], [[name, each.title] for name, each in sorted(reference.references().items())])
+    table(["name", "what"], [[name, each.title] for name, each in sorted(models.references().items())])
 
 
 @command.command("build")
@@ -56,7 +56,7 @@ def list_models() -> None:
 def build(name: str, *, output: Path | None, force: bool, **options: Any) -> None:
     """Write the reference model NAME with fresh weights."""
     path = output or Path(f"{name}.onnx")
-    save_model(reference.build(name, **_given(options)), path, force=force)
+    save_model(models.build(name, **_given(options)), path, force=force)
     console.print(f"written: {path}")
 
 
@@ -81,8 +81,8 @@ def train(name: str | None, **options: Any) -> None:
 
 def _start(name: str | None, output: Path | None, options: dict[str, Any], on_event: Any) -> Trained:
     if name is None:
-        raise click.UsageError(f"name a model: {', '.join(reference.names())}")
-    plan = reference.plan(name)
+        raise click.UsageError(f"name a model: {', '.join(models.names())}")
+    plan = models.plan(name)
     assert plan.training is not None, "a reference model has a training plan"
     recipe = overridden(
         plan.model_copy(
@@ -94,7 +94,7 @@ def _start(name: str | None, output: Path | None, options: dict[str, Any], on_ev
         ),
         options,
     )
-    model = reference.build(name, **_given(options))
+    model = models.build(name, **_given(options))
     path = output or Path(f"{name}.onnx")
     if options["run"] is not None:
         return train_reference(model, recipe, path, options["run"], force=options["force"], on_event=on_event)
