@@ -12,8 +12,9 @@ from typing import Literal, Protocol, TypeAlias
 import onnx_ir as ir
 
 import dtc.passes.lower
+from dtc.errors import ModelError
 from dtc.forms import Form
-from dtc.graph import Site
+from dtc.graph import Site, find_sites
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +63,31 @@ def lowerings() -> dict[str, FormLowering]:
 
 
 def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
-    """Lower every compressed site, form by form, in place."""
+    """Lower every compressed site, form by form, in place.
+
+    Raises:
+        ModelError: The weights of one node have different forms that cannot be lowered together.
+    """
     for kind, lowering in lowerings().items():
         chosen = [item for item in items if item.forms[0].kind == kind]
         if chosen:
-            lowering.lower(model, chosen, mode)
+            lowering.lower(model, _found_again(model, chosen), mode)
+
+
+def _found_again(model: ir.Model, items: Sequence[Compressed]) -> list[Compressed]:
+    """Look for the sites anew, by name: the lowering of another form may have replaced the nodes that read them."""
+    sites = {site.name: site for site in find_sites(model)}
+    found: list[Compressed] = []
+    for item in items:
+        site = sites.get(item.site.name)
+        if site is None or _sizes(site) != _sizes(item.site):
+            raise ModelError(
+                f"site {item.site.name!r}: its node {item.site.readers[0].node_name!r} was lowered to another form by "
+                "another of its weights; choose one method for both weights of that node"
+            )
+        found.append(Compressed(site, item.forms))
+    return found
+
+
+def _sizes(site: Site) -> tuple[int, int, int]:
+    return site.view.count, site.view.rows, site.view.cols

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
-from running import checked_bytes, lowered_error, random_low_rank, relative_error, run, sites_by_name
+from running import assign_dense, checked_bytes, lowered_error, random_low_rank, relative_error, run, sites_by_name
 
+from dtc.errors import ModelError
 from dtc.forms import LowRank
 from dtc.graph import all_nodes, find_sites
 from dtc.passes.lower import Compressed, lower
@@ -243,6 +244,27 @@ def test_the_dense_input_weight_stays_a_site_under_its_name() -> None:
     matrices = before["W"].matrices()
     lower(model, [random_low_rank(before["R"], 2)])
     np.testing.assert_array_equal(sites_by_name(model)["W"].matrices(), matrices)
+
+
+def test_the_weights_of_one_node_can_be_lowered_one_after_the_other() -> None:
+    """As forms of two kinds are: the second finds its site in the rewritten graph."""
+    for order in (("R", "W"), ("W", "R")):
+        model, feeds = recurrent_model(Options())
+        items = {name: random_low_rank(site, 2, seed) for seed, (name, site) in enumerate(sites_by_name(model).items())}
+        assign_dense(list(items.values()))
+        expected = run(model, feeds)
+        for name in order:
+            lower(model, [items[name]])
+        for ours, theirs in zip(run(model, feeds), expected, strict=True):
+            assert relative_error(ours, theirs) <= TOLERANCE
+
+
+def test_a_weight_that_is_gone_with_its_node_is_named() -> None:
+    model, _ = recurrent_model(Options(direction="bidirectional"))
+    items = {name: random_low_rank(site, 2) for name, site in sites_by_name(model).items()}
+    lower(model, [items["R"]])
+    with pytest.raises(ModelError, match="site 'W': its node 'cell'"):
+        lower(model, [items["W"]])
 
 
 def test_two_nodes_on_the_same_weights_share_the_factors() -> None:
