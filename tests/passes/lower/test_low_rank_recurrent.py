@@ -305,6 +305,10 @@ def test_what_a_scan_cannot_say_is_refused_by_name(attributes: dict[str, Any], o
     assert word in reason
     assert "'cell'" in reason
     assert refuse(sites["W"]) is None
+    before = [site.name for site in find_sites(model)]
+    with pytest.raises(ModelError, match="cell"):
+        lower(model, [random_low_rank(sites["R"], 2)])
+    assert [site.name for site in find_sites(model)] == before  # nothing was changed
 
 
 def test_weights_made_at_run_time_are_refused_by_name() -> None:
