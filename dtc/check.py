@@ -112,14 +112,15 @@ def check(
     seed: int = 0,
     fixed: Arrays | None = None,
     threads: int | None = None,
-    seconds: float = 2.0,
+    seconds: float | None = 2.0,
 ) -> CheckReport:
     """Compare a candidate with its reference: outputs, metric, size, latency, memory.
 
     Inputs come from `source`, or are generated (`fixed` gives some of them as they are). The candidate fails if its
     inputs or outputs have other names, shapes or dtypes, if it cannot run, gives values that are not finite where the
     reference's are, loses more than `max_drop` of the metric (in its own unit: 0.01 is one point of accuracy), or if
-    an output is further away than `max_difference` (relative L2). `seconds` is the time for the latency of both.
+    an output is further away than `max_difference` (relative L2). `seconds` is the time for the latency of both; with
+    None neither latency nor memory is measured.
 
     Raises:
         UsageError: `max_drop` is given without data or for a metric that has no value before.
@@ -144,7 +145,8 @@ def check(
     except _CandidateError as error:
         return CheckReport(before, after, failures=[str(error)])
     failures = comparison.problems + _over_limits(comparison, metric, max_drop, max_difference)
-    before, after = _measure(pair, (before, after), sample, threads, seconds)
+    if seconds is not None:
+        before, after = _measure(pair, (before, after), sample, threads, seconds)
     return CheckReport(before, after, words, comparison.differences(), metric, failures)
 
 
