@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dtc.compare import Comparison, OutputDifference, interface_differences
 from dtc.errors import DataError, ModelError, UsageError
-from dtc.evaluate import Source, judged_output, stateful
+from dtc.evaluate import Source, judged_output, stateful, within_lengths
 from dtc.graph.load import load_model
 from dtc.graph.signature import Arrays, TensorSpec, zero_state
 from dtc.measure import MEASURED_SESSION, Latency, Memory, file_bytes, measure_latency, measure_memory
@@ -201,7 +201,7 @@ def _compare_on_data(
                 )
         labels = batch[objective.labels] if labelled else _stand_in(judged[0], metrics[0].name)
         for metric, outputs in zip(metrics, judged, strict=True):
-            metric.update(outputs, labels)
+            metric.update(*within_lengths(outputs, labels, batch, objective))
         if count <= _COMPARED_BATCHES:
             comparison.update(wanted, found)
     if not metrics:

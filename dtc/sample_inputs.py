@@ -60,6 +60,7 @@ def sample_inputs(
 
     def draw(shapes: Shapes) -> Inputs:
         drawn = dict(fixed)
+        shapes = dict(shapes) | {name: array.shape for name, array in fixed.items()}
         for spec in free:
             drawn[spec.name] = _draw(spec, shapes[spec.name], _limit(spec, shapes, tables, lengths), rng)
         return drawn

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,12 @@ from dtc.session import runner, session, signature
 
 CARRY = Objective(carry={"hn": "h0"})
 STATE = (TensorSpec("x", "float32", ("N", 2)), TensorSpec("h0", "float32", (3, "N")))
+
+
+def test_evaluation_needs_no_runtime() -> None:
+    """The training worker evaluates too, in an environment whose ONNX Runtime is another one."""
+    program = "import sys, dtc.evaluate, dtc.models.datasets; sys.exit('onnxruntime' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_penn_treebank_test_perplexity(data_dir: Path) -> None:
@@ -78,3 +86,30 @@ def test_zero_state_takes_its_sizes_from_the_batch() -> None:
         zero_state(STATE, ["c0"], batch)
     with pytest.raises(DataError, match="no other input tells its size"):
         zero_state((TensorSpec("h0", "float32", (3, None)),), ["h0"], {})
+
+
+def test_padded_steps_do_not_count() -> None:
+    objective = Objective(lengths="lengths")
+    right, wrong = [0.0, 1.0], [1.0, 0.0]
+    outputs = np.array([[right, right], [right, wrong], [wrong, wrong]])  # [T, N, C]
+    batch = {"x": outputs, "lengths": np.array([3, 1], np.int32), "labels": np.ones((3, 2), np.int64)}
+    assert evaluate(lambda given: {"y": given["x"]}, [batch], objective, make_metric("accuracy")) == 3 / 4
+    noise = batch | {"labels": np.zeros((3, 2, 2))}
+    value = evaluate(lambda given: {"y": given["x"]}, [noise], objective, make_metric("mse"))
+    assert value == pytest.approx(4 / 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"lengths": np.array([1, 2, 3])}, r"lengths \[3\] do not fit outputs \[3, 2, 2\] and labels \[3, 2\]"),
+        ({"labels": np.ones(2, np.int64)}, r"lengths \[2\] do not fit outputs \[3, 2, 2\] and labels \[2\]"),
+    ],
+)
+def test_lengths_that_do_not_fit_are_named(changes: dict[str, np.ndarray], says: str) -> None:
+    batch = {"x": np.zeros((3, 2, 2)), "lengths": np.array([3, 1]), "labels": np.ones((3, 2), np.int64)} | changes
+    with pytest.raises(DataError, match=says):
+        evaluate(lambda given: {"y": given["x"]}, [batch], Objective(lengths="lengths"), make_metric("accuracy"))
+    del batch["lengths"]
+    with pytest.raises(DataError, match="no 'lengths', which the objective names"):
+        evaluate(lambda given: {"y": given["x"]}, [batch], Objective(lengths="lengths"), make_metric("accuracy"))
