@@ -131,7 +131,7 @@ def _write(
         save_model(model, dense)
         lower(model, plan.compressed(distorted.forms), recipe.lower)
         save_model(model, written)
-        faithful = check(dense, written, max_difference=FAITHFUL, fixed=job.fixed, seed=recipe.seed, seconds=None)
+        faithful = check(dense, written, max_difference=FAITHFUL, fixed=job.fixed, seed=recipe.seed, seconds=0.0)
         outcome = check(
             original,
             written,
