@@ -261,6 +261,13 @@ def test_a_zip_that_declares_more_than_it_can_hold_is_refused_before_anything_is
         open_source("d.npz", batch_size=1, base=tmp_path)
 
 
+def test_other_packings_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "d.npz", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", b"1234"))
+    with pytest.raises(DataError, match="packed in a way that NumPy does not write"):
+        open_source("d.npz", batch_size=1, base=tmp_path)
+
+
 def test_a_bomb_is_refused_where_memory_ends(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "d.npz", x=np.zeros((1000, 1000)))
     monkeypatch.setattr("dtc.data.npy._memory", lambda: 1_000_000)

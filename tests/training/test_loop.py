@@ -121,7 +121,6 @@ def test_the_loss_just_before_and_after_is_that_of_the_batch_without_dropout():
     for weights, logged in ((before, event.loss_before), (run.engine.parameters, event.loss_after)):
         engine.parameters = dict(weights)
         assert engine.loss(fed)[0] == pytest.approx(logged, rel=1e-6)
-    assert event.skipped == {"V": "no rule of the recipe matches it"}
 
 
 def carried_after(steps: int) -> np.ndarray:
@@ -250,7 +249,7 @@ def test_training_learns_the_task_in_low_rank():
 def test_events_are_lines_and_back():
     events = [
         Stepped(3, 0, 0.1, 1e-3, 2.5),
-        DistortedWeights(5, 1, 0.1, 0.2, {"V": "excluded"}),
+        DistortedWeights(5, 1, 0.1, 0.2),
         Evaluated(5, None, None, None, best=False),
     ]
     assert [from_line(to_line(event)) for event in events] == events
