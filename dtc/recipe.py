@@ -31,21 +31,21 @@ class Schedule(_Part):
     `factor` each epoch after the first `after` epochs (what the language-model papers use).
     """
 
-    kind: Literal["constant", "step", "cosine", "decay"] = "constant"
-    factor: float = Field(0.5, gt=0, le=1, description="what the rate is multiplied by")
-    every: int = Field(1, ge=1, description="epochs between two steps")
-    after: int = Field(0, ge=0, description="epochs before decay begins")
+    kind: Literal["constant", "step", "cosine", "decay"] = Field("constant", description="learning rate over time")
+    factor: float = Field(0.5, gt=0, le=1, description="[step, decay] what the rate is multiplied by")
+    every: int = Field(1, ge=1, description="[step] epochs between two steps")
+    after: int = Field(0, ge=0, description="[decay] epochs before it begins")
 
 
 class Optimizer(_Part):
     """The optimizer and its constants."""
 
-    kind: Literal["sgd", "adam", "adamw"] = "adam"
-    learning_rate: float = Field(1e-3, gt=0)
-    momentum: float = Field(0.0, ge=0, lt=1, description="sgd only")
-    weight_decay: float = Field(0.0, ge=0, description="added to the gradient (sgd, adam) or decoupled (adamw)")
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = Field(1e-8, gt=0)
+    kind: Literal["sgd", "adam", "adamw"] = Field("adam", description="the optimizer")
+    learning_rate: float = Field(1e-3, gt=0, description="initial learning rate")
+    momentum: float = Field(0.0, ge=0, lt=1, description="[sgd] momentum")
+    weight_decay: float = Field(0.0, ge=0, description="added to the gradient [sgd, adam] or decoupled [adamw]")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="[adam, adamw] decay of the moments")
+    epsilon: float = Field(1e-8, gt=0, description="[adam, adamw] added to the root of the second moment")
     clip_norm: float | None = Field(None, gt=0, description="upper limit of the norm of all gradients together")
 
 
@@ -56,40 +56,38 @@ class Objective(_Part):
         "auto",
         description="auto: cross-entropy with integer labels, mse with float labels, distill without labels",
     )
-    output: str | None = Field(None, description="the model output that the loss reads; the first one if not given")
+    output: str | None = Field(None, description="model output that the loss reads; else the first")
     labels: str = Field("labels", description="name of the labels in a batch")
-    metric: str | None = Field(None, description="name of a metric of dtc.metrics; chosen by the loss if not given")
+    metric: str | None = Field(None, description="accuracy, top-5, perplexity, mse, snr; else by the labels")
     carry: dict[str, str] = Field(
         default_factory=dict,
-        description="outputs carried over as the next batch's input (truncated back-propagation): output = input",
+        description="OUTPUT=INPUT: state carried to the next batch (truncated back-propagation)",
     )
-    lengths: str | None = Field(None, description="input that holds the sequence lengths, for masking padded steps")
+    lengths: str | None = Field(None, description="input that holds the sequence lengths, to mask padded steps")
 
 
 class Training(_Part):
     """Retraining with occasional distortion."""
 
-    engine: str = "ort"
-    epochs: float = Field(1.0, gt=0, description="passes over the data; steps is used instead where given")
-    steps: int | None = Field(None, ge=1)
+    engine: Literal["ort"] = Field("ort", description="what runs the training steps")
+    epochs: float = Field(1.0, gt=0, description="passes over the data")
+    steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
     distort_every: int = Field(100, ge=1, description="S_D: optimizer steps between two distortions")
-    evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; once an epoch if not given")
+    evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; else once an epoch")
     checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     freeze: tuple[str, ...] = Field((), description="globs of initializers that stay as they are")
-    threads: int | None = Field(None, ge=1, description="threads of the engine; all cores if not given")
+    threads: int | None = Field(None, ge=1, description="threads of the engine; else all cores")
 
 
 class Data(_Part):
-    """Where samples come from; see dtc.data for what a source may be."""
+    """Where samples come from; see `dtc.data` for what a source may be."""
 
-    train: str | None = None
-    evaluate: str | None = None
-    batch_size: int = Field(32, ge=1)
-    held_out: float = Field(
-        0.1, gt=0, lt=1, description="share of the training data held out where evaluate is not given"
-    )
+    train: str | None = Field(None, description="samples: .npz, folder of .npy, module:function or file.py:function")
+    evaluate: str | None = Field(None, description="likewise, for evaluation; else a held-out tail of the samples")
+    batch_size: int = Field(32, ge=1, description="samples a batch")
+    held_out: float = Field(0.1, gt=0, lt=1, description="share of the samples held out for evaluation")
 
 
 class Recipe(_Part):
@@ -100,8 +98,8 @@ class Recipe(_Part):
     objective: Objective = Objective()
     data: Data = Data()
     training: Training | None = None
-    lower: Literal["compute", "standard"] = "compute"
-    seed: int = Field(0, ge=0, lt=2**32)
+    lower: Literal["compute", "standard"] = Field("compute", description="how forms become nodes")
+    seed: int = Field(0, ge=0, lt=2**32, description="of everything random")
 
     @model_validator(mode="after")
     def _data_to_train_on(self) -> Recipe:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import dtc.passes
@@ -32,7 +34,14 @@ class Weights:
         role: What the weight does, in the words of `dtc.graph.Role`.
         matrices: float32 `[count, out, in]`.
         node: Name of the node that reads it first; the weights of one LSTM have the same.
-        feeds: Names of the sites whose input is this node's output, or nothing but that. Shared projections need it.
+        feeds: Names of the recurrent input weights that read nothing but this node's output; shared projections
+            need them.
+        kernel: Spatial size of a convolution's kernel, `in` being channels times its product; empty otherwise.
+        mask: Boolean `[count, out, in]`, False where an earlier method of a composition pruned; None: all are kept.
+        gradient: Mean magnitude of the loss's gradient, float32 `[count, out, in]`, where the run has one.
+        gram: Returns the second moments of the inputs `X^T X / n`, float64 `[count, in, in]`, where the run has
+            calibration data; called for one site at a time, so that memory stays bounded.
+        previous: The forms of the last distortion, to start from; None at the first one.
     """
 
     site: str
@@ -40,6 +49,11 @@ class Weights:
     matrices: Array
     node: str
     feeds: tuple[str, ...] = ()
+    kernel: tuple[int, ...] = ()
+    mask: npt.NDArray[np.bool_] | None = None
+    gradient: Array | None = None
+    gram: Callable[[], npt.NDArray[np.float64]] | None = None
+    previous: tuple[Form, ...] | None = None
 
     @property
     def out_in(self) -> tuple[int, int]:
@@ -47,13 +61,25 @@ class Weights:
         return self.matrices.shape[1], self.matrices.shape[2]
 
 
+Probe: TypeAlias = Callable[[Mapping[str, Array]], float]
+"""What the model loses when the matrices `[count, out, in]` of the given sites are replaced; lower is better."""
+
+
 @dataclass(frozen=True)
 class Moment:
-    """When in a run a distortion happens: `step` of `steps` (both 0 where there is no training)."""
+    """When and where a distortion happens.
+
+    Attributes:
+        step: Optimizer steps done; 0 where there is no training.
+        steps: Steps of the whole run; 0 where there is no training.
+        seed: Of everything random in a method.
+        probe: Evaluates the model with some weights replaced, where the run can; sensitivity methods need it.
+    """
 
     step: int = 0
     steps: int = 0
     seed: int = 0
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +93,9 @@ Outcome: TypeAlias = "tuple[Form, ...] | Skip"
 """One form for each matrix of a site, or the reason why there is none."""
 
 
+Need: TypeAlias = Literal["gradient", "gram", "probe"]
+
+
 class Method(ABC):
     """A distortion: weights in, their compressed forms out. A pure function of its arguments.
 
@@ -77,9 +106,16 @@ class Method(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     options_type: ClassVar[type[Options]]
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    """What of `Weights` and `Moment` a run has to provide."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
+
+    @classmethod
+    @abstractmethod
+    def outlook(cls, rows: int, cols: int) -> str:
+        """Return in a few words what the method can save at a matrix `[rows, cols]`, for `dtc inspect`."""
 
     @abstractmethod
     def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:

@@ -7,6 +7,7 @@ is R. Prabhavalkar et al., On the compression of recurrent neural networks, 2016
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -48,6 +49,15 @@ class Svd(Method):
     options_type: ClassVar[type[Options]] = SvdOptions
     options: SvdOptions
 
+    @classmethod
+    def outlook(cls, rows: int, cols: int) -> str:
+        """Return the largest rank that pays, and what an eighth of the full rank gives."""
+        break_even = _break_even(rows, cols)
+        if break_even < 1:
+            return "nothing to save"
+        rank = max(1, min(rows, cols) // 8)
+        return f"pays up to rank {break_even}; rank {rank}: {rows * cols / (rank * (rows + cols)):.1f}x"
+
     def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
         """Return factors for every site that gets smaller by them.
 
@@ -73,15 +83,14 @@ class Svd(Method):
 
     def _alone(self, w: Weights) -> Outcome:
         rows, cols = w.out_in
-        spectra = [right_singular(matrix) for matrix in w.matrices]
-        ranks = [self._rank(values, rows, cols) for values, _ in spectra]
+        spectra = [Spectrum.of(matrix) for matrix in w.matrices]
+        ranks = [self._rank(spectrum, rows, cols) for spectrum in spectra]
         if any(rank * (rows + cols) >= rows * cols for rank in ranks):
-            break_even = (rows * cols - 1) // (rows + cols)
-            return Skip(f"rank {max(ranks)} saves nothing at {rows}x{cols}; it starts to pay at rank {break_even}")
+            pays = _break_even(rows, cols)
+            advice = f"ranks up to {pays} pay" if pays else "no rank pays"
+            return Skip(f"rank {max(ranks)} saves nothing at {rows}x{cols}: {advice}")
         rank = max(ranks)  # the matrices of one site share a shape, so that they can be lowered together
-        return tuple(
-            LowRank(*_project(matrix, basis[:rank])) for matrix, (_, basis) in zip(w.matrices, spectra, strict=True)
-        )
+        return tuple(LowRank(*spectrum.factors(rank)) for spectrum in spectra)
 
     def _shared(self, source: Weights, users: list[Weights]) -> dict[str, Outcome]:
         """Equation (5): the basis comes from `source`; each user's best coefficients are `W @ basis.T`."""
@@ -89,50 +98,74 @@ class Svd(Method):
         rows, cols = sum(w.out_in[0] for w in group), source.out_in[1]
         outcomes: dict[str, list[LowRank]] = {w.site: [] for w in group}
         for direction, matrix in enumerate(source.matrices):
-            values, basis = right_singular(matrix)
-            rank = self._rank(values, source.out_in[0], cols)
+            spectrum = Spectrum.of(matrix)
+            rank = self._rank(spectrum, source.out_in[0], cols)
             if rank * (rows + cols) >= rows * cols:
                 return {}  # each for itself: with a reason of its own
             label = f"{source.site}.basis" + (f".{direction}" if len(source.matrices) > 1 else "")
+            basis = spectrum.basis(rank)
             for w in group:
-                left, right = _project(w.matrices[direction], basis[:rank])
-                outcomes[w.site].append(LowRank(left, right, basis=label))
+                outcomes[w.site].append(LowRank(w.matrices[direction] @ basis.T, basis, basis=label))
         return {site: tuple(forms) for site, forms in outcomes.items()}
 
-    def _rank(self, values: npt.NDArray[np.float64], rows: int, cols: int) -> int:
+    def _rank(self, spectrum: Spectrum, rows: int, cols: int) -> int:
         if self.options.rank is not None:
             return self.options.rank
         if self.options.rank_ratio is not None:
             return max(1, round(self.options.rank_ratio * min(rows, cols)))
         assert self.options.energy is not None
-        kept = np.cumsum(values**2)
+        kept = np.cumsum(spectrum.values**2)
         total = kept[-1]
         return int(np.searchsorted(kept, self.options.energy * total * (1 - 1e-12)) + 1) if total > 0 else 1
 
 
-def right_singular(matrix: Array) -> tuple[npt.NDArray[np.float64], Array]:
-    """Return all singular values in falling order, and the right singular vectors `[min(out, in), in]`.
+@dataclass(frozen=True)
+class Spectrum:
+    """The singular values of a matrix in falling order, and its singular vectors on the smaller side.
 
-    Through the eigenvectors of the smaller Gram matrix in float64: several times faster than an SVD of the whole
-    matrix, and as exact as float32 weights can tell.
+    Attributes:
+        matrix: float32 `[out, in]`.
+        values: float64 `[min(out, in)]`.
+        vectors: float32 `[min(out, in), min(out, in)]`, a column a singular vector: right ones of a tall matrix, left
+            ones of a wide one.
     """
-    wide = matrix.astype(np.float64)
-    rows, cols = wide.shape
-    gram = wide.T @ wide if cols <= rows else wide @ wide.T
-    eigenvalues, vectors = scipy.linalg.eigh(gram, driver="evd", overwrite_a=True)
-    order = np.argsort(eigenvalues)[::-1]
-    values = np.sqrt(np.maximum(eigenvalues[order], 0.0))
-    basis = vectors[:, order].T
-    if cols > rows:
-        # Below the resolution of the Gram matrix a direction is noise; zeros are as good and finite.
-        inverse = np.where(values > values[0] * 1e-7, 1.0 / np.maximum(values, np.finfo(np.float64).tiny), 0.0)
-        basis = (basis @ wide) * inverse[:, None]
-    return values, np.asarray(basis, dtype=np.float32)
+
+    matrix: Array
+    values: npt.NDArray[np.float64]
+    vectors: Array
+
+    @classmethod
+    def of(cls, matrix: Array) -> Spectrum:
+        """Decompose through the smaller Gram matrix in float64.
+
+        Several times faster than an SVD of the whole matrix, and as exact as float32 weights can tell.
+        """
+        rows, cols = matrix.shape
+        wide = matrix.astype(np.float64)
+        eigenvalues, vectors = scipy.linalg.eigh(wide.T @ wide if cols <= rows else wide @ wide.T, driver="evd")
+        values = np.sqrt(np.maximum(eigenvalues[::-1], 0.0))
+        return cls(matrix, values, np.ascontiguousarray(vectors[:, ::-1], dtype=np.float32))
+
+    def factors(self, rank: int) -> tuple[Array, Array]:
+        """Return `left [out, rank]` and `right [rank, in]` of the best approximation of that rank."""
+        leading = self.vectors[:, :rank]
+        if self.matrix.shape[1] <= self.matrix.shape[0]:
+            return self.matrix @ leading, np.ascontiguousarray(leading.T)
+        return np.ascontiguousarray(leading), leading.T @ self.matrix
+
+    def basis(self, rank: int) -> Array:
+        """Return the leading right singular vectors as orthonormal rows `[rank, in]`."""
+        left, right = self.factors(rank)
+        if right.shape[1] <= left.shape[0]:
+            return right
+        # Below the resolution of the Gram matrix a direction is noise; zeros are as good, and finite.
+        known = self.values[:rank] > self.values[0] * 1e-7
+        return right * np.where(known, 1.0 / np.where(known, self.values[:rank], 1.0), 0.0).astype(np.float32)[:, None]
 
 
-def _project(matrix: Array, basis: Array) -> tuple[Array, Array]:
-    """Return `(W basis^T, basis)`: the best coefficients for orthonormal rows of `basis`."""
-    return np.ascontiguousarray(matrix @ basis.T), np.ascontiguousarray(basis)
+def _break_even(rows: int, cols: int) -> int:
+    """Return the largest rank whose factors are smaller than the matrix."""
+    return (rows * cols - 1) // (rows + cols)
 
 
 def _partners(weights: Sequence[Weights], reading: str) -> dict[str, list[str]]:

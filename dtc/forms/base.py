@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -33,6 +34,16 @@ class Form(Protocol):
         """Bytes of the stored parts."""
         ...
 
+    @property
+    def detail(self) -> str:
+        """What is particular to this form, in a few words for a report."""
+        ...
+
+    @property
+    def shared(self) -> dict[str, int]:
+        """Bytes, of those in `nbytes`, of parts that other forms use too, by a name common to all users."""
+        ...
+
     def dense(self) -> Array:
         """Return the matrix, float32 `[out, in]`, exactly as the lowered graph computes with it."""
         ...
@@ -51,3 +62,12 @@ def bits_per_weight(form: Form) -> float:
     """Stored bits, all metadata counted, per weight of the matrix."""
     rows, cols = form.shape
     return 8.0 * form.nbytes / (rows * cols)
+
+
+def stored_bytes(forms: Iterable[Form]) -> int:
+    """Bytes of many forms together; a shared part counts once."""
+    total, shared = 0, dict[str, int]()
+    for form in forms:
+        total += form.nbytes - sum(form.shared.values())
+        shared |= form.shared
+    return total + sum(shared.values())

@@ -14,8 +14,8 @@ from dtc.forms.base import Array, Parts
 class LowRank:
     """`left [out, rank] @ right [rank, in]`.
 
-    `basis` names a `right` that several sites share (a shared projection); the graph then holds it once. Each
-    user counts its bytes in full here; `stored_bytes` of a whole model counts it once.
+    `basis` names a `right` that several sites share (a shared projection); the graph then holds it once.
+    `nbytes` counts it in full for each user, `dtc.forms.stored_bytes` counts it once.
     """
 
     kind: ClassVar[str] = "low-rank"
@@ -42,6 +42,16 @@ class LowRank:
     def nbytes(self) -> int:
         """Bytes of both factors in float32."""
         return self.left.nbytes + self.right.nbytes
+
+    @property
+    def detail(self) -> str:
+        """The rank, and whose basis is used."""
+        return f"rank {self.rank}" + (f", {self.basis}" if self.basis else "")
+
+    @property
+    def shared(self) -> dict[str, int]:
+        """Bytes of a shared `right`, by the name of its basis."""
+        return {} if self.basis is None else {self.basis: self.right.nbytes}
 
     def dense(self) -> Array:
         """Return `left @ right`, float32 `[out, in]`."""

@@ -1,21 +1,23 @@
 """The model as a graph: loading, saving, and the sites where a weight can be compressed."""
 
 from dtc.graph.load import load_model
-from dtc.graph.save import model_bytes, save_model
-from dtc.graph.sites import MatrixView, Reader, Role, Site, find_sites
-from dtc.graph.walk import all_graphs, all_nodes, find_initializer, source_of
+from dtc.graph.save import file_bytes, save_model
+from dtc.graph.sites import Array, MatrixView, Reader, Role, Site, find_sites
+from dtc.graph.walk import all_graphs, all_nodes, find_initializer, nesting, source_of
 
 __all__ = [
+    "Array",
     "MatrixView",
     "Reader",
     "Role",
     "Site",
     "all_graphs",
     "all_nodes",
+    "file_bytes",
     "find_initializer",
     "find_sites",
     "load_model",
-    "model_bytes",
+    "nesting",
     "save_model",
     "source_of",
 ]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from dtc.errors import ModelError
-from dtc.graph.walk import all_graphs
+from dtc.graph.walk import all_graphs, all_nodes
+
+_NOT_PLAIN = frozenset({ir.DataType.STRING, ir.DataType.COMPLEX64, ir.DataType.COMPLEX128})
+_TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
 
 def load_model(path: str | Path) -> ir.Model:
@@ -35,15 +40,23 @@ def load_model(path: str | Path) -> ir.Model:
 
 def _check_tensors(model: ir.Model, path: Path) -> None:
     folder = path.resolve().parent
+    for tensor in _tensors(model, path):
+        if isinstance(tensor, ir.ExternalTensor):
+            _check_external(tensor, path, folder)
+        else:
+            _check_size(tensor, path)
+
+
+def _tensors(model: ir.Model, path: Path) -> Iterator[ir.TensorProtocol]:
     for graph in all_graphs(model):
         for value in graph.initializers.values():
-            tensor = value.const_value
-            if tensor is None:
+            if value.const_value is None:
                 raise ModelError(f"{path}: initializer {value.name!r} has no data")
-            if isinstance(tensor, ir.ExternalTensor):
-                _check_external(tensor, path, folder)
-            else:
-                _check_size(tensor, path)
+            yield value.const_value
+    for node in all_nodes(model):
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
+                yield attribute.as_tensor()
 
 
 def _check_external(tensor: ir.ExternalTensor, path: Path, folder: Path) -> None:
@@ -65,10 +78,20 @@ def _check_external(tensor: ir.ExternalTensor, path: Path, folder: Path) -> None
 
 def _check_size(tensor: ir.TensorProtocol, path: Path) -> None:
     """The declared shape must be backed by data before anything is allocated from it."""
-    raw = getattr(getattr(tensor, "raw", None), "raw_data", b"")
-    if raw and len(raw) != tensor.nbytes:
+    if not isinstance(tensor, ir.TensorProtoTensor) or tensor.dtype in _NOT_PLAIN:
+        return
+    proto = tensor.raw
+    declared = math.prod(proto.dims)
+    if proto.raw_data or not any(getattr(proto, field) for field in _TYPED_FIELDS):
+        held = len(proto.raw_data) * 8 // (tensor.dtype.bitwidth or 8)
+        slack = 1 if (tensor.dtype.bitwidth or 8) < 8 else 0  # an odd number of half bytes is padded
+    else:
+        held = max(len(getattr(proto, field)) for field in _TYPED_FIELDS)
+        slack = held if (tensor.dtype.bitwidth or 8) < 8 else 0  # int32_data holds two of them a number
+    if min(proto.dims, default=1) < 0 or not held - slack <= declared <= held + slack:
         raise ModelError(
-            f"{path}: tensor {tensor.name!r} declares {tensor.nbytes} bytes but holds {len(raw)}; the file is damaged"
+            f"{path}: tensor {tensor.name!r} declares the shape {list(proto.dims)} but holds {held} elements; "
+            "the file is damaged"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -37,15 +36,18 @@ def save_model(model: ir.Model, path: str | Path, *, force: bool = False) -> Non
             external = f"{path.name}.data" if _tensor_bytes(model) > EXTERNAL_DATA_ABOVE else None
             ir.save(model, written, external_data=external)
             if external:
-                os.replace(written.parent / external, path.parent / external)
-            os.replace(written, path)
+                (written.parent / external).replace(path.parent / external)
+            written.replace(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def model_bytes(model: ir.Model) -> int:
-    """Size in bytes of the initializers of all graphs of the model."""
-    return _tensor_bytes(model)
+def file_bytes(path: Path, model: ir.Model) -> int:
+    """Bytes on disk of a model's file and of the external data that it names."""
+    graphs = [model.graph, *model.graph.subgraphs()]
+    tensors = (value.const_value for graph in graphs for value in graph.initializers.values())
+    external = {path.parent / tensor.location for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
+    return sum(file.stat().st_size for file in {path, *external})
 
 
 def _ir_version(model: ir.Model) -> int:

@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import onnx_ir as ir
 
@@ -24,6 +24,14 @@ class Compressed:
     forms: tuple[Form, ...]
 
 
+Mode: TypeAlias = Literal["compute", "standard", "storage"]
+"""How forms become nodes.
+
+`compute`: `dtc` operators that compute on the compressed weight, each with its model-local function; `standard`:
+standard operators alone; `storage`: weights compressed in the file and decoded when the session loads.
+"""
+
+
 class FormLowering(Protocol):
     """What a module of this folder offers; one module a form, found by the name in `KIND`."""
 
@@ -33,7 +41,7 @@ class FormLowering(Protocol):
         """Return why this site cannot be lowered to the form, naming the node; None if it can."""
         ...
 
-    def lower(self, model: ir.Model, items: Sequence[Compressed]) -> None:
+    def lower(self, model: ir.Model, items: Sequence[Compressed], mode: Mode) -> None:
         """Replace the sites in the graph, in place. The old initializers are gone when nothing reads them."""
         ...
 
@@ -53,9 +61,9 @@ def lowerings() -> dict[str, FormLowering]:
     return found
 
 
-def lower(model: ir.Model, items: Sequence[Compressed]) -> None:
+def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
     """Lower every compressed site, form by form, in place."""
     for kind, lowering in lowerings().items():
         chosen = [item for item in items if item.forms[0].kind == kind]
         if chosen:
-            lowering.lower(model, chosen)
+            lowering.lower(model, chosen, mode)

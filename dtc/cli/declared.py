@@ -1,0 +1,38 @@
+"""Click options made from declared pydantic fields, so that every option is declared once."""
+
+from __future__ import annotations
+
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+
+def option(flag: str, parameter: str, field: FieldInfo, *, note: str = "") -> Any:
+    """Return a click option for a field; it is None (or empty) where it was not given.
+
+    The help is the field's description, with `note` before it and the default after it.
+    """
+    kind, several = _kind(field.annotation)
+    text = " ".join(word for word in (note, field.description or "", _default(field)) if word)
+    if several:
+        return click.option(flag, parameter, type=kind, multiple=True, help=text)
+    return click.option(flag, parameter, type=kind, default=None, help=text)
+
+
+def _kind(annotation: Any) -> tuple[click.ParamType[Any] | type, bool]:
+    """Return click's type for an annotation, and whether the option may be repeated."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = next(part for part in get_args(annotation) if part is not type(None))
+    if get_origin(annotation) is Literal:
+        return click.Choice([str(word) for word in get_args(annotation)]), False
+    if get_origin(annotation) in (tuple, dict):
+        return str, True
+    return (annotation if annotation in (int, float, str, bool) else str), False
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required() or field.default is None or not isinstance(field.default, int | float | str):
+        return ""
+    return f"(default: {field.default})"
