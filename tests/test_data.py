@@ -299,7 +299,7 @@ def model(**inputs) -> ir.Model:
 
 
 F, I64, I32 = ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.INT32
-PLAIN = SimpleNamespace(labels="labels", carry={})
+PLAIN = SimpleNamespace(labels="labels", carry={}, lengths=None)
 
 
 def test_harmless_casts_are_done():
@@ -348,12 +348,17 @@ def test_what_does_not_fit_is_named(inputs, batch, message):
 
 def test_carried_inputs_need_not_be_in_the_data():
     wanted = model(x=(F, ["N"]), h0=(F, [1, "N"]))
-    carrying = SimpleNamespace(labels="labels", carry={"hn": "h0"})
+    carrying = SimpleNamespace(labels="labels", carry={"hn": "h0"}, lengths=None)
     assert list(check_fit(wanted, {"x": np.zeros(2)}, carrying)) == ["x"]
     with pytest.raises(DataError, match="'h0'"):
         check_fit(wanted, {"x": np.zeros(2)}, PLAIN)
     with pytest.raises(DataError, match="no input 'h9'"):
-        check_fit(wanted, {"x": np.zeros(2)}, SimpleNamespace(labels="labels", carry={"hn": "h9"}))
+        check_fit(wanted, {"x": np.zeros(2)}, SimpleNamespace(labels="labels", carry={"hn": "h9"}, lengths=None))
+
+
+def test_lengths_need_not_be_an_input_of_the_model():
+    batch = {"x": np.zeros(2), "labels": np.zeros(2), "n": np.array([1, 2])}
+    assert "n" in check_fit(model(x=(F, ["N"])), batch, SimpleNamespace(labels="labels", carry={}, lengths="n"))
 
 
 def test_a_fixed_batch_size_drops_the_short_batch_in_evaluation_too(tmp_path, spec):

@@ -213,13 +213,24 @@ def test_scores_that_are_no_numbers_are_never_the_best():
     assert Score(9.0, "perplexity", 80.0).beats(Score(0.1, "perplexity", 90.0))
 
 
-def test_a_site_that_the_engine_does_not_train_is_named_with_the_reason():
+def test_a_site_that_is_no_parameter_is_left_to_the_engine():
     run = retraining()
-    run.engine.frozen = {"U": "frozen by --freeze"}
-    del run.engine.parameters["U"]
-    run.distort = lambda parameters, moment: distort({**parameters, "U": np.eye(HIDDEN, dtype=np.float32)}, moment)
-    with pytest.raises(TrainingError, match=r"site 'U' cannot be retrained \(frozen by --freeze\).*--exclude U"):
-        run.distorted()
+    frozen = run.engine.parameters.pop("U")
+    run.engine.parameters = Half(run.engine.parameters, frozen)
+    run.distort = lambda parameters, moment: distort({**parameters, "U": frozen}, moment)
+    run.run()
+    assert is_low_rank({"W": run.engine.parameters["W"], "U": np.zeros((2, 2))})
+
+
+class Half(dict):
+    """Parameters without one that the engine still computes with."""
+
+    def __init__(self, parameters, frozen):
+        super().__init__(parameters)
+        self._frozen = frozen
+
+    def __missing__(self, name):
+        return self._frozen
 
 
 def test_without_rules_it_is_plain_training_and_the_best_is_kept():

@@ -12,11 +12,11 @@ import pytest
 from fake_engine import Accuracy, FakeEngine, distort, make_run_inputs, network, samples
 
 from dtc.data import ArraySource
-from dtc.errors import DataError, EngineError, ModelError, TrainingError, UsageError
+from dtc.errors import DataError, ModelError, TrainingError, UsageError
 from dtc.recipe import Objective, Recipe
 from dtc.training.checkpoint import finished, load_snapshot, newest_snapshot, save_snapshot
 from dtc.training.journal import load_best
-from dtc.training.launch import read_result, worker_command
+from dtc.training.launch import read_result
 from dtc.training.objective import resolve_objective
 from dtc.training.run import create_run, fingerprint, open_run
 from dtc.training.work import Tools, work
@@ -163,11 +163,9 @@ def test_other_folders_are_no_runs(tmp_path, text):
         open_run(tmp_path)
 
 
-def test_an_engine_that_does_not_exist(tmp_path):
-    recipe, model = make_run_inputs(tmp_path, engine="abacus")
+def test_a_run_that_has_not_ended_has_no_result(tmp_path):
+    recipe, model = make_run_inputs(tmp_path)
     run = create_run(tmp_path / "run", recipe, model, base=tmp_path)
-    with pytest.raises(EngineError, match="no engine is called 'abacus'"):
-        worker_command(run)
     with pytest.raises(TrainingError, match="no result yet; resume it"):
         read_result(run)
 
