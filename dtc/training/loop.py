@@ -170,22 +170,21 @@ class Retraining:
         state = self.state
         with state.timed("evaluation"):
             before, _ = self.engine.loss(fed)
+        _check_finite(before, state.step, "loss before the distortion")
         distorted = self.distorted()
         put_on(self.engine.parameters, distorted.dense)
         with state.timed("evaluation"):
             after, _ = self.engine.loss(fed)
         _check_finite(after, state.step, "loss after the distortion")
         state.distortions += 1
-        self.record.log(
-            DistortedWeights(state.step, state.distortions, float(before), float(after), dict(distorted.skipped))
-        )
+        self.record.log(DistortedWeights(state.step, state.distortions, float(before), float(after)))
         return distorted
 
     def _evaluate(self, distorted: Distorted | None) -> None:
         """Evaluate the distorted weights, or a distorted copy where this step was no distortion."""
         state = self.state
-        distorted = distorted or self.distorted()
-        with wearing(self.engine.parameters, distorted.dense):
+        in_place, distorted = distorted is not None, distorted or self.distorted()
+        with wearing(self.engine.parameters, {} if in_place else distorted.dense):
             with state.timed("evaluation"):
                 score = self.evaluation(self.engine)
             best = score.beats(state.best.score if state.best else None)
