@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 
 
 def worker(**environment):
-    command = python_command("fake_worker", first_on_path=[HERE])
+    command = python_command("fake_worker", first_on_path=[HERE], threads=1)
     return type(command)(command.arguments, {**command.environment, **environment})
 
 
@@ -194,6 +194,14 @@ def wait_for_lock(run: Path) -> None:
         except TrainingError:
             time.sleep(0.02)
     pytest.fail("the worker outlived its parent")
+
+
+def test_the_workers_linear_algebra_keeps_to_the_number_of_threads(monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    assert python_command("m", first_on_path=[], threads=3).environment["OPENBLAS_NUM_THREADS"] == "3"
+    assert "OPENBLAS_NUM_THREADS" not in python_command("m", first_on_path=[]).environment
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
+    assert python_command("m", first_on_path=[], threads=3).environment["OPENBLAS_NUM_THREADS"] == "7"
 
 
 def test_two_workers_never_share_a_run(new_run):
