@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from dtc.forms import LowRank
-from dtc.graph import Reader, Role, Site
+from dtc.graph import Reader, Role, Site, all_nodes
 from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.lower import Compressed, Mode
 from dtc.passes.lower.emit import Emitter, Names, opset_of
@@ -15,7 +15,8 @@ from dtc.passes.lower.factors import Factors, LowRankSite
 from dtc.passes.lower.low_rank_feedforward import lower_conv, lower_embedding, lower_gemm, lower_matmul
 from dtc.passes.lower.low_rank_recurrent import INPUT_ROLES, RECURRENT_ROLES, lower_input, lower_whole
 from dtc.passes.lower.low_rank_storage import lower_to_storage
-from dtc.passes.lower.recurrent import refuse_recurrent
+from dtc.passes.lower.recurrent_cells import refuse_recurrent
+from dtc.passes.lower.shared_projection import SharedProjections
 from dtc.passes.prepare.constant_arrays import constant_array
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 
@@ -58,13 +59,15 @@ def _lower_to_factors(model: ir.Model, sites: Sequence[LowRankSite]) -> None:
                 _FEEDFORWARD[reader.role](item, reader, factors, _emitter(model, names, reader))
             else:
                 recurrent.setdefault(reader.node, {})[reader.role in RECURRENT_ROLES] = (item, reader)
-    for node, weights in recurrent.items():
+    shared = SharedProjections((weights[False][0], node) for node, weights in recurrent.items() if False in weights)
+    for node in [node for node in all_nodes(model) if node in recurrent]:  # a layer before the one that it feeds
+        weights = recurrent[node]
         emitter = _emitter(model, names, next(iter(weights.values()))[1])
         given = weights[False][0] if False in weights else None
         if True in weights:
-            lower_whole(weights[True][0], given, node, factors, emitter)
+            lower_whole(weights[True][0], given, node, factors, shared, emitter)
         elif given is not None:
-            lower_input(given, node, factors, emitter)
+            lower_input(given, node, factors, shared, emitter)
     RemoveUnusedPass()(model)
     factors.take_freed_names()
 
