@@ -40,7 +40,7 @@ class Result:
         best_step: The step whose distorted weights are the result.
         score: Their score.
         distortions: Distortions done.
-        seconds: Time spent in steps, distortions, evaluations, data.
+        seconds: Time spent in steps, distortions, evaluations, data, checkpoints.
     """
 
     run: Path
