@@ -46,7 +46,8 @@ def test_patches_times_kernel_is_the_convolution(
     weight = rng.normal(size=(6, 4 // groups, kernel, kernel)).astype(np.float32)
     text = (
         "g (float[n,4,9,8] x) => (float[n,6,h,v] y) <float[1] w = {0}> { "
-        f"y = Conv <strides = [{stride}, {stride}], dilations = [{dilation}, {dilation}], group = {groups}, {pad}> (x, w) }}"
+        f"y = Conv <strides = [{stride}, {stride}], dilations = [{dilation}, {dilation}], "
+        f"group = {groups}, {pad}> (x, w) }}"
     )
     model = model_of(text, {"w": weight})
     x = rng.normal(size=(2, 4, 9, 8)).astype(np.float32)

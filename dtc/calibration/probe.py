@@ -46,7 +46,7 @@ def make_probe(
     Raises:
         UsageError: A site lies in a subgraph.
     """
-    own = {site.name: site.array().astype(np.float32) for site in sites}
+    own: Arrays = {site.name: site.array().astype(np.float32) for site in sites}
     by_name = {site.name: site for site in sites}
     run, specs = _open(model, sites)
     batches = _batches(model, run, own, specs, objective, source, seed, fixed)
