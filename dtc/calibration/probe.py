@@ -1,4 +1,4 @@
-"""What a model loses when some of its weights are replaced: the question that sensitivity methods ask again and again."""
+"""What a model loses when some of its weights are replaced: what sensitivity methods ask again and again."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ def make_probe(
     own: Arrays = {site.name: site.array().astype(np.float32) for site in sites}
     by_name = {site.name: site for site in sites}
     run, specs = _open(model, sites)
-    batches = _batches(model, run, own, specs, objective, source, seed, fixed)
+    if source is not None:
+        batches = list(islice(source.batches(epoch=0, seed=seed, shuffle=False), PROBED_BATCHES))
+    else:
+        batches = sample_inputs(model, lambda batch: run({**batch, **own}), count=_DRAWS, seed=seed, fixed=fixed)
     judge = _judge(objective, batches, run, own, specs)
     base = judge(own)
 
@@ -80,23 +83,8 @@ def _open(model: ir.Model, sites: Sequence[Site]) -> tuple[Run, tuple[TensorSpec
         return runner(session(path)), specs
 
 
-def _batches(
-    model: ir.Model,
-    run: Run,
-    own: Arrays,
-    specs: Sequence[TensorSpec],
-    objective: Objective,
-    source: Source | None,
-    seed: int,
-    fixed: Mapping[str, npt.NDArray[np.generic]],
-) -> list[Arrays]:
-    if source is not None:
-        return list(islice(source.batches(epoch=0, seed=seed, shuffle=False), PROBED_BATCHES))
-    return list(sample_inputs(model, lambda batch: run({**batch, **own}), count=_DRAWS, seed=seed, fixed=fixed))
-
-
 def _judge(
-    objective: Objective, batches: list[Arrays], run: Run, own: Arrays, specs: Sequence[TensorSpec]
+    objective: Objective, batches: Sequence[Arrays], run: Run, own: Arrays, specs: Sequence[TensorSpec]
 ) -> Callable[[Mapping[str, npt.NDArray[np.generic]]], float]:
     def outputs(weights: Mapping[str, npt.NDArray[np.generic]]) -> list[npt.NDArray[np.generic]]:
         def with_weights(batch: Mapping[str, npt.NDArray[np.generic]]) -> Arrays:
