@@ -45,6 +45,7 @@ def examine(base: ir.Model, plan: Plan, freeze: Sequence[str]) -> Capability:
     paths = Paths(base.graph, scores_of(base, plan.kind, plan.output))
     downstream = {name: paths.downstream(base.graph.initializers[name]) for name in find_weights(base.graph)}
     frozen = _inside_bodies(base)
+    steps = {str(node.name): _declared_steps(node) for node in base.graph if node.op_type in UNROLL}
     blocked = {node: reason for node in base.graph if (reason := _hopeless(node))}
     while True:
         frozen = _inside_bodies(base) | _frozen(downstream, blocked, freeze)
@@ -52,7 +53,7 @@ def examine(base: ir.Model, plan: Plan, freeze: Sequence[str]) -> Capability:
         if not names:
             raise _nothing_left(frozen, blocked)
         unrolled = tuple(dict.fromkeys(str(n.name) for p in names for n in downstream[p] if n.op_type in UNROLL))
-        trial = replace(plan, parameters=names, lengths=dict.fromkeys(unrolled, _PROBE_STEPS))
+        trial = replace(plan, parameters=names, lengths={name: steps[name] for name in unrolled})
         error = _try(base, trial)
         if error is None:
             return Capability(names, frozen, unrolled)
@@ -70,6 +71,11 @@ def _try(base: ir.Model, plan: Plan) -> str | None:
     except Exception as error:  # noqa: BLE001 - the runtime raises RuntimeError, NotImplemented, Fail, InvalidGraph
         return str(error)
     return None
+
+
+def _declared_steps(node: ir.Node) -> int:
+    shape = None if node.inputs[0] is None else node.inputs[0].shape
+    return shape[0] if shape is not None and isinstance(shape[0], int) else _PROBE_STEPS
 
 
 def _hopeless(node: ir.Node) -> str | None:
