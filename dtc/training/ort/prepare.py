@@ -38,7 +38,7 @@ def prepare(model: ir.Model) -> ir.Model:
     for value in copy.graph.initializers.values():
         tensor = value.const_value
         if tensor is not None:
-            value.dtype, value.shape = tensor.dtype, ir.Shape(tensor.shape)
+            value.dtype, value.shape = tensor.dtype, ir.Shape(tuple(tensor.shape))
     remove_dead_nodes(copy.graph)
     ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(copy)
     return copy
@@ -66,7 +66,7 @@ def _convert(model: ir.Model) -> ir.Model:
         return _relabel(model)
     try:
         converted = onnx.version_converter.convert_version(ir.to_proto(model), OLDEST_OPSET)
-    except Exception as error:  # noqa: BLE001 - the converter raises whatever its C++ side throws
+    except Exception as error:
         reason = str(error).strip().split("\n")[0][:160]
         raise EngineError(
             f"the model's opset {opset} cannot be brought to {OLDEST_OPSET} ({reason}); export it with opset 13 to 21"
