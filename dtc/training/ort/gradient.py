@@ -107,7 +107,7 @@ def _unroll(model: ir.Model, plan: Plan, aliases: _Aliases, opset: int) -> dict[
     """Unroll the recurrent nodes; return the blocks by the parameter that is their recurrent weight."""
     found: dict[str, list[Unrolled]] = {}
     for node in list(model.graph):
-        if node.name not in plan.lengths:
+        if node.name is None or node.name not in plan.lengths:
             continue
         recurrent = source_of(node.inputs[2])
         parameter = recurrent.name if recurrent is not None and recurrent.name in plan.parameters else None

@@ -40,7 +40,10 @@ def attach_loss(model: ir.Model, kind: Kind, output: str | None, label_rank: int
     nodes = _Nodes(model.graph)
     named = nodes.op("Identity", scores, name=SCORES)
     named.type, named.shape = scores.type, scores.shape
-    _LOSSES[kind](nodes, named, label_rank)
+    if kind == "cross-entropy":
+        _cross_entropy(nodes, named, label_rank)
+    else:
+        _ELEMENTWISE[kind](nodes, named)
 
 
 def scores_of(model: ir.Model, kind: Kind, output: str | None) -> ir.Value:
@@ -87,10 +90,9 @@ class _Nodes:
         return value
 
     def scalar(self, number: float) -> ir.Value:
-        tensor = ir.tensor(np.array(number, dtype=np.float32), name=f"dtc::{number}")
-        if tensor.name in self.graph.initializers:
-            return self.graph.initializers[tensor.name]
-        value = ir.Value(name=tensor.name, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([]))
+        name = f"dtc::{number}"
+        tensor = ir.tensor(np.array(number, dtype=np.float32), name=name)
+        value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([]))
         value.const_value = tensor
         self.graph.register_initializer(value)
         return value
@@ -123,13 +125,13 @@ def _cross_entropy(nodes: _Nodes, scores: ir.Value, label_rank: int) -> None:
     nodes.graph.append(node)
 
 
-def _squares(nodes: _Nodes, scores: ir.Value, label_rank: int) -> None:
+def _squares(nodes: _Nodes, scores: ir.Value) -> None:
     scores, labels = nodes.flat(scores)
     difference = nodes.op("Sub", scores, labels)
     nodes.total(nodes.op("Mul", difference, difference))
 
 
-def _logistic(nodes: _Nodes, scores: ir.Value, label_rank: int) -> None:
+def _logistic(nodes: _Nodes, scores: ir.Value) -> None:
     """Softplus(x) - x y, with softplus(x) = (x + |x|) / 2 + log(1 + exp(-|x|)), smooth at 0 and safe far from it."""
     scores, labels = nodes.flat(scores)
     magnitude = nodes.op("Abs", scores)
@@ -139,9 +141,4 @@ def _logistic(nodes: _Nodes, scores: ir.Value, label_rank: int) -> None:
     nodes.total(nodes.op("Sub", nodes.op("Add", positive, tail), linear))
 
 
-_LOSSES: dict[Kind, Callable[[_Nodes, ir.Value, int], None]] = {
-    "cross-entropy": _cross_entropy,
-    "mse": _squares,
-    "distill": _squares,
-    "bce": _logistic,
-}
+_ELEMENTWISE: dict[Kind, Callable[[_Nodes, ir.Value], None]] = {"mse": _squares, "distill": _squares, "bce": _logistic}

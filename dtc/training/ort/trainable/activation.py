@@ -42,14 +42,14 @@ def _elu(build: Builder, node: ir.Node, x: ir.Value) -> ir.Value:
     return build.op("Add", build.op("Relu", x), build.op("Mul", alpha, below))
 
 
-def _softplus(build: Builder, node: ir.Node, x: ir.Value) -> ir.Value:
+def _softplus(build: Builder, _: ir.Node, x: ir.Value) -> ir.Value:
     magnitude = build.op("Abs", x)
     linear = build.op("Mul", build.op("Add", x, magnitude), _scalar(build, 0.5))
     tail = build.op("Add", build.op("Exp", build.op("Neg", magnitude)), _scalar(build, 1.0))
     return build.op("Add", linear, build.op("Log", tail))
 
 
-def _softsign(build: Builder, node: ir.Node, x: ir.Value) -> ir.Value:
+def _softsign(build: Builder, _: ir.Node, x: ir.Value) -> ir.Value:
     return build.op("Div", x, build.op("Add", build.op("Abs", x), _scalar(build, 1.0)))
 
 
@@ -58,7 +58,7 @@ def _hard_sigmoid(build: Builder, node: ir.Node, x: ir.Value) -> ir.Value:
     return _ramp(build, x, 0.2 if alpha is None else alpha, 0.5 if beta is None else beta)
 
 
-def _hard_swish(build: Builder, node: ir.Node, x: ir.Value) -> ir.Value:
+def _hard_swish(build: Builder, _: ir.Node, x: ir.Value) -> ir.Value:
     return build.op("Mul", x, _ramp(build, x, 1 / 6, 0.5))
 
 
