@@ -1,22 +1,14 @@
-<<<<<<< HEAD
 """What tests share: where the public data and models lie."""
-=======
-"""What all tests share."""
->>>>>>> engine
 
 from __future__ import annotations
 
 import os
-<<<<<<< HEAD
 import sys
 from collections.abc import Callable
-=======
->>>>>>> engine
 from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
 from dtc.cli import main
 
 
@@ -46,16 +38,3 @@ def dtc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return (status if isinstance(status, int) else 0), captured.out, captured.err
 
     return run
-=======
-
-@pytest.fixture(scope="session")
-def data_dir() -> Path:
-    """Folder of public data and models, from the environment variable DTC_DATA."""
-    folder = os.environ.get("DTC_DATA")
-    if folder and Path(folder).is_dir():
-        return Path(folder)
-    reason = "set DTC_DATA to the folder of test data and models"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
->>>>>>> engine
