@@ -11,6 +11,7 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,7 @@ class Body:
         self.opset = opset
         self._nodes: list[ir.Node] = []
 
-    def constant(self, array: npt.NDArray[np.generic]) -> ir.Value:
+    def constant(self, array: npt.NDArray[Any] | np.generic) -> ir.Value:
         """Add a Constant; a body has no initializers."""
         return self.op("Constant", [], value=ir.tensor(array))
 
