@@ -81,14 +81,14 @@ def alternating(rows: Rows, bits: int, rounds: int = 2) -> Coded:
 
 def sign_table(bits: int) -> Wide:
     """Return the signs `[2^bits, bits]` of every code."""
-    table: Wide = ((np.arange(1 << bits)[:, None] >> np.arange(bits)) & 1) * 2.0 - 1.0
-    return table
+    digits = (np.arange(1 << bits)[:, None] >> np.arange(bits)) & 1
+    return np.asarray(2 * digits - 1, dtype=np.float64)
 
 
 def nearest(rows: Rows, alphas: Wide) -> Codes:
     """Return the code of the level nearest to each weight, by binary search among sorted midpoints (algorithm 1)."""
     values = rows.values
-    levels: Wide = alphas @ sign_table(alphas.shape[1]).T
+    levels = np.asarray(alphas @ sign_table(alphas.shape[1]).T)
     order = np.argsort(levels, axis=1, kind="stable").astype(np.uint8)
     ordered = np.take_along_axis(levels, order.astype(np.intp), axis=1)
     midpoints = ((ordered[:, 1:] + ordered[:, :-1]) / 2).astype(np.float32)

@@ -54,10 +54,10 @@ class Body:
         """Add a Constant; a body has no initializers."""
         return self.op("Constant", [], value=ir.tensor(array))
 
-    def op(self, op_type: str, inputs: Sequence[ir.Value | None], **attributes: object) -> ir.Value:
+    def op(self, op_type: str, inputs: Sequence[ir.Value | None], **attributes: Any) -> ir.Value:
         """Add a node of one output; `ir.RefAttr` as an attribute's value hands on the function's own attribute."""
         label = f"{op_type}_{len(self._nodes)}"
-        node = ir.node(op_type, list(inputs), attributes or None, name=label)  # type: ignore[arg-type]
+        node = ir.node(op_type, list(inputs), attributes or None, name=label)
         node.outputs[0].name = label
         self._nodes.append(node)
         return node.outputs[0]

@@ -18,19 +18,25 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from dtc.deploy.ops import DOMAIN, require_operator
-from dtc.deploy.ops.binary_decode import OPSET as OPSET  # the model is raised to it
-from dtc.deploy.ops.binary_decode import decode, integers
+from dtc.deploy.ops.binary_decode import OPSET, decode, integers
 from dtc.deploy.ops.binary_gather import gather_rows, reshape_rows
 from dtc.deploy.ops.binary_unmask import unmask
 from dtc.graph import Reader, Role, Site
+from dtc.graph.save import PORTABLE_IR_VERSION
+from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.lower import Compressed, Mode
 from dtc.passes.lower.binary_parts import Nodes, Planes, Shared, add_initializer
 from dtc.passes.lower.emit import replace_node
 
 KIND = "binary"
 
+__all__ = ["KIND", "OPSET", "lower", "refuse"]
 
-def refuse(site: Site) -> str | None:
+HANDS_ON = PASS_THROUGH | {"Transpose", "Cast"}
+"""Nodes between an initializer and the node that it is a weight of."""
+
+
+def refuse(site: Site) -> str | None:  # noqa: ARG001 - no site is refused
     """Every role can be lowered: what no operator computes on is decoded in front of its reader."""
     return None
 
@@ -41,6 +47,7 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> None:
     Raises:
         ValueError: The model's opset is older than `OPSET` (`dtc.passes.lower.lower` raises it).
     """
+    model.ir_version = max(model.ir_version, PORTABLE_IR_VERSION)  # functions need 8
     shared = Shared(model)
     for item in items:
         _Lowering(model, item, mode, shared).run()
@@ -163,8 +170,10 @@ def is_plain_product(reader: Reader) -> bool:
 def remove_unread(value: ir.Value) -> None:
     """Remove the nodes that only handed a weight on to readers which are gone."""
     for node, _ in list(value.uses()):
-        for output in node.outputs:
-            remove_unread(output)
+        if node.domain != "" or node.op_type not in HANDS_ON:
+            continue
+        output = node.outputs[0]
+        remove_unread(output)
         if not any(output.uses() or output.is_graph_output() for output in node.outputs):
             assert node.graph is not None
             node.graph.remove(node, safe=True)

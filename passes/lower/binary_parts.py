@@ -143,12 +143,10 @@ class Nodes:
         """Return a shared constant."""
         return self.shared.constant(array)
 
-    def op(
-        self, op_type: str, inputs: Sequence[ir.Value | None], *, domain: str = "", **attributes: object
-    ) -> ir.Value:
+    def op(self, op_type: str, inputs: Sequence[ir.Value | None], *, domain: str = "", **attributes: Any) -> ir.Value:
         """Add a node of one output."""
-        name = f"{self.prefix}/{op_type}_{len(self.nodes)}"
-        node = ir.node(op_type, list(inputs), attributes or None, domain=domain, name=name)  # type: ignore[arg-type]
+        name = f"{self.prefix}/{len(self.nodes)}"
+        node = ir.node(op_type, list(inputs), attributes or None, domain=domain, name=name)
         node.outputs[0].name = name
         self.nodes.append(node)
         return node.outputs[0]
