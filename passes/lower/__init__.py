@@ -72,13 +72,17 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") 
         ModelError: A form needs a newer opset than the model's, and the model cannot be converted to it.
     """
     chosen = {kind: lowering for kind, lowering in lowerings().items() if any(i.forms[0].kind == kind for i in items)}
-    items = _raise_opset(model, items, max((getattr(found, "OPSET", 1) for found in chosen.values()), default=1))
+    items = raise_opset(model, items, max((getattr(found, "OPSET", 1) for found in chosen.values()), default=1))
     for kind, lowering in chosen.items():
         lowering.lower(model, [item for item in items if item.forms[0].kind == kind], mode)
 
 
-def _raise_opset(model: ir.Model, items: Sequence[Compressed], version: int) -> Sequence[Compressed]:
-    """Return the items at the sites of the model as it is after raising."""
+def raise_opset(model: ir.Model, items: Sequence[Compressed], version: int) -> Sequence[Compressed]:
+    """Raise the model to an opset, in place, and return the items at the sites of the model as it then is.
+
+    Raises:
+        ModelError: The model cannot be converted, or loses a site by it.
+    """
     from dtc.passes.lower.opset import require_opset
 
     if not require_opset(model, version):
