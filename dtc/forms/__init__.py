@@ -2,5 +2,6 @@
 
 from dtc.forms.base import Array, Form, Parts, bits_per_weight, stored_bytes
 from dtc.forms.low_rank import LowRank
+from dtc.forms.registry import pack_form, unpack_form
 
-__all__ = ["Array", "Form", "LowRank", "Parts", "bits_per_weight", "stored_bytes"]
+__all__ = ["Array", "Form", "LowRank", "Parts", "bits_per_weight", "pack_form", "stored_bytes", "unpack_form"]
