@@ -1,0 +1,133 @@
+"""The sparse form: the non-zero values of a matrix, and where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from dtc.forms.base import Array, Parts
+from dtc.forms.sparse_pattern import Bitmap, Csr, Lines, Pattern, pattern_of_parts
+
+ValueType: TypeAlias = Literal["float32", "float16"]
+Values: TypeAlias = "npt.NDArray[np.float32] | npt.NDArray[np.float16]"
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """The values at the places of a pattern, in the pattern's order; every other weight is +0.0.
+
+    The pattern is a bit for each weight, CSR, or whole rows or columns, whichever is the smallest for the matrix.
+    Values are finite, in float32 or float16; among them zeros are allowed (a pattern of whole rows has them), -0.0
+    is not, so that what is not stored and what is stored as zero are the same bits.
+    """
+
+    kind: ClassVar[str] = "sparse"
+
+    values: Values
+    pattern: Pattern
+
+    def __post_init__(self) -> None:
+        if self.values.dtype not in (np.float32, np.float16):
+            raise ValueError(f"sparse values are float32 or float16, not {self.values.dtype}")
+        if self.values.shape != (self.pattern.count,):
+            raise ValueError(f"{self.values.shape} values do not fit a pattern of {self.pattern.count} places")
+        if not np.isfinite(self.values).all():
+            raise ValueError("sparse values must be finite")
+
+    @classmethod
+    def of(cls, matrix: Array, value_type: ValueType = "float32") -> Self:
+        """Return the form of what is not zero in `matrix [out, in]`, in the smallest pattern.
+
+        float16 rounds; what it rounds to zero is not stored. A matrix of zeros alone stores one of them, because
+        empty tensors are a corner that runtimes treat differently.
+
+        Raises:
+            ValueError: A weight is not finite, or too large for float16.
+        """
+        if not np.isfinite(matrix).all():
+            raise ValueError("the matrix holds NaN or infinity")
+        with np.errstate(over="ignore"):
+            typed = matrix.astype(value_type)
+        if not np.isfinite(typed).all():
+            raise ValueError(f"weights up to {np.abs(matrix).max():g} do not fit into {value_type}")
+        kept = typed != 0
+        if not kept.any():
+            kept[0, 0] = True
+        pattern = _smallest_pattern(kept, typed.itemsize)
+        return cls(np.ascontiguousarray(pattern.take(typed)) + typed.dtype.type(0), pattern)  # -0.0 + 0 is +0.0
+
+    @classmethod
+    def stack(cls, forms: Sequence[Sparse]) -> Self:
+        """Return the one form of matrices of the same width, put below each other."""
+        if len(forms) == 1:
+            return cls(forms[0].values, forms[0].pattern)
+        half = all(form.values.dtype == np.float16 for form in forms)
+        return cls.of(np.concatenate([form.dense() for form in forms]), "float16" if half else "float32")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(out, in)` of the matrix."""
+        return self.pattern.shape
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values and of their places."""
+        return sum(array.nbytes for array in self.pack().values())
+
+    @property
+    def sparsity(self) -> float:
+        """Share of zeros."""
+        rows, cols = self.shape
+        return 1.0 - int(np.count_nonzero(self.values)) / (rows * cols)
+
+    @property
+    def detail(self) -> str:
+        """The sparsity, the layout, and the type of values that are not float32."""
+        half = ", float16 values" if self.values.dtype == np.float16 else ""
+        return f"{100 * self.sparsity:.4g} % zeros, {self.pattern.detail}{half}"
+
+    @property
+    def shared(self) -> dict[str, int]:
+        """Nothing is shared."""
+        return {}
+
+    def dense(self) -> Array:
+        """Return the matrix, float32 `[out, in]`."""
+        matrix = np.zeros(self.shape, dtype=np.float32)
+        self.pattern.put(matrix, self.values.astype(np.float32))
+        return matrix
+
+    def pack(self) -> Parts:
+        """Return the values, and the arrays of the pattern."""
+        return {"values": self.values, **self.pattern.parts()}
+
+    @classmethod
+    def unpack(cls, parts: Parts) -> Self:
+        """Return the form of the given parts.
+
+        Raises:
+            ValueError: The parts do not fit together: a place outside the matrix, too few values.
+        """
+        if "values" not in parts:
+            raise ValueError("a sparse form without values")
+        return cls(parts["values"], pattern_of_parts(parts))  # type: ignore[arg-type]  # the dtype is checked
+
+
+def _smallest_pattern(kept: npt.NDArray[np.bool_], itemsize: int) -> Pattern:
+    """Return the pattern that stores `kept` in the fewest bytes, values included; the bitmap where it is equal."""
+    rows, cols = kept.any(axis=1), kept.any(axis=0)
+    counts = {
+        Bitmap: Bitmap.cost(kept.shape, int(np.count_nonzero(kept)), itemsize),
+        Csr: Csr.cost(kept.shape, int(np.count_nonzero(kept)), itemsize),
+    }
+    choice = min(counts, key=lambda layout: counts[layout])
+    best = counts[choice]
+    by_rows = Lines.cost(kept.shape, 0, int(np.count_nonzero(rows)), itemsize)
+    by_cols = Lines.cost(kept.shape, 1, int(np.count_nonzero(cols)), itemsize)
+    if min(by_rows, by_cols) < best:
+        return Lines.of(rows, 0, kept.shape[1]) if by_rows <= by_cols else Lines.of(cols, 1, kept.shape[0])
+    return Bitmap.of(kept) if choice is Bitmap else Csr.of(kept)
