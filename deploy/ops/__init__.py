@@ -86,8 +86,21 @@ def operators() -> dict[str, Operator]:
 
 
 def require_operator(model: ir.Model, name: str) -> None:
-    """Put the function of operator `name` into `model`, once, and import the domain."""
+    """Put the function of operator `name` into `model`, once, and import the domain.
+
+    The body takes the model's own opset: runtimes inline it into the graph as it stands, and the checker wants the
+    same version of every operator. So a body may only use what has one form from `Body.opset` up to the model's.
+
+    Raises:
+        ValueError: The model's opset is older than the body; raise it first (`dtc.passes.lower.opset`).
+    """
     model.opset_imports.setdefault(DOMAIN, VERSION)
     key = (DOMAIN, name, "")
-    if key not in model.functions:
-        model.functions[key] = operators()[name].function()
+    if key in model.functions:
+        return
+    function = operators()[name].function()
+    needed, own = function.opset_imports[""], model.opset_imports.get("", 1) or 1
+    if own < needed:
+        raise ValueError(f"operator {name} needs opset {needed}, the model has {own}")
+    function.opset_imports[""] = own
+    model.functions[key] = function
