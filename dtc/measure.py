@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-import dtc
 from dtc.errors import ModelError
 from dtc.graph.load import load_model
 from dtc.graph.signature import Arrays
@@ -86,7 +85,7 @@ def measure_memory(path: str | Path, inputs: Arrays, *, threads: int | None = No
     """
     if not Path("/proc/self/status").exists():
         return None
-    root = str(Path(next(iter(dtc.__path__))).resolve().parent)
+    root = str(Path(__file__).resolve().parents[1])
     search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory(prefix="dtc-memory-") as folder:
         feed = Path(folder) / "inputs.npz"

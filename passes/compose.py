@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
+
 from dtc.errors import UsageError
-from dtc.forms import Form, LowRank
+from dtc.forms import Array, Form, LowRank
 from dtc.forms.composite import Product, Sum
 from dtc.passes.method import Method, Moment, Need, Outcome, Skip, Weights
 
@@ -70,7 +72,7 @@ def _reason(first: str, second: str) -> str:
 def _code_survivors(second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:
     masked = []
     for w in weights:
-        matrices = _dense(first[w.site], w)
+        matrices = _dense(first[w.site])
         masked.append(replace(w, matrices=matrices, mask=matrices != 0))
     return second.distort(masked, moment)
 
@@ -80,7 +82,7 @@ def _treat_factors(second: Method, weights: Sequence[Weights], first: Outcomes, 
     for w in weights:
         forms = [form for form in _forms(first[w.site]) if isinstance(form, LowRank)]
         for side in ("left", "right"):
-            stack = _stack([getattr(form, side) for form in forms])
+            stack = np.stack([getattr(form, side) for form in forms])
             previous = _sides(w.previous, side)
             factors.append(Weights(f"{w.site}.{side}", w.role, stack, w.node, previous=previous))
     treated = second.distort(factors, moment)
@@ -95,7 +97,7 @@ def _product(left: Outcome, right: Outcome, untreated: Outcome) -> Outcome:
 
 
 def _factor_remainder(second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:
-    remainders = [replace(w, matrices=w.matrices - _dense(first[w.site], w), previous=None) for w in weights]
+    remainders = [replace(w, matrices=w.matrices - _dense(first[w.site]), previous=None) for w in weights]
     low = second.distort(remainders, moment)
     return {w.site: _sum(first[w.site], low[w.site]) for w in weights}
 
@@ -104,3 +106,19 @@ def _sum(sparse: Outcome, low: Outcome) -> Outcome:
     if isinstance(low, Skip):
         return low
     return tuple(Sum(a, b) for a, b in zip(_forms(sparse), low, strict=True))
+
+
+def _forms(outcome: Outcome) -> tuple[Form, ...]:
+    assert not isinstance(outcome, Skip), "sites left alone by the first method are set aside"
+    return outcome
+
+
+def _dense(outcome: Outcome) -> Array:
+    return np.stack([form.dense() for form in _forms(outcome)])
+
+
+def _sides(previous: tuple[Form, ...] | None, side: str) -> tuple[Form, ...] | None:
+    """Return the forms of one factor at the last distortion."""
+    if previous is None or not all(isinstance(form, Product) for form in previous):
+        return None
+    return tuple(getattr(form, side) for form in previous)

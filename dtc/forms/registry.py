@@ -19,11 +19,12 @@ def forms() -> dict[str, type[Form]]:
     for info in pkgutil.iter_modules(dtc.forms.__path__):
         module = importlib.import_module(f"dtc.forms.{info.name}")
         for item in vars(module).values():
-            if not isinstance(item, type) or item.__module__ != module.__name__ or "kind" not in vars(item):
+            if not isinstance(item, type) or item.__module__ != module.__name__ or "unpack" not in vars(item):
                 continue
-            if item.kind in found:
-                raise RuntimeError(f"two forms are called {item.kind!r}: {found[item.kind]} and {item}")
-            found[item.kind] = item
+            kind: str = vars(item)["kind"]
+            if kind in found:
+                raise RuntimeError(f"two forms are called {kind!r}: {found[kind]} and {item}")
+            found[kind] = item
     return found
 
 

@@ -11,9 +11,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from dtc import forms
 from dtc.errors import TrainingError
-from dtc.forms import Array, Form
+from dtc.forms import Array, Form, pack_form, unpack_form
 from dtc.training.checkpoint import drop_unfinished, finished, load_snapshot, newest_snapshot, save_snapshot
 from dtc.training.engine import Parameters
 from dtc.training.events import Event, Noted, to_line
@@ -96,8 +95,8 @@ def save_best(folder: Path, parameters: Parameters, distorted: Distorted) -> Non
     packed = []
     for site, matrices in distorted.forms.items():
         for index, form in enumerate(matrices):
-            parts = form.pack()
-            packed.append({"site": site, "kind": form.kind, "parts": list(parts)})
+            parts = pack_form(form)
+            packed.append({"site": site, "parts": list(parts)})
             arrays |= {f"form/{site}/{index}/{part}": array for part, array in parts.items()}
     save_snapshot(folder, arrays, {"forms": packed, "skipped": dict(distorted.skipped)})
 
@@ -109,9 +108,6 @@ def load_best(folder: Path) -> tuple[Parameters, dict[str, tuple[Form, ...]], di
         TrainingError: The folder is damaged.
     """
     snapshot = load_snapshot(folder)
-    kinds: dict[str, type[Form]] = {
-        item.kind: item for item in vars(forms).values() if isinstance(item, type) and hasattr(item, "kind")
-    }
     parameters = {
         name.removeprefix("parameter/"): np.asarray(array, dtype=np.float32)
         for name, array in snapshot.arrays.items()
@@ -121,7 +117,7 @@ def load_best(folder: Path) -> tuple[Parameters, dict[str, tuple[Form, ...]], di
     for entry in snapshot.facts["forms"]:
         site, before = entry["site"], found.get(entry["site"], ())
         parts = {part: snapshot.arrays[f"form/{site}/{len(before)}/{part}"] for part in entry["parts"]}
-        found[site] = (*before, kinds[entry["kind"]].unpack(parts))
+        found[site] = (*before, unpack_form(parts))
     return parameters, found, snapshot.facts["skipped"]
 
 

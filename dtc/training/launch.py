@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dtc
 from dtc import errors
 from dtc.errors import EngineError, Interrupted, TrainingError
 from dtc.forms import Form
@@ -134,7 +133,7 @@ def worker_command(run: Run) -> Command:
 
 def python_command(module: str, *, first_on_path: list[Path]) -> Command:
     """Return how a module is run as a worker by this Python, with this dtc, and folders first on its path."""
-    paths = [*map(str, first_on_path), str(Path(dtc.__file__).resolve().parent.parent)]
+    paths = [*map(str, first_on_path), str(Path(__file__).resolve().parents[2])]
     if "PYTHONPATH" in os.environ:
         paths.append(os.environ["PYTHONPATH"])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

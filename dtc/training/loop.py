@@ -25,7 +25,7 @@ from dtc.training.evaluate import Evaluation, Score
 from dtc.training.events import DistortedWeights, Evaluated, Event, Stepped
 from dtc.training.optimizer import Optimizer
 from dtc.training.schedule import learning_rate
-from dtc.training.state import Best, State, wearing
+from dtc.training.state import Best, State, put_on, wearing
 
 
 class Distorted(Protocol):
@@ -160,18 +160,10 @@ class Retraining:
         return fed
 
     def distorted(self) -> Distorted:
-        """Return the present weights distorted; they stay as they are.
-
-        Raises:
-            TrainingError: A site that the rules choose is none of the engine's parameters.
-        """
+        """Return the present weights distorted; they stay as they are."""
         moment = Moment(self.state.step, self.plan.steps, self.plan.seed)
         with self.state.timed("distortion"):
-            distorted = self.distort(self.engine.parameters, moment)
-        for name in distorted.dense.keys() - self.engine.parameters.keys():
-            why = self.engine.frozen.get(name, "it is not a parameter")
-            raise TrainingError(f"site {name!r} cannot be retrained ({why}); leave it out with --exclude {name}")
-        return distorted
+            return self.distort(self.engine.parameters, moment)
 
     def _distort_in_place(self, fed: Arrays) -> Distorted:
         """Replace the weights by their distorted version; the optimizer's state stays as it is."""
@@ -179,8 +171,7 @@ class Retraining:
         with state.timed("evaluation"):
             before, _ = self.engine.loss(fed)
         distorted = self.distorted()
-        for name, dense in distorted.dense.items():
-            self.engine.parameters[name][...] = dense
+        put_on(self.engine.parameters, distorted.dense)
         with state.timed("evaluation"):
             after, _ = self.engine.loss(fed)
         _check_finite(after, state.step, "loss after the distortion")

@@ -27,6 +27,7 @@ import onnx_ir as ir
 from dtc.data import Source, hold_out, open_source
 from dtc.errors import DataError, ModelError, RecipeError, TrainingError, UsageError
 from dtc.graph import all_graphs, load_model
+from dtc.passes.prepare import normalise
 from dtc.recipe import Data, Recipe
 
 FORMAT = 1
@@ -62,8 +63,10 @@ class Run:
         return self.folder / "best"
 
     def load_model(self) -> ir.Model:
-        """Load the copy of the input model."""
-        return load_model(self.model_path)
+        """Load the copy of the input model, normalised."""
+        model = load_model(self.model_path)
+        normalise(model)
+        return model
 
     def open_data(self) -> tuple[Source, Source]:
         """Open the data: what is trained on, and what is evaluated on.

@@ -77,14 +77,18 @@ class State:
         return cls(**{**facts, "best": known, "carry": carry})
 
 
+def put_on(parameters: Parameters, dense: Mapping[str, Array]) -> None:
+    """Give parameters other values; sites that are frozen, and so no parameters, have theirs from the start."""
+    for name in dense.keys() & parameters.keys():
+        parameters[name][...] = dense[name]
+
+
 @contextmanager
 def wearing(parameters: Parameters, dense: Mapping[str, Array]) -> Iterator[None]:
     """Give parameters other values for a while."""
-    saved = {name: parameters[name].copy() for name in dense}
+    saved = {name: parameters[name].copy() for name in dense.keys() & parameters.keys()}
     try:
-        for name, array in dense.items():
-            parameters[name][...] = array
+        put_on(parameters, dense)
         yield
     finally:
-        for name, array in saved.items():
-            parameters[name][...] = array
+        put_on(parameters, saved)

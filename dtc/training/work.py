@@ -13,6 +13,8 @@ from dtc import recipe
 from dtc.data import Batch, Source, count_batches, fitted
 from dtc.errors import DataError, TrainingError
 from dtc.forms import Array, Form
+from dtc.graph import find_sites
+from dtc.passes.method import Moment
 from dtc.training.carry import Carry
 from dtc.training.checkpoint import write_json
 from dtc.training.engine import Engine
@@ -66,9 +68,9 @@ def prepare(run: Run, tools: Tools) -> tuple[Retraining, Journal]:
     model = run.load_model()
     train, evaluate = (fitted(source, model, wanted) for source in run.open_data())
     objective = resolve_objective(wanted, _first_batch(train, run.recipe.seed))
-    engine = tools.make_engine(run.load_model(), objective, training)
-    optimizer = make_optimizer(training.optimizer, engine.parameters)
     distort = tools.make_distort(model, run.recipe.rules) if run.recipe.rules else lambda *_: Undistorted()
+    engine = _make_engine(run, objective, distort, tools)
+    optimizer = make_optimizer(training.optimizer, engine.parameters)
     journal = Journal(run, engine.parameters, optimizer.state)
     state = journal.state
     state.steps = state.steps or _total_steps(training, train, run.recipe.seed)
@@ -84,6 +86,22 @@ def prepare(run: Run, tools: Tools) -> tuple[Retraining, Journal]:
     )
     plan = _plan(run.recipe, training, state.steps)
     return Retraining(engine, optimizer, distort, train, carry, evaluation, plan, journal, state), journal
+
+
+def _make_engine(run: Run, objective: recipe.Objective, distort: Distort, tools: Tools) -> Engine:
+    """Return the engine; sites that it cannot train are distorted once, before training, and stay so."""
+    training = run.recipe.training
+    assert training is not None, "an opened run has training"
+    model = run.load_model()
+    engine = tools.make_engine(model, objective, training)
+    untrained = [site for site in find_sites(model) if site.name not in engine.parameters]
+    if not untrained:
+        return engine
+    dense = distort({}, Moment(seed=run.recipe.seed)).dense
+    fixed = [site for site in untrained if site.name in dense]
+    for site in fixed:
+        site.assign(dense[site.name])
+    return tools.make_engine(model, objective, training) if fixed else engine
 
 
 @dataclass(frozen=True)
