@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from dtc.deploy.ops import Body, Operator
-from dtc.deploy.ops.sparse_decode import PackedBitmap
+from dtc.deploy.ops.sparse_decode import PackedBitmap, cols_attribute
 
 _INPUTS = {
     "values": "the values of the weight, float32 or float16 `[count]`, row by row, at least one, finite",
@@ -15,12 +15,12 @@ _INPUTS = {
 
 
 def _function() -> ir.Function:
-    body = Body(list(_INPUTS))
+    body = Body(list(_INPUTS), opset=13)
     given = body.inputs
-    cols = body.op("Constant", [], value_ints=ir.RefAttr("cols", "cols", ir.AttributeType.INTS))
+    cols = cols_attribute(body)
     values = body.op("Cast", [given["values"]], to=int(ir.DataType.FLOAT))
     y = PackedBitmap(values, cols, given["bitmap"]).rows(body, given["ids"])
-    return body.close("BitmapGather", y, [ir.Attr("cols", ir.AttributeType.INTS, None)])
+    return body.close("BitmapGather", y, [ir.Attr("cols", ir.AttributeType.INT, None)])
 
 
 OP = Operator(

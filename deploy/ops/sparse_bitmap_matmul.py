@@ -5,23 +5,23 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from dtc.deploy.ops import Body, Operator
-from dtc.deploy.ops.sparse_decode import PackedBitmap
+from dtc.deploy.ops.sparse_decode import PackedBitmap, cols_attribute
 
 _INPUTS = {
-    "x": "float `[..., in]`",
+    "x": "float32 `[..., in]`",
     "values": "the values of the weight, float32 or float16 `[count]`, row by row, at least one, finite",
     "bitmap": "uint8 `[out, ceil(in / 8)]`: a bit for each weight, LSB first along the input dimension, pad bits 0",
 }
 
 
 def _function() -> ir.Function:
-    body = Body(list(_INPUTS))
+    body = Body(list(_INPUTS), opset=13)
     given = body.inputs
-    cols = body.op("Constant", [], value_ints=ir.RefAttr("cols", "cols", ir.AttributeType.INTS))
-    values = body.op("CastLike", [given["values"], given["x"]])
+    cols = cols_attribute(body)
+    values = body.op("Cast", [given["values"]], to=int(ir.DataType.FLOAT))
     weight = PackedBitmap(values, cols, given["bitmap"]).dense(body)
     y = body.op("MatMul", [given["x"], body.op("Transpose", [weight], perm=[1, 0])])
-    return body.close("BitmapMatMul", y, [ir.Attr("cols", ir.AttributeType.INTS, None)])
+    return body.close("BitmapMatMul", y, [ir.Attr("cols", ir.AttributeType.INT, None)])
 
 
 OP = Operator(
@@ -29,5 +29,5 @@ OP = Operator(
     _function,
     _INPUTS,
     {"cols": "columns of the weight, `in`"},
-    "`y = x W^T` with a sparse `W [out, in]`; y has the element type of x, `[..., out]`.",
+    "`y = x W^T` with a sparse `W [out, in]`; y is float32 `[..., out]`.",
 )

@@ -7,6 +7,7 @@ same form in operator sets 11 to 25.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,7 +22,7 @@ _END = np.array([2**31 - 1], dtype=np.int64)
 class Maker(Protocol):
     """Makes nodes: the body of a function, or a graph."""
 
-    def op(self, op_type: str, inputs: list[ir.Value | None], **attributes: object) -> ir.Value:
+    def op(self, op_type: str, inputs: Sequence[ir.Value | None], **attributes: object) -> ir.Value:
         """Add a node of one output."""
         ...
 
@@ -117,12 +118,10 @@ class PackedCsr(Packed):
         starts = make.op("Sub", [ends, self._lengths(make, ends)])
         longest = make.op("ReduceMax", [self._lengths(make, ends)], keepdims=0)
         width = make.op("Reshape", [make.op("Cast", [longest], to=_INT64), _ints(make, 1)])
-        offsets = _count_up(make, width)
+        offsets = count_up(make, width)
         leading = make.op("Shape", [ids])
         column = make.op("Concat", [leading, _ints(make, 1)], axis=0)
-        first, end = (
-            make.op("Reshape", [make.op("Gather", [table, ids], axis=0), column]) for table in (starts, ends)
-        )
+        first, end = (make.op("Reshape", [make.op("Gather", [table, ids], axis=0), column]) for table in (starts, ends))
         places = make.op("Add", [first, offsets])
         inside = make.op("Less", [places, end])
         places = make.op("Where", [inside, places, make.constant(np.array(0, dtype=np.int32))])
@@ -151,23 +150,28 @@ class PackedCsr(Packed):
         row_count, count = make.op("Shape", [ends]), make.op("Shape", [self.values])
         one = make.constant(np.array(1, dtype=np.int32))
         events = make.op("Add", [row_count, count])
-        zeros = _filled(make, events, 0)
-        marks = make.op("Add", [ends, _count_up(make, row_count)])
-        is_end = make.op("ScatterElements", [zeros, marks, _filled(make, row_count, 1)], axis=0)
+        zeros = filled(make, events, 0)
+        marks = make.op("Add", [ends, count_up(make, row_count)])
+        is_end = make.op("ScatterElements", [zeros, marks, filled(make, row_count, 1)], axis=0)
         row = make.op("CumSum", [is_end, _scalar(make, 0)])
-        place = make.op("Sub", [_count_up(make, events), row])
+        place = make.op("Sub", [count_up(make, events), row])
         behind = make.op("Add", [row, make.op("Sub", [make.op("Cast", [count], to=_INT32), one])])
         target = make.op("Where", [make.op("Cast", [is_end], to=_BOOL), behind, place])
         rows = make.op("ScatterElements", [zeros, target, row], axis=0)
         return make.op("Slice", [rows, _ints(make, 0), count])
 
 
+def cols_attribute(make: Maker) -> ir.Value:
+    """The function's own attribute `cols`, as int64 `[1]`."""
+    cols = make.op("Constant", [], value_int=ir.RefAttr("value_int", "cols", ir.AttributeType.INT))
+    return make.op("Reshape", [cols, _ints(make, 1)])
+
+
 def _bits_of_bytes(make: Maker) -> ir.Value:
     """The table int32 `[256, 8]` of the bits of each byte, LSB first."""
     numbers = make.constant(np.arange(256, dtype=np.uint8)[:, None])
     shifted = make.op("BitShift", [numbers, make.constant(np.arange(8, dtype=np.uint8))], direction="RIGHT")
-    bits = make.op("Mod", [make.op("Cast", [shifted], to=_INT32), make.constant(np.array(2, dtype=np.int32))])
-    return bits
+    return make.op("Mod", [make.op("Cast", [shifted], to=_INT32), make.constant(np.array(2, dtype=np.int32))])
 
 
 def _zeros_like(make: Maker, values: ir.Value, shape: ir.Value) -> ir.Value:
@@ -176,13 +180,14 @@ def _zeros_like(make: Maker, values: ir.Value, shape: ir.Value) -> ir.Value:
     return make.op("Expand", [make.op("Sub", [first, first]), shape])
 
 
-def _filled(make: Maker, shape: ir.Value, number: int) -> ir.Value:
+def filled(make: Maker, shape: ir.Value, number: int) -> ir.Value:
+    """Add nodes for an int32 tensor of the given shape, all `number`."""
     return make.op("ConstantOfShape", [shape], value=ir.tensor(np.array([number], dtype=np.int32)))
 
 
-def _count_up(make: Maker, length: ir.Value) -> ir.Value:
-    """0, 1, 2, ... int32 `[length]`."""
-    return make.op("CumSum", [_filled(make, length, 1), _scalar(make, 0)], exclusive=1)
+def count_up(make: Maker, length: ir.Value) -> ir.Value:
+    """Add nodes for 0, 1, 2, ...: int32 `[length]`."""
+    return make.op("CumSum", [filled(make, length, 1), _scalar(make, 0)], exclusive=1)
 
 
 def _ints(make: Maker, *numbers: int) -> ir.Value:

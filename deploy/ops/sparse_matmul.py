@@ -5,10 +5,10 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from dtc.deploy.ops import Body, Operator
-from dtc.deploy.ops.sparse_decode import PackedCsr
+from dtc.deploy.ops.sparse_decode import PackedCsr, cols_attribute
 
 _INPUTS = {
-    "x": "float `[..., in]`",
+    "x": "float32 `[..., in]`",
     "values": "the values of the weight, float32 or float16 `[count]`, row by row, at least one, finite",
     "columns": "uint8, uint16 or uint32 `[count]`: the column of each value, rising within a row",
     "row_pointers": "uint8, uint16 or uint32 `[out + 1]`: where each row begins among the values, then their number",
@@ -16,13 +16,13 @@ _INPUTS = {
 
 
 def _function() -> ir.Function:
-    body = Body(list(_INPUTS))
+    body = Body(list(_INPUTS), opset=13)
     given = body.inputs
-    cols = body.op("Constant", [], value_ints=ir.RefAttr("cols", "cols", ir.AttributeType.INTS))
-    values = body.op("CastLike", [given["values"], given["x"]])
+    cols = cols_attribute(body)
+    values = body.op("Cast", [given["values"]], to=int(ir.DataType.FLOAT))
     weight = PackedCsr(values, cols, given["columns"], given["row_pointers"]).dense(body, transposed=True)
     y = body.op("MatMul", [given["x"], weight])
-    return body.close("SparseMatMul", y, [ir.Attr("cols", ir.AttributeType.INTS, None)])
+    return body.close("SparseMatMul", y, [ir.Attr("cols", ir.AttributeType.INT, None)])
 
 
 OP = Operator(
@@ -30,5 +30,5 @@ OP = Operator(
     _function,
     _INPUTS,
     {"cols": "columns of the weight, `in`"},
-    "`y = x W^T` with a sparse `W [out, in]`; y has the element type of x, `[..., out]`.",
+    "`y = x W^T` with a sparse `W [out, in]`; y is float32 `[..., out]`.",
 )

@@ -119,7 +119,7 @@ class Sparse:
 
 def _smallest_pattern(kept: npt.NDArray[np.bool_], itemsize: int) -> Pattern:
     """Return the pattern that stores `kept` in the fewest bytes, values included; the bitmap where it is equal."""
-    rows, cols = kept.any(axis=1), kept.any(axis=0)
+    rows, cols = np.any(kept, axis=1, keepdims=False), np.any(kept, axis=0, keepdims=False)
     counts = {
         Bitmap: Bitmap.cost(kept.shape, int(np.count_nonzero(kept)), itemsize),
         Csr: Csr.cost(kept.shape, int(np.count_nonzero(kept)), itemsize),

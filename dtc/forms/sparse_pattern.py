@@ -58,7 +58,9 @@ class Bitmap:
 
     def __post_init__(self) -> None:
         if self.bits.dtype != np.uint8 or self.bits.ndim != 2 or self.bits.shape[1] != -(-self.cols // 8):
-            raise ValueError(f"bits of shape {self.bits.shape}, {self.bits.dtype}, are no bitmap of {self.cols} columns")
+            raise ValueError(
+                f"bits of shape {self.bits.shape}, {self.bits.dtype}, are no bitmap of {self.cols} columns"
+            )
         if self.cols % 8 and (self.bits[:, -1] >> (self.cols % 8)).any():
             raise ValueError(f"a bit behind column {self.cols} is set")
 
@@ -131,10 +133,12 @@ class Csr:
     @classmethod
     def of(cls, kept: Bools) -> Self:
         """Return the pattern of `kept [rows, cols]`."""
-        rows, cols = kept.shape
+        cols = kept.shape[1]
         columns = np.flatnonzero(kept) % cols
         pointers = np.concatenate([[0], np.cumsum(np.count_nonzero(kept, axis=1))])
-        return cls(columns.astype(np.min_scalar_type(cols - 1)), pointers.astype(np.min_scalar_type(len(columns))), cols)
+        return cls(
+            columns.astype(np.min_scalar_type(cols - 1)), pointers.astype(np.min_scalar_type(len(columns))), cols
+        )
 
     @staticmethod
     def cost(shape: tuple[int, ...], count: int, itemsize: int) -> int:
@@ -170,7 +174,7 @@ class Csr:
         return {"columns": self.columns, "row_pointers": self.row_pointers, "cols": _cols_part(self.cols)}
 
     def _rows(self) -> npt.NDArray[np.int64]:
-        return np.repeat(np.arange(self.shape[0]), np.diff(self.row_pointers.astype(np.int64)))
+        return np.repeat(np.arange(self.shape[0]), _lengths(self.row_pointers))
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,6 +253,11 @@ def _unsigned(array: npt.NDArray[np.generic]) -> Unsigned:
     if array.dtype.kind != "u":
         raise ValueError(f"indices are unsigned, not {array.dtype}")
     return array  # type: ignore[return-value]  # the dtype is checked
+
+
+def _lengths(pointers: Unsigned) -> npt.NDArray[np.int64]:
+    wide = pointers.astype(np.int64)
+    return wide[1:] - wide[:-1]
 
 
 def _cols_part(cols: int) -> npt.NDArray[np.uint32]:
