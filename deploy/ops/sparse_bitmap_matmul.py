@@ -19,8 +19,7 @@ def _function() -> ir.Function:
     given = body.inputs
     cols = cols_attribute(body)
     values = body.op("Cast", [given["values"]], to=int(ir.DataType.FLOAT))
-    weight = PackedBitmap(values, cols, given["bitmap"]).dense(body)
-    y = body.op("MatMul", [given["x"], body.op("Transpose", [weight], perm=[1, 0])])
+    y = PackedBitmap(values, cols, given["bitmap"]).product(body, given["x"])
     return body.close("BitmapMatMul", y, [ir.Attr("cols", ir.AttributeType.INT, None)])
 
 

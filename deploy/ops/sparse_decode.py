@@ -55,6 +55,22 @@ class PackedBitmap(Packed):
         rows = make.op("Slice", [sizes, _ints(make, 0), _ints(make, 1)])
         return self._cut(make, weights, rows)
 
+    def product(self, make: Maker, x: ir.Value) -> ir.Value:
+        """Add nodes for `x [..., cols] @ weight^T`: `[..., rows]`.
+
+        Not the weight is cut to its columns, nor transposed, which would copy it at load: `x`, which is small, is
+        padded, and Gemm reads the weight as it is.
+        """
+        weight, sizes = self._expand(make, None), make.op("Shape", [self.bits])
+        rows, byte_count = (make.op("Slice", [sizes, _ints(make, at), _ints(make, at + 1)]) for at in (0, 1))
+        weight = make.op("Reshape", [weight, make.op("Concat", [rows, _ints(make, -1)], axis=0)])
+        pad = make.op("Sub", [make.op("Mul", [byte_count, _ints(make, 8)]), self.cols])
+        flat = make.op("Reshape", [x, make.op("Concat", [_ints(make, -1), self.cols], axis=0)])
+        flat = make.op("Pad", [flat, make.op("Concat", [_ints(make, 0, 0, 0), pad], axis=0)])
+        leading = make.op("Slice", [make.op("Shape", [x]), _ints(make, 0), _ints(make, -1)])
+        shape = make.op("Concat", [leading, rows], axis=0)
+        return make.op("Reshape", [make.op("Gemm", [flat, weight], transB=1), shape])
+
     def rows(self, make: Maker, ids: ir.Value) -> ir.Value:
         """Add nodes for the rows `ids [...]` alone: `[..., cols]`."""
         return self._cut(make, self._expand(make, ids), make.op("Shape", [ids]))

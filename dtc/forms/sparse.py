@@ -68,6 +68,12 @@ class Sparse:
         half = all(form.values.dtype == np.float16 for form in forms)
         return cls.of(np.concatenate([form.dense() for form in forms]), "float16" if half else "float32")
 
+    @classmethod
+    def whole(cls, matrix: Array) -> Self:
+        """Return the form that stores every weight of `matrix [out, in]`, zeros too: nothing is pruned yet."""
+        pattern = Lines.of(np.ones(len(matrix), dtype=bool), 0, matrix.shape[1])
+        return cls(pattern.take(matrix.astype(np.float32)) + np.float32(0), pattern)
+
     @property
     def shape(self) -> tuple[int, int]:
         """`(out, in)` of the matrix."""
@@ -95,6 +101,12 @@ class Sparse:
         """Nothing is shared."""
         return {}
 
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """Return which weights are stored, bool `[out, in]`."""
+        kept = np.zeros(self.shape, dtype=bool)
+        self.pattern.put(kept, np.ones(len(self.values), dtype=bool))
+        return kept
+
     def dense(self) -> Array:
         """Return the matrix, float32 `[out, in]`."""
         matrix = np.zeros(self.shape, dtype=np.float32)
@@ -117,17 +129,21 @@ class Sparse:
         return cls(parts["values"], pattern_of_parts(parts))  # type: ignore[arg-type]  # the dtype is checked
 
 
+def smallest_cost(rows: int, cols: int, count: int) -> int:
+    """Return the bytes of `count` scattered float32 values of a matrix `[rows, cols]`, with their places."""
+    return min(layout.cost((rows, cols), count, 4) for layout in (Bitmap, Csr))
+
+
 def _smallest_pattern(kept: npt.NDArray[np.bool_], itemsize: int) -> Pattern:
     """Return the pattern that stores `kept` in the fewest bytes, values included; the bitmap where it is equal."""
-    rows, cols = np.any(kept, axis=1, keepdims=False), np.any(kept, axis=0, keepdims=False)
-    counts = {
-        Bitmap: Bitmap.cost(kept.shape, int(np.count_nonzero(kept)), itemsize),
-        Csr: Csr.cost(kept.shape, int(np.count_nonzero(kept)), itemsize),
-    }
-    choice = min(counts, key=lambda layout: counts[layout])
-    best = counts[choice]
-    by_rows = Lines.cost(kept.shape, 0, int(np.count_nonzero(rows)), itemsize)
-    by_cols = Lines.cost(kept.shape, 1, int(np.count_nonzero(cols)), itemsize)
-    if min(by_rows, by_cols) < best:
-        return Lines.of(rows, 0, kept.shape[1]) if by_rows <= by_cols else Lines.of(cols, 1, kept.shape[0])
-    return Bitmap.of(kept) if choice is Bitmap else Csr.of(kept)
+    shape, count = kept.shape, int(np.count_nonzero(kept))
+    lines = [np.asarray(kept.any(axis=1 - axis)) for axis in (0, 1)]
+    costs = [Bitmap.cost(shape, count, itemsize), Csr.cost(shape, count, itemsize)]
+    costs += [Lines.cost(shape, axis, int(np.count_nonzero(lines[axis])), itemsize) for axis in (0, 1)]
+    match int(np.argmin(costs)):
+        case 0:
+            return Bitmap.of(kept)
+        case 1:
+            return Csr.of(kept)
+        case choice:
+            return Lines.of(lines[choice - 2], choice - 2, shape[3 - choice])
