@@ -15,21 +15,18 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.deploy.ops import require_operator
-from dtc.errors import ModelError
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Lines
-from dtc.graph import Reader, Role, Site, find_sites
+from dtc.graph import Reader, Role, Site
 from dtc.passes.lower import Compressed, Mode
 from dtc.passes.lower.emit import Names, replace_node
-from dtc.passes.lower.opset import require_opset
 from dtc.passes.lower.sparse_graph import Decode, GraphMaker, StoredSparse, decode_in_nodes, feed_dense, still_read
 from dtc.passes.lower.sparse_lines import lookup_lines, multiply_lines
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 
 KIND = Sparse.kind
 
-_OPSETS: dict[Mode, int] = {"compute": 13, "standard": 11, "storage": 11}
-"""The oldest operator sets that have what is put into the graph."""
+OPSET = 13
 
 
 def refuse(site: Site) -> str | None:
@@ -40,29 +37,15 @@ def refuse(site: Site) -> str | None:
 
 
 def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
-    """Replace the sites by their sparse form, in place.
-
-    Raises:
-        ModelError: The model's operator set is too old and cannot be raised.
-    """
-    if require_opset(model, _OPSETS[mode]):
-        items = _found_again(model, items)
+    """Replace the sites by their sparse form, in place; the model is of opset 13 or later."""
     names = Names(model)
-    for stored in [StoredSparse(item, names) for item in items]:
+    for stored in [StoredSparse(item, names, in_nodes=mode != "compute") for item in items]:
         if mode != "storage":
             _lower_readers(model, names, stored, mode)
         RemoveUnusedPass()(model)
         if still_read(stored.site):
             decode = decode_in_nodes if mode != "compute" else _decode_by_operator(model)
             feed_dense(model, names, stored, decode)
-
-
-def _found_again(model: ir.Model, items: Sequence[Compressed]) -> list[Compressed]:
-    sites = {site.name: site for site in find_sites(model)}
-    lost = [item.site.name for item in items if item.site.name not in sites]
-    if lost:
-        raise ModelError(f"weight {lost[0]!r} is gone after raising the model's opset; export it at opset 13 or later")
-    return [Compressed(sites[item.site.name], item.forms) for item in items]
 
 
 def _lower_readers(model: ir.Model, names: Names, stored: StoredSparse, mode: Mode) -> None:

@@ -16,6 +16,9 @@ from dtc.graph import Site
 from dtc.passes.lower import Compressed
 from dtc.passes.lower.emit import Emitter, Names, opset_of
 
+NODES_OF_CSR = 3000
+"""Bytes that decoding CSR in nodes takes in a file more than decoding a bitmap, about."""
+
 
 class GraphMaker:
     """Makes nodes in front of others in a graph; small constants lie in the main graph, each once."""
@@ -55,12 +58,13 @@ class GraphMaker:
 class StoredSparse:
     """The forms of a site as one matrix `[count * out, in]`, and its arrays in the graph that owns the weight."""
 
-    def __init__(self, item: Compressed, names: Names) -> None:
+    def __init__(self, item: Compressed, names: Names, *, in_nodes: bool) -> None:
         forms = [form for form in item.forms if isinstance(form, Sparse)]
         if len(forms) != len(item.forms):
             raise ValueError(f"{item.site.name}: the matrices of one site are lowered together, all sparse")
         self.site = item.site
-        self.form = Sparse.stack(forms)
+        form = Sparse.stack(forms)
+        self.form = _in_few_nodes(form) if in_nodes else form
         self.dtype = item.site.value.dtype or ir.DataType.FLOAT
         self._names = names
         self._stored: dict[str, ir.Value] = {}
@@ -100,6 +104,15 @@ class StoredSparse:
             return [self.part("bitmap", pattern.bits)]
         assert isinstance(pattern, Csr)
         return [self.part(name, pattern.parts()[name]) for name in ("columns", "row_pointers")]
+
+
+def _in_few_nodes(form: Sparse) -> Sparse:
+    """A small CSR matrix as a bitmap: its decoding takes a quarter of the nodes, which is more than CSR saves."""
+    pattern = form.pattern
+    if not isinstance(pattern, Csr):
+        return form
+    as_bitmap = Bitmap.cost(form.shape, pattern.count, form.values.itemsize)
+    return form if as_bitmap - form.nbytes > NODES_OF_CSR else Sparse(form.values, Bitmap.of(form.kept()))
 
 
 Decode = Callable[[GraphMaker, StoredSparse, bool], ir.Value]
