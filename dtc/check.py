@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dtc.compare import Comparison, OutputDifference, interface_differences
 from dtc.errors import DataError, ModelError, UsageError
-from dtc.evaluate import Source, judged_output, stateful
+from dtc.evaluate import Source, judged_output, stateful, within_lengths
 from dtc.graph.load import load_model
 from dtc.graph.signature import Arrays, TensorSpec, zero_state
 from dtc.measure import MEASURED_SESSION, Latency, Memory, file_bytes, measure_latency, measure_memory
@@ -119,7 +119,8 @@ def check(
     Inputs come from `source`, or are generated (`fixed` gives some of them as they are). The candidate fails if its
     inputs or outputs have other names, shapes or dtypes, if it cannot run, gives values that are not finite where the
     reference's are, loses more than `max_drop` of the metric (in its own unit: 0.01 is one point of accuracy), or if
-    an output is further away than `max_difference` (relative L2). `seconds` is the time for the latency of both.
+    an output is further away than `max_difference` (relative L2). `seconds` is the time for the latency of both; with 0
+    neither latency nor memory is measured.
 
     Raises:
         UsageError: `max_drop` is given without data or for a metric that has no value before.
@@ -144,7 +145,8 @@ def check(
     except _CandidateError as error:
         return CheckReport(before, after, failures=[str(error)])
     failures = comparison.problems + _over_limits(comparison, metric, max_drop, max_difference)
-    before, after = _measure(pair, (before, after), sample, threads, seconds)
+    if seconds > 0:
+        before, after = _measure(pair, (before, after), sample, threads, seconds)
     return CheckReport(before, after, words, comparison.differences(), metric, failures)
 
 
@@ -199,7 +201,7 @@ def _compare_on_data(
                 )
         labels = batch[objective.labels] if labelled else _stand_in(judged[0], metrics[0].name)
         for metric, outputs in zip(metrics, judged, strict=True):
-            metric.update(outputs, labels)
+            metric.update(*within_lengths(outputs, labels, batch, objective))
         if count <= _COMPARED_BATCHES:
             comparison.update(wanted, found)
     if not metrics:

@@ -13,6 +13,7 @@ from dtc.graph.signature import Arrays, TensorSpec, zero_state
 from dtc.metrics import Metric
 from dtc.recipe import Objective
 
+AnyArray: TypeAlias = npt.NDArray[np.generic]
 Run: TypeAlias = "Callable[[dict[str, npt.NDArray[np.generic]]], dict[str, npt.NDArray[np.generic]]]"
 """Inputs by name to all outputs by name, in the model's order."""
 
@@ -46,8 +47,32 @@ def evaluate(
             raise DataError(
                 f"a batch holds no {objective.labels!r}, only {', '.join(map(repr, batch))}; name the labels (--labels)"
             )
-        metric.update(judged_output(outputs, objective), batch[objective.labels])
+        metric.update(*within_lengths(judged_output(outputs, objective), batch[objective.labels], batch, objective))
     return metric.value()
+
+
+def within_lengths(
+    outputs: AnyArray, labels: AnyArray, batch: Arrays, objective: Objective
+) -> tuple[AnyArray, AnyArray]:
+    """Return outputs `[T, N, ...]` and labels `[T, N, ...]` of the steps within each sequence, `[steps, ...]`.
+
+    Where the objective names no lengths, both are returned as they are.
+
+    Raises:
+        DataError: The lengths are not there or do not fit.
+    """
+    if objective.lengths is None:
+        return outputs, labels
+    lengths = batch.get(objective.lengths)
+    if lengths is None:
+        raise DataError(f"a batch holds no {objective.lengths!r}, which the objective names as the sequence lengths")
+    if lengths.ndim != 1 or labels.shape[1:2] != lengths.shape or outputs.shape[:2] != labels.shape[:2]:
+        raise DataError(
+            f"lengths {list(lengths.shape)} do not fit outputs {list(outputs.shape)} and labels {list(labels.shape)}; "
+            "lengths [N] need outputs and labels [T, N, ...]"
+        )
+    inside = np.arange(len(labels))[:, None] < lengths.astype(np.int64)
+    return outputs[inside], labels[inside]
 
 
 def stateful(

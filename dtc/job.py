@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dtc.errors import ModelError, UsageError
+from dtc.recipe import Recipe
 
 _FILE = "job.json"
 
@@ -32,12 +33,15 @@ class Job:
     max_drop: float | None = None
     fixed: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
 
-    def refuse_to_overwrite(self, source: Path) -> None:
-        """Stop before any work if the output cannot be written.
+    def refuse_early(self, source: Path, recipe: Recipe) -> None:
+        """Stop before any work if the output cannot be written, or the limit not be checked.
 
         Raises:
             ModelError: The output exists and may not be overwritten, or it is the model itself, or has no folder.
+            UsageError: There is a limit on the metric, and no data to measure it on.
         """
+        if self.max_drop is not None and recipe.data.train is None and recipe.data.evaluate is None:
+            raise UsageError("a limit on the drop of the metric (--max-drop) needs data to measure it on: give --data")
         if self.output.exists() and self.output.resolve() == source.resolve():
             raise ModelError(f"{self.output}: is the model itself; choose another --output")
         if self.output.exists() and not self.force:

@@ -20,7 +20,7 @@ PADDING = -1
 
 KNOWN = ("accuracy", "top-K (top-5)", "perplexity", "mse", "snr")
 
-_BLOCK = 1 << 22  # scores widened to float64 at a time: a long text may come as one batch
+_BLOCK = 1 << 17  # scores widened to float64 at a time: they stay in the cache, and a long text may be one batch
 
 
 class Metric(Protocol):

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from dtc.check import CheckReport, check
 from dtc.data import Source, open_source
 from dtc.errors import CheckFailedError, ModelError
-from dtc.graph import load_model, save_model
+from dtc.graph import load_model, move_model, save_model
 from dtc.job import Job
 from dtc.passes.lower import lower
 from dtc.passes.method import Moment
@@ -66,7 +66,7 @@ def compress(
     Raises:
         DtcError: Whatever is wrong with model, recipe, data or output, in words for the user.
     """
-    job.refuse_to_overwrite(path)
+    job.refuse_early(path, recipe)
     model, plan = _planned(path, recipe)
     distorted = plan.distort(moment=Moment(seed=recipe.seed))
     if recipe.training is None:
@@ -84,7 +84,7 @@ def resume(folder: Path, *, force: bool = False, on_event: OnEvent | None = None
         DtcError: The folder is no run of `compress`, or whatever else is wrong, in words for the user.
     """
     run, job = open_run(folder), Job.read(folder, force=force)
-    job.refuse_to_overwrite(run.model_path)
+    job.refuse_early(run.model_path, run.recipe)
     result = train(folder, on_event=on_event)
     parameters, forms, skipped = result.load()
     model, plan = _planned(run.model_path, run.recipe)
@@ -125,21 +125,23 @@ def _write(
             errors[site.name] = relative_error(site.array().astype(np.float32), distorted.dense[site.name])
             site.assign(distorted.dense[site.name])
     strip_training(model)
-    with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
-        dense = Path(folder) / "distorted.onnx"
+    # The output appears when all is well with it, and what was there before is safe until then.
+    with tempfile.TemporaryDirectory(dir=job.output.absolute().parent, prefix=f".{job.output.name}-") as folder:
+        dense, written = Path(folder) / "distorted.onnx", Path(folder) / job.output.name
         save_model(model, dense)
         lower(model, plan.compressed(distorted.forms), recipe.lower)
-        save_model(model, job.output, force=job.force)
-        faithful = check(dense, job.output, max_difference=FAITHFUL, fixed=job.fixed, seed=recipe.seed, seconds=0.0)
-    outcome = check(
-        original,
-        job.output,
-        source=evaluation,
-        objective=recipe.objective,
-        max_drop=job.max_drop,
-        fixed=job.fixed,
-        seed=recipe.seed,
-    )
+        save_model(model, written)
+        faithful = check(dense, written, max_difference=FAITHFUL, fixed=job.fixed, seed=recipe.seed, seconds=0.0)
+        outcome = check(
+            original,
+            written,
+            source=evaluation,
+            objective=recipe.objective,
+            max_drop=job.max_drop,
+            fixed=job.fixed,
+            seed=recipe.seed,
+        )
+        move_model(written, job.output)
     sizes = (outcome.reference.file_bytes, outcome.candidate.file_bytes)
     # After retraining the weights that were distorted last are gone, and the original's tell nothing.
     summary = summarise(plan.sites, distorted.forms, distorted.skipped, {} if training else errors, sizes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,8 @@ def sample_inputs(
 
     Free sizes are small; larger ones are tried where a model needs them. One of the inputs has a single sample where
     that is possible. Floats are Gaussian; integers that index a table lie within it, sequence lengths within the
-    sequence, all others are 0 or 1. `fixed` gives some of the inputs as they are, `sizes` some of the free dimensions.
+    sequence, all others are 0 or 1. `fixed` gives some of the inputs as they are, `sizes` some of the free
+    dimensions (None: those that lead without a name).
 
     Raises:
         DataError: `fixed` names no input, or the model accepts none of the sizes tried.
@@ -58,15 +60,14 @@ def sample_inputs(
 
     def draw(shapes: Shapes) -> Inputs:
         drawn = dict(fixed)
+        shapes = dict(shapes) | {name: array.shape for name, array in fixed.items()}
         for spec in free:
             drawn[spec.name] = _draw(spec, shapes[spec.name], _limit(spec, shapes, tables, lengths), rng)
         return drawn
 
     known = _sizes_of(specs, fixed) | dict(sizes or {})
     usable = _usable(_sizes(free, known, _batch_dimensions(specs)), lambda shapes: run(draw(shapes)))
-    many = usable.get(_LEADS[0], usable.get(_LEADS[1], {}))
-    one = usable.get(_LEADS[1], many)
-    return [draw(one if index == count - 1 else many) for index in range(count)]
+    return [draw(usable[min(usable) if index == count - 1 else max(usable)]) for index in range(count)]
 
 
 def _usable(candidates: Iterable[tuple[_Guess, Shapes]], attempt: Callable[[Shapes], object]) -> dict[int, Shapes]:
@@ -125,12 +126,12 @@ class _Guess:
 def _sizes(free: Sequence[TensorSpec], known: Mapping[Dim, int], batch: set[Dim]) -> Iterator[tuple[_Guess, Shapes]]:
     """Yield shapes of the free inputs to try, and the guess that they were made from."""
     tried: set[tuple[tuple[int, ...], ...]] = set()
-    pairs = [(tail, lead, like_tail) for tail in _TAILS for like_tail in (True, False) for lead in _LEADS]
-    for tail, lead, like_tail in pairs:
+    leads = (known[None],) if None in known else _LEADS
+    for tail, like_tail, lead in itertools.product(_TAILS, (True, False), leads):
         guess = _Guess(lead, tail, middle=tail if like_tail else lead)
         shapes = {
             spec.name: tuple(
-                known[dim] if dim in known and (dim or axis == 0) else guess.size(dim, axis, len(spec.shape), batch)
+                known[dim] if dim in known and dim else guess.size(dim, axis, len(spec.shape), batch)
                 for axis, dim in enumerate(spec.shape)
             )
             for spec in free

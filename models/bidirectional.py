@@ -75,9 +75,9 @@ def _lstm(net: Net, name: str, x: ir.Value, lengths: ir.Value, shape: tuple[int,
     return net.ops("LSTM", name, [x, w, r, b, lengths], outputs, hidden_size=width, direction="bidirectional")
 
 
-def _plan(data: str) -> Recipe:
+def _plan(data: str, lengths: str | None = None) -> Recipe:
     return Recipe(
-        objective=Objective(loss="cross-entropy", output="logits", metric="accuracy", lengths="lengths"),
+        objective=Objective(loss="cross-entropy", output="logits", metric="accuracy", lengths=lengths),
         data=Data(train=f"dtc.models.datasets:{data}", evaluate=f"dtc.models.datasets:{data}_test", batch_size=32),
         training=Training(epochs=20, distort_every=10, optimizer=Optimizer(kind="adam", learning_rate=3e-3)),
     )
@@ -96,6 +96,6 @@ REFERENCES = (
         "bidirectional LSTM, one label a step (columns of scikit-learn's digits)",
         BidirectionalOptions,
         build_tagger,
-        _plan("digit_column_tags"),
+        _plan("digit_column_tags", lengths="lengths"),
     ),
 )

@@ -27,6 +27,11 @@ class Names(Protocol):
         """Outputs that become inputs of the next batch; these need not be in the data."""
         ...
 
+    @property
+    def lengths(self) -> str | None:
+        """Array that holds the sequence lengths, an input of the model or not."""
+        ...
+
 
 @dataclass(frozen=True)
 class _Input:
@@ -108,7 +113,9 @@ def _fit(inputs: tuple[_Input, ...], batch: Mapping[str, AnyArray], objective: N
                 f"it has {', '.join(sorted(batch))}"
             )
     for name, array in batch.items():
-        if name == objective.labels and name not in fit:
+        if name == objective.lengths and name not in fit:
+            fit[name] = array
+        elif name == objective.labels and name not in fit:
             fit[name] = array.astype(np.float32 if array.dtype.kind == "f" else np.int64, copy=False)
         elif name not in fit:
             raise DataError(

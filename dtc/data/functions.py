@@ -71,7 +71,9 @@ class FunctionSource:
         except (StopIteration, DataError):
             raise
         except Exception as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
+            frames = traceback.extract_tb(error.__traceback__)
+            theirs = [frame for frame in frames if frame.filename == _file(self.function)]
+            frame = (theirs or frames)[-1]
             place = f"{Path(frame.filename).name}, line {frame.lineno}"
             raise DataError(f"{self.name}: {type(error).__name__}: {error} ({place})") from error
 
@@ -112,6 +114,11 @@ def _declared(function: Callable[..., Any]) -> frozenset[str]:
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
         return frozenset(_OFFERED)
     return frozenset(p.name for p in parameters)
+
+
+def _file(function: Callable[..., Any]) -> str | None:
+    code = getattr(function, "__code__", None)
+    return None if code is None else str(code.co_filename)
 
 
 def _import(module: str) -> ModuleType:

@@ -32,7 +32,7 @@ def read_npz(path: Path) -> dict[str, AnyArray]:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             _check_archive(path, members)
             return {info.filename.removesuffix(".npy"): _read_member(path, archive, info) for info in members}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise DataError(
             f"{path}: not an .npz file, or a damaged one ({error}); write it again with np.savez"
         ) from error
@@ -58,6 +58,8 @@ def _check_archive(path: Path, members: list[zipfile.ZipInfo]) -> None:
         raise DataError(f"{path}: holds no arrays; write it with np.savez(path, input_name=array, ...)")
     if len({info.filename for info in members}) < len(members):
         raise DataError(f"{path}: two arrays have the same name; the file is damaged")
+    if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in members):
+        raise DataError(f"{path}: packed in a way that NumPy does not write; write it again with np.savez")
     if sum(info.compress_size for info in members) > path.stat().st_size:
         raise DataError(f"{path}: its arrays claim more bytes than the file has; the file is damaged")
     for info in members:

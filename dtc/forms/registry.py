@@ -19,7 +19,9 @@ def forms() -> dict[str, type[Form]]:
     for info in pkgutil.iter_modules(dtc.forms.__path__):
         module = importlib.import_module(f"dtc.forms.{info.name}")
         for item in vars(module).values():
-            if not isinstance(item, type) or item.__module__ != module.__name__ or "unpack" not in vars(item):
+            if not isinstance(item, type) or item.__module__ != module.__name__:
+                continue
+            if not {"kind", "unpack"} <= vars(item).keys():  # the protocol itself has no kind
                 continue
             kind: str = vars(item)["kind"]
             if kind in found:

@@ -58,10 +58,10 @@ def zero_state(inputs: Iterable[TensorSpec], names: Iterable[str], batch: Arrays
     }
     state: dict[str, npt.NDArray[np.generic]] = {}
     for name in names:
-        if name not in specs:
-            raise DataError(f"the model has no input {name!r} to carry state to; it has {', '.join(specs)}")
         if name in batch:
             continue
+        if name not in specs:
+            raise DataError(f"the model has no input {name!r} to carry state to; it has {', '.join(specs)}")
         spec = specs[name]
         missing = [dim for dim in spec.shape if not isinstance(dim, int) and dim not in sizes]
         if missing:

@@ -14,11 +14,12 @@ from dtc.errors import TrainingError
 
 @dataclass(frozen=True)
 class Started:
-    """The run as planned; `frozen` are the initializers that are not trained, with the reasons."""
+    """The run as planned; initializers that are not trained and sites that are not compressed, with the reasons."""
 
     steps: int
     parameters: int
     frozen: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
     step: int = 0
 
 
@@ -35,13 +36,12 @@ class Stepped:
 
 @dataclass(frozen=True)
 class DistortedWeights:
-    """The `count`-th distortion: the loss on the step's batch just before and just after; sites left alone, why."""
+    """The `count`-th distortion: the loss on the step's batch just before and just after it."""
 
     step: int
     count: int
     loss_before: float
     loss_after: float
-    skipped: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,11 @@ class Journal:
         for newer in finished(run.checkpoints):
             if int(newer.name) > self.state.step or not snapshot:
                 shutil.rmtree(newer)
-        self._metrics = _open_at(run.metrics, snapshot.facts["metrics"] if snapshot else 0)
+        offset = snapshot.facts["metrics"] if snapshot else 0
+        self._metrics = _open_at(run.metrics, offset)
         self.offset = self._metrics.tell()
+        if self.offset < offset:
+            complaints.append(f"{run.metrics}: events are missing")
         for complaint in complaints:
             self.log(Noted(self.state.step, f"{complaint}; going on from step {self.state.step}"))
 
@@ -66,6 +69,7 @@ class Journal:
         arrays |= {f"optimizer/{name}": array for name, array in optimizer.items()}
         arrays |= {f"carry/{name}": array for name, array in state.carry.items()}
         facts = {"state": state.facts(), "metrics": self._metrics.tell()}
+        os.fsync(self._metrics.fileno())
         save_snapshot(self._run.checkpoints / f"{state.step:09d}", arrays, facts)
         for old in finished(self._run.checkpoints)[:-KEPT]:
             shutil.rmtree(old)

@@ -27,6 +27,8 @@ from dtc.training.worker import ENDED, STOPPED
 _POLL = 0.05
 """Seconds between two looks at the run."""
 
+_BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
 
 @dataclass(frozen=True)
 class Result:
@@ -38,7 +40,7 @@ class Result:
         best_step: The step whose distorted weights are the result.
         score: Their score.
         distortions: Distortions done.
-        seconds: Time spent in steps, distortions, evaluations, data.
+        seconds: Time spent in steps, distortions, evaluations, data, checkpoints.
     """
 
     run: Path
@@ -128,15 +130,20 @@ def worker_command(run: Run) -> Command:
     from dtc.training.ort.install import install
 
     # The engine's own copy of onnxruntime comes before the user's, and nothing from the working directory (-P).
-    return python_command("dtc.training.ort.worker", first_on_path=[install()])
+    return python_command("dtc.training.ort.worker", first_on_path=[install()], threads=training.threads)
 
 
-def python_command(module: str, *, first_on_path: list[Path]) -> Command:
-    """Return how a module is run as a worker by this Python, with this dtc, and folders first on its path."""
+def python_command(module: str, *, first_on_path: list[Path], threads: int | None = None) -> Command:
+    """Return how a module is run as a worker by this Python, with this dtc, and folders first on its path.
+
+    The linear algebra of the distortions keeps to the engine's number of threads: two pools that both wait by
+    spinning on the same cores take many times as long as one.
+    """
     paths = [*map(str, first_on_path), str(Path(__file__).resolve().parents[2])]
     if "PYTHONPATH" in os.environ:
         paths.append(os.environ["PYTHONPATH"])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    limits = {} if threads is None else dict.fromkeys(_BLAS_THREADS, str(threads))
+    environment = {**limits, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return Command((sys.executable, "-P", "-m", module), environment)
 
 

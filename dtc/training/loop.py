@@ -126,10 +126,14 @@ class Retraining:
                 state.advance(ends_epoch=ends_epoch)
                 stopped = should_stop()
                 if state.step % plan.checkpoint_every == 0 or state.step == plan.steps or stopped:
-                    self.record.checkpoint(state, self.engine.parameters, self.optimizer.state)
+                    self._checkpoint()
                 if state.step == plan.steps or stopped:
                     break
         return state.step == plan.steps
+
+    def _checkpoint(self) -> None:
+        with self.state.timed("checkpoint"):
+            self.record.checkpoint(self.state, self.engine.parameters, self.optimizer.state)
 
     def _batches(self) -> Iterator[tuple[Batch, bool]]:
         """Yield the rest of the epoch, each batch with whether it is the last: one batch is read ahead."""
@@ -170,22 +174,21 @@ class Retraining:
         state = self.state
         with state.timed("evaluation"):
             before, _ = self.engine.loss(fed)
+        _check_finite(before, state.step, "loss before the distortion")
         distorted = self.distorted()
         put_on(self.engine.parameters, distorted.dense)
         with state.timed("evaluation"):
             after, _ = self.engine.loss(fed)
         _check_finite(after, state.step, "loss after the distortion")
         state.distortions += 1
-        self.record.log(
-            DistortedWeights(state.step, state.distortions, float(before), float(after), dict(distorted.skipped))
-        )
+        self.record.log(DistortedWeights(state.step, state.distortions, float(before), float(after)))
         return distorted
 
     def _evaluate(self, distorted: Distorted | None) -> None:
         """Evaluate the distorted weights, or a distorted copy where this step was no distortion."""
         state = self.state
-        distorted = distorted or self.distorted()
-        with wearing(self.engine.parameters, distorted.dense):
+        in_place, distorted = distorted is not None, distorted or self.distorted()
+        with wearing(self.engine.parameters, {} if in_place else distorted.dense):
             with state.timed("evaluation"):
                 score = self.evaluation(self.engine)
             best = score.beats(state.best.score if state.best else None)

@@ -19,7 +19,7 @@ from dtc.errors import TrainingError
 
 Array: TypeAlias = npt.NDArray[np.float32]
 
-BLOCK = 1 << 14
+BLOCK = 1 << 15
 """Elements; the up to six blocks in use at a time fit in the second-level cache of any current core."""
 
 

@@ -139,10 +139,11 @@ def _first_batch(source: Source, seed: int) -> Batch:
 
 def _begin(retraining: Retraining, journal: Journal) -> None:
     """Log the start of a run, after a trial that shows before the training what is wrong with the rules."""
-    retraining.distorted()
+    trial = retraining.distorted()
+    retraining.state.seconds["distortion"] = 0.0
     engine = retraining.engine
     trained = sum(array.size for array in engine.parameters.values())
-    journal.log(Started(retraining.plan.steps, trained, dict(engine.frozen)))
+    journal.log(Started(retraining.plan.steps, trained, dict(engine.frozen), dict(trial.skipped)))
 
 
 def _write_result(run: Run, state: State) -> int:

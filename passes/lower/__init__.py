@@ -69,22 +69,31 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") 
     """Lower every compressed site, form by form, in place.
 
     Raises:
-        ModelError: A form needs a newer opset than the model's, and the model cannot be converted to it.
+        ModelError: The weights of one node have different forms that cannot be lowered together, or a form needs a
+            newer opset than the model's, to which the model cannot be converted.
     """
-    chosen = {kind: lowering for kind, lowering in lowerings().items() if any(i.forms[0].kind == kind for i in items)}
-    items = _raise_opset(model, items, max((getattr(found, "OPSET", 1) for found in chosen.values()), default=1))
-    for kind, lowering in chosen.items():
-        lowering.lower(model, [item for item in items if item.forms[0].kind == kind], mode)
-
-
-def _raise_opset(model: ir.Model, items: Sequence[Compressed], version: int) -> Sequence[Compressed]:
-    """Return the items at the sites of the model as it is after raising."""
     from dtc.passes.lower.opset import require_opset
 
-    if not require_opset(model, version):
-        return items
+    chosen = {kind: lowering for kind, lowering in lowerings().items() if any(i.forms[0].kind == kind for i in items)}
+    require_opset(model, max((getattr(lowering, "OPSET", 1) for lowering in chosen.values()), default=1))
+    for kind, lowering in chosen.items():
+        lowering.lower(model, _found_again(model, [item for item in items if item.forms[0].kind == kind]), mode)
+
+
+def _found_again(model: ir.Model, items: Sequence[Compressed]) -> list[Compressed]:
+    """Look for the sites anew, by name: the lowering of another form may have replaced the nodes that read them."""
     sites = {site.name: site for site in find_sites(model)}
+    found: list[Compressed] = []
     for item in items:
-        if item.site.name not in sites:
-            raise ModelError(f"weight {item.site.name!r} is lost by converting the model to opset {version}")
-    return [Compressed(sites[item.site.name], item.forms) for item in items]
+        site = sites.get(item.site.name)
+        if site is None or _sizes(site) != _sizes(item.site):
+            raise ModelError(
+                f"site {item.site.name!r}: its node {item.site.readers[0].node_name!r} was lowered to another form by "
+                "another of its weights; choose one method for both weights of that node"
+            )
+        found.append(Compressed(site, item.forms))
+    return found
+
+
+def _sizes(site: Site) -> tuple[int, int, int]:
+    return site.view.count, site.view.rows, site.view.cols

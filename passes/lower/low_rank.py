@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
+from dtc.errors import ModelError
 from dtc.forms import LowRank
-from dtc.graph import Reader, Role, Site
+from dtc.graph import Reader, Role, Site, all_nodes
 from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.lower import Compressed, Mode
 from dtc.passes.lower.emit import Emitter, Names, opset_of
@@ -15,7 +16,8 @@ from dtc.passes.lower.factors import Factors, LowRankSite
 from dtc.passes.lower.low_rank_feedforward import lower_conv, lower_embedding, lower_gemm, lower_matmul
 from dtc.passes.lower.low_rank_recurrent import INPUT_ROLES, RECURRENT_ROLES, lower_input, lower_whole
 from dtc.passes.lower.low_rank_storage import lower_to_storage
-from dtc.passes.lower.recurrent import refuse_recurrent
+from dtc.passes.lower.recurrent_cells import refuse_recurrent
+from dtc.passes.lower.shared_projection import SharedProjections
 from dtc.passes.prepare.constant_arrays import constant_array
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 
@@ -39,6 +41,9 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") 
     """Replace the sites by their factors, in place; what only the old weights needed is gone afterwards.
 
     `compute` and `standard` are the same: standard operators compute with the factors.
+
+    Raises:
+        ModelError: A site that `refuse` has a reason against; `storage` lowers any site.
     """
     sites = [LowRankSite(item.site, _low_rank(item)) for item in items]
     if mode == "storage":
@@ -49,6 +54,10 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") 
 
 
 def _lower_to_factors(model: ir.Model, sites: Sequence[LowRankSite]) -> None:
+    for item in sites:
+        reason = refuse(item.site)
+        if reason is not None:
+            raise ModelError(f"{reason}; leave the site out with --exclude {item.site.name!r}")
     names = Names(model)
     factors = Factors(model, sites, names)
     recurrent: dict[ir.Node, dict[bool, tuple[LowRankSite, Reader]]] = {}
@@ -58,13 +67,15 @@ def _lower_to_factors(model: ir.Model, sites: Sequence[LowRankSite]) -> None:
                 _FEEDFORWARD[reader.role](item, reader, factors, _emitter(model, names, reader))
             else:
                 recurrent.setdefault(reader.node, {})[reader.role in RECURRENT_ROLES] = (item, reader)
-    for node, weights in recurrent.items():
+    shared = SharedProjections((weights[False][0], node) for node, weights in recurrent.items() if False in weights)
+    for node in [node for node in all_nodes(model) if node in recurrent]:  # a layer before the one that it feeds
+        weights = recurrent[node]
         emitter = _emitter(model, names, next(iter(weights.values()))[1])
         given = weights[False][0] if False in weights else None
         if True in weights:
-            lower_whole(weights[True][0], given, node, factors, emitter)
+            lower_whole(weights[True][0], given, node, factors, shared, emitter)
         elif given is not None:
-            lower_input(given, node, factors, emitter)
+            lower_input(given, node, factors, shared, emitter)
     RemoveUnusedPass()(model)
     factors.take_freed_names()
 

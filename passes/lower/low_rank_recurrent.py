@@ -16,17 +16,9 @@ import onnx_ir as ir
 from dtc.graph import Role
 from dtc.passes.lower.emit import Emitter, insert_before, replace_node
 from dtc.passes.lower.factors import Factor, Factors, LowRankSite, apply
-from dtc.passes.lower.recurrent import (
-    Cell,
-    Direction,
-    Unrolled,
-    cells,
-    initial_state,
-    join,
-    length_mask,
-    read_outputs,
-    scan,
-)
+from dtc.passes.lower.recurrent import Unrolled, initial_state, join, read_outputs, sample_lengths, scan
+from dtc.passes.lower.recurrent_cells import Cell, Direction, cells
+from dtc.passes.lower.shared_projection import SharedProjections
 from dtc.passes.prepare.constant_arrays import AnyArray, constant_array
 
 INPUT_ROLES = frozenset({Role.LSTM_INPUT, Role.GRU_INPUT})
@@ -51,7 +43,9 @@ class LowRankRecurrence:
         return body.gemm(begun, self.left[gates], addend, label="expand")
 
 
-def lower_input(item: LowRankSite, node: ir.Node, factors: Factors, emitter: Emitter) -> None:
+def lower_input(
+    item: LowRankSite, node: ir.Node, factors: Factors, shared: SharedProjections, emitter: Emitter
+) -> None:
     """Project the input in front of the node, whose W becomes the left factor; all else of it stays.
 
     A bidirectional node reads the two projections side by side. Its W has a block of zeros for the projection
@@ -60,9 +54,7 @@ def lower_input(item: LowRankSite, node: ir.Node, factors: Factors, emitter: Emi
     """
     x = node.inputs[0]
     assert x is not None
-    projected = [
-        apply(emitter, x, factors.right(item, emitter.dtype, matrix), _PROJECTION) for matrix in range(len(item.forms))
-    ]
+    projected = [_projected(item, matrix, x, factors, shared, emitter) for matrix in range(len(item.forms))]
     lefts = [form.left[None] for form in item.forms]
     if len(lefts) == 1:
         node.replace_input_with(0, projected[0])
@@ -78,15 +70,21 @@ def lower_input(item: LowRankSite, node: ir.Node, factors: Factors, emitter: Emi
 
 
 def lower_whole(
-    recurrent: LowRankSite, given: LowRankSite | None, node: ir.Node, factors: Factors, emitter: Emitter
+    recurrent: LowRankSite,
+    given: LowRankSite | None,
+    node: ir.Node,
+    factors: Factors,
+    shared: SharedProjections,
+    emitter: Emitter,
 ) -> None:
     """Put a Scan in the place of the node: one a direction. `given` is its input weight, if that is low-rank too."""
     x = node.inputs[0]
     assert x is not None
-    parts = _Parts(node, recurrent, given, factors, emitter)
+    parts = _Parts(node, recurrent, given, factors, shared, emitter)
     lengths = _input(node, 4)
-    mask = length_mask(emitter, x, lengths) if lengths is not None else None
+    given_lengths = sample_lengths(emitter, x, lengths) if lengths is not None else None
     with_steps = bool(node.outputs[0].uses()) or node.outputs[0].is_graph_output()
+    wanted = shared.wanted_of(node, recurrent)
     results: list[Unrolled] = []
     for index, cell in enumerate(cells(node)):
         state = [initial_state(emitter, _input(node, 5), x, index, cell.hidden)]
@@ -99,9 +97,12 @@ def lower_whole(
             state=tuple(state),
             peepholes=parts.peepholes(cell, index),
             hidden_bias=parts.hidden_bias(cell, index),
+            emits_projection=bool(wanted),
         )
         label = "scan_reverse" if cell.reverse else "scan"
-        results.append(scan(emitter, direction, mask, with_steps=with_steps, label=label))
+        results.append(scan(emitter, direction, given_lengths, with_steps=with_steps, label=label))
+    if results[0].projection is not None:
+        shared.give(wanted, recurrent, results[0].projection)
     joined = join(emitter, results, parts.hidden)
     replace_node(node, emitter, read_outputs(node, joined))
 
@@ -115,6 +116,7 @@ class _Parts:
         recurrent: LowRankSite,
         given: LowRankSite | None,
         factors: Factors,
+        shared: SharedProjections,
         emitter: Emitter,
     ) -> None:
         self.hidden = node.attributes["hidden_size"].as_int()
@@ -122,6 +124,7 @@ class _Parts:
         self._recurrent = recurrent
         self._given = given
         self._factors = factors
+        self._shared = shared
         self._emitter = emitter
         self._bias = constant_array(_input(node, 3))
 
@@ -186,7 +189,7 @@ class _Parts:
                 self._factors.rename_when_free(weight, dense.name)
             return emitter.add("MatMul", [x, weight], label="input")
         form = given.forms[index]
-        middle = apply(emitter, x, self._factors.right(given, emitter.dtype, index), _PROJECTION)
+        middle = _projected(given, index, x, self._factors, self._shared, emitter)
         left = self._factors.of_site(given, _tag(given, "left", index), form.left.T, emitter.dtype)
         return emitter.add("MatMul", [middle, left], label="low_rank_2")
 
@@ -197,6 +200,16 @@ class _Parts:
         name = f"{source.name}.{tag}"
         graph = self._factors.graph_of(source)
         return self._factors.initializer((id(source), tag), name, array, self._emitter.dtype, graph)
+
+
+def _projected(
+    item: LowRankSite, matrix: int, x: ir.Value, factors: Factors, shared: SharedProjections, emitter: Emitter
+) -> ir.Value:
+    """`x right^T`: of the layer before where that computes it, else by a node of its own."""
+    given = shared.get(x, item)
+    if given is not None:
+        return given
+    return apply(emitter, x, factors.right(item, emitter.dtype, matrix), _PROJECTION)
 
 
 def _tag(item: LowRankSite, tag: str, index: int) -> str:

@@ -23,7 +23,7 @@ def normalise(model: ir.Model) -> None:
     pipeline = ir.passes.Sequential(
         NameNodesPass(),  # what follows needs names to register initializers
         RemoveInitializersFromInputsPass(),
-        LiftConstantsToInitializersPass(),
+        LiftConstantsToInitializersPass(lift_all_constants=True),
         FoldComputedWeightsPass(),
         RemoveUnusedPass(),
     )

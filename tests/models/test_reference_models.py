@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -195,3 +200,38 @@ def test_mistakes_are_named() -> None:
         dtc.models.build("ptb-small", vocabulary=0)
     with pytest.raises(ValidationError):
         dtc.models.reference("lenet-5").options_type(seed=-1)
+
+
+EXTRA = """
+from dtc.models.lenet import LenetOptions, build_lenet_5
+from dtc.models.reference import Reference
+from dtc.recipe import Recipe
+
+REFERENCES = (Reference({name!r}, "one more", LenetOptions, build_lenet_5, Recipe()),)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setattr(dtc.models, "__path__", [*dtc.models.__path__, str(tmp_path)])
+    dtc.models.references.cache_clear()
+    yield tmp_path
+    sys.modules.pop("dtc.models.extra", None)
+    dtc.models.references.cache_clear()
+
+
+def test_one_more_file_is_one_more_model(folder: Path) -> None:
+    (folder / "extra.py").write_text(EXTRA.format(name="extra-net"))
+    assert "extra-net" in dtc.models.names()
+    assert matrices(dtc.models.build("extra-net")) == [500, 25_000, 400_000, 5_000]
+
+
+def test_a_name_taken_twice_and_a_broken_file_are_loud(folder: Path) -> None:
+    (folder / "extra.py").write_text(EXTRA.format(name="lenet-5"))
+    with pytest.raises(RuntimeError, match="two reference models are called 'lenet-5'"):
+        dtc.models.names()
+    sys.modules.pop("dtc.models.extra")
+    (folder / "extra.py").write_text("import no_such_module")
+    importlib.invalidate_caches()
+    with pytest.raises(ImportError):
+        dtc.models.names()

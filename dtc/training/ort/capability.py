@@ -127,7 +127,7 @@ def _nothing_left(frozen: dict[str, str], blocked: dict[ir.Node, str]) -> Engine
     if not frozen:
         return EngineError("the model has no float32 weights that could be trained")
     reasons = list(dict.fromkeys(frozen.values()))
-    shown = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")  # noqa: PLR2004
+    shown = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
     return EngineError(f"nothing can be trained: {len(frozen)} weights are frozen ({shown})")
 
 

@@ -157,7 +157,7 @@ class OrtEngine:
 
     @staticmethod
     def _label_rank(kind: Kind, labels: Array) -> int:
-        return labels.ndim if kind != "cross-entropy" or labels.ndim > 2 else 1  # noqa: PLR2004
+        return labels.ndim if kind != "cross-entropy" or labels.ndim > 2 else 1
 
 
 class _Step:

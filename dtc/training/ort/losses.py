@@ -64,7 +64,7 @@ def scores_of(model: ir.Model, kind: Kind, output: str | None) -> ir.Value:
 
 
 def _class_axis(kind: Kind, rank: int) -> int:
-    return 1 if kind == "cross-entropy" and rank > 3 else rank - 1  # noqa: PLR2004
+    return 1 if kind == "cross-entropy" and rank > 3 else rank - 1
 
 
 class _Nodes:
@@ -103,7 +103,7 @@ class _Nodes:
 
 
 def _cross_entropy(nodes: _Nodes, scores: ir.Value, label_rank: int) -> None:
-    spatial = label_rank > 2  # noqa: PLR2004 - [N, C, d1, d2] with labels [N, d1, d2]; else classes come last
+    spatial = label_rank > 2
     labels = nodes.input(LABELS, ir.DataType.INT64, label_rank if spatial else 1)
     logits = scores if spatial else nodes.op("Flatten", scores, axis=-1)
     node = ir.node(

@@ -65,7 +65,7 @@ def _convert(model: ir.Model) -> ir.Model:
         return _relabel(model)
     try:
         converted = onnx.version_converter.convert_version(ir.to_proto(model), OLDEST_OPSET)
-    except Exception as error:  # noqa: BLE001 - the converter raises whatever its C++ side throws
+    except Exception as error:
         reason = str(error).strip().split("\n")[0][:160]
         raise EngineError(
             f"the model's opset {opset} cannot be brought to {OLDEST_OPSET} ({reason}); export it with opset 13 to 21"

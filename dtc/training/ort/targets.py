@@ -50,7 +50,7 @@ def targets(kind: Kind, labels: Array, lengths: Array | None) -> dict[str, Array
             classes = np.where(inside, classes, IGNORED)
         if not (classes != IGNORED).any():
             raise DataError("no label of the batch counts: all are -1 or beyond their sample's length")
-        return {LABELS: classes if classes.ndim > 2 else classes.reshape(-1)}  # noqa: PLR2004
+        return {LABELS: classes if classes.ndim > 2 else classes.reshape(-1)}
     weight = np.ones((1,) * labels.ndim, np.float32) if inside is None else inside.astype(np.float32)
     counted = float(np.broadcast_to(weight, labels.shape).sum())
     if not counted:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnx_ir as ir
-from dtc.training.ort.engine import OrtEngine
 
 from dtc import recipe
 from dtc.metrics import make_metric
 from dtc.passes.plan import make_plan
 from dtc.training.engine import Engine
 from dtc.training.loop import Distort
+from dtc.training.ort.engine import OrtEngine
 from dtc.training.work import Tools
 from dtc.training.worker import main
 
