@@ -101,8 +101,9 @@ class PackedBitmap(Packed):
         return make.op("Gather", [make.op("Concat", [self.values, zeros], axis=0), places], axis=0)
 
     def _cut(self, make: Maker, weights: ir.Value, leading: ir.Value) -> ir.Value:
-        shape = make.op("Concat", [leading, _ints(make, -1)], axis=0)
-        padded = make.op("Reshape", [weights, shape])
+        byte_count = make.op("Slice", [make.op("Shape", [self.bits]), _ints(make, 1), _ints(make, 2)])
+        width = make.op("Mul", [byte_count, _ints(make, 8)])  # -1 would not do where there are no rows
+        padded = make.op("Reshape", [weights, make.op("Concat", [leading, width], axis=0)])
         return make.op("Slice", [padded, _ints(make, 0), self.cols, _ints(make, -1)])
 
 

@@ -78,8 +78,13 @@ class StoredSparse:
         return self._stored[name]
 
     def values(self) -> ir.Value:
-        """Return the stored values; of a float16 weight they are float16, as the dense weight would be."""
-        values = self.form.values
+        """Return the stored values, of whole lines `[lines, width]`.
+
+        Of a float16 weight they are float16, as the dense weight would be.
+        """
+        values, pattern = self.form.values, self.form.pattern
+        if isinstance(pattern, Lines):
+            values = values.reshape(len(pattern.kept), -1)
         return self.part("values", values.astype(np.float16) if self.dtype == ir.DataType.FLOAT16 else values)
 
     def cast_values(self, make: GraphMaker) -> ir.Value:
@@ -162,9 +167,9 @@ def _decode_lines(
 ) -> ir.Value:
     shape = np.array(stored.form.shape[:: -1 if lines.axis else 1], dtype=np.int64)
     zeros = make.op("ConstantOfShape", [make.constant(shape)], value=zero)
-    kept = make.op("Cast", [stored.part("kept", lines.kept[:, None])], to=int(ir.DataType.INT64))
-    values = make.op("Reshape", [stored.cast_values(make), make.constant(np.array([-1, shape[1]], dtype=np.int64))])
-    weight = make.op("ScatterND", [zeros, kept, values])
+    kept = make.op("Cast", [stored.part("kept", lines.kept)], to=int(ir.DataType.INT64))
+    kept = make.op("Reshape", [kept, make.constant(np.array([-1, 1], dtype=np.int64))])
+    weight = make.op("ScatterND", [zeros, kept, stored.cast_values(make)])
     return weight if transposed == bool(lines.axis) else make.op("Transpose", [weight], perm=[1, 0])
 
 

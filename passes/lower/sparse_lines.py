@@ -17,7 +17,9 @@ def multiply_lines(make: GraphMaker, stored: StoredSparse, lines: Lines, x: ir.V
     are computed, with one more that is zero, and each output is gathered from those.
     """
     if lines.axis == 1:
-        return make.op("MatMul", [make.op("Gather", [x, _kept(make, stored, lines)], axis=-1), _matrix(stored, lines)])
+        return make.op(
+            "MatMul", [make.op("Gather", [x, _kept(make, stored, lines)], axis=-1), stored.cast_values(make)]
+        )
     weight = make.op("Transpose", [_with_zero_row(make, stored, lines)], perm=[1, 0])
     return make.op("Gather", [make.op("MatMul", [x, weight]), _line_of_each(make, stored, lines)], axis=-1)
 
@@ -32,14 +34,10 @@ def lookup_lines(make: GraphMaker, stored: StoredSparse, lines: Lines, ids: ir.V
     return make.op("Gather", [make.op("Gather", [rows, ids], axis=0), line_of_each], axis=-1)
 
 
-def _matrix(stored: StoredSparse, lines: Lines) -> ir.Value:
-    return stored.part("lines", stored.form.values.astype(np.float32).reshape(len(lines.kept), -1))
-
-
 def _with_zero_row(make: GraphMaker, stored: StoredSparse, lines: Lines) -> ir.Value:
     zeros = np.array([1, lines.shape[1 - lines.axis]], dtype=np.int64)
     zero_row = make.op("ConstantOfShape", [make.constant(zeros)], value=ir.tensor(np.zeros(1, dtype=np.float32)))
-    return make.op("Concat", [_matrix(stored, lines), zero_row], axis=0)
+    return make.op("Concat", [stored.cast_values(make), zero_row], axis=0)
 
 
 def _kept(make: GraphMaker, stored: StoredSparse, lines: Lines) -> ir.Value:
