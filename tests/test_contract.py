@@ -12,6 +12,8 @@ from dtc.passes.lower import lowerings
 from dtc.passes.method import Method, Moment, Skip, Weights, make_method, methods
 
 EXAMPLES = {
+    "prune": {"sparsity": 0.7},
+    "prune-masked": {"sparsity": 0.7},
     "svd": {"rank": 6},
 }
 """Options that every new method adds here: enough for it to do something."""
