@@ -80,6 +80,8 @@ def assign(points: Points, codewords: Array) -> tuple[Labels, float]:
     same for all codewords, one matrix product of `[s x, s]` and `[-2 c, c^2]`; without weights of `[x, 1]` and
     `[-2 c, sum c^2]`.
     """
+    if codewords.shape[1] == 1:
+        return _assign_scalars(points, codewords)
     left = points.left
     squares = codewords.T**2 if points.distance is not None else (codewords.T**2).sum(axis=0, keepdims=True)
     right = np.concatenate([-2 * codewords.T, squares])
@@ -95,6 +97,14 @@ def assign(points: Points, codewords: Array) -> tuple[Labels, float]:
         chosen = near.argmin(axis=1, out=labels[start:stop])
         nearest[start:stop] = scores.ravel().take(first[: stop - start] + chosen)
     return labels, max(points.energy + float(nearest.sum(dtype=np.float64)), 0.0)
+
+
+def _assign_scalars(points: Points, codewords: Array) -> tuple[Labels, float]:
+    order = np.argsort(codewords.ravel(), kind="stable")
+    rising = codewords.ravel()[order]
+    labels = order[np.searchsorted((rising[1:] + rising[:-1]) / 2, points.blocks.ravel(), side="left")]
+    squares = np.square(points.blocks - codewords[labels])
+    return labels, float((squares if points.distance is None else points.distance * squares).sum(dtype=np.float64))
 
 
 def centroids(points: Points, labels: Labels, codewords: Array, rng: np.random.Generator) -> Array:
