@@ -1,1 +1,26 @@
-"""dtc compresses an ONNX model into an ONNX model."""
+"""dtc compresses an ONNX model into an ONNX model.
+
+What the command line does, as functions: `compress`, `resume`, `inspect_model`, `check`, `bench`, and `session`, an
+ONNX Runtime session of a compressed model.
+"""
+
+from dtc.bench import bench
+from dtc.check import check
+from dtc.inspection import inspect_model
+from dtc.job import Job
+from dtc.pipeline import Compression, compress, resume
+from dtc.recipe import Recipe, Rule
+from dtc.session import session
+
+__all__ = [
+    "Compression",
+    "Job",
+    "Recipe",
+    "Rule",
+    "bench",
+    "check",
+    "compress",
+    "inspect_model",
+    "resume",
+    "session",
+]

@@ -3,6 +3,10 @@
 A message is one clear line: it names the file, node or option, says what is wrong, and what to do.
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+
 
 class DtcError(Exception):
     """Base of all errors that dtc raises on purpose; shown without a traceback."""
@@ -34,6 +38,16 @@ class TrainingError(DtcError):
     """Training went wrong (a loss that is not finite, a damaged checkpoint, a worker that died)."""
 
     exit_status = 1
+
+
+class Interrupted(DtcError):  # noqa: N818 - not an error: the user asked for it
+    """A run was stopped and can be resumed; `run` is its directory."""
+
+    exit_status = 130
+
+    def __init__(self, run: Path) -> None:
+        super().__init__(f"{run}: interrupted; everything up to the last step is kept")
+        self.run = run
 
 
 class CheckFailedError(DtcError):

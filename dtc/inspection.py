@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onnx_ir as ir
 
@@ -53,10 +52,6 @@ class Inspection:
     sites: tuple[SiteFacts, ...]
     leftovers: tuple[Leftover, ...]
     other_bytes: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return asdict(self)
 
 
 def inspect_model(path: str | Path) -> Inspection:

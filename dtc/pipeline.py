@@ -2,30 +2,153 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtc.check import CheckReport
-from dtc.summary import Summary
+import numpy as np
+import onnx_ir as ir
+
+from dtc.check import CheckReport, check
+from dtc.data import Source, open_source
+from dtc.errors import CheckFailedError, ModelError
+from dtc.graph import load_model, move_model, save_model
+from dtc.job import Job
+from dtc.passes.lower import lower
+from dtc.passes.method import Moment
+from dtc.passes.plan import Distorted, Plan, make_plan
+from dtc.passes.prepare import normalise, strip_training
+from dtc.recipe import Recipe
+from dtc.summary import Summary, relative_error, summarise
+from dtc.training.events import Event
+from dtc.training.launch import Result, train
+from dtc.training.run import create_run, open_run
 
 FAITHFUL = 1e-4
 """Largest relative L2 difference between the written file and the distorted dense model: float rounding only."""
 
+OnEvent = Callable[[Event], None]
+
 
 @dataclass(frozen=True)
 class Compression:
-    """What a compression run gave.
+    """What a compression gave.
 
     Attributes:
         output: The file written.
         summary: Sites, methods and ratios.
         faithful: The written file against the distorted dense model: float rounding and nothing else.
         outcome: The written file against the original: metric, size, latency, memory.
-        run: The run directory, where there was training.
+        training: What the retraining did, where there was one.
     """
 
     output: Path
     summary: Summary
     faithful: CheckReport
     outcome: CheckReport
-    run: Path | None
+    training: Result | None = None
+
+    def raise_if_failed(self) -> None:
+        """Raise CheckFailedError if the written file is not what it promises."""
+        failures = [*self.faithful.failures, *self.outcome.failures]
+        if failures:
+            raise CheckFailedError(f"{self.output}: {'; '.join(failures)}")
+
+
+def compress(
+    path: Path, recipe: Recipe, job: Job, *, run: Path | None = None, on_event: OnEvent | None = None
+) -> Compression:
+    """Compress the model at `path`: load, normalise, select, retrain, distort, lower, save, check.
+
+    `run` is the run directory of the retraining; one beside the output if not given.
+
+    Raises:
+        DtcError: Whatever is wrong with model, recipe, data or output, in words for the user.
+    """
+    job.refuse_early(path, recipe)
+    model, plan = _planned(path, recipe)
+    distorted = plan.distort(moment=Moment(seed=recipe.seed))
+    if recipe.training is None:
+        return _write(path, model, plan, distorted, recipe, job, _evaluation_data(recipe))
+    folder = run or job.output.with_suffix(".dtc-run")
+    create_run(folder, recipe, path)
+    job.write(folder)
+    return resume(folder, force=job.force, on_event=on_event)
+
+
+def resume(folder: Path, *, force: bool = False, on_event: OnEvent | None = None) -> Compression:
+    """Carry the compression of a run directory on to its end, from its newest checkpoint.
+
+    Raises:
+        DtcError: The folder is no run of `compress`, or whatever else is wrong, in words for the user.
+    """
+    run, job = open_run(folder), Job.read(folder, force=force)
+    job.refuse_early(run.model_path, run.recipe)
+    result = train(folder, on_event=on_event)
+    parameters, forms, skipped = result.load()
+    model, plan = _planned(run.model_path, run.recipe)
+    for name, array in parameters.items():
+        model.graph.initializers[name].const_value = ir.tensor(array, name=name)
+    dense = {
+        site.name: site.restore(np.stack([form.dense() for form in forms[site.name]]))
+        for site in plan.sites
+        if site.name in forms
+    }
+    _, evaluation = run.open_data()
+    return _write(run.model_path, model, plan, Distorted(dense, forms, skipped), run.recipe, job, evaluation, result)
+
+
+def _planned(path: Path, recipe: Recipe) -> tuple[ir.Model, Plan]:
+    model = load_model(path)
+    normalise(model)
+    try:
+        return model, make_plan(model, recipe.rules)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _write(
+    original: Path,
+    model: ir.Model,
+    plan: Plan,
+    distorted: Distorted,
+    recipe: Recipe,
+    job: Job,
+    evaluation: Source | None,
+    training: Result | None = None,
+) -> Compression:
+    """Write the distorted model, once dense to compare with and once lowered, and check the latter."""
+    errors = {}
+    for site in plan.sites:
+        if site.name in distorted.dense:
+            errors[site.name] = relative_error(site.array().astype(np.float32), distorted.dense[site.name])
+            site.assign(distorted.dense[site.name])
+    strip_training(model)
+    # The output appears when all is well with it, and what was there before is safe until then.
+    with tempfile.TemporaryDirectory(dir=job.output.absolute().parent, prefix=f".{job.output.name}-") as folder:
+        dense, written = Path(folder) / "distorted.onnx", Path(folder) / job.output.name
+        save_model(model, dense)
+        lower(model, plan.compressed(distorted.forms), recipe.lower)
+        save_model(model, written)
+        faithful = check(dense, written, max_difference=FAITHFUL, fixed=job.fixed, seed=recipe.seed, seconds=0.0)
+        outcome = check(
+            original,
+            written,
+            source=evaluation,
+            objective=recipe.objective,
+            max_drop=job.max_drop,
+            fixed=job.fixed,
+            seed=recipe.seed,
+        )
+        move_model(written, job.output)
+    sizes = (outcome.reference.file_bytes, outcome.candidate.file_bytes)
+    # After retraining the weights that were distorted last are gone, and the original's tell nothing.
+    summary = summarise(plan.sites, distorted.forms, distorted.skipped, {} if training else errors, sizes)
+    return Compression(job.output, summary, faithful, outcome, training)
+
+
+def _evaluation_data(recipe: Recipe) -> Source | None:
+    """Without training, all data is for evaluation."""
+    spec = recipe.data.evaluate or recipe.data.train
+    return open_source(spec, batch_size=recipe.data.batch_size, split="evaluate") if spec else None

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from dtc.cli import main
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +21,20 @@ def data_dir() -> Path:
     if os.environ.get("CI"):
         pytest.fail("DTC_DATA must name the folder of public data and models")
     pytest.skip("set DTC_DATA to the folder of public data and models")
+
+
+@pytest.fixture
+def dtc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process; gives exit status, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dtc", *map(str, arguments)])
+        status: object = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code
+        captured = capsys.readouterr()
+        return (status if isinstance(status, int) else 0), captured.out, captured.err
+
+    return run

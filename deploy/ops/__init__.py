@@ -11,6 +11,7 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,7 @@ class Body:
         self.opset = opset
         self._nodes: list[ir.Node] = []
 
-    def constant(self, array: npt.NDArray[np.generic]) -> ir.Value:
+    def constant(self, array: npt.NDArray[Any] | np.generic) -> ir.Value:
         """Add a Constant; a body has no initializers."""
         return self.op("Constant", [], value=ir.tensor(array))
 
@@ -86,8 +87,21 @@ def operators() -> dict[str, Operator]:
 
 
 def require_operator(model: ir.Model, name: str) -> None:
-    """Put the function of operator `name` into `model`, once, and import the domain."""
+    """Put the function of operator `name` into `model`, once, and import the domain.
+
+    The body takes the model's own opset: runtimes inline it into the graph as it stands, and the checker wants the
+    same version of every operator. So a body may only use what has one form from `Body.opset` up to the model's.
+
+    Raises:
+        ValueError: The model's opset is older than the body; raise it first (`dtc.passes.lower.opset`).
+    """
     model.opset_imports.setdefault(DOMAIN, VERSION)
     key = (DOMAIN, name, "")
-    if key not in model.functions:
-        model.functions[key] = operators()[name].function()
+    if key in model.functions:
+        return
+    function = operators()[name].function()
+    needed, own = function.opset_imports[""], model.opset_imports.get("", 1) or 1
+    if own < needed:
+        raise ValueError(f"operator {name} needs opset {needed}, the model has {own}")
+    function.opset_imports[""] = own
+    model.functions[key] = function

@@ -10,8 +10,7 @@ from importlib.metadata import version
 import click
 
 import dtc.cli
-from dtc.errors import DtcError
-from dtc.training.launch import Interrupted
+from dtc.errors import DtcError, Interrupted
 
 
 class _Commands(click.Group):

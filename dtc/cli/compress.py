@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dtc.cli.check import show_outcome
+from dtc.cli.jsonable import to_json
 from dtc.cli.method_options import given_options, method_options
 from dtc.cli.parse import fixed_inputs
-from dtc.cli.progress import progress
+from dtc.cli.progress import OnEvent, progress
 from dtc.cli.recipe_options import overridden, recipe_options
 from dtc.cli.render import console, shape, size, table
 from dtc.errors import UsageError
+from dtc.job import Job
 from dtc.pipeline import Compression, compress, resume
 from dtc.recipe import Data, Objective, Recipe, Rule, Training
 from dtc.summary import Summary
@@ -44,35 +45,32 @@ def command(model: Path | None, **options: Any) -> None:
     dtc compress model.onnx --method svd --rank 96
     dtc compress model.onnx --method svd --rank 96 --retrain --data train.npz
     """
-    as_json, fixed = options["as_json"], fixed_inputs(options["inputs"])
+    as_json = options["as_json"]
     with progress(quiet=as_json) as on_event:
         if options["resumed"] is not None:
             result = resume(options["resumed"], force=options["force"], on_event=on_event)
         else:
-            result = _start(model, options, fixed, on_event)
+            result = _start(model, options, on_event)
     if as_json:
-        click.echo(json.dumps(result.to_dict(), indent=2))
+        click.echo(to_json(result))
     else:
         _show(result)
     result.raise_if_failed()
 
 
-def _start(model: Path | None, options: dict[str, Any], fixed: dict[str, Any], on_event: Any) -> Compression:
+def _start(model: Path | None, options: dict[str, Any], on_event: OnEvent) -> Compression:
     if model is None:
         raise UsageError("name the model to compress: dtc compress MODEL --method svd --rank 96 (or --resume RUN)")
     recipe = _recipe(options)
     if options["save_recipe"] is not None:
         options["save_recipe"].write_text(recipe.to_yaml(), encoding="utf-8")
-    return compress(
-        model,
-        recipe,
+    job = Job(
         options["output"] or _default_output(model, recipe),
-        run=options["run"],
         force=options["force"],
         max_drop=options["max_drop"],
-        fixed=fixed,
-        on_event=on_event,
+        fixed=fixed_inputs(options["inputs"]),
     )
+    return compress(model, recipe, job, run=options["run"], on_event=on_event)
 
 
 def _recipe(options: dict[str, Any]) -> Recipe:
@@ -102,15 +100,18 @@ def _default_output(model: Path, recipe: Recipe) -> Path:
 
 def _show(result: Compression) -> None:
     _show_sites(result.summary)
-    faithful = result.faithful
-    console.print(f"written file against the distorted model: {faithful.worst:.1e} relative (float rounding)")
+    worst = max((each.relative_l2 for each in result.faithful.differences), default=0.0)
+    console.print(f"written file against the distorted dense model: at most {worst:.1e} relative L2")
     before, after = result.summary.file_bytes
     console.print(
         f"ratios: sites {result.summary.sites_ratio:.2f}x, whole file {result.summary.file_ratio:.2f}x "
         f"({size(before)} -> {size(after)}), {result.summary.bits_per_weight:.2f} bits per weight"
     )
     show_outcome(result.outcome)
-    console.print(f"written: {result.output}" + (f" (run directory: {result.run})" if result.run else ""))
+    if result.training is not None:
+        share = result.training.distortion_share
+        console.print(f"distortions took {share:.1%} of the training time; run directory: {result.training.run}")
+    console.print(f"written: {result.output}")
 
 
 def _show_sites(summary: Summary) -> None:

@@ -59,9 +59,18 @@ _FLAGS: dict[type[BaseModel], dict[str, str]] = {
 
 
 def recipe_options(command: Command) -> Command:
-    """Add the options of a recipe's parts to a click command."""
-    for kind, flags in reversed(_FLAGS.items()):
-        for flag, name in reversed(flags.items()):
+    """Add the options of all parts of a recipe to a click command."""
+    return _add(command, *_FLAGS)
+
+
+def objective_and_data_options(command: Command) -> Command:
+    """Add the options that say what is measured, and on what."""
+    return _add(command, Data, Objective)
+
+
+def _add(command: Command, *kinds: type[BaseModel]) -> Command:
+    for kind in reversed(kinds):
+        for flag, name in reversed(_FLAGS[kind].items()):
             command = option(f"--{flag}", _parameter(flag), kind.model_fields[name])(command)
     return command
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-console = Console(highlight=False, soft_wrap=False)
+_plain = Console()
+console = Console(highlight=False, width=None if _plain.is_terminal else 160)
+"""Standard output; wide where it is no terminal, so that no line is broken."""
 
 
 def size(nbytes: float) -> str:
@@ -16,6 +18,11 @@ def size(nbytes: float) -> str:
         if nbytes >= scale:
             return f"{nbytes / scale:.2f} {unit}"
     return f"{nbytes:.0f} B"
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a time in milliseconds."""
+    return f"{seconds * 1e3:.3g} ms"
 
 
 def shape(dims: Sequence[int]) -> str:

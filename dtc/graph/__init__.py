@@ -1,9 +1,9 @@
 """The model as a graph: loading, saving, and the sites where a weight can be compressed."""
 
 from dtc.graph.load import load_model
-from dtc.graph.save import file_bytes, save_model
+from dtc.graph.save import file_bytes, move_model, save_model
 from dtc.graph.sites import Array, MatrixView, Reader, Role, Site, find_sites
-from dtc.graph.walk import all_graphs, all_nodes, find_initializer, source_of
+from dtc.graph.walk import all_graphs, all_nodes, find_initializer, nesting, source_of
 
 __all__ = [
     "Array",
@@ -17,6 +17,8 @@ __all__ = [
     "find_initializer",
     "find_sites",
     "load_model",
+    "move_model",
+    "nesting",
     "save_model",
     "source_of",
 ]

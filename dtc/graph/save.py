@@ -35,11 +35,17 @@ def save_model(model: ir.Model, path: str | Path, *, force: bool = False) -> Non
             written = Path(folder) / path.name
             external = f"{path.name}.data" if _tensor_bytes(model) > EXTERNAL_DATA_ABOVE else None
             ir.save(model, written, external_data=external)
-            if external:
-                (written.parent / external).replace(path.parent / external)
-            written.replace(path)
+            move_model(written, path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def move_model(source: Path, target: Path) -> None:
+    """Put a model of the same name, and its external data if it has some, in the place of `target`."""
+    external = source.with_name(f"{source.name}.data")
+    if external.exists():
+        external.replace(target.with_name(external.name))
+    source.replace(target)
 
 
 def file_bytes(path: Path, model: ir.Model) -> int:

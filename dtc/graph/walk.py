@@ -16,6 +16,23 @@ def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
     yield from model.graph.subgraphs()
 
 
+def nesting(model: ir.Model) -> dict[ir.Graph, tuple[ir.Graph, ...]]:
+    """Return for every graph the graphs whose values it may read: the main graph first, itself last."""
+    paths: dict[ir.Graph, tuple[ir.Graph, ...]] = {model.graph: (model.graph,)}
+    waiting = [model.graph]
+    while waiting:
+        graph = waiting.pop()
+        for node in graph:
+            for attribute in node.attributes.values():
+                bodies = [attribute.as_graph()] if attribute.type is ir.AttributeType.GRAPH else []
+                if attribute.type is ir.AttributeType.GRAPHS:
+                    bodies = list(attribute.as_graphs())
+                for body in bodies:
+                    paths[body] = (*paths[graph], body)
+                waiting.extend(bodies)
+    return paths
+
+
 def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
     """Yield every node of the main graph and its subgraphs."""
     return iter(model.graph.all_nodes())

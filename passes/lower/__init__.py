@@ -12,8 +12,9 @@ from typing import Literal, Protocol, TypeAlias
 import onnx_ir as ir
 
 import dtc.passes.lower
+from dtc.errors import ModelError
 from dtc.forms import Form
-from dtc.graph import Site
+from dtc.graph import Site, find_sites
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,9 @@ class FormLowering(Protocol):
     """What a module of this folder offers; one module a form, found by the name in `KIND`."""
 
     KIND: str
+
+    OPSET: int
+    """Oldest opset of the nodes that it writes; the model is raised to it. Left out: any."""
 
     def refuse(self, site: Site) -> str | None:
         """Return why this site cannot be lowered to the form, naming the node; None if it can."""
@@ -62,8 +66,25 @@ def lowerings() -> dict[str, FormLowering]:
 
 
 def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
-    """Lower every compressed site, form by form, in place."""
-    for kind, lowering in lowerings().items():
-        chosen = [item for item in items if item.forms[0].kind == kind]
-        if chosen:
-            lowering.lower(model, chosen, mode)
+    """Lower every compressed site, form by form, in place.
+
+    Raises:
+        ModelError: A form needs a newer opset than the model's, and the model cannot be converted to it.
+    """
+    chosen = {kind: lowering for kind, lowering in lowerings().items() if any(i.forms[0].kind == kind for i in items)}
+    items = _raise_opset(model, items, max((getattr(found, "OPSET", 1) for found in chosen.values()), default=1))
+    for kind, lowering in chosen.items():
+        lowering.lower(model, [item for item in items if item.forms[0].kind == kind], mode)
+
+
+def _raise_opset(model: ir.Model, items: Sequence[Compressed], version: int) -> Sequence[Compressed]:
+    """Return the items at the sites of the model as it is after raising."""
+    from dtc.passes.lower.opset import require_opset
+
+    if not require_opset(model, version):
+        return items
+    sites = {site.name: site for site in find_sites(model)}
+    for item in items:
+        if item.site.name not in sites:
+            raise ModelError(f"weight {item.site.name!r} is lost by converting the model to opset {version}")
+    return [Compressed(sites[item.site.name], item.forms) for item in items]

@@ -31,7 +31,8 @@ class Builder:
         if full in self.graph.initializers:
             return self.graph.initializers[full]
         tensor = ir.tensor(array, name=full)
-        value = ir.Value(name=full, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=tensor.shape)
+        shape = ir.Shape(tensor.numpy().shape)
+        value = ir.Value(name=full, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=shape)
         self.graph.register_initializer(value)
         return value
 

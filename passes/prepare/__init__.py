@@ -1,1 +1,38 @@
 """Normalising rewrites: they change how a model is written, not what it computes."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveInitializersFromInputsPass
+
+from dtc.passes.prepare.fold_weights import FoldComputedWeightsPass
+from dtc.passes.prepare.name_nodes import NameNodesPass
+from dtc.passes.prepare.remove_identities import RemoveIdentitiesPass
+from dtc.passes.prepare.remove_unused import RemoveUnusedPass
+
+__all__ = ["normalise", "strip_training"]
+
+
+def normalise(model: ir.Model) -> None:
+    """Bring `model` into the form that sites are found in, in place; its outputs stay the same bit for bit.
+
+    Weights come to lie in initializers which are not inputs: an input with a default value stops being an input
+    (as by ONNX Runtime's own tool; old exporters list every weight so), constants become initializers, and weights
+    computed from constants are folded. Names that are unique stay; missing and doubled ones are made.
+    """
+    pipeline = ir.passes.Sequential(
+        NameNodesPass(),  # what follows needs names to register initializers
+        RemoveInitializersFromInputsPass(),
+        LiftConstantsToInitializersPass(lift_all_constants=True),
+        FoldComputedWeightsPass(),
+        RemoveUnusedPass(),
+    )
+    pipeline(model)
+    # Before, the format asked for every initializer to be an input as well.
+    model.ir_version = max(model.ir_version, 4)
+
+
+def strip_training(model: ir.Model) -> None:
+    """Remove what only training needs, in place: Dropout becomes Identity, and Identities are skipped."""
+    pipeline = ir.passes.Sequential(RemoveIdentitiesPass(), RemoveUnusedPass())
+    pipeline(model)

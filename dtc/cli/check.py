@@ -1,0 +1,88 @@
+"""`dtc check`: a candidate against its reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dtc.check import CheckReport, check
+from dtc.cli.jsonable import to_json
+from dtc.cli.parse import fixed_inputs
+from dtc.cli.recipe_options import objective_and_data_options, overridden
+from dtc.cli.render import console, milliseconds, size, table
+from dtc.data import open_source
+from dtc.errors import CheckFailedError
+from dtc.recipe import Data, Objective
+
+
+@click.command("check")
+@click.argument("reference", type=click.Path(path_type=Path))
+@click.argument("candidate", type=click.Path(path_type=Path))
+@objective_and_data_options
+@click.option("--max-drop", type=click.FloatRange(min=0), help="largest allowed loss of the metric, in its own unit")
+@click.option("--max-difference", type=click.FloatRange(min=0), help="largest allowed relative L2 of any output")
+@click.option("--input", "inputs", multiple=True, help="NAME=VALUE: an input held fixed (repeatable)")
+@click.option("--threads", type=click.IntRange(min=1), help="threads of ONNX Runtime; else all cores")
+@click.option("--seed", type=int, default=0, show_default=True, help="of generated inputs")
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of tables")
+def command(reference: Path, candidate: Path, **options: Any) -> None:
+    """Compare CANDIDATE with REFERENCE in ONNX Runtime: outputs, metric, size, latency, memory.
+
+    Exit status 1 when the candidate loses more than allowed.
+    """
+    data = overridden(Data(), options)
+    spec = data.evaluate or data.train
+    report = check(
+        reference,
+        candidate,
+        source=open_source(spec, batch_size=data.batch_size, split="evaluate") if spec else None,
+        objective=overridden(Objective(), options),
+        max_drop=options["max_drop"],
+        max_difference=options["max_difference"],
+        fixed=fixed_inputs(options["inputs"]),
+        threads=options["threads"],
+        seed=options["seed"],
+    )
+    if options["as_json"]:
+        click.echo(to_json(report))
+    else:
+        show_outcome(report, differences=True)
+    if not report.passed:
+        raise CheckFailedError(f"{candidate}: {'; '.join(report.failures)}")
+
+
+def show_outcome(report: CheckReport, *, differences: bool = False) -> None:
+    """Print a check: before, after, and their relation."""
+    before, after = report.reference, report.candidate
+    rows = [["file", size(before.file_bytes), size(after.file_bytes), f"{before.file_bytes / after.file_bytes:.2f}x"]]
+    if before.latency and after.latency:
+        ratio = before.latency.median / after.latency.median
+        latencies = [milliseconds(fact.latency.median) for fact in (before, after) if fact.latency]
+        rows.append(["latency, median of a run", *latencies, f"{ratio:.2f}x"])
+    if before.memory and after.memory:
+        peaks = [fact.memory.peak - fact.memory.idle for fact in (before, after) if fact.memory]
+        rows.append(["memory of load and run", *map(size, peaks), f"{peaks[0] / max(peaks[1], 1):.2f}x"])
+    if report.metric is not None:
+        metric = report.metric
+        name = metric.name if metric.labelled else f"{metric.name} (against the reference's own outputs)"
+        rows.append([name, f"{metric.before:.6g}", f"{metric.after:.6g}", f"{metric.after - metric.before:+.4g}"])
+    table(["", ">before", ">after", ">"], rows)
+    if differences and report.differences:
+        table(
+            ["output", ">max abs", ">relative L2", ">SNR dB", ">top-1 agreement"],
+            [
+                [
+                    each.name,
+                    f"{each.max_abs:.3g}",
+                    f"{each.relative_l2:.3g}",
+                    f"{each.snr:.1f}",
+                    "" if each.agreement is None else f"{each.agreement:.2%}",
+                ]
+                for each in report.differences
+            ],
+            title=f"outputs ({report.inputs})",
+        )
+    for failure in report.failures:
+        console.print(f"failed: {failure}", markup=False)

@@ -1,0 +1,73 @@
+"""Progress of a training run: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from dtc.training.events import DistortedWeights, Evaluated, Event, Finished, Noted, Started, Stepped
+
+_console = Console(stderr=True, highlight=False)
+
+OnEvent = Callable[[Event], None]
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[OnEvent]:
+    """Yield what shows the events of a run on standard error; nothing where `quiet`."""
+    if quiet:
+        yield lambda _: None
+    elif not sys.stderr.isatty():
+        yield _say
+    else:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} steps, loss {task.fields[loss]}"),
+            TextColumn("{task.fields[distortions]} distortions"),
+            TimeRemainingColumn(),
+            console=_console,
+        ) as bar:
+            yield _Bar(bar).show
+
+
+class _Bar:
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task: TaskID | None = None
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self._task = self._bar.add_task("training", total=event.steps, loss="-", distortions=0)
+        if self._task is not None and isinstance(event, Stepped):
+            self._bar.update(self._task, completed=event.step, loss=f"{event.loss:.4f}")
+        if self._task is not None and isinstance(event, DistortedWeights):
+            self._bar.update(self._task, distortions=event.count)
+        if not isinstance(event, DistortedWeights):
+            _say(event)
+
+
+def _say(event: Event) -> None:
+    for line in _lines(event):
+        _console.print(line, markup=False)
+
+
+def _lines(event: Event) -> Iterator[str]:
+    match event:
+        case Started(steps=steps, parameters=count, frozen=frozen):
+            yield f"training {count:,} parameters for {steps} steps"
+            for name, reason in frozen.items():
+                yield f"  not trained: {name} ({reason})"
+        case DistortedWeights(step=step, count=count, loss_before=before, loss_after=after):
+            yield f"step {step}: distortion {count}, loss {before:.4f} -> {after:.4f}"
+        case Evaluated(step=step, loss=loss, metric=metric, value=value, best=best):
+            score = "" if metric is None or value is None else f", {metric} {value:.6g}"
+            yield f"step {step}: evaluation, loss {loss}{score}{' (best so far)' if best else ''}"
+        case Noted(text=text):
+            yield text
+        case Finished(step=step, best_step=best):
+            yield f"finished after {step} steps; the weights of step {best} are the result"

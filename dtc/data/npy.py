@@ -1,0 +1,118 @@
+"""Reading `.npy` and `.npz` files that nobody vouches for: no pickle, and no size is believed before it is checked."""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from dtc.errors import DataError
+
+AnyArray = npt.NDArray[np.generic]
+
+_DEFLATE_LIMIT = 1032
+"""DEFLATE cannot shrink more than this many times (zlib's technical notes)."""
+
+
+def read_npz(path: Path) -> dict[str, AnyArray]:
+    """Read every array of an `.npz` into memory.
+
+    Raises:
+        DataError: Not an `.npz`, truncated, larger unpacked than the memory of this machine, or an array in it is
+            not made of plain numbers or not as long as its header says.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+            _check_archive(path, members)
+            return {info.filename.removesuffix(".npy"): _read_member(path, archive, info) for info in members}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise DataError(
+            f"{path}: not an .npz file, or a damaged one ({error}); write it again with np.savez"
+        ) from error
+
+
+def map_npy(path: Path) -> AnyArray:
+    """Memory-map a `.npy` file, read only.
+
+    Raises:
+        DataError: Not a `.npy`, truncated, or not made of plain numbers.
+    """
+    try:
+        with path.open("rb") as file:
+            _check_header(str(path), file, path.stat().st_size)
+        mapped: AnyArray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: not a .npy file, or a damaged one ({error}); write it again with np.save") from error
+    return mapped
+
+
+def _check_archive(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    if not members:
+        raise DataError(f"{path}: holds no arrays; write it with np.savez(path, input_name=array, ...)")
+    if len({info.filename for info in members}) < len(members):
+        raise DataError(f"{path}: two arrays have the same name; the file is damaged")
+    if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in members):
+        raise DataError(f"{path}: packed in a way that NumPy does not write; write it again with np.savez")
+    if sum(info.compress_size for info in members) > path.stat().st_size:
+        raise DataError(f"{path}: its arrays claim more bytes than the file has; the file is damaged")
+    for info in members:
+        if info.file_size > info.compress_size * _DEFLATE_LIMIT + 1024:
+            raise DataError(f"{path}: array {info.filename!r} cannot be as large as it claims; the file is damaged")
+    total = sum(info.file_size for info in members)
+    if total > _memory():
+        raise DataError(
+            f"{path}: {total / 1e9:.1f} GB unpacked, more than this machine's memory; "
+            "save each array with np.save and give the folder, which is memory-mapped"
+        )
+
+
+def _read_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> AnyArray:
+    name = f"{path}, array {info.filename.removesuffix('.npy')!r}"
+    with archive.open(info) as file:
+        shape, fortran, dtype = _check_header(name, file, info.file_size)
+        flat = np.empty(math.prod(shape), dtype)
+        view = memoryview(flat.view(np.uint8)) if flat.size else memoryview(b"")  # type: ignore[arg-type]
+        filled = 0
+        while filled < len(view):
+            got = file.read(min(1 << 24, len(view) - filled))
+            if not got:
+                raise DataError(f"{name}: ends after {filled} of {len(view)} bytes; the file is truncated")
+            view[filled : filled + len(got)] = got
+            filled += len(got)
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _check_header(name: str, file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    """Return shape, order and dtype, once they agree with the `size` bytes that are really there."""
+    try:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise DataError(f"{name}: an array of named fields or of an unknown format; save plain numbers")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+    except ValueError as error:
+        raise DataError(f"{name}: not an array ({str(error).splitlines()[0]})") from error
+    if dtype.hasobject:
+        raise DataError(f"{name}: holds Python objects (pickle), which is refused; save plain numbers")
+    if dtype.kind not in "biuf":
+        raise DataError(f"{name}: of type {dtype}, not numbers; save integers, floats or booleans")
+    held = size - file.tell()
+    needed = math.prod(shape) * dtype.itemsize
+    if any(extent < 0 for extent in shape) or needed != held:
+        raise DataError(f"{name}: declares {needed} bytes but holds {held}; the file is damaged")
+    return shape, fortran, dtype
+
+
+def _memory() -> int:
+    """Bytes of memory of this machine; without limit where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 62

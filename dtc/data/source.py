@@ -1,0 +1,146 @@
+"""Sources of batches: arrays on disk, and the choice between them and functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from dtc.data.functions import FunctionSource, load_function
+from dtc.data.npy import AnyArray, map_npy, read_npz
+from dtc.errors import DataError
+
+Batch: TypeAlias = dict[str, AnyArray]
+Split: TypeAlias = Literal["train", "evaluate"]
+
+
+class Source(Protocol):
+    """Batches, epoch after epoch: dicts of arrays named like the model's inputs, labels under their own name."""
+
+    @property
+    def name(self) -> str:
+        """What the user called it."""
+        ...
+
+    @property
+    def length(self) -> int | None:
+        """Batches an epoch, if known."""
+        ...
+
+    def batches(self, *, epoch: int, seed: int, shuffle: bool, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from number `start` on; the same arguments give the same batches."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource:
+    """Arrays that share their first dimension, the samples; dtc makes the batches.
+
+    A last short batch is kept where `keep_short` says so (evaluation: every sample counts) and dropped otherwise
+    (training: every step has the same weight), unless it is the only one.
+    """
+
+    name: str
+    arrays: Mapping[str, AnyArray]
+    batch_size: int
+    keep_short: bool
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return int(next(iter(self.arrays.values())).shape[0])
+
+    @property
+    def length(self) -> int:
+        """Batches an epoch."""
+        whole, rest = divmod(self.samples, self.batch_size)
+        return whole + (rest > 0 and (self.keep_short or whole == 0))
+
+    def batches(self, *, epoch: int, seed: int, shuffle: bool, start: int = 0) -> Iterator[Batch]:
+        """Yield batches, in an order that `(seed, epoch)` decides on if `shuffle`, else in the order of the file."""
+        order = np.random.default_rng([seed, epoch]).permutation(self.samples) if shuffle else None
+        for index in range(start, self.length):
+            rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
+            chosen = rows if order is None else order[rows]
+            yield {name: np.ascontiguousarray(array[chosen]) for name, array in self.arrays.items()}
+
+
+def open_source(spec: str, *, batch_size: int, base: Path = Path(), split: Split = "train") -> Source:
+    """Open an `.npz`, a folder of `.npy` files (memory-mapped), `module:function` or `file.py:function`.
+
+    Relative paths start at `base`. A function is called anew every epoch with those of the keyword arguments
+    `epoch`, `seed`, `batch_size`, `split` that it declares, and returns an iterable of ready batches.
+
+    Raises:
+        DataError: There is no such source, it is damaged, or its arrays do not share their first dimension.
+    """
+    path = base / spec
+    if path.is_dir():
+        return _array_source(spec, _map_folder(path), batch_size, split)
+    if path.suffix == ".npz":
+        if not path.is_file():
+            raise DataError(f"{path}: no such file")
+        return _array_source(spec, read_npz(path), batch_size, split)
+    place, colon, function = spec.rpartition(":")
+    if colon and place and function.isidentifier():
+        return FunctionSource(spec, load_function(place, function, base), batch_size, split)
+    raise DataError(
+        f"{spec}: no such data; give an .npz file, a folder of .npy files, module:function, or file.py:function"
+    )
+
+
+def hold_out(source: Source, share: float) -> tuple[Source, Source]:
+    """Split a source in two: what is trained on, and a tail of that share of the samples to evaluate on.
+
+    A function that declares `split` is asked for its own evaluation batches.
+
+    Raises:
+        DataError: The source is a function that knows no `split`, or it has too few samples.
+    """
+    if isinstance(source, FunctionSource):
+        return source, source.evaluating()
+    if not isinstance(source, ArraySource):
+        raise DataError(f"{source.name}: cannot be split; give --eval-data")
+    tail = max(1, round(source.samples * share))
+    kept = source.samples - tail
+    if kept < 1:
+        raise DataError(
+            f"{source.name}: {source.samples} samples are too few to hold out {share:.0%}; give --eval-data"
+        )
+    train = {name: array[:kept] for name, array in source.arrays.items()}
+    evaluate = {name: array[kept:] for name, array in source.arrays.items()}
+    return replace(source, arrays=train, keep_short=False), replace(source, arrays=evaluate, keep_short=True)
+
+
+def count_batches(source: Source, seed: int) -> int:
+    """Return the batches of the first epoch, by going through it once where the source does not know.
+
+    Raises:
+        DataError: There are none.
+    """
+    count = source.length
+    if count is None:
+        count = sum(1 for _ in source.batches(epoch=0, seed=seed, shuffle=False))
+    if count == 0:
+        raise DataError(f"{source.name}: an epoch without batches")
+    return count
+
+
+def _map_folder(folder: Path) -> dict[str, AnyArray]:
+    files = sorted(folder.glob("*.npy"))
+    if not files:
+        raise DataError(f"{folder}: holds no .npy files")
+    return {file.stem: map_npy(file) for file in files}
+
+
+def _array_source(name: str, arrays: dict[str, AnyArray], batch_size: int, split: Split) -> ArraySource:
+    lengths = {key: array.shape[0] if array.ndim else None for key, array in arrays.items()}
+    if len(set(lengths.values())) != 1 or None in lengths.values():
+        listed = ", ".join(f"{key} {list(array.shape)}" for key, array in arrays.items())
+        raise DataError(f"{name}: the first dimension of every array must be the same number of samples; has {listed}")
+    if not next(iter(lengths.values())):
+        raise DataError(f"{name}: holds no samples")
+    return ArraySource(name, arrays, batch_size, keep_short=split == "evaluate")

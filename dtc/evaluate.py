@@ -1,0 +1,109 @@
+"""Evaluation: run batches through a model and let a metric judge them. Knows no runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from dtc.errors import DataError
+from dtc.graph.signature import Arrays, TensorSpec, zero_state
+from dtc.metrics import Metric
+from dtc.recipe import Objective
+
+AnyArray: TypeAlias = npt.NDArray[np.generic]
+Run: TypeAlias = "Callable[[dict[str, npt.NDArray[np.generic]]], dict[str, npt.NDArray[np.generic]]]"
+"""Inputs by name to all outputs by name, in the model's order."""
+
+
+class Source(Protocol):
+    """Where batches come from: dicts of arrays named like the model's inputs, and the labels."""
+
+    def batches(self, *, epoch: int, seed: int, shuffle: bool) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
+        """Yield one pass over the data; the same arguments give the same batches."""
+        ...
+
+
+def evaluate(
+    run: Run,
+    batches: Iterable[Arrays],
+    objective: Objective,
+    metric: Metric,
+    *,
+    inputs: Sequence[TensorSpec] = (),
+) -> float:
+    """Return the metric of a model over labelled batches.
+
+    Carried outputs (`objective.carry`) are the next batch's inputs. They start with what the first batch holds, or
+    with zeros: `inputs` (the model's, from `dtc.graph.signature` or `dtc.session`) tells their shapes.
+
+    Raises:
+        DataError: A batch has no labels, the outputs do not fit them, or the state has no start.
+    """
+    for outputs, batch in stateful(run, batches, objective, inputs):
+        if objective.labels not in batch:
+            raise DataError(
+                f"a batch holds no {objective.labels!r}, only {', '.join(map(repr, batch))}; name the labels (--labels)"
+            )
+        metric.update(*within_lengths(judged_output(outputs, objective), batch[objective.labels], batch, objective))
+    return metric.value()
+
+
+def within_lengths(
+    outputs: AnyArray, labels: AnyArray, batch: Arrays, objective: Objective
+) -> tuple[AnyArray, AnyArray]:
+    """Return outputs `[T, N, ...]` and labels `[T, N, ...]` of the steps within each sequence, `[steps, ...]`.
+
+    Where the objective names no lengths, both are returned as they are.
+
+    Raises:
+        DataError: The lengths are not there or do not fit.
+    """
+    if objective.lengths is None:
+        return outputs, labels
+    lengths = batch.get(objective.lengths)
+    if lengths is None:
+        raise DataError(f"a batch holds no {objective.lengths!r}, which the objective names as the sequence lengths")
+    if lengths.ndim != 1 or labels.shape[1:2] != lengths.shape or outputs.shape[:2] != labels.shape[:2]:
+        raise DataError(
+            f"lengths {list(lengths.shape)} do not fit outputs {list(outputs.shape)} and labels {list(labels.shape)}; "
+            "lengths [N] need outputs and labels [T, N, ...]"
+        )
+    inside = np.arange(len(labels))[:, None] < lengths.astype(np.int64)
+    return outputs[inside], labels[inside]
+
+
+def stateful(
+    run: Run, batches: Iterable[Arrays], objective: Objective, inputs: Sequence[TensorSpec]
+) -> Iterator[tuple[dict[str, npt.NDArray[np.generic]], Arrays]]:
+    """Yield the outputs of each batch, and the batch; state is carried from one batch to the next."""
+    carried: dict[str, npt.NDArray[np.generic]] | None = None
+    for batch in batches:
+        given = {name: array for name, array in batch.items() if name != objective.labels}
+        if carried is None:
+            carried = zero_state(inputs, objective.carry.values(), given) if objective.carry else {}
+        outputs = run(given | carried)
+        carried = {target: output_named(outputs, name) for name, target in objective.carry.items()}
+        yield outputs, batch
+
+
+def judged_output(outputs: Arrays, objective: Objective) -> npt.NDArray[np.generic]:
+    """Return the output that the objective reads: the one it names, else the first.
+
+    Raises:
+        DataError: The model has no such output.
+    """
+    return output_named(outputs, objective.output) if objective.output else next(iter(outputs.values()))
+
+
+def output_named(outputs: Arrays, name: str) -> npt.NDArray[np.generic]:
+    """Return one output.
+
+    Raises:
+        DataError: The model has no such output.
+    """
+    if name not in outputs:
+        raise DataError(f"the model has no output {name!r}; it has {', '.join(outputs)}")
+    return outputs[name]

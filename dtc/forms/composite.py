@@ -1,0 +1,110 @@
+"""Forms made of forms: what a composition of two methods gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from dtc.forms.base import Array, Form, Parts
+from dtc.forms.registry import pack_form, unpack_form
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """`left [out, rank] @ right [rank, in]`, each factor a form of its own (svd, then another method)."""
+
+    kind: ClassVar[str] = "product"
+
+    left: Form
+    right: Form
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(out, in)` of the matrix."""
+        return self.left.shape[0], self.right.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both factors."""
+        return self.left.nbytes + self.right.nbytes
+
+    @property
+    def detail(self) -> str:
+        """The rank, and how the factors are stored."""
+        return f"rank {self.left.shape[1]}, factors {self.left.kind} ({self.left.detail})"
+
+    @property
+    def shared(self) -> dict[str, int]:
+        """Shared parts of the factors."""
+        return dict(self.left.shared) | dict(self.right.shared)
+
+    def dense(self) -> Array:
+        """Return the product of the dense factors."""
+        return np.asarray(self.left.dense() @ self.right.dense(), dtype=np.float32)
+
+    def pack(self) -> Parts:
+        """Return the parts of both factors."""
+        return _packed({"left": self.left, "right": self.right})
+
+    @classmethod
+    def unpack(cls, parts: Parts) -> Self:
+        """Return the product of the stored factors."""
+        return cls(_unpacked(parts, "left"), _unpacked(parts, "right"))
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """`first + second`: the large weights in a sparse form, the rest of the matrix in another (prune, then svd)."""
+
+    kind: ClassVar[str] = "sum"
+
+    first: Form
+    second: Form
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(out, in)` of the matrix."""
+        return self.first.shape
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both terms."""
+        return self.first.nbytes + self.second.nbytes
+
+    @property
+    def detail(self) -> str:
+        """Both terms."""
+        return f"{self.first.kind} ({self.first.detail}) + {self.second.kind} ({self.second.detail})"
+
+    @property
+    def shared(self) -> dict[str, int]:
+        """Shared parts of the terms."""
+        return dict(self.first.shared) | dict(self.second.shared)
+
+    def dense(self) -> Array:
+        """Return the sum of the dense terms."""
+        return np.asarray(self.first.dense() + self.second.dense(), dtype=np.float32)
+
+    def pack(self) -> Parts:
+        """Return the parts of both terms."""
+        return _packed({"first": self.first, "second": self.second})
+
+    @classmethod
+    def unpack(cls, parts: Parts) -> Self:
+        """Return the sum of the stored terms."""
+        return cls(_unpacked(parts, "first"), _unpacked(parts, "second"))
+
+
+def _packed(forms: Mapping[str, Form]) -> Parts:
+    parts: Parts = {}
+    for name, form in forms.items():
+        parts |= {f"{name}.{key}": array for key, array in pack_form(form).items()}
+    return parts
+
+
+def _unpacked(parts: Parts, name: str) -> Form:
+    prefix = f"{name}."
+    return unpack_form({key.removeprefix(prefix): array for key, array in parts.items() if key.startswith(prefix)})

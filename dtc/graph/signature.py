@@ -1,0 +1,81 @@
+"""What a model takes and gives: the names, dtypes and shapes of its inputs and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from dtc.errors import DataError
+
+Dim: TypeAlias = int | str | None
+"""A size, the name of a size that is free, or None for a free size without a name."""
+
+Arrays: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output: its name, its dtype in NumPy's words, its shape."""
+
+    name: str
+    dtype: str
+    shape: tuple[Dim, ...]
+
+    def __str__(self) -> str:
+        dims = ", ".join("?" if dim is None else str(dim) for dim in self.shape)
+        return f"{self.name!r} {self.dtype} [{dims}]"
+
+
+def input_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
+    """Return the inputs that a caller has to give, in order: graph inputs that no initializer fills."""
+    initializers = model.graph.initializers
+    return tuple(_spec(value) for value in model.graph.inputs if value.name not in initializers)
+
+
+def output_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
+    """Return the outputs in order."""
+    return tuple(_spec(value) for value in model.graph.outputs)
+
+
+def zero_state(inputs: Iterable[TensorSpec], names: Iterable[str], batch: Arrays) -> dict[str, npt.NDArray[np.generic]]:
+    """Return zeros for the inputs called `names` that `batch` does not hold, of the sizes that `batch` implies.
+
+    Raises:
+        DataError: There is no such input, or the batch does not tell one of its sizes.
+    """
+    specs = {spec.name: spec for spec in inputs}
+    sizes = {
+        dim: size
+        for spec in specs.values()
+        if spec.name in batch
+        for dim, size in zip(spec.shape, batch[spec.name].shape, strict=False)
+        if isinstance(dim, str)
+    }
+    state: dict[str, npt.NDArray[np.generic]] = {}
+    for name in names:
+        if name in batch:
+            continue
+        if name not in specs:
+            raise DataError(f"the model has no input {name!r} to carry state to; it has {', '.join(specs)}")
+        spec = specs[name]
+        missing = [dim for dim in spec.shape if not isinstance(dim, int) and dim not in sizes]
+        if missing:
+            raise DataError(f"input {spec} starts with zeros, but no other input tells its size; put it into the data")
+        shape = tuple(dim if isinstance(dim, int) else sizes[dim] for dim in spec.shape if dim is not None)
+        state[name] = np.zeros(shape, np.dtype(spec.dtype))
+    return state
+
+
+def _spec(value: ir.Value) -> TensorSpec:
+    dtype = value.dtype.numpy().name if value.dtype is not None else "float32"
+    dims = () if value.shape is None else tuple(_dim(dim) for dim in value.shape)
+    return TensorSpec(value.name or "", dtype, dims)
+
+
+def _dim(dim: int | ir.SymbolicDim) -> Dim:
+    return dim if isinstance(dim, int) else dim.value

@@ -1,0 +1,74 @@
+"""What a compression is told beside its recipe, and how a run directory remembers it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dtc.errors import ModelError, UsageError
+from dtc.recipe import Recipe
+
+_FILE = "job.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where the result goes, and how it is checked.
+
+    Attributes:
+        output: The file to write.
+        force: Whether it may be overwritten.
+        max_drop: Largest allowed loss of the metric, in its own unit.
+        fixed: Inputs that the check holds fixed, by name.
+    """
+
+    output: Path
+    force: bool = False
+    max_drop: float | None = None
+    fixed: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+
+    def refuse_early(self, source: Path, recipe: Recipe) -> None:
+        """Stop before any work if the output cannot be written, or the limit not be checked.
+
+        Raises:
+            ModelError: The output exists and may not be overwritten, or it is the model itself, or has no folder.
+            UsageError: There is a limit on the metric, and no data to measure it on.
+        """
+        if self.max_drop is not None and recipe.data.train is None and recipe.data.evaluate is None:
+            raise UsageError("a limit on the drop of the metric (--max-drop) needs data to measure it on: give --data")
+        if self.output.exists() and self.output.resolve() == source.resolve():
+            raise ModelError(f"{self.output}: is the model itself; choose another --output")
+        if self.output.exists() and not self.force:
+            raise ModelError(f"{self.output}: exists already; choose another --output or add --force")
+        if not self.output.absolute().parent.is_dir():
+            raise ModelError(f"{self.output.parent}: no such folder for the output")
+
+    def write(self, run: Path) -> None:
+        """Leave the job in a run directory; the output is named relative to it, so that both can be moved."""
+        facts = {
+            "output": os.path.relpath(self.output.resolve(), run.resolve()),
+            "max_drop": self.max_drop,
+            "fixed": {name: {"dtype": str(a.dtype), "value": a.tolist()} for name, a in self.fixed.items()},
+        }
+        (run / _FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, run: Path, *, force: bool) -> Job:
+        """Read the job of a run directory.
+
+        Raises:
+            UsageError: The directory is of no compression.
+        """
+        try:
+            facts = json.loads((run / _FILE).read_text(encoding="utf-8"))
+            fixed = {name: np.asarray(item["value"], dtype=item["dtype"]) for name, item in facts["fixed"].items()}
+            output = Path(os.path.normpath(run.resolve() / facts["output"]))
+            return cls(output, force, facts["max_drop"], fixed)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{run}: not the run directory of a compression ({error})") from error

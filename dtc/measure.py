@@ -1,0 +1,141 @@
+"""Measuring a model: latency, memory, size of its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.errors import ModelError
+from dtc.graph.load import load_model
+from dtc.graph.signature import Arrays
+from dtc.graph.walk import all_graphs
+
+MEASURED_SESSION = {"session.force_spinning_stop": "1"}
+"""Settings of sessions that are measured in turns: the idle threads of one must not take the cores of the other."""
+
+_BURST = 5
+_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds of one run: the median and the 10th and 90th percentile of `runs` runs."""
+
+    median: float
+    p10: float
+    p90: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Resident bytes of a process: before the model was loaded, and at most, through its load and one run."""
+
+    idle: int
+    peak: int
+
+    @property
+    def taken(self) -> int:
+        """What the model added."""
+        return max(0, self.peak - self.idle)
+
+
+def measure_latency(runs: Sequence[Callable[[], object]], *, seconds: float) -> list[Latency]:
+    """Time several functions in turns, within about `seconds` for all of them together.
+
+    They take turns in bursts, first one first, then the other one, so that a change in the machine's speed meets all
+    alike; the first run of a burst, which finds the caches full of another's data, is not counted.
+    """
+    taken: list[list[float]] = [[] for _ in runs]
+    for run in runs:
+        run()
+        run()
+    begin = time.perf_counter()
+    turn = 0
+    while turn < _ROUNDS or time.perf_counter() - begin < seconds:
+        order = list(range(len(runs)))
+        for index in order if turn % 2 == 0 else reversed(order):
+            runs[index]()
+            for _ in range(_BURST):
+                start = time.perf_counter()
+                runs[index]()
+                taken[index].append(time.perf_counter() - start)
+                if taken[index][-1] > seconds / 10:
+                    break
+        turn += 1
+    return [_latency(times) for times in taken]
+
+
+def measure_memory(path: str | Path, inputs: Arrays, *, threads: int | None = None) -> Memory | None:
+    """Return the memory that loading and running a model takes, in a process of its own; None outside of Linux.
+
+    Raises:
+        ModelError: The model cannot be loaded or run there, or takes more than two minutes.
+    """
+    if not Path("/proc/self/status").exists():
+        return None
+    root = str(Path(__file__).resolve().parents[1])
+    search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    with tempfile.TemporaryDirectory(prefix="dtc-memory-") as folder:
+        feed = Path(folder) / "inputs.npz"
+        with feed.open("wb") as file:
+            np.savez(file, allow_pickle=False, **dict(inputs))
+        command = [sys.executable, "-P", "-m", "dtc.memory_probe", str(Path(path).resolve()), str(feed)]
+        try:
+            result = subprocess.run(
+                [*command, str(threads or 0)],
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+                env=os.environ | {"PYTHONPATH": search},
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ModelError(f"{path}: loading and one run take more than two minutes") from error
+    if result.returncode != 0:
+        raise ModelError(f"{path}: its memory cannot be measured ({(result.stderr.splitlines() or ['killed'])[-1]})")
+    return Memory(**json.loads(result.stdout))
+
+
+def file_bytes(path: str | Path) -> int:
+    """Return the bytes of a model's file and of the external data files that it names.
+
+    Raises:
+        ModelError: As `load_model`.
+    """
+    path = Path(path)
+    tensors = (v.const_value for graph in all_graphs(load_model(path)) for v in graph.initializers.values())
+    files = {path.parent / str(tensor.location) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
+    return path.stat().st_size + sum(file.stat().st_size for file in files)
+
+
+def machine() -> str:
+    """Return the processor and the number of cores that this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{_processor()}, {cores} cores, {platform.system()} {platform.machine()}"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.lower().startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _latency(times: Sequence[float]) -> Latency:
+    p10, median, p90 = np.percentile(times, [10, 50, 90])
+    return Latency(float(median), float(p10), float(p90), len(times))

@@ -1,0 +1,108 @@
+"""Running a model in the installed ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from dtc.errors import DataError, ModelError
+from dtc.graph.signature import Arrays, TensorSpec
+
+Outputs: TypeAlias = dict[str, npt.NDArray[np.generic]]
+
+_SILENT = 4  # only fatal errors: everything else comes back as an exception
+
+_DTYPES = {"float": "float32", "double": "float64"} | {
+    name: name for name in ("float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
+}
+
+
+def session(
+    path: str | Path,
+    *,
+    threads: int | None = None,
+    providers: Sequence[str] | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> ort.InferenceSession:
+    """Return a session of the model at `path`, on the CPU unless `providers` says otherwise.
+
+    `threads` is the number of threads of one operator, all physical cores if not given; `settings` are ONNX Runtime's
+    session configuration entries.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model; the message names the file and, where it is one, the node.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    options = ort.SessionOptions()
+    options.log_severity_level = _SILENT
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    for key, value in (settings or {}).items():
+        options.add_session_config_entry(key, value)
+    try:
+        return ort.InferenceSession(str(path), options, providers=list(providers or ["CPUExecutionProvider"]))
+    except Exception as error:  # ONNX Runtime's errors have no other common base
+        raise ModelError(f"{path}: ONNX Runtime {ort.__version__} does not load it: {_reason(error)}") from error
+
+
+def signature(running: ort.InferenceSession) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Return the inputs and the outputs of the model that a session runs."""
+    return (
+        tuple(_spec(argument) for argument in running.get_inputs()),
+        tuple(_spec(argument) for argument in running.get_outputs()),
+    )
+
+
+def runner(running: ort.InferenceSession) -> Callable[[Arrays], Outputs]:
+    """Return a function from inputs by name to all outputs by name, in the model's order.
+
+    The function takes what the model needs and ignores other names. It raises DataError if an input is missing or has
+    another dtype or shape than the model wants, and ModelError if the model fails while it runs.
+    """
+    inputs, outputs = signature(running)
+    names = [spec.name for spec in outputs]
+    quiet = ort.RunOptions()
+    quiet.log_severity_level = _SILENT
+
+    def run(batch: Arrays) -> Outputs:
+        feed = {spec.name: _fitting(spec, batch) for spec in inputs}
+        try:
+            return dict(zip(names, running.run(names, feed, quiet), strict=True))
+        except Exception as error:
+            raise ModelError(f"the model fails while it runs: {_reason(error)}") from error
+
+    return run
+
+
+def _fitting(spec: TensorSpec, batch: Arrays) -> npt.NDArray[np.generic]:
+    if spec.name not in batch:
+        raise DataError(f"the model needs input {spec}, but the data holds only {', '.join(map(repr, batch))}")
+    array = batch[spec.name]
+    shape_fits = len(array.shape) == len(spec.shape) and all(
+        not isinstance(dim, int) or dim == size for dim, size in zip(spec.shape, array.shape, strict=True)
+    )
+    if array.dtype.name != spec.dtype or not shape_fits:
+        raise DataError(f"the model needs input {spec}, but the data holds {array.dtype} {list(array.shape)}")
+    return array
+
+
+def _spec(argument: Any) -> TensorSpec:
+    kind = argument.type.removeprefix("tensor(").removesuffix(")")
+    dims = tuple(None if isinstance(dim, str) and dim.startswith("unk__") else dim for dim in argument.shape or ())
+    return TensorSpec(argument.name, _DTYPES.get(kind, kind), dims)
+
+
+def _reason(error: Exception) -> str:
+    """Return ONNX Runtime's message on one line, without its status code and its source files."""
+    text = " ".join(str(error).split())
+    for prefix in ("[ONNXRuntimeError] : ", "[ONNXRuntimeError]"):
+        text = text.removeprefix(prefix)
+    parts = text.split(" : ", 2)
+    return (parts[2] if len(parts) == 3 and parts[0].isdigit() else text)[:400]

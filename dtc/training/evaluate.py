@@ -1,0 +1,98 @@
+"""Measuring distorted weights on the evaluation data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dtc.data import Source
+from dtc.errors import DataError
+from dtc.training.carry import Arrays, Carry
+from dtc.training.engine import Engine
+
+
+class Metric(Protocol):
+    """What the loop needs of a metric of `dtc.metrics`."""
+
+    name: str
+    higher_is_better: bool
+
+    def update(self, outputs: npt.NDArray[np.generic], labels: npt.NDArray[np.generic]) -> None:
+        """Take in one batch."""
+        ...
+
+    def value(self) -> float:
+        """Return the metric over all batches so far."""
+        ...
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean loss over the evaluation data, and the metric where there is one."""
+
+    loss: float
+    metric: str | None = None
+    value: float | None = None
+    higher_is_better: bool = False
+
+    def beats(self, other: Score | None) -> bool:
+        """True if this is better than `other` by the metric, or by the loss where there is none; never if NaN."""
+        mine, theirs = self.rank(), -np.inf if other is None else other.rank()
+        return bool(mine > theirs) or (other is None and not np.isnan(mine))
+
+    def rank(self) -> float:
+        """Return the number that is higher for better weights."""
+        if self.value is None:
+            return -self.loss
+        return self.value if self.higher_is_better else -self.value
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How weights are evaluated: over all of `source`, in its order, carrying state as in training.
+
+    Attributes:
+        make_metric: Makes a new metric for each evaluation; None where the loss alone is reported.
+        output: Name of the model output that the metric reads.
+        labels: Name of the labels in a batch.
+    """
+
+    source: Source
+    carry: Carry
+    make_metric: Callable[[], Metric] | None
+    output: str
+    labels: str
+    seed: int
+
+    def __call__(self, engine: Engine) -> Score:
+        """Return the score of the engine's present weights.
+
+        Raises:
+            DataError: The evaluation data has no batches.
+        """
+        metric = self.make_metric() if self.make_metric else None
+        state: Arrays = {}
+        total, samples = 0.0, 0
+        for batch in self.source.batches(epoch=0, seed=self.seed, shuffle=False):
+            fed = self.carry.join(batch, state)
+            loss, outputs = engine.loss(fed)
+            state = self.carry.take(outputs)
+            weight = _samples(batch, self.labels)
+            total, samples = total + loss * weight, samples + weight
+            if metric:
+                inputs = {name: array for name, array in fed.items() if name != self.labels}
+                metric.update(engine.predict(inputs)[self.output], batch[self.labels])
+        if not samples:
+            raise DataError(f"{self.source.name}: no batches to evaluate on")
+        if metric is None:
+            return Score(total / samples)
+        return Score(total / samples, metric.name, float(metric.value()), metric.higher_is_better)
+
+
+def _samples(batch: Mapping[str, npt.NDArray[np.generic]], labels: str) -> int:
+    """A mean over batches of different sizes weighs each by its labels, or by its samples."""
+    return batch[labels].size if labels in batch else next(iter(batch.values())).shape[0]

@@ -1,0 +1,220 @@
+"""Training in a worker process: started, followed, stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dtc import errors
+from dtc.errors import EngineError, Interrupted, TrainingError
+from dtc.forms import Form
+from dtc.training.engine import Parameters
+from dtc.training.evaluate import Score
+from dtc.training.events import Event, Started, from_line
+from dtc.training.journal import load_best
+from dtc.training.run import Run, open_run
+from dtc.training.worker import ENDED, STOPPED
+
+_POLL = 0.05
+"""Seconds between two looks at the run."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out of a run.
+
+    Attributes:
+        run: The run directory.
+        step: Steps trained.
+        best_step: The step whose distorted weights are the result.
+        score: Their score.
+        distortions: Distortions done.
+        seconds: Time spent in steps, distortions, evaluations, data.
+    """
+
+    run: Path
+    step: int
+    best_step: int
+    score: Score
+    distortions: int
+    seconds: dict[str, float]
+
+    @property
+    def distortion_share(self) -> float:
+        """Share of the training time that the distortions took."""
+        return self.seconds["distortion"] / max(sum(self.seconds.values()), 1e-9)
+
+    def load(self) -> tuple[Parameters, dict[str, tuple[Form, ...]], dict[str, str]]:
+        """Return the best distorted parameters, their forms by site, and why other sites were left alone.
+
+        Raises:
+            TrainingError: The files are damaged.
+        """
+        return load_best(self.run / "best" / f"{self.best_step:09d}")
+
+
+@dataclass(frozen=True)
+class Command:
+    """How a worker is started: the run and the session's name are added as the last arguments."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def train(folder: Path, *, on_event: Callable[[Event], None] | None = None, command: Command | None = None) -> Result:
+    """Carry a run on to its end in a worker process.
+
+    `on_event` is called with every event, and at once with what the run was started with. `command` is another
+    worker than the one of the recipe's engine.
+
+    Raises:
+        Interrupted: Ctrl-C; the worker has written a checkpoint.
+        DtcError: Whatever the worker raised.
+        TrainingError: The worker died; the run can be resumed.
+    """
+    run = open_run(folder)
+    command = command or worker_command(run)
+    tell = on_event or (lambda _: None)
+    session = secrets.token_hex(8)
+    with _worker(run, command, session) as process:
+        try:
+            for event in _follow(run, process, session):
+                tell(event)
+        except KeyboardInterrupt:
+            _stop(process)
+            raise Interrupted(folder) from None
+    status = process.returncode
+    if status == STOPPED:
+        raise Interrupted(folder)
+    if status != ENDED:
+        raise _error(run, status, session)
+    return read_result(run)
+
+
+def read_result(run: Run) -> Result:
+    """Read the result of a finished run.
+
+    Raises:
+        TrainingError: The run has not come to its end.
+    """
+    try:
+        facts: dict[str, Any] = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
+        best = facts["best"]
+        score = Score(**best["score"])
+        return Result(run.folder, facts["step"], best["step"], score, facts["distortions"], facts["seconds"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{run.folder}: the run has no result yet; resume it") from error
+
+
+def worker_command(run: Run) -> Command:
+    """Return how the worker of the recipe's engine is started.
+
+    Raises:
+        EngineError: There is no such engine, or it cannot be installed.
+    """
+    training = run.recipe.training
+    assert training is not None, "an opened run has training"
+    if training.engine != "ort":
+        raise EngineError(f"no engine is called {training.engine!r}; there is: ort")
+    from dtc.training.ort.install import install
+
+    # The engine's own copy of onnxruntime comes before the user's, and nothing from the working directory (-P).
+    return python_command("dtc.training.ort.worker", first_on_path=[install()])
+
+
+def python_command(module: str, *, first_on_path: list[Path]) -> Command:
+    """Return how a module is run as a worker by this Python, with this dtc, and folders first on its path."""
+    paths = [*map(str, first_on_path), str(Path(__file__).resolve().parents[2])]
+    if "PYTHONPATH" in os.environ:
+        paths.append(os.environ["PYTHONPATH"])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return Command((sys.executable, "-P", "-m", module), environment)
+
+
+@contextmanager
+def _worker(run: Run, command: Command, session: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a worker that ends with us: it watches its standard input, of which we hold the other end."""
+    with (run.folder / "worker.log").open("ab") as log:
+        process = subprocess.Popen(
+            [*command.arguments, str(run.folder), session],
+            env=dict(command.environment),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C reaches us alone, and we tell the worker
+        )
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask the worker to end after a checkpoint, and wait for it; a second Ctrl-C ends it at once."""
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        process.kill()
+        process.wait()
+
+
+def _follow(run: Run, process: subprocess.Popen[bytes], session: str) -> Iterator[Event]:
+    """Yield the events that the worker writes, until it ends."""
+    ended = False
+    while (offset := _session_offset(run, session)) is None:
+        if ended:
+            return
+        ended = process.poll() is not None  # looked at once more after its end
+        time.sleep(_POLL)
+    with run.metrics.open("rb") as metrics:
+        if offset:
+            first = from_line(metrics.readline().decode())
+            if isinstance(first, Started):
+                yield first
+        metrics.seek(offset)
+        pending = b""
+        while True:
+            ended = process.poll() is not None
+            *lines, pending = (pending + metrics.read()).split(b"\n")
+            for line in lines:
+                yield from_line(line.decode())
+            if ended:
+                return
+            time.sleep(_POLL)
+
+
+def _session_offset(run: Run, session: str) -> int | None:
+    """Where this session's events begin, once the worker has said so."""
+    found = _read_of_session(run.folder / "session.json", session)
+    return None if found is None else int(found["offset"])
+
+
+def _error(run: Run, status: int, session: str) -> errors.DtcError:
+    """Return the worker's error as the class that it was."""
+    told = _read_of_session(run.folder / "error.json", session)
+    if told is None:
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        return TrainingError(f"{run.folder}: the worker {how}; resume the run, or see worker.log in it")
+    kind = getattr(errors, told["class"], None)
+    if isinstance(kind, type) and issubclass(kind, errors.DtcError) and kind is not Interrupted:
+        return kind(told["message"])
+    return TrainingError(f"{run.folder}: the worker failed ({told['message']}); see worker.log in it")
+
+
+def _read_of_session(path: Path, session: str) -> dict[str, Any] | None:
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return facts if facts.get("session") == session else None

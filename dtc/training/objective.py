@@ -1,0 +1,44 @@
+"""What `auto` means for given data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from dtc.errors import DataError, UsageError
+from dtc.recipe import Objective
+
+
+def resolve_objective(objective: Objective, batch: Mapping[str, npt.NDArray[np.generic]]) -> Objective:
+    """Return the objective with its loss and its metric chosen by the labels of a batch.
+
+    The metric stays None where the loss itself is what is reported.
+
+    Raises:
+        DataError: The loss needs labels, and there are none.
+        UsageError: A metric is asked for, and there are no labels.
+    """
+    labels = batch.get(objective.labels)
+    loss = objective.loss
+    if loss == "auto":
+        loss = "distill" if labels is None else "mse" if labels.dtype.kind == "f" else "cross-entropy"
+    if labels is None and loss != "distill":
+        raise DataError(
+            f"the loss {loss} needs labels, but the data has no array {objective.labels!r}; "
+            "name it with --labels, or leave out --loss to learn from the original model's own outputs"
+        )
+    if labels is None and objective.metric is not None:
+        raise UsageError(f"the metric {objective.metric} needs labels, but the data has no array {objective.labels!r}")
+    metric = objective.metric or _metric(loss, labels, carries=bool(objective.carry))
+    return objective.model_copy(update={"loss": loss, "metric": metric})
+
+
+def _metric(loss: str, labels: npt.NDArray[np.generic] | None, *, carries: bool) -> str | None:
+    if labels is None or loss == "bce":
+        return None
+    if labels.dtype.kind == "f":
+        return "mse" if loss == "mse" else None
+    # State carried from batch to batch over integer labels is a language model.
+    return "perplexity" if carries else "accuracy"

@@ -1,0 +1,162 @@
+"""Optimizers on NumPy arrays, in place, as PyTorch defines them.
+
+Arrays are gone through in blocks that stay in the cache: a step reads and writes every array once, and allocates
+nothing. The gradients themselves are left as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from dtc import recipe
+from dtc.errors import TrainingError
+
+Array: TypeAlias = npt.NDArray[np.float32]
+
+BLOCK = 1 << 15
+"""Elements; the up to six blocks in use at a time fit in the second-level cache of any current core."""
+
+
+class Optimizer(ABC):
+    """Updates parameters in place.
+
+    Attributes:
+        state: The arrays to keep between steps, by `<kind>/<parameter>`; a checkpoint holds them.
+    """
+
+    slots: tuple[str, ...] = ()
+
+    def __init__(self, options: recipe.Optimizer, parameters: Mapping[str, Array]) -> None:
+        self.options = options
+        self.state: dict[str, Array] = {
+            f"{slot}/{name}": np.zeros(array.shape, np.float32)
+            for slot in self.slots
+            for name, array in parameters.items()
+        }
+        self._scratch = (np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32))
+
+    def step(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], *, rate: float, t: int) -> float:
+        """Update every parameter with its gradient, as step number `t` (from 1); return the norm of all gradients.
+
+        The norm is the one before clipping. Nothing is changed where it is not finite.
+
+        Raises:
+            TrainingError: The norm is not finite.
+        """
+        norm = global_norm(gradients)
+        if not math.isfinite(norm):
+            raise TrainingError(f"step {t}: the gradient is not finite; lower the learning rate, or clip the gradient")
+        limit = self.options.clip_norm
+        scale = 1.0 if limit is None else min(1.0, limit / (norm + 1e-6))
+        for name, gradient in gradients.items():
+            held = [self.state[f"{slot}/{name}"] for slot in self.slots]
+            for parameter, grad, *state in _blocks(parameters[name], gradient, *held):
+                scratch, spare = (whole[: grad.size] for whole in self._scratch)
+                np.multiply(grad, np.float32(scale), out=scratch)
+                self._update(parameter, scratch, spare, state, rate, t)
+        return norm
+
+    @abstractmethod
+    def _update(self, p: Array, g: Array, spare: Array, state: list[Array], rate: float, t: int) -> None:
+        """Update a block; `g` and `spare` may be overwritten."""
+
+    def _decay_into(self, g: Array, p: Array, spare: Array) -> None:
+        """Add the weight decay to the gradient."""
+        if self.options.weight_decay:
+            np.multiply(p, np.float32(self.options.weight_decay), out=spare)
+            g += spare
+
+
+class Sgd(Optimizer):
+    """Stochastic gradient descent without momentum (torch.optim.SGD)."""
+
+    def _update(self, p: Array, g: Array, spare: Array, state: list[Array], rate: float, t: int) -> None:
+        self._decay_into(g, p, spare)
+        g *= np.float32(rate)
+        p -= g
+
+
+class Momentum(Optimizer):
+    """SGD with momentum, without dampening (torch.optim.SGD with `momentum`)."""
+
+    slots = ("momentum",)
+
+    def _update(self, p: Array, g: Array, spare: Array, state: list[Array], rate: float, t: int) -> None:
+        (velocity,) = state
+        self._decay_into(g, p, spare)
+        velocity *= np.float32(self.options.momentum)
+        velocity += g
+        np.multiply(velocity, np.float32(rate), out=g)
+        p -= g
+
+
+class Adam(Optimizer):
+    """Adam with the weight decay added to the gradient (torch.optim.Adam).
+
+    D. Kingma, J. Ba, 2014 (arXiv 1412.6980), algorithm 1.
+    """
+
+    slots = ("mean", "square")
+
+    def _update(self, p: Array, g: Array, spare: Array, state: list[Array], rate: float, t: int) -> None:
+        self._decay_into(g, p, spare)
+        mean, square = state
+        beta1, beta2 = self.options.betas
+        np.multiply(g, np.float32(1 - beta1), out=spare)
+        mean *= np.float32(beta1)
+        mean += spare
+        g *= g
+        g *= np.float32(1 - beta2)
+        square *= np.float32(beta2)
+        square += g
+        np.sqrt(square, out=g)
+        g *= np.float32(1 / math.sqrt(1 - beta2**t))
+        g += np.float32(self.options.epsilon)
+        np.divide(mean, g, out=g)
+        g *= np.float32(rate / (1 - beta1**t))
+        p -= g
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (torch.optim.AdamW).
+
+    I. Loshchilov, F. Hutter, 2017 (arXiv 1711.05101), algorithm 2.
+    """
+
+    def _update(self, p: Array, g: Array, spare: Array, state: list[Array], rate: float, t: int) -> None:
+        if self.options.weight_decay:
+            p *= np.float32(1 - rate * self.options.weight_decay)
+        super()._update(p, g, spare, state, rate, t)
+
+    def _decay_into(self, g: Array, p: Array, spare: Array) -> None:
+        """Leave the gradient alone."""
+
+
+def make_optimizer(options: recipe.Optimizer, parameters: Mapping[str, Array]) -> Optimizer:
+    """Return the optimizer of a recipe, its state at zero."""
+    match options.kind:
+        case "sgd":
+            return Momentum(options, parameters) if options.momentum else Sgd(options, parameters)
+        case "adam":
+            return Adam(options, parameters)
+        case "adamw":
+            return AdamW(options, parameters)
+
+
+def global_norm(gradients: Mapping[str, Array]) -> float:
+    """Return the Euclidean norm of all gradients together."""
+    return math.sqrt(sum(float(np.dot(g.reshape(-1), g.reshape(-1))) for g in gradients.values()))
+
+
+def _blocks(parameter: Array, *others: Array) -> Iterator[tuple[Array, ...]]:
+    # Reshaping an array that is not contiguous would copy it, and the update would be lost.
+    assert parameter.flags.c_contiguous, "parameters are contiguous"
+    flat = [array.reshape(-1) for array in (parameter, *others)]
+    for start in range(0, parameter.size, BLOCK):
+        yield tuple(array[start : start + BLOCK] for array in flat)

@@ -1,0 +1,139 @@
+"""Losses as nodes at the end of a graph; what they are fed with is in `targets.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.errors import EngineError
+from dtc.graph import source_of
+
+Kind: TypeAlias = Literal["cross-entropy", "mse", "bce", "distill"]
+
+LOSS = "dtc::loss"
+LABELS = "dtc::labels"
+WEIGHT = "dtc::weight"
+SCORES = "dtc::scores"
+IGNORED = -1
+
+_LOOKED_THROUGH = {
+    "cross-entropy": ("Softmax", "LogSoftmax"),
+    "bce": ("Sigmoid",),
+    "distill": ("Softmax", "LogSoftmax"),
+    "mse": (),
+}
+
+
+def attach_loss(model: ir.Model, kind: Kind, output: str | None, label_rank: int) -> None:
+    """Add the loss of one output as value `dtc::loss`, and what it reads of the model as `dtc::scores`.
+
+    Labels enter as graph input `dtc::labels` (int64 for cross-entropy, where -1 is left out of the mean), and, for
+    the sums of squares and of logistic losses, their weights as `dtc::weight`.
+
+    Raises:
+        EngineError: There is no such output, or it is not float32.
+    """
+    scores = scores_of(model, kind, output)
+    nodes = _Nodes(model.graph)
+    named = nodes.op("Identity", scores, name=SCORES)
+    named.type, named.shape = scores.type, scores.shape
+    _LOSSES[kind](nodes, named, label_rank)
+
+
+def scores_of(model: ir.Model, kind: Kind, output: str | None) -> ir.Value:
+    """Return the value that the loss reads: the output, or what enters its final Softmax or Sigmoid."""
+    outputs = {value.name: value for value in model.graph.outputs}
+    if output is not None and output not in outputs:
+        raise EngineError(f"the model has no output {output!r}; it has {', '.join(str(name) for name in outputs)}")
+    value = outputs[output] if output is not None else model.graph.outputs[0]
+    if value.dtype not in (ir.DataType.FLOAT, None):
+        raise EngineError(f"output {value.name!r} is not float32, no loss can be computed from it; choose another")
+    source = source_of(value) or value
+    node = source.producer()
+    if node is None or node.domain or node.op_type not in _LOOKED_THROUGH[kind]:
+        return value
+    rank = None if source.shape is None else len(source.shape)
+    axis = node.attributes.get_int("axis", -1)
+    if node.op_type != "Sigmoid" and axis != -1 and (rank is None or axis != _class_axis(kind, rank)):
+        return value
+    inner = node.inputs[0]
+    return value if inner is None else inner
+
+
+def _class_axis(kind: Kind, rank: int) -> int:
+    return 1 if kind == "cross-entropy" and rank > 3 else rank - 1
+
+
+class _Nodes:
+    """Appends nodes to the graph."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+
+    def op(self, kind: str, *inputs: ir.Value, name: str | None = None, **attributes: object) -> ir.Value:
+        node = ir.node(kind, list(inputs), dict(attributes))  # type: ignore[arg-type]
+        node.outputs[0].name = name
+        node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+        self.graph.append(node)
+        return node.outputs[0]
+
+    def input(self, name: str, dtype: ir.DataType, rank: int) -> ir.Value:
+        shape = ir.Shape([f"{name}_{axis}" for axis in range(rank)])
+        value = ir.Value(name=name, type=ir.TensorType(dtype), shape=shape)
+        self.graph.inputs.append(value)
+        return value
+
+    def scalar(self, number: float) -> ir.Value:
+        tensor = ir.tensor(np.array(number, dtype=np.float32), name=f"dtc::{number}")
+        if tensor.name in self.graph.initializers:
+            return self.graph.initializers[tensor.name]
+        value = ir.Value(name=tensor.name, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([]))
+        value.const_value = tensor
+        self.graph.register_initializer(value)
+        return value
+
+    def total(self, values: ir.Value, rank: int) -> None:
+        """The sum of values times their weights is the loss."""
+        weight = self.input(WEIGHT, ir.DataType.FLOAT, rank)
+        loss = self.op("ReduceSum", self.op("Mul", values, weight), name=LOSS, keepdims=0)
+        loss.shape = ir.Shape([])
+
+
+def _cross_entropy(nodes: _Nodes, scores: ir.Value, label_rank: int) -> None:
+    spatial = label_rank > 2
+    labels = nodes.input(LABELS, ir.DataType.INT64, label_rank if spatial else 1)
+    logits = scores if spatial else nodes.op("Flatten", scores, axis=-1)
+    node = ir.node(
+        "SoftmaxCrossEntropyLoss", [logits, labels], {"reduction": "mean", "ignore_index": IGNORED}, num_outputs=2
+    )
+    for value, name in zip(node.outputs, (LOSS, "dtc::log_probabilities"), strict=True):
+        value.name, value.type = name, ir.TensorType(ir.DataType.FLOAT)
+    node.outputs[0].shape = ir.Shape([])
+    nodes.graph.append(node)
+
+
+def _squares(nodes: _Nodes, scores: ir.Value, label_rank: int) -> None:
+    labels = nodes.input(LABELS, ir.DataType.FLOAT, label_rank)
+    difference = nodes.op("Sub", scores, labels)
+    nodes.total(nodes.op("Mul", difference, difference), label_rank)
+
+
+def _logistic(nodes: _Nodes, scores: ir.Value, label_rank: int) -> None:
+    """Softplus(x) - x y, with softplus(x) = (x + |x|) / 2 + log(1 + exp(-|x|)), smooth at 0 and safe far from it."""
+    labels = nodes.input(LABELS, ir.DataType.FLOAT, label_rank)
+    magnitude = nodes.op("Abs", scores)
+    positive = nodes.op("Mul", nodes.op("Add", scores, magnitude), nodes.scalar(0.5))
+    tail = nodes.op("Log", nodes.op("Add", nodes.op("Exp", nodes.op("Neg", magnitude)), nodes.scalar(1.0)))
+    linear = nodes.op("Mul", scores, labels)
+    nodes.total(nodes.op("Sub", nodes.op("Add", positive, tail), linear), label_rank)
+
+
+_LOSSES: dict[Kind, Callable[[_Nodes, ir.Value, int], None]] = {
+    "cross-entropy": _cross_entropy,
+    "mse": _squares,
+    "distill": _squares,
+    "bce": _logistic,
+}

@@ -1,0 +1,113 @@
+"""Which initializers are weights, and through which nodes the loss depends on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+# Nodes that only rearrange a weight on its way to its reader.
+_REARRANGING = frozenset({"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Concat", "Flatten"})
+
+# Inputs that are weights, by operator.
+_WEIGHTS: dict[str, tuple[int, ...]] = {
+    "MatMul": (0, 1),
+    "Gemm": (0, 1, 2),
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
+    "LSTM": (1, 2, 3, 5, 6, 7),
+    "GRU": (1, 2, 3, 5),
+    "RNN": (1, 2, 3, 5),
+    "Gather": (0,),
+    "BatchNormalization": (1, 2),
+    "LayerNormalization": (1, 2),
+    "InstanceNormalization": (1, 2),
+    "GroupNormalization": (1, 2),
+    "PRelu": (1,),
+}
+_ELEMENTWISE = frozenset({"Add", "Mul", "Sub"})
+_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, None})
+
+
+def find_weights(graph: ir.Graph) -> list[str]:
+    """Return the float32 initializers that are weights, biases or scales, in the order of their first reader.
+
+    A vector that is added or multiplied counts only behind another weight: what stands before the first weight
+    normalises the input and is no parameter.
+    """
+    found: dict[str, None] = {}
+    behind: set[ir.Value] = set()
+    for node in graph:
+        if node.domain == "":
+            for index in _WEIGHTS.get(node.op_type, ()):
+                if index < len(node.inputs):
+                    found.update(dict.fromkeys(_origins(node.inputs[index])))
+            if node.op_type in _ELEMENTWISE:
+                found.update(dict.fromkeys(_vectors(node, behind)))
+        if node.op_type in _WEIGHTS or any(value in behind for value in node.inputs if value is not None):
+            behind.update(node.outputs)
+    return list(found)
+
+
+def _origins(value: ir.Value | None) -> Iterator[str]:
+    """Yield the float32 initializers, of one dimension or more, that a weight input is made of."""
+    if value is None:
+        return
+    if value.is_initializer():
+        tensor = value.const_value
+        if tensor is not None and tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) and tensor.size:
+            yield str(value.name)
+        return
+    node = value.producer()
+    if node is not None and node.domain == "" and node.op_type in _REARRANGING:
+        for source in node.inputs if node.op_type == "Concat" else node.inputs[:1]:
+            yield from _origins(source)
+
+
+def _vectors(node: ir.Node, behind: set[ir.Value]) -> Iterator[str]:
+    for operand, other in ((node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])):
+        if other in behind and operand is not None and operand not in behind:
+            for name in _origins(operand):
+                assert node.graph is not None
+                shape = node.graph.initializers[name].shape  # type: ignore[union-attr]
+                if shape is not None and sum(int(str(d)) > 1 for d in shape) == 1:
+                    yield name
+
+
+class Paths:
+    """How values of the main graph reach the value that the loss reads."""
+
+    def __init__(self, graph: ir.Graph, target: ir.Value) -> None:
+        self._nodes = list(graph)
+        self._reaching = self._ancestors(target)
+        self._target = target
+
+    def downstream(self, value: ir.Value) -> list[ir.Node]:
+        """Return the nodes between `value` and the loss, in order; empty if the loss does not depend on it."""
+        reached: set[ir.Value] = {value}
+        passed = []
+        for node in self._nodes:
+            if node in self._reaching and any(v in reached for v in self._reads(node)):
+                passed.append(node)
+                reached.update(v for v in node.outputs if v.dtype in _FLOATS)
+        return passed if self._target in reached else []
+
+    def _reads(self, node: ir.Node) -> Iterator[ir.Value]:
+        yield from (value for value in node.inputs if value is not None)
+        for inner in _inner_nodes(node):
+            yield from (value for value in inner.inputs if value is not None)
+
+    def _ancestors(self, target: ir.Value) -> set[ir.Node]:
+        needed: set[ir.Value] = {target}
+        found: set[ir.Node] = set()
+        for node in reversed(self._nodes):
+            if any(value in needed for value in node.outputs):
+                found.add(node)
+                needed.update(self._reads(node))
+        return found
+
+
+def _inner_nodes(node: ir.Node) -> Iterator[ir.Node]:
+    for attribute in node.attributes.values():
+        if isinstance(attribute, ir.Attr) and attribute.type == ir.AttributeType.GRAPH:
+            yield from attribute.as_graph().all_nodes()

@@ -1,0 +1,77 @@
+"""What a loss is fed with: the labels of a batch, masked beyond each sample's length, and their weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dtc.errors import DataError
+from dtc.recipe import Objective
+from dtc.training.engine import Arrays
+from dtc.training.ort.losses import IGNORED, LABELS, WEIGHT, Kind
+
+Array = npt.NDArray[np.generic]
+
+
+def choose_kind(objective: Objective, batch: Arrays) -> Kind:
+    """Return the loss; `auto` goes by the labels of the batch: integers, floats, or none."""
+    if objective.loss != "auto":
+        return objective.loss
+    labels = batch.get(objective.labels)
+    if labels is None:
+        return "distill"
+    return "mse" if np.issubdtype(labels.dtype, np.floating) else "cross-entropy"
+
+
+def labels_of(objective: Objective, kind: Kind, batch: Arrays) -> Array:
+    """Return the labels of a batch.
+
+    Raises:
+        DataError: They are missing or of the wrong type.
+    """
+    if objective.labels not in batch:
+        raise DataError(f"the batch holds no {objective.labels!r}, which loss {kind} needs; name the labels")
+    labels = np.asarray(batch[objective.labels])
+    if kind == "cross-entropy" and not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{objective.labels!r} is {labels.dtype}, cross-entropy needs class numbers (integers)")
+    return labels
+
+
+def targets(kind: Kind, labels: Array, lengths: Array | None) -> dict[str, Array]:
+    """Return the feeds of the loss.
+
+    Raises:
+        DataError: No label counts.
+    """
+    inside = None if lengths is None else inside_lengths(labels.shape, lengths, steps_last=kind == "cross-entropy")
+    if kind == "cross-entropy":
+        classes = labels.astype(np.int64)
+        if inside is not None:
+            classes = np.where(inside, classes, IGNORED)
+        if not (classes != IGNORED).any():
+            raise DataError("no label of the batch counts: all are -1 or beyond their sample's length")
+        return {LABELS: classes if classes.ndim > 2 else classes.reshape(-1)}
+    weight = np.ones((1,) * labels.ndim, np.float32) if inside is None else inside.astype(np.float32)
+    counted = float(np.broadcast_to(weight, labels.shape).sum())
+    if not counted:
+        raise DataError("no label of the batch counts: it is empty, or all lie beyond their sample's length")
+    return {LABELS: np.ascontiguousarray(labels, dtype=np.float32), WEIGHT: weight / np.float32(counted)}
+
+
+def inside_lengths(shape: tuple[int, ...], lengths: Array, *, steps_last: bool) -> npt.NDArray[np.bool_] | None:
+    """Return True where a step is inside its sample, broadcastable to `shape`; None where there are no steps.
+
+    The steps are the first axis and the samples the second (the layout of ONNX recurrent nodes), or the other way
+    round where only that fits. Without `steps_last` the last axis holds features and is not taken for steps.
+    """
+    count = lengths.size
+    needed = 2 if steps_last else 3
+    if len(shape) < needed:
+        return None
+    limits = lengths.reshape(-1)
+    tail = (1,) * (len(shape) - 2)
+    if shape[1] == count and shape[0] >= limits.max(initial=0):
+        return (np.arange(shape[0])[:, None] < limits[None, :]).reshape(shape[:2] + tail)
+    if shape[0] == count:
+        return (np.arange(shape[1])[None, :] < limits[:, None]).reshape(shape[:2] + tail)
+    return None

@@ -1,0 +1,31 @@
+"""The worker of the engine `ort`; run with the engine's own copy of onnxruntime first on the path."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx_ir as ir
+
+from dtc import recipe
+from dtc.metrics import make_metric
+from dtc.passes.plan import make_plan
+from dtc.training.engine import Engine
+from dtc.training.loop import Distort
+from dtc.training.ort.engine import OrtEngine
+from dtc.training.work import Tools
+from dtc.training.worker import main
+
+
+def _engine(model: ir.Model, objective: recipe.Objective, training: recipe.Training) -> Engine:
+    return OrtEngine(model, objective, freeze=training.freeze, threads=training.threads)
+
+
+def _distort(model: ir.Model, rules: Sequence[recipe.Rule]) -> Distort:
+    return make_plan(model, rules).distort
+
+
+if __name__ == "__main__":
+    folder, session = Path(sys.argv[1]), "".join(sys.argv[2:3])
+    sys.exit(main(folder, session, Tools(_engine, _distort, make_metric)))

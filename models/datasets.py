@@ -1,0 +1,217 @@
+"""The public data sets of the reference models, as functions of batches for `--data dtc.models.datasets:NAME`.
+
+A function here takes keyword arguments of its choice among `epoch`, `seed`, `batch_size` and `split` ("train" or
+"evaluate") and yields dicts of arrays named like the inputs of the model, the labels under "labels". MNIST and the Penn
+Treebank are read from the folder that the environment variable DTC_DATA names; the digits come with scikit-learn.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from dtc.errors import DataError
+
+Batches: TypeAlias = "Iterator[dict[str, npt.NDArray[np.generic]]]"
+Ids: TypeAlias = npt.NDArray[np.int64]
+Split: TypeAlias = Literal["train", "evaluate"]
+
+EVALUATION_STEPS = 256
+"""Words of a chunk where nothing is trained; state is carried, so the size does not change the result."""
+
+
+def mnist(*, epoch: int = 0, seed: int = 0, batch_size: int = 50, split: Split = "train") -> Batches:
+    """Yield MNIST: image float32 `[N, 1, 28, 28]` in 0..1, labels `[N]`; 60,000 for training, shuffled each epoch.
+
+    The evaluation split is the test set, 10,000 in order: there is no other.
+    """
+    data = _mnist(_data_file("mnist.npz"))
+    part = "train" if split == "train" else "test"
+    order = _order(len(data[f"y_{part}"]), epoch, seed, split)
+    for chosen in _cut(order, batch_size):
+        image = data[f"x_{part}"][chosen].astype(np.float32)[:, None] / np.float32(255)
+        yield {"image": image, "labels": data[f"y_{part}"][chosen].astype(np.int64)}
+
+
+def mnist_test(*, batch_size: int = 500) -> Batches:
+    """Yield the 10,000 test images of MNIST in order."""
+    yield from mnist(batch_size=batch_size, split="evaluate")
+
+
+def digits(*, epoch: int = 0, seed: int = 0, batch_size: int = 32, split: Split = "train") -> Batches:
+    """Yield scikit-learn's digits: image float32 `[N, 1, 8, 8]` in 0..1, labels `[N]`.
+
+    Every fifth of the 1,797 is held out for evaluation.
+    """
+    images, labels = _digits(split)
+    for chosen in _cut(_order(len(labels), epoch, seed, split), batch_size):
+        yield {"image": images[chosen][:, None], "labels": labels[chosen]}
+
+
+def digits_test(*, batch_size: int = 360) -> Batches:
+    """Yield the held-out digits in order."""
+    yield from digits(batch_size=batch_size, split="evaluate")
+
+
+def digit_columns(*, epoch: int = 0, seed: int = 0, batch_size: int = 32, split: Split = "train") -> Batches:
+    """Yield the digits column by column: x float32 `[8, N, 8]`, lengths int32 `[N]`, labels `[N]`.
+
+    The empty columns on both sides are left out, so that a narrow digit is a short sequence; zeros follow its end.
+    """
+    images, labels = _digits(split)
+    for chosen in _cut(_order(len(labels), epoch, seed, split), batch_size):
+        x, lengths = _columns(images[chosen])
+        yield {"x": x, "lengths": lengths, "labels": labels[chosen]}
+
+
+def digit_columns_test(*, batch_size: int = 360) -> Batches:
+    """Yield the columns of the held-out digits in order."""
+    yield from digit_columns(batch_size=batch_size, split="evaluate")
+
+
+def digit_column_tags(*, epoch: int = 0, seed: int = 0, batch_size: int = 32, split: Split = "train") -> Batches:
+    """Yield what `digit_columns` yields, the digit as the label of each of its steps: labels `[8, N]`, padding -1."""
+    for batch in digit_columns(epoch=epoch, seed=seed, batch_size=batch_size, split=split):
+        inside = np.arange(len(batch["x"]))[:, None] < batch["lengths"].astype(np.int64)
+        yield batch | {"labels": np.where(inside, batch["labels"], -1)}
+
+
+def digit_column_tags_test(*, batch_size: int = 360) -> Batches:
+    """Yield the tagged columns of the held-out digits in order."""
+    yield from digit_column_tags(batch_size=batch_size, split="evaluate")
+
+
+def ptb(*, batch_size: int = 20, split: Split = "train") -> Batches:
+    """Yield the Penn Treebank in chunks of 35 words: ids and labels (the next words) int64 `[T, N]`.
+
+    The text is one stream, cut into `batch_size` columns that are read side by side: state must be carried from batch
+    to batch, and the order is the same in every epoch. Words at the end that fill no chunk are left out. The evaluation
+    split is `ptb_valid`.
+    """
+    yield from _training_text(35, batch_size, split)
+
+
+def ptb_30(*, batch_size: int = 20, split: Split = "train") -> Batches:
+    """Yield what `ptb` yields in chunks of 30 words."""
+    yield from _training_text(30, batch_size, split)
+
+
+def ptb_20(*, batch_size: int = 20, split: Split = "train") -> Batches:
+    """Yield what `ptb` yields in chunks of 20 words."""
+    yield from _training_text(20, batch_size, split)
+
+
+def ptb_valid() -> Batches:
+    """Yield the validation text as one stream of one column, whole: ids and labels `[T, 1]`; state must be carried."""
+    yield from _chunks(_ptb(_data_file("ptb"), "valid"), EVALUATION_STEPS, 1)
+
+
+def ptb_test() -> Batches:
+    """Yield the test text likewise."""
+    yield from _chunks(_ptb(_data_file("ptb"), "test"), EVALUATION_STEPS, 1)
+
+
+def _training_text(steps: int, batch_size: int, split: Split) -> Batches:
+    if split == "evaluate":
+        yield from ptb_valid()
+        return
+    words = _ptb(_data_file("ptb"), "train")
+    if len(words) // batch_size <= steps:
+        raise DataError(f"a batch size of {batch_size} leaves columns of {len(words) // batch_size} words; too few")
+    yield from (batch for batch in _chunks(words, steps, batch_size) if len(batch["ids"]) == steps)
+
+
+def _chunks(words: Ids, steps: int, columns: int) -> Batches:
+    """Cut a text into columns and yield chunks of rows, the last one as short as it comes."""
+    length = len(words) // columns
+    stream = words[: length * columns].reshape(columns, length).T
+    for start in range(0, length - 1, steps):
+        end = min(start + steps, length - 1)
+        ids, labels = stream[start:end], stream[start + 1 : end + 1]
+        yield {"ids": np.ascontiguousarray(ids), "labels": np.ascontiguousarray(labels)}
+
+
+def _columns(images: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    """Return the columns `[8, N, 8]` of images `[N, 8, 8]` without the empty ones at both ends, and the lengths."""
+    filled = np.any(images, axis=1, keepdims=True)[:, 0]  # [N, 8]
+    first = np.argmax(filled, axis=1)
+    lengths = images.shape[2] - np.argmax(filled[:, ::-1], axis=1) - first
+    moved = np.minimum(np.arange(images.shape[2]) + first[:, None], images.shape[2] - 1)  # [N, 8]: taken from where
+    columns = np.take_along_axis(images.transpose(0, 2, 1), moved[:, :, None], axis=1)
+    columns[np.arange(images.shape[2]) >= lengths[:, None]] = 0
+    return np.ascontiguousarray(columns.transpose(1, 0, 2)), lengths.astype(np.int32)
+
+
+def _cut(order: Ids, batch_size: int) -> Iterator[Ids]:
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def _order(count: int, epoch: int, seed: int, split: Split) -> Ids:
+    """Return the order of the samples: for training a permutation that (seed, epoch) alone decide on."""
+    return np.arange(count) if split == "evaluate" else np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def _data_file(name: str) -> Path:
+    folder = os.environ.get("DTC_DATA")
+    if not folder:
+        raise DataError(f"the environment variable DTC_DATA is not set; it must name the folder that holds {name}")
+    path = Path(folder) / name
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder; put {name} there or set DTC_DATA to where it is")
+    return path
+
+
+@cache
+def _mnist(path: Path) -> dict[str, npt.NDArray[np.uint8]]:
+    wanted = {"x_train": 3, "y_train": 1, "x_test": 3, "y_test": 1}
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in wanted}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not MNIST as .npz with {', '.join(wanted)} ({error})") from error
+    for name, rank in wanted.items():
+        sides = arrays[name].shape[1:] if rank == 3 else (28, 28)
+        matching = len(arrays[name]) == len(arrays[name.replace("x_", "y_")])
+        if arrays[name].dtype != np.uint8 or arrays[name].ndim != rank or sides != (28, 28) or not matching:
+            raise DataError(f"{path}: {name} is {arrays[name].dtype} {list(arrays[name].shape)}, which is not MNIST's")
+    return arrays
+
+
+@cache
+def _digits(split: Split) -> tuple[npt.NDArray[np.float32], Ids]:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise DataError("the digits come with scikit-learn, which is missing: pip install 'dtc[examples]'") from error
+    bunch = load_digits()
+    held_out = np.arange(len(bunch.target)) % 5 == 4
+    chosen = held_out if split == "evaluate" else ~held_out
+    images = (bunch.images[chosen] / 16).astype(np.float32)
+    return images, bunch.target[chosen].astype(np.int64)
+
+
+@cache
+def _ptb(folder: Path, part: str) -> Ids:
+    """Return a text as word numbers; the vocabulary is the words of the training text as they first appear."""
+    numbers = {word: index for index, word in enumerate(dict.fromkeys(_words(folder, "train")))}
+    try:
+        return np.array([numbers[word] for word in _words(folder, part)], np.int64)
+    except KeyError as error:
+        raise DataError(f"{folder}: ptb.{part}.txt holds the word {error}, which ptb.train.txt does not") from error
+
+
+@cache
+def _words(folder: Path, part: str) -> list[str]:
+    path = folder / f"ptb.{part}.txt"
+    try:
+        return path.read_text(encoding="utf-8").replace("\n", " <eos> ").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error

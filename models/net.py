@@ -1,0 +1,105 @@
+"""Building a network with onnx-ir: named weights, named nodes, shapes inferred."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
+
+from dtc.graph.save import PORTABLE_IR_VERSION
+
+OPSET = 17
+"""Old enough for every runtime in the field, new enough for the operators used here."""
+
+Array = npt.NDArray[np.float32]
+
+
+class Net:
+    """A graph under construction and the random numbers of its initial weights.
+
+    Every layer is named; its weights are `<name>.weight` and `<name>.bias`.
+    """
+
+    def __init__(self, name: str, seed: int) -> None:
+        self._graph = ir.Graph([], [], nodes=[], name=name, opset_imports={"": OPSET})
+        self._tape = ir.tape.Tape(self._graph)
+        self._rng = np.random.default_rng(seed)
+
+    def input(self, name: str, dtype: ir.DataType, shape: Sequence[int | str]) -> ir.Value:
+        """Add an input of the model."""
+        value = ir.val(name, dtype=dtype, shape=shape)
+        self._graph.inputs.append(value)
+        return value
+
+    def constant(self, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
+        """Add an initializer."""
+        return self._tape.initializer(ir.tensor(array, name=name), name=name)
+
+    def uniform(self, name: str, shape: Sequence[int], limit: float) -> ir.Value:
+        """Add float32 weights drawn from U(-limit, limit)."""
+        draws: Array = self._rng.random(tuple(shape), dtype=np.float32)
+        draws *= np.float32(2 * limit)
+        draws -= np.float32(limit)
+        return self.constant(name, draws)
+
+    def op(
+        self, op_type: str, name: str, inputs: Sequence[ir.Value | None], **attributes: int | Sequence[int]
+    ) -> ir.Value:
+        """Add a node with one output; node and output are called `name`."""
+        return self._tape.op(op_type, inputs, attributes, name=name, output=ir.val(name))
+
+    def ops(
+        self,
+        op_type: str,
+        name: str,
+        inputs: Sequence[ir.Value | None],
+        outputs: Sequence[str],
+        **attributes: int | str,
+    ) -> list[ir.Value]:
+        """Add a node with several outputs, named one by one."""
+        values = [ir.val(output) for output in outputs]
+        return list(self._tape.op_multi_out(op_type, inputs, attributes, name=name, outputs=values))
+
+    def linear(self, name: str, x: ir.Value, features: tuple[int, int]) -> ir.Value:
+        """Fully connected, a Gemm: x `[N, in]`, features `(in, out)`; weight `[out, in]`, drawn by Glorot's rule."""
+        inner, outer = features
+        weight = self.uniform(f"{name}.weight", (outer, inner), glorot(inner, outer))
+        bias = self.constant(f"{name}.bias", np.zeros(outer, np.float32))
+        return self.op("Gemm", name, [x, weight, bias], transB=1)
+
+    def conv(self, name: str, x: ir.Value, shape: tuple[int, int, int], pad: int = 0) -> ir.Value:
+        """2-D convolution: x `[N, in, H, W]`, shape `(in, out, side of the kernel)`."""
+        inner, outer, side = shape
+        limit = glorot(inner * side * side, outer * side * side)
+        weight = self.uniform(f"{name}.weight", (outer, inner, side, side), limit)
+        bias = self.constant(f"{name}.bias", np.zeros(outer, np.float32))
+        return self.op("Conv", name, [x, weight, bias], kernel_shape=[side, side], pads=[pad] * 4)
+
+    def max_pool(self, name: str, x: ir.Value) -> ir.Value:
+        """Halve height and width."""
+        return self.op("MaxPool", name, [x], kernel_shape=[2, 2], strides=[2, 2])
+
+    def dropout(self, name: str, x: ir.Value, rate: float) -> ir.Value:
+        """Add a Dropout node: idle in inference, made active by a training engine. None at rate 0."""
+        if rate == 0:
+            return x
+        return self.op("Dropout", name, [x, self.constant(f"{name}.ratio", np.array(rate, np.float32))])
+
+    def model(self, outputs: dict[str, tuple[ir.Value, Sequence[int | str]]]) -> ir.Model:
+        """Return the finished model; `outputs` gives each output its name and shape, all are float32."""
+        for name, (value, shape) in outputs.items():
+            value.name = name
+            value.dtype = ir.DataType.FLOAT
+            value.shape = ir.Shape(shape)
+            self._graph.outputs.append(value)
+        model = ir.Model(self._graph, ir_version=PORTABLE_IR_VERSION, producer_name="dtc")
+        ShapeInferencePass()(model)
+        return model
+
+
+def glorot(inner: int, outer: int) -> float:
+    """Return the limit of X. Glorot, Y. Bengio, 2010, equation (16)."""
+    return float(np.sqrt(6 / (inner + outer)))

@@ -1,0 +1,69 @@
+"""Training a model from scratch, with the engine that retrains compressed models."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from dtc.errors import UsageError
+from dtc.graph import load_model, save_model
+from dtc.recipe import Recipe
+from dtc.training.events import Event
+from dtc.training.launch import Result, train
+from dtc.training.run import create_run, open_run
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model: the file written, and what the training did."""
+
+    output: Path
+    training: Result
+
+
+def train_reference(
+    model: ir.Model,
+    recipe: Recipe,
+    output: Path,
+    run: Path,
+    *,
+    force: bool = False,
+    on_event: OnEvent | None = None,
+) -> Trained:
+    """Train `model` by a recipe without rules in the new run directory `run`, and write it to `output`.
+
+    Dropout nodes stay in the file: inference ignores them, and retraining needs them.
+
+    Raises:
+        DtcError: Whatever is wrong with recipe, data or output, in words for the user.
+    """
+    if output.exists() and not force:
+        raise UsageError(f"{output}: exists already; choose another --output or add --force")
+    with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
+        fresh = Path(folder) / output.name
+        save_model(model, fresh)
+        create_run(run, recipe, fresh)
+    return resume_training(run, output, force=force, on_event=on_event)
+
+
+def resume_training(run: Path, output: Path | None, *, force: bool = False, on_event: OnEvent | None = None) -> Trained:
+    """Carry a training on to its end and write the best weights.
+
+    Raises:
+        DtcError: As `train_reference`.
+    """
+    opened = open_run(run)
+    path = output or Path(opened.model_path.name)
+    result = train(run, on_event=on_event)
+    parameters, _, _ = result.load()
+    model = load_model(opened.model_path)
+    for name, array in parameters.items():
+        model.graph.initializers[name].const_value = ir.tensor(array, name=name)
+    save_model(model, path, force=force)
+    return Trained(path, result)

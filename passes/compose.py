@@ -1,0 +1,124 @@
+"""Compositions: two methods in the order written, `prune+binary` for one.
+
+prune, then a coder: the survivors alone are coded (masked coding; algorithms of Lee et al., 2018 to 2020).
+svd, then a coder or prune: both factors are treated.
+prune, then svd: the largest weights stay sparse and what remains becomes low rank, `W = S + L`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from dtc.errors import UsageError
+from dtc.forms import Array, Form, LowRank
+from dtc.forms.composite import Product, Sum
+from dtc.passes.method import Method, Moment, Need, Outcome, Skip, Weights
+
+Outcomes = Mapping[str, Outcome]
+
+CODERS = frozenset({"binary", "uniform", "codebook", "bins"})
+"""Methods that write every kept weight as a code."""
+
+
+class Combine(Protocol):
+    """How a second method goes on from what the first one gave."""
+
+    def __call__(self, second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:
+        """Return the outcomes of both together."""
+        ...
+
+
+class Composition:
+    """Two methods as one; it has the attributes that a plan needs of a method."""
+
+    def __init__(self, first: Method, second: Method) -> None:
+        self.first, self.second = first, second
+        self.name = f"{first.name}+{second.name}"
+        self.needs: frozenset[Need] = first.needs | second.needs
+        self._combine = _rule(first.name, second.name)
+
+    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> Outcomes:
+        """Return the outcome of every site: of both methods, or the reason of the one that left it alone."""
+        first = self.first.distort(weights, moment)
+        done = {name: outcome for name, outcome in first.items() if isinstance(outcome, Skip)}
+        rest = [w for w in weights if w.site not in done]
+        return {**done, **self._combine(self.second, rest, first, moment)}
+
+
+def _rule(first: str, second: str) -> Combine:
+    if first.startswith("prune") and second in CODERS:
+        return _code_survivors
+    if first == "svd" and (second in CODERS or second == "prune"):
+        return _treat_factors
+    if first.startswith("prune") and second == "svd":
+        return _factor_remainder
+    raise UsageError(f"method {first}+{second} makes no sense: {_reason(first, second)}")
+
+
+def _reason(first: str, second: str) -> str:
+    if first in CODERS and second.startswith("prune"):
+        return f"{first} codes cannot represent the zeros that are cut into them afterwards; write {second}+{first}"
+    if first in CODERS and second == "svd":
+        return f"the product of factors is no {first} code any more; write svd+{first}"
+    if first in CODERS and second in CODERS:
+        return "weights are coded once"
+    return "there is no form that holds both"
+
+
+def _code_survivors(second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:
+    masked = []
+    for w in weights:
+        matrices = _dense(first[w.site])
+        masked.append(replace(w, matrices=matrices, mask=matrices != 0))
+    return second.distort(masked, moment)
+
+
+def _treat_factors(second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:
+    factors: list[Weights] = []
+    for w in weights:
+        forms = [form for form in _forms(first[w.site]) if isinstance(form, LowRank)]
+        for side in ("left", "right"):
+            stack = np.stack([getattr(form, side) for form in forms])
+            previous = _sides(w.previous, side)
+            factors.append(Weights(f"{w.site}.{side}", w.role, stack, w.node, previous=previous))
+    treated = second.distort(factors, moment)
+    return {w.site: _product(treated[f"{w.site}.left"], treated[f"{w.site}.right"], first[w.site]) for w in weights}
+
+
+def _product(left: Outcome, right: Outcome, untreated: Outcome) -> Outcome:
+    """Join the factors; one that is left alone stays dense where the other is treated."""
+    if isinstance(left, Skip) or isinstance(right, Skip):
+        return untreated
+    return tuple(Product(a, b) for a, b in zip(left, right, strict=True))
+
+
+def _factor_remainder(second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:
+    remainders = [replace(w, matrices=w.matrices - _dense(first[w.site]), previous=None) for w in weights]
+    low = second.distort(remainders, moment)
+    return {w.site: _sum(first[w.site], low[w.site]) for w in weights}
+
+
+def _sum(sparse: Outcome, low: Outcome) -> Outcome:
+    if isinstance(low, Skip):
+        return low
+    return tuple(Sum(a, b) for a, b in zip(_forms(sparse), low, strict=True))
+
+
+def _forms(outcome: Outcome) -> tuple[Form, ...]:
+    assert not isinstance(outcome, Skip), "sites left alone by the first method are set aside"
+    return outcome
+
+
+def _dense(outcome: Outcome) -> Array:
+    return np.stack([form.dense() for form in _forms(outcome)])
+
+
+def _sides(previous: tuple[Form, ...] | None, side: str) -> tuple[Form, ...] | None:
+    """Return the forms of one factor at the last distortion."""
+    if previous is None or not all(isinstance(form, Product) for form in previous):
+        return None
+    return tuple(getattr(form, side) for form in previous)

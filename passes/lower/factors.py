@@ -1,0 +1,177 @@
+"""The factors of low-rank sites as initializers: each once, in the orientation that its readers need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from dtc.forms import LowRank
+from dtc.graph import Reader, Role, Site, nesting
+from dtc.passes.lower.emit import Emitter, Names
+
+Side = Literal["left", "right"]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A matrix `F [to, from]` that is applied to vectors; stored so (`upright`), or as its transpose."""
+
+    value: ir.Value
+    upright: bool
+
+    def turned(self) -> Factor:
+        """Return the factor's transpose: the same initializer."""
+        return Factor(self.value, not self.upright)
+
+
+def apply(emitter: Emitter, x: ir.Value, factor: Factor, label: str) -> ir.Value:
+    """Add nodes for `F x` over the last dimension of `x`.
+
+    An upright factor is read by a Gemm, which transposes as it multiplies: ONNX Runtime would fold a Transpose
+    into a second copy.
+    """
+    if not factor.upright:
+        return emitter.add("MatMul", [x, factor.value], label=label)
+    if x.shape is not None and len(x.shape) == 2:
+        return emitter.gemm(x, factor.value, attributes={"transB": 1}, label=label)
+    assert factor.value.shape is not None
+    to, source = (int(str(size)) for size in factor.value.shape)
+    rows = emitter.add("Reshape", [x, emitter.constant([-1, source])])
+    product = emitter.gemm(rows, factor.value, attributes={"transB": 1}, label=label)
+    sizes = emitter.add(
+        "Concat", [emitter.leading_sizes(x), emitter.constant([to])], {"axis": 0}, dtype=ir.DataType.INT64
+    )
+    return emitter.add("Reshape", [product, sizes])
+
+
+@dataclass(frozen=True, eq=False)
+class LowRankSite:
+    """A site with the factors of its matrices."""
+
+    site: Site
+    forms: tuple[LowRank, ...]
+
+
+class Factors:
+    """Makes the initializers for the factors of all sites of a model, each when it is first asked for."""
+
+    def __init__(self, model: ir.Model, items: Sequence[LowRankSite], names: Names) -> None:
+        self._names = names
+        self._main = model.graph
+        self._paths = nesting(model)
+        self._made: dict[tuple[object, ...], ir.Value] = {}
+        self._heirs: list[tuple[ir.Value, str]] = []
+        self._upright = _orientations(items)
+        self._basis_graphs: dict[str, set[ir.Graph]] = {}
+        for item in items:
+            for label in (form.basis for form in item.forms):
+                if label is not None:
+                    self._basis_graphs.setdefault(label, set()).add(self.graph_of(item.site.value))
+
+    def graph_of(self, value: ir.Value) -> ir.Graph:
+        """Return the graph that holds the initializer `value`; the main graph for a value that is none."""
+        return value.graph if isinstance(value.graph, ir.Graph) else self._main
+
+    def initializer(
+        self, key: tuple[object, ...], name: str, array: npt.NDArray[Any], dtype: ir.DataType, graph: ir.Graph
+    ) -> ir.Value:
+        """Return the initializer made for `key`, making it on the first call."""
+        key = (*key, dtype)
+        if key not in self._made:
+            name = self._names.unique(name)
+            tensor = ir.tensor(np.ascontiguousarray(array).astype(dtype.numpy()), dtype=dtype, name=name)
+            value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(dtype), const_value=tensor)
+            graph.register_initializer(value)
+            self._made[key] = value
+        return self._made[key]
+
+    def of_site(self, item: LowRankSite, tag: str, array: npt.NDArray[Any], dtype: ir.DataType) -> ir.Value:
+        """Return an initializer of the site's own, called `<weight>.<tag>`."""
+        site = item.site
+        return self.initializer((site.name, tag), f"{site.name}.{tag}", array, dtype, self.graph_of(site.value))
+
+    def rename_when_free(self, value: ir.Value, name: str | None) -> None:
+        """Give `value` the name of the weight that it stands for, once that is gone."""
+        if name is not None:
+            self._heirs.append((value, name))
+
+    def take_freed_names(self) -> None:
+        """Rename what waits for the name of a weight which is gone now."""
+        for value, name in self._heirs:
+            if not any(name in graph.initializers for graph in self._paths):
+                value.name = name
+
+    def left(self, item: LowRankSite, dtype: ir.DataType) -> Factor:
+        """Return the left factor `[out, rank]` of a site that is one matrix."""
+        upright = self._upright[item.site.name, "left"]
+        array = item.forms[0].left if upright else item.forms[0].left.T
+        return Factor(self.of_site(item, "left", array, dtype), upright)
+
+    def right(self, item: LowRankSite, dtype: ir.DataType, matrix: int = 0) -> Factor:
+        """Return the right factor `[rank, in]` of one matrix of a site: shared where the form names a basis."""
+        form = item.forms[matrix]
+        upright = self._upright[form.basis or item.site.name, "right"]
+        array = form.right if upright else form.right.T
+        if form.basis is None:
+            tag = "right" if len(item.forms) == 1 else f"right.{matrix}"
+            return Factor(self.of_site(item, tag, array, dtype), upright)
+        graph = self._common(self._basis_graphs[form.basis])
+        return Factor(self.initializer(("basis", form.basis), form.basis, array, dtype, graph), upright)
+
+    def linear(self, item: LowRankSite, reader: Reader, dtype: ir.DataType) -> tuple[Factor, Factor]:
+        """Return the factors in the order in which they act at `reader`, which may read the site's transpose."""
+        left, right = self.left(item, dtype), self.right(item, dtype)
+        return (left.turned(), right.turned()) if is_turned(item.site, reader) else (right, left)
+
+    def _common(self, graphs: set[ir.Graph]) -> ir.Graph:
+        shared = [graph for graph in self._paths[next(iter(graphs))] if all(graph in self._paths[g] for g in graphs)]
+        return shared[-1]
+
+
+def is_turned(site: Site, reader: Reader) -> bool:
+    """True if the reader's matrix is the transpose of the site's."""
+    return reader.view.perm != site.view.perm
+
+
+def _orientations(items: Sequence[LowRankSite]) -> dict[tuple[str, Side], bool]:
+    """Return whether each factor is stored upright: as its first reader likes best, unless another can do no else."""
+    chosen: dict[tuple[str, Side], bool] = {}
+    fixed: set[tuple[str, Side]] = set()
+    for item in items:
+        for reader in item.site.readers:
+            for side, upright, must in _wishes(item.site, reader):
+                name = item.site.name
+                if side == "right" and item.forms[0].basis is not None:
+                    for form in item.forms:
+                        chosen.setdefault((form.basis or name, side), upright)
+                    name = item.forms[0].basis
+                if must and (name, side) not in fixed:
+                    chosen[name, side] = upright
+                    fixed.add((name, side))
+                chosen.setdefault((name, side), upright)
+    return chosen
+
+
+def _wishes(site: Site, reader: Reader) -> list[tuple[Side, bool, bool]]:
+    """Return side, upright or not, and whether the reader can do no else."""
+    match reader.role:
+        case Role.EMBEDDING:
+            first, second = True, True
+            musts = (False, True)
+        case Role.MATMUL if reader.index == 0:
+            first, second = True, True
+            musts = (True, True)
+        case Role.GEMM:
+            first = second = bool(reader.node.attributes.get_int("transB", 0))
+            musts = (False, False)
+        case _:
+            first, second = False, False
+            musts = (False, False)
+    if is_turned(site, reader):
+        return [("left", not first, musts[0]), ("right", not second, musts[1])]
+    return [("right", first, musts[0]), ("left", second, musts[1])]

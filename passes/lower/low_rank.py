@@ -1,0 +1,152 @@
+"""Lowering of the low-rank form: two small products in the place of a large one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import onnx_ir as ir
+
+from dtc.forms import LowRank
+from dtc.graph import Reader, Role, Site, all_nodes
+from dtc.graph.walk import PASS_THROUGH
+from dtc.passes.lower import Compressed, Mode
+from dtc.passes.lower.emit import Emitter, Names, opset_of
+from dtc.passes.lower.factors import Factors, LowRankSite
+from dtc.passes.lower.low_rank_feedforward import lower_conv, lower_embedding, lower_gemm, lower_matmul
+from dtc.passes.lower.low_rank_recurrent import INPUT_ROLES, RECURRENT_ROLES, lower_input, lower_whole
+from dtc.passes.lower.low_rank_storage import lower_to_storage
+from dtc.passes.lower.recurrent_cells import refuse_recurrent
+from dtc.passes.lower.shared_projection import SharedProjections
+from dtc.passes.prepare.constant_arrays import constant_array
+from dtc.passes.prepare.remove_unused import RemoveUnusedPass
+
+KIND = LowRank.kind
+
+_FEEDFORWARD: dict[Role, Callable[[LowRankSite, Reader, Factors, Emitter], None]] = {
+    Role.MATMUL: lower_matmul,
+    Role.GEMM: lower_gemm,
+    Role.CONV: lower_conv,
+    Role.EMBEDDING: lower_embedding,
+}
+_TIED_LINEAR = frozenset({Role.MATMUL, Role.GEMM, Role.EMBEDDING})
+
+
+def refuse(site: Site) -> str | None:
+    """Return why `site` cannot be lowered to low rank, naming the node; None if it can."""
+    return _refuse_tie(site) or next(filter(None, (_refuse_reader(site, reader) for reader in site.readers)), None)
+
+
+def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
+    """Replace the sites by their factors, in place; what only the old weights needed is gone afterwards.
+
+    `compute` and `standard` are the same: standard operators compute with the factors.
+    """
+    sites = [LowRankSite(item.site, _low_rank(item)) for item in items]
+    if mode == "storage":
+        for item in sites:
+            lower_to_storage(item)
+    else:
+        _lower_to_factors(model, sites)
+
+
+def _lower_to_factors(model: ir.Model, sites: Sequence[LowRankSite]) -> None:
+    names = Names(model)
+    factors = Factors(model, sites, names)
+    recurrent: dict[ir.Node, dict[bool, tuple[LowRankSite, Reader]]] = {}
+    for item in sites:
+        for reader in item.site.readers:
+            if reader.role in _FEEDFORWARD:
+                _FEEDFORWARD[reader.role](item, reader, factors, _emitter(model, names, reader))
+            else:
+                recurrent.setdefault(reader.node, {})[reader.role in RECURRENT_ROLES] = (item, reader)
+    shared = SharedProjections((weights[False][0], node) for node, weights in recurrent.items() if False in weights)
+    for node in [node for node in all_nodes(model) if node in recurrent]:  # a layer before the one that it feeds
+        weights = recurrent[node]
+        emitter = _emitter(model, names, next(iter(weights.values()))[1])
+        given = weights[False][0] if False in weights else None
+        if True in weights:
+            lower_whole(weights[True][0], given, node, factors, shared, emitter)
+        elif given is not None:
+            lower_input(given, node, factors, shared, emitter)
+    RemoveUnusedPass()(model)
+    factors.take_freed_names()
+
+
+def _low_rank(item: Compressed) -> tuple[LowRank, ...]:
+    forms = tuple(form for form in item.forms if isinstance(form, LowRank))
+    if len(forms) != len(item.forms) or len({form.rank for form in forms}) != 1:
+        raise ValueError(f"{item.site.name}: the matrices of one site are lowered together, in one rank")
+    return forms
+
+
+def _emitter(model: ir.Model, names: Names, reader: Reader) -> Emitter:
+    return Emitter(names, reader.node_name, opset_of(model), _compute_type(reader))
+
+
+def _compute_type(reader: Reader) -> ir.DataType:
+    """The element type that reaches the node, which a Cast may have made."""
+    value = reader.node.inputs[reader.index]
+    while value is not None and (node := value.producer()) is not None:
+        if node.op_type == "Cast":
+            return ir.DataType(node.attributes["to"].as_int())
+        value = node.inputs[0]
+    return (value.dtype if value is not None else None) or ir.DataType.FLOAT
+
+
+def _refuse_tie(site: Site) -> str | None:
+    readers = {(reader.node, reader.index) for reader in site.readers}
+    other = _dense_reader(site.value, readers)
+    if other is not None:
+        return f"weight {site.name!r} is also read by {other}, which needs it whole"
+    if len({_compute_type(reader) for reader in site.readers}) > 1:
+        return f"weight {site.name!r} is read in two element types, by {site.readers[0].node_name!r} and others"
+    for reader in site.readers[1:]:
+        same = reader.view == site.view
+        if site.role in _TIED_LINEAR and reader.role in _TIED_LINEAR and len(site.shape) == 2:
+            same = True  # [out, in] or [in, out]: both are served
+        if not same or (site.role not in _TIED_LINEAR and site.role != reader.role):
+            first = site.readers[0].node_name
+            return f"{reader.node_name!r} reads the weight {site.name!r} as another matrix than {first!r} does"
+    return None
+
+
+def _dense_reader(value: ir.Value, readers: set[tuple[ir.Node, int]]) -> str | None:
+    """Return who reads `value`, behind transpositions, other than as the weight of one of `readers`."""
+    if value.is_graph_output():
+        return "the outputs of a graph"
+    for node, index in value.uses():
+        if (node, index) in readers:
+            continue
+        if node.domain == "" and index == 0 and (node.op_type in PASS_THROUGH or node.op_type in ("Transpose", "Cast")):
+            found = _dense_reader(node.outputs[0], readers)
+            if found is not None:
+                return found
+            continue
+        return f"{node.op_type} {node.name!r}"
+    return None
+
+
+def _refuse_reader(site: Site, reader: Reader) -> str | None:
+    node = reader.node
+    if reader.role == Role.MATMUL:
+        x = node.inputs[1 - reader.index]
+        if constant_array(x) is not None:
+            return f"MatMul {node.name!r} has two constant inputs; ONNX Runtime folds it"
+        if len(site.shape) == 2:
+            return None
+        if x is None or x.shape is None or len(x.shape) < 2:
+            return f"MatMul {node.name!r} has a stack of matrices, and an input that may be a vector"
+    if reader.role not in INPUT_ROLES | RECURRENT_ROLES:
+        return None
+    if reader.role in RECURRENT_ROLES:
+        for index, what in ((1, "W"), (3, "B"), (7, "P")):
+            value = node.inputs[index] if index < len(node.inputs) else None
+            if value is not None and constant_array(value) is None:
+                return f"{node.op_type} {node.name!r} computes its input {what} at run time"
+        return refuse_recurrent(node, _opset(site))
+    return None
+
+
+def _opset(site: Site) -> int:
+    imports = site.value.graph.opset_imports if site.value.graph is not None else {}
+    return imports.get("", 9)  # a subgraph has none of its own

@@ -1,0 +1,164 @@
+"""Folding weights that the graph computes from constants into initializers."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.graph import all_nodes, nesting
+from dtc.passes.prepare.constant_arrays import AnyArray, constant_array
+
+# The inputs of a node that hold weights and biases.
+_PARAMETERS: dict[str, tuple[int, ...]] = {
+    "MatMul": (0, 1),
+    "Gemm": (1, 2),
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
+    "LSTM": (1, 2, 3, 7),
+    "GRU": (1, 2, 3),
+    "RNN": (1, 2, 3),
+    "Gather": (0,),
+}
+# A chain of these alone is no computation to `find_sites`: it sees the initializer behind.
+_SEEN_THROUGH = frozenset({"Identity", "Transpose", "Cast", "Dropout"})
+_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
+
+
+@dataclass(eq=False)
+class _Computed:
+    """A parameter that a chain of nodes computes: the values it is known by (one a branch), and its sources."""
+
+    array: AnyArray
+    dtype: ir.DataType
+    sources: list[ir.Value]
+    values: list[ir.Value] = field(default_factory=list)
+    chain: set[ir.Node] = field(default_factory=set)
+
+
+class FoldComputedWeightsPass(ir.passes.InPlacePass):
+    """Make one initializer of each weight or bias that is computed from initializers by moving data.
+
+    Equal results of equal sources, as in the two branches of an `If`, become one initializer. It takes the name of
+    its source where it has one alone, else of the value it replaces. A weight is left as it is where its
+    source would have to stay for another reader: folding must not double a tied weight.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Fold them."""
+        found = _computed_parameters(model)
+        paths = nesting(model)
+        modified = False
+        for group in _connected(found):
+            if _frees_its_sources(group):
+                for item in group:
+                    _fold(item, paths)
+                _name_after_sources(group)
+                modified = True
+        return ir.passes.PassResult(model, modified=modified)
+
+
+def _computed_parameters(model: ir.Model) -> list[_Computed]:
+    found: dict[tuple[object, ...], _Computed] = {}
+    for node in all_nodes(model):
+        for index in _PARAMETERS.get(node.op_type, ()) if node.domain == "" else ():
+            value = node.inputs[index] if index < len(node.inputs) else None
+            if value is None or value.producer() is None:
+                continue
+            chain, sources = _chain(value)
+            if not sources or all(step.op_type in _SEEN_THROUGH for step in chain):
+                continue
+            array = constant_array(value)
+            if array is None:
+                continue
+            dtype = ir.tensor(array).dtype
+            if dtype not in _FLOATS:
+                continue
+            key = (frozenset(map(id, sources)), array.shape, dtype, _digest(array))
+            item = found.setdefault(key, _Computed(array, dtype, sources))
+            if value not in item.values:
+                item.values.append(value)
+            item.chain |= chain
+    return list(found.values())
+
+
+def _chain(value: ir.Value) -> tuple[set[ir.Node], list[ir.Value]]:
+    """Return the nodes upstream of `value`, and the float initializers that they start from."""
+    nodes: set[ir.Node] = set()
+    sources: list[ir.Value] = []
+    waiting: list[ir.Value | None] = [value]
+    while waiting:
+        read = waiting.pop()
+        if read is None:
+            continue
+        node = read.producer()
+        if node is None:
+            if read.dtype in _FLOATS and read not in sources:
+                sources.append(read)
+        elif node not in nodes:
+            nodes.add(node)
+            waiting.extend(reversed(node.inputs))
+    return nodes, sources
+
+
+def _digest(array: AnyArray) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(array).view(np.uint8).tobytes()).digest()
+
+
+def _connected(found: list[_Computed]) -> list[list[_Computed]]:
+    """Group what shares sources: it is folded together or not at all."""
+    groups: list[list[_Computed]] = []
+    for item in found:
+        touching = [g for g in groups if any(set(item.sources) & set(other.sources) for other in g)]
+        groups = [g for g in groups if g not in touching]
+        groups.append([item, *(other for g in touching for other in g)])
+    return groups
+
+
+def _frees_its_sources(group: list[_Computed]) -> bool:
+    """True if nothing but the folded chains reads the sources, and the results are not larger than they."""
+    chain = {node for item in group for node in item.chain}
+    sources = {source for item in group for source in item.sources}
+    results = {value for item in group for value in item.values}
+    if any(source.is_graph_output() or source.is_graph_input() for source in sources):
+        return False
+    for value in (*sources, *(written for node in chain for written in node.outputs)):
+        if value in results:
+            continue
+        # A constant of integers, say a Slice's bounds, may well have other readers.
+        holds_weights = value.dtype in _FLOATS or value.dtype is None
+        if holds_weights and (value.is_graph_output() or any(user not in chain for user, _ in value.uses())):
+            return False
+    held = sum(source.const_value.nbytes for source in sources if source.const_value is not None)
+    return sum(item.array.nbytes for item in group) <= held
+
+
+def _fold(item: _Computed, paths: dict[ir.Graph, tuple[ir.Graph, ...]]) -> None:
+    # The sources lie on one path of nested graphs; what the deepest holds may be read wherever they were.
+    graph = max((source.graph for source in item.sources if source.graph in paths), key=lambda g: len(paths[g]))
+    name = item.values[0].name or "weight"
+    for value in item.values:
+        node = value.producer()
+        if node is not None and not value.is_graph_output():
+            value.name = None  # its node is about to go; the initializer has the name
+    tensor = ir.tensor(np.ascontiguousarray(item.array), dtype=item.dtype, name=name)
+    folded = ir.Value(name=name, shape=ir.Shape(item.array.shape), type=ir.TensorType(item.dtype), const_value=tensor)
+    graph.register_initializer(folded)
+    for value in item.values:
+        for node, index in list(value.uses()):
+            node.replace_input_with(index, folded)
+    item.values = [folded]
+
+
+def _name_after_sources(group: list[_Computed]) -> None:
+    """Hand the name of a source on, where exactly one result was made of it alone."""
+    for item in group:
+        source, (folded,) = item.sources[0], item.values
+        others = [other for other in group if other is not item and source in other.sources]
+        if len(item.sources) > 1 or others or not isinstance(source.graph, ir.Graph):
+            continue
+        name = source.name
+        source.name = f"{name}.before_folding"  # unused from now on
+        folded.name = name

@@ -1,0 +1,164 @@
+"""The main job as a user runs it, on a model that is built here and on real ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from dtc import models
+from dtc.graph import load_model, save_model
+
+Dtc = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "digits.onnx"
+    save_model(models.build("digits-mlp"), path)
+    return path
+
+
+def test_one_command_needs_nothing_else(dtc: Dtc, model: Path) -> None:
+    status, out, _ = dtc("compress", model, "--method", "svd", "--rank", "8")
+    assert status == 0
+    written = model.with_name("digits.svd.onnx")
+    assert f"written: {written}" in out
+    assert written.stat().st_size < model.stat().st_size / 8
+    for word in ("sites", "whole file", "bits per weight", "latency"):
+        assert word in out
+    session = ort.InferenceSession(written, providers=["CPUExecutionProvider"])
+    assert session.run(None, {"image": np.zeros((3, 1, 8, 8), np.float32)})[0].shape == (3, 10)
+
+
+def test_the_ratios_are_those_of_the_files(dtc: Dtc, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "small.onnx"
+    _, out, _ = dtc("compress", model, "--method", "svd", "--rank", "8", "-o", output, "--json")
+    result = json.loads(out)
+    summary = result["summary"]
+    assert summary["file_bytes"] == [model.stat().st_size, output.stat().st_size]
+    assert summary["file_ratio"] == pytest.approx(model.stat().st_size / output.stat().st_size)
+    shapes = [(256, 64), (256, 256), (10, 256)]
+    dense = sum(rows * cols for rows, cols in shapes)
+    stored = sum(8 * (rows + cols) for rows, cols in shapes)
+    assert summary["sites_ratio"] == pytest.approx(dense / stored)
+    assert summary["bits_per_weight"] == pytest.approx(32 * stored / dense)
+    assert result["faithful"]["failures"] == []
+
+
+def test_a_site_that_would_grow_is_left_alone_with_the_reason(dtc: Dtc, model: Path) -> None:
+    status, out, _ = dtc("compress", model, "--method", "svd", "--rank", "40")
+    assert status == 0
+    line = next(line for line in out.splitlines() if "fc3.weight" in line)
+    assert "left alone" in line
+    assert "saves nothing at 10x256: ranks up to 9 pay" in line
+
+
+def test_include_and_exclude_choose_sites(dtc: Dtc, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "small.onnx"
+    dtc("compress", model, "--method", "svd", "--rank", "8", "--include", "fc*", "--exclude", "fc3*", "-o", output)
+    names = set(load_model(output).graph.initializers)
+    assert "fc3.weight" in names
+    assert not {"fc1.weight", "fc2.weight"} & names
+
+
+def test_data_gives_the_metric_before_and_after(dtc: Dtc, model: Path) -> None:
+    status, out, err = dtc(
+        "compress",
+        model,
+        "--method",
+        "svd",
+        "--rank",
+        "30",
+        "--data",
+        "dtc.models.datasets:digits_test",
+        "--max-drop",
+        1,
+    )
+    assert status == 0, err
+    assert "accuracy" in out
+
+
+def test_a_drop_over_the_limit_gives_status_1(dtc: Dtc, model: Path, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).normal(size=(200, 1, 8, 8)).astype(np.float32)
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    labels = session.run(None, {"image": images})[0].argmax(axis=1)
+    np.savez(tmp_path / "own.npz", image=images, labels=labels)
+    status, _, err = dtc(
+        "compress", model, "--method", "svd", "--rank", "2", "--data", tmp_path / "own.npz", "--max-drop", "0.01"
+    )
+    assert status == 1
+    assert "accuracy went from 1 to" in err
+
+
+def test_the_saved_recipe_gives_the_same_file_byte_for_byte(dtc: Dtc, model: Path, tmp_path: Path) -> None:
+    first, second, recipe = tmp_path / "a.onnx", tmp_path / "b.onnx", tmp_path / "recipe.yaml"
+    command = ("--method", "svd", "--energy", "0.6", "--exclude", "fc3*")
+    assert dtc("compress", model, *command, "-o", first, "--save-recipe", recipe)[0] == 0
+    assert dtc("compress", model, "--recipe", recipe, "-o", second)[0] == 0
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.onnx", "--method", "svd", "--rank", "4"], "nowhere.onnx: no such file"),
+        (["MODEL"], "give --method"),
+        (["MODEL", "--method", "swd", "--rank", "4"], "no method is called 'swd'; there are:"),
+        (["MODEL", "--method", "svd"], "give exactly one of --rank, --rank-ratio, --energy"),
+        (["MODEL", "--method", "svd", "--rank", "0"], "--rank: Input should be greater than or equal to 1"),
+        (["MODEL", "--method", "svd", "--rank", "300"], "--rank 300 is larger than any site allows"),
+        (["MODEL", "--method", "svd", "--rank", "4", "--shared-projection", "all"], "'all' is not one of"),
+        (["MODEL", "--method", "svd", "--rank", "four"], "'four' is not a valid integer"),
+        (["MODEL", "--method", "svd", "--rank", "4", "--include", "conv*"], "--include conv* matches no site"),
+        (["MODEL", "--method", "svd", "--rank", "4", "--retrain"], "--retrain needs samples: give --data"),
+        (["MODEL", "--method", "svd", "--rank", "4", "--data", "nowhere.npz"], "nowhere.npz"),
+        (["MODEL", "--method", "svd", "--rank", "4", "--max-drop", "0.1"], "--max-drop"),
+        (["MODEL", "--method", "svd", "--rank", "4", "-o", "MODEL"], "is the model itself"),
+        (["MODEL", "--method", "svd", "--rank", "4", "-o", "no/such/folder/x.onnx"], "no such folder for the output"),
+        (["MODEL", "--method", "svd", "--rank", "4", "--input", "image"], "write it as NAME=VALUE"),
+        (["MODEL", "--recipe", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["--resume", "nowhere"], "nowhere: not a run directory"),
+    ],
+)
+def test_wrong_use_is_one_clear_line_and_status_2(dtc: Dtc, model: Path, arguments: list[str], message: str) -> None:
+    before = sorted(model.parent.iterdir())
+    status, out, err = dtc("compress", *[str(model) if word == "MODEL" else word for word in arguments])
+    assert status == 2
+    assert message in err
+    assert "Traceback" not in out + err
+    assert sorted(model.parent.iterdir()) == before
+
+
+def test_nothing_is_overwritten_without_force(dtc: Dtc, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "precious.onnx"
+    output.write_bytes(b"precious")
+    arguments = ("compress", model, "--method", "svd", "--rank", "4", "-o", output)
+    status, _, err = dtc(*arguments)
+    assert status == 2
+    assert "exists already" in err
+    assert output.read_bytes() == b"precious"
+    assert dtc(*arguments, "--force")[0] == 0
+    assert output.read_bytes() != b"precious"
+
+
+@pytest.mark.parametrize("name", ["ptb_rnnlm_lstm100_derived", "gtcrn_simple", "resnet20_cifar10_derived", "kws_dnn_s"])
+def test_real_models_in_one_shot(dtc: Dtc, data_dir: Path, tmp_path: Path, name: str) -> None:
+    output = tmp_path / "out.onnx"
+    source = data_dir / "onnx" / f"{name}.onnx"
+    status, out, err = dtc("compress", source, "--method", "svd", "--rank-ratio", "0.3", "-o", output)
+    assert status == 0, err
+    assert output.stat().st_size < source.stat().st_size
+    assert "written file against the distorted dense model" in out
+
+
+def test_an_already_quantized_model_is_refused_with_the_reason(dtc: Dtc, data_dir: Path, tmp_path: Path) -> None:
+    source = data_dir / "onnx" / "shufflenet_v2_12_int8.onnx"
+    status, _, err = dtc("compress", source, "--method", "svd", "--rank", "4", "-o", tmp_path / "out.onnx")
+    assert status == 2
+    assert "no float weight" in err
+    assert "already quantized" in err

@@ -1,0 +1,165 @@
+"""The data sets: shapes, order, completeness, and what is said when one is missing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dtc.models
+from dtc.errors import DataError
+from dtc.models import datasets
+
+
+def test_digits_are_split_without_loss() -> None:
+    train = np.concatenate([b["labels"] for b in datasets.digits()])
+    test = np.concatenate([b["labels"] for b in datasets.digits_test()])
+    assert (len(train), len(test)) == (1438, 359)
+    assert set(np.unique(test)) == set(range(10))
+    batch = next(iter(datasets.digits(batch_size=7)))
+    assert batch["image"].shape == (7, 1, 8, 8)
+    assert batch["image"].dtype == np.float32
+    assert 0 <= batch["image"].min() < batch["image"].max() <= 1
+
+
+def test_an_epoch_is_a_permutation_of_the_same_samples() -> None:
+    def pixels(**options: int) -> np.ndarray:
+        return np.concatenate([b["image"] for b in datasets.digits(**options)]).reshape(1438, 64)
+
+    assert np.array_equal(pixels(seed=1, epoch=2), pixels(seed=1, epoch=2))
+    for other in (pixels(seed=1, epoch=3), pixels(seed=2, epoch=2)):
+        assert not np.array_equal(pixels(seed=1, epoch=2), other)
+        assert sorted(map(bytes, pixels(seed=1, epoch=2))) == sorted(map(bytes, other))
+
+
+def test_columns_are_the_image_turned_and_trimmed() -> None:
+    whole, columns = next(datasets.digits_test()), next(datasets.digit_columns_test())
+    assert columns["x"].shape == (8, 359, 8)
+    assert columns["lengths"].dtype == np.int32
+    assert set(columns["lengths"]) == {3, 4, 5, 6, 7}
+    for index in range(359):
+        picture = whole["image"][index, 0].T
+        used = np.flatnonzero(picture.any(axis=1))
+        expected = np.zeros((8, 8), np.float32)
+        expected[: used[-1] - used[0] + 1] = picture[used[0] : used[-1] + 1]
+        np.testing.assert_array_equal(columns["x"][:, index], expected)
+        assert columns["lengths"][index] == used[-1] - used[0] + 1
+
+
+def test_tags_are_padded() -> None:
+    batch = next(datasets.digit_column_tags_test())
+    plain = next(datasets.digit_columns_test())
+    assert ((batch["labels"] >= 0).sum(axis=0) == batch["lengths"]).all()
+    assert (batch["labels"][0] == plain["labels"]).all()
+
+
+def test_mnist(data_dir: Path) -> None:
+    test = list(datasets.mnist_test())
+    assert sum(len(b["labels"]) for b in test) == 10_000
+    assert test[0]["image"].shape == (500, 1, 28, 28)
+    assert test[0]["labels"][:5].tolist() == [7, 2, 1, 0, 4]  # as published
+    train = next(datasets.mnist(batch_size=50))
+    assert train["image"].dtype == np.float32
+    assert train["image"].max() == 1
+    assert train["labels"].shape == (50,)
+    assert next(datasets.mnist(batch_size=5, split="evaluate"))["labels"].tolist() == [7, 2, 1, 0, 4]
+
+
+def test_penn_treebank_is_the_published_one(data_dir: Path) -> None:
+    batches = list(datasets.ptb())
+    assert len(batches) == 1327  # Zaremba's batch 20 x 35
+    assert {b["ids"].shape for b in batches} == {(35, 20)}
+    assert max(int(b["ids"].max()) for b in batches) == 9999
+    assert batches[0]["ids"][:3, 0].tolist() == [0, 1, 2]  # the vocabulary is in the order of first appearance
+    assert sum(1 for _ in datasets.ptb_30()) == 1549  # Xu's batch 20 x 30
+    assert {b["ids"].shape for b in datasets.ptb_20()} == {(20, 20)}
+
+
+def test_the_text_goes_on_from_batch_to_batch(data_dir: Path) -> None:
+    for batches in (datasets.ptb_valid(), datasets.ptb_test(), iter(list(datasets.ptb())[:50])):
+        previous = None
+        for batch in batches:
+            np.testing.assert_array_equal(batch["ids"][1:], batch["labels"][:-1])
+            if previous is not None:
+                np.testing.assert_array_equal(batch["ids"][0], previous)
+            previous = batch["labels"][-1]
+
+
+def test_evaluation_reads_every_word(data_dir: Path) -> None:
+    assert sum(b["labels"].size for b in datasets.ptb_valid()) == 73_760 - 1
+    assert sum(b["labels"].size for b in datasets.ptb_test()) == 82_430 - 1
+    assert next(datasets.ptb(split="evaluate"))["ids"].shape == (256, 1)
+
+
+@pytest.mark.parametrize("name", ["mnist", "mnist_test", "ptb", "ptb_30", "ptb_valid", "ptb_test"])
+def test_a_missing_data_set_is_named(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    function = getattr(datasets, name)
+    monkeypatch.delenv("DTC_DATA", raising=False)
+    with pytest.raises(DataError, match=r"DTC_DATA is not set.*(mnist\.npz|ptb)"):
+        next(iter(function()))
+    monkeypatch.setenv("DTC_DATA", str(tmp_path))
+    with pytest.raises(DataError, match=r"no such file or folder; put (mnist\.npz|ptb) there"):
+        next(iter(function()))
+
+
+def test_damaged_data_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DTC_DATA", str(tmp_path))
+    path = tmp_path / "mnist.npz"
+    path.write_bytes(b"PK\x03\x04 not a zip")
+    with pytest.raises(DataError, match=r"not MNIST as \.npz"):
+        next(datasets.mnist())
+    arrays = {
+        "y_train": np.zeros(4, np.uint8),
+        "x_test": np.zeros((2, 28, 28), np.uint8),
+        "y_test": np.zeros(2, np.uint8),
+    }
+    for wrong in (np.zeros((4, 28, 27), np.uint8), np.zeros((5, 28, 28), np.uint8), np.zeros((4, 28, 28))):
+        np.savez(path, x_train=wrong, **arrays)
+        with pytest.raises(DataError, match=r"x_train is .* which is not MNIST's"):
+            next(datasets.mnist())
+    np.savez(path, x_train=np.array([object()]), **arrays)
+    with pytest.raises(DataError, match=r"not MNIST as \.npz"):  # no pickle is read
+        next(datasets.mnist())
+
+
+def test_damaged_text_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DTC_DATA", str(tmp_path))
+    folder = tmp_path / "ptb"
+    folder.mkdir()
+    (folder / "ptb.train.txt").write_text(" a b c\n a b\n" * 100)
+    with pytest.raises(DataError, match=r"ptb\.valid\.txt: cannot be read"):
+        next(datasets.ptb_valid())
+    (folder / "ptb.valid.txt").write_text(" a zebra\n")
+    with pytest.raises(DataError, match=r"ptb\.valid\.txt holds the word 'zebra'"):
+        next(datasets.ptb_valid())
+    with pytest.raises(DataError, match="batch size of 20 leaves columns of 35 words"):
+        next(datasets.ptb())
+    batch = next(datasets.ptb(batch_size=10))
+    assert batch["ids"][:8, 0].tolist() == [0, 1, 2, 3, 0, 1, 3, 0]
+
+
+def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    datasets._digits.cache_clear()
+    with pytest.raises(DataError, match=r"pip install 'dtc\[examples\]'"):
+        next(datasets.digits())
+
+
+@pytest.mark.parametrize("name", ["digits-mlp", "digits-cnn", "bilstm-classifier", "bilstm-tagger"])
+def test_the_data_of_a_plan_is_named_like_the_inputs_of_its_model(name: str) -> None:
+    plan = dtc.models.plan(name)
+    inputs = {value.name for value in dtc.models.build(name).graph.inputs}
+    for source in (plan.data.train, plan.data.evaluate):
+        batch = next(getattr(datasets, str(source).partition(":")[2])())
+        assert set(batch) == inputs | {"labels"}
+
+
+@pytest.mark.parametrize("name", ["lenet-5", "lenet-300-100", "ptb-small", "ptb-300"])
+def test_likewise_where_the_data_is_downloaded(name: str, data_dir: Path) -> None:
+    plan = dtc.models.plan(name)
+    inputs = {value.name for value in dtc.models.build(name).graph.inputs} - {"h0", "c0"}
+    for source in (plan.data.train, plan.data.evaluate):
+        batch = next(getattr(datasets, str(source).partition(":")[2])())
+        assert set(batch) == inputs | {"labels"}

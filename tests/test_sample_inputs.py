@@ -1,0 +1,110 @@
+"""Generated inputs: every model that can be run without knowing more is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dtc.models
+from dtc.errors import DataError
+from dtc.graph import load_model, save_model
+from dtc.sample_inputs import Inputs, batch_dimension, sample_inputs
+from dtc.session import runner, session, signature
+
+RATE = {"sr": np.array(16000)}
+MODELS = {
+    "gtcrn_simple.onnx": None,
+    "kws_dnn_s.onnx": None,
+    "olive_tfbert_qa.onnx": None,
+    "ptb_rnnlm_lstm100_derived.onnx": None,
+    "resnet20_cifar10_derived.onnx": None,
+    "silero_vad_16k_op15.onnx": RATE,
+    "silero_vad_v3.onnx": None,
+    "silero_vad_v4.onnx": RATE,
+    "silero_vad_v5.onnx": RATE,
+    "squeezenet_cifar10.onnx": None,
+}
+
+
+def generate(path: Path, **options: object) -> list[Inputs]:
+    return sample_inputs(load_model(path), runner(session(path, threads=1)), **({"count": 3, "seed": 0} | options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_real_models_run_with_them(name: str, data_dir: Path) -> None:
+    path = data_dir / "onnx" / name
+    feeds = generate(path, fixed=MODELS[name])
+    assert len(feeds) == 3
+    run = runner(session(path, threads=1))
+    for feed in feeds:
+        for array in run(feed).values():
+            assert np.isfinite(array).all()
+
+
+def test_ids_lie_within_their_table(data_dir: Path) -> None:
+    feeds = generate(data_dir / "onnx" / "ptb_rnnlm_lstm100_derived.onnx", count=20)
+    ids = np.concatenate([feed["ids"].ravel() for feed in feeds])
+    assert ids.min() >= 0
+    assert 5000 < ids.max() < 10_000
+    tokens = generate(data_dir / "onnx" / "olive_tfbert_qa.onnx", count=20)
+    assert {int(feed["token_type_ids"].max()) for feed in tokens} == {1}
+    assert set(np.unique(np.concatenate([feed["attention_mask"] for feed in tokens]))) == {0, 1}
+
+
+def test_lengths_lie_within_the_sequence(tmp_path: Path) -> None:
+    save_model(dtc.models.build("bilstm-tagger", width=4), tmp_path / "m.onnx")
+    feeds = generate(tmp_path / "m.onnx", count=30)
+    lengths = np.concatenate([feed["lengths"] for feed in feeds])
+    assert set(lengths) == set(range(1, 9))
+    assert {feed["x"].shape for feed in feeds} == {(8, 3, 8), (8, 1, 8)}
+    assert feeds[-1]["x"].shape == (8, 1, 8)
+
+
+def test_the_seed_decides(tmp_path: Path) -> None:
+    save_model(dtc.models.build("digits-mlp", hidden=4), tmp_path / "m.onnx")
+    first, again, other = (generate(tmp_path / "m.onnx", seed=seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(a["image"], b["image"]) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0]["image"], other[0]["image"])
+    assert not np.array_equal(first[0]["image"], first[1]["image"])
+    assert np.concatenate([f["image"].ravel() for f in generate(tmp_path / "m.onnx", count=20)]).std() == pytest.approx(
+        1, abs=0.1
+    )
+
+
+def test_given_sizes_and_inputs_are_kept(tmp_path: Path, data_dir: Path) -> None:
+    save_model(dtc.models.build("ptb-300", vocabulary=20), tmp_path / "m.onnx")
+    feeds = generate(tmp_path / "m.onnx", sizes={"T": 4, "N": 6})
+    assert {(f["ids"].shape, f["h0"].shape) for f in feeds} == {((4, 6), (1, 6, 300))}
+    ids = np.zeros((2, 5), np.int64)
+    feeds = generate(tmp_path / "m.onnx", fixed={"ids": ids})
+    assert all(f["ids"] is ids and f["h0"].shape == (1, 5, 300) for f in feeds)
+    unnamed = data_dir / "onnx" / "silero_vad_v5.onnx"
+    assert generate(unnamed, fixed=RATE, sizes={None: 4})[0]["input"].shape[0] == 4
+
+
+def test_mistakes_are_named(tmp_path: Path, data_dir: Path) -> None:
+    save_model(dtc.models.build("digits-mlp", hidden=4), tmp_path / "m.onnx")
+    with pytest.raises(DataError, match="no input is called 'sr'; there are: image"):
+        generate(tmp_path / "m.onnx", fixed=RATE)
+    with pytest.raises(DataError, match=r"none of the generated inputs; give data or fixed inputs \(.*image"):
+        generate(tmp_path / "m.onnx", fixed={"image": np.zeros((1, 2, 8, 8), np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("name", "dimension"),
+    [
+        ("ptb_rnnlm_lstm100_derived.onnx", "N"),
+        ("olive_tfbert_qa.onnx", "batch_size"),
+        ("silero_vad_v5.onnx", None),
+        ("resnet20_cifar10_derived.onnx", "N"),
+    ],
+)
+def test_the_batch_dimension_is_found(name: str, dimension: str | None, data_dir: Path) -> None:
+    assert batch_dimension(signature(session(data_dir / "onnx" / name, threads=1))[0]) == dimension
+
+
+def test_a_model_without_a_batch_dimension(data_dir: Path) -> None:
+    with pytest.raises(DataError, match="no free batch dimension"):
+        batch_dimension(signature(session(data_dir / "onnx" / "mnist-8.onnx", threads=1))[0])
