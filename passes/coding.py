@@ -74,7 +74,7 @@ def zeroed_forms(coded: Coded) -> tuple[Codebook, ...] | None:
     kept = to_blocks(coded.mask, block).astype(bool)
     whole = to_blocks(np.ones_like(coded.mask), block).astype(bool)
     some = kept.any(axis=1)
-    if (kept != (some[:, None] & whole)).any() or coded.codewords.count >= 2**16:
+    if np.any(kept != (some[:, None] & whole)) or coded.codewords.count >= 2**16:
         return None
     indices = np.where(some.reshape(coded.indices.shape), coded.indices + np.uint16(1), np.uint16(0))
     return tuple(Codebook(index, coded.codewords, cols, coded.gain, zero=True, name=coded.name) for index in indices)

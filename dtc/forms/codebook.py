@@ -9,7 +9,6 @@ from typing import ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from dtc.errors import ModelError
 from dtc.forms.base import Array, Parts
 from dtc.forms.codewords import Codewords, Grid
 from dtc.forms.index_fields import (
@@ -189,14 +188,14 @@ class Codebook:
         """Return the form that `pack` was called on.
 
         Raises:
-            ModelError: A part is missing, or the parts do not fit together.
+            ValueError: A part is missing, or the parts do not fit together.
         """
         try:
             return cls._unpack(parts)
         except KeyError as error:
-            raise ModelError(f"packed codebook: the part {error} is missing; the file is damaged") from error
+            raise ValueError(f"packed codebook: the part {error} is missing; the file is damaged") from error
         except (ValueError, IndexError, TypeError, UnicodeDecodeError) as error:
-            raise ModelError(f"packed codebook: {error}; the file is damaged") from error
+            raise ValueError(f"packed codebook: {error}; the file is damaged") from error
 
     @classmethod
     def _unpack(cls, parts: Parts) -> Self:
