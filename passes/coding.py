@@ -38,6 +38,7 @@ class Coded:
     gain: np.float32 | None = None
     name: str | None = None
     mask: npt.NDArray[np.bool_] | None = None
+    note: str = ""
 
     def outcome(self) -> Outcome:
         """Return the smaller of the forms with a mask and with an index for zero; a reason where neither pays."""
@@ -59,10 +60,12 @@ def masked_forms(coded: Coded) -> tuple[Codebook, ...]:
     """Return forms with the mask beside the indices, if there is one."""
     cols = coded.weights.out_in[1]
     if coded.mask is None:
-        return tuple(Codebook(i, coded.codewords, cols, coded.gain, name=coded.name) for i in coded.indices)
+        return tuple(
+            Codebook(i, coded.codewords, cols, coded.gain, name=coded.name, note=coded.note) for i in coded.indices
+        )
     indices = np.where(coded.mask, coded.indices, np.uint16(0)) if coded.codewords.block == 1 else coded.indices
     return tuple(
-        Codebook(index, coded.codewords, cols, coded.gain, mask=kept, name=coded.name)
+        Codebook(index, coded.codewords, cols, coded.gain, mask=kept, name=coded.name, note=coded.note)
         for index, kept in zip(indices, coded.mask, strict=True)
     )
 
@@ -73,11 +76,14 @@ def zeroed_forms(coded: Coded) -> tuple[Codebook, ...] | None:
     block, cols = coded.codewords.block, coded.weights.out_in[1]
     kept = to_blocks(coded.mask, block).astype(bool)
     whole = to_blocks(np.ones_like(coded.mask), block).astype(bool)
-    some = kept.any(axis=1)
-    if np.any(kept != (some[:, None] & whole)) or coded.codewords.count >= 2**16:
+    some = np.asarray(kept.any(axis=1))
+    if not np.array_equal(kept, some[:, None] & whole) or coded.codewords.count >= 2**16:
         return None
     indices = np.where(some.reshape(coded.indices.shape), coded.indices + np.uint16(1), np.uint16(0))
-    return tuple(Codebook(index, coded.codewords, cols, coded.gain, zero=True, name=coded.name) for index in indices)
+    return tuple(
+        Codebook(index, coded.codewords, cols, coded.gain, zero=True, name=coded.name, note=coded.note)
+        for index in indices
+    )
 
 
 def refuse_not_finite(w: Weights) -> Skip | None:

@@ -66,6 +66,7 @@ class Codebook:
         mask: Boolean `[out, in]`, False where the weight is exactly zero; None: no weight is. Of scalars only the
             survivors' indices are stored, of blocks all.
         name: Of a codebook that several matrices share; the graph then holds it once.
+        note: How the codewords were found, for `detail`; not stored.
     """
 
     kind: ClassVar[str] = "codebook"
@@ -77,6 +78,7 @@ class Codebook:
     zero: bool = False
     mask: npt.NDArray[np.bool_] | None = None
     name: str | None = None
+    note: str = ""
 
     def __post_init__(self) -> None:
         blocks = -(-self.columns // self.codewords.block)
@@ -154,7 +156,8 @@ class Codebook:
         words += f", indices of {self.layout.bits} bits: {self.index_bytes} bytes"
         huffman = self.huffman_bytes
         words += f" (Huffman: would be {huffman})" if huffman < self.index_bytes else " (fixed width is the smaller)"
-        return words + (f", shared: {self.name}" if self.name else "") + (", mask" if self.mask is not None else "")
+        words += ", mask" if self.mask is not None else ""
+        return words + (f", shared: {self.name}" if self.name else "") + (f", {self.note}" if self.note else "")
 
     @property
     def shared(self) -> dict[str, int]:

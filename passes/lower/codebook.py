@@ -23,7 +23,6 @@ from dtc.graph import Reader, Role, Site
 from dtc.passes.lower import Compressed, Mode
 from dtc.passes.lower.codebook_nodes import Nodes, Shared
 from dtc.passes.lower.codebook_parts import Stored
-from dtc.passes.lower.decode import replace_weight
 
 KIND = "codebook"
 
@@ -63,10 +62,13 @@ class _Lowering:
                 self._replace(reader)
         _drop_unread(self.site.value)
         if self.site.value.uses() or self.site.value.is_graph_output():
-            replace_weight(self.site, lambda _: self._whole())
-        else:
-            del self.graph.initializers[self.site.name]
+            whole = self._whole()
+            whole.type, whole.shape = self.site.value.type, self.site.value.shape
+            self.site.value.replace_all_uses_with(whole)
         self.graph.insert_before(next(iter(self.graph)), self.front.nodes)
+        if self.site.value in self.graph.inputs:  # old files list their weights as inputs too
+            self.graph.inputs.remove(self.site.value)
+        del self.graph.initializers[self.site.name]
 
     def _reads_indices(self, reader: Reader) -> bool:
         """True for a reader of the form's own rows that an operator, or decoding after a Gather, can stand for."""
