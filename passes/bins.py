@@ -29,7 +29,7 @@ _SPARSE = 0.05
 class BinsOptions(Options):
     """Where bins are split, and when that ends."""
 
-    bins: int = Field(16, ge=2, le=4096, description="most bins of a site")
+    bins: int = Field(16, ge=4, le=4096, description="most bins of a site")
     perturb: float = Field(0.2, gt=0, le=1, description="share by which a bin's weights are moved, up and down")
     max_drop: float | None = Field(
         None,

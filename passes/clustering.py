@@ -129,10 +129,9 @@ def _split_empty(
     sizes = sizes.astype(np.float64)
     for empty in np.flatnonzero(sizes == 0):
         fullest = int(sizes.argmax())
-        # Two float32 numbers apart, so that the halves are different codewords once stored.
+        # Far enough apart to differ as float32; the other half stays, exact where all its members are equal.
         nudge = rng.standard_normal(means.shape[1]) * 1e-6 * (1e-8 + np.abs(means[fullest]))
-        means[empty] = means[fullest] - nudge
-        means[fullest] += nudge
+        means[empty] = means[fullest] + nudge
         sizes[fullest] /= 2
         sizes[empty] = sizes[fullest]
     return means
