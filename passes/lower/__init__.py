@@ -76,10 +76,10 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") 
     chosen = {kind: lowering for kind, lowering in lowerings().items() if any(i.forms[0].kind == kind for i in items)}
     require_opset(model, max((getattr(found, "OPSET", 1) for found in chosen.values()), default=1))
     for kind, lowering in chosen.items():
-        lowering.lower(model, _found_again(model, [item for item in items if item.forms[0].kind == kind]), mode)
+        lowering.lower(model, found_again(model, [item for item in items if item.forms[0].kind == kind]), mode)
 
 
-def _found_again(model: ir.Model, items: Sequence[Compressed]) -> list[Compressed]:
+def found_again(model: ir.Model, items: Sequence[Compressed]) -> list[Compressed]:
     """Look for the sites anew, by name: a conversion, or the lowering of another form, may have replaced their nodes."""
     sites = {site.name: site for site in find_sites(model)}
     found: list[Compressed] = []
