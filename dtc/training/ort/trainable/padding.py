@@ -32,8 +32,8 @@ def make_padding_explicit(model: ir.Model) -> None:
 def _same_pads(node: ir.Node, *, upper: bool) -> list[int]:
     kernel = _kernel(node)
     rank = len(kernel)
-    strides = list(node.attributes.get_ints("strides", None) or [1] * rank)
-    dilations = list(node.attributes.get_ints("dilations", None) or [1] * rank)
+    strides = list(node.attributes.get_ints("strides", ()) or [1] * rank)
+    dilations = list(node.attributes.get_ints("dilations", ()) or [1] * rank)
     before, after = [], []
     for axis in range(rank):
         reach = (kernel[axis] - 1) * dilations[axis] + 1
@@ -50,7 +50,7 @@ def _same_pads(node: ir.Node, *, upper: bool) -> list[int]:
 
 
 def _kernel(node: ir.Node) -> list[int]:
-    given = node.attributes.get_ints("kernel_shape", None)
+    given = node.attributes.get_ints("kernel_shape", ())
     if given:
         return list(given)
     weight = node.inputs[1]
