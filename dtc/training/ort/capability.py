@@ -79,8 +79,14 @@ def _declared_steps(node: ir.Node) -> int:
 
 
 def _hopeless(node: ir.Node) -> str | None:
+    """Say why a gradient through this node would be missing, or wrong without a word."""
     if any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()):
         return f"node {node.name!r}: {node.op_type} has no gradient in onnxruntime-training"
+    if node.op_type == "Split" and not all(value.uses() or value.is_graph_output() for value in node.outputs):
+        return f"node {node.name!r}: the gradient of a Split with unused outputs is wrong in onnxruntime-training"
+    padding = node.attributes.get_string("auto_pad", "NOTSET")
+    if node.op_type == "ConvTranspose" and padding != "NOTSET":
+        return f"node {node.name!r}: the gradient of ConvTranspose ignores auto_pad; export it with explicit pads"
     return None
 
 

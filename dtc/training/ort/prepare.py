@@ -38,7 +38,7 @@ def prepare(model: ir.Model) -> ir.Model:
     for value in copy.graph.initializers.values():
         tensor = value.const_value
         if tensor is not None:
-            value.dtype, value.shape = tensor.dtype, ir.Shape(tuple(tensor.shape))
+            value.dtype, value.shape = tensor.dtype, ir.Shape(tensor.shape.numpy())
     remove_dead_nodes(copy.graph)
     ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(copy)
     return copy
