@@ -63,7 +63,7 @@ class GradientWeightedKMeans(Method):
     name: ClassVar[str] = "codebook"
     title: ClassVar[str] = "codebook (gradient-weighted k-means)"
     options_type: ClassVar[type[Options]] = CodebookOptions
-    needs: ClassVar[frozenset[Need]] = frozenset({"gradient", "gram"})
+    needs: frozenset[Need] = frozenset({"gradient", "previous"})
     options: CodebookOptions
 
     @classmethod

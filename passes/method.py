@@ -25,6 +25,10 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Gram: TypeAlias = Callable[[], npt.NDArray[np.float64]]
+"""Computes second moments, float64 `[count, in, in]`."""
+
+
 @dataclass(frozen=True)
 class Weights:
     """What a method sees of a site: its arrays and plain facts, no graph.
@@ -52,7 +56,7 @@ class Weights:
     kernel: tuple[int, ...] = ()
     mask: npt.NDArray[np.bool_] | None = None
     gradient: Array | None = None
-    gram: Callable[[], npt.NDArray[np.float64]] | None = None
+    gram: Gram | None = None
     previous: tuple[Form, ...] | None = None
 
     @property
@@ -93,7 +97,7 @@ Outcome: TypeAlias = "tuple[Form, ...] | Skip"
 """One form for each matrix of a site, or the reason why there is none."""
 
 
-Need: TypeAlias = Literal["gradient", "gram", "probe"]
+Need: TypeAlias = Literal["gradient", "gram", "probe", "previous"]
 
 
 class Method(ABC):
@@ -106,13 +110,15 @@ class Method(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     options_type: ClassVar[type[Options]]
-    needs: ClassVar[frozenset[Need]] = frozenset()
-    """What of `Weights` and `Moment` a run has to provide."""
+    needs: frozenset[Need] = frozenset()
+    """What of `Weights` and `Moment` a run provides where it can; an option may add to it."""
     keeps_mask: ClassVar[bool] = False
     """True if weights that a distortion made zero have to stay zero until the next one, in the training loop too."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        if getattr(options, "compensate", False):
+            self.needs = self.needs | {"gram"}
 
     @classmethod
     @abstractmethod
