@@ -11,6 +11,7 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,14 +50,14 @@ class Body:
         self.opset = opset
         self._nodes: list[ir.Node] = []
 
-    def constant(self, array: npt.NDArray[np.generic]) -> ir.Value:
+    def constant(self, array: npt.NDArray[Any] | np.generic) -> ir.Value:
         """Add a Constant; a body has no initializers."""
         return self.op("Constant", [], value=ir.tensor(array))
 
-    def op(self, op_type: str, inputs: Sequence[ir.Value | None], **attributes: object) -> ir.Value:
+    def op(self, op_type: str, inputs: Sequence[ir.Value | None], **attributes: Any) -> ir.Value:
         """Add a node of one output; `ir.RefAttr` as an attribute's value hands on the function's own attribute."""
         label = f"{op_type}_{len(self._nodes)}"
-        node = ir.node(op_type, list(inputs), attributes or None, name=label)  # type: ignore[arg-type]
+        node = ir.node(op_type, list(inputs), attributes or None, name=label)
         node.outputs[0].name = label
         self._nodes.append(node)
         return node.outputs[0]

@@ -130,20 +130,19 @@ def worker_command(run: Run) -> Command:
     from dtc.training.ort.install import install
 
     # The engine's own copy of onnxruntime comes before the user's, and nothing from the working directory (-P).
-    return python_command("dtc.training.ort.worker", first_on_path=[install()], threads=training.threads)
+    return python_command("dtc.training.ort.worker", first_on_path=[install()])
 
 
-def python_command(module: str, *, first_on_path: list[Path], threads: int | None = None) -> Command:
+def python_command(module: str, *, first_on_path: list[Path]) -> Command:
     """Return how a module is run as a worker by this Python, with this dtc, and folders first on its path.
 
-    The linear algebra of the distortions keeps to the engine's number of threads: two pools that both wait by
-    spinning on the same cores take many times as long as one.
+    The linear algebra of the distortions keeps to one thread: the engine's threads spin while they wait, and a second
+    pool on the same cores made a distortion take thirty times as long.
     """
     paths = [*map(str, first_on_path), str(Path(__file__).resolve().parents[2])]
     if "PYTHONPATH" in os.environ:
         paths.append(os.environ["PYTHONPATH"])
-    limits = {} if threads is None else dict.fromkeys(_BLAS_THREADS, str(threads))
-    environment = {**limits, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment = {**os.environ, **dict.fromkeys(_BLAS_THREADS, "1"), "PYTHONPATH": os.pathsep.join(paths)}
     return Command((sys.executable, "-P", "-m", module), environment)
 
 

@@ -27,10 +27,12 @@ def require_opset(model: ir.Model, version: int) -> bool:
         return False
     tensors = {name: value.const_value for graph in all_graphs(model) for name, value in graph.initializers.items()}
     if sum(tensor.nbytes for tensor in tensors.values() if tensor is not None) > CONVERTIBLE_BYTES:
-        raise ModelError(f"the model of opset {own} is too large to be converted; export it at opset {version} or later")
+        raise ModelError(
+            f"the model of opset {own} is too large to be converted; export it at opset {version} or later"
+        )
     try:
         converted = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), version))
-    except Exception as error:  # noqa: BLE001 - the converter raises whatever its C++ half throws
+    except Exception as error:  # the converter raises whatever its C++ half throws
         reason = str(error).strip().split("\n")[0][:160]
         raise ModelError(
             f"the model of opset {own} cannot be converted to opset {version}, which its compressed form needs "

@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 
 
 def worker(**environment):
-    command = python_command("fake_worker", first_on_path=[HERE], threads=1)
+    command = python_command("fake_worker", first_on_path=[HERE])
     return type(command)(command.arguments, {**command.environment, **environment})
 
 
@@ -197,12 +197,9 @@ def wait_for_lock(run: Path) -> None:
     pytest.fail("the worker outlived its parent")
 
 
-def test_the_workers_linear_algebra_keeps_to_the_number_of_threads(monkeypatch):
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    assert python_command("m", first_on_path=[], threads=3).environment["OPENBLAS_NUM_THREADS"] == "3"
-    assert "OPENBLAS_NUM_THREADS" not in python_command("m", first_on_path=[]).environment
+def test_the_workers_linear_algebra_keeps_to_one_thread(monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
-    assert python_command("m", first_on_path=[], threads=3).environment["OPENBLAS_NUM_THREADS"] == "7"
+    assert python_command("m", first_on_path=[]).environment["OPENBLAS_NUM_THREADS"] == "1"
 
 
 def test_two_workers_never_share_a_run(new_run):

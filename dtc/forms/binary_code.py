@@ -1,0 +1,201 @@
+"""The binary-code form: planes of signs, each with a real coefficient a row or a group of a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from dtc.forms.base import Array, Parts
+
+Packed = npt.NDArray[np.uint8]
+Scales = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, eq=False)
+class BinaryCode:
+    """`W = alphas[0] * B[0] + ... + alphas[k-1] * B[k-1] (+ offset)`, the B of -1 and +1; 0 where the mask is False.
+
+    `dense()` adds the terms in that order, in float32, the offset last.
+
+    Attributes:
+        codes: Signs, uint8 `[k, out, ceil(in / 8)]`: input `8 b + i` is bit `i` of byte `b`, bit 1 is +1, pad bits 0.
+        alphas: float16 or float32 `[k, out, groups]`, largest first.
+        cols: Width `in` of the matrix.
+        group_size: Inputs a group, a multiple of 8; 0: one group a row.
+        offset: Constant term `[out, groups]` in the dtype of `alphas`, or None.
+        mask: Kept weights, packed as one plane of `codes`, or None: all of them.
+    """
+
+    kind: ClassVar[str] = "binary"
+
+    codes: Packed
+    alphas: Scales
+    cols: int
+    group_size: int = 0
+    offset: Scales | None = None
+    mask: Packed | None = None
+
+    def __post_init__(self) -> None:
+        if self.codes.dtype != np.uint8 or self.codes.ndim != 3 or not 1 <= self.codes.shape[0] <= 8:
+            raise ValueError(f"codes are uint8 [1..8, out, bytes], not {self.codes.dtype} {self.codes.shape}")
+        if self.alphas.dtype not in (np.float16, np.float32):
+            raise ValueError(f"alphas are float16 or float32, not {self.alphas.dtype}")
+        if self.cols < 1 or self.group_size < 0 or self.group_size % 8:
+            raise ValueError(f"{self.cols} columns in groups of {self.group_size}: groups are multiples of 8")
+        bits, rows, _ = self.codes.shape
+        expected = {
+            "codes": (self.codes, (bits, rows, packed_bytes(self.cols))),
+            "alphas": (self.alphas, (bits, rows, self.groups)),
+            "offset": (self.offset, (rows, self.groups)),
+            "mask": (self.mask, (rows, packed_bytes(self.cols))),
+        }
+        for name, (array, shape) in expected.items():
+            if array is not None and array.shape != shape:
+                raise ValueError(f"{name} of shape {array.shape} for {self.cols} columns, not {shape}")
+        if self.mask is not None and (bits > 7 or self.mask.dtype != np.uint8):
+            raise ValueError(f"a mask is uint8 beside at most 7 planes, not {self.mask.dtype} beside {bits}")
+        if self.offset is not None and self.offset.dtype != self.alphas.dtype:
+            raise ValueError(f"the offset is {self.offset.dtype}, the alphas are {self.alphas.dtype}")
+
+    @property
+    def bits(self) -> int:
+        """Number of planes."""
+        return int(self.codes.shape[0])
+
+    @property
+    def groups(self) -> int:
+        """Groups a row."""
+        return -(-self.cols // self.group_size) if self.group_size else 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(out, in)` of the matrix."""
+        return int(self.codes.shape[1]), self.cols
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the stored parts."""
+        parts = [self.survivors if self.coded_survivors else self.codes, self.alphas, self.offset, self.mask]
+        return sum(part.nbytes for part in parts if part is not None)
+
+    @property
+    def detail(self) -> str:
+        """Planes, groups, and how a mask is coded."""
+        words = [f"{self.bits} bit" + ("s" if self.bits > 1 else "")]
+        words.append(
+            f"{8 * self.alphas.itemsize}-bit alphas per " + (f"{self.group_size}" if self.group_size else "row")
+        )
+        if self.offset is not None:
+            words.append("offset")
+        if self.mask is not None:
+            words.append("mask and codes of the survivors" if self.coded_survivors else "mask and dense planes")
+        return ", ".join(words)
+
+    @property
+    def shared(self) -> dict[str, int]:
+        """Nothing is shared."""
+        return {}
+
+    @property
+    def coded_survivors(self) -> bool:
+        """True if only the codes of kept weights are stored, that being smaller than whole planes."""
+        return self.mask is not None and self.survivors.nbytes < self.codes.nbytes
+
+    @cached_property
+    def survivors(self) -> Packed:
+        """Codes of the kept weights alone, row after row, packed: uint8 `[k, ceil(kept / 8)]`."""
+        kept = self.kept
+        return np.packbits(unpack_bits(self.codes, self.cols)[:, kept], axis=-1, bitorder="little")
+
+    @property
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """Kept weights, bool `[out, in]`."""
+        if self.mask is None:
+            return np.ones(self.shape, dtype=np.bool_)
+        return unpack_bits(self.mask, self.cols)
+
+    def dense(self) -> Array:
+        """Return the matrix, float32 `[out, in]`."""
+        total = np.zeros(self.shape, dtype=np.float32)
+        for plane, (codes, alphas) in enumerate(zip(self.codes, self.alphas, strict=True)):
+            alpha = self._spread(alphas)
+            term = np.where(unpack_bits(codes, self.cols), alpha, -alpha)
+            total = term if plane == 0 else total + term
+        if self.offset is not None:
+            total = total + self._spread(self.offset)
+        return total if self.mask is None else np.where(self.kept, total, np.float32(0))
+
+    def _spread(self, scales: Scales) -> Array:
+        """Return scales `[out, groups]` as float32 that broadcast against `[out, in]`."""
+        wide = scales.astype(np.float32)
+        return wide if self.groups == 1 else np.repeat(wide, self.group_size, axis=1)[:, : self.cols]
+
+    def pack(self) -> Parts:
+        """Return the arrays to store, and `layout`: columns, group size, rows and planes, the node's attributes."""
+        parts: Parts = {
+            "layout": np.array([self.cols, self.group_size, self.shape[0], self.bits], dtype=np.int64),
+            "alphas": self.alphas,
+        }
+        parts |= {"survivors": self.survivors} if self.coded_survivors else {"codes": self.codes}
+        parts |= {} if self.offset is None else {"offset": self.offset}
+        return parts | ({} if self.mask is None else {"mask": self.mask})
+
+    @classmethod
+    def unpack(cls, parts: Parts) -> Self:
+        """Return the form of the given parts.
+
+        Raises:
+            ValueError: Parts are missing, or their shapes and dtypes do not belong together.
+        """
+        if not {"layout", "alphas"} <= set(parts) or parts["layout"].shape != (4,):
+            raise ValueError(f"a binary code has a layout of 4 numbers and alphas; given: {sorted(parts)}")
+        cols, group_size, rows, bits = (int(number) for number in parts["layout"])
+        mask: Any = np.asarray(parts["mask"]) if "mask" in parts else None
+        if "codes" in parts:
+            codes: npt.NDArray[Any] = np.asarray(parts["codes"])
+        elif "survivors" in parts and mask is not None:
+            codes = _fill_in(np.asarray(parts["survivors"]), mask, (bits, rows, cols))
+        else:
+            raise ValueError("a binary code has codes, or the codes of survivors and a mask")
+        offset = parts.get("offset")
+        return cls(
+            codes,
+            np.asarray(parts["alphas"]),
+            cols,
+            group_size,
+            None if offset is None else np.asarray(offset),
+            mask,
+        )
+
+
+def packed_bytes(cols: int) -> int:
+    """Bytes of one packed row."""
+    return -(-cols // 8)
+
+
+def pack_bits(bits: npt.NDArray[np.bool_]) -> Packed:
+    """Pack the last dimension, LSB first, pad bits 0."""
+    return np.packbits(bits, axis=-1, bitorder="little")
+
+
+def unpack_bits(packed: Packed, cols: int) -> npt.NDArray[np.bool_]:
+    """Undo `pack_bits`."""
+    return np.unpackbits(packed, axis=-1, count=cols, bitorder="little").view(np.bool_)
+
+
+def _fill_in(survivors: npt.NDArray[np.generic], mask: Packed, shape: tuple[int, int, int]) -> Packed:
+    """Return whole planes `[k, out, ceil(in / 8)]` with the codes of the survivors at their places."""
+    bits, rows, cols = shape
+    if mask.shape != (rows, packed_bytes(cols)) or mask.dtype != np.uint8:
+        raise ValueError(f"mask {mask.dtype} {mask.shape} for a matrix {rows}x{cols}")
+    kept = unpack_bits(mask, cols)
+    count = int(kept.sum())
+    if survivors.dtype != np.uint8 or survivors.shape != (bits, packed_bytes(count)):
+        raise ValueError(f"codes of survivors of shape {survivors.shape}, the mask keeps {count} in {bits} planes")
+    planes = np.zeros(shape, dtype=np.bool_)
+    planes[:, kept] = unpack_bits(survivors.view(np.uint8), count)
+    return pack_bits(planes)

@@ -1,0 +1,182 @@
+"""Binary codes of rows: greedy, refined and alternating.
+
+Y. Guo et al., Network Sketching, CVPR 2017 (arXiv 1706.02021); C. Xu et al., Alternating Multi-bit Quantization for
+Recurrent Neural Networks, ICLR 2018 (arXiv 1802.00150), equations (3) to (5), algorithms 1 and 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dtc.forms import Array
+
+Codes = npt.NDArray[np.uint8]
+Kept = npt.NDArray[np.bool_]
+Wide = npt.NDArray[np.float64]
+
+BLOCK = 1 << 15
+"""Weights worked on at once by the search, so that its indices stay in the cache."""
+
+SINGULAR = 1e-10
+"""A determinant of `B^T B / n` below this is taken for zero; its entries lie in -1..1."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to be coded, and which of their weights count.
+
+    Attributes:
+        values: float32 `[rows, n]`, 0 where not kept.
+        kept: bool `[rows, n]`, or None: all of them.
+    """
+
+    values: Array
+    kept: Kept | None = None
+
+    @property
+    def counts(self) -> Wide:
+        """Kept weights a row, at least 1, so that they divide."""
+        rows, cols = self.values.shape
+        counts: Wide = np.full(rows, float(cols)) if self.kept is None else np.maximum(self.kept.sum(axis=1), 1.0)
+        return counts
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Codes and coefficients of rows.
+
+    Attributes:
+        codes: uint8 `[rows, n]`; bit `p` is the sign in plane `p`, 1 being +1; 0 where not kept.
+        alphas: float64 `[rows, bits]`, not negative, largest first.
+    """
+
+    codes: Codes
+    alphas: Wide
+
+
+def greedy(rows: Rows, bits: int) -> Coded:
+    """Each plane takes the signs and the mean magnitude of what is left (equations 3 and 4)."""
+    return _residual_planes(rows, bits, lambda _, alphas: alphas)
+
+
+def refined(rows: Rows, bits: int) -> Coded:
+    """Like greedy, with all coefficients solved again after each plane (Guo et al., refined sketching)."""
+    return _residual_planes(rows, bits, lambda codes, alphas: _least_squares(rows, codes, alphas.shape[1]))
+
+
+def alternating(rows: Rows, bits: int, rounds: int = 2) -> Coded:
+    """Greedy, then `rounds` of least squares and nearest codes (algorithm 2), then least squares once more."""
+    coded = greedy(rows, bits)
+    if bits == 1:
+        return coded  # the mean magnitude is the solution
+    for _ in range(rounds):
+        coded = _canonical(coded.codes, _least_squares(rows, coded.codes, bits), rows.kept)
+        coded = Coded(nearest(rows, coded.alphas), coded.alphas)
+    return _canonical(coded.codes, _least_squares(rows, coded.codes, bits), rows.kept)
+
+
+def sign_table(bits: int) -> Wide:
+    """Return the signs `[2^bits, bits]` of every code."""
+    digits = (np.arange(1 << bits)[:, None] >> np.arange(bits)) & 1
+    return np.asarray(2 * digits - 1, dtype=np.float64)
+
+
+def nearest(rows: Rows, alphas: Wide) -> Codes:
+    """Return the code of the level nearest to each weight, by binary search among sorted midpoints (algorithm 1)."""
+    values = rows.values
+    levels = np.asarray(alphas @ sign_table(alphas.shape[1]).T)
+    order = np.argsort(levels, axis=1, kind="stable").astype(np.uint8)
+    ordered = np.take_along_axis(levels, order.astype(np.intp), axis=1)
+    midpoints = ((ordered[:, 1:] + ordered[:, :-1]) / 2).astype(np.float32)
+    codes = np.empty(values.shape, dtype=np.uint8)
+    step = max(1, BLOCK // values.shape[1])
+    for start in range(0, len(values), step):
+        block = slice(start, start + step)
+        codes[block] = _search(values[block], midpoints[block], order[block])
+    if rows.kept is not None:
+        codes *= rows.kept
+    return codes
+
+
+def _search(values: Array, midpoints: Array, order: Codes) -> Codes:
+    count, levels = order.shape
+    flat = midpoints.ravel()
+    base = (np.arange(count, dtype=np.int32) * (levels - 1))[:, None]
+    position = np.zeros(values.shape, dtype=np.int32)
+    half = levels // 2
+    while half:
+        position += np.where(flat.take(position + (base + (half - 1))) <= values, np.int32(half), np.int32(0))
+        half //= 2
+    found: Codes = order.ravel().take(position + (np.arange(count, dtype=np.int32) * levels)[:, None])
+    return found
+
+
+def _residual_planes(rows: Rows, bits: int, solve: Callable[[Codes, Wide], Wide]) -> Coded:
+    values, kept, counts = rows.values, rows.kept, rows.counts
+    codes = np.zeros(values.shape, dtype=np.uint8)
+    alphas: Wide = np.zeros((len(values), 0), dtype=np.float64)
+    residual = values
+    for plane in range(bits):
+        codes |= ((residual >= 0) if kept is None else (residual >= 0) & kept).view(np.uint8) << np.uint8(plane)
+        mean = np.abs(residual).sum(axis=1, dtype=np.float64) / counts
+        alphas = solve(codes, np.asarray(np.hstack([alphas, mean[:, None]]), dtype=np.float64))
+        if plane + 1 < bits:
+            residual = values - decoded(codes, alphas)
+            if kept is not None:
+                residual *= kept
+    return _canonical(codes, alphas, kept)
+
+
+def decoded(codes: Codes, alphas: Wide) -> Array:
+    """Return the weights `[rows, n]` that codes stand for."""
+    bits = alphas.shape[1]
+    levels = (alphas @ sign_table(bits).T).astype(np.float32)
+    at = (np.arange(len(codes), dtype=np.int32) << bits)[:, None] + codes
+    found: Array = levels.ravel().take(at)
+    return found
+
+
+def _least_squares(rows: Rows, codes: Codes, bits: int) -> Wide:
+    """Return the coefficients `[rows, bits]` that fit best (equation 5), from counts and sums for each code."""
+    count, levels = len(codes), 1 << bits
+    bins = (np.arange(count, dtype=np.int64) * levels)[:, None] + codes
+    used = bins.ravel() if rows.kept is None else bins[rows.kept]
+    values = rows.values.ravel() if rows.kept is None else rows.values[rows.kept]
+    held = np.bincount(used, minlength=count * levels).reshape(count, levels).astype(np.float64)
+    sums = np.bincount(used, weights=values, minlength=count * levels).reshape(count, levels)
+    signs = sign_table(bits)
+    products = (signs[:, :, None] * signs[:, None, :]).reshape(levels, -1)
+    gram = (held @ products).reshape(count, bits, bits) / rows.counts[:, None, None]
+    return _solve(gram, (sums @ signs) / rows.counts[:, None])
+
+
+def _solve(gram: Wide, right: Wide) -> Wide:
+    """Solve `gram x = right` for each row; where planes repeat each other, the solution of least norm."""
+    singular = np.linalg.det(gram) < SINGULAR
+    safe = np.where(singular[:, None, None], np.eye(gram.shape[1]), gram)
+    solution = np.asarray(np.linalg.solve(safe, right[:, :, None])[:, :, 0], dtype=np.float64)
+    if singular.any():
+        inverse = np.linalg.pinv(gram[singular], rcond=1e-9, hermitian=True)
+        solution[singular] = (inverse @ right[singular][:, :, None])[:, :, 0]
+    return solution
+
+
+def _canonical(codes: Codes, alphas: Wide, kept: Kept | None) -> Coded:
+    """Make coefficients positive and descending; the codes go with them, and the weights stay what they are."""
+    bits = alphas.shape[1]
+    order = np.argsort(-np.abs(alphas), axis=1, kind="stable")
+    if (alphas >= 0).all() and (order == np.arange(bits)).all():
+        return Coded(codes, alphas)
+    plain = ((np.arange(1 << bits)[:, None] >> np.arange(bits)) & 1).astype(np.uint8)
+    turned = plain[None] ^ (alphas < 0)[:, None, :]
+    moved = np.take_along_axis(turned, np.broadcast_to(order[:, None, :], turned.shape), axis=2)
+    table = (moved << np.arange(bits, dtype=np.uint8)).sum(axis=2, dtype=np.uint8)
+    at = (np.arange(len(codes), dtype=np.int32) << bits)[:, None] + codes
+    renamed: Codes = table.ravel().take(at)
+    if kept is not None:
+        renamed *= kept
+    return Coded(renamed, np.take_along_axis(np.abs(alphas), order, axis=1))

@@ -1,0 +1,187 @@
+"""Binary codes in the graph: operators that compute on them, or standard nodes that decode them.
+
+* `compute`: `dtc.BinaryMatMul` for MatMul and Gemm, `dtc.BinaryGather` for embeddings, and `dtc.BinaryDequantize` in
+  front of whatever else reads the weight.
+* `standard`: the decoding nodes themselves, in front of the reader, which runtimes fold at load; an embedding is
+  decoded after its Gather, the looked-up rows alone. Loads in ONNX Runtime 1.19. The alternative for MatMul, sign
+  planes of INT2 that newer runtimes do not unfold, is `dtc.passes.lower.binary_int2`.
+* `storage`: `dtc.BinaryDequantize` in front of every reader.
+
+Where a mask leaves few weights, the file holds the signs of those alone (`BinaryCode.coded_survivors`), and planes are
+made of them at load, by `dtc.BinaryUnmask` or the same in standard nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from dtc.deploy.ops import DOMAIN, require_operator
+from dtc.deploy.ops.binary_decode import OPSET, decode, integers
+from dtc.deploy.ops.binary_gather import gather_rows, reshape_rows
+from dtc.deploy.ops.binary_unmask import unmask
+from dtc.graph import Reader, Role, Site
+from dtc.graph.save import PORTABLE_IR_VERSION
+from dtc.graph.walk import PASS_THROUGH
+from dtc.passes.lower import Compressed, Mode
+from dtc.passes.lower.binary_parts import Nodes, Planes, Shared, add_initializer
+from dtc.passes.lower.emit import replace_node
+
+KIND = "binary"
+
+__all__ = ["KIND", "OPSET", "lower", "refuse"]
+
+HANDS_ON = PASS_THROUGH | {"Transpose", "Cast"}
+"""Nodes between an initializer and the node that it is a weight of."""
+
+
+def refuse(site: Site) -> str | None:  # noqa: ARG001 - no site is refused
+    """Every role can be lowered: what no operator computes on is decoded in front of its reader."""
+    return None
+
+
+def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> None:
+    """Replace the sites in the graph, in place.
+
+    Raises:
+        ValueError: The model's opset is older than `OPSET` (`dtc.passes.lower.lower` raises it).
+    """
+    model.ir_version = max(model.ir_version, PORTABLE_IR_VERSION)  # functions need 8
+    shared = Shared(model)
+    for item in items:
+        _Lowering(model, item, mode, shared).run()
+    shared.insert()
+
+
+class _Lowering:
+    """One site on its way into the graph."""
+
+    def __init__(self, model: ir.Model, item: Compressed, mode: Mode, shared: Shared) -> None:
+        graph = item.site.value.graph
+        assert isinstance(graph, ir.Graph)
+        self.model, self.site, self.mode, self.shared, self.graph = model, item.site, mode, shared, graph
+        self.planes = Planes.of(item)
+        self.front = Nodes(graph, item.site.name, shared)  # runs before every reader
+        self.codes = self._store_codes()
+        self.alphas = add_initializer(graph, f"{self.site.name}.alphas", self.planes.alphas)
+
+    def run(self) -> None:
+        """Replace the readers that can do with codes, then decode for the others."""
+        for reader in self.site.readers:
+            nodes = Nodes(self.graph, f"{self.site.name}/{reader.node_name}", self.shared)
+            output = self._on_codes(reader, nodes)
+            if output is not None:
+                replace_node(reader.node, nodes, {reader.node.outputs[0]: output})  # type: ignore[arg-type]
+        value = self.site.value
+        remove_unread(value)
+        if value.uses() or value.is_graph_output():
+            value.replace_all_uses_with(self._dense_value(), replace_graph_outputs=True)
+        forget(self.graph, value)
+        if self.front.nodes:
+            self.graph.insert_before(self.graph[0], self.front.nodes)
+
+    def _store_codes(self) -> ir.Value:
+        """Return the planes, stored as they are or made of what is stored."""
+        name, survivors = self.site.name, self.planes.survivors
+        if survivors is None:
+            return add_initializer(self.graph, f"{name}.codes", self.planes.codes)
+        stored = add_initializer(self.graph, f"{name}.survivors", survivors)
+        mask = add_initializer(self.graph, f"{name}.mask", self.planes.codes[-1])
+        if self.mode == "standard":
+            return unmask(self.front, stored, mask, self.shared.byte_bits)
+        require_operator(self.model, "BinaryUnmask")
+        return self.front.op("BinaryUnmask", [stored, mask], domain=DOMAIN)
+
+    def _on_codes(self, reader: Reader, nodes: Nodes) -> ir.Value | None:
+        """Return the reader's output, computed from codes; None where it needs the dense weight."""
+        if self.mode == "storage" or reader.view != self.site.view or not reads_as_stored(reader, self.site):
+            return None
+        if reader.role == Role.EMBEDDING:
+            return self._embedding(reader, nodes)
+        if self.mode == "compute" and is_plain_product(reader):
+            return self._product(reader, nodes)
+        return None
+
+    def _embedding(self, reader: Reader, nodes: Nodes) -> ir.Value:
+        indices = reader.node.inputs[1]
+        assert indices is not None
+        if self.mode == "compute":
+            return self._operator(nodes, "BinaryGather", indices)
+        given = self.shared.constants(self.planes)
+        rows = decode(nodes, *gather_rows(nodes, indices, self.codes, self.alphas), given)
+        return reshape_rows(nodes, rows, indices, nodes.constant(integers(self.planes.cols)))
+
+    def _product(self, reader: Reader, nodes: Nodes) -> ir.Value:
+        product = self._operator(nodes, "BinaryMatMul", reader.node.inputs[0])
+        bias = reader.node.inputs[2] if len(reader.node.inputs) > 2 else None
+        return product if bias is None else nodes.op("Add", [product, bias])
+
+    def _operator(self, nodes: Nodes, name: str, *inputs: ir.Value | None) -> ir.Value:
+        require_operator(self.model, name)
+        return nodes.op(name, [*inputs, self.codes, self.alphas], domain=DOMAIN, **self.planes.attributes)
+
+    def _dense_value(self) -> ir.Value:
+        """Return the weight in the initializer's own shape and dtype, decoded in front of every reader."""
+        site, nodes = self.site, self.front
+        flipped = site.view.perm == (1, 0)  # decoded as it is read: cheaper than to transpose floats
+        if self.mode == "standard":
+            given = self.shared.constants(self.planes, transposed=flipped)
+            dense = decode(nodes, self.codes, self.alphas, given, transposed=flipped)
+        else:
+            dense = self._operator(nodes, "BinaryDequantize")
+            if flipped:
+                dense = nodes.op("Transpose", [dense], perm=[1, 0])
+        if len(site.shape) != 2:
+            permuted = [site.shape[axis] for axis in site.view.perm]
+            dense = nodes.op("Reshape", [dense, nodes.constant(integers(*permuted))])
+            back = sorted(range(len(permuted)), key=lambda axis: site.view.perm[axis])
+            if back != sorted(back):
+                dense = nodes.op("Transpose", [dense], perm=back)
+        if site.value.dtype not in (None, ir.DataType.FLOAT):
+            dense = nodes.op("Cast", [dense], to=site.value.dtype)
+        dense.shape, dense.type = site.value.shape, site.value.type
+        return dense
+
+
+def reads_as_stored(reader: Reader, site: Site) -> bool:
+    """True if the weight is float and reaches the reader without a Cast."""
+    value = reader.node.inputs[reader.index]
+    while value is not None and value is not site.value:
+        node = value.producer()
+        if node is None or node.op_type == "Cast":
+            return False
+        value = node.inputs[0]
+    return site.value.dtype == ir.DataType.FLOAT
+
+
+def is_plain_product(reader: Reader) -> bool:
+    """True for `x W^T`, and a bias, of one matrix."""
+    node, attributes = reader.node, reader.node.attributes
+    if reader.view.count != 1 or reader.index != 1:
+        return False
+    if reader.role == Role.MATMUL:
+        return True
+    plain = not attributes.get_int("transA", 0) and attributes.get_float("alpha", 1.0) == 1
+    has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
+    return reader.role == Role.GEMM and plain and (not has_bias or attributes.get_float("beta", 1.0) == 1)
+
+
+def remove_unread(value: ir.Value) -> None:
+    """Remove the nodes that only handed a weight on to readers which are gone."""
+    for node, _ in list(value.uses()):
+        if node.domain != "" or node.op_type not in HANDS_ON:
+            continue
+        output = node.outputs[0]
+        remove_unread(output)
+        if not any(output.uses() or output.is_graph_output() for output in node.outputs):
+            assert node.graph is not None
+            node.graph.remove(node, safe=True)
+
+
+def forget(graph: ir.Graph, value: ir.Value) -> None:
+    """Remove an initializer that nothing reads, and the graph input that older models list it as."""
+    assert value.name is not None
+    del graph.initializers[value.name]
+    if value in graph.inputs:
+        graph.inputs.remove(value)
