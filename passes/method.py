@@ -108,6 +108,8 @@ class Method(ABC):
     options_type: ClassVar[type[Options]]
     needs: ClassVar[frozenset[Need]] = frozenset()
     """What of `Weights` and `Moment` a run has to provide."""
+    keeps_mask: ClassVar[bool] = False
+    """True if weights that a distortion made zero have to stay zero until the next one, in the training loop too."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -116,6 +118,10 @@ class Method(ABC):
     @abstractmethod
     def outlook(cls, rows: int, cols: int) -> str:
         """Return in a few words what the method can save at a matrix `[rows, cols]`, for `dtc inspect`."""
+
+    def settled(self, moment: Moment) -> bool:
+        """True where a distortion has its full strength; before, its result is no candidate for the best one."""
+        return True
 
     @abstractmethod
     def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-from importlib.metadata import version
 
 import click
 
@@ -31,7 +30,7 @@ class _Commands(click.Group):
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("dtc"), prog_name="dtc")
+@click.version_option(package_name="dtc", prog_name="dtc")
 def app() -> None:
     """Compress an ONNX model into an ONNX model.
 

@@ -2,13 +2,18 @@
 
 from dtc.forms.base import Array, Form, Parts, bits_per_weight, stored_bytes
 from dtc.forms.binary_code import BinaryCode
+from dtc.forms.codebook import Codebook
+from dtc.forms.codewords import Codewords, Grid
 from dtc.forms.low_rank import LowRank
 from dtc.forms.registry import pack_form, unpack_form
 
 __all__ = [
     "Array",
     "BinaryCode",
+    "Codebook",
+    "Codewords",
     "Form",
+    "Grid",
     "LowRank",
     "Parts",
     "bits_per_weight",

@@ -126,10 +126,14 @@ class Retraining:
                 state.advance(ends_epoch=ends_epoch)
                 stopped = should_stop()
                 if state.step % plan.checkpoint_every == 0 or state.step == plan.steps or stopped:
-                    self.record.checkpoint(state, self.engine.parameters, self.optimizer.state)
+                    self._checkpoint()
                 if state.step == plan.steps or stopped:
                     break
         return state.step == plan.steps
+
+    def _checkpoint(self) -> None:
+        with self.state.timed("checkpoint"):
+            self.record.checkpoint(self.state, self.engine.parameters, self.optimizer.state)
 
     def _batches(self) -> Iterator[tuple[Batch, bool]]:
         """Yield the rest of the epoch, each batch with whether it is the last: one batch is read ahead."""

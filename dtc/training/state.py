@@ -13,7 +13,7 @@ from dtc.training.carry import Arrays
 from dtc.training.engine import Parameters
 from dtc.training.evaluate import Score
 
-PHASES = ("step", "distortion", "evaluation", "data")
+PHASES = ("step", "distortion", "evaluation", "data", "checkpoint")
 
 
 @dataclass(frozen=True)

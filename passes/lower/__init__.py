@@ -15,6 +15,7 @@ import dtc.passes.lower
 from dtc.errors import ModelError
 from dtc.forms import Form
 from dtc.graph import Site, find_sites
+from dtc.passes.lower.opset import require_opset
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,26 +70,30 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") 
     """Lower every compressed site, form by form, in place.
 
     Raises:
-        ModelError: A form needs a newer opset than the model's, and the model cannot be converted to it.
+        ModelError: A form needs a newer opset than the model's, and the model cannot be converted to it; or the weights
+            of one node have different forms that cannot be lowered together.
     """
     chosen = {kind: lowering for kind, lowering in lowerings().items() if any(i.forms[0].kind == kind for i in items)}
-    items = raise_opset(model, items, max((getattr(found, "OPSET", 1) for found in chosen.values()), default=1))
+    require_opset(model, max((getattr(found, "OPSET", 1) for found in chosen.values()), default=1))
     for kind, lowering in chosen.items():
-        lowering.lower(model, [item for item in items if item.forms[0].kind == kind], mode)
+        lowering.lower(model, found_again(model, [item for item in items if item.forms[0].kind == kind]), mode)
 
 
-def raise_opset(model: ir.Model, items: Sequence[Compressed], version: int) -> Sequence[Compressed]:
-    """Raise the model to an opset, in place, and return the items at the sites of the model as it then is.
-
-    Raises:
-        ModelError: The model cannot be converted, or loses a site by it.
-    """
-    from dtc.passes.lower.opset import require_opset
-
-    if not require_opset(model, version):
-        return items
+def found_again(model: ir.Model, items: Sequence[Compressed]) -> list[Compressed]:
+    """Look for the sites anew, by name: a conversion, or the lowering of another form, may have replaced their nodes."""
     sites = {site.name: site for site in find_sites(model)}
+    found: list[Compressed] = []
     for item in items:
-        if item.site.name not in sites:
-            raise ModelError(f"weight {item.site.name!r} is lost by converting the model to opset {version}")
-    return [Compressed(sites[item.site.name], item.forms) for item in items]
+        site = sites.get(item.site.name)
+        if site is None or _sizes(site) != _sizes(item.site):
+            raise ModelError(
+                f"site {item.site.name!r}: its node {item.site.readers[0].node_name!r} was lowered to another form by "
+                "another of its weights, or lost by raising the model's opset; choose one method for both weights of "
+                "that node, or leave it out (--exclude)"
+            )
+        found.append(Compressed(site, item.forms))
+    return found
+
+
+def _sizes(site: Site) -> tuple[int, int, int]:
+    return site.view.count, site.view.rows, site.view.cols

@@ -16,10 +16,11 @@ import onnx_ir as ir
 
 from dtc.forms.binary_code import unpack_bits
 from dtc.graph import Reader, Site
-from dtc.passes.lower import Compressed, raise_opset
+from dtc.passes.lower import Compressed, found_again
 from dtc.passes.lower import binary_code as portable
 from dtc.passes.lower.binary_parts import Nodes, Planes, Shared, add_initializer
 from dtc.passes.lower.emit import replace_node
+from dtc.passes.lower.opset import require_opset
 
 OPSET = 25
 IR_VERSION = 13
@@ -34,7 +35,8 @@ def lower_int2(model: ir.Model, items: Sequence[Compressed]) -> list[str]:
     Raises:
         ModelError: The model cannot be converted to opset 25.
     """
-    items = raise_opset(model, items, OPSET)
+    require_opset(model, OPSET)
+    items = found_again(model, items)
     model.ir_version = max(model.ir_version, IR_VERSION)
     chosen = [item for item in items if _fits(item.site, Planes.of(item))]
     names = [item.site.name for item in chosen]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
+from dtc.errors import ModelError
 from dtc.forms import LowRank
 from dtc.graph import Reader, Role, Site, all_nodes
 from dtc.graph.walk import PASS_THROUGH
@@ -40,6 +41,9 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") 
     """Replace the sites by their factors, in place; what only the old weights needed is gone afterwards.
 
     `compute` and `standard` are the same: standard operators compute with the factors.
+
+    Raises:
+        ModelError: A site that `refuse` has a reason against; `storage` lowers any site.
     """
     sites = [LowRankSite(item.site, _low_rank(item)) for item in items]
     if mode == "storage":
@@ -50,6 +54,10 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") 
 
 
 def _lower_to_factors(model: ir.Model, sites: Sequence[LowRankSite]) -> None:
+    for item in sites:
+        reason = refuse(item.site)
+        if reason is not None:
+            raise ModelError(f"{reason}; leave the site out with --exclude {item.site.name!r}")
     names = Names(model)
     factors = Factors(model, sites, names)
     recurrent: dict[ir.Node, dict[bool, tuple[LowRankSite, Reader]]] = {}

@@ -1,7 +1,7 @@
 """A projection that a recurrent weight shares with the input weight of the next layer.
 
 Both act on the output of the first layer, `h_t`: its Scan computes `h_t right^T` for its own next step anyway, and
-gives it out (R. Prabhavalkar et al., arXiv 1603.08042, section 3; algorithms.md calls it the second reading).
+gives it out (R. Prabhavalkar et al., On the compression of recurrent neural networks, 2016, arXiv 1603.08042).
 """
 
 from __future__ import annotations

@@ -13,27 +13,49 @@ import onnx_ir as ir
 AnyArray: TypeAlias = npt.NDArray[Any]
 
 
-def constant_array(value: ir.Value | None) -> AnyArray | None:
-    """Return the array that `value` always has, if it is made of constants by the operators below; else None."""
-    if value is None:
+DEEPEST = 100
+"""Nodes one behind the other; exporters make fewer than ten."""
+
+
+def constant_array(value: ir.Value | None, limit: int = 2**31) -> AnyArray | None:
+    """Return the array that `value` always has, if it is made of constants by the operators below; else None.
+
+    None as well where a part would be larger than `limit` bytes: a small file can ask for a huge array.
+    """
+    return _evaluate(value, limit, {}, 0)
+
+
+def _evaluate(
+    value: ir.Value | None, limit: int, known: dict[ir.Value, AnyArray | None], depth: int
+) -> AnyArray | None:
+    if value is None or depth > DEEPEST:
         return None
-    if value.const_value is not None and value.producer() is None:
-        return value.const_value.numpy() if value.is_initializer() and not value.is_graph_input() else None
+    if value not in known:
+        known[value] = _compute(value, limit, known, depth)
+    return known[value]
+
+
+def _compute(value: ir.Value, limit: int, known: dict[ir.Value, AnyArray | None], depth: int) -> AnyArray | None:
     node = value.producer()
-    if node is None or node.domain != "" or len(node.outputs) != 1:
+    if node is None:
+        fixed = value.const_value is not None and value.is_initializer() and not value.is_graph_input()
+        return value.const_value.numpy() if fixed and value.const_value is not None else None
+    if node.domain != "" or len(node.outputs) != 1:
         return None
     if node.op_type == "Constant":
         tensor = ir.convenience.get_const_tensor(value)
         return None if tensor is None else tensor.numpy()
-    evaluate = _OPERATORS.get(node.op_type)
-    if evaluate is None:
+    operator = _OPERATORS.get(node.op_type)
+    if operator is None:
         return None
-    arrays = [constant_array(read) for read in node.inputs]
+    arrays = [_evaluate(read, limit, known, depth + 1) for read in node.inputs]
     if any(array is None and read is not None for array, read in zip(arrays, node.inputs, strict=True)):
         return None
+    if sum(array.nbytes for array in arrays if array is not None) > limit:
+        return None
     try:
-        return evaluate(node, arrays)
-    except (ValueError, IndexError, TypeError):
+        return operator(node, arrays)
+    except (ValueError, IndexError, TypeError, KeyError):
         return None  # the node is not valid; the runtime will say so better
 
 

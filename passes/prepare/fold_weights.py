@@ -24,6 +24,9 @@ _PARAMETERS: dict[str, tuple[int, ...]] = {
 }
 # A chain of these alone is no computation to `find_sites`: it sees the initializer behind.
 _SEEN_THROUGH = frozenset({"Identity", "Transpose", "Cast", "Dropout"})
+SMALL = 2**20
+"""Bytes that may be made in any case, as of the bounds of a Slice."""
+
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
 
 
@@ -70,7 +73,8 @@ def _computed_parameters(model: ir.Model) -> list[_Computed]:
             chain, sources = _chain(value)
             if not sources or all(step.op_type in _SEEN_THROUGH for step in chain):
                 continue
-            array = constant_array(value)
+            held = sum(source.const_value.nbytes for source in sources if source.const_value is not None)
+            array = constant_array(value, limit=max(held, SMALL))
             if array is None:
                 continue
             dtype = ir.tensor(array).dtype
@@ -109,12 +113,12 @@ def _digest(array: AnyArray) -> bytes:
 
 def _connected(found: list[_Computed]) -> list[list[_Computed]]:
     """Group what shares sources: it is folded together or not at all."""
-    groups: list[list[_Computed]] = []
+    group_of: dict[ir.Value, list[_Computed]] = {}
     for item in found:
-        touching = [g for g in groups if any(set(item.sources) & set(other.sources) for other in g)]
-        groups = [g for g in groups if g not in touching]
-        groups.append([item, *(other for g in touching for other in g)])
-    return groups
+        touching = {id(group_of[source]): group_of[source] for source in item.sources if source in group_of}
+        group = [item, *(other for known in touching.values() for other in known)]
+        group_of |= {source: group for member in group for source in member.sources}
+    return list({id(group): group for group in group_of.values()}.values())
 
 
 def _frees_its_sources(group: list[_Computed]) -> bool:
@@ -125,7 +129,7 @@ def _frees_its_sources(group: list[_Computed]) -> bool:
     if any(source.is_graph_output() or source.is_graph_input() for source in sources):
         return False
     for value in (*sources, *(written for node in chain for written in node.outputs)):
-        if value in results:
+        if value in results and not value.is_graph_output():
             continue
         # A constant of integers, say a Slice's bounds, may well have other readers.
         holds_weights = value.dtype in _FLOATS or value.dtype is None

@@ -183,6 +183,50 @@ def test_two_checkpoints_are_kept_and_a_stopped_run_goes_on(tmp_path):
     assert read_result(open_run(folder)).best_step in kept
 
 
+class Crash(BaseException):
+    """Nothing of ours catches it, as nothing catches a power cut."""
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_crash_at_any_touch_of_the_disk_changes_nothing(tmp_path, monkeypatch, after):
+    """The process dies just before, or just after, the k-th sync, rename or removal, for every k."""
+    recipe, model = make_run_inputs(tmp_path, steps=9, checkpoint_every=2, evaluate_every=3)
+    whole = create_run(tmp_path / "whole", recipe, model, base=tmp_path).folder
+    disk = {"touches": 0, "crash at": 0}
+
+    def fragile(call):
+        def touch(*arguments, **options):
+            disk["touches"] += 1
+            now = disk["touches"] == disk["crash at"]
+            if now and not after:
+                raise Crash
+            result = call(*arguments, **options)
+            if now:
+                raise Crash
+            return result
+
+        return touch
+
+    monkeypatch.setattr(os, "fsync", fragile(os.fsync))
+    monkeypatch.setattr(shutil, "rmtree", fragile(shutil.rmtree))
+    monkeypatch.setattr(type(tmp_path), "rename", fragile(type(tmp_path).rename))
+    finish(whole)
+    assert disk["touches"] > 20
+    numbers = range(1, disk["touches"] + 1)
+    folders = [create_run(tmp_path / f"run-{k}", recipe, model, base=tmp_path).folder for k in numbers]
+    for k, folder in zip(numbers, folders, strict=True):
+        disk |= {"touches": 0, "crash at": k}
+        with pytest.raises(Crash):
+            finish(folder)
+        finish(folder)
+        assert (folder / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+        for kind in ("checkpoints", "best"):
+            ours, theirs = (finished(run / kind)[-1] for run in (folder, whole))
+            assert ours.name == theirs.name
+            for name, array in load_snapshot(ours).arrays.items():
+                assert np.array_equal(array, load_snapshot(theirs).arrays[name])
+
+
 def test_a_run_without_a_whole_checkpoint_begins_anew_and_says_so(tmp_path):
     recipe, model = make_run_inputs(tmp_path, steps=12, checkpoint_every=5)
     folder = create_run(tmp_path / "run", recipe, model, base=tmp_path).folder

@@ -45,18 +45,19 @@ def examine(base: ir.Model, plan: Plan, freeze: Sequence[str]) -> Capability:
     paths = Paths(base.graph, scores_of(base, plan.kind, plan.output))
     downstream = {name: paths.downstream(base.graph.initializers[name]) for name in find_weights(base.graph)}
     frozen = _inside_bodies(base)
+    steps = {str(node.name): _declared_steps(node) for node in base.graph if node.op_type in UNROLL}
     blocked = {node: reason for node in base.graph if (reason := _hopeless(node))}
     while True:
         frozen = _inside_bodies(base) | _frozen(downstream, blocked, freeze)
         names = tuple(name for name in downstream if name not in frozen)
         if not names:
-            raise _nothing_left(frozen, blocked)
+            raise _nothing_left(frozen)
         unrolled = tuple(dict.fromkeys(str(n.name) for p in names for n in downstream[p] if n.op_type in UNROLL))
-        trial = replace(plan, parameters=names, lengths=dict.fromkeys(unrolled, _PROBE_STEPS))
+        trial = replace(plan, parameters=names, lengths={name: steps[name] for name in unrolled})
         error = _try(base, trial)
         if error is None:
             return Capability(names, frozen, unrolled)
-        found = _blame(error, base, {n for p in names for n in downstream[p]})
+        found = _blame(error, {n for p in names for n in downstream[p]})
         if not found.keys() - blocked.keys():
             raise EngineError(f"onnxruntime-training cannot build the gradient of this model: {_brief(error)}")
         blocked |= found
@@ -72,9 +73,20 @@ def _try(base: ir.Model, plan: Plan) -> str | None:
     return None
 
 
+def _declared_steps(node: ir.Node) -> int:
+    shape = None if node.inputs[0] is None else node.inputs[0].shape
+    return shape[0] if shape is not None and isinstance(shape[0], int) else _PROBE_STEPS
+
+
 def _hopeless(node: ir.Node) -> str | None:
+    """Say why a gradient through this node would be missing, or wrong without a word."""
     if any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()):
         return f"node {node.name!r}: {node.op_type} has no gradient in onnxruntime-training"
+    if node.op_type == "Split" and not all(value.uses() or value.is_graph_output() for value in node.outputs):
+        return f"node {node.name!r}: the gradient of a Split with unused outputs is wrong in onnxruntime-training"
+    padding = node.attributes.get_string("auto_pad", "NOTSET")
+    if node.op_type == "ConvTranspose" and padding != "NOTSET":
+        return f"node {node.name!r}: the gradient of ConvTranspose ignores auto_pad; export it with explicit pads"
     return None
 
 
@@ -105,7 +117,7 @@ def _inside_bodies(base: ir.Model) -> dict[str, str]:
     return frozen
 
 
-def _blame(error: str, base: ir.Model, nodes: set[ir.Node]) -> dict[ir.Node, str]:
+def _blame(error: str, nodes: set[ir.Node]) -> dict[ir.Node, str]:
     """Return the nodes that an error of the builder or of the session is about, each with the reason."""
     if match := _MISSING.search(error):
         kind = match[1]
@@ -123,7 +135,7 @@ def _blame(error: str, base: ir.Model, nodes: set[ir.Node]) -> dict[ir.Node, str
     return {}
 
 
-def _nothing_left(frozen: dict[str, str], blocked: dict[ir.Node, str]) -> EngineError:
+def _nothing_left(frozen: dict[str, str]) -> EngineError:
     if not frozen:
         return EngineError("the model has no float32 weights that could be trained")
     reasons = list(dict.fromkeys(frozen.values()))

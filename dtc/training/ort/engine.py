@@ -153,11 +153,11 @@ class OrtEngine:
         name = self._objective.output
         value = next((v for v in self._base.graph.outputs if name in (None, v.name)), None)
         rank = 2 if value is None or value.shape is None else len(value.shape)
-        return rank - 1 if self._objective.loss == "cross-entropy" else rank
+        return rank - 1 if self._objective.loss == "cross-entropy" and rank > 3 else 1
 
     @staticmethod
     def _label_rank(kind: Kind, labels: Array) -> int:
-        return labels.ndim if kind != "cross-entropy" or labels.ndim > 2 else 1
+        return labels.ndim if kind == "cross-entropy" and labels.ndim > 2 else 1
 
 
 class _Step:
@@ -198,7 +198,8 @@ class _Step:
                 binding.bind_output(name, "cpu")
                 continue
             buffer = self._buffer(name, parameters[source].shape)
-            binding.bind_output(name, "cpu", 0, np.float32, list(buffer.shape), buffer.ctypes.data)
+            shape = buffer.shape if name == f"{source}_grad" else (-1, buffer.shape[-1])  # appended ones are matrices
+            binding.bind_output(name, "cpu", 0, np.float32, buffer.reshape(shape).shape, buffer.ctypes.data)
         try:
             self._session.run_with_iobinding(binding)
         except Exception as error:

@@ -6,17 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from dtc.graph import source_of
 from dtc.training.ort.losses import LOSS, Kind, attach_loss
 from dtc.training.ort.prepare import opset_of
+from dtc.training.ort.prune import remove_dead_nodes
 from dtc.training.ort.runtime import differentiate
+from dtc.training.ort.trainable.activation import expand_activations
 from dtc.training.ort.trainable.dropout import Dropout, mask_dropout
 from dtc.training.ort.trainable.embedding import Lookup, alias_tables
 from dtc.training.ort.trainable.gru import unroll_gru
 from dtc.training.ort.trainable.lstm import unroll_lstm
 from dtc.training.ort.trainable.normalization import expand_batch_norms
+from dtc.training.ort.trainable.padding import make_padding_explicit
 from dtc.training.ort.trainable.recurrent import Unrolled
 
 UNROLL: dict[str, Callable[[ir.Node, int, int], Unrolled]] = {"LSTM": unroll_lstm, "GRU": unroll_gru}
@@ -73,7 +75,9 @@ def build_training_graph(base: ir.Model, plan: Plan) -> TrainingGraph:
     opset = opset_of(model)
     aliases = _Aliases(model)
     dropouts = mask_dropout(model)
+    make_padding_explicit(model)
     expand_batch_norms(model, opset)
+    expand_activations(model, opset)
     unrolled = _unroll(model, plan, aliases, opset)
     lookups = alias_tables(model, set(plan.parameters), aliases.of)
     attach_loss(model, plan.kind, plan.output, plan.label_rank)
@@ -105,7 +109,7 @@ def _unroll(model: ir.Model, plan: Plan, aliases: _Aliases, opset: int) -> dict[
     """Unroll the recurrent nodes; return the blocks by the parameter that is their recurrent weight."""
     found: dict[str, list[Unrolled]] = {}
     for node in list(model.graph):
-        if node.name not in plan.lengths:
+        if node.name is None or node.name not in plan.lengths:
             continue
         recurrent = source_of(node.inputs[2])
         parameter = recurrent.name if recurrent is not None and recurrent.name in plan.parameters else None
@@ -122,7 +126,7 @@ def _set_outputs(model: ir.Model, carry: tuple[str, ...]) -> None:
     loss = next(value for node in model.graph for value in node.outputs if value.name == LOSS)
     model.graph.outputs.clear()
     model.graph.outputs.extend([loss, *(by_name[name] for name in carry)])
-    RemoveUnusedNodesPass()(model)
+    remove_dead_nodes(model.graph)
 
 
 def _parameters_to_inputs(model: ir.Model, parameters: tuple[str, ...]) -> None:

@@ -30,8 +30,8 @@ _LOOKED_THROUGH = {
 def attach_loss(model: ir.Model, kind: Kind, output: str | None, label_rank: int) -> None:
     """Add the loss of one output as value `dtc::loss`, and what it reads of the model as `dtc::scores`.
 
-    Labels enter as graph input `dtc::labels` (int64 for cross-entropy, where -1 is left out of the mean), and, for
-    the sums of squares and of logistic losses, their weights as `dtc::weight`.
+    Labels enter as graph input `dtc::labels`: int64 for cross-entropy, where -1 is left out of the mean, a vector
+    unless `label_rank` is above 2; else a float vector, with the weight of each in `dtc::weight`.
 
     Raises:
         EngineError: There is no such output, or it is not float32.
@@ -40,7 +40,10 @@ def attach_loss(model: ir.Model, kind: Kind, output: str | None, label_rank: int
     nodes = _Nodes(model.graph)
     named = nodes.op("Identity", scores, name=SCORES)
     named.type, named.shape = scores.type, scores.shape
-    _LOSSES[kind](nodes, named, label_rank)
+    if kind == "cross-entropy":
+        _cross_entropy(nodes, named, label_rank)
+    else:
+        _ELEMENTWISE[kind](nodes, named)
 
 
 def scores_of(model: ir.Model, kind: Kind, output: str | None) -> ir.Value:
@@ -87,17 +90,24 @@ class _Nodes:
         return value
 
     def scalar(self, number: float) -> ir.Value:
-        tensor = ir.tensor(np.array(number, dtype=np.float32), name=f"dtc::{number}")
-        if tensor.name in self.graph.initializers:
-            return self.graph.initializers[tensor.name]
-        value = ir.Value(name=tensor.name, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([]))
+        name = f"dtc::{number}"
+        tensor = ir.tensor(np.array(number, dtype=np.float32), name=name)
+        value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([]))
         value.const_value = tensor
         self.graph.register_initializer(value)
         return value
 
-    def total(self, values: ir.Value, rank: int) -> None:
+    def flat(self, scores: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Return scores and labels as vectors: the gradient builder must know the ranks of what it broadcasts."""
+        tensor = ir.tensor(np.array([-1], dtype=np.int64), name="dtc::flat")
+        shape = ir.Value(name=tensor.name, type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([1]))
+        shape.const_value = tensor
+        self.graph.register_initializer(shape)
+        return self.op("Reshape", scores, shape), self.input(LABELS, ir.DataType.FLOAT, 1)
+
+    def total(self, values: ir.Value) -> None:
         """The sum of values times their weights is the loss."""
-        weight = self.input(WEIGHT, ir.DataType.FLOAT, rank)
+        weight = self.input(WEIGHT, ir.DataType.FLOAT, 1)
         loss = self.op("ReduceSum", self.op("Mul", values, weight), name=LOSS, keepdims=0)
         loss.shape = ir.Shape([])
 
@@ -115,25 +125,20 @@ def _cross_entropy(nodes: _Nodes, scores: ir.Value, label_rank: int) -> None:
     nodes.graph.append(node)
 
 
-def _squares(nodes: _Nodes, scores: ir.Value, label_rank: int) -> None:
-    labels = nodes.input(LABELS, ir.DataType.FLOAT, label_rank)
+def _squares(nodes: _Nodes, scores: ir.Value) -> None:
+    scores, labels = nodes.flat(scores)
     difference = nodes.op("Sub", scores, labels)
-    nodes.total(nodes.op("Mul", difference, difference), label_rank)
+    nodes.total(nodes.op("Mul", difference, difference))
 
 
-def _logistic(nodes: _Nodes, scores: ir.Value, label_rank: int) -> None:
+def _logistic(nodes: _Nodes, scores: ir.Value) -> None:
     """Softplus(x) - x y, with softplus(x) = (x + |x|) / 2 + log(1 + exp(-|x|)), smooth at 0 and safe far from it."""
-    labels = nodes.input(LABELS, ir.DataType.FLOAT, label_rank)
+    scores, labels = nodes.flat(scores)
     magnitude = nodes.op("Abs", scores)
     positive = nodes.op("Mul", nodes.op("Add", scores, magnitude), nodes.scalar(0.5))
     tail = nodes.op("Log", nodes.op("Add", nodes.op("Exp", nodes.op("Neg", magnitude)), nodes.scalar(1.0)))
     linear = nodes.op("Mul", scores, labels)
-    nodes.total(nodes.op("Sub", nodes.op("Add", positive, tail), linear), label_rank)
+    nodes.total(nodes.op("Sub", nodes.op("Add", positive, tail), linear))
 
 
-_LOSSES: dict[Kind, Callable[[_Nodes, ir.Value, int], None]] = {
-    "cross-entropy": _cross_entropy,
-    "mse": _squares,
-    "distill": _squares,
-    "bce": _logistic,
-}
+_ELEMENTWISE: dict[Kind, Callable[[_Nodes, ir.Value], None]] = {"mse": _squares, "distill": _squares, "bce": _logistic}

@@ -8,12 +8,12 @@ from onnx_ir.passes.common import (
     LiftConstantsToInitializersPass,
     NameFixPass,
     RemoveInitializersFromInputsPass,
-    RemoveUnusedNodesPass,
     ShapeInferencePass,
 )
 
 from dtc.errors import EngineError
 from dtc.graph import all_nodes
+from dtc.training.ort.prune import remove_dead_nodes
 
 OLDEST_OPSET = 13
 NEWEST_OPSET = 21
@@ -29,16 +29,17 @@ def prepare(model: ir.Model) -> ir.Model:
     _refuse_half(model)
     copy = model.clone()
     RemoveInitializersFromInputsPass()(copy)
+    copy.ir_version = IR_VERSION
     copy = _convert(copy)
-    copy.ir_version = min(copy.ir_version, IR_VERSION) if copy.ir_version > IR_VERSION else IR_VERSION
+    copy.ir_version = IR_VERSION
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
     NameFixPass()(copy)
     _declare_layer_norm_statistics(copy)
     for value in copy.graph.initializers.values():
         tensor = value.const_value
         if tensor is not None:
-            value.dtype, value.shape = tensor.dtype, ir.Shape(tensor.shape)
-    RemoveUnusedNodesPass()(copy)
+            value.dtype, value.shape = tensor.dtype, ir.Shape(tensor.shape.numpy())
+    remove_dead_nodes(copy.graph)
     ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(copy)
     return copy
 

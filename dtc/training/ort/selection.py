@@ -69,7 +69,7 @@ def _vectors(node: ir.Node, behind: set[ir.Value]) -> Iterator[str]:
         if other in behind and operand is not None and operand not in behind:
             for name in _origins(operand):
                 assert node.graph is not None
-                shape = node.graph.initializers[name].shape  # type: ignore[union-attr]
+                shape = node.graph.initializers[name].shape
                 if shape is not None and sum(int(str(d)) > 1 for d in shape) == 1:
                     yield name
 

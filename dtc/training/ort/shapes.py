@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from dtc.training.engine import Arrays
+from dtc.training.ort.prune import remove_dead_nodes
 from dtc.training.ort.runtime import open_session
 
 Signature: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
@@ -54,5 +54,5 @@ class ShapeProbe:
             outputs.append(shape.outputs[0])
         model.graph.outputs.clear()
         model.graph.outputs.extend(outputs)
-        RemoveUnusedNodesPass()(model)
+        remove_dead_nodes(model.graph)
         return model

@@ -51,11 +51,14 @@ def targets(kind: Kind, labels: Array, lengths: Array | None) -> dict[str, Array
         if not (classes != IGNORED).any():
             raise DataError("no label of the batch counts: all are -1 or beyond their sample's length")
         return {LABELS: classes if classes.ndim > 2 else classes.reshape(-1)}
-    weight = np.ones((1,) * labels.ndim, np.float32) if inside is None else inside.astype(np.float32)
-    counted = float(np.broadcast_to(weight, labels.shape).sum())
-    if not counted:
+    counts = np.ones(labels.shape, np.float32)
+    if inside is not None:
+        counts *= inside
+    total = counts.sum(dtype=np.float64)
+    if not total:
         raise DataError("no label of the batch counts: it is empty, or all lie beyond their sample's length")
-    return {LABELS: np.ascontiguousarray(labels, dtype=np.float32), WEIGHT: weight / np.float32(counted)}
+    flat = np.ascontiguousarray(labels, dtype=np.float32).reshape(-1)
+    return {LABELS: flat, WEIGHT: (counts / np.float32(total)).reshape(-1)}
 
 
 def inside_lengths(shape: tuple[int, ...], lengths: Array, *, steps_last: bool) -> npt.NDArray[np.bool_] | None:
@@ -68,10 +71,10 @@ def inside_lengths(shape: tuple[int, ...], lengths: Array, *, steps_last: bool) 
     needed = 2 if steps_last else 3
     if len(shape) < needed:
         return None
-    limits = lengths.reshape(-1)
+    limits: npt.NDArray[np.int64] = lengths.reshape(-1).astype(np.int64)
     tail = (1,) * (len(shape) - 2)
     if shape[1] == count and shape[0] >= limits.max(initial=0):
-        return (np.arange(shape[0])[:, None] < limits[None, :]).reshape(shape[:2] + tail)
+        return np.asarray(np.arange(shape[0])[:, None] < limits[None, :]).reshape(shape[:2] + tail)
     if shape[0] == count:
-        return (np.arange(shape[1])[None, :] < limits[:, None]).reshape(shape[:2] + tail)
+        return np.asarray(np.arange(shape[1])[None, :] < limits[:, None]).reshape(shape[:2] + tail)
     return None

@@ -147,6 +147,25 @@ def test_a_tied_weight_is_not_doubled() -> None:
     assert "Reshape" in {node.op_type for node in model.graph}
 
 
+def test_a_small_file_cannot_make_a_huge_weight() -> None:
+    doubled = " ".join(f"w{i + 1} = Concat <axis=1> (w{i}, w{i})" for i in range(60))
+    text = f'<ir_version: 8, opset_import: ["": 13]> g (float[2,6] x, float[6,4] w0) => (float[2,N] y) {{ {doubled} '
+    model = with_weight(text + "y = MatMul(x, w60) }", "w0", RNG.standard_normal((6, 4)).astype(np.float32))
+    normalise(model)
+    assert len(model.graph) == 61
+    assert find_sites(model) == []
+
+
+def test_a_computed_weight_that_is_an_output_too_stays() -> None:
+    text = """<ir_version: 8, opset_import: ["": 13]> g (float[2,6] x, float[24] w) => (float[2,4] y, float[6,4] r) {
+        s = Constant <value_ints = [6, 4]> () r = Reshape(w, s) y = MatMul(x, r)
+    }"""
+    model = with_weight(text, "w", RNG.standard_normal(24).astype(np.float32))
+    normalise(model)
+    assert [value.name for value in model.graph.outputs] == ["y", "r"]
+    assert [name for name, v in model.graph.initializers.items() if v.dtype == ir.DataType.FLOAT] == ["w"]
+
+
 def test_transposes_and_casts_that_sites_are_seen_through_stay() -> None:
     text = """<ir_version: 8, opset_import: ["": 13]> g (float[2,4] x, float16[6,4] w) => (float[2,6] y) {
         a = Cast <to=1> (w)

@@ -23,6 +23,7 @@ from dtc.training.ort.trainable.recurrent import (
     product,
     read_shape,
     step_masks,
+    zero_state,
 )
 
 _ACTIVATIONS = ("Sigmoid", "Tanh")
@@ -46,10 +47,12 @@ def unroll_gru(node: ir.Node, length: int, opset: int) -> Unrolled:
     build = Builder(node, opset)
     masks = step_masks(build, optional_input(node, 4), shape)
     linear_first = bool(node.attributes.get_int("linear_before_reset", 0))
-    outputs, hiddens, blocks = [], [], []
-    for direction, reverse in zip(_directions(build, node, shape), shape.reverse, strict=True):
+    outputs, hiddens = [], []
+    blocks: list[Block] = []
+    inputs = build.op("Flatten", node.inputs[0], axis=-1)
+    for direction, reverse in zip(_directions(build, node, inputs, shape), shape.reverse, strict=True):
         cell = _LinearFirst(build, direction, shape) if linear_first else _ResetFirst(build, direction, shape)
-        steps, hidden = _run(build, cell, direction, masks, shape, reverse=reverse)
+        steps, hidden = _run(build, cell, direction, inputs, masks, shape, reverse=reverse)
         outputs.append(join_steps(build, steps, shape))
         hiddens.append(hidden)
         blocks.extend(cell.blocks)
@@ -61,8 +64,7 @@ def unroll_gru(node: ir.Node, length: int, opset: int) -> Unrolled:
     return Unrolled(tuple(blocks))
 
 
-def _directions(build: Builder, node: ir.Node, shape: Shape) -> list[_Direction]:
-    inputs = build.op("Flatten", node.inputs[0], axis=-1)
+def _directions(build: Builder, node: ir.Node, inputs: ir.Value, shape: Shape) -> list[_Direction]:
     parts = [per_direction(build, optional_input(node, index), shape) for index in (1, 2, 3, 5)]
     found = []
     for weight, recurrent, bias, hidden in zip(*parts, strict=True):
@@ -79,23 +81,20 @@ def _run(
     build: Builder,
     cell: _LinearFirst | _ResetFirst,
     direction: _Direction,
+    inputs: ir.Value,
     masks: list[ir.Value | None],
     shape: Shape,
     *,
     reverse: bool,
 ) -> tuple[list[ir.Value], ir.Value]:
-    hidden = direction.hidden
+    hidden = direction.hidden or zero_state(build, inputs, shape)
     outputs: list[ir.Value] = [direction.recurrent] * shape.length
     for step in reversed(range(shape.length)) if reverse else range(shape.length):
         update, candidate = cell.gates(direction.projected[step], hidden)
-        if hidden is None:
-            new = build.op("Sub", candidate, build.op("Mul", update, candidate))
-        else:
-            new = build.op("Add", candidate, build.op("Mul", update, build.op("Sub", hidden, candidate)))
+        new = build.op("Add", candidate, build.op("Mul", update, build.op("Sub", hidden, candidate)))
         mask = masks[step]
         outputs[step] = new if mask is None else build.op("Mul", new, mask)
         hidden = hold(build, new, hidden, mask)
-    assert hidden is not None
     return outputs, hidden
 
 
@@ -106,17 +105,12 @@ class _LinearFirst:
         self._build, self._direction, self._shape = build, direction, shape
         self.blocks = (Block(),)
 
-    def gates(self, projected: ir.Value, hidden: ir.Value | None) -> tuple[ir.Value, ir.Value]:
+    def gates(self, projected: ir.Value, hidden: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Return the update gate and the candidate."""
         build, size = self._build, self._shape.hidden
         squashed, candidate = build.split_sizes(projected, (2 * size, size), 1)
-        recurrent = self._direction.bias
-        if hidden is not None:
-            recurrent = product(build, self.blocks[0], hidden, self._direction.recurrent, self._direction.bias)
-        if recurrent is None:
-            update, _ = build.split(build.op("Sigmoid", clipped(build, squashed, self._shape)), 2, 1)
-            return update, build.op("Tanh", clipped(build, candidate, self._shape))
-        first, second = build.split_sizes(recurrent, (2 * size, size), 0 if hidden is None else 1)
+        recurrent = product(build, self.blocks[0], hidden, self._direction.recurrent, self._direction.bias)
+        first, second = build.split_sizes(recurrent, (2 * size, size), 1)
         gates = build.op("Sigmoid", clipped(build, build.op("Add", squashed, first), self._shape))
         update, reset = build.split(gates, 2, 1)
         seen = build.op("Add", candidate, build.op("Mul", reset, second))
@@ -132,15 +126,13 @@ class _ResetFirst:
         self._of_gates, self._of_candidate = build.split_sizes(direction.recurrent, sizes, 0)
         self.blocks = (Block(), Block())
 
-    def gates(self, projected: ir.Value, hidden: ir.Value | None) -> tuple[ir.Value, ir.Value]:
+    def gates(self, projected: ir.Value, hidden: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Return the update gate and the candidate."""
         build, size = self._build, self._shape.hidden
         biased = projected if self._bias is None else build.op("Add", projected, self._bias)
         squashed, candidate = build.split_sizes(biased, (2 * size, size), 1)
-        if hidden is not None:
-            squashed = product(build, self.blocks[0], hidden, self._of_gates, squashed)
+        squashed = product(build, self.blocks[0], hidden, self._of_gates, squashed)
         update, reset = build.split(build.op("Sigmoid", clipped(build, squashed, self._shape)), 2, 1)
-        if hidden is not None:
-            state = build.op("Mul", reset, hidden)
-            candidate = product(build, self.blocks[1], state, self._of_candidate, candidate)
+        state = build.op("Mul", reset, hidden)
+        candidate = product(build, self.blocks[1], state, self._of_candidate, candidate)
         return update, build.op("Tanh", clipped(build, candidate, self._shape))

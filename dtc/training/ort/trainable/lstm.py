@@ -23,6 +23,7 @@ from dtc.training.ort.trainable.recurrent import (
     product,
     read_shape,
     step_masks,
+    zero_state,
 )
 
 _ACTIVATIONS = ("Sigmoid", "Tanh", "Tanh")
@@ -88,25 +89,22 @@ def _run(
 ) -> tuple[list[ir.Value], ir.Value, ir.Value]:
     operands = [inputs, direction.weight] + ([] if direction.bias is None else [direction.bias])
     projected = build.split(build.op("Gemm", *operands, transB=1), shape.length, 0)
-    hidden, cell = direction.hidden, direction.cell
+    hidden = direction.hidden or zero_state(build, inputs, shape)
+    cell = direction.cell or zero_state(build, inputs, shape)
     outputs: list[ir.Value] = [inputs] * shape.length
     for step in reversed(range(shape.length)) if reverse else range(shape.length):
-        gates = projected[step]
-        if hidden is not None:
-            gates = product(build, direction.block, hidden, direction.recurrent, gates)
+        gates = product(build, direction.block, hidden, direction.recurrent, projected[step])
         new_hidden, new_cell = _cell(build, gates, cell, direction.peepholes, shape)
         mask = masks[step]
         outputs[step] = new_hidden if mask is None else build.op("Mul", new_hidden, mask)
         hidden, cell = hold(build, new_hidden, hidden, mask), hold(build, new_cell, cell, mask)
-    assert hidden is not None
-    assert cell is not None
     return outputs, hidden, cell
 
 
 def _cell(
     build: Builder,
     gates: ir.Value,
-    cell: ir.Value | None,
+    cell: ir.Value,
     peepholes: tuple[ir.Value, ir.Value, ir.Value] | None,
     shape: Shape,
 ) -> tuple[ir.Value, ir.Value]:
@@ -115,28 +113,26 @@ def _cell(
         return _peephole_cell(build, gates, cell, peepholes, shape)
     gates = clipped(build, gates, shape)
     squashed, candidate = build.split_sizes(gates, (3 * shape.hidden, shape.hidden), 1)
-    enter, leave, keep = build.split(build.op("Sigmoid", squashed), 3, 1)
-    new_cell = build.op("Mul", enter, build.op("Tanh", candidate))
-    if cell is not None:
-        new_cell = build.op("Add", build.op("Mul", keep, cell), new_cell)
-    return build.op("Mul", leave, build.op("Tanh", clipped(build, new_cell, shape))), new_cell
+    enter, leave, keep = build.split_sizes(build.op("Sigmoid", squashed), (shape.hidden,) * 3, 1)
+    entering = build.op("Mul", enter, build.op("Tanh", candidate))
+    new_cell = build.op("Add", build.op("Mul", keep, cell), entering)
+    return build.op("Mul", leave, build.op("Tanh", new_cell)), new_cell
 
 
 def _peephole_cell(
     build: Builder,
     gates: ir.Value,
-    cell: ir.Value | None,
+    cell: ir.Value,
     peepholes: tuple[ir.Value, ir.Value, ir.Value],
     shape: Shape,
 ) -> tuple[ir.Value, ir.Value]:
-    def gate(value: ir.Value, weight: ir.Value, state: ir.Value | None) -> ir.Value:
-        seen = value if state is None else build.op("Add", value, build.op("Mul", state, weight))
+    def gate(value: ir.Value, weight: ir.Value, state: ir.Value) -> ir.Value:
+        seen = build.op("Add", value, build.op("Mul", state, weight))
         return build.op("Sigmoid", clipped(build, seen, shape))
 
-    enter, leave, keep, candidate = build.split(gates, 4, 1)
+    enter, leave, keep, candidate = build.split_sizes(gates, (shape.hidden,) * 4, 1)
     squashed = build.op("Tanh", clipped(build, candidate, shape))
-    new_cell = build.op("Mul", gate(enter, peepholes[0], cell), squashed)
-    if cell is not None:
-        new_cell = build.op("Add", build.op("Mul", gate(keep, peepholes[2], cell), cell), new_cell)
+    entering = build.op("Mul", gate(enter, peepholes[0], cell), squashed)
+    new_cell = build.op("Add", build.op("Mul", gate(keep, peepholes[2], cell), cell), entering)
     output = gate(leave, peepholes[1], new_cell)
-    return build.op("Mul", output, build.op("Tanh", clipped(build, new_cell, shape))), new_cell
+    return build.op("Mul", output, build.op("Tanh", new_cell)), new_cell

@@ -99,12 +99,21 @@ def step_masks(build: Builder, lengths: ir.Value | None, shape: Shape) -> list[i
     return list(build.split(column, shape.length, 0))
 
 
+def zero_state(build: Builder, inputs: ir.Value, shape: Shape) -> ir.Value:
+    """Return zeros `[batch, hidden]` for inputs `[steps*batch, width]`.
+
+    A state that is left out is made explicit so that every part of every gate has a gradient: the gradient builder
+    joins only those parts of a Split that have one.
+    """
+    rows = build.op("Slice", build.op("Shape", inputs), build.integers(0), build.integers(1))
+    batch = build.op("Div", rows, build.integers(shape.length))
+    return build.op("ConstantOfShape", build.op("Concat", batch, build.integers(shape.hidden), axis=0))
+
+
 def hold(build: Builder, new: ir.Value, old: ir.Value | None, mask: ir.Value | None) -> ir.Value:
-    """Return `new` inside the sample and `old` (zero if None) at padded steps."""
+    """Return `new` inside the sample and `old` at padded steps."""
     if mask is None:
         return new
-    if old is None:
-        return build.op("Mul", new, mask)
     return build.op("Add", old, build.op("Mul", build.op("Sub", new, old), mask))
 
 

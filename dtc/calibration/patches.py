@@ -1,0 +1,47 @@
+"""The patches that a convolution multiplies its kernel with (im2col), for second moments."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+Activation = npt.NDArray[np.generic]
+
+
+def patches(x: Activation, node: ir.Node, kernel: tuple[int, ...], *, groups: int) -> list[Activation]:
+    """Return for each group the patches `[n, channels * product(kernel)]` of `x [N, C, *spatial]`.
+
+    Follows the attributes strides, dilations, pads and auto_pad of the ONNX operator Conv.
+    """
+    dims = len(kernel)
+    strides = tuple(node.attributes.get_ints("strides", [1] * dims) or [1] * dims)
+    dilations = tuple(node.attributes.get_ints("dilations", [1] * dims) or [1] * dims)
+    spans = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
+    padded = np.pad(x, [(0, 0), (0, 0), *_pads(node, x.shape[2:], spans, strides)])
+    axes = tuple(range(2, 2 + dims))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=axes)
+    steps = tuple(slice(None, None, stride) for stride in strides)
+    taps = tuple(slice(None, None, dilation) for dilation in dilations)
+    windows = windows[(slice(None), slice(None), *steps, *taps)]  # [N, C, *out, *kernel]
+    moved = np.moveaxis(windows, 1, 1 + dims)  # [N, *out, C, *kernel]
+    channels = x.shape[1] // groups
+    flat = moved.reshape(-1, groups, channels * int(np.prod(kernel)))
+    return [flat[:, group] for group in range(groups)]
+
+
+def _pads(
+    node: ir.Node, sizes: tuple[int, ...], spans: tuple[int, ...], strides: tuple[int, ...]
+) -> list[tuple[int, int]]:
+    mode = node.attributes.get_string("auto_pad", "NOTSET")
+    if mode == "NOTSET":
+        pads = node.attributes.get_ints("pads", [0] * 2 * len(sizes)) or [0] * 2 * len(sizes)
+        return [(pads[axis], pads[axis + len(sizes)]) for axis in range(len(sizes))]
+    if mode == "VALID":
+        return [(0, 0)] * len(sizes)
+    result = []
+    for size, span, stride in zip(sizes, spans, strides, strict=True):
+        total = max((-(-size // stride) - 1) * stride + span - size, 0)
+        small, large = total // 2, total - total // 2
+        result.append((small, large) if mode == "SAME_UPPER" else (large, small))
+    return result

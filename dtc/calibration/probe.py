@@ -1,0 +1,114 @@
+"""What a model loses when some of its weights are replaced: what sensitivity methods ask again and again."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from dtc.data import Source
+from dtc.errors import UsageError
+from dtc.evaluate import judged_output, stateful
+from dtc.graph import Array, Site, save_model
+from dtc.graph.signature import TensorSpec, input_specs
+from dtc.metrics import make_metric
+from dtc.passes.method import Probe
+from dtc.recipe import Objective
+from dtc.sample_inputs import sample_inputs
+from dtc.session import runner, session
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+PROBED_BATCHES = 16
+_DRAWS = 8
+
+
+def make_probe(
+    model: ir.Model,
+    sites: Sequence[Site],
+    objective: Objective,
+    *,
+    source: Source | None,
+    seed: int,
+    fixed: Mapping[str, npt.NDArray[np.generic]],
+) -> Probe:
+    """Return what tells, for matrices by site, how much worse the model is with them; 0 with its own weights.
+
+    With labelled data it is the drop of the metric, in the metric's own unit. Without labels, on data or on generated
+    inputs, it is the squared error of the judged output relative to its square. The weights of the sites are inputs of
+    one session, so that no session is made anew.
+
+    Raises:
+        UsageError: A site lies in a subgraph.
+    """
+    own: Arrays = {site.name: site.array().astype(np.float32) for site in sites}
+    by_name = {site.name: site for site in sites}
+    run, specs = _open(model, sites)
+    if source is not None:
+        batches = list(islice(source.batches(epoch=0, seed=seed, shuffle=False), PROBED_BATCHES))
+    else:
+        batches = sample_inputs(model, lambda batch: run({**batch, **own}), count=_DRAWS, seed=seed, fixed=fixed)
+    judge = _judge(objective, batches, run, own, specs)
+    base = judge(own)
+
+    def probe(matrices: Mapping[str, Array]) -> float:
+        replaced = {name: by_name[name].restore(stack) for name, stack in matrices.items()}
+        return judge({**own, **replaced}) - base
+
+    return probe
+
+
+Run = Callable[[Mapping[str, npt.NDArray[np.generic]]], Arrays]
+
+
+def _open(model: ir.Model, sites: Sequence[Site]) -> tuple[Run, tuple[TensorSpec, ...]]:
+    """Return what runs the model with the weights of the sites among its inputs, and its other inputs."""
+    specs = input_specs(model)
+    clone = model.clone()
+    with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
+        for site in sites:
+            if site.name not in clone.graph.initializers:
+                raise UsageError(f"site {site.name!r} lies in a subgraph, where it cannot be probed; --exclude it")
+            weight = clone.graph.initializers.pop(site.name)
+            weight.const_value = None
+            weight.type, weight.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(site.shape)
+            clone.graph.inputs.append(weight)
+        path = Path(folder) / "probed.onnx"
+        save_model(clone, path)
+        return runner(session(path)), specs
+
+
+def _judge(
+    objective: Objective, batches: Sequence[Arrays], run: Run, own: Arrays, specs: Sequence[TensorSpec]
+) -> Callable[[Mapping[str, npt.NDArray[np.generic]]], float]:
+    def outputs(weights: Mapping[str, npt.NDArray[np.generic]]) -> list[npt.NDArray[np.generic]]:
+        def with_weights(batch: Mapping[str, npt.NDArray[np.generic]]) -> Arrays:
+            return run({**batch, **weights})
+
+        return [judged_output(found, objective) for found, _ in stateful(with_weights, batches, objective, specs)]
+
+    labels = [batch.get(objective.labels) for batch in batches]
+    if any(each is None for each in labels):
+        wanted = outputs(own)
+        return lambda weights: _relative_error(wanted, outputs(weights))
+    name = objective.metric or ("perplexity" if objective.carry else "accuracy")
+
+    def lost(weights: Mapping[str, npt.NDArray[np.generic]]) -> float:
+        metric = make_metric(name)
+        for found, label in zip(outputs(weights), labels, strict=True):
+            assert label is not None, "looked at above"
+            metric.update(found, label)
+        return -metric.value() if metric.higher_is_better else metric.value()
+
+    return lost
+
+
+def _relative_error(wanted: list[npt.NDArray[np.generic]], found: list[npt.NDArray[np.generic]]) -> float:
+    noise = sum(float(np.square(np.subtract(b, a, dtype=np.float64)).sum()) for a, b in zip(wanted, found, strict=True))
+    signal = sum(float(np.square(a, dtype=np.float64).sum()) for a in wanted)
+    return noise / signal if signal else noise

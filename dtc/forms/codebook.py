@@ -1,0 +1,245 @@
+"""The codebook form: every block of weights is one of a few codewords."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from dtc.forms.base import Array, Parts
+from dtc.forms.codewords import Codewords, Grid
+from dtc.forms.index_fields import (
+    MAX_BITS,
+    Indices,
+    bits_for,
+    field_widths,
+    huffman_bytes,
+    pack_indices,
+    row_bytes,
+    unpack_indices,
+)
+
+_ALIGNED_WITHIN = 1 / 32
+"""Rows begin at whole bytes where that costs no more than this share of the indices."""
+
+_LAYOUT = ("rows", "columns", "index_bits", "aligned", "count", "block", "codeword_bits", "zero")
+
+
+@dataclass(frozen=True)
+class IndexLayout:
+    """How the indices are packed: `bits` each; `aligned`: every row for itself, else all as one row."""
+
+    bits: int
+    aligned: bool
+
+    @classmethod
+    def smallest(cls, largest: int, rows: int, count: int) -> Self:
+        """Return the layout of fewest bytes for `[rows, count]` indices up to `largest`.
+
+        A row that can be addressed is worth a little, and so is a width of fewer fields.
+        """
+        candidates = []
+        for bits in range(bits_for(largest + 1), MAX_BITS + 1):
+            flat, aligned = row_bytes(bits, rows * count), rows * row_bytes(bits, count)
+            fits = aligned <= flat * (1 + _ALIGNED_WITHIN)
+            candidates.append((aligned if fits else flat, len(field_widths(bits)), bits, fits))
+        smallest = min(size for size, *_ in candidates)
+        within = [c for c in candidates if c[0] <= smallest * (1 + _ALIGNED_WITHIN)]
+        _, _, bits, fits = min(within, key=lambda c: (not c[3], c[0], c[1]))
+        return cls(bits, fits)
+
+
+@dataclass(frozen=True, eq=False)
+class Codebook:
+    """A matrix whose rows are cut into blocks along the input, each block replaced by a codeword's number.
+
+    Attributes:
+        indices: uint16 `[out, blocks]`; a row has `ceil(in / block)` blocks, of the last one only the first weights
+            count. Where `zero` is set, index 0 is the zero block and index i codeword i - 1.
+        codewords: The table.
+        columns: `in` of the matrix.
+        gain: Factor of all codewords for this matrix; a shared codebook is normalised by it.
+        zero: Index 0 is a block of exact zeros, that is not stored.
+        mask: Boolean `[out, in]`, False where the weight is exactly zero; None: no weight is. Of scalars only the
+            survivors' indices are stored, of blocks all.
+        name: Of a codebook that several matrices share; the graph then holds it once.
+        note: How the codewords were found, for `detail`; not stored.
+    """
+
+    kind: ClassVar[str] = "codebook"
+
+    indices: Indices
+    codewords: Codewords
+    columns: int
+    gain: np.float32 | None = None
+    zero: bool = False
+    mask: npt.NDArray[np.bool_] | None = None
+    name: str | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        blocks = -(-self.columns // self.codewords.block)
+        if self.indices.ndim != 2 or self.indices.shape[1] != blocks or 0 in self.indices.shape:
+            raise ValueError(
+                f"indices of shape {self.indices.shape}; {self.columns} columns have {blocks} blocks a row"
+            )
+        entries = self.codewords.count + self.zero
+        if self.indices.dtype != np.uint16 or int(self.indices.max()) >= entries:
+            raise ValueError(f"index {self.indices.max()} is out of range: the codebook has {entries} entries")
+        if self.mask is not None and self.mask.shape != self.shape:
+            raise ValueError(f"a mask of shape {self.mask.shape} for a matrix of shape {self.shape}")
+        if self.gain is not None and not np.isfinite(self.gain):
+            raise ValueError("the gain of a codebook is not finite")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(out, in)` of the matrix."""
+        return int(self.indices.shape[0]), self.columns
+
+    @property
+    def block(self) -> int:
+        """Weights a codeword."""
+        return self.codewords.block
+
+    @cached_property
+    def table(self) -> Array:
+        """What an index stands for, float32 `[entries, block]`, the gain included."""
+        values = self.codewords.values
+        if self.gain is not None:
+            values = values * self.gain
+        return np.concatenate([np.zeros((1, self.block), np.float32), values]) if self.zero else values
+
+    @cached_property
+    def stored_indices(self) -> Indices:
+        """The indices as they are stored, one row where only the survivors' are."""
+        if self.mask is not None and self.block == 1:
+            survivors = self.indices[self.mask]
+            return survivors.reshape(1, -1) if survivors.size else np.zeros((1, 1), np.uint16)
+        return self.indices
+
+    @cached_property
+    def layout(self) -> IndexLayout:
+        """How the stored indices are packed."""
+        rows, count = self.stored_indices.shape
+        return IndexLayout.smallest(self.codewords.count - 1 + self.zero, rows, count)
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes of the packed indices."""
+        rows, count = self.stored_indices.shape
+        return rows * row_bytes(self.layout.bits, count) if self.layout.aligned else self._flat_bytes
+
+    @property
+    def _flat_bytes(self) -> int:
+        return row_bytes(self.layout.bits, self.stored_indices.size)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of indices, codewords, gain, mask and layout."""
+        mask = 0 if self.mask is None else len(self.mask) * -(-self.columns // 8)
+        gain = 0 if self.gain is None else 4
+        return self.index_bytes + self.codewords.nbytes + gain + mask + 4 * len(_LAYOUT)
+
+    @property
+    def huffman_bytes(self) -> int:
+        """Bytes that the indices would take Huffman coded; for reports, no standard operator decodes it."""
+        return huffman_bytes(np.bincount(self.stored_indices.ravel(), minlength=self.codewords.count + self.zero))
+
+    @property
+    def detail(self) -> str:
+        """Size and precision of the codebook, width of the indices, and what Huffman coding would give."""
+        words = f"{self.codewords.count} codewords of {self.block} x {self.codewords.bits} bits"
+        words += " and zero" if self.zero else ""
+        words += f", indices of {self.layout.bits} bits: {self.index_bytes} bytes"
+        huffman = self.huffman_bytes
+        words += f" (Huffman: would be {huffman})" if huffman < self.index_bytes else " (fixed width is the smaller)"
+        words += ", mask" if self.mask is not None else ""
+        return words + (f", shared: {self.name}" if self.name else "") + (f", {self.note}" if self.note else "")
+
+    @property
+    def shared(self) -> dict[str, int]:
+        """Bytes of a shared codebook, by its name."""
+        return {} if self.name is None else {self.name: self.codewords.nbytes}
+
+    def dense(self) -> Array:
+        """Return the matrix, float32 `[out, in]`; decoding it with other means gives the same bits."""
+        matrix = self.table[self.indices].reshape(len(self.indices), -1)[:, : self.columns]
+        return np.ascontiguousarray(matrix if self.mask is None else np.where(self.mask, matrix, np.float32(0)))
+
+    def pack(self) -> Parts:
+        """Return `indices`, the parts of the codewords, `layout`, and `gain`, `mask`, `name` where there are any.
+
+        `mask` is uint8 `[out, ceil(in / 8)]`, bit 1 a survivor, least significant bit first.
+        """
+        flat = self.stored_indices if self.layout.aligned else self.stored_indices.reshape(1, -1)
+        numbers = (*self.shape, self.layout.bits, self.layout.aligned, *self.codewords.stored.shape)
+        parts: Parts = {"indices": pack_indices(flat, self.layout.bits), **self.codewords.pack()}
+        parts["layout"] = np.array([*numbers, self.codewords.bits, self.zero], dtype=np.int32)
+        if self.gain is not None:
+            parts["gain"] = np.array([self.gain], dtype=np.float32)
+        if self.mask is not None:
+            parts["mask"] = np.packbits(self.mask, axis=1, bitorder="little")
+        if self.name is not None:
+            parts["name"] = np.frombuffer(self.name.encode(), dtype=np.uint8)
+        return parts
+
+    @classmethod
+    def unpack(cls, parts: Parts) -> Self:
+        """Return the form that `pack` was called on.
+
+        Raises:
+            ValueError: A part is missing, or the parts do not fit together.
+        """
+        try:
+            return cls._unpack(parts)
+        except KeyError as error:
+            raise ValueError(f"packed codebook: the part {error} is missing; the file is damaged") from error
+        except (ValueError, IndexError, TypeError, UnicodeDecodeError) as error:
+            raise ValueError(f"packed codebook: {error}; the file is damaged") from error
+
+    @classmethod
+    def _unpack(cls, parts: Parts) -> Self:
+        if parts["layout"].shape != (len(_LAYOUT),) or parts["layout"].dtype != np.int32:
+            raise ValueError(f"a layout of shape {parts['layout'].shape}")
+        rows, columns, bits, aligned, count, block, codeword_bits, zero = (int(n) for n in parts["layout"])
+        if min(rows, columns, count, block) < 1 or count + zero > 2**MAX_BITS or {aligned, zero} - {0, 1}:
+            raise ValueError(f"the layout {parts['layout'].tolist()} makes no sense")
+        codewords = Codewords.unpack(parts, count, block, codeword_bits)
+        mask = _unpack_mask(parts["mask"], rows, columns) if "mask" in parts else None
+        blocks = -(-columns // block)
+        survivors = mask is not None and block == 1
+        stored = (1, max(1, int(mask.sum()))) if mask is not None and survivors else (rows, blocks)
+        packed = parts["indices"]
+        if packed.dtype != np.uint8 or len(packed) != (stored[0] if aligned else 1):
+            raise ValueError(f"indices of shape {packed.shape} and type {packed.dtype}")
+        width = stored[1] if aligned else stored[0] * stored[1]
+        indices = unpack_indices(packed.astype(np.uint8), bits, width).reshape(stored)
+        if mask is not None and survivors:
+            indices = _scatter(indices, mask)
+        gain = np.float32(parts["gain"].reshape(())) if "gain" in parts else None
+        name = parts["name"].astype(np.uint8).tobytes().decode() if "name" in parts else None
+        return cls(indices, codewords, columns, gain, bool(zero), mask, name)
+
+    def with_codewords(self, values: Array, grid: Grid | None = None) -> Self:
+        """Return the form with other codewords, float32 `[count, block]`, stored in the precision of the old ones.
+
+        Levels are of `grid`, or of one that spans the values.
+        """
+        if values.shape != self.codewords.stored.shape:
+            raise ValueError(f"codewords of shape {values.shape} instead of {self.codewords.stored.shape}")
+        return replace(self, codewords=Codewords.encode(values, self.codewords.bits, grid))
+
+
+def _unpack_mask(packed: npt.NDArray[np.generic], rows: int, columns: int) -> npt.NDArray[np.bool_]:
+    if packed.shape != (rows, -(-columns // 8)) or packed.dtype != np.uint8:
+        raise ValueError(f"a mask of shape {packed.shape} for {rows}x{columns}")
+    return np.unpackbits(packed.astype(np.uint8), axis=1, count=columns, bitorder="little").astype(bool)
+
+
+def _scatter(survivors: Indices, mask: npt.NDArray[np.bool_]) -> Indices:
+    indices = np.zeros(mask.shape, dtype=np.uint16)
+    indices[mask] = survivors.ravel()[: int(mask.sum())]
+    return indices

@@ -1,0 +1,227 @@
+"""The bins of Bin & Quant, and where the next one is split off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dtc.forms import Array
+from dtc.forms.index_fields import bits_for
+from dtc.passes.clustering import Labels
+from dtc.passes.method import Probe, Weights
+
+Edges = npt.NDArray[np.float64]
+
+
+class Limits(Protocol):
+    """What `split_best` reads of a method's options."""
+
+    @property
+    def bins(self) -> int:
+        """Most bins of a list."""
+        ...
+
+    @property
+    def perturb(self) -> float:
+        """Share by which a bin's weights are moved."""
+        ...
+
+    @property
+    def max_drop(self) -> float | None:
+        """Score above the model's own at which to stop."""
+        ...
+
+    @property
+    def max_bits(self) -> float | None:
+        """Bits of an index, on average over all weights, at which to stop."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A site whose weights are binned: those that are kept, in units of `gain`."""
+
+    weights: Weights
+    gain: np.float32
+    values: Array
+
+    @classmethod
+    def of(cls, w: Weights, *, scaled: bool) -> Member:
+        """Return the site, its weights divided by their standard deviation if `scaled`."""
+        values = w.matrices.ravel() if w.mask is None else w.matrices[w.mask]
+        deviation = float(values.std(dtype=np.float64)) if scaled and values.size else 0.0
+        gain = np.float32(deviation) if deviation > 0 else np.float32(1)
+        return cls(w, gain, values / gain)
+
+    def matrices(self, values: Array) -> Array:
+        """Return values of the kept weights as the site's matrices."""
+        if self.weights.mask is None:
+            return (values * self.gain).reshape(self.weights.matrices.shape)
+        matrices = np.zeros_like(self.weights.matrices)
+        matrices[self.weights.mask] = values * self.gain
+        return matrices
+
+
+@dataclass(frozen=True, eq=False)
+class Bins:
+    """A list of half-open bins (the last one closed) for the weights of one site, or of several together.
+
+    Attributes:
+        members: The sites.
+        edges: Rising, float64 `[bins + 1]`.
+        representative: What stands for the weights of a bin.
+        sensitivity: Of each bin; -inf where it cannot be split.
+    """
+
+    members: tuple[Member, ...]
+    edges: Edges
+    representative: Literal["mean", "midpoint"]
+    sensitivity: tuple[float, ...] = ()
+
+    @classmethod
+    def start(cls, members: Sequence[Member], representative: Literal["mean", "midpoint"]) -> Bins:
+        """Return four bins: `[min, mean - deviation, mean, mean + deviation, max]`; fewer where these coincide."""
+        values = np.concatenate([member.values for member in members]).astype(np.float64)
+        if values.size == 0:
+            return cls(tuple(members), np.zeros(2), representative)
+        low, high, mean, deviation = values.min(), values.max(), values.mean(), values.std()
+        inner = np.array([mean - deviation, mean, mean + deviation])
+        edges = np.unique([low, *inner[(inner > low) & (inner < high)], high])
+        return cls(tuple(members), edges if len(edges) > 1 else np.repeat(edges, 2), representative)
+
+    @property
+    def size(self) -> int:
+        """Weights in all bins."""
+        return sum(member.values.size for member in self.members)
+
+    def labels(self, member: Member) -> Labels:
+        """Return the bin of each kept weight."""
+        return np.searchsorted(self.edges[1:-1], member.values, side="right")
+
+    def counts(self) -> npt.NDArray[np.intp]:
+        """Return how many weights each bin has."""
+        found = [np.bincount(self.labels(member), minlength=len(self.edges) - 1) for member in self.members]
+        return np.asarray(np.sum(found, axis=0))
+
+    def representatives(self) -> Array:
+        """Return what stands for each bin, float32; an empty bin has its middle."""
+        middles = (self.edges[1:] + self.edges[:-1]) / 2
+        if self.representative == "midpoint":
+            return middles.astype(np.float32)
+        counts, sums = self.counts(), np.zeros(len(middles))
+        for member in self.members:
+            sums += np.bincount(self.labels(member), member.values, len(middles))
+        return np.where(counts > 0, sums / np.maximum(counts, 1), middles).astype(np.float32)
+
+    def dense(self) -> dict[str, Array]:
+        """Return the matrices of every member, each weight replaced by its representative."""
+        table = self.representatives()
+        return {m.weights.site: m.matrices(table[self.labels(m)]) for m in self.members}
+
+    def errors(self) -> npt.NDArray[np.float64]:
+        """Return each bin's share of the squared error, as a part of the squared weights."""
+        table, errors, energy = self.representatives(), np.zeros(len(self.edges) - 1), 0.0
+        for member in self.members:
+            labels = self.labels(member)
+            errors += np.bincount(labels, np.square(member.values - table[labels]), len(errors))
+            energy += float(np.square(member.values, dtype=np.float64).sum())
+        return errors / (energy or 1.0)
+
+    def perturbed(self, index: int, factor: float) -> dict[str, Array]:
+        """Return the original matrices of every member, the weights of one bin multiplied."""
+        return {
+            m.weights.site: m.matrices(np.where(self.labels(m) == index, m.values * np.float32(factor), m.values))
+            for m in self.members
+        }
+
+    def splittable(self, index: int) -> bool:
+        """True if the bin has more than one value, and room for an edge between them."""
+        low, high = self.edges[index], self.edges[index + 1]
+        if not low < (low + high) / 2 < high:
+            return False
+        inside = [m.values[self.labels(m) == index] for m in self.members]
+        ends = [(part.min(), part.max()) for part in inside if part.size]
+        return bool(ends) and min(low for low, _ in ends) < max(high for _, high in ends)
+
+    def measured(self, sense: Sense, fresh: Sequence[int] | None = None) -> Bins:
+        """Return the bins with the sensitivity of all, or of the fresh ones, measured."""
+        chosen = range(len(self.edges) - 1) if fresh is None else fresh
+        known = list(self.sensitivity) or [0.0] * len(chosen)
+        for index, found in zip(chosen, sense(self, list(chosen)), strict=True):
+            known[index] = found if self.splittable(index) else -np.inf
+        return replace(self, sensitivity=tuple(known))
+
+    def split(self, index: int) -> Bins:
+        """Return the bins with one split in its middle; the halves' sensitivities are still unknown."""
+        middle = (self.edges[index] + self.edges[index + 1]) / 2
+        sensitivity = (*self.sensitivity[:index], 0.0, 0.0, *self.sensitivity[index + 1 :])
+        return replace(self, edges=np.insert(self.edges, index + 1, middle), sensitivity=sensitivity)
+
+
+class Sense(Protocol):
+    """Measures how sensitive bins are."""
+
+    def __call__(self, bins: Bins, which: list[int]) -> list[float]:
+        """Return the sensitivity of the given bins."""
+        ...
+
+
+def split_best(lists: Sequence[Bins], limits: Limits, probe: Probe | None) -> list[Bins]:
+    """Split bins, the most sensitive first, until a limit is reached.
+
+    Of several lists, the one goes first whose most sensitive bin is so by most for the bits that another bin adds.
+    Where a limit to the drop is never met, the state of the best score is returned.
+    """
+    sense = _by_error if probe is None else _by_probe(probe, limits.perturb)
+    state = [bins.measured(sense) for bins in lists]
+    best, least = list(state), np.inf
+    target = None if probe is None or limits.max_drop is None else probe({}) + limits.max_drop
+    while True:
+        if target is not None and probe is not None:
+            score = probe({site: dense for bins in state for site, dense in bins.dense().items()})
+            if score < least:
+                best, least = list(state), score
+            if score <= target:
+                return best
+        chosen = _next(state, limits)
+        if chosen is None:
+            return state if target is None else best
+        bins = state[chosen]
+        index = int(np.argmax(bins.sensitivity))
+        state[chosen] = bins.split(index).measured(sense, [index, index + 1])
+
+
+def _next(state: Sequence[Bins], limits: Limits) -> int | None:
+    """Return the list that is worth the next bin; None where a limit stops all."""
+    filled = [max(1, int((bins.counts() > 0).sum())) for bins in state]
+    total = sum(bins.size for bins in state)
+    spent = sum(bins.size * bits_for(count) for bins, count in zip(state, filled, strict=True))
+    worth = []
+    for bins, count in zip(state, filled, strict=True):
+        after = spent + bins.size * (bits_for(count + 1) - bits_for(count))
+        fits = limits.max_bits is None or after <= limits.max_bits * total
+        added = bins.size * np.log2((count + 1) / count) + 32
+        worth.append(max(bins.sensitivity) / added if fits and count < limits.bins else -np.inf)
+    best = int(np.argmax(worth)) if worth else 0
+    return best if worth and worth[best] > -np.inf else None
+
+
+def _by_error(bins: Bins, which: list[int]) -> list[float]:
+    """Sensitivity without a model to run: a bin's squared error, relative to the weights."""
+    errors = bins.errors()
+    return [float(errors[index]) for index in which]
+
+
+def _by_probe(probe: Probe, share: float) -> Sense:
+    """Sensitivity of the model: its mean score with a bin's weights moved up and down, above its own score."""
+    own = probe({})
+
+    def sense(bins: Bins, which: list[int]) -> list[float]:
+        pairs = [(probe(bins.perturbed(i, 1 + share)), probe(bins.perturbed(i, 1 - share))) for i in which]
+        return [(up + down) / 2 - own for up, down in pairs]
+
+    return sense

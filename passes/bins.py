@@ -1,0 +1,121 @@
+"""Bin & Quant: bins of weights, split where the model is most sensitive.
+
+S. Sakthi, P. Pawate, A. Tewfik, Compressing deep neural networks by bins and quantization (ICASSP 2020), and
+S. Sakthi, R. Yadla, P. Pawate, 2022 (arXiv 2210.05111). Theirs: the first edges, the perturbation of one bin at a time,
+the split at the middle. Ours: half-open bins, means as representatives, a perturbation of both signs, and one list of
+bins for all sites, so that the next split goes where it buys most for the bits that it adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from dtc.errors import UsageError
+from dtc.forms import Codebook, Codewords
+from dtc.passes.binning import Bins, Member, split_best
+from dtc.passes.clustering import Points, assign
+from dtc.passes.coding import Coded, from_labels, refuse_not_finite
+from dtc.passes.method import Method, Moment, Need, Options, Outcome, Probe, Weights
+
+_SPARSE = 0.05
+"""Share of exact zeros from which zero has a bin of its own."""
+
+
+class BinsOptions(Options):
+    """Where bins are split, and when that ends."""
+
+    bins: int = Field(16, ge=4, le=4096, description="most bins of a site")
+    perturb: float = Field(0.2, gt=0, le=1, description="share by which a bin's weights are moved, up and down")
+    max_drop: float | None = Field(
+        None,
+        ge=0,
+        description="stop when the model's score, lower being better, is at most this much worse; needs data",
+    )
+    max_bits: float | None = Field(None, gt=0, le=16, description="stop at this many index bits a weight, on average")
+    representative: Literal["mean", "midpoint"] = Field("mean", description="what stands for the weights of a bin")
+    share: bool = Field(default=False, description="the same bins for all sites, scaled to each")
+
+
+class BinAndQuant(Method):
+    """Replace each weight by the representative of its bin."""
+
+    name: ClassVar[str] = "bins"
+    title: ClassVar[str] = "bins (Bin & Quant)"
+    options_type: ClassVar[type[Options]] = BinsOptions
+    needs: ClassVar[frozenset[Need]] = frozenset({"probe"})
+    options: BinsOptions
+
+    @classmethod
+    def outlook(cls, rows: int, cols: int) -> str:
+        """Return what sixteen bins give."""
+        ratio = rows * cols * 4 / (rows * -(-cols // 2) + 16 * 4)
+        return f"16 bins: {ratio:.1f}x" if ratio > 1 else "16 bins are more than its weights"
+
+    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+        """Return forms for every site that gets smaller by them.
+
+        A site that was distorted before keeps its bins: each weight goes to the nearest representative, so that
+        distorting twice changes nothing. Without a probe a bin is as sensitive as its squared error is large.
+
+        Raises:
+            UsageError: A limit to the drop is given, and the run cannot evaluate the model.
+        """
+        if self.options.max_drop is not None and moment.probe is None:
+            raise UsageError("--max-drop needs a run of the model to measure: give --data, or leave it out")
+        outcomes: dict[str, Outcome] = {w.site: refused for w in weights if (refused := refuse_not_finite(w))}
+        sites = [_sparse_as_mask(w) for w in weights if w.site not in outcomes]
+        outcomes |= {w.site: _again(w).outcome() for w in sites if _was_binned(w)}
+        fresh = [Member.of(w, scaled=self.options.share) for w in sites if w.site not in outcomes]
+        groups = [fresh] if self.options.share and fresh else [[member] for member in fresh]
+        lists = [Bins.start(members, self.options.representative) for members in groups]
+        for bins in split_best(lists, self.options, moment.probe):
+            outcomes |= {coded.weights.site: coded.outcome() for coded in _coded(bins, moment.probe)}
+        return outcomes
+
+
+def _coded(bins: Bins, probe: Probe | None) -> list[Coded]:
+    """Return the members' weights as indices of the bins that are not empty."""
+    filled = np.flatnonzero(bins.counts())
+    table = bins.representatives()
+    codewords = Codewords.encode((table[filled] if filled.size else table[:1])[:, None], 32)
+    shared = len(bins.members) > 1
+    note = "by squared error" if probe is None else "by sensitivity"
+    coded = []
+    for member in bins.members:
+        w = member.weights
+        indices = np.zeros(w.matrices.shape, dtype=np.uint16)
+        indices[w.mask if w.mask is not None else ...] = np.searchsorted(filled, bins.labels(member)).reshape(
+            -1 if w.mask is not None else w.matrices.shape
+        )
+        gain = member.gain if shared else None
+        coded.append(Coded(w, indices, codewords, gain, "bins.codewords" if shared else None, w.mask, note))
+    return coded
+
+
+def _was_binned(w: Weights) -> bool:
+    return bool(w.previous) and all(isinstance(form, Codebook) and form.block == 1 for form in w.previous or ())
+
+
+def _again(w: Weights) -> Coded:
+    """Return the weights at the nearest representatives of the last distortion."""
+    form = (w.previous or ())[0]
+    assert isinstance(form, Codebook)
+    values = form.codewords.values if form.gain is None else form.codewords.values * form.gain
+    labels, _ = assign(Points(w.matrices.reshape(-1, 1)), values)
+    indices = from_labels(labels, w.matrices.shape, 1)
+    # The site's own table has the site's name again.
+    name = form.name if form.gain is not None else None
+    return Coded(w, indices, form.codewords, form.gain, name, w.mask, form.note)
+
+
+def _sparse_as_mask(w: Weights) -> Weights:
+    """Return the site with its zeros as pruned, where they are too many to share a bin."""
+    kept = w.matrices != 0
+    if w.mask is not None or kept.mean() > 1 - _SPARSE:
+        return w
+    return replace(w, mask=kept)

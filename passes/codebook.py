@@ -1,0 +1,207 @@
+"""Codebooks by gradient-weighted k-means, of scalars or of blocks (product quantization).
+
+S. Sakthi, R. Yadla, P. Pawate: Towards model quantization on the resilient edge (Bin & Quant and GWK), 2022
+(arXiv 2210.05111). The weighting of the centroids is theirs. Ours: the gradient weights the distances too (`beta`),
+so that centroids and assignment lower one objective; `--beta 0` is the plain distance.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from dtc.errors import UsageError
+from dtc.forms import Array, Codewords, Grid
+from dtc.forms.codewords import PRECISIONS
+from dtc.passes.clustering import Labels, Points, assign, centroids, cluster
+from dtc.passes.coding import Coded, from_labels, previous_codewords, refuse_not_finite, to_blocks
+from dtc.passes.compensation import compensated_labels
+from dtc.passes.method import Method, Moment, Need, Options, Outcome, Skip, Weights
+
+_LARGEST_KERNEL = 25
+_GRID_ROUNDS = 5
+
+
+class CodebookOptions(Options):
+    """Size and precision of the codebook, and what counts in making it."""
+
+    codewords: int = Field(256, ge=2, le=2**16, description="entries of a codebook")
+    block: str | int = Field(
+        "auto", description="weights a codeword; auto: a kernel of up to 5x5, else 8 along the input, 4 where few"
+    )
+    codeword_bits: int = Field(16, description="bits of a number in the codebook: 2 to 8 (a grid), 16 or 32 (floats)")
+    share: bool = Field(default=False, description="one codebook for all sites with the same block, scaled to each")
+    gradient_weight: float = Field(1.0, ge=0, description="exponent of the gradient's magnitude; 0: plain k-means")
+    epsilon: float = Field(0.01, gt=0, description="added to the gradient's magnitude, of mean 1")
+    beta: float = Field(1.0, ge=0, description="exponent of the weights in the distances; 0: in the centroids alone")
+    compensate: bool = Field(default=False, description="let later inputs make up for errors (GPTQ); needs data")
+
+    @field_validator("block")
+    @classmethod
+    def _a_number_or_auto(cls, value: str | int) -> str | int:
+        if value == "auto":
+            return value
+        if not str(value).isdecimal() or not 1 <= int(value) <= 64:
+            raise ValueError("give auto or a number from 1 to 64")
+        return int(value)
+
+    @field_validator("codeword_bits")
+    @classmethod
+    def _a_precision(cls, value: int) -> int:
+        if value not in PRECISIONS:
+            raise ValueError("give 2 to 8, 16 or 32")
+        return value
+
+
+class GradientWeightedKMeans(Method):
+    """Replace each block of weights by the nearest of a few codewords."""
+
+    name: ClassVar[str] = "codebook"
+    title: ClassVar[str] = "codebook (gradient-weighted k-means)"
+    options_type: ClassVar[type[Options]] = CodebookOptions
+    needs: ClassVar[frozenset[Need]] = frozenset({"gradient", "gram"})
+    options: CodebookOptions
+
+    @classmethod
+    def outlook(cls, rows: int, cols: int) -> str:
+        """Return what 256 codewords of eight half-precision weights give."""
+        stored = rows * -(-cols // 8) + 256 * 8 * 2
+        ratio = rows * cols * 4 / stored
+        return f"256 codewords of 8: {ratio:.1f}x" if ratio > 1 else "256 codewords of 8 are more than its weights"
+
+    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+        """Return forms for every site that gets smaller by them.
+
+        Raises:
+            UsageError: Errors are to be compensated, and the run has no calibration data.
+        """
+        if self.options.compensate and any(w.gram is None for w in weights):
+            raise UsageError("--compensate needs calibration data: give --data")
+        outcomes: dict[str, Outcome] = {}
+        groups: dict[object, list[Weights]] = {}
+        for w in weights:
+            block = self._block(w)
+            if (reason := refuse_not_finite(w)) is not None:
+                outcomes[w.site] = reason
+            else:
+                groups.setdefault(block if self.options.share else w.site, []).append(w)
+        for group in groups.values():
+            outcomes |= self._group(group, self._block(group[0]), moment)
+        return outcomes
+
+    def _block(self, w: Weights) -> int:
+        """Return the weights a codeword: a whole kernel, or eight along the input while a codeword has 16 members."""
+        if isinstance(self.options.block, int):
+            return self.options.block
+        kernel = int(np.prod(w.kernel)) if w.kernel else 1
+        if 1 < kernel <= _LARGEST_KERNEL:
+            return kernel
+        return 8 if w.matrices.size >= 8 * 16 * self.options.codewords else 4
+
+    def _group(self, group: list[Weights], block: int, moment: Moment) -> dict[str, Outcome]:
+        """Code sites with one codebook between them."""
+        sizes = [w.out_in[0] * len(w.matrices) * -(-w.out_in[1] // block) for w in group]
+        count = self.options.codewords
+        if sum(sizes) <= count:
+            return {w.site: Skip(f"{count} codewords are no fewer than its blocks of {block}") for w in group}
+        shared = self.options.share and len(group) > 1
+        gains = [_deviation(w) if shared else None for w in group]
+        points = [self._points(w, block, gain) for w, gain in zip(group, gains, strict=True)]
+        names = "|".join(w.site for w in group)
+        rng = np.random.default_rng([moment.seed, zlib.crc32(names.encode())])
+        codewords = self._codewords(_join(points), previous_codewords(group[0], count, block), rng)
+        name = f"codewords.{block}" if shared else None
+        coded = (self._code(w, p, codewords, gain, name) for w, p, gain in zip(group, points, gains, strict=True))
+        return {w.site: c.outcome() for w, c in zip(group, coded, strict=True)}
+
+    def _points(self, w: Weights, block: int, gain: np.float32 | None) -> Points:
+        """Return the blocks of a site; what is pruned or padding counts neither in a mean nor in a distance."""
+        blocks = to_blocks(w.matrices if gain is None else w.matrices / gain, block).astype(np.float32)
+        used = w.mask if w.mask is not None else np.ones(w.matrices.shape, dtype=bool)
+        kept = to_blocks(used, block).astype(np.float32)
+        everything = None if kept.all() else kept
+        if w.gradient is None or self.options.gradient_weight == 0:
+            return Points(blocks, everything, everything)
+        size = np.abs(w.gradient)
+        mean = float(size[used].mean(dtype=np.float64)) if used.any() else 0.0
+        relative = size / mean if mean > 0 else np.ones_like(size)
+        importance = to_blocks((relative + self.options.epsilon) ** self.options.gradient_weight, block) * kept
+        distance = everything if self.options.beta == 0 else importance**self.options.beta * kept
+        return Points(blocks, importance.astype(np.float32), None if distance is None else distance.astype(np.float32))
+
+    def _codewords(self, points: Points, start: Array | None, rng: np.random.Generator) -> Codewords:
+        used = points if points.distance is None else points.take(np.flatnonzero(points.distance.any(axis=1)))
+        if len(used.blocks) == 0:
+            used = Points(np.zeros((1, points.blocks.shape[1]), np.float32))  # all is pruned: any codeword does
+        values = cluster(used, self.options.codewords, rng, start)
+        return fit_precision(used, values, self.options.codeword_bits, rng)
+
+    def _code(
+        self, w: Weights, points: Points, codewords: Codewords, gain: np.float32 | None, name: str | None
+    ) -> Coded:
+        if self.options.compensate:
+            labels = _compensated(w, codewords.values if gain is None else codewords.values * gain)
+        else:
+            labels, _ = assign(points, codewords.values)
+        indices = from_labels(labels, w.matrices.shape, codewords.block)
+        return Coded(w, indices, codewords, gain, name, w.mask)
+
+
+def fit_precision(points: Points, values: Array, bits: int, rng: np.random.Generator) -> Codewords:
+    """Store codewords in the given precision; few levels are fitted in turn with the means that they round.
+
+    The best of a few rounds is kept; with floats there is nothing to fit.
+    """
+    if bits >= 16:
+        return Codewords.encode(values, bits)
+    best, least = Codewords.encode(values, bits), np.inf
+    for _ in range(_GRID_ROUNDS):
+        labels, _ = assign(points, values)
+        codewords = Codewords.encode(values, bits, best_grid(values, np.bincount(labels, minlength=len(values)), bits))
+        labels, objective = assign(points, codewords.values)
+        if objective < least:
+            best, least = codewords, objective
+        values = centroids(points, labels, codewords.values, rng)
+    return best
+
+
+def best_grid(values: Array, members: Labels, bits: int) -> Grid:
+    """Return the grid, of those that span a share of the codewords' range, of least squared error over all members."""
+    middle = float(np.average(values.mean(axis=1), weights=members))
+    low, high = float(values.min()) - middle, float(values.max()) - middle
+    grids = [Grid.spanning(middle + low * share, middle + high * share, bits) for share in np.linspace(1, 0.25, 16)]
+
+    def error(grid: Grid) -> float:
+        return float((members[:, None] * np.square(values - grid.values(grid.levels(values)))).sum(dtype=np.float64))
+
+    return min(grids, key=error)
+
+
+def _compensated(w: Weights, values: Array) -> Labels:
+    assert w.gram is not None
+    grams = w.gram()
+    masks = w.mask if w.mask is not None else [None] * len(grams)
+    found = [compensated_labels(*parts[:2], values, parts[2]) for parts in zip(w.matrices, grams, masks, strict=True)]
+    return np.concatenate([labels.ravel() for labels in found])
+
+
+def _deviation(w: Weights) -> np.float32:
+    kept = w.matrices if w.mask is None else w.matrices[w.mask]
+    return np.float32(kept.std(dtype=np.float64)) if kept.size and kept.std() > 0 else np.float32(1)
+
+
+def _join(points: list[Points]) -> Points:
+    """Return all points together; where some have weights, the others get ones."""
+    if len(points) == 1:
+        return points[0]
+    blocks = np.concatenate([p.blocks for p in points])
+    columns: list[Array | None] = []
+    for parts in ([p.importance for p in points], [p.distance for p in points]):
+        some = any(part is not None for part in parts)
+        filled = [np.ones_like(p.blocks) if part is None else part for p, part in zip(points, parts, strict=True)]
+        columns.append(np.concatenate(filled) if some else None)
+    return Points(blocks, *columns)

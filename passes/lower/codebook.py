@@ -1,0 +1,145 @@
+"""Codebooks in the graph: operators that compute on them, or standard nodes that decode them.
+
+* `compute`: `dtc.CodebookMatMul` for MatMul and Gemm, `dtc.CodebookGather` for embeddings, `dtc.CodebookDequantize` in
+  front of whatever else reads the weight. They read indices of 1, 2, 4 or 8 bits; those of other widths up to 8 stay
+  packed in the file and become bytes when the session loads. More than 256 codewords, and masks, are decoded by
+  standard nodes.
+* `standard`: standard nodes in front of the reader, that runtimes fold at load; an embedding is decoded after its
+  Gather, the looked-up rows alone, unless it has a mask beside its indices.
+* `storage`: the same as `standard`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.deploy.ops import DOMAIN, require_operator
+from dtc.deploy.ops.codebook_decode import OPSET
+from dtc.deploy.ops.codebook_gather import flat_rows, like_ids
+from dtc.graph import Reader, Role, Site
+from dtc.passes.lower import Compressed, Mode
+from dtc.passes.lower.codebook_nodes import Nodes, Shared
+from dtc.passes.lower.codebook_parts import Stored
+
+KIND = "codebook"
+
+__all__ = ["KIND", "OPSET", "lower", "refuse"]
+
+_WEIGHT_SIDE = frozenset({"Transpose", "Identity", "Cast", "Dropout"})
+
+
+def refuse(site: Site) -> str | None:  # noqa: ARG001 - of the protocol; no site is refused
+    """Every role can be lowered: what no operator computes on is decoded in front of its reader."""
+    return None
+
+
+def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> None:
+    """Replace the sites in the graph, in place."""
+    shared = Shared(model)
+    for item in items:
+        _Lowering(model, item, mode, shared).run()
+    shared.insert()
+
+
+class _Lowering:
+    """One site on its way into the graph."""
+
+    def __init__(self, model: ir.Model, item: Compressed, mode: Mode, shared: Shared) -> None:
+        graph = item.site.value.graph
+        assert graph is not None
+        self.model, self.site, self.shared, self.graph = model, item.site, shared, graph
+        self.front = Nodes(graph, item.site.name, shared)  # what stands before every reader
+        self.stored = Stored(self.front, item)
+        self.operators = mode == "compute" and self.stored.native
+
+    def run(self) -> None:
+        """Replace the readers that can do with indices, then decode for the others."""
+        for reader in self.site.readers:
+            if self._reads_indices(reader):
+                self._replace(reader)
+        _drop_unread(self.site.value)
+        if self.site.value.uses() or self.site.value.is_graph_output():
+            whole = self._whole()
+            whole.type, whole.shape = self.site.value.type, self.site.value.shape
+            self.site.value.replace_all_uses_with(whole)
+        self.graph.insert_before(next(iter(self.graph)), self.front.nodes)
+        if self.site.value in self.graph.inputs:  # old files list their weights as inputs too
+            self.graph.inputs.remove(self.site.value)
+        del self.graph.initializers[self.site.name]
+
+    def _reads_indices(self, reader: Reader) -> bool:
+        """True for a reader of the form's own rows that an operator, or decoding after a Gather, can stand for."""
+        plain = self.site.value.dtype == ir.DataType.FLOAT and reader.view == self.site.view and reader.view.count == 1
+        if not plain or self.stored.masked:
+            return False
+        match reader.role:
+            case Role.EMBEDDING:
+                return reader.node.inputs[0] is self.site.value
+            case Role.MATMUL:
+                return self.operators and reader.index == 1
+            case Role.GEMM:
+                return self.operators and not reader.node.attributes.get_int("transA", 0)
+            case _:
+                return False
+
+    def _replace(self, reader: Reader) -> None:
+        node = reader.node
+        assert node.graph is not None
+        e = Nodes(self.graph, f"{self.site.name}/{reader.node_name}", self.shared)
+        output = self._gathered(e, node) if reader.role is Role.EMBEDDING else self._product(e, node)
+        old = node.outputs[0]
+        output.type, output.shape = old.type, old.shape
+        ir.convenience.replace_all_uses_with(old, output, replace_graph_outputs=True)
+        output.name, old.name = old.name, None
+        node.graph.insert_before(node, e.nodes)
+        node.graph.remove(node, safe=True)
+
+    def _gathered(self, e: Nodes, node: ir.Node) -> ir.Value:
+        ids = node.inputs[1]
+        assert ids is not None
+        if self.operators:
+            return self._operator(e, "CodebookGather", [ids])
+        rows = self.stored.decode_rows(e, flat_rows(e, self.stored.addressable(self.front), ids))
+        return like_ids(e, rows, ids)
+
+    def _product(self, e: Nodes, node: ir.Node) -> ir.Value:
+        product = self._operator(e, "CodebookMatMul", [node.inputs[0]])
+        if node.op_type == "MatMul":
+            return product
+        bias = node.inputs[2] if len(node.inputs) > 2 else None
+        product = _scaled(e, product, node.attributes.get_float("alpha", 1.0))
+        return (
+            product
+            if bias is None
+            else e.op("Add", [product, _scaled(e, bias, node.attributes.get_float("beta", 1.0))])
+        )
+
+    def _operator(self, e: Nodes, name: str, inputs: list[ir.Value | None]) -> ir.Value:
+        require_operator(self.model, name)
+        indices, codewords, bits = self.stored.operands(self.front)
+        sizes = {"bits": bits, "columns": self.stored.cols}
+        return e.op(name, [*inputs, indices, codewords], domain=DOMAIN, **sizes)
+
+    def _whole(self) -> ir.Value:
+        """Return the decoded weight, of the initializer's shape and type."""
+        e, view = self.front, self.site.view
+        matrix = self._operator(e, "CodebookDequantize", []) if self.operators else self.stored.decode(e)
+        return self.stored.arranged(e, matrix, view, self.site)
+
+
+def _scaled(e: Nodes, value: ir.Value, factor: float | None) -> ir.Value:
+    return value if factor in (None, 1.0) else e.op("Mul", [value, e.constant(np.float32(factor))])
+
+
+def _drop_unread(value: ir.Value) -> None:
+    """Remove what stands between a weight and readers that are gone."""
+    for use in list(value.uses()):
+        node = use.node
+        if node.op_type not in _WEIGHT_SIDE:
+            continue
+        _drop_unread(node.outputs[0])
+        if node.graph is not None and not any(output.uses() or output.is_graph_output() for output in node.outputs):
+            node.graph.remove(node, safe=True)

@@ -1,0 +1,141 @@
+"""The stored parts of a site's codebook forms as initializers, and what they decode to."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.deploy.ops.codebook_decode import NATIVE_BITS, integers
+from dtc.forms import Codebook
+from dtc.graph import MatrixView, Site
+from dtc.passes.lower import Compressed
+from dtc.passes.lower.codebook_nodes import Nodes, bit_mask, decode_indices, expand
+
+
+class Stored:
+    """The forms of a site, stored in its graph: indices of all matrices as one array, one table."""
+
+    def __init__(self, e: Nodes, item: Compressed) -> None:
+        forms = [form for form in item.forms if isinstance(form, Codebook)]
+        assert len(forms) == len(item.forms)
+        self.forms, self.form, self.count = forms, forms[0], len(forms)
+        self.rows, self.cols = self.form.shape
+        self.block = self.form.block
+        self.blocks = self.form.indices.shape[1]
+        self.masked = self.form.mask is not None
+        self.survivors = self.masked and self.block == 1
+        parts = [form.pack() for form in forms]
+        if not self.survivors:
+            self.indices = e.initializer("indices", np.concatenate([part["indices"] for part in parts]))
+        else:
+            self.ranks = [e.initializer(f"indices_{i}", part["indices"]) for i, part in enumerate(parts)]
+        if self.masked:
+            self.masks = [e.initializer(f"mask_{i}", part["mask"]) for i, part in enumerate(parts)]
+        self.codewords = self._codewords(e)
+        self._unpacked: ir.Value | None = None
+
+    @property
+    def native(self) -> bool:
+        """True if the operators can read it."""
+        return not self.masked and self.form.layout.bits <= max(NATIVE_BITS)
+
+    def operands(self, e: Nodes) -> tuple[ir.Value, ir.Value, int]:
+        """Return indices and codewords as the operators want them, and the width of the indices."""
+        bits = self.form.layout.bits
+        if self.form.layout.aligned and bits in NATIVE_BITS:
+            return self.indices, self.codewords, bits
+        if self._unpacked is None:
+            self._unpacked = e.op("Cast", [self._unpack(e)], to=ir.DataType.UINT8)
+        return self._unpacked, self.codewords, 8
+
+    def addressable(self, e: Nodes) -> ir.Value:
+        """Return indices whose rows can be gathered: packed ones, or one by one where rows share bytes."""
+        if self.form.layout.aligned:
+            return self.indices
+        if self._unpacked is None:
+            self._unpacked = self._unpack(e)
+        return self._unpacked
+
+    def decode_rows(self, e: Nodes, rows: ir.Value) -> ir.Value:
+        """Return float `[number of rows, cols]` of rows of what `addressable` gives."""
+        if self.form.layout.aligned:
+            decoded = decode_indices(e, rows, self.form.layout.bits, -1, self.blocks, self.codewords, self.block)
+        else:
+            decoded = e.op("Gather", [self.codewords, rows])
+        return self._rows(e, decoded, -1)
+
+    def decode(self, e: Nodes) -> ir.Value:
+        """Return all matrices, float `[count * rows, cols]`, in some shape."""
+        if self.survivors:
+            pairs = zip(self.forms, self.ranks, self.masks, strict=True)
+            matrices = [self._survivors(e, *pair) for pair in pairs]
+            return matrices[0] if self.count == 1 else e.op("Concat", matrices, axis=0)
+        rows, count = self._packed_shape
+        decoded = decode_indices(e, self.indices, self.form.layout.bits, rows, count, self.codewords, self.block)
+        total = self.count * self.rows
+        if not self.masked and self.blocks * self.block == self.cols:
+            return decoded
+        matrix = self._rows(e, decoded, total)
+        if not self.masked:
+            return matrix
+        masks = self.masks[0] if self.count == 1 else e.op("Concat", self.masks, axis=0)
+        return e.op("Where", [bit_mask(e, masks, total, self.cols), matrix, e.constant(np.float32(0))])
+
+    def arranged(self, e: Nodes, matrices: ir.Value, view: MatrixView, site: Site) -> ir.Value:
+        """Return decoded matrices in the shape and type of the site's initializer."""
+        seen = [site.shape[axis] for axis in view.perm]
+        value = e.op("Reshape", [matrices, e.constant(integers(*seen))])
+        if view.perm != tuple(range(len(view.perm))):
+            value = e.op("Transpose", [value], perm=[int(axis) for axis in np.argsort(view.perm)])
+        dtype = site.value.dtype or ir.DataType.FLOAT
+        return value if dtype == ir.DataType.FLOAT else e.op("Cast", [value], to=dtype)
+
+    @property
+    def _packed_shape(self) -> tuple[int, int]:
+        """Rows of packed indices, and indices a row."""
+        if self.form.layout.aligned:
+            return self.count * self.rows, self.blocks
+        return self.count, self.rows * self.blocks
+
+    def _unpack(self, e: Nodes) -> ir.Value:
+        rows, count = self._packed_shape
+        indices = decode_indices(e, self.indices, self.form.layout.bits, rows, count)
+        return e.op("Reshape", [indices, e.constant(integers(-1, self.blocks))])
+
+    def _rows(self, e: Nodes, decoded: ir.Value, rows: int) -> ir.Value:
+        """Return decoded blocks as rows, without what pads their last block."""
+        width = self.blocks * self.block
+        matrix = e.op("Reshape", [decoded, e.constant(integers(rows, width))])
+        if width == self.cols:
+            return matrix
+        ends = (e.constant(integers(number)) for number in (0, self.cols, 1))
+        return e.op("Slice", [matrix, *ends])
+
+    def _survivors(self, e: Nodes, form: Codebook, ranks: ir.Value, mask: ir.Value) -> ir.Value:
+        size = form.stored_indices.size
+        values = decode_indices(e, ranks, form.layout.bits, 1, size, self.codewords)
+        flat = e.op("Reshape", [values, e.constant(integers(-1))])
+        return expand(e, flat, mask, self.rows, self.cols)
+
+    def _codewords(self, e: Nodes) -> ir.Value:
+        """Return the table, float `[entries, block]`: a shared one is stored and decoded once."""
+        form = self.form
+        if form.name is not None:
+            values = e.shared.once(("codewords", form.name), lambda nodes: self._values(nodes, form.name or ""))
+        else:
+            values = self._values(e, "")
+        if form.gain is not None:
+            values = e.op("Mul", [values, e.initializer("gain", np.array([form.gain], dtype=np.float32))])
+        if form.zero:
+            values = e.op("Concat", [e.constant(np.zeros((1, self.block), np.float32)), values], axis=0)
+        return values
+
+    def _values(self, e: Nodes, name: str) -> ir.Value:
+        words, parts = self.form.codewords, self.form.codewords.pack()
+        stored = e.initializer(f"{name}.values" if name else "codewords", parts["codewords"])
+        if words.grid is None:
+            return stored if words.bits == 32 else e.op("Cast", [stored], to=ir.DataType.FLOAT)
+        levels = decode_indices(e, stored, words.bits, 1, words.stored.size)
+        shaped = e.op("Reshape", [levels, e.constant(integers(words.count, words.block))])
+        step, low = (e.constant(number) for number in (words.grid.step, words.grid.low))
+        return e.op("Add", [e.op("Mul", [e.op("Cast", [shaped], to=ir.DataType.FLOAT), step]), low])

@@ -1,0 +1,143 @@
+"""Lowering of the sparse form.
+
+`compute`: MatMul and Gemm become `dtc.SparseMatMul` or `dtc.BitmapMatMul`, embeddings `dtc.SparseGather` or
+`dtc.BitmapGather`; other readers get the dense weight from `dtc.SparseDequantize` or `dtc.BitmapDequantize`.
+`standard`: standard operators decode the weight when the session loads; an embedding's rows are decoded behind
+its Gather, unless another node needs the whole table. Whole rows and columns that are zero leave a smaller MatMul in
+both. `storage` is `standard` but for those: every reader gets the dense weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.deploy.ops import require_operator
+from dtc.forms.sparse import Sparse
+from dtc.forms.sparse_pattern import Bitmap, Lines
+from dtc.graph import Reader, Role, Site
+from dtc.passes.lower import Compressed, Mode
+from dtc.passes.lower.emit import Names, replace_node
+from dtc.passes.lower.sparse_graph import Decode, GraphMaker, StoredSparse, decode_in_nodes, feed_dense, still_read
+from dtc.passes.lower.sparse_lines import lookup_lines, multiply_lines
+from dtc.passes.prepare.remove_unused import RemoveUnusedPass
+
+KIND = Sparse.kind
+
+OPSET = 13
+
+
+def refuse(site: Site) -> str | None:
+    """Return why `site` cannot be lowered to the sparse form, naming the node; None if it can."""
+    if site.value.is_graph_output():
+        return f"weight {site.name!r} is an output of the graph"
+    return None
+
+
+def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
+    """Replace the sites by their sparse form, in place; the model is of opset 13 or later."""
+    names = Names(model)
+    for stored in [StoredSparse(item, names, in_nodes=mode != "compute") for item in items]:
+        if mode != "storage":
+            _lower_readers(model, names, stored, mode)
+        RemoveUnusedPass()(model)
+        if still_read(stored.site):
+            decode = decode_in_nodes if mode != "compute" else _decode_by_operator(model)
+            feed_dense(model, names, stored, decode)
+
+
+def _lower_readers(model: ir.Model, names: Names, stored: StoredSparse, mode: Mode) -> None:
+    """Replace the readers that compute on the stored weight."""
+    whole = mode == "compute" or _looked_up_only(stored.site)
+    for reader in stored.site.readers:
+        if not _is_plain(stored, reader):
+            continue
+        make = GraphMaker(model, names, reader.node_name)
+        output = _compute(model, make, stored, reader, mode) if whole or _is_lines(stored) else None
+        if output is not None:
+            replace_node(reader.node, make.emitter, {reader.node.outputs[0]: output})
+
+
+def _compute(model: ir.Model, make: GraphMaker, stored: StoredSparse, reader: Reader, mode: Mode) -> ir.Value | None:
+    """Return the node's output computed on the stored weight; None where it needs the dense one."""
+    node, pattern = reader.node, stored.form.pattern
+    if reader.role == Role.EMBEDDING:
+        ids = node.inputs[1]
+        assert ids is not None
+        if isinstance(pattern, Lines):
+            return lookup_lines(make, stored, pattern, ids)
+        if mode == "standard":
+            return stored.packed(make).rows(make, ids)
+        return _operator(model, make, stored, "Gather", [stored.values(), *stored.places(), ids])
+    x = node.inputs[0]
+    assert x is not None
+    if mode == "standard" and not isinstance(pattern, Lines):
+        return None
+    if node.attributes.get_int("transA", 0):
+        x = make.op("Transpose", [x], perm=[1, 0])
+    if isinstance(pattern, Lines):
+        product = multiply_lines(make, stored, pattern, x)
+    else:
+        product = _operator(model, make, stored, "MatMul", [x, stored.values(), *stored.places()])
+    return product if reader.role == Role.MATMUL else _scaled_and_biased(make, node, product)
+
+
+def _scaled_and_biased(make: GraphMaker, node: ir.Node, product: ir.Value) -> ir.Value:
+    """What a Gemm does behind its product."""
+    alpha, beta = (node.attributes.get_float(name, 1.0) for name in ("alpha", "beta"))
+    if alpha != 1.0:
+        product = make.op("Mul", [product, make.constant(np.array(alpha, dtype=np.float32))])
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if bias is None or beta == 0.0:
+        return product
+    if beta != 1.0:
+        bias = make.op("Mul", [bias, make.constant(np.array(beta, dtype=np.float32))])
+    return make.op("Add", [product, bias])
+
+
+def _operator(
+    model: ir.Model, make: GraphMaker, stored: StoredSparse, what: str, inputs: Sequence[ir.Value | None]
+) -> ir.Value:
+    """Add `dtc.Sparse<what>` or `dtc.Bitmap<what>`, by the form's pattern, and its function to the model."""
+    name = ("Bitmap" if isinstance(stored.form.pattern, Bitmap) else "Sparse") + what
+    require_operator(model, name)
+    return make.call(name, inputs, cols=stored.form.shape[1])
+
+
+def _decode_by_operator(model: ir.Model) -> Decode:
+    def decode(make: GraphMaker, stored: StoredSparse, transposed: bool) -> ir.Value:  # noqa: FBT001
+        if _is_lines(stored):
+            return decode_in_nodes(make, stored, transposed)
+        weight = _operator(model, make, stored, "Dequantize", [stored.values(), *stored.places()])
+        if stored.dtype != ir.DataType.FLOAT:
+            weight = make.op("Cast", [weight], to=int(stored.dtype))
+        return make.op("Transpose", [weight], perm=[1, 0]) if transposed else weight
+
+    return decode
+
+
+def _is_lines(stored: StoredSparse) -> bool:
+    return isinstance(stored.form.pattern, Lines)
+
+
+def _looked_up_only(site: Site) -> bool:
+    """True if nothing but embeddings read the weight, so that no dense table is needed."""
+    return len(site.value.uses()) == len(site.readers) and all(r.role == Role.EMBEDDING for r in site.readers)
+
+
+def _is_plain(stored: StoredSparse, reader: Reader) -> bool:
+    """True for a product with, or a look-up in, this very matrix `[out, in]`, in float32."""
+    weight_is_second = reader.role == Role.MATMUL and reader.index == 1 and len(reader.view.perm) == 2
+    fits = weight_is_second or reader.role in (Role.GEMM, Role.EMBEDDING)
+    return fits and reader.view == stored.site.view and stored.dtype == ir.DataType.FLOAT and not _is_cast(reader)
+
+
+def _is_cast(reader: Reader) -> bool:
+    value = reader.node.inputs[reader.index]
+    while value is not None and (node := value.producer()) is not None:
+        if node.op_type == "Cast":
+            return True
+        value = node.inputs[0]
+    return False

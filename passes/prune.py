@@ -1,0 +1,202 @@
+"""Magnitude pruning: without masks, or, to compare with, with masks that stay.
+
+J. Lee, P. Kapoor, S. J. Kim: DeepTwist, 2018 (arXiv 1810.12823), algorithm 1 and equation (1): the smallest weights
+become zero at each distortion, and may come back after. M. Zhu, S. Gupta: To prune, or not to prune, 2017
+(arXiv 1710.01878): what is pruned stays pruned.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from dtc.errors import ModelError, UsageError
+from dtc.forms import Array
+from dtc.forms.sparse import Sparse, smallest_cost
+from dtc.passes.method import Method, Moment, Options, Outcome, Skip, Weights
+from dtc.passes.pruning.compensate import by_groups, by_share, prune_and_compensate
+from dtc.passes.pruning.schedule import Point, Schedule
+from dtc.passes.pruning.selection import Bools, keep_largest, keep_lines, keep_n_of_m
+
+_Step = Annotated[str, BeforeValidator(lambda given: str(given) if isinstance(given, int) else given)]
+
+
+class PruneOptions(Options):
+    """How much is pruned, in what pattern, and when."""
+
+    sparsity: float | None = Field(None, gt=0, lt=1, description="share of the weights that become zero")
+    pattern: str | None = Field(None, description="n:m, keep n of each m consecutive weights of a row, such as 2:4")
+    structure: Literal["element", "row", "column"] = Field(
+        "element", description="what is pruned: single weights, or whole rows (outputs) or columns (inputs) by L2 norm"
+    )
+    scope: Literal["site", "global"] = Field(
+        "site", description="site: the same sparsity in each matrix; global: the smallest weights of all sites together"
+    )
+    compensate: bool = Field(
+        default=False, description="weights that stay make up for those that go (SparseGPT); needs samples"
+    )
+    initial_sparsity: float = Field(0.0, ge=0, lt=1, description="sparsity at the begin step of a gradual run")
+    begin_step: _Step = Field("0", description="nothing is pruned before: a step, or a share of the run such as 40%")
+    end_step: _Step = Field("50%", description="from here on the full sparsity: a step, or a share of the run")
+    exponent: float = Field(3.0, gt=0, description="how fast a gradual run prunes at first")
+    value_type: Literal["float32", "float16"] = Field("float32", description="how the values that stay are stored")
+
+    @field_validator("begin_step", "end_step")
+    @classmethod
+    def _is_point(cls, text: str) -> str:
+        Point.of(text)
+        return text
+
+    @field_validator("pattern")
+    @classmethod
+    def _is_pattern(cls, text: str | None) -> str | None:
+        if text is not None:
+            _n_m(text)
+        return text
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> PruneOptions:
+        if (self.sparsity is None) == (self.pattern is None):
+            raise ValueError("give exactly one of --sparsity, --pattern")
+        if self.structure != "element" and (self.pattern is not None or self.compensate):
+            raise ValueError("--structure row or column goes with neither --pattern nor --compensate")
+        if self.scope == "global" and (self.pattern is not None or self.compensate or self.structure != "element"):
+            raise ValueError("--scope global compares single weights: not with --pattern, --compensate, --structure")
+        return self
+
+
+class Prune(Method):
+    """Make the smallest weights zero; nothing keeps them zero until the next distortion."""
+
+    name: ClassVar[str] = "prune"
+    title: ClassVar[str] = "magnitude pruning"
+    options_type: ClassVar[type[Options]] = PruneOptions
+    options: PruneOptions
+
+    def __init__(self, options: PruneOptions) -> None:
+        super().__init__(options)
+        if options.compensate:
+            self.needs = frozenset({"gram"})  # type: ignore[misc]  # an option decides on it
+
+    @classmethod
+    def outlook(cls, rows: int, cols: int) -> str:
+        """Return what 50, 90 and 98 % of zeros give."""
+        ratios = [
+            (p, 4 * rows * cols / smallest_cost(rows, cols, round((1 - p) * rows * cols))) for p in (0.5, 0.9, 0.98)
+        ]
+        return ", ".join(f"{100 * p:.0f} %: {ratio:.1f}x" for p, ratio in ratios if ratio > 1) or "nothing to save"
+
+    def settled(self, moment: Moment) -> bool:
+        """True once the schedule has reached its final sparsity."""
+        return self._schedule().settled(moment)
+
+    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+        """Return the sparse form of every site; before the schedule begins, one of all weights.
+
+        In the middle of a gradual run a form may be larger than the dense weight; at the final sparsity such a site
+        is left alone.
+
+        Raises:
+            ModelError: A weight is not finite.
+            UsageError: The schedule does not fit the run, or `--compensate` has no samples to work with.
+        """
+        for w in weights:
+            if not np.isfinite(w.matrices).all():
+                raise ModelError(f"weight {w.site!r} holds NaN or infinity; it cannot be pruned")
+        sparsity = self._schedule().sparsity(moment)
+        if sparsity is None:
+            return {w.site: tuple(Sparse.whole(matrix) for matrix in w.matrices) for w in weights}
+        settled = self._schedule().settled(moment)
+        starts = {
+            w.site: np.where(kept, w.matrices, np.float32(0)) if (kept := self._kept(w)) is not None else w.matrices
+            for w in weights
+        }
+        pruned = self._prune(weights, starts, sparsity)
+        return {w.site: self._outcome(w, pruned[w.site], settled) for w in weights}
+
+    def _kept(self, w: Weights) -> Bools | None:
+        """What an earlier method has left, `[count, out, in]`; None for all."""
+        return w.mask
+
+    def _prune(self, weights: Sequence[Weights], starts: Mapping[str, Array], sparsity: float) -> dict[str, Array]:
+        if self.options.scope == "global":
+            return _prune_together(starts, sparsity)
+        return {
+            w.site: np.stack([self._prune_one(w, i, m, sparsity) for i, m in enumerate(starts[w.site])])
+            for w in weights
+        }
+
+    def _prune_one(self, w: Weights, index: int, matrix: Array, sparsity: float) -> Array:
+        if self.options.compensate and w.role != "Gather":  # rows of a table are looked up: nothing is summed
+            if w.gram is None:
+                raise UsageError(f"--compensate needs samples of the inputs of {w.node!r}: give --data")
+            n_m = _n_m(self.options.pattern) if self.options.pattern else None
+            choose, unit = by_groups(*n_m) if n_m else by_share(sparsity)
+            kept = self._kept(w)
+            return prune_and_compensate(matrix, w.gram()[index], choose, unit, None if kept is None else ~kept[index])
+        return np.where(self._choose(matrix, sparsity), matrix, np.float32(0))
+
+    def _choose(self, matrix: Array, sparsity: float) -> Bools:
+        if self.options.pattern is not None:
+            return keep_n_of_m(np.abs(matrix), *_n_m(self.options.pattern))
+        if self.options.structure == "element":
+            return keep_largest(np.abs(matrix), round(sparsity * matrix.size))
+        axis = 0 if self.options.structure == "row" else 1
+        return keep_lines(matrix, round(sparsity * matrix.shape[axis]), axis)
+
+    def _outcome(self, w: Weights, pruned: Array, settled: bool) -> Outcome:  # noqa: FBT001
+        try:
+            forms = tuple(Sparse.of(matrix, self.options.value_type) for matrix in pruned)
+        except ValueError as error:
+            raise UsageError(f"--value-type {self.options.value_type}, weight {w.site!r}: {error}") from error
+        stored = sum(form.nbytes for form in forms)
+        if settled and stored >= w.matrices.nbytes:
+            zeros = 100 * (1 - np.count_nonzero(pruned) / pruned.size)
+            return Skip(f"{stored} bytes stored against {w.matrices.nbytes} dense: {zeros:.3g} % of zeros save nothing")
+        return forms
+
+    def _schedule(self) -> Schedule:
+        given = self.options
+        final = given.sparsity if given.sparsity is not None else 0.0
+        return Schedule(
+            given.initial_sparsity, final, Point.of(given.begin_step), Point.of(given.end_step), given.exponent
+        )
+
+
+class PruneMasked(Prune):
+    """Make the smallest weights zero, and keep them so: gradual pruning as it was before DeepTwist."""
+
+    name: ClassVar[str] = "prune-masked"
+    title: ClassVar[str] = "magnitude pruning with a mask that stays"
+    keeps_mask: ClassVar[bool] = True
+
+    def _kept(self, w: Weights) -> Bools | None:
+        if w.previous is None:
+            return w.mask
+        kept = np.stack([form.kept() if isinstance(form, Sparse) else form.dense() != 0 for form in w.previous])
+        return kept if w.mask is None else kept & w.mask
+
+
+def _prune_together(matrices: Mapping[str, Array], sparsity: float) -> dict[str, Array]:
+    """Prune the smallest weights of all sites; of equal ones, those of the first site first."""
+    if not matrices:
+        return {}
+    magnitudes = np.concatenate([np.abs(stack).reshape(-1) for stack in matrices.values()])
+    kept = keep_largest(magnitudes, round(sparsity * magnitudes.size))
+    ends = np.cumsum([stack.size for stack in matrices.values()])
+    parts = np.split(kept, ends[:-1])
+    return {
+        site: np.where(part.reshape(stack.shape), stack, np.float32(0))
+        for (site, stack), part in zip(matrices.items(), parts, strict=True)
+    }
+
+
+def _n_m(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+):(\d+)", text)
+    if match is None or not 0 < int(match[1]) < int(match[2]):
+        raise ValueError(f"{text!r} is not n:m with 0 < n < m, such as 2:4")
+    return int(match[1]), int(match[2])

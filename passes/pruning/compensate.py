@@ -1,0 +1,85 @@
+"""Pruning in one shot, where the weights that stay make up for those that go.
+
+E. Frantar, D. Alistarh: SparseGPT, 2023 (arXiv 2301.00774), algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+
+from dtc.forms import Array
+from dtc.passes.pruning.selection import Bools, keep_largest, keep_n_of_m
+
+Wide = npt.NDArray[np.float64]
+Choose = Callable[[Wide, int], Bools]
+"""Takes scores `[rows, width]` of the columns from the given one on, and returns which weights stay."""
+
+BLOCK = 128
+DAMPING = 0.01
+
+
+def prune_and_compensate(matrix: Array, gram: Wide, choose: Choose, unit: int, masked: Bools | None = None) -> Array:
+    """Return `matrix [out, in]` pruned, with the rest changed so that `|X (W - W')^T|` stays small.
+
+    Columns are treated in order: the error of pruning one is spread over the later ones by the inverse of the
+    inputs' second moments `gram [in, in]`, damped by 1 % of its mean diagonal. Weights of inputs that are
+    always zero go first.
+
+    Args:
+        matrix: float32, finite.
+        gram: Second moments of the inputs.
+        choose: Which weights of a block stay.
+        unit: Columns that are chosen together: a choice is made every `unit` columns.
+        masked: True where a weight has to stay pruned.
+    """
+    weight = matrix.astype(np.float64)
+    inverse, dead = _inverse_factor(gram)
+    cols = matrix.shape[1]
+    kept = np.ones(matrix.shape, dtype=bool)
+    for start in range(0, cols, unit * max(1, BLOCK // unit)):
+        end = min(start + unit * max(1, BLOCK // unit), cols)
+        errors = np.zeros((len(weight), end - start))
+        for column in range(start, end):
+            if (column - start) % unit == 0:
+                span = slice(column, min(column + unit, end))
+                scores = np.square(weight[:, span] / np.diag(inverse)[span])
+                scores[:, dead[span]] = 0
+                if masked is not None:
+                    scores[masked[:, span]] = -1
+                kept[:, span] = choose(scores, column) & (scores >= 0)
+            error = np.where(kept[:, column], 0.0, weight[:, column]) / inverse[column, column]
+            weight[:, column + 1 : end] -= np.outer(error, inverse[column, column + 1 : end])
+            errors[:, column - start] = error
+        weight[:, end:] -= errors @ inverse[start:end, end:]
+    return np.where(kept, weight, 0).astype(np.float32)
+
+
+def by_share(sparsity: float) -> tuple[Choose, int]:
+    """Return the choice of that share of each block, exact over the whole matrix, and its unit."""
+
+    def choose(scores: Wide, column: int) -> Bools:
+        rows, width = scores.shape
+        pruned = round(sparsity * rows * (column + width)) - round(sparsity * rows * column)
+        return keep_largest(scores, pruned)
+
+    return choose, BLOCK
+
+
+def by_groups(n: int, m: int) -> tuple[Choose, int]:
+    """Return the choice of `n` of each `m` consecutive weights, and its unit."""
+    return lambda scores, _: keep_n_of_m(scores, n, m), m
+
+
+def _inverse_factor(gram: Wide) -> tuple[Wide, npt.NDArray[np.bool_]]:
+    """The upper Cholesky factor of the damped inverse, and which inputs are always zero."""
+    moments = np.array(gram, dtype=np.float64)
+    diagonal = np.diag(moments).copy()
+    dead = diagonal <= 0
+    moments[dead, :] = moments[:, dead] = 0
+    np.fill_diagonal(moments, np.where(dead, 1.0, diagonal) + DAMPING * max(float(diagonal.mean()), 1e-30))
+    inverse = scipy.linalg.cho_solve(scipy.linalg.cho_factor(moments, lower=True), np.eye(len(moments)))
+    return scipy.linalg.cholesky((inverse + inverse.T) / 2, lower=False), dead

@@ -1,0 +1,84 @@
+"""When how much is pruned."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dtc.errors import UsageError
+from dtc.passes.method import Moment
+
+_STEP = re.compile(r"^(?:(\d+)|(\d+(?:\.\d+)?)%)$")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A step of a run: a number of optimizer steps, or a share of all of them."""
+
+    steps: int | None
+    share: float
+
+    @classmethod
+    def of(cls, text: str) -> Point:
+        """Parse `"8000"` or `"40%"`.
+
+        Raises:
+            ValueError: It is neither.
+        """
+        match = _STEP.match(text.strip())
+        if match is None or (match[2] is not None and float(match[2]) > 100):
+            raise ValueError(f"{text!r} is neither a number of steps (8000) nor a share of the run (40%)")
+        return cls(int(match[1]), 0.0) if match[1] is not None else cls(None, float(match[2]) / 100)
+
+    def step(self, steps: int) -> int:
+        """Return the step in a run of that many."""
+        return self.steps if self.steps is not None else round(self.share * steps)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Gradual pruning: `p_t = p_f + (p_i - p_f) (1 - (t - t_i) / (t_f - t_i))^E`, DeepTwist equation (1).
+
+    M. Zhu, S. Gupta: To prune, or not to prune, 2017 (arXiv 1710.01878) have `E = 3`.
+
+    Attributes:
+        initial: `p_i`, the sparsity at `t_i`.
+        final: `p_f`, from `t_f` on, and wherever there is no training.
+        begin: `t_i`; nothing is pruned before.
+        end: `t_f`.
+        exponent: `E`.
+    """
+
+    initial: float
+    final: float
+    begin: Point
+    end: Point
+    exponent: float
+
+    def sparsity(self, moment: Moment) -> float | None:
+        """Return the sparsity at a moment; None before pruning begins.
+
+        Raises:
+            UsageError: The end lies before the beginning or behind the run.
+        """
+        if moment.steps == 0:
+            return self.final
+        begin, end = self._span(moment.steps)
+        if moment.step < begin:
+            return None
+        if moment.step >= end:
+            return self.final
+        left = 1 - (moment.step - begin) / (end - begin)
+        return self.final + (self.initial - self.final) * float(left**self.exponent)
+
+    def settled(self, moment: Moment) -> bool:
+        """True once the final sparsity is reached."""
+        return moment.steps == 0 or moment.step >= self._span(moment.steps)[1]
+
+    def _span(self, steps: int) -> tuple[int, int]:
+        begin, end = self.begin.step(steps), self.end.step(steps)
+        if begin > end:
+            raise UsageError(f"--begin-step is step {begin} of this run, behind --end-step, which is step {end}")
+        if end > steps:
+            raise UsageError(f"--end-step {end} lies behind the run's {steps} steps: the sparsity is never reached")
+        return begin, end

@@ -1,0 +1,112 @@
+"""Every registered method, form and lowering keeps the same promises, however new it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from dtc.forms import Form, bits_per_weight, pack_form, stored_bytes, unpack_form
+from dtc.forms.registry import forms
+from dtc.passes.lower import lowerings
+from dtc.passes.method import Method, Moment, Skip, Weights, make_method, methods
+
+EXAMPLES = {
+    "prune": {"sparsity": 0.7},
+    "prune-masked": {"sparsity": 0.7},
+    "svd": {"rank": 6},
+}
+"""Options that every new method adds here: enough for it to do something."""
+
+PRIMITIVE = sorted(set(forms()) - {"product", "sum"})
+
+
+def example(name: str) -> Method:
+    return make_method(name, EXAMPLES[name])
+
+
+def weights(shape: tuple[int, ...] = (2, 48, 40), seed: int = 0) -> Weights:
+    matrices = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return Weights("w", "MatMul", matrices, "node")
+
+
+def test_every_method_has_an_example_here() -> None:
+    assert sorted(EXAMPLES) == sorted(methods())
+
+
+@pytest.mark.parametrize("name", sorted(methods()))
+def test_a_method_is_documented_and_its_options_too(name: str) -> None:
+    method = methods()[name]
+    assert method.title
+    assert method.__doc__
+    assert all(field.description for field in method.options_type.model_fields.values())
+    assert method.outlook(2600, 650)
+
+
+@pytest.mark.parametrize("name", sorted(methods()))
+def test_a_method_is_a_pure_function(name: str) -> None:
+    given = weights()
+    before = given.matrices.copy()
+    first = example(name).distort([given], Moment(seed=3))["w"]
+    second = example(name).distort([given], Moment(seed=3))["w"]
+    np.testing.assert_array_equal(given.matrices, before)
+    assert not isinstance(first, Skip)
+    assert not isinstance(second, Skip)
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.dense(), other.dense())
+
+
+@pytest.mark.parametrize("name", sorted(methods()))
+def test_a_method_gives_one_smaller_form_a_matrix(name: str) -> None:
+    given = weights()
+    outcome = example(name).distort([given])["w"]
+    assert not isinstance(outcome, Skip)
+    assert len(outcome) == len(given.matrices)
+    for form, matrix in zip(outcome, given.matrices, strict=True):
+        assert isinstance(form, Form)
+        assert form.shape == matrix.shape
+        assert form.dense().dtype == np.float32
+        assert form.nbytes < matrix.nbytes
+        assert np.square(form.dense() - matrix).sum() < np.square(matrix).sum()
+
+
+@pytest.mark.parametrize("name", sorted(methods()))
+def test_what_is_stored_gives_back_the_same_matrix_bit_for_bit(name: str) -> None:
+    outcome = example(name).distort([weights()])["w"]
+    assert not isinstance(outcome, Skip)
+    for form in outcome:
+        parts = pack_form(form)
+        again = unpack_form(parts)
+        np.testing.assert_array_equal(again.dense(), form.dense())
+        assert again.nbytes == form.nbytes
+        assert bits_per_weight(form) == 8 * form.nbytes / np.prod(form.shape)
+        assert stored_bytes([form, form]) == 2 * form.nbytes - sum(form.shared.values())
+
+
+@pytest.mark.parametrize("name", sorted(methods()))
+def test_every_form_that_a_method_gives_can_be_lowered(name: str) -> None:
+    outcome = example(name).distort([weights()])["w"]
+    assert not isinstance(outcome, Skip)
+    assert {form.kind for form in outcome} <= set(lowerings())
+
+
+@pytest.mark.parametrize("kind", PRIMITIVE)
+def test_damaged_parts_are_refused(kind: str) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        forms()[kind].unpack({"left": np.zeros((3, 4), np.float32)})
+
+
+def test_a_kind_that_nobody_knows_is_refused() -> None:
+    parts = {"kind": np.frombuffer(b"mystery", dtype=np.uint8)}
+    with pytest.raises(ValueError, match="no form is called 'mystery'"):
+        unpack_form(parts)
+
+
+@pytest.mark.parametrize("kind", sorted(lowerings()))
+def test_a_lowering_offers_what_its_protocol_says(kind: str) -> None:
+    lowering = lowerings()[kind]
+    assert kind == lowering.KIND
+    assert callable(lowering.refuse)
+    model = ir.Model(ir.Graph([], [], nodes=[], opset_imports={"": 17}), ir_version=9)
+    lowering.lower(model, [], "standard")
+    assert len(model.graph) == 0
