@@ -69,8 +69,8 @@ def decode_indices(
 ) -> ir.Value:
     """Return the codewords of packed indices `[rows, bytes]`, `count` a row; without codewords the indices themselves.
 
-    The elements, float, or uint8 up to 8 bits, else int64, are in the order of `[rows, count, block]`, in whatever shape; `rows` may be -1 where
-    only a run knows it.
+    The elements, float, or uint8 up to 8 bits, else int64, are in the order of `[rows, count, block]`, in whatever
+    shape; `rows` may be -1 where only a run knows it.
     """
     widths = field_widths(bits)
     together = 8 // widths[0]  # indices that a number stands for
