@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 import dtc.passes
 from dtc.errors import UsageError
@@ -151,15 +152,25 @@ def methods() -> dict[str, type[Method]]:
     return found
 
 
+def options_of(name: str) -> dict[str, FieldInfo]:
+    """Return the options of a method, or of both methods of a composition, by name.
+
+    Raises:
+        UsageError: There is no such method.
+    """
+    fields: dict[str, FieldInfo] = {}
+    for part in name.split("+"):
+        fields |= _known(part).options_type.model_fields
+    return fields
+
+
 def make_method(name: str, options: dict[str, Any]) -> Method:
     """Return the method of that name with validated options.
 
     Raises:
         UsageError: No such method, or an option that it does not have or whose value it refuses.
     """
-    if name not in methods():
-        raise UsageError(f"no method is called {name!r}; there are: {', '.join(sorted(methods()))}")
-    method = methods()[name]
+    method = _known(name)
     try:
         return method(method.options_type.model_validate(options))
     except ValidationError as error:
@@ -167,3 +178,9 @@ def make_method(name: str, options: dict[str, Any]) -> Method:
         option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "options"
         message = str(first["msg"]).removeprefix("Value error, ")
         raise UsageError(f"method {name}, {option}: {message} (given: {first['input']!r})") from error
+
+
+def _known(name: str) -> type[Method]:
+    if name not in methods():
+        raise UsageError(f"no method is called {name!r}; there are: {', '.join(sorted(methods()))}")
+    return methods()[name]

@@ -13,8 +13,9 @@ import onnx_ir as ir
 from dtc.errors import ModelError, UsageError
 from dtc.forms import Array, Form
 from dtc.graph import Role, Site, find_sites, source_of
+from dtc.passes.compose import Composition, make_methods
 from dtc.passes.lower import Compressed, lowerings
-from dtc.passes.method import Gram, Method, Moment, Need, Outcome, Skip, Weights, make_method
+from dtc.passes.method import Gram, Method, Moment, Need, Outcome, Skip, Weights
 
 _SHAPE_ONLY = frozenset({"Squeeze", "Unsqueeze", "Reshape", "Transpose", "Flatten"})
 
@@ -63,7 +64,7 @@ class Plan:
     """Which method has which sites."""
 
     sites: tuple[Site, ...]
-    chosen: tuple[tuple[Method, tuple[Site, ...]], ...]
+    chosen: tuple[tuple[Method | Composition, tuple[Site, ...]], ...]
     skipped: Mapping[str, str]
 
     @property
@@ -138,10 +139,10 @@ def make_plan(model: ir.Model, rules: Sequence[RuleLike]) -> Plan:
     sites = find_sites(model)
     if not sites and rules:
         raise ModelError("the model holds no float weight that dtc can compress (already quantized?); see dtc inspect")
-    chosen: list[tuple[Method, list[Site]]] = []
+    chosen: list[tuple[Method | Composition, list[Site]]] = []
     skipped = {site.name: "no rule of the recipe matches it" for site in sites}
     for rule in rules:
-        method = make_method(rule.method, rule.options)
+        method = make_methods(rule.method, rule.options)
         wanted = [site for site in sites if site.matches(rule.include)]
         if not wanted:
             raise UsageError(f"--include {' '.join(rule.include)} matches no site; see dtc inspect for their names")

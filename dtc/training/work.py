@@ -23,8 +23,8 @@ from dtc.training.engine import Engine
 from dtc.training.evaluate import Evaluation, Metric
 from dtc.training.events import Finished, Started
 from dtc.training.journal import Journal
-from dtc.training.lock import only_worker
 from dtc.training.known import Known
+from dtc.training.lock import only_worker
 from dtc.training.loop import Methods, Plan, Retraining
 from dtc.training.objective import resolve_objective
 from dtc.training.optimizer import make_optimizer
