@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.codebook_decode import NATIVE_BITS, codeword_table, digits, integers, look_up
 from dtc.forms.index_fields import field_widths
-from dtc.graph import all_graphs
+from dtc.graph import all_nodes
 from dtc.passes.lower.decode import Builder
 
 
@@ -28,9 +28,12 @@ class Nodes(Builder):
         return self.shared.constant(np.asarray(array))
 
     def op(self, op_type: str, inputs: Sequence[ir.Value | None], **attributes: object) -> ir.Value:
-        """Add a node of one output, of a short name: each name is stored at every place that it is used."""
+        """Add a node of one output; names are short, as a small site has no more bytes than a few long ones."""
         value = super().op(op_type, list(inputs), **attributes)  # type: ignore[arg-type]
         value.name = self.shared.short_name()
+        node = value.producer()
+        if node is not None and node.domain == "":
+            node.name = value.name
         return value
 
 
@@ -41,11 +44,12 @@ class Shared:
         self.graph = model.graph
         self.nodes = Nodes(model.graph, "codebook", self)
         self._values: dict[object, ir.Value] = {}
-        self._taken = {value.name for graph in all_graphs(model) for node in graph for value in node.outputs}
+        self._taken = {node.name for node in all_nodes(model)}
+        self._taken |= {value.name for node in all_nodes(model) for value in node.outputs}
         self._names = (f"cb{number}" for number in itertools.count())
 
     def short_name(self) -> str:
-        """Return a name that no value of the model has."""
+        """Return a name that no value or node of the model has."""
         return next(name for name in self._names if name not in self._taken)
 
     def constant(self, array: npt.NDArray[Any]) -> ir.Value:
