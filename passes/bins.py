@@ -31,7 +31,7 @@ class BinsOptions(Options):
 
     bins: int = Field(16, ge=4, le=4096, description="most bins of a site")
     perturb: float = Field(0.2, gt=0, le=1, description="share by which a bin's weights are moved, up and down")
-    allowed_drop: float | None = Field(
+    max_drop: float | None = Field(
         None,
         ge=0,
         description="stop when the model's score, lower being better, is at most this much worse; needs data",
@@ -65,8 +65,8 @@ class BinAndQuant(Method):
         Raises:
             UsageError: A limit to the drop is given, and the run cannot evaluate the model.
         """
-        if self.options.allowed_drop is not None and moment.probe is None:
-            raise UsageError("--allowed-drop needs a run of the model to measure: give --data, or leave it out")
+        if self.options.max_drop is not None and moment.probe is None:
+            raise UsageError("--max-drop needs a run of the model to measure: give --data, or leave it out")
         outcomes: dict[str, Outcome] = {w.site: refused for w in weights if (refused := refuse_not_finite(w))}
         sites = [_sparse_as_mask(w) for w in weights if w.site not in outcomes]
         outcomes |= {w.site: _again(w).outcome() for w in sites if _was_binned(w)}

@@ -105,17 +105,27 @@ def _treat_factors(second: Method, weights: Sequence[Weights], first: Outcomes, 
         forms = [form for form in _forms(first[w.site]) if isinstance(form, LowRank)]
         for side in ("left", "right"):
             stack = np.stack([getattr(form, side) for form in forms])
+            if side == "right" and _turns(w):
+                stack = np.ascontiguousarray(stack.transpose(0, 2, 1))
             previous = _sides(w.previous, side)
             factors.append(Weights(f"{w.site}.{side}", w.role, stack, w.node, previous=previous))
     treated = second.distort(factors, moment)
-    return {w.site: _product(treated[f"{w.site}.left"], treated[f"{w.site}.right"], first[w.site]) for w in weights}
+    return {
+        w.site: _product(treated[f"{w.site}.left"], treated[f"{w.site}.right"], first[w.site], turned=_turns(w))
+        for w in weights
+    }
 
 
-def _product(left: Outcome, right: Outcome, untreated: Outcome) -> Outcome:
+def _turns(w: Weights) -> bool:
+    """The right factor of an embedding is multiplied with rows that were looked up: it is read as its transpose."""
+    return w.role == "Gather"
+
+
+def _product(left: Outcome, right: Outcome, untreated: Outcome, *, turned: bool) -> Outcome:
     """Join the factors; one that is left alone stays dense where the other is treated."""
     if isinstance(left, Skip) or isinstance(right, Skip):
         return untreated
-    return tuple(Product(a, b) for a, b in zip(left, right, strict=True))
+    return tuple(Product(a, b, turned) for a, b in zip(left, right, strict=True))
 
 
 def _factor_remainder(second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:

@@ -21,6 +21,11 @@ _INPUT = frozenset({Role.LSTM_INPUT, Role.GRU_INPUT})
 def refuse(site: Site) -> str | None:
     """Return why `site` cannot be lowered to coded factors, naming the node; None if it can."""
     for reader in site.readers:
+        if reader.role is Role.GRU_RECURRENT:
+            return (
+                f"node {reader.node_name!r}: the left factor of a GRU's recurrent weight is split by gates, which "
+                "codes are not; use svd alone for it"
+            )
         if reader.role in _INPUT and site.view.count > 1:
             return (
                 f"node {reader.node_name!r}: the factors of a bidirectional input weight lie in blocks, which are not "
@@ -43,7 +48,7 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") 
             forms = tuple(getattr(product, side) for product in products)
             wanted[_key(np.stack([form.dense() for form in forms]))] = forms
             wanted |= {_key(form.dense()[None]): (form,) for form in forms}
-        factors = tuple(LowRank(product.left.dense(), product.right.dense()) for product in products)
+        factors = tuple(LowRank(product.left.dense(), product.right_dense()) for product in products)
         plain.append(Compressed(item.site, factors))
     before = {site.name for site in find_sites(model)}
     low_rank.lower(model, plain, mode)

@@ -65,7 +65,8 @@ def _read_twice(reader: Reader, values: Sequence[ir.Value]) -> None:
         inputs = [value if i == reader.index else given for i, given in enumerate(node.inputs)]
         if index and len(inputs) > 2:
             inputs = inputs[:2]
-        copy = ir.node(node.op_type, inputs, node.attributes.values(), name=f"{reader.node_name}/term_{index}")  # type: ignore[arg-type]
+        attributes = list(node.attributes.values())
+        copy = ir.Node("", node.op_type, inputs, attributes, name=f"{reader.node_name}/term_{index}")
         copies.append(copy)
     add = ir.node("Add", [copy.outputs[0] for copy in copies], name=f"{reader.node_name}/sum")
     for copy in copies:
