@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, ClassVar
 
 import yaml
 
@@ -14,7 +15,7 @@ _SHORT = 80
 class _Dumper(yaml.SafeDumper):
     """Quotes every word that is something else in YAML 1.1 or 1.2, and never writes an alias."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers: ClassVar[dict[str | None, list[tuple[str, re.Pattern[str]]]]] = {
         start: [*yaml.SafeDumper.yaml_implicit_resolvers.get(start, []), *scalars.resolvers().get(start, [])]
         for start in {*yaml.SafeDumper.yaml_implicit_resolvers, *scalars.resolvers()}
     }
