@@ -26,6 +26,10 @@ class RuleError(UsageError):
         self.path = path
         self.reason = reason or message
 
+    def within(self, *outer: str | int) -> RuleError:
+        """Return the same error with its path seen from further out."""
+        return RuleError(str(self), (*outer, *self.path), self.reason)
+
 
 class ModelError(DtcError):
     """A model file is missing, damaged, unsafe, or holds something dtc cannot work with."""

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from dtc.check import CheckReport, check
 from dtc.data import Source, open_source
-from dtc.errors import CheckFailedError, ModelError
+from dtc.errors import CheckFailedError, ModelError, RecipeError, RuleError
 from dtc.graph import load_model, move_model, save_model
 from dtc.job import Job
 from dtc.passes.lower import lower
@@ -57,11 +57,18 @@ class Compression:
 
 
 def compress(
-    path: Path, recipe: Recipe, job: Job, *, run: Path | None = None, on_event: OnEvent | None = None
+    path: Path,
+    recipe: Recipe,
+    job: Job,
+    *,
+    base: Path = Path(),
+    run: Path | None = None,
+    on_event: OnEvent | None = None,
 ) -> Compression:
     """Compress the model at `path`: load, normalise, select, retrain, distort, lower, save, check.
 
-    `run` is the run directory of the retraining; one beside the output if not given.
+    Relative paths of the recipe's data start at `base`. `run` is the run directory of the retraining; one beside the
+    output if not given.
 
     Raises:
         DtcError: Whatever is wrong with model, recipe, data or output, in words for the user.
@@ -70,9 +77,9 @@ def compress(
     model, plan = _planned(path, recipe)
     distorted = plan.distort(moment=Moment(seed=recipe.seed))
     if recipe.training is None:
-        return _write(path, model, plan, distorted, recipe, job, _evaluation_data(recipe))
+        return _write(path, model, plan, distorted, recipe, job, _evaluation_data(recipe, base))
     folder = run or job.output.with_suffix(".dtc-run")
-    create_run(folder, recipe, path)
+    create_run(folder, recipe, path, base=base)
     job.write(folder)
     return resume(folder, force=job.force, on_event=on_event)
 
@@ -104,6 +111,11 @@ def _planned(path: Path, recipe: Recipe) -> tuple[ir.Model, Plan]:
     normalise(model)
     try:
         return model, make_plan(model, recipe.rules)
+    except RuleError as error:
+        place = recipe.place(error.path)
+        if place is None:
+            raise
+        raise RecipeError(f"{place}: {'.'.join(map(str, error.path))}: {error.reason}") from error
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
 
@@ -140,6 +152,7 @@ def _write(
             max_drop=job.max_drop,
             fixed=job.fixed,
             seed=recipe.seed,
+            seconds=job.seconds,
         )
         move_model(written, job.output)
     sizes = (outcome.reference.file_bytes, outcome.candidate.file_bytes)
@@ -148,7 +161,7 @@ def _write(
     return Compression(job.output, summary, faithful, outcome, training)
 
 
-def _evaluation_data(recipe: Recipe) -> Source | None:
+def _evaluation_data(recipe: Recipe, base: Path) -> Source | None:
     """Without training, all data is for evaluation."""
     spec = recipe.data.evaluate or recipe.data.train
-    return open_source(spec, batch_size=recipe.data.batch_size, split="evaluate") if spec else None
+    return open_source(spec, batch_size=recipe.data.batch_size, base=base, split="evaluate") if spec else None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -14,11 +13,6 @@ _SHORT = 80
 
 class _Dumper(yaml.SafeDumper):
     """Quotes every word that is something else in YAML 1.1 or 1.2, and never writes an alias."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str | None, list[tuple[str, re.Pattern[str]]]]] = {
-        start: [*yaml.SafeDumper.yaml_implicit_resolvers.get(start, []), *scalars.resolvers().get(start, [])]
-        for start in {*yaml.SafeDumper.yaml_implicit_resolvers, *scalars.resolvers()}
-    }
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -32,6 +26,10 @@ def _list(dumper: _Dumper, items: list[Any]) -> yaml.Node:
     return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=short)
 
 
+_Dumper.yaml_implicit_resolvers = {
+    start: [*yaml.SafeDumper.yaml_implicit_resolvers.get(start, []), *scalars.resolvers().get(start, [])]
+    for start in {*yaml.SafeDumper.yaml_implicit_resolvers, *scalars.resolvers()}
+}
 _Dumper.add_representer(list, _list)
 
 
