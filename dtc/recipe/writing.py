@@ -26,10 +26,16 @@ def _list(dumper: _Dumper, items: list[Any]) -> yaml.Node:
     return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=short)
 
 
+def _word(dumper: _Dumper, text: str) -> yaml.Node:
+    # Unquoted or in single quotes, PyYAML writes line breaks of Unicode such as U+0085 as they are.
+    return dumper.represent_scalar(scalars.STR, text, style=None if text.isprintable() else '"')
+
+
 _Dumper.yaml_implicit_resolvers = {
     start: [*yaml.SafeDumper.yaml_implicit_resolvers.get(start, []), *scalars.resolvers().get(start, [])]
     for start in {*yaml.SafeDumper.yaml_implicit_resolvers, *scalars.resolvers()}
 }
+_Dumper.add_representer(str, _word)
 _Dumper.add_representer(list, _list)
 
 
