@@ -26,12 +26,14 @@ class Job:
         force: Whether it may be overwritten.
         max_drop: Largest allowed loss of the metric, in its own unit.
         fixed: Inputs that the check holds fixed, by name.
+        seconds: For measuring the latency of both models; with 0 neither latency nor memory is measured.
     """
 
     output: Path
     force: bool = False
     max_drop: float | None = None
     fixed: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+    seconds: float = 2.0
 
     def refuse_early(self, source: Path, recipe: Recipe) -> None:
         """Stop before any work if the output cannot be written, or the limit not be checked.
@@ -54,6 +56,7 @@ class Job:
         facts = {
             "output": os.path.relpath(self.output.resolve(), run.resolve()),
             "max_drop": self.max_drop,
+            "seconds": self.seconds,
             "fixed": {name: {"dtype": str(a.dtype), "value": a.tolist()} for name, a in self.fixed.items()},
         }
         (run / _FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
@@ -69,6 +72,6 @@ class Job:
             facts = json.loads((run / _FILE).read_text(encoding="utf-8"))
             fixed = {name: np.asarray(item["value"], dtype=item["dtype"]) for name, item in facts["fixed"].items()}
             output = Path(os.path.normpath(run.resolve() / facts["output"]))
-            return cls(output, force, facts["max_drop"], fixed)
+            return cls(output, force, facts["max_drop"], fixed, facts["seconds"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{run}: not the run directory of a compression ({error})") from error
