@@ -14,6 +14,7 @@ _MANY = 400
 """Most distortions drawn: of neighbours, the one with the largest jump stands for all."""
 
 _DRAWN_MATRICES = 4
+_CUT = 3.0
 _RESOLUTION = 1e-7
 """Singular values below this share of the largest are rounding errors of float32."""
 
@@ -64,20 +65,20 @@ def metric_chart(training: Training, width: float, height: float, class_: str) -
 def histogram_chart(histogram: Histogram, width: float, height: float) -> Markup:
     """Both histograms, one over the other, as shares of the weights.
 
-    The axis ends a little above the original's highest bin; a higher one of the result (zeros, codewords) is cut, and
-    its share written beside it.
+    Bins of the result that are much higher than all of the original's (zeros, codewords) are cut, and the share of the
+    highest is written above it.
     """
     before, after = (_shares(counts) for counts in (histogram.before, histogram.after))
-    highest = max(before)
-    top = min(max(*before, *after), 2 * highest) * 1.08 or 1.0
+    highest, tallest = max(before), max(range(len(after)), key=after.__getitem__)
+    cut = after[tallest] > _CUT * highest > 0
+    top = 1.05 * (2 * highest if cut else max(highest, after[tallest])) or 1.0
     frame = Frame(width, height, left=46.0)
     edges = histogram.edges
     x, y = Scale(edges[0], edges[-1], *frame.horizontal), Scale(0.0, top, *frame.vertical)
     plot = Plot(frame, x, y, "weight", "share of weights", percent=True)
     plot.bars(edges, before, "before")
     plot.bars(edges, after, "after")
-    tallest = max(range(len(after)), key=after.__getitem__)
-    if after[tallest] > top:
+    if cut:
         plot.note((edges[tallest] + edges[tallest + 1]) / 2, f"{after[tallest]:.1%}")
     return plot.svg("Histogram of the weights before and after")
 

@@ -78,10 +78,10 @@ def _quality(check: Check) -> Markup:
     metric = check.metric
     if metric is not None:
         values = f"{_value(metric.before)} \N{RIGHTWARDS ARROW} {_value(metric.after)}"
-        note = f"{_change(metric)} on {check.inputs}"
+        note = f"{_change(metric)}; {check.inputs}"
         return _tile(_name(metric), values, note)
     worst = max((each.relative_l2 for each in check.outputs if each.relative_l2 is not None), default=None)
-    return _tile("output difference", _value(worst), f"relative L2, {check.inputs} inputs; no data, no metric")
+    return _tile("output difference", _value(worst), f"relative L2; inputs: {check.inputs}; no data, no metric")
 
 
 def _tile(name: str, value: str, note: str) -> Markup:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from dtc.report.markup import Markup, join, tag
 from dtc.report.scale import Scale, label
 
-_TOP, _RIGHT, _BOTTOM = 12.0, 14.0, 36.0
+_TOP, _RIGHT, _BOTTOM = 18.0, 14.0, 36.0
 _DIGIT = 6.3  # width of a digit of the ticks' font
 
 
@@ -80,12 +80,12 @@ class Plot:
         start, end = self.frame.vertical
         self._marks.append(tag("line", x1=self.x(x), x2=self.x(x), y1=start, y2=end, class_=f"rule {class_}"))
 
-    def note(self, x: float, text: str, *, top: float = 11.0) -> None:
-        """Add text at the top, beside `x`, on whichever side has room."""
-        place, (start, end) = self.x(x), self.frame.horizontal
-        left = place > (start + end) / 2 + 0.1
-        anchor, offset = ("end", -6.0) if left else ("start", 6.0)
-        self._marks.append(tag("text", text, x=place + offset, y=_TOP + top, text_anchor=anchor, class_="note"))
+    def note(self, x: float, text: str) -> None:
+        """Add text above the frame, over `x`."""
+        start, end = self.frame.horizontal
+        half = len(text) * _DIGIT / 2
+        place = min(max(self.x(x), start + half), end - half)
+        self._marks.append(tag("text", text, x=place, y=_TOP - 5, text_anchor="middle", class_="note"))
 
     def svg(self, title: str, class_: str = "") -> Markup:
         """Return the picture; `title` is what a screen reader says."""

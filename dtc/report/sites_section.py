@@ -25,7 +25,6 @@ _COLUMNS = [
     ">ratio",
     ">bits per weight",
     ">error",
-    ">moved",
 ]
 
 
@@ -34,9 +33,8 @@ def sites_section(report: Report) -> Markup | None:
     if not report.sites:
         return None
     words = (
-        "error: relative squared error |W \N{MINUS SIGN} W\N{PRIME}|\N{SUPERSCRIPT TWO} / |W|\N{SUPERSCRIPT TWO} "
-        "of the form against the weights that the method was given (not kept after retraining); "
-        "moved: the same against the original model's weights. "
+        "Error: |W \N{MINUS SIGN} W\N{PRIME}|\N{SUPERSCRIPT TWO} / |W|\N{SUPERSCRIPT TWO}, "
+        "W the original and W\N{PRIME} the written weights; retraining moves weights on purpose, so it is large then. "
         "Parts that sites share are counted in full at each, and once in the ratios above."
     )
     return section(
@@ -54,9 +52,10 @@ def weights_section(report: Report) -> Markup | None:
         return None
     largest = sorted(described, key=lambda pair: -pair[0].bytes[0])[:_DRAWN]
     drawn = {site.name for site, _ in largest}
+    low_rank = any(weights.spectra for _, weights in described)
     return section(
         "Weights",
-        legend(("before", "original"), ("after", "written"), ("rank", "rank")),
+        legend(("before", "original"), ("after", "written"), *([("rank", "rank")] if low_rank else [])),
         tag("p", _explained(described, len(drawn)), class_="small"),
         tag("div", [_card(site, weights) for site, weights in described if site.name in drawn], class_="cards"),
         id_="weights",
@@ -66,7 +65,7 @@ def weights_section(report: Report) -> Markup | None:
 def _row(site: Site) -> Markup:
     left_alone = site.form is None
     before, after = site.bytes
-    moved = site.weights.difference if site.weights else None
+    error = site.weights.difference if site.weights else None
     form = (
         tag("span", "left alone: " + (site.reason or ""), class_="muted")
         if left_alone
@@ -83,17 +82,14 @@ def _row(site: Site) -> Markup:
         number(size(after), after),
         number("" if left_alone else f"{site.ratio:.2f}\N{MULTIPLICATION SIGN}", site.ratio),
         number("" if left_alone else f"{site.bits_per_weight:.2f}", site.bits_per_weight),
-        _error(site.error),
-        _error(moved),
+        number("" if error is None else f"{error:.2e}", -1.0 if error is None else error),
     )
 
 
-def _error(error: float | None) -> Markup:
-    return number("" if error is None else f"{error:.2e}", -1.0 if error is None else error)
-
-
 def _explained(described: Sequence[tuple[Site, Weights]], drawn: int) -> str:
-    words = "Histograms count at their ends what lies beyond them."
+    words = (
+        "Histograms count at their ends what lies beyond them; over bars that are cut stands the share of the highest."
+    )
     if any(weights.spectra for _, weights in described):
         words += " Singular values are drawn down to what float32 resolves; of a site with several matrices, four."
     if drawn < len(described):
