@@ -72,6 +72,11 @@ class Training(_Part):
     engine: Literal["ort"] = Field("ort", description="what runs the training steps")
     epochs: float = Field(1.0, gt=0, description="passes over the data")
     steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
+    mode: Literal["deeptwist", "iterative"] = Field(
+        "deeptwist", description="distort every so many steps, or at the end of iterations with a restarted schedule"
+    )
+    iteration_epochs: int = Field(1, ge=1, description="[iterative] epochs of an iteration")
+    patience: int = Field(2, ge=1, description="[iterative] iterations without a better score before the run ends")
     distort_every: int = Field(100, ge=1, description="S_D: optimizer steps between two distortions")
     evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; else once an epoch")
     checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
@@ -98,7 +103,7 @@ class Recipe(_Part):
     objective: Objective = Objective()
     data: Data = Data()
     training: Training | None = None
-    lower: Literal["compute", "standard"] = Field("compute", description="how forms become nodes")
+    lower: Literal["compute", "standard", "storage"] = Field("compute", description="how forms become nodes")
     seed: int = Field(0, ge=0, lt=2**32, description="of everything random")
 
     @model_validator(mode="after")

@@ -63,7 +63,7 @@ class GradientWeightedKMeans(Method):
     name: ClassVar[str] = "codebook"
     title: ClassVar[str] = "codebook (gradient-weighted k-means)"
     options_type: ClassVar[type[Options]] = CodebookOptions
-    needs: ClassVar[frozenset[Need]] = frozenset({"gradient", "gram"})
+    needs: frozenset[Need] = frozenset({"gradient", "previous"})
     options: CodebookOptions
 
     @classmethod
@@ -124,6 +124,7 @@ class GradientWeightedKMeans(Method):
         used = w.mask if w.mask is not None else np.ones(w.matrices.shape, dtype=bool)
         kept = to_blocks(used, block).astype(np.float32)
         everything = None if kept.all() else kept
+        blocks[kept == 0] = 0
         if w.gradient is None or self.options.gradient_weight == 0:
             return Points(blocks, everything, everything)
         size = np.abs(w.gradient)

@@ -33,6 +33,9 @@ _FLAGS: dict[type[BaseModel], dict[str, str]] = {
     Training: {
         "epochs": "epochs",
         "steps": "steps",
+        "mode": "mode",
+        "iteration-epochs": "iteration_epochs",
+        "patience": "patience",
         "distort-every": "distort_every",
         "evaluate-every": "evaluate_every",
         "checkpoint-every": "checkpoint_every",

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import onnx_ir as ir
 import pytest
-from fake_engine import Accuracy, FakeEngine, distort, make_run_inputs, network, samples
+from fake_engine import Accuracy, FakeEngine, FakeMethods, make_run_inputs, network, samples
 
 from dtc.data import ArraySource
 from dtc.errors import DataError, ModelError, TrainingError, UsageError
@@ -22,7 +22,7 @@ from dtc.training.run import create_run, fingerprint, open_run
 from dtc.training.work import Tools, work
 
 TOOLS = Tools(
-    lambda model, objective, training: FakeEngine(model), lambda model, rules: distort, lambda name: Accuracy()
+    lambda model, objective, training: FakeEngine(model), lambda model, rules: FakeMethods(), lambda name: Accuracy()
 )
 
 
