@@ -56,7 +56,7 @@ def make_report(
         recipe=recipe.model_dump(mode="json", exclude_defaults=True) | {"format": recipe.format},
         ratios=doc.Ratios(sites=summary.sites_ratio, file=summary.file_ratio, bits_per_weight=summary.bits_per_weight),
         check=_check(faithful, outcome),
-        sites=tuple(_sites(plan, distorted, summary)),
+        sites=tuple(_sites(recipe, plan, distorted, summary)),
         training=None if training is None else _training(training),
     )
 
@@ -97,8 +97,10 @@ def describe_model(path: Path) -> doc.Model:
     )
 
 
-def _sites(plan: Plan, distorted: Distorted, summary: Summary) -> list[doc.Site]:
-    methods = {site.name: method.name for method, sites in plan.chosen for site in sites}
+def _sites(recipe: Recipe, plan: Plan, distorted: Distorted, summary: Summary) -> list[doc.Site]:
+    methods = {
+        site.name: rule.method for rule, (_, sites) in zip(recipe.rules, plan.chosen, strict=True) for site in sites
+    }
     file_bytes = summary.file_bytes[0]
     return [
         _site(

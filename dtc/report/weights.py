@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
-from dtc.forms import Array, Form
+from dtc.forms import Array, Form, LowRank
+from dtc.forms.composite import Product
 from dtc.report.document import Histogram, Spectrum, Weights
 from dtc.summary import relative_error
 
@@ -68,8 +69,7 @@ def singular_values(matrix: AnyArray) -> list[float]:
 
 def _rank(form: Form) -> int | None:
     """Return the inner size of a product, however its factors are stored; None for other forms."""
-    left = getattr(form, "left", None)
-    return None if left is None else int(left.shape[1])
+    return form.left.shape[1] if isinstance(form, LowRank | Product) else None
 
 
 def _finite(array: AnyArray) -> npt.NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from functools import partial
 
@@ -20,5 +21,7 @@ def quick_check() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dtc.pipeline.check", quick)
-        patch.setattr("dtc.check.measure_memory", lambda *_, **__: Memory(idle=10_000_000, peak=25_000_000))
+        patch.setattr(
+            sys.modules["dtc.check"], "measure_memory", lambda *_, **__: Memory(idle=10_000_000, peak=25_000_000)
+        )
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from reports import Page, strict_json
 from dtc import models
 from dtc.errors import TrainingError
 from dtc.graph import save_model
+from dtc.job import Job
+from dtc.pipeline import compress
+from dtc.recipe import Recipe
 from dtc.report import read_report
 from dtc.report.charts import jump_chart, loss_chart
 from dtc.report.curve import POINTS, describe_training, read_events
@@ -28,6 +32,7 @@ from dtc.training.events import (
     from_line,
     to_line,
 )
+from dtc.training.ort.install import available
 
 Dtc = Callable[..., tuple[int, str, str]]
 
@@ -102,10 +107,8 @@ def test_a_line_in_the_writing_is_left_out_and_a_damaged_one_is_loud(tmp_path: P
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a short retraining."""
-    from dtc.job import Job
-    from dtc.pipeline import compress
-    from dtc.recipe import Recipe
-
+    if reason := available():
+        pytest.skip(reason)
     folder = tmp_path_factory.mktemp("retrained")
     save_model(models.build("digits-mlp"), folder / "digits.onnx")
     recipe: dict[str, Any] = {
@@ -157,8 +160,6 @@ def test_the_spectrum_before_is_of_the_original_and_not_of_the_retrained_weights
 
 
 def test_a_run_that_is_not_finished_is_reported_as_far_as_it_is(dtc: Dtc, run: Path, tmp_path: Path) -> None:
-    import shutil
-
     unfinished = tmp_path / "run"
     shutil.copytree(run, unfinished)
     for name in ("report.json", "report.html", "result.json"):
