@@ -21,6 +21,7 @@ from dtc.passes.method import Moment
 from dtc.passes.plan import Distorted, Plan, make_plan
 from dtc.passes.prepare import normalise, strip_training
 from dtc.recipe import Recipe
+from dtc.report import make_report, write_report
 from dtc.summary import Summary, relative_error, summarise
 from dtc.training.events import Event
 from dtc.training.gradients import measure_gradients
@@ -43,6 +44,7 @@ class Compression:
         faithful: The written file against the distorted dense model: float rounding and nothing else.
         outcome: The written file against the original: metric, size, latency, memory.
         training: What the retraining did, where there was one.
+        reports: Pages of the report, one in each folder that it was written to.
     """
 
     output: Path
@@ -50,6 +52,7 @@ class Compression:
     faithful: CheckReport
     outcome: CheckReport
     training: Result | None = None
+    reports: tuple[Path, ...] = ()
 
     def raise_if_failed(self) -> None:
         """Raise CheckFailedError if the written file is not what it promises."""
@@ -162,7 +165,13 @@ def _write(
     sizes = (outcome.reference.file_bytes, outcome.candidate.file_bytes)
     # After retraining the weights that were distorted last are gone, and the original's tell nothing.
     summary = summarise(plan.sites, distorted.forms, distorted.skipped, {} if training else errors, sizes)
-    return Compression(job.output, summary, faithful, outcome, training)
+    folders = [folder for folder in (training.run if training else None, job.report) if folder is not None]
+    if not folders:
+        return Compression(job.output, summary, faithful, outcome, training)
+    _, untouched = _planned(original, recipe)
+    report = make_report(original, job.output, recipe, untouched, distorted, summary, faithful, outcome, training)
+    pages = tuple(write_report(report, folder) for folder in folders)
+    return Compression(job.output, summary, faithful, outcome, training, pages)
 
 
 def _distort_once(
