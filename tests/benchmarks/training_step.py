@@ -91,7 +91,9 @@ def main() -> None:
     found = torch_version(chosen.torch)
     write = sys.stdout.write
     versions = f"onnxruntime-training {VERSION}, numpy {importlib.metadata.version('numpy')}, Python "
-    write(f"{_cpu()}, {chosen.threads} threads; {versions}{platform.python_version()}; PyTorch {found or 'not there'}\n")
+    write(
+        f"{_cpu()}, {chosen.threads} threads; {versions}{platform.python_version()}; PyTorch {found or 'not there'}\n"
+    )
     if found is None:
         write(f"no PyTorch in {chosen.torch or 'an interpreter given by --torch'}: our side only\n")
     sides = [ours(chosen.threads)]
