@@ -28,8 +28,11 @@ from dtc.training.gradients import measure_gradients
 from dtc.training.launch import Result, train
 from dtc.training.run import create_run, open_run
 
-FAITHFUL = 1e-4
-"""Largest relative L2 difference between the written file and the distorted dense model: float rounding only."""
+FAITHFUL = {"compute": 1e-4, "standard": 1e-4, "storage": 1e-4, "int2": 5e-2}
+"""Largest relative L2 difference between the written file and the distorted dense model, by the mode of lowering.
+
+Float rounding and nothing else, but for INT2 planes, which ONNX Runtime multiplies with activations of 8 bits.
+"""
 
 OnEvent = Callable[[Event], None]
 
@@ -150,7 +153,9 @@ def _write(
         save_model(model, dense)
         lower(model, plan.compressed(distorted.forms), recipe.lower)
         save_model(model, written)
-        faithful = check(dense, written, max_difference=FAITHFUL, fixed=job.fixed, seed=recipe.seed, seconds=0.0)
+        faithful = check(
+            dense, written, max_difference=FAITHFUL[recipe.lower], fixed=job.fixed, seed=recipe.seed, seconds=0.0
+        )
         outcome = check(
             original,
             written,

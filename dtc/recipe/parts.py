@@ -109,7 +109,7 @@ class Recipe(_Part):
     objective: Objective = Objective()
     data: Data = Data()
     training: Training | None = None
-    lower: Literal["compute", "standard", "storage"] = Field("compute", description="how forms become nodes")
+    lower: Literal["compute", "standard", "storage", "int2"] = Field("compute", description="how forms become nodes")
     seed: int = Field(0, ge=0, lt=2**32, description="of everything random")
 
     @model_validator(mode="after")

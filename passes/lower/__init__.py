@@ -27,11 +27,12 @@ class Compressed:
     forms: tuple[Form, ...]
 
 
-Mode: TypeAlias = Literal["compute", "standard", "storage"]
+Mode: TypeAlias = Literal["compute", "standard", "storage", "int2"]
 """How forms become nodes.
 
 `compute`: `dtc` operators that compute on the compressed weight, each with its model-local function; `standard`:
-standard operators alone; `storage`: weights compressed in the file and decoded when the session loads.
+standard operators alone; `storage`: weights compressed in the file and decoded when the session loads; `int2`: as
+`standard`, but binary codes as INT2 planes (opset 25), which newer ONNX Runtimes compute with, in 8-bit activations.
 """
 
 

@@ -47,6 +47,11 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> None:
     Raises:
         ValueError: The model's opset is older than `OPSET` (`dtc.passes.lower.lower` raises it).
     """
+    if mode == "int2":
+        from dtc.passes.lower.binary_int2 import lower_int2
+
+        lower_int2(model, items)
+        return
     model.ir_version = max(model.ir_version, PORTABLE_IR_VERSION)  # functions need 8
     shared = Shared(model)
     for item in items:

@@ -65,7 +65,8 @@ class Shared:
 
     def insert(self) -> None:
         """Put the collected nodes into the graph."""
-        self.graph.insert_before(next(iter(self.graph)), self.nodes.nodes)
+        if self.nodes.nodes:
+            self.graph.insert_before(next(iter(self.graph)), self.nodes.nodes)
 
 
 def decode_indices(
