@@ -75,3 +75,8 @@ class Job:
             return cls(output, force, facts["max_drop"], fixed, facts["seconds"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{run}: not the run directory of a compression ({error})") from error
+
+
+def is_compression(run: Path) -> bool:
+    """True if a run directory is that of a compression, and not of a training from scratch."""
+    return (run / _FILE).is_file()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from dtc.calibration import Calibration, make_probe
 from dtc.check import CheckReport, check
 from dtc.data import Source, open_source
 from dtc.errors import CheckFailedError, ModelError, RecipeError, RuleError
@@ -22,6 +23,7 @@ from dtc.passes.prepare import normalise, strip_training
 from dtc.recipe import Recipe
 from dtc.summary import Summary, relative_error, summarise
 from dtc.training.events import Event
+from dtc.training.gradients import measure_gradients
 from dtc.training.launch import Result, train
 from dtc.training.run import create_run, open_run
 
@@ -75,9 +77,10 @@ def compress(
     """
     job.refuse_early(path, recipe)
     model, plan = _planned(path, recipe)
-    distorted = plan.distort(moment=Moment(seed=recipe.seed))
     if recipe.training is None:
-        return _write(path, model, plan, distorted, recipe, job, _evaluation_data(recipe, base))
+        distorted = _distort_once(path, model, plan, recipe, job, base)
+        return _write(path, model, plan, distorted, recipe, job, _samples(recipe, base))
+    plan.distort(moment=Moment(seed=recipe.seed))  # what is wrong with the rules shows before any training
     folder = run or job.output.with_suffix(".dtc-run")
     create_run(folder, recipe, path, base=base)
     job.write(folder)
@@ -161,7 +164,22 @@ def _write(
     return Compression(job.output, summary, faithful, outcome, training)
 
 
-def _evaluation_data(recipe: Recipe, base: Path) -> Source | None:
-    """Without training, all data is for evaluation."""
+def _distort_once(path: Path, model: ir.Model, plan: Plan, recipe: Recipe, job: Job, base: Path) -> Distorted:
+    """Distort without training; what methods can learn from samples alone is measured first."""
+    source, objective, seed = _samples(recipe, base), recipe.objective, recipe.seed
+    calibration = Calibration(path, source, objective, seed) if source and "gram" in plan.needs else None
+    probe = None
+    if "probe" in plan.needs:
+        probe = make_probe(model, plan.in_main_graph(model), objective, source=source, seed=seed, fixed=job.fixed)
+    gradients = measure_gradients(path, recipe, base) if "gradient" in plan.needs and recipe.data.train else {}
+    return plan.distort(
+        moment=Moment(seed=seed, probe=probe),
+        gradients=gradients,
+        grams=lambda site: calibration.gram_of(site, model) if calibration else None,
+    )
+
+
+def _samples(recipe: Recipe, base: Path) -> Source | None:
+    """Without training, all data is for looking at the model, and for evaluation."""
     spec = recipe.data.evaluate or recipe.data.train
     return open_source(spec, batch_size=recipe.data.batch_size, base=base, split="evaluate") if spec else None

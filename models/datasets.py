@@ -23,26 +23,28 @@ Batches: TypeAlias = "Iterator[dict[str, npt.NDArray[np.generic]]]"
 Ids: TypeAlias = npt.NDArray[np.int64]
 Split: TypeAlias = Literal["train", "evaluate"]
 
+MNIST_HELD_OUT = 5000
+"""Training images of MNIST that are kept for evaluation."""
+
 EVALUATION_STEPS = 256
 """Words of a chunk where nothing is trained; state is carried, so the size does not change the result."""
 
 
 def mnist(*, epoch: int = 0, seed: int = 0, batch_size: int = 50, split: Split = "train") -> Batches:
-    """Yield MNIST: image float32 `[N, 1, 28, 28]` in 0..1, labels `[N]`; 60,000 for training, shuffled each epoch.
+    """Yield MNIST: image float32 `[N, 1, 28, 28]` in 0..1, labels `[N]`; 55,000 for training, shuffled each epoch.
 
-    The evaluation split is the test set, 10,000 in order: there is no other.
+    The evaluation split is the last 5,000 of the training images, in order, so that nothing is chosen by the test set.
     """
     data = _mnist(_data_file("mnist.npz"))
-    part = "train" if split == "train" else "test"
-    order = _order(len(data[f"y_{part}"]), epoch, seed, split)
-    for chosen in _cut(order, batch_size):
-        image = data[f"x_{part}"][chosen].astype(np.float32)[:, None] / np.float32(255)
-        yield {"image": image, "labels": data[f"y_{part}"][chosen].astype(np.int64)}
+    held_out = len(data["y_train"]) - MNIST_HELD_OUT
+    order = np.arange(held_out, len(data["y_train"])) if split == "evaluate" else _order(held_out, epoch, seed, split)
+    yield from _images(data["x_train"], data["y_train"], order, batch_size)
 
 
 def mnist_test(*, batch_size: int = 500) -> Batches:
     """Yield the 10,000 test images of MNIST in order."""
-    yield from mnist(batch_size=batch_size, split="evaluate")
+    data = _mnist(_data_file("mnist.npz"))
+    yield from _images(data["x_test"], data["y_test"], np.arange(len(data["y_test"])), batch_size)
 
 
 def digits(*, epoch: int = 0, seed: int = 0, batch_size: int = 32, split: Split = "train") -> Batches:
@@ -126,6 +128,12 @@ def _training_text(steps: int, batch_size: int, split: Split) -> Batches:
     if len(words) // batch_size <= steps:
         raise DataError(f"a batch size of {batch_size} leaves columns of {len(words) // batch_size} words; too few")
     yield from (batch for batch in _chunks(words, steps, batch_size) if len(batch["ids"]) == steps)
+
+
+def _images(x: npt.NDArray[np.uint8], y: npt.NDArray[np.uint8], order: Ids, batch_size: int) -> Batches:
+    for chosen in _cut(order, batch_size):
+        image = x[chosen].astype(np.float32)[:, None] / np.float32(255)
+        yield {"image": image, "labels": y[chosen].astype(np.int64)}
 
 
 def _chunks(words: Ids, steps: int, columns: int) -> Batches:

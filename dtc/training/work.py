@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +32,10 @@ from dtc.training.objective import resolve_objective
 from dtc.training.optimizer import make_optimizer
 from dtc.training.run import Run, open_run
 from dtc.training.state import State
+
+GRADIENTS = "gradients.npz"
+MEASURED_BATCHES = 64
+"""Batches over which gradients are averaged where nothing is trained."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,21 @@ def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session
         finally:
             journal.close()
     return ended
+
+
+def leave_gradients(folder: Path, tools: Tools) -> None:
+    """Leave the mean magnitude of each gradient over the first batches in the run directory; train nothing."""
+    retraining, journal = prepare(open_run(folder), tools)
+    journal.close()
+    known = Known(frozenset({"gradient"}))
+    carried: dict[str, npt.NDArray[np.generic]] = {}
+    batches = retraining.data.batches(epoch=0, seed=retraining.plan.seed, shuffle=retraining.plan.shuffle)
+    for number, batch in enumerate(islice(batches, MEASURED_BATCHES)):
+        result = retraining.engine.step(retraining.carry.join(batch, carried), seed=number)
+        carried = retraining.carry.take(result.outputs)
+        known.see(result.gradients)
+    arrays: dict[str, Any] = known.gradients()
+    np.savez(folder / GRADIENTS, **arrays)
 
 
 def prepare(run: Run, tools: Tools) -> tuple[Retraining, Journal]:

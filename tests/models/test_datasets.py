@@ -64,7 +64,9 @@ def test_mnist(data_dir: Path) -> None:
     assert train["image"].dtype == np.float32
     assert train["image"].max() == 1
     assert train["labels"].shape == (50,)
-    assert next(datasets.mnist(batch_size=5, split="evaluate"))["labels"].tolist() == [7, 2, 1, 0, 4]
+    assert next(datasets.mnist_test(batch_size=5))["labels"].tolist() == [7, 2, 1, 0, 4]
+    held_out = list(datasets.mnist(batch_size=500, split="evaluate"))
+    assert sum(len(b["labels"]) for b in held_out) == 5_000
 
 
 def test_penn_treebank_is_the_published_one(data_dir: Path) -> None:

@@ -21,5 +21,5 @@ def _engine(model: ir.Model, objective: recipe.Objective, training: recipe.Train
 
 
 if __name__ == "__main__":
-    folder, session = Path(sys.argv[1]), "".join(sys.argv[2:3])
-    sys.exit(main(folder, session, Tools(_engine, make_plan, make_metric)))
+    folder, session, job = Path(sys.argv[1]), "".join(sys.argv[2:3]), "".join(sys.argv[3:4]) or "train"
+    sys.exit(main(folder, session, Tools(_engine, make_plan, make_metric), job))
