@@ -119,7 +119,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(
     )
     assert status == 1
     assert "Traceback" not in out + err
-    assert f"step {len(events(run, 'stepped')) + 1}: the " in err
+    assert f"step {len(events(run, 'step')) + 1}: the " in err
     assert "lower the learning rate" in err
     assert not output.exists()
     kept = sorted(path.name for path in (run / "checkpoints").iterdir())
