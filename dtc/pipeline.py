@@ -21,6 +21,7 @@ from dtc.passes.method import Moment
 from dtc.passes.plan import Distorted, Plan, make_plan
 from dtc.passes.prepare import normalise, strip_training
 from dtc.recipe import Recipe
+from dtc.report import make_report, write_report
 from dtc.summary import Summary, relative_error, summarise
 from dtc.training.events import Event
 from dtc.training.gradients import measure_gradients
@@ -43,6 +44,7 @@ class Compression:
         faithful: The written file against the distorted dense model: float rounding and nothing else.
         outcome: The written file against the original: metric, size, latency, memory.
         training: What the retraining did, where there was one.
+        reports: Pages of the report, one in each folder that it was written to.
     """
 
     output: Path
@@ -50,6 +52,7 @@ class Compression:
     faithful: CheckReport
     outcome: CheckReport
     training: Result | None = None
+    reports: tuple[Path, ...] = ()
 
     def raise_if_failed(self) -> None:
         """Raise CheckFailedError if the written file is not what it promises."""
@@ -78,8 +81,9 @@ def compress(
     job.refuse_early(path, recipe)
     model, plan = _planned(path, recipe)
     if recipe.training is None:
-        distorted = _distort_once(path, model, plan, recipe, job, base)
-        return _write(path, model, plan, distorted, recipe, job, _samples(recipe, base))
+        samples = _samples(recipe, base)
+        distorted = _distort_once(path, model, plan, recipe, job, samples, base)
+        return _write(path, model, plan, distorted, recipe, job, samples)
     plan.distort(moment=Moment(seed=recipe.seed))  # what is wrong with the rules shows before any training
     folder = run or job.output.with_suffix(".dtc-run")
     create_run(folder, recipe, path, base=base)
@@ -161,20 +165,28 @@ def _write(
     sizes = (outcome.reference.file_bytes, outcome.candidate.file_bytes)
     # After retraining the weights that were distorted last are gone, and the original's tell nothing.
     summary = summarise(plan.sites, distorted.forms, distorted.skipped, {} if training else errors, sizes)
-    return Compression(job.output, summary, faithful, outcome, training)
+    folders = [folder for folder in (training.run if training else None, job.report) if folder is not None]
+    if not folders:
+        return Compression(job.output, summary, faithful, outcome, training)
+    _, untouched = _planned(original, recipe)
+    report = make_report(original, job.output, recipe, untouched, distorted, summary, faithful, outcome, training)
+    pages = tuple(write_report(report, folder) for folder in folders)
+    return Compression(job.output, summary, faithful, outcome, training, pages)
 
 
-def _distort_once(path: Path, model: ir.Model, plan: Plan, recipe: Recipe, job: Job, base: Path) -> Distorted:
+def _distort_once(
+    path: Path, model: ir.Model, plan: Plan, recipe: Recipe, job: Job, samples: Source | None, base: Path
+) -> Distorted:
     """Distort without training; what methods can learn from samples alone is measured first."""
-    source, objective, seed = _samples(recipe, base), recipe.objective, recipe.seed
-    calibration = Calibration(path, source, objective, seed) if source and "gram" in plan.needs else None
+    objective, seed = recipe.objective, recipe.seed
+    calibration = Calibration(path, samples, objective, seed) if samples and "gram" in plan.needs else None
     probe = None
     if "probe" in plan.needs:
-        probe = make_probe(model, plan.in_main_graph(model), objective, source=source, seed=seed, fixed=job.fixed)
-    gradients = measure_gradients(path, recipe, base) if "gradient" in plan.needs and recipe.data.train else {}
+        probe = make_probe(model, plan.in_main_graph(model), objective, source=samples, seed=seed, fixed=job.fixed)
+    measured = "gradient" in plan.needs and recipe.data.train is not None
     return plan.distort(
         moment=Moment(seed=seed, probe=probe),
-        gradients=gradients,
+        gradients=measure_gradients(path, recipe, base=base) if measured else {},
         grams=lambda site: calibration.gram_of(site, model) if calibration else None,
     )
 

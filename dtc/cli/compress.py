@@ -34,6 +34,9 @@ from dtc.summary import Summary
 @recipe_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="default: MODEL with the method in its name")
 @click.option("--run", type=click.Path(path_type=Path), help="run directory of the retraining; default: OUTPUT.dtc-run")
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="folder for report.html, report.json; a run has its own"
+)
 @click.option("--resume", "resumed", type=click.Path(path_type=Path), help="go on with an interrupted run directory")
 @click.option("--force", is_flag=True, help="overwrite the output")
 @click.option("--max-drop", type=click.FloatRange(min=0), help="exit with status 1 if the metric loses more than this")
@@ -74,6 +77,7 @@ def _start(model: Path | None, options: dict[str, Any], on_event: OnEvent) -> Co
         max_drop=options["max_drop"],
         fixed=fixed_inputs(options["inputs"]),
         seconds=options["seconds"],
+        report=options["report"],
     )
     return compress(model, recipe, job, run=options["run"], on_event=on_event)
 
@@ -97,6 +101,8 @@ def _show(result: Compression) -> None:
         share = result.training.distortion_share
         console.print(f"distortions took {share:.1%} of the training time; run directory: {result.training.run}")
     console.print(f"written: {result.output}")
+    for page in result.reports:
+        console.print(f"report: {page}")
 
 
 def _show_sites(summary: Summary) -> None:

@@ -16,7 +16,7 @@ from dtc.training.run import create_run
 from dtc.training.work import GRADIENTS
 
 
-def measure_gradients(model: Path, recipe: Recipe, base: Path = Path()) -> dict[str, Array]:
+def measure_gradients(model: Path, recipe: Recipe, *, base: Path = Path()) -> dict[str, Array]:
     """Return the mean magnitude of the gradient of each parameter over the first batches of the data, in a worker.
 
     Relative paths of the recipe's data start at `base`.
