@@ -86,7 +86,7 @@ def test_without_labels_it_comes_closer_to_the_original(
 
 def test_killed_and_resumed_is_the_uninterrupted_file(dtc: Dtc, model: Path, tmp_path: Path) -> None:
     whole, output, run = tmp_path / "whole.onnx", tmp_path / "killed.onnx", tmp_path / "run"
-    arguments = ("compress", model, *SVD, *SHORT, *DIGITS, "--steps", "300", "--checkpoint-every", "10")
+    arguments = ("compress", model, *SVD, *SHORT, *DIGITS, "--steps", "200", "--checkpoint-every", "20")
     assert dtc(*arguments, "-o", whole)[0] == 0
     words = [str(word) for word in (*arguments, "-o", output, "--run", run)]
     process = subprocess.Popen(
