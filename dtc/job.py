@@ -92,6 +92,11 @@ class Job:
             raise UsageError(f"{run}: not the run directory of a compression ({error})") from error
 
 
+def is_compression(run: Path) -> bool:
+    """True if a run directory is that of a compression, and not of a training from scratch."""
+    return (run / _FILE).is_file()
+
+
 def _relative(path: Path, run: Path) -> str:
     return os.path.relpath(path.resolve(), run.resolve())
 

@@ -179,7 +179,7 @@ def make_method(name: str, options: dict[str, Any]) -> Method:
         message = str(first["msg"]).removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             message = f"method {name} has no such option; it has: {', '.join(sorted(method.options_type.model_fields))}"
-        reason = f"{message} (given: {first['input']!r})"
+        reason = "is required" if first["type"] == "missing" else f"{message} (given: {first['input']!r})"
         raise RuleError(f"method {name}, {option}: {reason}", ("options", *first["loc"]), reason) from error
 
 

@@ -19,6 +19,8 @@ from dtc.training.work import GRADIENTS
 def measure_gradients(model: Path, recipe: Recipe, *, base: Path = Path()) -> dict[str, Array]:
     """Return the mean magnitude of the gradient of each parameter over the first batches of the data, in a worker.
 
+    Relative paths of the recipe's data start at `base`.
+
     Raises:
         DtcError: Whatever the worker raised: the engine cannot train the model, the data does not fit it.
     """
