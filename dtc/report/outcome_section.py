@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dtc.report.blocks import number, row, section, table, text
+from dtc.report.blocks import name, number, row, section, table, text
 from dtc.report.document import Check, Metric, Report
 from dtc.report.markup import Markup, tag
 from dtc.words import milliseconds, size
@@ -110,7 +110,7 @@ def _compared(name: str, pair: Iterable[str], change: str) -> Markup:
 def _outputs(check: Check) -> list[Markup]:
     return [
         row(
-            text(each.name, "name"),
+            text(name(each.name), "name"),
             number(_value(each.relative_l2)),
             number(_value(each.max_abs)),
             number("equal" if each.snr is None else f"{each.snr:.1f} dB"),
