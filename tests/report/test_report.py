@@ -217,6 +217,24 @@ def test_an_older_report_is_overwritten_with_force_only(tmp_path: Path) -> None:
     assert (tmp_path / "report" / "report.html").read_text().startswith("<!doctype html>")
 
 
+def test_the_command_line_names_the_page(dtc: Dtc, tmp_path: Path) -> None:
+    two_layers(tmp_path / "net.onnx")
+    arguments = (
+        "compress",
+        tmp_path / "net.onnx",
+        "--method",
+        "svd",
+        "--rank",
+        "4",
+        "--report",
+        tmp_path / "out" / "r",
+    )
+    status, out, err = dtc(*arguments)
+    assert status == 0, err
+    assert f"report: {tmp_path / 'out' / 'r' / 'report.html'}" in out
+    assert read_report(tmp_path / "out" / "r" / "report.json").sites[0].name == "first"
+
+
 def test_no_report_is_made_where_none_is_asked_for(tmp_path: Path) -> None:
     two_layers(tmp_path / "net.onnx")
     recipe = Recipe(rules=(Rule(method="svd", options={"rank": 4}),))
