@@ -26,6 +26,7 @@ class Job:
         force: Whether it may be overwritten.
         max_drop: Largest allowed loss of the metric, in its own unit.
         fixed: Inputs that the check holds fixed, by name.
+        seconds: For measuring the latency of both models; with 0 neither latency nor memory is measured.
         report: Folder that the report is written to; None: only a run directory has one.
     """
 
@@ -33,6 +34,7 @@ class Job:
     force: bool = False
     max_drop: float | None = None
     fixed: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+    seconds: float = 2.0
     report: Path | None = None
 
     def refuse_early(self, source: Path, recipe: Recipe) -> None:
@@ -62,6 +64,7 @@ class Job:
             "output": _relative(self.output, run),
             "report": None if self.report is None else _relative(self.report, run),
             "max_drop": self.max_drop,
+            "seconds": self.seconds,
             "fixed": {name: {"dtype": str(a.dtype), "value": a.tolist()} for name, a in self.fixed.items()},
         }
         (run / _FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
@@ -82,6 +85,7 @@ class Job:
                 force=force,
                 max_drop=facts["max_drop"],
                 fixed=fixed,
+                seconds=facts["seconds"],
                 report=None if report is None else _absolute(report, run),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:

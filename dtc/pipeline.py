@@ -13,7 +13,7 @@ import onnx_ir as ir
 from dtc.calibration import Calibration, make_probe
 from dtc.check import CheckReport, check
 from dtc.data import Source, open_source
-from dtc.errors import CheckFailedError, ModelError
+from dtc.errors import CheckFailedError, ModelError, RecipeError, RuleError
 from dtc.graph import load_model, move_model, save_model
 from dtc.job import Job
 from dtc.passes.lower import lower
@@ -62,11 +62,18 @@ class Compression:
 
 
 def compress(
-    path: Path, recipe: Recipe, job: Job, *, run: Path | None = None, on_event: OnEvent | None = None
+    path: Path,
+    recipe: Recipe,
+    job: Job,
+    *,
+    base: Path = Path(),
+    run: Path | None = None,
+    on_event: OnEvent | None = None,
 ) -> Compression:
     """Compress the model at `path`: load, normalise, select, retrain, distort, lower, save, check.
 
-    `run` is the run directory of the retraining; one beside the output if not given.
+    Relative paths of the recipe's data start at `base`. `run` is the run directory of the retraining; one beside the
+    output if not given.
 
     Raises:
         DtcError: Whatever is wrong with model, recipe, data or output, in words for the user.
@@ -74,10 +81,12 @@ def compress(
     job.refuse_early(path, recipe)
     model, plan = _planned(path, recipe)
     if recipe.training is None:
-        return _write(path, model, plan, _distort_once(path, model, plan, recipe, job), recipe, job, _samples(recipe))
+        samples = _samples(recipe, base)
+        distorted = _distort_once(path, model, plan, recipe, job, samples, base)
+        return _write(path, model, plan, distorted, recipe, job, samples)
     plan.distort(moment=Moment(seed=recipe.seed))  # what is wrong with the rules shows before any training
     folder = run or job.output.with_suffix(".dtc-run")
-    create_run(folder, recipe, path)
+    create_run(folder, recipe, path, base=base)
     job.write(folder)
     return resume(folder, force=job.force, on_event=on_event)
 
@@ -109,6 +118,11 @@ def _planned(path: Path, recipe: Recipe) -> tuple[ir.Model, Plan]:
     normalise(model)
     try:
         return model, make_plan(model, recipe.rules)
+    except RuleError as error:
+        place = recipe.place(error.path)
+        if place is None:
+            raise
+        raise RecipeError(f"{place}: {'.'.join(map(str, error.path))}: {error.reason}") from error
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
 
@@ -145,6 +159,7 @@ def _write(
             max_drop=job.max_drop,
             fixed=job.fixed,
             seed=recipe.seed,
+            seconds=job.seconds,
         )
         move_model(written, job.output)
     sizes = (outcome.reference.file_bytes, outcome.candidate.file_bytes)
@@ -159,22 +174,24 @@ def _write(
     return Compression(job.output, summary, faithful, outcome, training, pages)
 
 
-def _distort_once(path: Path, model: ir.Model, plan: Plan, recipe: Recipe, job: Job) -> Distorted:
+def _distort_once(
+    path: Path, model: ir.Model, plan: Plan, recipe: Recipe, job: Job, samples: Source | None, base: Path
+) -> Distorted:
     """Distort without training; what methods can learn from samples alone is measured first."""
-    source, objective, seed = _samples(recipe), recipe.objective, recipe.seed
-    calibration = Calibration(path, source, objective, seed) if source and "gram" in plan.needs else None
+    objective, seed = recipe.objective, recipe.seed
+    calibration = Calibration(path, samples, objective, seed) if samples and "gram" in plan.needs else None
     probe = None
     if "probe" in plan.needs:
-        probe = make_probe(model, plan.in_main_graph(model), objective, source=source, seed=seed, fixed=job.fixed)
-    gradients = measure_gradients(path, recipe) if "gradient" in plan.needs and recipe.data.train else {}
+        probe = make_probe(model, plan.in_main_graph(model), objective, source=samples, seed=seed, fixed=job.fixed)
+    measured = "gradient" in plan.needs and recipe.data.train is not None
     return plan.distort(
         moment=Moment(seed=seed, probe=probe),
-        gradients=gradients,
+        gradients=measure_gradients(path, recipe, base=base) if measured else {},
         grams=lambda site: calibration.gram_of(site, model) if calibration else None,
     )
 
 
-def _samples(recipe: Recipe) -> Source | None:
+def _samples(recipe: Recipe, base: Path) -> Source | None:
     """Without training, all data is for looking at the model, and for evaluation."""
     spec = recipe.data.evaluate or recipe.data.train
-    return open_source(spec, batch_size=recipe.data.batch_size, split="evaluate") if spec else None
+    return open_source(spec, batch_size=recipe.data.batch_size, base=base, split="evaluate") if spec else None

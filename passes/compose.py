@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dtc.errors import UsageError
+from dtc.errors import RuleError
 from dtc.forms import Array, Form, LowRank
 from dtc.forms.composite import Product, Sum
 from dtc.passes.method import Method, Moment, Need, Outcome, Skip, Weights, make_method, options_of
@@ -63,10 +63,12 @@ def make_methods(name: str, options: dict[str, Any]) -> Method | Composition:
     if len(parts) == 1:
         return make_method(name, options)
     if len(parts) > 2:
-        raise UsageError(f"method {name}: two methods can be composed, not {len(parts)}")
+        raise RuleError(f"method {name}: two methods can be composed, not {len(parts)}", ("method",))
     stranger = next((option for option in options if option not in options_of(name)), None)
     if stranger is not None:
-        raise UsageError(f"--{stranger.replace('_', '-')} is an option of neither method of {name}")
+        flag = f"--{stranger.replace('_', '-')}"
+        neither = f"is an option of neither method of {name}"
+        raise RuleError(f"{flag} {neither}", ("options", stranger), neither)
     made = [make_method(part, {k: v for k, v in options.items() if k in options_of(part)}) for part in parts]
     return Composition(made[0], made[1])
 
@@ -78,7 +80,7 @@ def _rule(first: str, second: str) -> Combine:
         return _treat_factors
     if first.startswith("prune") and second == "svd":
         return _factor_remainder
-    raise UsageError(f"method {first}+{second} makes no sense: {_reason(first, second)}")
+    raise RuleError(f"method {first}+{second} makes no sense: {_reason(first, second)}", ("method",))
 
 
 def _reason(first: str, second: str) -> str:

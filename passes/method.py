@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 import dtc.passes
-from dtc.errors import UsageError
+from dtc.errors import RuleError
 from dtc.forms import Array, Form
 
 
@@ -177,10 +177,13 @@ def make_method(name: str, options: dict[str, Any]) -> Method:
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "options"
         message = str(first["msg"]).removeprefix("Value error, ")
-        raise UsageError(f"method {name}, {option}: {message} (given: {first['input']!r})") from error
+        if first["type"] == "extra_forbidden":
+            message = f"method {name} has no such option; it has: {', '.join(sorted(method.options_type.model_fields))}"
+        reason = f"{message} (given: {first['input']!r})"
+        raise RuleError(f"method {name}, {option}: {reason}", ("options", *first["loc"]), reason) from error
 
 
 def _known(name: str) -> type[Method]:
     if name not in methods():
-        raise UsageError(f"no method is called {name!r}; there are: {', '.join(sorted(methods()))}")
+        raise RuleError(f"no method is called {name!r}; there are: {', '.join(sorted(methods()))}", ("method",))
     return methods()[name]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from dtc.errors import ModelError, UsageError
+from dtc.errors import ModelError, RuleError
 from dtc.forms import Array, Form
 from dtc.graph import Role, Site, find_sites, source_of
 from dtc.passes.compose import Composition, make_methods
@@ -145,11 +145,15 @@ def make_plan(model: ir.Model, rules: Sequence[RuleLike]) -> Plan:
         raise ModelError("the model holds no float weight that dtc can compress (already quantized?); see dtc inspect")
     chosen: list[tuple[Method | Composition, list[Site]]] = []
     skipped = {site.name: "no rule of the recipe matches it" for site in sites}
-    for rule in rules:
-        method = make_methods(rule.method, rule.options)
+    for index, rule in enumerate(rules):
+        try:
+            method = make_methods(rule.method, rule.options)
+        except RuleError as error:
+            raise error.within("rules", index) from error
         wanted = [site for site in sites if site.matches(rule.include)]
         if not wanted:
-            raise UsageError(f"--include {' '.join(rule.include)} matches no site; see dtc inspect for their names")
+            unmatched = f"{' '.join(rule.include)} matches no site; see dtc inspect for their names"
+            raise RuleError(f"--include {unmatched}", ("rules", index, "include"), unmatched)
         taken = [site for site in wanted if site.name in skipped and not site.matches(rule.exclude)]
         for site in wanted:
             if site.name in skipped and site.matches(rule.exclude):

@@ -40,6 +40,12 @@ def given_options(method: str, values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name in known}
 
 
+def given_rule_options(values: dict[str, Any]) -> list[str]:
+    """Return the flags of methods' options that were given."""
+    names = (name for name in _fields() if name != SHARED)
+    return [f"--{name.replace('_', '-')}" for name in names if values.get(name) is not None]
+
+
 def _fields() -> dict[str, tuple[FieldInfo, list[str]]]:
     found: dict[str, tuple[FieldInfo, list[str]]] = {}
     for method_name, method in methods().items():

@@ -105,5 +105,11 @@ def overridden(base: PartT, options: Mapping[str, Any]) -> PartT:
         raise UsageError(f"--{flag}: {message} (given: {first['input']!r})") from error
 
 
+def training_flags(options: Mapping[str, Any]) -> list[str]:
+    """Return the flags of the training that were given."""
+    flags = [flag for kind in (Training, Optimizer, Schedule) for flag in _FLAGS[kind]]
+    return [f"--{flag}" for flag in flags if options[_parameter(flag)] not in (None, ())]
+
+
 def _parameter(flag: str) -> str:
     return flag.replace("-", "_")

@@ -16,7 +16,7 @@ from dtc.training.run import create_run
 from dtc.training.work import GRADIENTS
 
 
-def measure_gradients(model: Path, recipe: Recipe) -> dict[str, Array]:
+def measure_gradients(model: Path, recipe: Recipe, *, base: Path = Path()) -> dict[str, Array]:
     """Return the mean magnitude of the gradient of each parameter over the first batches of the data, in a worker.
 
     Raises:
@@ -24,7 +24,7 @@ def measure_gradients(model: Path, recipe: Recipe) -> dict[str, Array]:
     """
     with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
         plain = recipe.model_copy(update={"training": recipe.training or Training(), "rules": ()})
-        run = create_run(Path(folder) / "run", plain, model)
+        run = create_run(Path(folder) / "run", plain, model, base=base)
         command = worker_command(run)
         done = subprocess.run(
             [*command.arguments, str(run.folder), "", "gradients"],

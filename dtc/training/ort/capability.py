@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from dtc.errors import EngineError
-from dtc.training.ort.gradient import UNROLL, Plan, build_training_graph
+from dtc.training.ort.gradient import UNROLL, Plan
 from dtc.training.ort.losses import scores_of
-from dtc.training.ort.runtime import open_session
 from dtc.training.ort.selection import Paths, find_weights
+from dtc.training.ort.trial import Trials
 
 _MISSING = re.compile(r"gradient builder has not been registered:?\s*(\w+)", re.IGNORECASE)
 _NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\) node with name '([^']*)'")
@@ -37,40 +37,56 @@ class Capability:
 
 
 def examine(base: ir.Model, plan: Plan, freeze: Sequence[str]) -> Capability:
-    """Try the gradient, freezing what lies before each node that has none, until it can be built.
+    """Try the gradient in a process of its own, freezing what lies before each node that has none, until it can be built.
 
     Raises:
         EngineError: Nothing is left to train; names the nodes.
     """
     paths = Paths(base.graph, scores_of(base, plan.kind, plan.output))
     downstream = {name: paths.downstream(base.graph.initializers[name]) for name in find_weights(base.graph)}
-    frozen = _inside_bodies(base)
     steps = {str(node.name): _declared_steps(node) for node in base.graph if node.op_type in UNROLL}
     blocked = {node: reason for node in base.graph if (reason := _hopeless(node))}
+    trials = Trials(base)
+
+    def planned(names: Sequence[str]) -> Plan:
+        unrolled = dict.fromkeys(str(n.name) for p in names for n in downstream[p] if n.op_type in UNROLL)
+        return replace(plan, parameters=tuple(names), lengths={name: steps[name] for name in unrolled})
+
     while True:
         frozen = _inside_bodies(base) | _frozen(downstream, blocked, freeze)
         names = tuple(name for name in downstream if name not in frozen)
         if not names:
             raise _nothing_left(frozen)
-        unrolled = tuple(dict.fromkeys(str(n.name) for p in names for n in downstream[p] if n.op_type in UNROLL))
-        trial = replace(plan, parameters=names, lengths={name: steps[name] for name in unrolled})
-        error = _try(base, trial)
-        if error is None:
-            return Capability(names, frozen, unrolled)
-        found = _blame(error, {n for p in names for n in downstream[p]})
+        trial = planned(names)
+        failure = trials.run(trial)
+        if failure is None:
+            return Capability(names, frozen, tuple(trial.lengths))
+        through = {name: downstream[name] for name in names}
+        if failure.crashed:
+            found = _crashing(through, lambda some: (f := trials.run(planned(some))) is not None and f.crashed)
+        else:
+            found = _blame(failure.message, {node for nodes in through.values() for node in nodes})
         if not found.keys() - blocked.keys():
-            raise EngineError(f"onnxruntime-training cannot build the gradient of this model: {_brief(error)}")
+            raise EngineError(
+                f"onnxruntime-training cannot build the gradient of this model: {_brief(failure.message)}"
+            )
         blocked |= found
 
 
-def _try(base: ir.Model, plan: Plan) -> str | None:
-    try:
-        open_session(build_training_graph(base, plan).model, 1)
-    except EngineError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the runtime raises RuntimeError, NotImplemented, Fail, InvalidGraph
-        return str(error)
-    return None
+def _crashing(through: dict[str, list[ir.Node]], crashes: Callable[[Sequence[str]], bool]) -> dict[ir.Node, str]:
+    """Find a node whose gradient ends the process: parameters are added from the loss backwards until it does.
+
+    It is the first node that those before the last one added do not pass.
+    """
+    names = sorted(through, key=lambda name: len(through[name]))
+    fine, crashing = 0, len(names)
+    while crashing - fine > 1:
+        middle = (fine + crashing) // 2
+        fine, crashing = (fine, middle) if crashes(names[:middle]) else (middle, crashing)
+    passed = {node for name in names[:fine] for node in through[name]}
+    suspects = [node for node in through[names[fine]] if node not in passed]
+    node = suspects[-1] if suspects else through[names[fine]][0]
+    return {node: f"node {node.name!r}: onnxruntime-training crashes over the gradient of this {node.op_type}"}
 
 
 def _declared_steps(node: ir.Node) -> int:
@@ -84,9 +100,6 @@ def _hopeless(node: ir.Node) -> str | None:
         return f"node {node.name!r}: {node.op_type} has no gradient in onnxruntime-training"
     if node.op_type == "Split" and not all(value.uses() or value.is_graph_output() for value in node.outputs):
         return f"node {node.name!r}: the gradient of a Split with unused outputs is wrong in onnxruntime-training"
-    padding = node.attributes.get_string("auto_pad", "NOTSET")
-    if node.op_type == "ConvTranspose" and padding != "NOTSET":
-        return f"node {node.name!r}: the gradient of ConvTranspose ignores auto_pad; export it with explicit pads"
     return None
 
 

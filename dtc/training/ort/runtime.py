@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 
 from dtc.errors import EngineError
+from dtc.training.ort.control_flow import put_back, set_aside
 
 _FATAL = 4
 
@@ -57,6 +58,13 @@ def differentiate(model: ir.Model, wrt: set[str], loss: str) -> ir.Model:
 
     options = _pybind_state.SessionOptions()
     options.log_severity_level = _FATAL
-    builder = _pybind_state.GradientGraphBuilder(serialize(model), {loss}, wrt, loss, options)
+    proto = ir.to_proto(model)
+    aside = set_aside(proto)
+    builder = _pybind_state.GradientGraphBuilder(proto.SerializeToString(), {loss}, wrt, loss, options)
     builder.build()
-    return ir.from_proto(onnx.load_from_string(builder.get_model()))
+    differentiated = onnx.load_from_string(builder.get_model())
+    put_back(differentiated, aside)
+    found = ir.from_proto(differentiated)
+    if aside:
+        found.graph.sort()
+    return found

@@ -1,0 +1,56 @@
+"""Setting If, Loop and Scan aside while the gradient is built: the builder aborts the process where it meets them.
+
+It walks back from the loss over all inputs of a node, and takes what a body reads of the graph around it for a numbered
+input, which it is not. No gradient goes through these nodes (`capability` sees to that), so for the builder their
+outputs are inputs of the graph. Done on protobuf, which is what the builder reads and writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+
+
+def set_aside(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Take the nodes with bodies out of the graph and return them; what they read becomes an output of the graph."""
+    graph = model.graph
+    aside = [node for node in graph.node if any(_bodies(node))]
+    if not aside:
+        return []
+    for node in aside:
+        graph.node.remove(node)
+    known = {info.name: info for info in (*graph.value_info, *graph.input, *graph.output)}
+    handed_out = {info.name for info in graph.output}
+    there = {name for node in graph.node for name in node.output}
+    for name in dict.fromkeys(name for node in aside for name in _reads(node)):
+        if name in there and name in known and name not in handed_out:
+            graph.output.append(known[name])
+    for node in aside:
+        graph.input.extend(known[name] for name in node.output if name in known)
+    return aside
+
+
+def put_back(model: onnx.ModelProto, aside: list[onnx.NodeProto]) -> None:
+    """Undo `set_aside` in the graph with gradients; the nodes are not in order of use."""
+    graph = model.graph
+    outputs = {name for node in aside for name in node.output}
+    for info in [info for info in graph.input if info.name in outputs]:
+        graph.input.remove(info)
+    graph.node.extend(aside)
+
+
+def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _reads(node: onnx.NodeProto) -> Iterator[str]:
+    """Yield the names that a node and its bodies read; those made inside of a body are among them."""
+    yield from (name for name in node.input if name)
+    for body in _bodies(node):
+        for inner in body.node:
+            yield from _reads(inner)
+        yield from (info.name for info in body.output)

@@ -1,0 +1,79 @@
+"""Our side of training_step.py: bursts of steps on request, in the engine's process. Argument: threads.
+
+Reads lines `<model> <steps>` and answers each with the seconds of its steps as JSON; the model `distortion` means one
+distortion of all sites of the medium model by svd of rank 96.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from dtc import recipe
+from dtc.models import build, plan
+from dtc.passes.method import Moment
+from dtc.passes.plan import make_plan
+from dtc.training.objective import resolve_objective
+from dtc.training.optimizer import make_optimizer
+from dtc.training.ort.engine import OrtEngine
+
+Step = Callable[[], object]
+
+
+def batch(name: str) -> dict[str, np.ndarray]:
+    """Return random data of the sizes that the papers train with."""
+    rng = np.random.default_rng(0)
+    if name == "lenet-5":
+        return {"image": rng.random((50, 1, 28, 28), dtype=np.float32), "labels": rng.integers(0, 10, 50)}
+    ids, state = rng.integers(0, 10_000, (35, 20)), np.zeros((2, 20, 650), np.float32)
+    return {"ids": ids, "labels": np.roll(ids, -1, axis=0), "h0": state, "c0": state}
+
+
+def training(name: str, threads: int) -> Step:
+    """Return one training step of a reference model: forward, backward, optimizer as in its plan."""
+    fed, known = batch(name), plan(name)
+    assert known.training is not None
+    engine = OrtEngine(build(name), resolve_objective(known.objective, fed), threads=threads)
+    optimizer = make_optimizer(known.training.optimizer, engine.parameters)
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        result = engine.step(fed, seed=done)
+        optimizer.step(engine.parameters, result.gradients, rate=1e-3, t=done)
+
+    return step
+
+
+def distortion() -> Step:
+    """Return one distortion of the medium model, trained weights stood in for by its initial ones."""
+    model = build("ptb-medium")
+    chosen = make_plan(model, [recipe.Rule(method="svd", options={"rank": 96})])
+    weights = {str(v.name): v.const_value.numpy() for v in model.graph.initializers.values() if v.const_value}
+    return lambda: chosen.distort(weights, Moment(100, 10_000, 0))
+
+
+def main() -> None:
+    """Answer until the end of standard input."""
+    threads = int(sys.argv[1])
+    known: dict[str, Step] = {}
+    for line in sys.stdin:
+        name, count = line.split()
+        if name not in known:
+            known[name] = distortion() if name == "distortion" else training(name, threads)
+        seconds = []
+        for _ in range(int(count)):
+            start = time.perf_counter()
+            known[name]()
+            seconds.append(time.perf_counter() - start)
+        sys.stdout.write(json.dumps(seconds) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

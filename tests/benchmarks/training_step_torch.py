@@ -1,0 +1,73 @@
+"""PyTorch's side of training_step.py, same protocol: the same models, losses and optimizers. Argument: threads."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+
+class Medium(nn.Module):
+    """ptb-medium: two LSTM layers of 650, dropout 0.5 on the non-recurrent connections."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.drop = nn.Embedding(10_000, 650), nn.Dropout(0.5)
+        self.lstm, self.softmax = nn.LSTM(650, 650, 2, dropout=0.5), nn.Linear(650, 10_000)
+
+    def forward(self, ids: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        """Return logits `[T, N, V]`."""
+        y, _ = self.lstm(self.drop(self.embedding(ids)), (state, state))
+        return self.softmax(self.drop(y)).flatten(0, 1)
+
+
+def lenet() -> nn.Module:
+    """Return lenet-5."""
+    features = (nn.Conv2d(1, 20, 5), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5), nn.MaxPool2d(2), nn.Flatten())
+    return nn.Sequential(*features, nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, 10))
+
+
+def training(name: str) -> Callable[[], object]:
+    """Return one training step: forward, backward, clipping where the model's plan clips, optimizer."""
+    torch.manual_seed(0)
+    medium = name == "ptb-medium"
+    model = Medium() if medium else lenet()
+    ids = torch.randint(0, 10_000, (35, 20))
+    inputs = (ids, torch.zeros(2, 20, 650)) if medium else (torch.rand(50, 1, 28, 28),)
+    labels = ids.roll(-1, 0).flatten() if medium else torch.randint(0, 10, (50,))
+    sgd, adam = torch.optim.SGD(model.parameters(), 1e-3), torch.optim.Adam(model.parameters(), 1e-3)
+    optimizer = sgd if medium else adam
+
+    def step() -> None:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(*inputs), labels).backward()
+        if medium:
+            nn.utils.clip_grad_norm_(model.parameters(), 5 / 35)
+        optimizer.step()
+
+    return step
+
+
+def main() -> None:
+    """Answer until the end of standard input."""
+    torch.set_num_threads(int(sys.argv[1]))
+    known: dict[str, Callable[[], object]] = {}
+    for line in sys.stdin:
+        name, count = line.split()
+        if name not in known:
+            known[name] = training(name)
+        seconds = []
+        for _ in range(int(count)):
+            start = time.perf_counter()
+            known[name]()
+            seconds.append(time.perf_counter() - start)
+        sys.stdout.write(json.dumps(seconds) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
