@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from dtc.report.markup import Child, Markup, tag
+from dtc.report.markup import Child, Markup, join, tag
 
 
 def section(title: str, *children: Child, id_: str) -> Markup:
@@ -30,6 +31,14 @@ def row(*cells: Markup) -> Markup:
 def text(content: str | Markup, class_: str | None = None) -> Markup:
     """Return a cell of text."""
     return tag("td", content, class_=class_)
+
+
+def name(content: str) -> Markup:
+    """Return a name that is broken after its separators, and inside its words only where it must be."""
+    pieces = re.split(r"(?<=[/._:])(?=[^/._:])", content)
+    return tag(
+        "span", [join(tag("wbr") if index else None, piece) for index, piece in enumerate(pieces)], class_="name"
+    )
 
 
 def number(content: str, value: float | None = None) -> Markup:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from dtc.report.blocks import number, row, section, table, text
+from dtc.report.blocks import name, number, row, section, table, text
 from dtc.report.document import File, Report
 from dtc.report.markup import Markup, tag
 from dtc.words import size
@@ -27,4 +27,4 @@ def facts_section(report: Report) -> Markup:
 
 
 def _file(kind: str, file: File) -> Markup:
-    return row(text(kind), text(file.name, "name"), number(size(file.bytes)), text(file.sha256, "hash"))
+    return row(text(kind), text(name(file.name), "name"), number(size(file.bytes)), text(file.sha256, "hash"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dtc.report.blocks import number, row, section, table, text
+from dtc.report.blocks import name, number, row, section, table, text
 from dtc.report.document import Check, Metric, Report
 from dtc.report.markup import Markup, tag
 from dtc.words import milliseconds, size
@@ -31,7 +31,7 @@ def outcome_section(report: Report) -> Markup | None:
         tag("ul", failures, class_="failures") if failures else None,
         table(["", ">before", ">after", ">change"], _comparison(report.model.bytes, output.bytes, check)),
         tag("p", _measured(check, report.versions.get("machine", "")), class_="small"),
-        table(["output", ">relative L2", ">largest difference", ">SNR", ">agreement"], _outputs(check)),
+        _outputs(check) if check.outputs else None,
         tag("p", _rounding(check), class_="small"),
         id_="outcome",
     )
@@ -80,6 +80,8 @@ def _quality(check: Check) -> Markup:
         values = f"{_value(metric.before)} \N{RIGHTWARDS ARROW} {_value(metric.after)}"
         note = f"{_change(metric)}; {check.inputs}"
         return _tile(_name(metric), values, note)
+    if not check.outputs:
+        return _tile("outputs", "not compared", "the written file could not be run as the original")
     worst = max((each.relative_l2 for each in check.outputs if each.relative_l2 is not None), default=None)
     return _tile("output difference", _value(worst), f"relative L2; inputs: {check.inputs}; no data, no metric")
 
@@ -107,10 +109,10 @@ def _compared(name: str, pair: Iterable[str], change: str) -> Markup:
     return row(text(name), *(number(each) for each in pair), number(change))
 
 
-def _outputs(check: Check) -> list[Markup]:
-    return [
+def _outputs(check: Check) -> Markup:
+    rows = [
         row(
-            text(each.name, "name"),
+            text(name(each.name), "name"),
             number(_value(each.relative_l2)),
             number(_value(each.max_abs)),
             number("equal" if each.snr is None else f"{each.snr:.1f} dB"),
@@ -118,6 +120,7 @@ def _outputs(check: Check) -> list[Markup]:
         )
         for each in check.outputs
     ]
+    return table(["output", ">relative L2", ">largest difference", ">SNR", ">agreement"], rows)
 
 
 def _measured(check: Check, machine: str) -> str:

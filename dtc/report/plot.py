@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dtc.report.markup import Markup, join, tag
-from dtc.report.scale import Scale, label
+from dtc.report.scale import Scale, labels
 
 _TOP, _RIGHT, _BOTTOM = 18.0, 14.0, 36.0
 _DIGIT = 6.3  # width of a digit of the ticks' font
@@ -110,9 +110,10 @@ class Plot:
     def _grid(self) -> Markup:
         (left, right), (bottom, _) = self.frame.horizontal, self.frame.vertical
         parts = []
-        for value in self.y.ticks():
+        ticks = self.y.ticks()
+        words = [f"{100 * value:.3g}%" for value in ticks] if self.percent else labels(ticks)
+        for value, text in zip(ticks, words, strict=True):
             place = self.y(value)
-            text = f"{100 * value:.3g}%" if self.percent else label(value)
             parts.append(tag("line", x1=left, x2=right, y1=place, y2=place, class_="grid"))
             parts.append(tag("text", text, x=left - 6, y=place + 3.5, text_anchor="end", class_="tick"))
         parts.append(tag("line", x1=left, x2=right, y1=bottom, y2=bottom, class_="axis"))
@@ -124,7 +125,8 @@ class Plot:
 
     def _horizontal_ticks(self) -> list[tuple[float, str]]:
         """Return the ticks that have room side by side."""
-        ticks = [(value, label(value)) for value in self.x.ticks()]
+        values = self.x.ticks()
+        ticks = list(zip(values, labels(values), strict=True))
         left, right = self.frame.horizontal
         room = (right - left) / max(len(ticks), 1)
         widest = max((len(text) for _, text in ticks), default=0) * _DIGIT + 8

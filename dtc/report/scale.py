@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 _TICKS = 5
+_FLAT, _TINY = 1e-9, 1e-200  # below these shares and values, all values are drawn as one
 
 
 @dataclass(frozen=True)
@@ -58,21 +59,30 @@ def padded(values: list[float], start: float, end: float, *, log: bool = False, 
         return Scale(low / room, high * room, start, end, log=True)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
-    room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
-    return Scale(low - (room if low != 0 or not zero else 0), high + room, start, end)
+    size = max(abs(low), abs(high))
+    varied = high - low > max(_FLAT * size, _TINY)
+    room = 0.05 * (high - low if varied else size) if size > _TINY else 1.0
+    return Scale(low if zero and low == 0 else low - room, high + room, start, end)
 
 
-def label(value: float) -> str:
-    """Return a tick's text: short, and without rounding it away."""
-    if value == 0:
-        return "0"
+def labels(values: list[float]) -> list[str]:
+    """Return the texts of ticks, with as few digits as tell them apart."""
+    texts = [""] * len(values)
+    for digits in range(4, 16):
+        texts = [_label(value, digits) for value in values]
+        if len(set(texts)) == len(texts):
+            break
+    return texts
+
+
+def _label(value: float, digits: int) -> str:
     size = abs(value)
-    if size >= 1e6 or size < 1e-3:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+    if size >= 1e6 or 0 < size < 1e-3:
+        mantissa, exponent = f"{value:.{digits - 3}e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     if size >= 1e4:
-        return f"{value / 1e3:.4g}k"
-    return f"{value:.4g}"
+        return f"{value / 1e3:.{digits}g}k"
+    return f"{value:.{digits}g}"
 
 
 def _round_step(step: float) -> float:

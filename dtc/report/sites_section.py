@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dtc.report.blocks import legend, number, row, section, table, text
+from dtc.report.blocks import legend, name, number, row, section, table, text
 from dtc.report.charts import histogram_chart, spectrum_chart
 from dtc.report.document import Report, Site, Weights
 from dtc.report.markup import Markup, tag
@@ -72,7 +72,7 @@ def _row(site: Site) -> Markup:
         else f"{site.form}, {site.detail}"
     )
     return row(
-        text(site.name, "name"),
+        text(name(site.name), "name"),
         text(site.role),
         text(shape(site.shape), "tight"),
         text(site.method or ""),
@@ -104,6 +104,4 @@ def _card(site: Site, weights: Weights) -> Markup:
     before, after = weights.zeros
     zeros = f"; zeros {before:.1%} \N{RIGHTWARDS ARROW} {after:.1%}" if max(before, after) >= 5e-4 else ""
     facts = f"{shape(site.shape)}; {site.form}, {site.detail}{zeros}"
-    return tag(
-        "figure", tag("figcaption", tag("b", site.name, class_="name"), tag("small", facts)), pictures, class_="card"
-    )
+    return tag("figure", tag("figcaption", tag("b", name(site.name)), tag("small", facts)), pictures, class_="card")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dtc.report.blocks import legend, section
+from dtc.report.blocks import legend, name, section
 from dtc.report.charts import jump_chart, loss_chart, metric_chart
 from dtc.report.document import Report, Training
 from dtc.report.markup import Markup, tag
@@ -62,8 +62,5 @@ def _duration(seconds: float) -> str:
 
 def _notes(training: Training) -> Markup | None:
     items = [tag("li", note) for note in training.notes]
-    items += [
-        tag("li", "not trained: ", tag("span", name, class_="name"), f" ({reason})")
-        for name, reason in training.frozen.items()
-    ]
+    items += [tag("li", "not trained: ", name(site), f" ({reason})") for site, reason in training.frozen.items()]
     return tag("details", tag("summary", f"Notes ({len(items)})"), tag("ul", items)) if items else None

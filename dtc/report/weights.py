@@ -34,9 +34,9 @@ def describe_weights(before: AnyArray, after: Array, matrices: Array, forms: Seq
         zeros=(_zeros(before), _zeros(after)),
         histogram=histogram(before, after),
         spectra=tuple(
-            Spectrum(before=singular_values(matrix), after=singular_values(form.dense())[:rank])
+            Spectrum(before=singular_values(matrix), after=_singular_values_of_product(form))
             for matrix, form in zip(matrices, forms, strict=True)
-            if (rank := _rank(form)) is not None
+            if isinstance(form, LowRank | Product)
         ),
     )
 
@@ -44,9 +44,9 @@ def describe_weights(before: AnyArray, after: Array, matrices: Array, forms: Seq
 def histogram(before: AnyArray, after: AnyArray) -> Histogram:
     """Count the weights in `BINS` bins around zero, the same for both."""
     kept = [_finite(array) for array in (before, after)]
-    largest = max(float(np.abs(values).max(initial=0.0)) for values in kept)
-    spread = _REACH * max(math.sqrt(float(values @ values) / max(values.size, 1)) for values in kept)
-    end = min(largest, spread) or 1.0
+    largest = max(float(np.abs(values).max(initial=0.0)) for values in kept) or 1.0
+    reach = _REACH * max(_root_mean_square(values, largest) for values in kept)
+    end = float(np.float32(min(largest, reach))) or 1.0  # a float32, so that clipped weights lie on the last edge
     edges = np.linspace(-end, end, BINS + 1)
     counts = [np.histogram(np.clip(values, -end, end), edges)[0].tolist() for values in kept]
     return Histogram(edges=edges, before=counts[0], after=counts[1])
@@ -67,9 +67,22 @@ def singular_values(matrix: AnyArray) -> list[float]:
     return values
 
 
-def _rank(form: Form) -> int | None:
-    """Return the inner size of a product, however its factors are stored; None for other forms."""
-    return form.left.shape[1] if isinstance(form, LowRank | Product) else None
+def _root_mean_square(values: npt.NDArray[np.float32], largest: float) -> float:
+    shares = values / np.float32(largest)  # their squares are finite
+    return largest * math.sqrt(float(shares @ shares) / max(values.size, 1))
+
+
+def _singular_values_of_product(form: LowRank | Product) -> list[float]:
+    """Return as many singular values as the rank: those of the product of both factors' triangles."""
+    left, right = (
+        np.asarray(factor if isinstance(factor, np.ndarray) else factor.dense(), dtype=np.float64)
+        for factor in (form.left, form.right)
+    )
+    if not (np.isfinite(left).all() and np.isfinite(right).all()):
+        return []
+    small = np.linalg.qr(left).R @ np.linalg.qr(right.T).R.T
+    values: list[float] = np.linalg.svd(small, compute_uv=False).tolist()
+    return values
 
 
 def _finite(array: AnyArray) -> npt.NDArray[np.float32]:

@@ -67,7 +67,7 @@ def strict_json(path: Path) -> Any:
 class Page(HTMLParser):
     """A parsed page: its elements with their attributes, and its text without scripts and styles."""
 
-    VOID = frozenset({"meta", "br"})
+    VOID = frozenset({"meta", "wbr"})
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -96,4 +96,4 @@ class Page(HTMLParser):
 
     def text(self) -> str:
         """All that a person reads."""
-        return " ".join(data for tag, data in self.texts if tag not in {"script", "style"})
+        return "".join(data for tag, data in self.texts if tag not in {"script", "style"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +19,7 @@ from dtc.graph import find_sites, load_model
 from dtc.job import Job
 from dtc.pipeline import Compression, compress
 from dtc.recipe import Recipe, Rule
-from dtc.report import SCHEMA, read_report, write_report
+from dtc.report import SCHEMA, page, read_report, write_report
 
 Dtc = Callable[..., tuple[int, str, str]]
 
@@ -122,33 +124,35 @@ def test_a_site_left_alone_has_its_reason_and_no_picture(tmp_path: Path) -> None
 def test_the_page_is_whole_and_loads_nothing(done: Done) -> None:
     result = done.result
     text = (done.folder / "report" / "report.html").read_text(encoding="utf-8")
-    page = Page(text)
+    found = Page(text)
     assert "://" not in text
-    for tag, attributes in page.elements:
+    for tag, attributes in found.elements:
         assert tag not in {"link", "img", "iframe", "object", "embed", "base", "form", "a", "image", "use"}
         assert not {"src", "href", "srcset", "style", "xlink:href"} & attributes.keys()
         assert not [name for name in attributes if name.startswith("on")]
     assert "@import" not in text
     assert "url(" not in text
-    words = page.text()
+    words = found.text()
     for expected in ("first", "second", f"{result.summary.sites_ratio:.2f}", f"{result.summary.file_ratio:.2f}"):
         assert expected in words
-    assert page.count("svg") == (4 if done.method == "svd" else 2)
-    assert "nan" not in " ".join(str(value) for _, attributes in page.elements for value in attributes.values())
+    assert found.count("svg") == (4 if done.method == "svd" else 2)
+    assert "nan" not in " ".join(str(value) for _, attributes in found.elements for value in attributes.values())
 
 
 def test_a_hostile_name_is_text_and_nothing_else(tmp_path: Path) -> None:
     compressed(tmp_path, "svd", first=HOSTILE, second="--><style>*{display:none}</style>" + "x" * 300)
-    page = Page((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))
-    assert page.count("script") == 1
-    assert page.count("style") == 1
-    assert HOSTILE in page.text()
-    (script,) = [data for tag, data in page.texts if tag == "script"]
+    found = Page((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))
+    assert found.count("script") == 1
+    assert found.count("style") == 1
+    assert HOSTILE in found.text()
+    (script,) = [data for tag, data in found.texts if tag == "script"]
     assert "pwned" not in script
-    policy = next(a["content"] for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    policy = next(a["content"] for _, a in found.elements if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
     assert policy.startswith("default-src 'none'")
     assert "unsafe" not in policy
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy  # else a browser would not run our own
 
 
 def test_weights_that_are_no_numbers_stay_out_of_the_json(tmp_path: Path) -> None:
@@ -162,15 +166,26 @@ def test_weights_that_are_no_numbers_stay_out_of_the_json(tmp_path: Path) -> Non
     assert strict_json(tmp_path / "again" / "report.json")["check"]["outputs"][0]["max_abs"] is None
 
 
+def test_a_failure_is_named_on_the_page(tmp_path: Path) -> None:
+    compressed(tmp_path, "svd")
+    report = read_report(tmp_path / "report" / "report.json")
+    assert report.check is not None
+    failed = report.check.model_copy(update={"outputs": (), "latency": None, "failures": ("it <b>fell</b>",)})
+    text = Page(page(report.model_copy(update={"check": failed}))).text()
+    assert "failed" in text
+    assert "it <b>fell</b>" in text
+    assert "not compared" in text
+
+
 def test_report_makes_the_same_page_again(dtc: Dtc, tmp_path: Path) -> None:
     compressed(tmp_path, "prune")
-    page = tmp_path / "report" / "report.html"
-    first = page.read_bytes()
-    page.unlink()
+    path = tmp_path / "report" / "report.html"
+    first = path.read_bytes()
+    path.unlink()
     status, out, _ = dtc("report", tmp_path / "report")
     assert status == 0
-    assert str(page) in out
-    assert page.read_bytes() == first
+    assert str(path) in out
+    assert path.read_bytes() == first
 
 
 @pytest.mark.parametrize(
@@ -200,6 +215,24 @@ def test_an_older_report_is_overwritten_with_force_only(tmp_path: Path) -> None:
     assert not (tmp_path / "small.onnx").exists()
     compress(tmp_path / "net.onnx", recipe, Job(tmp_path / "small.onnx", report=tmp_path / "report", force=True))
     assert (tmp_path / "report" / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_the_command_line_names_the_page(dtc: Dtc, tmp_path: Path) -> None:
+    two_layers(tmp_path / "net.onnx")
+    arguments = (
+        "compress",
+        tmp_path / "net.onnx",
+        "--method",
+        "svd",
+        "--rank",
+        "4",
+        "--report",
+        tmp_path / "out" / "r",
+    )
+    status, out, err = dtc(*arguments)
+    assert status == 0, err
+    assert f"report: {tmp_path / 'out' / 'r' / 'report.html'}" in out
+    assert read_report(tmp_path / "out" / "r" / "report.json").sites[0].name == "first"
 
 
 def test_no_report_is_made_where_none_is_asked_for(tmp_path: Path) -> None:
