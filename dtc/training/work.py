@@ -31,9 +31,12 @@ from dtc.training.state import State
 
 @dataclass(frozen=True)
 class Tools:
-    """What differs between workers: the engine, and where distortions and metrics come from."""
+    """What differs between workers: the engine, and where distortions and metrics come from.
 
-    make_engine: Callable[[ir.Model, recipe.Objective, recipe.Training], Engine]
+    `make_engine` is given the model to train, and the one that distillation learns from: None for the same.
+    """
+
+    make_engine: Callable[[ir.Model, recipe.Objective, recipe.Training, ir.Model | None], Engine]
     make_distort: Callable[[ir.Model, Sequence[recipe.Rule]], Distort]
     make_metric: Callable[[str], Metric]
 
@@ -93,7 +96,7 @@ def _make_engine(run: Run, objective: recipe.Objective, distort: Distort, tools:
     training = run.recipe.training
     assert training is not None, "an opened run has training"
     model = run.load_model()
-    engine = tools.make_engine(model, objective, training)
+    engine = tools.make_engine(model, objective, training, None)
     untrained = [site for site in find_sites(model) if site.name not in engine.parameters]
     if not untrained:
         return engine
@@ -101,7 +104,7 @@ def _make_engine(run: Run, objective: recipe.Objective, distort: Distort, tools:
     fixed = [site for site in untrained if site.name in dense]
     for site in fixed:
         site.assign(dense[site.name])
-    return tools.make_engine(model, objective, training) if fixed else engine
+    return tools.make_engine(model, objective, training, run.load_model()) if fixed else engine
 
 
 @dataclass(frozen=True)
