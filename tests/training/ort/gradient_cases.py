@@ -116,6 +116,17 @@ def normalized(kind: str) -> Case:
     return Case(net.model({"out": (net.op(kind, "norm", inputs), ["N", 3, 4])}), {"x": real(5, 3, 4)})
 
 
+def backwards() -> Case:
+    """x[2::-1, :, ::-2] of what a layer gives."""
+    net = Net("backwards", 0)
+    first = net.op("MatMul", "first", [net.input("x", FLOAT, ["N", 3, 4]), net.uniform("W", (4, 5), 1)])
+    lowest = -(2**63) + 1
+    ends = {"starts": [2, -1], "ends": [lowest, lowest], "axes": [0, -1], "steps": [-1, -2]}
+    inputs = [net.constant(name, np.array(numbers, np.int64)) for name, numbers in ends.items()]
+    out = net.op("Slice", "out", [first, *inputs])
+    return Case(net.model({"y": (out, [None, 3, 3])}), {"x": real(4, 3, 4)})
+
+
 def tied() -> Case:
     net = Net("tied", 0)
     ids = net.input("ids", INT64, ["T", "N"])
@@ -185,6 +196,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "BatchNormalization": lambda: normalized("BatchNormalization"),
     "LayerNormalization": lambda: normalized("LayerNormalization"),
     "tied embedding, repeated ids": tied,
+    "slice running backwards": backwards,
     "shared weight": shared,
     "opset 23": newer_opset,
     "control flow before the weights": before_control_flow,
