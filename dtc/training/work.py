@@ -40,9 +40,12 @@ MEASURED_BATCHES = 64
 
 @dataclass(frozen=True)
 class Tools:
-    """What differs between workers: the engine, and where distortions and metrics come from."""
+    """What differs between workers: the engine, and where distortions and metrics come from.
 
-    make_engine: Callable[[ir.Model, recipe.Objective, recipe.Training], Engine]
+    `make_engine` is given the model to train, and the one that distillation learns from: None for the same.
+    """
+
+    make_engine: Callable[[ir.Model, recipe.Objective, recipe.Training, ir.Model | None], Engine]
     make_methods: Callable[[ir.Model, Sequence[recipe.Rule]], Methods]
     make_metric: Callable[[str], Metric]
 
@@ -119,7 +122,7 @@ def _make_engine(run: Run, objective: recipe.Objective, methods: Methods, tools:
     training = run.recipe.training
     assert training is not None, "an opened run has training"
     model = run.load_model()
-    engine = tools.make_engine(model, objective, training)
+    engine = tools.make_engine(model, objective, training, None)
     untrained = [site for site in find_sites(model) if site.name not in engine.parameters]
     if not untrained:
         return engine
@@ -127,7 +130,7 @@ def _make_engine(run: Run, objective: recipe.Objective, methods: Methods, tools:
     fixed = [site for site in untrained if site.name in dense]
     for site in fixed:
         site.assign(dense[site.name])
-    return tools.make_engine(model, objective, training) if fixed else engine
+    return tools.make_engine(model, objective, training, run.load_model()) if fixed else engine
 
 
 @dataclass(frozen=True)

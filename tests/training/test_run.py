@@ -22,7 +22,9 @@ from dtc.training.run import create_run, fingerprint, open_run
 from dtc.training.work import Tools, work
 
 TOOLS = Tools(
-    lambda model, objective, training: FakeEngine(model), lambda model, rules: FakeMethods(), lambda name: Accuracy()
+    lambda model, objective, training, teacher: FakeEngine(model),
+    lambda model, rules: FakeMethods(),
+    lambda name: Accuracy(),
 )
 
 
@@ -314,3 +316,30 @@ def test_auto_is_decided_by_the_labels(objective, labels, loss, metric):
 def test_labels_that_are_needed_and_missing(objective, error, message):
     with pytest.raises(error, match=message):
         resolve_objective(Objective(**objective), {"x": np.zeros(2)})
+
+
+def test_what_cannot_be_trained_is_distorted_but_the_teacher_is_not(tmp_path):
+    recipe, model = make_run_inputs(tmp_path, steps=4)
+    run = create_run(tmp_path / "run", recipe, model, base=tmp_path)
+    original = {name: v.const_value.numpy().copy() for name, v in run.load_model().graph.initializers.items()}
+    made = []
+
+    def make_engine(model, objective, training, teacher):
+        engine = FakeEngine(model)
+        held = [None if m is None else m.graph.initializers["W"].const_value.numpy() for m in (model, teacher)]
+        made.append(held)
+        # The fake one reads all of its parameters, so what it cannot train is hidden only from the worker's first look.
+        if len(made) == 1:
+            del engine.parameters["W"]
+        return engine
+
+    def distort_own(parameters, moment):
+        return distort({**original, **parameters}, moment)
+
+    tools = Tools(make_engine, lambda model, rules: distort_own, lambda name: Accuracy())
+    assert work(run.folder, tools, should_stop=lambda: False)
+    (first, no_teacher), (second, teacher) = made
+    assert no_teacher is None
+    assert np.array_equal(first, original["W"])
+    assert not np.array_equal(second, original["W"])
+    assert np.array_equal(teacher, original["W"])

@@ -37,7 +37,7 @@ class Capability:
 
 
 def examine(base: ir.Model, plan: Plan, freeze: Sequence[str]) -> Capability:
-    """Try the gradient in a process of its own, freezing what lies before each node that has none, until it can be built.
+    """Try the gradient, freezing what lies before each node that has none, until it can be built and run.
 
     Raises:
         EngineError: Nothing is left to train; names the nodes.

@@ -8,36 +8,45 @@ outputs are inputs of the graph. Done on protobuf, which is what the builder rea
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import onnx
 
 
-def set_aside(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+@dataclass(frozen=True)
+class Aside:
+    """The nodes with bodies, and the initializers that they read."""
+
+    nodes: list[onnx.NodeProto]
+    initializers: list[onnx.TensorProto]
+
+
+def set_aside(model: onnx.ModelProto) -> Aside:
     """Take the nodes with bodies out of the graph and return them; what they read becomes an output of the graph."""
     graph = model.graph
-    aside = [node for node in graph.node if any(_bodies(node))]
-    if not aside:
-        return []
-    for node in aside:
+    nodes = [node for node in graph.node if any(_bodies(node))]
+    for node in nodes:
         graph.node.remove(node)
     known = {info.name: info for info in (*graph.value_info, *graph.input, *graph.output)}
     handed_out = {info.name for info in graph.output}
     there = {name for node in graph.node for name in node.output}
-    for name in dict.fromkeys(name for node in aside for name in _reads(node)):
-        if name in there and name in known and name not in handed_out:
-            graph.output.append(known[name])
-    for node in aside:
+    reads = {name for node in nodes for name in _reads(node)}
+    graph.output.extend(known[name] for name in sorted(reads & there & known.keys() - handed_out))
+    for node in nodes:
         graph.input.extend(known[name] for name in node.output if name in known)
-    return aside
+    return Aside(nodes, [tensor for tensor in graph.initializer if tensor.name in reads])
 
 
-def put_back(model: onnx.ModelProto, aside: list[onnx.NodeProto]) -> None:
+def put_back(model: onnx.ModelProto, aside: Aside) -> None:
     """Undo `set_aside` in the graph with gradients; the nodes are not in order of use."""
     graph = model.graph
-    outputs = {name for node in aside for name in node.output}
+    outputs = {name for node in aside.nodes for name in node.output}
     for info in [info for info in graph.input if info.name in outputs]:
         graph.input.remove(info)
-    graph.node.extend(aside)
+    # The builder drops the initializers that it sees no reader of.
+    kept = {tensor.name for tensor in graph.initializer}
+    graph.initializer.extend(tensor for tensor in aside.initializers if tensor.name not in kept)
+    graph.node.extend(aside.nodes)
 
 
 def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:

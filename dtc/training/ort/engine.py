@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from dtc.training.ort.losses import LOSS, Kind
 from dtc.training.ort.prepare import prepare
 from dtc.training.ort.runtime import load_runtime, open_session
 from dtc.training.ort.shapes import ShapeProbe
-from dtc.training.ort.targets import choose_kind, labels_of, targets
+from dtc.training.ort.targets import choose_kind, labels_of, samples_axis, targets
 from dtc.training.ort.trainable.dropout import draw_mask
 from dtc.training.ort.trainable.embedding import TableGradient
 
@@ -31,7 +32,8 @@ class OrtEngine:
     """Implements `dtc.training.engine.Engine` in a process whose `onnxruntime` is the training build.
 
     The model's graph is never changed: a training graph is derived from it for each sequence length, and the
-    evaluation graph is the model itself. Both read the arrays in `parameters`.
+    evaluation graph is the model itself. Both read the arrays in `parameters`. What distillation compares with is the
+    output of `teacher` with its own weights; without one, of `model` as it was given.
 
     Raises:
         EngineError: The model cannot be trained; names the node.
@@ -42,6 +44,7 @@ class OrtEngine:
         model: ir.Model,
         objective: Objective,
         *,
+        teacher: ir.Model | None = None,
         freeze: Sequence[str] = (),
         threads: int | None = None,
     ) -> None:
@@ -49,6 +52,7 @@ class OrtEngine:
         self._objective, self._threads = objective, threads
         self._base = prepare(model)
         self._check_carry()
+        self._samples = samples_axis(self._base.graph, objective)
         guess: Kind = "mse" if objective.loss == "auto" else objective.loss
         self._plan = Plan(guess, objective.output, self._rank(), tuple(objective.carry), (), {})
         capability = examine(self._base, self._plan, freeze)
@@ -56,11 +60,11 @@ class OrtEngine:
         self._plan = replace(self._plan, parameters=capability.parameters)
         self.frozen: dict[str, str] = capability.frozen
         self.parameters: Parameters = {name: self._initial(name) for name in capability.parameters}
-        self._original = {name: array.copy() for name, array in self.parameters.items()}
         self._kind: Kind | None = None if objective.loss == "auto" else objective.loss
         dropouts = [str(n.name) for n in self._base.graph if n.op_type == "Dropout" and n.domain == ""]
         self._probe = ShapeProbe(self._base, [*self._unrolled, *dropouts], threads)
         self._evaluation = Evaluation(self._base, objective.output, tuple(self.parameters), threads)
+        self._teacher_model = teacher
         self._steps: dict[tuple[Any, ...], _Step] = {}
         self._gradients: dict[str, npt.NDArray[np.float32]] = {}
 
@@ -76,7 +80,7 @@ class OrtEngine:
         shapes = self._probe.shapes(inputs)
         lengths = {name: shapes[name][0] for name in self._unrolled}
         step = self._step(kind, self._label_rank(kind, labels), lengths)
-        feeds = dict(inputs) | targets(kind, labels, self._lengths(batch))
+        feeds = dict(inputs) | targets(kind, labels, self._lengths(batch), self._samples)
         feeds |= step.masks(shapes, seed)
         return step.run(feeds, self.parameters)
 
@@ -88,7 +92,7 @@ class OrtEngine:
         """
         inputs = self._inputs(batch)
         kind, labels = self._target(batch, inputs)
-        feeds = targets(kind, labels, self._lengths(batch))
+        feeds = targets(kind, labels, self._lengths(batch), self._samples)
         rank = self._label_rank(kind, labels)
         return self._evaluation.loss(kind, rank, inputs, feeds, self.parameters, tuple(self._objective.carry))
 
@@ -100,11 +104,16 @@ class OrtEngine:
         """
         return self._evaluation.predict(self._inputs(inputs), self.parameters)
 
+    @cached_property
+    def _teacher(self) -> Evaluation:
+        model = self._base if self._teacher_model is None else prepare(self._teacher_model)
+        return Evaluation(model, self._objective.output, (), self._threads)
+
     def _target(self, batch: Arrays, inputs: Arrays) -> tuple[Kind, Array]:
         if self._kind is None:
             self._kind = choose_kind(self._objective, batch)
         if self._kind == "distill":
-            return self._kind, self._evaluation.scores(inputs, self._original)
+            return self._kind, self._teacher.scores(inputs, {})
         return self._kind, labels_of(self._objective, self._kind, batch)
 
     def _step(self, kind: Kind, rank: int, lengths: dict[str, int]) -> _Step:

@@ -20,6 +20,7 @@ from dtc.training.ort.trainable.lstm import unroll_lstm
 from dtc.training.ort.trainable.normalization import expand_batch_norms
 from dtc.training.ort.trainable.padding import make_padding_explicit
 from dtc.training.ort.trainable.recurrent import Unrolled
+from dtc.training.ort.trainable.reversal import expand_reversals
 from dtc.training.ort.trainable.transposed import expand_transposed
 
 UNROLL: dict[str, Callable[[ir.Node, int, int], Unrolled]] = {"LSTM": unroll_lstm, "GRU": unroll_gru}
@@ -78,6 +79,7 @@ def build_training_graph(base: ir.Model, plan: Plan) -> TrainingGraph:
     dropouts = mask_dropout(model)
     make_padding_explicit(model)
     expand_transposed(model, opset)
+    expand_reversals(model, opset)
     expand_batch_norms(model, opset)
     expand_activations(model, opset)
     unrolled = _unroll(model, plan, aliases, opset)

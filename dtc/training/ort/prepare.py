@@ -40,8 +40,38 @@ def prepare(model: ir.Model) -> ir.Model:
         if tensor is not None:
             value.dtype, value.shape = tensor.dtype, ir.Shape(tensor.shape.numpy())
     remove_dead_nodes(copy.graph)
-    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(copy)
+    _infer_shapes(copy)
+    if _declare_ranks(copy):
+        _infer_shapes(copy)
     return copy
+
+
+def _infer_shapes(model: ir.Model) -> None:
+    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+
+
+def _declare_ranks(model: ir.Model) -> bool:
+    """Say of what enters a convolution that it has the rank of the weight; return whether that was news.
+
+    Behind an If whose branches differ in rank nothing is inferred, and gradients of broadcasts come out wrong.
+    """
+    unknown = [
+        node
+        for node in model.graph
+        if node.op_type in ("Conv", "ConvTranspose")
+        and node.domain == ""
+        and node.inputs[0] is not None
+        and node.inputs[0].shape is None
+        and node.inputs[1] is not None
+        and node.inputs[1].shape is not None
+    ]
+    for node in unknown:
+        data, weight = node.inputs[:2]
+        assert data is not None
+        assert weight is not None
+        assert weight.shape is not None
+        data.shape = ir.Shape([None] * len(weight.shape))
+    return bool(unknown)
 
 
 def opset_of(model: ir.Model) -> int:

@@ -65,6 +65,6 @@ def differentiate(model: ir.Model, wrt: set[str], loss: str) -> ir.Model:
     differentiated = onnx.load_from_string(builder.get_model())
     put_back(differentiated, aside)
     found = ir.from_proto(differentiated)
-    if aside:
+    if aside.nodes:
         found.graph.sort()
     return found

@@ -79,32 +79,42 @@ class Paths:
 
     def __init__(self, graph: ir.Graph, target: ir.Value) -> None:
         self._nodes = list(graph)
-        self._reaching = self._ancestors(target)
         self._target = target
+        reads = [list(_reads(node)) for node in self._nodes]
+        self._readers: dict[ir.Value, list[int]] = {}
+        for index in self._reaching(reads):
+            for value in dict.fromkeys(reads[index]):
+                self._readers.setdefault(value, []).append(index)
 
     def downstream(self, value: ir.Value) -> list[ir.Node]:
         """Return the nodes between `value` and the loss, in order; empty if the loss does not depend on it."""
         reached: set[ir.Value] = {value}
-        passed = []
-        for node in self._nodes:
-            if node in self._reaching and any(v in reached for v in self._reads(node)):
-                passed.append(node)
-                reached.update(v for v in node.outputs if v.dtype in _FLOATS)
-        return passed if self._target in reached else []
+        passed: set[int] = set()
+        waiting = [value]
+        while waiting:
+            for index in self._readers.get(waiting.pop(), ()):
+                if index not in passed:
+                    passed.add(index)
+                    new = [v for v in self._nodes[index].outputs if v.dtype in _FLOATS]
+                    reached.update(new)
+                    waiting += new
+        return [self._nodes[index] for index in sorted(passed)] if self._target in reached else []
 
-    def _reads(self, node: ir.Node) -> Iterator[ir.Value]:
-        yield from (value for value in node.inputs if value is not None)
-        for inner in _inner_nodes(node):
-            yield from (value for value in inner.inputs if value is not None)
-
-    def _ancestors(self, target: ir.Value) -> set[ir.Node]:
-        needed: set[ir.Value] = {target}
-        found: set[ir.Node] = set()
-        for node in reversed(self._nodes):
-            if any(value in needed for value in node.outputs):
-                found.add(node)
-                needed.update(self._reads(node))
+    def _reaching(self, reads: list[list[ir.Value]]) -> list[int]:
+        """Return which nodes the target depends on."""
+        needed: set[ir.Value] = {self._target}
+        found = []
+        for index in reversed(range(len(self._nodes))):
+            if any(value in needed for value in self._nodes[index].outputs):
+                found.append(index)
+                needed.update(reads[index])
         return found
+
+
+def _reads(node: ir.Node) -> Iterator[ir.Value]:
+    yield from (value for value in node.inputs if value is not None)
+    for inner in _inner_nodes(node):
+        yield from (value for value in inner.inputs if value is not None)
 
 
 def _inner_nodes(node: ir.Node) -> Iterator[ir.Node]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 
 from dtc.errors import DataError
 from dtc.recipe import Objective
@@ -37,13 +38,30 @@ def labels_of(objective: Objective, kind: Kind, batch: Arrays) -> Array:
     return labels
 
 
-def targets(kind: Kind, labels: Array, lengths: Array | None) -> dict[str, Array]:
-    """Return the feeds of the loss.
+def samples_axis(graph: ir.Graph, objective: Objective) -> int | None:
+    """Return the axis of the samples in what the loss reads, by the name of its size; None where names do not tell.
+
+    It is the axis of the output that has the symbolic size of the input which gives the lengths.
+    """
+    lengths = next((value for value in graph.inputs if value.name == objective.lengths), None)
+    output = next((value for value in graph.outputs if objective.output in (None, value.name)), None)
+    if lengths is None or output is None or not lengths.shape or output.shape is None or len(output.shape) < 2:
+        return None
+    size, sides = lengths.shape[0], tuple(output.shape[:2])
+    if not isinstance(size, ir.SymbolicDim) or size.value is None or sides.count(size) != 1:
+        return None
+    return sides.index(size)
+
+
+def targets(kind: Kind, labels: Array, lengths: Array | None, samples: int | None = None) -> dict[str, Array]:
+    """Return the feeds of the loss; `samples` is the axis of the samples where that is known.
 
     Raises:
         DataError: No label counts.
     """
-    inside = None if lengths is None else inside_lengths(labels.shape, lengths, steps_last=kind == "cross-entropy")
+    inside = (
+        None if lengths is None else inside_lengths(labels.shape, lengths, samples, steps_last=kind == "cross-entropy")
+    )
     if kind == "cross-entropy":
         classes = labels.astype(np.int64)
         if inside is not None:
@@ -61,11 +79,14 @@ def targets(kind: Kind, labels: Array, lengths: Array | None) -> dict[str, Array
     return {LABELS: flat, WEIGHT: (counts / np.float32(total)).reshape(-1)}
 
 
-def inside_lengths(shape: tuple[int, ...], lengths: Array, *, steps_last: bool) -> npt.NDArray[np.bool_] | None:
+def inside_lengths(
+    shape: tuple[int, ...], lengths: Array, samples: int | None = None, *, steps_last: bool
+) -> npt.NDArray[np.bool_] | None:
     """Return True where a step is inside its sample, broadcastable to `shape`; None where there are no steps.
 
-    The steps are the first axis and the samples the second (the layout of ONNX recurrent nodes), or the other way
-    round where only that fits. Without `steps_last` the last axis holds features and is not taken for steps.
+    Steps and samples are the first two axes. `samples` says which of them the samples are; without it the steps come
+    first (layout 0 of ONNX recurrent nodes, the only one that ONNX Runtime runs), or second where only that fits.
+    Without `steps_last` the last axis holds features and is not taken for steps.
     """
     count = lengths.size
     needed = 2 if steps_last else 3
@@ -73,8 +94,8 @@ def inside_lengths(shape: tuple[int, ...], lengths: Array, *, steps_last: bool) 
         return None
     limits: npt.NDArray[np.int64] = lengths.reshape(-1).astype(np.int64)
     tail = (1,) * (len(shape) - 2)
-    if shape[1] == count and shape[0] >= limits.max(initial=0):
+    if samples != 0 and shape[1] == count and (samples == 1 or shape[0] >= limits.max(initial=0)):
         return np.asarray(np.arange(shape[0])[:, None] < limits[None, :]).reshape(shape[:2] + tail)
-    if shape[0] == count:
+    if samples != 1 and shape[0] == count:
         return np.asarray(np.arange(shape[1])[None, :] < limits[:, None]).reshape(shape[:2] + tail)
     return None

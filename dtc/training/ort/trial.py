@@ -22,6 +22,8 @@ from dtc.errors import EngineError
 from dtc.training.ort.gradient import Plan, build_training_graph
 from dtc.training.ort.runtime import open_session, serialize
 
+_CRASHES = frozenset({signal.SIGABRT, signal.SIGSEGV, signal.SIGFPE, signal.SIGILL})
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -80,12 +82,16 @@ class _Helper:
         return cls._running
 
     def ask(self, question: object) -> object:
-        """Return the answer; a process that dies over the question is a failure."""
+        """Return the answer; a process that crashes over the question is a failure.
+
+        Raises:
+            EngineError: The process was killed, or could not be started.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             _send(self._process.stdin, question)
-            return pickle.load(self._process.stdout)
+            return pickle.load(self._process.stdout)  # noqa: S301 - from the process that this one started
         except (EOFError, OSError, pickle.UnpicklingError):
             return self._buried()
 
@@ -109,7 +115,10 @@ class _Helper:
         words = self._words.read().decode(errors="replace").split()
         self.close()
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
-        return Failure(f"{how} {' '.join(words)[-200:]}".strip(), crashed=status < 0)
+        what = f"{how} {' '.join(words)[-200:]}".strip()
+        if -status not in _CRASHES:
+            raise EngineError(f"the process that tries out gradients was ended ({what}); is there enough memory?")
+        return Failure(what, crashed=True)
 
 
 def _send(stream: IO[bytes], message: object) -> None:
@@ -134,7 +143,7 @@ def main() -> None:
     base: Any = None
     while True:
         try:
-            data, plan = pickle.load(sys.stdin.buffer)
+            data, plan = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
         except EOFError:
             return
         if data is not None:

@@ -16,8 +16,10 @@ from dtc.training.work import Tools
 from dtc.training.worker import main
 
 
-def _engine(model: ir.Model, objective: recipe.Objective, training: recipe.Training) -> Engine:
-    return OrtEngine(model, objective, freeze=training.freeze, threads=training.threads)
+def _engine(
+    model: ir.Model, objective: recipe.Objective, training: recipe.Training, teacher: ir.Model | None
+) -> Engine:
+    return OrtEngine(model, objective, teacher=teacher, freeze=training.freeze, threads=training.threads)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,12 @@ from dtc.graph import load_model
 from dtc.recipe import Objective
 from dtc.training.ort.engine import OrtEngine
 
-RATES = {"resnet20_cifar10_derived.onnx": 1e-4, "kws_dnn_s.onnx": 1e-3, "mnist-8.onnx": 1e-3}
+RATES = {
+    "resnet20_cifar10_derived.onnx": 1e-4,
+    "kws_dnn_s.onnx": 1e-3,
+    "mnist-8.onnx": 1e-3,
+    "silero_vad_v3.onnx": 1e-4,
+}
 
 
 def batches() -> dict[str, dict[str, np.ndarray]]:
@@ -37,6 +42,9 @@ def batches() -> dict[str, dict[str, np.ndarray]]:
         "gtcrn_simple.onnx": {
             "mix": real(1, 257, 1, 2), "conv_cache": zero(2, 1, 16, 16, 33), "tra_cache": zero(2, 3, 1, 1, 16),
             "inter_cache": zero(2, 1, 33, 16), "labels": real(1, 257, 1, 2),
+        },
+        "silero_vad_v3.onnx": {
+            "input": real(1, 1536), "h0": zero(2, 1, 64), "c0": zero(2, 1, 64), "labels": real(1, 2, 1)
         },
     }  # fmt: skip
 

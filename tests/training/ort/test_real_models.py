@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 TRAINED = ("ptb_rnnlm_lstm100_derived", "dtln_model_1", "resnet20_cifar10_derived", "mnist-8", "kws_dnn_s",
-           "gtcrn_simple")  # fmt: skip
+           "gtcrn_simple", "silero_vad_v3")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,13 @@ def test_a_step_lowers_the_loss(results, name):
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_step_is_deterministic(results, name):
     assert results[f"{name}.onnx"]["same"] is True
+
+
+@pytest.mark.parametrize(("name", "count"), [("gtcrn_simple", 146), ("silero_vad_v3", 88)])
+def test_every_weight_is_trained(results, name, count):
+    """Transposed convolutions in the one, an If before all weights of the other."""
+    found = results[f"{name}.onnx"]
+    assert (found["parameters"], found["frozen"]) == (count, {})
 
 
 def test_loss_is_the_cross_entropy_of_the_outputs(results):
