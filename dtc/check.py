@@ -215,7 +215,7 @@ def _compare_on_data(
 
 
 def _metrics(objective: Objective, labels: npt.NDArray[np.generic] | None) -> list[Metric]:
-    name = objective.metric or default_metric(labels)
+    name = objective.metric or default_metric(labels, carries=bool(objective.carry))
     return [make_metric(name), make_metric(name)]
 
 

@@ -18,6 +18,19 @@ class UsageError(DtcError):
     """An option or a combination of options makes no sense."""
 
 
+class RuleError(UsageError):
+    """A rule of a recipe is wrong; `path` leads to the place within the rule, `reason` is the message of a file."""
+
+    def __init__(self, message: str, path: tuple[str | int, ...] = (), reason: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.reason = reason or message
+
+    def within(self, *outer: str | int) -> RuleError:
+        """Return the same error with its path seen from further out."""
+        return RuleError(str(self), (*outer, *self.path), self.reason)
+
+
 class ModelError(DtcError):
     """A model file is missing, damaged, unsafe, or holds something dtc cannot work with."""
 

@@ -26,12 +26,16 @@ class Job:
         force: Whether it may be overwritten.
         max_drop: Largest allowed loss of the metric, in its own unit.
         fixed: Inputs that the check holds fixed, by name.
+        seconds: For measuring the latency of both models; with 0 neither latency nor memory is measured.
+        report: Folder that the report is written to; None: only a run directory has one.
     """
 
     output: Path
     force: bool = False
     max_drop: float | None = None
     fixed: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+    seconds: float = 2.0
+    report: Path | None = None
 
     def refuse_early(self, source: Path, recipe: Recipe) -> None:
         """Stop before any work if the output cannot be written, or the limit not be checked.
@@ -48,12 +52,19 @@ class Job:
             raise ModelError(f"{self.output}: exists already; choose another --output or add --force")
         if not self.output.absolute().parent.is_dir():
             raise ModelError(f"{self.output.parent}: no such folder for the output")
+        if self.report is not None and self.report.exists():
+            if not self.report.is_dir():
+                raise UsageError(f"{self.report}: is no folder; name one for the report (--report)")
+            if not self.force and any((self.report / name).exists() for name in ("report.json", "report.html")):
+                raise UsageError(f"{self.report}: holds a report already; choose another --report or add --force")
 
     def write(self, run: Path) -> None:
         """Leave the job in a run directory; the output is named relative to it, so that both can be moved."""
         facts = {
-            "output": os.path.relpath(self.output.resolve(), run.resolve()),
+            "output": _relative(self.output, run),
+            "report": None if self.report is None else _relative(self.report, run),
             "max_drop": self.max_drop,
+            "seconds": self.seconds,
             "fixed": {name: {"dtype": str(a.dtype), "value": a.tolist()} for name, a in self.fixed.items()},
         }
         (run / _FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
@@ -68,7 +79,27 @@ class Job:
         try:
             facts = json.loads((run / _FILE).read_text(encoding="utf-8"))
             fixed = {name: np.asarray(item["value"], dtype=item["dtype"]) for name, item in facts["fixed"].items()}
-            output = Path(os.path.normpath(run.resolve() / facts["output"]))
-            return cls(output, force, facts["max_drop"], fixed)
+            report = facts.get("report")
+            return cls(
+                output=_absolute(facts["output"], run),
+                force=force,
+                max_drop=facts["max_drop"],
+                fixed=fixed,
+                seconds=facts["seconds"],
+                report=None if report is None else _absolute(report, run),
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{run}: not the run directory of a compression ({error})") from error
+
+
+def is_compression(run: Path) -> bool:
+    """True if a run directory is that of a compression, and not of a training from scratch."""
+    return (run / _FILE).is_file()
+
+
+def _relative(path: Path, run: Path) -> str:
+    return os.path.relpath(path.resolve(), run.resolve())
+
+
+def _absolute(path: str, run: Path) -> Path:
+    return Path(os.path.normpath(run.resolve() / path))

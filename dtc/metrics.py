@@ -167,14 +167,17 @@ def make_metric(name: str) -> Metric:
     raise UsageError(f"no metric is called {name!r}; there are: {', '.join(KNOWN)}")
 
 
-def default_metric(labels: AnyArray | None) -> str:
+def default_metric(labels: AnyArray | None, *, carries: bool = False) -> str:
     """Return the metric that fits the labels: accuracy for integers, mse for floats, snr where there are none.
 
-    Without labels a model is compared with the original model's own outputs.
+    Integer labels of a model that carries state from batch to batch are those of a language model: perplexity. Without
+    labels a model is compared with the original model's own outputs.
     """
     if labels is None:
         return "snr"
-    return "accuracy" if labels.dtype.kind in "iub" else "mse"
+    if labels.dtype.kind == "f":
+        return "mse"
+    return "perplexity" if carries else "accuracy"
 
 
 def decibels(signal: float, noise: float) -> float:

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from dtc.calibration import Calibration, make_probe
 from dtc.check import CheckReport, check
 from dtc.data import Source, open_source
-from dtc.errors import CheckFailedError, ModelError
+from dtc.errors import CheckFailedError, ModelError, RecipeError, RuleError
 from dtc.graph import load_model, move_model, save_model
 from dtc.job import Job
 from dtc.passes.lower import lower
@@ -20,13 +21,18 @@ from dtc.passes.method import Moment
 from dtc.passes.plan import Distorted, Plan, make_plan
 from dtc.passes.prepare import normalise, strip_training
 from dtc.recipe import Recipe
+from dtc.report import make_report, write_report
 from dtc.summary import Summary, relative_error, summarise
 from dtc.training.events import Event
+from dtc.training.gradients import measure_gradients
 from dtc.training.launch import Result, train
 from dtc.training.run import create_run, open_run
 
-FAITHFUL = 1e-4
-"""Largest relative L2 difference between the written file and the distorted dense model: float rounding only."""
+FAITHFUL = {"compute": 1e-4, "standard": 1e-4, "storage": 1e-4, "int2": 5e-2}
+"""Largest relative L2 difference between the written file and the distorted dense model, by the mode of lowering.
+
+Float rounding and nothing else, but for INT2 planes, which ONNX Runtime multiplies with activations of 8 bits.
+"""
 
 OnEvent = Callable[[Event], None]
 
@@ -41,6 +47,7 @@ class Compression:
         faithful: The written file against the distorted dense model: float rounding and nothing else.
         outcome: The written file against the original: metric, size, latency, memory.
         training: What the retraining did, where there was one.
+        reports: Pages of the report, one in each folder that it was written to.
     """
 
     output: Path
@@ -48,6 +55,7 @@ class Compression:
     faithful: CheckReport
     outcome: CheckReport
     training: Result | None = None
+    reports: tuple[Path, ...] = ()
 
     def raise_if_failed(self) -> None:
         """Raise CheckFailedError if the written file is not what it promises."""
@@ -57,22 +65,31 @@ class Compression:
 
 
 def compress(
-    path: Path, recipe: Recipe, job: Job, *, run: Path | None = None, on_event: OnEvent | None = None
+    path: Path,
+    recipe: Recipe,
+    job: Job,
+    *,
+    base: Path = Path(),
+    run: Path | None = None,
+    on_event: OnEvent | None = None,
 ) -> Compression:
     """Compress the model at `path`: load, normalise, select, retrain, distort, lower, save, check.
 
-    `run` is the run directory of the retraining; one beside the output if not given.
+    Relative paths of the recipe's data start at `base`. `run` is the run directory of the retraining; one beside the
+    output if not given.
 
     Raises:
         DtcError: Whatever is wrong with model, recipe, data or output, in words for the user.
     """
     job.refuse_early(path, recipe)
     model, plan = _planned(path, recipe)
-    distorted = plan.distort(moment=Moment(seed=recipe.seed))
     if recipe.training is None:
-        return _write(path, model, plan, distorted, recipe, job, _evaluation_data(recipe))
+        samples = _samples(recipe, base)
+        distorted = _distort_once(path, model, plan, recipe, job, samples, base)
+        return _write(path, model, plan, distorted, recipe, job, samples)
+    plan.distort(moment=Moment(seed=recipe.seed))  # what is wrong with the rules shows before any training
     folder = run or job.output.with_suffix(".dtc-run")
-    create_run(folder, recipe, path)
+    create_run(folder, recipe, path, base=base)
     job.write(folder)
     return resume(folder, force=job.force, on_event=on_event)
 
@@ -104,6 +121,11 @@ def _planned(path: Path, recipe: Recipe) -> tuple[ir.Model, Plan]:
     normalise(model)
     try:
         return model, make_plan(model, recipe.rules)
+    except RuleError as error:
+        place = recipe.place(error.path)
+        if place is None:
+            raise
+        raise RecipeError(f"{place}: {'.'.join(map(str, error.path))}: {error.reason}") from error
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
 
@@ -131,7 +153,9 @@ def _write(
         save_model(model, dense)
         lower(model, plan.compressed(distorted.forms), recipe.lower)
         save_model(model, written)
-        faithful = check(dense, written, max_difference=FAITHFUL, fixed=job.fixed, seed=recipe.seed, seconds=0.0)
+        faithful = check(
+            dense, written, max_difference=FAITHFUL[recipe.lower], fixed=job.fixed, seed=recipe.seed, seconds=0.0
+        )
         outcome = check(
             original,
             written,
@@ -140,15 +164,39 @@ def _write(
             max_drop=job.max_drop,
             fixed=job.fixed,
             seed=recipe.seed,
+            seconds=job.seconds,
         )
         move_model(written, job.output)
     sizes = (outcome.reference.file_bytes, outcome.candidate.file_bytes)
     # After retraining the weights that were distorted last are gone, and the original's tell nothing.
     summary = summarise(plan.sites, distorted.forms, distorted.skipped, {} if training else errors, sizes)
-    return Compression(job.output, summary, faithful, outcome, training)
+    folders = [folder for folder in (training.run if training else None, job.report) if folder is not None]
+    if not folders:
+        return Compression(job.output, summary, faithful, outcome, training)
+    _, untouched = _planned(original, recipe)
+    report = make_report(original, job.output, recipe, untouched, distorted, summary, faithful, outcome, training)
+    pages = tuple(write_report(report, folder) for folder in folders)
+    return Compression(job.output, summary, faithful, outcome, training, pages)
 
 
-def _evaluation_data(recipe: Recipe) -> Source | None:
-    """Without training, all data is for evaluation."""
+def _distort_once(
+    path: Path, model: ir.Model, plan: Plan, recipe: Recipe, job: Job, samples: Source | None, base: Path
+) -> Distorted:
+    """Distort without training; what methods can learn from samples alone is measured first."""
+    objective, seed = recipe.objective, recipe.seed
+    calibration = Calibration(path, samples, objective, seed) if samples and "gram" in plan.needs else None
+    probe = None
+    if "probe" in plan.needs:
+        probe = make_probe(model, plan.in_main_graph(model), objective, source=samples, seed=seed, fixed=job.fixed)
+    measured = "gradient" in plan.needs and recipe.data.train is not None
+    return plan.distort(
+        moment=Moment(seed=seed, probe=probe),
+        gradients=measure_gradients(path, recipe, base=base) if measured else {},
+        grams=lambda site: calibration.gram_of(site, model) if calibration else None,
+    )
+
+
+def _samples(recipe: Recipe, base: Path) -> Source | None:
+    """Without training, all data is for looking at the model, and for evaluation."""
     spec = recipe.data.evaluate or recipe.data.train
-    return open_source(spec, batch_size=recipe.data.batch_size, split="evaluate") if spec else None
+    return open_source(spec, batch_size=recipe.data.batch_size, base=base, split="evaluate") if spec else None

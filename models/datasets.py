@@ -7,6 +7,8 @@ Treebank are read from the folder that the environment variable DTC_DATA names; 
 
 from __future__ import annotations
 
+import io
+import lzma
 import os
 import zipfile
 from collections.abc import Iterator
@@ -23,26 +25,57 @@ Batches: TypeAlias = "Iterator[dict[str, npt.NDArray[np.generic]]]"
 Ids: TypeAlias = npt.NDArray[np.int64]
 Split: TypeAlias = Literal["train", "evaluate"]
 
+MNIST_HELD_OUT = 5000
+"""Training images of MNIST that are kept for evaluation."""
+
+CIFAR_HELD_OUT = 1000
+"""Training images of CIFAR-10 that are kept for evaluation."""
+
+_IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+_IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+
 EVALUATION_STEPS = 256
 """Words of a chunk where nothing is trained; state is carried, so the size does not change the result."""
 
 
 def mnist(*, epoch: int = 0, seed: int = 0, batch_size: int = 50, split: Split = "train") -> Batches:
-    """Yield MNIST: image float32 `[N, 1, 28, 28]` in 0..1, labels `[N]`; 60,000 for training, shuffled each epoch.
+    """Yield MNIST: image float32 `[N, 1, 28, 28]` in 0..1, labels `[N]`; 55,000 for training, shuffled each epoch.
 
-    The evaluation split is the test set, 10,000 in order: there is no other.
+    The evaluation split is the last 5,000 of the training images, in order, so that nothing is chosen by the test set.
     """
     data = _mnist(_data_file("mnist.npz"))
-    part = "train" if split == "train" else "test"
-    order = _order(len(data[f"y_{part}"]), epoch, seed, split)
-    for chosen in _cut(order, batch_size):
-        image = data[f"x_{part}"][chosen].astype(np.float32)[:, None] / np.float32(255)
-        yield {"image": image, "labels": data[f"y_{part}"][chosen].astype(np.int64)}
+    held_out = len(data["y_train"]) - MNIST_HELD_OUT
+    order = np.arange(held_out, len(data["y_train"])) if split == "evaluate" else _order(held_out, epoch, seed, split)
+    yield from _images(data["x_train"], data["y_train"], order, batch_size)
 
 
 def mnist_test(*, batch_size: int = 500) -> Batches:
     """Yield the 10,000 test images of MNIST in order."""
-    yield from mnist(batch_size=batch_size, split="evaluate")
+    data = _mnist(_data_file("mnist.npz"))
+    yield from _images(data["x_test"], data["y_test"], np.arange(len(data["y_test"])), batch_size)
+
+
+def cifar10(*, epoch: int = 0, seed: int = 0, batch_size: int = 100, split: Split = "train") -> Batches:
+    """Yield CIFAR-10: x float32 `[N, 3, 32, 32]` normalised by ImageNet's mean and deviation, labels `[N]`.
+
+    Of the 20,000 training images that the data folder holds, the last 1,000 are the evaluation split. In training an
+    image is mirrored or not, and shifted by up to 4 pixels, as (seed, epoch) decide.
+    """
+    images, labels = _cifar10("train")
+    held_out = len(labels) - CIFAR_HELD_OUT
+    if split == "evaluate":
+        yield from _normalised(images, labels, np.arange(held_out, len(labels)), batch_size)
+        return
+    rng = np.random.default_rng([seed, epoch, 1])
+    for chosen in _cut(_order(held_out, epoch, seed, split), batch_size):
+        moved = _mirrored_and_shifted(images[chosen], rng)
+        yield {"x": _scaled(moved), "labels": labels[chosen]}
+
+
+def cifar10_test(*, batch_size: int = 200) -> Batches:
+    """Yield the 10,000 test images of CIFAR-10 in order."""
+    images, labels = _cifar10("test")
+    yield from _normalised(images, labels, np.arange(len(labels)), batch_size)
 
 
 def digits(*, epoch: int = 0, seed: int = 0, batch_size: int = 32, split: Split = "train") -> Batches:
@@ -128,6 +161,31 @@ def _training_text(steps: int, batch_size: int, split: Split) -> Batches:
     yield from (batch for batch in _chunks(words, steps, batch_size) if len(batch["ids"]) == steps)
 
 
+def _images(x: npt.NDArray[np.uint8], y: npt.NDArray[np.uint8], order: Ids, batch_size: int) -> Batches:
+    for chosen in _cut(order, batch_size):
+        image = x[chosen].astype(np.float32)[:, None] / np.float32(255)
+        yield {"image": image, "labels": y[chosen].astype(np.int64)}
+
+
+def _normalised(images: npt.NDArray[np.uint8], labels: Ids, order: Ids, batch_size: int) -> Batches:
+    for chosen in _cut(order, batch_size):
+        yield {"x": _scaled(images[chosen]), "labels": labels[chosen]}
+
+
+def _scaled(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return images `[N, 32, 32, 3]` as `[N, 3, 32, 32]`, normalised."""
+    scaled = (images.astype(np.float32) / np.float32(255) - _IMAGENET_MEAN) / _IMAGENET_DEVIATION
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+
+def _mirrored_and_shifted(images: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    padded = np.pad(images, [(0, 0), (4, 4), (4, 4), (0, 0)])
+    corners, mirrored = rng.integers(0, 9, size=(len(images), 2)), rng.random(len(images)) < 0.5
+    moved = np.stack([padded[i, y : y + 32, x : x + 32] for i, (y, x) in enumerate(corners)])
+    moved[mirrored] = moved[mirrored, :, ::-1]
+    return moved
+
+
 def _chunks(words: Ids, steps: int, columns: int) -> Batches:
     """Cut a text into columns and yield chunks of rows, the last one as short as it comes."""
     length = len(words) // columns
@@ -183,6 +241,27 @@ def _mnist(path: Path) -> dict[str, npt.NDArray[np.uint8]]:
         if arrays[name].dtype != np.uint8 or arrays[name].ndim != rank or sides != (28, 28) or not matching:
             raise DataError(f"{path}: {name} is {arrays[name].dtype} {list(arrays[name].shape)}, which is not MNIST's")
     return arrays
+
+
+@cache
+def _cifar10(part: Literal["train", "test"]) -> tuple[npt.NDArray[np.uint8], Ids]:
+    folder = _data_file("cifar10")
+    names = ["x_train_1", "x_train_2"] if part == "train" else ["x_test"]
+    try:
+        images = np.concatenate([_unpacked(folder / f"{name}.npy.xz") for name in names])
+        with (folder / "labels.npz").open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            labels = archive[f"y_{part}"][: len(images)].astype(np.int64)
+    except (OSError, ValueError, KeyError, lzma.LZMAError, zipfile.BadZipFile) as error:
+        raise DataError(f"{folder}: not CIFAR-10 as {', '.join(names)}.npy.xz and labels.npz ({error})") from error
+    if images.dtype != np.uint8 or images.shape[1:] != (32, 32, 3) or len(labels) != len(images):
+        raise DataError(f"{folder}: images are {images.dtype} {list(images.shape)}, which is not CIFAR-10's")
+    return images, labels
+
+
+def _unpacked(path: Path) -> npt.NDArray[np.uint8]:
+    with lzma.open(path) as file:
+        array: npt.NDArray[np.uint8] = np.load(io.BytesIO(file.read()), allow_pickle=False)
+    return array
 
 
 @cache

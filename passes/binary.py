@@ -36,7 +36,7 @@ class BinaryOptions(Options):
         "float16", description="how coefficients are stored; float32 is taken where float16 is too narrow"
     )
     compensate: bool = Field(
-        default=False, description="choose codes by the error at the layer's output; needs calibration data"
+        default=False, description="choose codes by the error at the layer's output (GPTQ); needs samples"
     )
 
     @field_validator("group_size")
@@ -87,9 +87,9 @@ class Binary(Method):
         """Return codes `[out, in]` and alphas `[out * groups, bits]` of one matrix."""
         matrix, kept = w.matrices[index], _mask(w, index)
         solve = self._solver()
-        if self.options.compensate:
+        if self.options.compensate and w.role != "Gather":  # rows of a table are looked up: nothing is summed
             if w.gram is None:
-                raise UsageError("method binary, --compensate: needs calibration data; give --data")
+                raise UsageError(f"--compensate needs samples of the inputs of {w.node!r}: give --data")
             return compensated(matrix, kept, size, w.gram()[index], solve)
         coded = solve(grouped(matrix, kept, size))
         return coded.codes.reshape(len(matrix), -1)[:, : matrix.shape[1]], coded.alphas

@@ -31,7 +31,7 @@ def compensated(
     Levels come from `solve`, on each group as it stands when its first column is reached.
     """
     rows, cols = matrix.shape
-    work = matrix.astype(np.float64)
+    work = (matrix if kept is None else matrix * kept).astype(np.float64)
     factor = inverse_factor(gram)
     codes = np.zeros(matrix.shape, dtype=np.uint8)
     size = group_size or cols

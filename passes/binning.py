@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -57,6 +58,22 @@ class Member:
         gain = np.float32(deviation) if deviation > 0 else np.float32(1)
         return cls(w, gain, values / gain)
 
+    @cached_property
+    def rising(self) -> Array:
+        """The values in rising order: a bin is a range of them."""
+        return np.sort(self.values)
+
+    @cached_property
+    def running(self) -> npt.NDArray[np.float64]:
+        """Running sums of the rising values and of their squares, `[2, values + 1]`."""
+        wide = self.rising.astype(np.float64)
+        return np.concatenate([np.zeros((2, 1)), np.cumsum([wide, wide**2], axis=1)], axis=1)
+
+    def bounds(self, edges: Edges) -> Labels:
+        """Return where each bin begins among the rising values, and where the last one ends."""
+        inner = np.searchsorted(self.rising, edges[1:-1].astype(np.float32), side="left")
+        return np.concatenate([[0], inner, [self.values.size]])
+
     def matrices(self, values: Array) -> Array:
         """Return values of the kept weights as the site's matrices."""
         if self.weights.mask is None:
@@ -72,7 +89,7 @@ class Bins:
 
     Attributes:
         members: The sites.
-        edges: Rising, float64 `[bins + 1]`.
+        edges: Rising, float64 `[bins + 1]`, each of them a float32 number as the weights are.
         representative: What stands for the weights of a bin.
         sensitivity: Of each bin; -inf where it cannot be split.
     """
@@ -90,7 +107,7 @@ class Bins:
             return cls(tuple(members), np.zeros(2), representative)
         low, high, mean, deviation = values.min(), values.max(), values.mean(), values.std()
         inner = np.array([mean - deviation, mean, mean + deviation])
-        edges = np.unique([low, *inner[(inner > low) & (inner < high)], high])
+        edges = np.unique(np.array([low, *inner[(inner > low) & (inner < high)], high], np.float32)).astype(np.float64)
         return cls(tuple(members), edges if len(edges) > 1 else np.repeat(edges, 2), representative)
 
     @property
@@ -100,21 +117,27 @@ class Bins:
 
     def labels(self, member: Member) -> Labels:
         """Return the bin of each kept weight."""
-        return np.searchsorted(self.edges[1:-1], member.values, side="right")
+        return np.searchsorted(self.edges[1:-1].astype(np.float32), member.values, side="right")
+
+    @cached_property
+    def _sums(self) -> npt.NDArray[np.float64]:
+        """Number, sum and sum of squares of each bin's weights, `[3, bins]`."""
+        total = np.zeros((3, len(self.edges) - 1))
+        for member in self.members:
+            bounds = member.bounds(self.edges)
+            total += np.concatenate([np.diff(bounds)[None], np.diff(member.running[:, bounds], axis=1)])
+        return total
 
     def counts(self) -> npt.NDArray[np.intp]:
         """Return how many weights each bin has."""
-        found = [np.bincount(self.labels(member), minlength=len(self.edges) - 1) for member in self.members]
-        return np.asarray(np.sum(found, axis=0))
+        return np.asarray(self._sums[0], dtype=np.intp)
 
     def representatives(self) -> Array:
         """Return what stands for each bin, float32; an empty bin has its middle."""
         middles = (self.edges[1:] + self.edges[:-1]) / 2
         if self.representative == "midpoint":
             return middles.astype(np.float32)
-        counts, sums = self.counts(), np.zeros(len(middles))
-        for member in self.members:
-            sums += np.bincount(self.labels(member), member.values, len(middles))
+        counts, sums, _ = self._sums
         return np.where(counts > 0, sums / np.maximum(counts, 1), middles).astype(np.float32)
 
     def dense(self) -> dict[str, Array]:
@@ -124,12 +147,10 @@ class Bins:
 
     def errors(self) -> npt.NDArray[np.float64]:
         """Return each bin's share of the squared error, as a part of the squared weights."""
-        table, errors, energy = self.representatives(), np.zeros(len(self.edges) - 1), 0.0
-        for member in self.members:
-            labels = self.labels(member)
-            errors += np.bincount(labels, np.square(member.values - table[labels]), len(errors))
-            energy += float(np.square(member.values, dtype=np.float64).sum())
-        return errors / (energy or 1.0)
+        counts, sums, squares = self._sums
+        table = self.representatives().astype(np.float64)
+        errors = np.maximum(squares - 2 * table * sums + table**2 * counts, 0)
+        return np.asarray(errors / (float(squares.sum()) or 1.0))
 
     def perturbed(self, index: int, factor: float) -> dict[str, Array]:
         """Return the original matrices of every member, the weights of one bin multiplied."""
@@ -140,12 +161,16 @@ class Bins:
 
     def splittable(self, index: int) -> bool:
         """True if the bin has more than one value, and room for an edge between them."""
-        low, high = self.edges[index], self.edges[index + 1]
-        if not low < (low + high) / 2 < high:
+        if not self.edges[index] < self._middle(index) < self.edges[index + 1]:
             return False
-        inside = [m.values[self.labels(m) == index] for m in self.members]
-        ends = [(part.min(), part.max()) for part in inside if part.size]
-        return bool(ends) and min(low for low, _ in ends) < max(high for _, high in ends)
+        ends = []
+        for member in self.members:
+            first, last = member.bounds(self.edges)[index : index + 2]
+            ends += [member.rising[first], member.rising[last - 1]] if first < last else []
+        return bool(ends) and min(ends) < max(ends)
+
+    def _middle(self, index: int) -> float:
+        return float(np.float32((self.edges[index] + self.edges[index + 1]) / 2))
 
     def measured(self, sense: Sense, fresh: Sequence[int] | None = None) -> Bins:
         """Return the bins with the sensitivity of all, or of the fresh ones, measured."""
@@ -157,9 +182,8 @@ class Bins:
 
     def split(self, index: int) -> Bins:
         """Return the bins with one split in its middle; the halves' sensitivities are still unknown."""
-        middle = (self.edges[index] + self.edges[index + 1]) / 2
         sensitivity = (*self.sensitivity[:index], 0.0, 0.0, *self.sensitivity[index + 1 :])
-        return replace(self, edges=np.insert(self.edges, index + 1, middle), sensitivity=sensitivity)
+        return replace(self, edges=np.insert(self.edges, index + 1, self._middle(index)), sensitivity=sensitivity)
 
 
 class Sense(Protocol):

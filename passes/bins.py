@@ -47,7 +47,7 @@ class BinAndQuant(Method):
     name: ClassVar[str] = "bins"
     title: ClassVar[str] = "bins (Bin & Quant)"
     options_type: ClassVar[type[Options]] = BinsOptions
-    needs: ClassVar[frozenset[Need]] = frozenset({"probe"})
+    needs: frozenset[Need] = frozenset({"probe", "previous"})
     options: BinsOptions
 
     @classmethod

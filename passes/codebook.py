@@ -38,7 +38,7 @@ class CodebookOptions(Options):
     gradient_weight: float = Field(1.0, ge=0, description="exponent of the gradient's magnitude; 0: plain k-means")
     epsilon: float = Field(0.01, gt=0, description="added to the gradient's magnitude, of mean 1")
     beta: float = Field(1.0, ge=0, description="exponent of the weights in the distances; 0: in the centroids alone")
-    compensate: bool = Field(default=False, description="let later inputs make up for errors (GPTQ); needs data")
+    compensate: bool = Field(default=False, description="let later inputs make up for errors (GPTQ); needs samples")
 
     @field_validator("block")
     @classmethod
@@ -63,7 +63,7 @@ class GradientWeightedKMeans(Method):
     name: ClassVar[str] = "codebook"
     title: ClassVar[str] = "codebook (gradient-weighted k-means)"
     options_type: ClassVar[type[Options]] = CodebookOptions
-    needs: ClassVar[frozenset[Need]] = frozenset({"gradient", "gram"})
+    needs: frozenset[Need] = frozenset({"gradient", "previous"})
     options: CodebookOptions
 
     @classmethod
@@ -79,8 +79,9 @@ class GradientWeightedKMeans(Method):
         Raises:
             UsageError: Errors are to be compensated, and the run has no calibration data.
         """
-        if self.options.compensate and any(w.gram is None for w in weights):
-            raise UsageError("--compensate needs calibration data: give --data")
+        for w in weights:
+            if self.options.compensate and w.gram is None and w.role != "Gather":
+                raise UsageError(f"--compensate needs samples of the inputs of {w.node!r}: give --data")
         outcomes: dict[str, Outcome] = {}
         groups: dict[object, list[Weights]] = {}
         for w in weights:
@@ -124,6 +125,7 @@ class GradientWeightedKMeans(Method):
         used = w.mask if w.mask is not None else np.ones(w.matrices.shape, dtype=bool)
         kept = to_blocks(used, block).astype(np.float32)
         everything = None if kept.all() else kept
+        blocks[kept == 0] = 0
         if w.gradient is None or self.options.gradient_weight == 0:
             return Points(blocks, everything, everything)
         size = np.abs(w.gradient)
@@ -143,7 +145,7 @@ class GradientWeightedKMeans(Method):
     def _code(
         self, w: Weights, points: Points, codewords: Codewords, gain: np.float32 | None, name: str | None
     ) -> Coded:
-        if self.options.compensate:
+        if self.options.compensate and w.gram is not None:
             labels = _compensated(w, codewords.values if gain is None else codewords.values * gain)
         else:
             labels, _ = assign(points, codewords.values)

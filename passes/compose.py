@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from dtc.errors import UsageError
+from dtc.errors import RuleError
 from dtc.forms import Array, Form, LowRank
 from dtc.forms.composite import Product, Sum
-from dtc.passes.method import Method, Moment, Need, Outcome, Skip, Weights
+from dtc.passes.method import Method, Moment, Need, Outcome, Skip, Weights, make_method, options_of
 
 Outcomes = Mapping[str, Outcome]
 
@@ -37,16 +37,40 @@ class Composition:
 
     def __init__(self, first: Method, second: Method) -> None:
         self.first, self.second = first, second
-        self.name = f"{first.name}+{second.name}"
         self.needs: frozenset[Need] = first.needs | second.needs
+        self.keeps_mask = first.keeps_mask or second.keeps_mask
         self._combine = _rule(first.name, second.name)
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> Outcomes:
+    def settled(self, moment: Moment) -> bool:
+        """True where both have their full strength."""
+        return self.first.settled(moment) and self.second.settled(moment)
+
+    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
         """Return the outcome of every site: of both methods, or the reason of the one that left it alone."""
         first = self.first.distort(weights, moment)
         done = {name: outcome for name, outcome in first.items() if isinstance(outcome, Skip)}
         rest = [w for w in weights if w.site not in done]
         return {**done, **self._combine(self.second, rest, first, moment)}
+
+
+def make_methods(name: str, options: dict[str, Any]) -> Method | Composition:
+    """Return a method by name, or two joined by a plus sign; each option goes to those that have it.
+
+    Raises:
+        UsageError: There is no such method or composition, or an option is wrong.
+    """
+    parts = name.split("+")
+    if len(parts) == 1:
+        return make_method(name, options)
+    if len(parts) > 2:
+        raise RuleError(f"method {name}: two methods can be composed, not {len(parts)}", ("method",))
+    stranger = next((option for option in options if option not in options_of(name)), None)
+    if stranger is not None:
+        flag = f"--{stranger.replace('_', '-')}"
+        neither = f"is an option of neither method of {name}"
+        raise RuleError(f"{flag} {neither}", ("options", stranger), neither)
+    made = [make_method(part, {k: v for k, v in options.items() if k in options_of(part)}) for part in parts]
+    return Composition(made[0], made[1])
 
 
 def _rule(first: str, second: str) -> Combine:
@@ -56,7 +80,7 @@ def _rule(first: str, second: str) -> Combine:
         return _treat_factors
     if first.startswith("prune") and second == "svd":
         return _factor_remainder
-    raise UsageError(f"method {first}+{second} makes no sense: {_reason(first, second)}")
+    raise RuleError(f"method {first}+{second} makes no sense: {_reason(first, second)}", ("method",))
 
 
 def _reason(first: str, second: str) -> str:
@@ -83,17 +107,27 @@ def _treat_factors(second: Method, weights: Sequence[Weights], first: Outcomes, 
         forms = [form for form in _forms(first[w.site]) if isinstance(form, LowRank)]
         for side in ("left", "right"):
             stack = np.stack([getattr(form, side) for form in forms])
+            if side == "right" and _turns(w):
+                stack = np.ascontiguousarray(stack.transpose(0, 2, 1))
             previous = _sides(w.previous, side)
             factors.append(Weights(f"{w.site}.{side}", w.role, stack, w.node, previous=previous))
     treated = second.distort(factors, moment)
-    return {w.site: _product(treated[f"{w.site}.left"], treated[f"{w.site}.right"], first[w.site]) for w in weights}
+    return {
+        w.site: _product(treated[f"{w.site}.left"], treated[f"{w.site}.right"], first[w.site], turned=_turns(w))
+        for w in weights
+    }
 
 
-def _product(left: Outcome, right: Outcome, untreated: Outcome) -> Outcome:
+def _turns(w: Weights) -> bool:
+    """The right factor of an embedding is multiplied with rows that were looked up: it is read as its transpose."""
+    return w.role == "Gather"
+
+
+def _product(left: Outcome, right: Outcome, untreated: Outcome, *, turned: bool) -> Outcome:
     """Join the factors; one that is left alone stays dense where the other is treated."""
     if isinstance(left, Skip) or isinstance(right, Skip):
         return untreated
-    return tuple(Product(a, b) for a, b in zip(left, right, strict=True))
+    return tuple(Product(a, b, turned) for a, b in zip(left, right, strict=True))
 
 
 def _factor_remainder(second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:

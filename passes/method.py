@@ -13,9 +13,10 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 import dtc.passes
-from dtc.errors import UsageError
+from dtc.errors import RuleError
 from dtc.forms import Array, Form
 
 
@@ -23,6 +24,10 @@ class Options(BaseModel):
     """Options of a method, declared once: they validate a recipe and make the command line's options."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Gram: TypeAlias = Callable[[], npt.NDArray[np.float64]]
+"""Computes second moments, float64 `[count, in, in]`."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Weights:
     kernel: tuple[int, ...] = ()
     mask: npt.NDArray[np.bool_] | None = None
     gradient: Array | None = None
-    gram: Callable[[], npt.NDArray[np.float64]] | None = None
+    gram: Gram | None = None
     previous: tuple[Form, ...] | None = None
 
     @property
@@ -93,7 +98,7 @@ Outcome: TypeAlias = "tuple[Form, ...] | Skip"
 """One form for each matrix of a site, or the reason why there is none."""
 
 
-Need: TypeAlias = Literal["gradient", "gram", "probe"]
+Need: TypeAlias = Literal["gradient", "gram", "probe", "previous"]
 
 
 class Method(ABC):
@@ -106,13 +111,15 @@ class Method(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     options_type: ClassVar[type[Options]]
-    needs: ClassVar[frozenset[Need]] = frozenset()
-    """What of `Weights` and `Moment` a run has to provide."""
+    needs: frozenset[Need] = frozenset()
+    """What of `Weights` and `Moment` a run provides where it can; an option may add to it."""
     keeps_mask: ClassVar[bool] = False
     """True if weights that a distortion made zero have to stay zero until the next one, in the training loop too."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        if getattr(options, "compensate", False):
+            self.needs = self.needs | {"gram"}
 
     @classmethod
     @abstractmethod
@@ -145,19 +152,38 @@ def methods() -> dict[str, type[Method]]:
     return found
 
 
+def options_of(name: str) -> dict[str, FieldInfo]:
+    """Return the options of a method, or of both methods of a composition, by name.
+
+    Raises:
+        UsageError: There is no such method.
+    """
+    fields: dict[str, FieldInfo] = {}
+    for part in name.split("+"):
+        fields |= _known(part).options_type.model_fields
+    return fields
+
+
 def make_method(name: str, options: dict[str, Any]) -> Method:
     """Return the method of that name with validated options.
 
     Raises:
         UsageError: No such method, or an option that it does not have or whose value it refuses.
     """
-    if name not in methods():
-        raise UsageError(f"no method is called {name!r}; there are: {', '.join(sorted(methods()))}")
-    method = methods()[name]
+    method = _known(name)
     try:
         return method(method.options_type.model_validate(options))
     except ValidationError as error:
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "options"
         message = str(first["msg"]).removeprefix("Value error, ")
-        raise UsageError(f"method {name}, {option}: {message} (given: {first['input']!r})") from error
+        if first["type"] == "extra_forbidden":
+            message = f"method {name} has no such option; it has: {', '.join(sorted(method.options_type.model_fields))}"
+        reason = "is required" if first["type"] == "missing" else f"{message} (given: {first['input']!r})"
+        raise RuleError(f"method {name}, {option}: {reason}", ("options", *first["loc"]), reason) from error
+
+
+def _known(name: str) -> type[Method]:
+    if name not in methods():
+        raise RuleError(f"no method is called {name!r}; there are: {', '.join(sorted(methods()))}", ("method",))
+    return methods()[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from dtc.errors import ModelError, UsageError
+from dtc.errors import ModelError, RuleError
 from dtc.forms import Array, Form
 from dtc.graph import Role, Site, find_sites, source_of
+from dtc.passes.compose import Composition, make_methods
 from dtc.passes.lower import Compressed, lowerings
-from dtc.passes.method import Method, Moment, Outcome, Skip, Weights, make_method
+from dtc.passes.method import Gram, Method, Moment, Need, Outcome, Skip, Weights
 
 _SHAPE_ONLY = frozenset({"Squeeze", "Unsqueeze", "Reshape", "Transpose", "Flatten"})
 
@@ -63,25 +64,69 @@ class Plan:
     """Which method has which sites."""
 
     sites: tuple[Site, ...]
-    chosen: tuple[tuple[Method, tuple[Site, ...]], ...]
+    chosen: tuple[tuple[Method | Composition, tuple[Site, ...]], ...]
     skipped: Mapping[str, str]
 
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the methods of this plan want a run to provide."""
+        return frozenset().union(*(method.needs for method, _ in self.chosen))
+
     def distort(
-        self, parameters: Mapping[str, npt.NDArray[np.generic]] | None = None, moment: Moment = Moment()
+        self,
+        parameters: Mapping[str, npt.NDArray[np.generic]] | None = None,
+        moment: Moment = Moment(),
+        previous: Mapping[str, tuple[Form, ...]] | None = None,
+        gradients: Mapping[str, npt.NDArray[np.generic]] | None = None,
+        grams: Callable[[Site], Gram | None] = lambda _: None,
     ) -> Distorted:
         """Distort every chosen site once; sites that `parameters` does not name have the model's own weights.
+
+        `previous` are the forms of the distortion before, `gradients` the mean magnitudes of gradients, of the
+        initializer's shape, `grams` gives what computes the second moments of a site's inputs.
 
         Raises:
             UsageError: A method refuses its options for these sites.
         """
         result = Distorted(skipped=dict(self.skipped))
+        arrays, slopes = parameters or {}, gradients or {}
         for method, sites in self.chosen:
-            arrays = parameters or {}
-            weights = [_weights(site, arrays.get(site.name), self.sites) for site in sites]
+            weights = [
+                Weights(
+                    site=site.name,
+                    role=str(site.role),
+                    matrices=site.matrices(arrays.get(site.name)),
+                    node=site.readers[0].node_name,
+                    feeds=_fed_by(site, self.sites),
+                    kernel=site.shape[2:] if site.role is Role.CONV else (),
+                    gradient=site.matrices(slopes[site.name]) if site.name in slopes else None,
+                    gram=grams(site),
+                    previous=(previous or {}).get(site.name),
+                )
+                for site in sites
+            ]
             outcomes = method.distort(weights, moment)
             for site in sites:
                 _enter(result, site, outcomes[site.name])
         return result
+
+    def in_main_graph(self, model: ir.Model) -> list[Site]:
+        """Return the chosen sites whose weights lie in the main graph of `model`."""
+        return [site for _, sites in self.chosen for site in sites if site.value.graph is model.graph]
+
+    def settled(self, moment: Moment) -> bool:
+        """True where every method has its full strength."""
+        return all(method.settled(moment) for method, _ in self.chosen)
+
+    def masks(self, forms: Mapping[str, tuple[Form, ...]]) -> dict[str, npt.NDArray[np.bool_]]:
+        """Return which weights training may change until the next distortion, by site, where a method keeps a mask."""
+        return {
+            site.name: site.restore(np.stack([form.dense() for form in forms[site.name]])) != 0
+            for method, sites in self.chosen
+            if method.keeps_mask
+            for site in sites
+            if site.name in forms
+        }
 
     def compressed(self, forms: Mapping[str, tuple[Form, ...]]) -> list[Compressed]:
         """Pair the sites with their forms, for lowering."""
@@ -98,13 +143,17 @@ def make_plan(model: ir.Model, rules: Sequence[RuleLike]) -> Plan:
     sites = find_sites(model)
     if not sites and rules:
         raise ModelError("the model holds no float weight that dtc can compress (already quantized?); see dtc inspect")
-    chosen: list[tuple[Method, list[Site]]] = []
+    chosen: list[tuple[Method | Composition, list[Site]]] = []
     skipped = {site.name: "no rule of the recipe matches it" for site in sites}
-    for rule in rules:
-        method = make_method(rule.method, rule.options)
+    for index, rule in enumerate(rules):
+        try:
+            method = make_methods(rule.method, rule.options)
+        except RuleError as error:
+            raise error.within("rules", index) from error
         wanted = [site for site in sites if site.matches(rule.include)]
         if not wanted:
-            raise UsageError(f"--include {' '.join(rule.include)} matches no site; see dtc inspect for their names")
+            unmatched = f"{' '.join(rule.include)} matches no site; see dtc inspect for their names"
+            raise RuleError(f"--include {unmatched}", ("rules", index, "include"), unmatched)
         taken = [site for site in wanted if site.name in skipped and not site.matches(rule.exclude)]
         for site in wanted:
             if site.name in skipped and site.matches(rule.exclude):
@@ -125,17 +174,6 @@ def _enter(result: Distorted, site: Site, outcome: Outcome) -> None:
         return
     result.forms[site.name] = outcome
     result.dense[site.name] = site.restore(np.stack([form.dense() for form in outcome]))
-
-
-def _weights(site: Site, array: npt.NDArray[np.generic] | None, sites: Sequence[Site]) -> Weights:
-    return Weights(
-        site=site.name,
-        role=str(site.role),
-        matrices=site.matrices(array),
-        node=site.readers[0].node_name,
-        feeds=_fed_by(site, sites),
-        kernel=site.shape[2:] if site.role is Role.CONV else (),
-    )
 
 
 def _fed_by(site: Site, sites: Sequence[Site]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from dtc.errors import ModelError, UsageError
 from dtc.forms import Array
 from dtc.forms.sparse import Sparse, smallest_cost
-from dtc.passes.method import Method, Moment, Options, Outcome, Skip, Weights
+from dtc.passes.method import Method, Moment, Need, Options, Outcome, Skip, Weights
 from dtc.passes.pruning.compensate import by_groups, by_share, prune_and_compensate
 from dtc.passes.pruning.schedule import Point, Schedule
 from dtc.passes.pruning.selection import Bools, keep_largest, keep_lines, keep_n_of_m
@@ -76,11 +76,6 @@ class Prune(Method):
     title: ClassVar[str] = "magnitude pruning"
     options_type: ClassVar[type[Options]] = PruneOptions
     options: PruneOptions
-
-    def __init__(self, options: PruneOptions) -> None:
-        super().__init__(options)
-        if options.compensate:
-            self.needs = frozenset({"gram"})  # type: ignore[misc]  # an option decides on it
 
     @classmethod
     def outlook(cls, rows: int, cols: int) -> str:
@@ -173,6 +168,7 @@ class PruneMasked(Prune):
     name: ClassVar[str] = "prune-masked"
     title: ClassVar[str] = "magnitude pruning with a mask that stays"
     keeps_mask: ClassVar[bool] = True
+    needs: frozenset[Need] = frozenset({"previous"})
 
     def _kept(self, w: Weights) -> Bools | None:
         if w.previous is None:

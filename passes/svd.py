@@ -1,7 +1,8 @@
 """Low rank by truncated SVD, with shared projections.
 
 J. Lee, P. Kapoor, S. J. Kim: DeepTwist, 2018 (arXiv 1810.12823), algorithm 3 and equation (5); the shared projection
-is R. Prabhavalkar et al., On the compression of recurrent neural networks, 2016 (arXiv 1603.08042).
+is R. Prabhavalkar et al., On the compression of recurrent neural networks, 2016 (arXiv 1603.08042). Whitening by the
+second moments of the inputs is X. Wang et al., SVD-LLM, 2024 (arXiv 2403.07378): it minimises `|W X - W' X|`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from dtc.errors import UsageError
 from dtc.forms import Array, LowRank
 from dtc.passes.method import Method, Moment, Options, Outcome, Skip, Weights
 
+Root = npt.NDArray[np.float64]
+
 
 class SvdOptions(Options):
     """How the rank is chosen, and what is shared. Exactly one of the three rank options is given."""
@@ -33,11 +36,17 @@ class SvdOptions(Options):
         description="share a recurrent weight's right factor with the input weight of its own layer, or of the next",
     )
 
+    compensate: bool = Field(
+        default=False, description="keep what the layer's outputs need, not the weights (whitened SVD); needs samples"
+    )
+
     @model_validator(mode="after")
     def _one_rank(self) -> SvdOptions:
         given = [name for name in ("rank", "rank_ratio", "energy") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError("give exactly one of --rank, --rank-ratio, --energy")
+        if self.compensate and self.shared_projection != "off":
+            raise ValueError("--compensate goes with a basis of each weight's own, not with --shared-projection")
         return self
 
 
@@ -83,14 +92,26 @@ class Svd(Method):
 
     def _alone(self, w: Weights) -> Outcome:
         rows, cols = w.out_in
-        spectra = [Spectrum.of(matrix) for matrix in w.matrices]
+        roots = self._roots(w)
+        spectra = [
+            Spectrum.of(matrix if root is None else _times(matrix, root))
+            for matrix, root in zip(w.matrices, roots, strict=True)
+        ]
         ranks = [self._rank(spectrum, rows, cols) for spectrum in spectra]
         if any(rank * (rows + cols) >= rows * cols for rank in ranks):
             pays = _break_even(rows, cols)
             advice = f"ranks up to {pays} pay" if pays else "no rank pays"
             return Skip(f"rank {max(ranks)} saves nothing at {rows}x{cols}: {advice}")
         rank = max(ranks)  # the matrices of one site share a shape, so that they can be lowered together
-        return tuple(LowRank(*spectrum.factors(rank)) for spectrum in spectra)
+        return tuple(_factors(spectrum, rank, root) for spectrum, root in zip(spectra, roots, strict=True))
+
+    def _roots(self, w: Weights) -> list[Root | None]:
+        """Return for each matrix the Cholesky factor of its inputs' second moments; None where plain SVD is meant."""
+        if not self.options.compensate or w.role == "Gather":  # rows of a table are looked up: nothing is summed
+            return [None] * len(w.matrices)
+        if w.gram is None:
+            raise UsageError(f"--compensate needs samples of the inputs of {w.node!r}: give --data")
+        return [_root(gram) for gram in w.gram()]
 
     def _shared(self, source: Weights, users: list[Weights]) -> dict[str, Outcome]:
         """Equation (5): the basis comes from `source`; each user's best coefficients are `W @ basis.T`."""
@@ -161,6 +182,23 @@ class Spectrum:
         # Below the resolution of the Gram matrix a direction is noise; zeros are as good, and finite.
         known = self.values[:rank] > self.values[0] * 1e-7
         return right * np.where(known, 1.0 / np.where(known, self.values[:rank], 1.0), 0.0).astype(np.float32)[:, None]
+
+
+def _root(gram: Root) -> Root:
+    """Return the lower Cholesky factor of second moments, damped by 1 % of their mean so that it exists."""
+    damping = 0.01 * float(np.trace(gram)) / len(gram) + 1e-30
+    return np.asarray(np.linalg.cholesky(gram + damping * np.eye(len(gram))))
+
+
+def _times(matrix: Array, root: Root) -> Array:
+    return np.asarray(matrix @ root, dtype=np.float32)
+
+
+def _factors(spectrum: Spectrum, rank: int, root: Root | None) -> LowRank:
+    left, right = spectrum.factors(rank)
+    if root is not None:  # W S = left right, so W = left (right S^-1)
+        right = scipy.linalg.solve_triangular(root, right.T.astype(np.float64), lower=True, trans="T").T
+    return LowRank(left, np.ascontiguousarray(right, dtype=np.float32))
 
 
 def _break_even(rows: int, cols: int) -> int:

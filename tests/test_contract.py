@@ -11,10 +11,14 @@ from dtc.forms.registry import forms
 from dtc.passes.lower import lowerings
 from dtc.passes.method import Method, Moment, Skip, Weights, make_method, methods
 
-EXAMPLES = {
-    "prune": {"sparsity": 0.7},
-    "prune-masked": {"sparsity": 0.7},
+EXAMPLES: dict[str, dict[str, object]] = {
+    "bins": {"bins": 8},
+    "binary": {"bits": 2},
+    "codebook": {"codewords": 16, "block": 1},
+    "prune": {"sparsity": 0.8},
+    "prune-masked": {"sparsity": 0.8},
     "svd": {"rank": 6},
+    "uniform": {"bits": 4},
 }
 """Options that every new method adds here: enough for it to do something."""
 

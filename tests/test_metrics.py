@@ -133,6 +133,7 @@ def test_unknown_names(name: str) -> None:
 def test_default_metric() -> None:
     assert default_metric(np.zeros(3, np.int64)) == "accuracy"
     assert default_metric(np.zeros(3, np.float32)) == "mse"
+    assert default_metric(np.zeros(3, np.int64), carries=True) == "perplexity"
     assert default_metric(None) == "snr"
 
 

@@ -16,7 +16,7 @@ from dtc.errors import UsageError
 from dtc.evaluate import judged_output, stateful
 from dtc.graph import Array, Site, save_model
 from dtc.graph.signature import TensorSpec, input_specs
-from dtc.metrics import make_metric
+from dtc.metrics import default_metric, make_metric
 from dtc.passes.method import Probe
 from dtc.recipe import Objective
 from dtc.sample_inputs import sample_inputs
@@ -96,7 +96,7 @@ def _judge(
     if any(each is None for each in labels):
         wanted = outputs(own)
         return lambda weights: _relative_error(wanted, outputs(weights))
-    name = objective.metric or ("perplexity" if objective.carry else "accuracy")
+    name = objective.metric or default_metric(labels[0], carries=bool(objective.carry))
 
     def lost(weights: Mapping[str, npt.NDArray[np.generic]]) -> float:
         metric = make_metric(name)

@@ -10,6 +10,7 @@ import click
 
 import dtc.cli
 from dtc.errors import DtcError, Interrupted
+from dtc.job import is_compression
 
 
 class _Commands(click.Group):
@@ -50,8 +51,15 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except Interrupted as stop:
-        click.echo(f"interrupted; nothing is lost: dtc compress --resume {stop.run}", err=True)
+        click.echo(_how_to_go_on(stop), err=True)
         sys.exit(130)
     except DtcError as error:
         click.echo(f"dtc: error: {error}", err=True)
         sys.exit(error.exit_status)
+
+
+def _how_to_go_on(stop: Interrupted) -> str:
+    if not stop.run.is_dir():
+        return "interrupted; nothing is kept: name a run directory (--run) to be able to go on"
+    command = "compress" if is_compression(stop.run) else "models train"
+    return f"interrupted; nothing is lost: dtc {command} --resume {stop.run}"

@@ -24,6 +24,9 @@ from dtc.recipe import Data, Objective
 @click.option("--max-drop", type=click.FloatRange(min=0), help="largest allowed loss of the metric, in its own unit")
 @click.option("--max-difference", type=click.FloatRange(min=0), help="largest allowed relative L2 of any output")
 @click.option("--input", "inputs", multiple=True, help="NAME=VALUE: an input held fixed (repeatable)")
+@click.option(
+    "--seconds", type=click.FloatRange(min=0), default=2.0, show_default=True, help="for latency; 0: not measured"
+)
 @click.option("--threads", type=click.IntRange(min=1), help="threads of ONNX Runtime; else all cores")
 @click.option("--seed", type=int, default=0, show_default=True, help="of generated inputs")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of tables")
@@ -44,6 +47,7 @@ def command(reference: Path, candidate: Path, **options: Any) -> None:
         fixed=fixed_inputs(options["inputs"]),
         threads=options["threads"],
         seed=options["seed"],
+        seconds=options["seconds"],
     )
     if options["as_json"]:
         click.echo(to_json(report))

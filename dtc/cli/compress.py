@@ -9,15 +9,16 @@ import click
 
 from dtc.cli.check import show_outcome
 from dtc.cli.jsonable import to_json
-from dtc.cli.method_options import given_options, method_options
+from dtc.cli.method_options import method_options
 from dtc.cli.parse import fixed_inputs
 from dtc.cli.progress import OnEvent, progress
-from dtc.cli.recipe_options import overridden, recipe_options
+from dtc.cli.recipe_options import recipe_options
 from dtc.cli.render import console, shape, size, table
+from dtc.cli.told_recipe import save_recipe, told_recipe
 from dtc.errors import UsageError
 from dtc.job import Job
 from dtc.pipeline import Compression, compress, resume
-from dtc.recipe import Data, Objective, Recipe, Rule, Training
+from dtc.recipe import Recipe
 from dtc.summary import Summary
 
 
@@ -27,16 +28,22 @@ from dtc.summary import Summary
 @method_options
 @click.option("--include", multiple=True, help="glob over site, node, op or role names (repeatable; default all)")
 @click.option("--exclude", multiple=True, help="glob of sites to leave alone (repeatable)")
-@click.option("--recipe", "recipe_file", type=click.Path(path_type=Path), help="YAML recipe instead of the options")
+@click.option("--recipe", "recipe_file", type=click.Path(path_type=Path), help="YAML recipe in place of --method")
 @click.option("--save-recipe", type=click.Path(path_type=Path), help="write the recipe of this command line")
 @click.option("--retrain", is_flag=True, help="retrain with occasional distortion; without labels, distil")
 @recipe_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="default: MODEL with the method in its name")
 @click.option("--run", type=click.Path(path_type=Path), help="run directory of the retraining; default: OUTPUT.dtc-run")
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="folder for report.html, report.json; a run has its own"
+)
 @click.option("--resume", "resumed", type=click.Path(path_type=Path), help="go on with an interrupted run directory")
 @click.option("--force", is_flag=True, help="overwrite the output")
 @click.option("--max-drop", type=click.FloatRange(min=0), help="exit with status 1 if the metric loses more than this")
 @click.option("--input", "inputs", multiple=True, help="NAME=VALUE: an input that the check holds fixed (repeatable)")
+@click.option(
+    "--seconds", type=click.FloatRange(min=0), default=2.0, show_default=True, help="for latency; 0: not measured"
+)
 @click.option("--json", "as_json", is_flag=True, help="print the result as JSON")
 def command(model: Path | None, **options: Any) -> None:
     r"""Compress MODEL, check the written file, and print what was gained and lost.
@@ -61,36 +68,18 @@ def command(model: Path | None, **options: Any) -> None:
 def _start(model: Path | None, options: dict[str, Any], on_event: OnEvent) -> Compression:
     if model is None:
         raise UsageError("name the model to compress: dtc compress MODEL --method svd --rank 96 (or --resume RUN)")
-    recipe = _recipe(options)
+    recipe = told_recipe(options)
     if options["save_recipe"] is not None:
-        options["save_recipe"].write_text(recipe.to_yaml(), encoding="utf-8")
+        save_recipe(recipe, options["save_recipe"], force=options["force"])
     job = Job(
         options["output"] or _default_output(model, recipe),
         force=options["force"],
         max_drop=options["max_drop"],
         fixed=fixed_inputs(options["inputs"]),
+        seconds=options["seconds"],
+        report=options["report"],
     )
     return compress(model, recipe, job, run=options["run"], on_event=on_event)
-
-
-def _recipe(options: dict[str, Any]) -> Recipe:
-    if options["recipe_file"] is not None:
-        if options["method"] is not None:
-            raise UsageError("give either --recipe or --method, not both")
-        return Recipe.load(options["recipe_file"])
-    if options["method"] is None:
-        raise UsageError("give --method, for example --method svd --rank 96, or --recipe FILE.yaml")
-    rule = Rule(
-        method=options["method"],
-        options=given_options(options["method"], options),
-        include=options["include"] or ("*",),
-        exclude=options["exclude"],
-    )
-    training = overridden(Training(), options) if options["retrain"] else None
-    objective, data = overridden(Objective(), options), overridden(Data(), options)
-    if training is not None and data.train is None:
-        raise UsageError("--retrain needs samples: give --data")
-    return overridden(Recipe(rules=(rule,), objective=objective, data=data, training=training), options)
 
 
 def _default_output(model: Path, recipe: Recipe) -> Path:
@@ -112,6 +101,8 @@ def _show(result: Compression) -> None:
         share = result.training.distortion_share
         console.print(f"distortions took {share:.1%} of the training time; run directory: {result.training.run}")
     console.print(f"written: {result.output}")
+    for page in result.reports:
+        console.print(f"report: {page}")
 
 
 def _show_sites(summary: Summary) -> None:

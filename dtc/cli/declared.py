@@ -14,11 +14,17 @@ def option(flag: str, parameter: str, field: FieldInfo, *, note: str = "") -> An
 
     The help is the field's description, with `note` before it and the default after it.
     """
+    if field.annotation is bool:
+        return click.option(f"{flag}/--no-{flag.removeprefix('--')}", parameter, default=None, help=_text(field, note))
     kind, several = _kind(field.annotation)
-    text = " ".join(word for word in (note, field.description or "", _default(field)) if word)
+    text = _text(field, note)
     if several:
         return click.option(flag, parameter, type=kind, multiple=True, help=text)
     return click.option(flag, parameter, type=kind, default=None, help=text)
+
+
+def _text(field: FieldInfo, note: str) -> str:
+    return " ".join(word for word in (note, field.description or "", _default(field)) if word)
 
 
 def _kind(annotation: Any) -> tuple[click.ParamType[Any] | type, bool]:
@@ -29,10 +35,10 @@ def _kind(annotation: Any) -> tuple[click.ParamType[Any] | type, bool]:
         return click.Choice([str(word) for word in get_args(annotation)]), False
     if get_origin(annotation) in (tuple, dict):
         return str, True
-    return (annotation if annotation in (int, float, str, bool) else str), False
+    return (annotation if annotation in (int, float, str) else str), False
 
 
 def _default(field: FieldInfo) -> str:
-    if field.is_required() or field.default is None or not isinstance(field.default, int | float | str):
+    if field.is_required() or not isinstance(field.default, int | float | str) or field.default is False:
         return ""
     return f"(default: {field.default})"

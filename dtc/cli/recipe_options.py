@@ -33,6 +33,9 @@ _FLAGS: dict[type[BaseModel], dict[str, str]] = {
     Training: {
         "epochs": "epochs",
         "steps": "steps",
+        "mode": "mode",
+        "iteration-epochs": "iteration_epochs",
+        "patience": "patience",
         "distort-every": "distort_every",
         "evaluate-every": "evaluate_every",
         "checkpoint-every": "checkpoint_every",
@@ -100,6 +103,12 @@ def overridden(base: PartT, options: Mapping[str, Any]) -> PartT:
             raise UsageError(message) from error
         flag = next((flag for flag, name in flags.items() if name == first["loc"][0]), str(first["loc"][0]))
         raise UsageError(f"--{flag}: {message} (given: {first['input']!r})") from error
+
+
+def training_flags(options: Mapping[str, Any]) -> list[str]:
+    """Return the flags of the training that were given."""
+    flags = [flag for kind in (Training, Optimizer, Schedule) for flag in _FLAGS[kind]]
+    return [f"--{flag}" for flag in flags if options[_parameter(flag)] not in (None, ())]
 
 
 def _parameter(flag: str) -> str:

@@ -2,7 +2,7 @@
 
 from dtc.data.fit import check_fit, fitted
 from dtc.data.functions import FunctionSource
-from dtc.data.source import ArraySource, Batch, Source, Split, count_batches, hold_out, open_source
+from dtc.data.source import ArraySource, Batch, Source, Split, count_batches, hold_out, open_source, relocated
 
 __all__ = [
     "ArraySource",
@@ -15,4 +15,5 @@ __all__ = [
     "fitted",
     "hold_out",
     "open_source",
+    "relocated",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,6 +91,18 @@ def open_source(spec: str, *, batch_size: int, base: Path = Path(), split: Split
     raise DataError(
         f"{spec}: no such data; give an .npz file, a folder of .npy files, module:function, or file.py:function"
     )
+
+
+def relocated(spec: str, old: Path, new: Path) -> str:
+    """Return what data that is called `spec` from the folder `old` is called from the folder `new`.
+
+    Absolute paths and modules have the same name from everywhere.
+    """
+    place, colon, _ = spec.rpartition(":")
+    in_module = bool(colon) and not place.endswith(".py") and not (old / spec).exists()
+    if in_module or Path(spec).is_absolute() or old.resolve() == new.resolve():
+        return spec
+    return Path(os.path.relpath((old / spec).absolute(), new.absolute())).as_posix()
 
 
 def hold_out(source: Source, share: float) -> tuple[Source, Source]:

@@ -14,17 +14,22 @@ from dtc.forms.registry import pack_form, unpack_form
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """`left [out, rank] @ right [rank, in]`, each factor a form of its own (svd, then another method)."""
+    """`left [out, rank] @ right [rank, in]`, each factor a form of its own (svd, then another method).
+
+    With `turned`, the right form is of the factor's transpose `[in, rank]`: forms are made of rows, and what a row is
+    depends on the node that will read the factor.
+    """
 
     kind: ClassVar[str] = "product"
 
     left: Form
     right: Form
+    turned: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
         """`(out, in)` of the matrix."""
-        return self.left.shape[0], self.right.shape[1]
+        return self.left.shape[0], self.right.shape[0 if self.turned else 1]
 
     @property
     def nbytes(self) -> int:
@@ -43,16 +48,21 @@ class Product:
 
     def dense(self) -> Array:
         """Return the product of the dense factors."""
-        return np.asarray(self.left.dense() @ self.right.dense(), dtype=np.float32)
+        return np.asarray(self.left.dense() @ self.right_dense(), dtype=np.float32)
+
+    def right_dense(self) -> Array:
+        """Return the right factor `[rank, in]`."""
+        return np.ascontiguousarray(self.right.dense().T) if self.turned else self.right.dense()
 
     def pack(self) -> Parts:
         """Return the parts of both factors."""
-        return _packed({"left": self.left, "right": self.right})
+        turned: Parts = {"turned": np.ones(1, np.uint8)} if self.turned else {}
+        return _packed({"left": self.left, "right": self.right}) | turned
 
     @classmethod
     def unpack(cls, parts: Parts) -> Self:
         """Return the product of the stored factors."""
-        return cls(_unpacked(parts, "left"), _unpacked(parts, "right"))
+        return cls(_unpacked(parts, "left"), _unpacked(parts, "right"), "turned" in parts)
 
 
 @dataclass(frozen=True, eq=False)

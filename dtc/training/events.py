@@ -56,6 +56,20 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Iterated:
+    """The end of an iteration: relative squared error of the distortion, loss and metric of the undistorted weights.
+
+    The evaluation that follows is of the distorted ones; the difference is the quantization loss.
+    """
+
+    step: int
+    count: int
+    error: float
+    loss: float
+    value: float | None
+
+
+@dataclass(frozen=True)
 class Noted:
     """Something the user should know, such as a damaged checkpoint that was passed over."""
 
@@ -71,13 +85,14 @@ class Finished:
     best_step: int
 
 
-Event: TypeAlias = Started | Stepped | DistortedWeights | Evaluated | Noted | Finished
+Event: TypeAlias = Started | Stepped | DistortedWeights | Evaluated | Iterated | Noted | Finished
 
 _KINDS: dict[str, type[Event]] = {
     "started": Started,
     "step": Stepped,
     "distortion": DistortedWeights,
     "evaluation": Evaluated,
+    "iteration": Iterated,
     "note": Noted,
     "finished": Finished,
 }

@@ -16,6 +16,7 @@ from dtc.forms import Array, Form, pack_form, unpack_form
 from dtc.training.checkpoint import drop_unfinished, finished, load_snapshot, newest_snapshot, save_snapshot
 from dtc.training.engine import Parameters
 from dtc.training.events import Event, Noted, to_line
+from dtc.training.known import Known
 from dtc.training.loop import Distorted
 from dtc.training.run import Run
 from dtc.training.state import Best, State
@@ -30,7 +31,7 @@ class Journal:
     Events that were written after that checkpoint are taken back, because they will be written again.
     """
 
-    def __init__(self, run: Run, parameters: Parameters, optimizer: Mapping[str, Array]) -> None:
+    def __init__(self, run: Run, parameters: Parameters, optimizer: Mapping[str, Array], known: Known) -> None:
         self._run = run
         for folder in (run.checkpoints, run.best):
             folder.mkdir(exist_ok=True)
@@ -40,6 +41,7 @@ class Journal:
         if snapshot:
             carry = _restore(snapshot.arrays, parameters, optimizer)
             self.state = State.from_facts(snapshot.facts["state"], carry)
+            known.restore(snapshot.arrays)
         for newer in finished(run.checkpoints):
             if int(newer.name) > self.state.step or not snapshot:
                 shutil.rmtree(newer)
@@ -60,7 +62,7 @@ class Journal:
         self._metrics.write(to_line(event).encode() + b"\n")
         self._metrics.flush()
 
-    def checkpoint(self, state: State, parameters: Parameters, optimizer: Mapping[str, Array]) -> None:
+    def checkpoint(self, state: State, parameters: Parameters, optimizer: Mapping[str, Array], known: Known) -> None:
         """Save parameters, optimizer, position and carried state; forget all but the last `KEPT`."""
         for name, array in parameters.items():
             if not np.isfinite(array).all():
@@ -68,6 +70,7 @@ class Journal:
         arrays: dict[str, Any] = {f"parameter/{name}": array for name, array in parameters.items()}
         arrays |= {f"optimizer/{name}": array for name, array in optimizer.items()}
         arrays |= {f"carry/{name}": array for name, array in state.carry.items()}
+        arrays |= known.arrays()
         facts = {"state": state.facts(), "metrics": self._metrics.tell()}
         os.fsync(self._metrics.fileno())
         save_snapshot(self._run.checkpoints / f"{state.step:09d}", arrays, facts)

@@ -98,7 +98,7 @@ def train(folder: Path, *, on_event: Callable[[Event], None] | None = None, comm
     if status == STOPPED:
         raise Interrupted(folder)
     if status != ENDED:
-        raise _error(run, status, session)
+        raise failure(run, status, session)
     return read_result(run)
 
 
@@ -206,7 +206,7 @@ def _session_offset(run: Run, session: str) -> int | None:
     return None if found is None else int(found["offset"])
 
 
-def _error(run: Run, status: int, session: str) -> errors.DtcError:
+def failure(run: Run, status: int, session: str) -> errors.DtcError:
     """Return the worker's error as the class that it was."""
     told = _read_of_session(run.folder / "error.json", session)
     if told is None:

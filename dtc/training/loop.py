@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from dtc import recipe
 from dtc.data import Batch, Source
 from dtc.errors import DataError, TrainingError
 from dtc.forms import Array, Form
-from dtc.passes.method import Moment
+from dtc.passes.method import Moment, Need
 from dtc.training.carry import Carry
 from dtc.training.engine import Arrays, Engine, Parameters
 from dtc.training.evaluate import Evaluation, Score
-from dtc.training.events import DistortedWeights, Evaluated, Event, Stepped
+from dtc.training.events import DistortedWeights, Evaluated, Event, Iterated, Stepped
+from dtc.training.known import Known
 from dtc.training.optimizer import Optimizer
 from dtc.training.schedule import learning_rate
 from dtc.training.state import Best, State, put_on, wearing
@@ -47,11 +49,31 @@ class Distorted(Protocol):
         ...
 
 
-class Distort(Protocol):
-    """A distortion of all chosen sites: a pure function of parameters and moment."""
+class Methods(Protocol):
+    """The methods of a run, and the sites that they have."""
 
-    def __call__(self, parameters: Mapping[str, Array], moment: Moment, /) -> Distorted:
-        """Return the distorted version; `parameters` stay as they are."""
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the run has to remember for them."""
+        ...
+
+    def distort(
+        self,
+        parameters: Mapping[str, Array],
+        moment: Moment,
+        previous: Mapping[str, tuple[Form, ...]],
+        gradients: Mapping[str, Array],
+        /,
+    ) -> Distorted:
+        """Return all sites distorted: a pure function, `parameters` stay as they are."""
+        ...
+
+    def settled(self, moment: Moment, /) -> bool:
+        """True where distortions have their full strength; before, weights are no candidates for the best ones."""
+        ...
+
+    def masks(self, forms: Mapping[str, tuple[Form, ...]], /) -> Mapping[str, npt.NDArray[np.bool_]]:
+        """Return which weights training may change until the next distortion, for methods that keep a mask."""
         ...
 
 
@@ -62,7 +84,7 @@ class Record(Protocol):
         """Write an event."""
         ...
 
-    def checkpoint(self, state: State, parameters: Parameters, optimizer: Mapping[str, Array]) -> None:
+    def checkpoint(self, state: State, parameters: Parameters, optimizer: Mapping[str, Array], known: Known) -> None:
         """Save everything that resuming needs, whole or not at all."""
         ...
 
@@ -73,7 +95,12 @@ class Record(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """How long, and what happens at which step (steps count from 1); no distortion where `distort_every` is None."""
+    """How long, and what happens at which step (steps count from 1); no distortion where `distort_every` is None.
+
+    With `iteration`, distortions lie that many epochs apart instead, the schedule of the learning rate begins anew
+    after each, and the run ends when `patience` evaluations in a row were no better: retraining-based iterative
+    quantization (D. Lee, B. Kim, 2018, arXiv 1805.11233), which is the occasional distortion with a long interval.
+    """
 
     steps: int
     distort_every: int | None
@@ -83,15 +110,32 @@ class Plan:
     schedule: recipe.Schedule
     shuffle: bool
     seed: int
+    iteration: int | None = None
+    patience: int | None = None
 
-    def distorts_at(self, step: int) -> bool:
-        """True every `distort_every` steps, and at the end."""
-        return self.distort_every is not None and (step % self.distort_every == 0 or step == self.steps)
-
-    def evaluates_at(self, step: int, *, ends_epoch: bool) -> bool:
-        """True every `evaluate_every` steps or, without that, once an epoch; and at the end."""
-        due = ends_epoch if self.evaluate_every is None else step % self.evaluate_every == 0
+    def distorts_at(self, step: int, epoch: int, *, ends_epoch: bool) -> bool:
+        """True every `distort_every` steps, or `iteration` epochs, and at the end."""
+        if self.distort_every is None:
+            return False
+        due = self._ends_iteration(epoch, ends_epoch) if self.iteration else step % self.distort_every == 0
         return due or step == self.steps
+
+    def evaluates_at(self, step: int, epoch: int, *, ends_epoch: bool) -> bool:
+        """True every `evaluate_every` steps or, without that, once an epoch or iteration; and at the end."""
+        due = ends_epoch if self.evaluate_every is None else step % self.evaluate_every == 0
+        if self.iteration:
+            due = self._ends_iteration(epoch, ends_epoch)
+        return due or step == self.steps
+
+    def learning_rate(self, step: int, epoch: int) -> float:
+        """Return the rate of a step (from 0) in an epoch (from 0)."""
+        if self.iteration is None:
+            return learning_rate(self.schedule, self.rate, step=step, steps=self.steps, epoch=epoch)
+        within = epoch % self.iteration
+        return learning_rate(self.schedule, self.rate, step=within, steps=self.iteration, epoch=within)
+
+    def _ends_iteration(self, epoch: int, ends_epoch: bool) -> bool:  # noqa: FBT001 - a fact of the batch
+        return ends_epoch and self.iteration is not None and (epoch + 1) % self.iteration == 0
 
 
 @dataclass
@@ -100,13 +144,14 @@ class Retraining:
 
     engine: Engine
     optimizer: Optimizer
-    distort: Distort
+    methods: Methods
     data: Source
     carry: Carry
     evaluation: Evaluation
     plan: Plan
     record: Record
     state: State
+    known: Known = field(default_factory=Known)
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
         """Train to the end, or to the first step after which `should_stop` says so; return whether it is the end.
@@ -117,23 +162,30 @@ class Retraining:
         """
         plan, state = self.plan, self.state
         stopped = False
-        while state.step < plan.steps and not stopped:
+        while not (self._ended() or stopped):
             for batch, ends_epoch in self._batches():
                 fed = self._train_on(batch)
-                distorted = self._distort_in_place(fed) if plan.distorts_at(state.step) else None
-                if plan.evaluates_at(state.step, ends_epoch=ends_epoch):
+                distorted = self._distort_in_place(fed) if self._distorts(ends_epoch=ends_epoch) else None
+                if plan.evaluates_at(state.step, state.epoch, ends_epoch=ends_epoch):
                     self._evaluate(distorted)
                 state.advance(ends_epoch=ends_epoch)
                 stopped = should_stop()
-                if state.step % plan.checkpoint_every == 0 or state.step == plan.steps or stopped:
+                if state.step % plan.checkpoint_every == 0 or self._ended() or stopped:
                     self._checkpoint()
-                if state.step == plan.steps or stopped:
+                if self._ended() or stopped:
                     break
-        return state.step == plan.steps
+        return self._ended()
+
+    def _ended(self) -> bool:
+        out_of_patience = self.plan.patience is not None and self.state.stale >= self.plan.patience
+        return self.state.step >= self.plan.steps or out_of_patience
+
+    def _distorts(self, *, ends_epoch: bool) -> bool:
+        return self.plan.distorts_at(self.state.step, self.state.epoch, ends_epoch=ends_epoch)
 
     def _checkpoint(self) -> None:
         with self.state.timed("checkpoint"):
-            self.record.checkpoint(self.state, self.engine.parameters, self.optimizer.state)
+            self.record.checkpoint(self.state, self.engine.parameters, self.optimizer.state, self.known)
 
     def _batches(self) -> Iterator[tuple[Batch, bool]]:
         """Yield the rest of the epoch, each batch with whether it is the last: one batch is read ahead."""
@@ -153,21 +205,27 @@ class Retraining:
         """Take one optimizer step; return the batch with its carried inputs."""
         plan, state = self.plan, self.state
         fed = self.carry.join(batch, state.carry)
-        rate = learning_rate(plan.schedule, plan.rate, step=state.step, steps=plan.steps, epoch=state.epoch)
+        rate = plan.learning_rate(state.step, state.epoch)
         state.step += 1
         with state.timed("step"):
             result = self.engine.step(fed, seed=step_seed(plan.seed, state.step))
             _check_finite(result.loss, state.step, "loss")
             norm = self.optimizer.step(self.engine.parameters, result.gradients, rate=rate, t=state.step)
+            self.known.see(result.gradients)
+            for name, mask in self.known.masks.items():
+                self.engine.parameters[name] *= mask
             state.carry = self.carry.take(result.outputs)
         self.record.log(Stepped(state.step, state.epoch, float(result.loss), rate, norm))
         return fed
 
     def distorted(self) -> Distorted:
         """Return the present weights distorted; they stay as they are."""
-        moment = Moment(self.state.step, self.plan.steps, self.plan.seed)
+        known = self.known
         with self.state.timed("distortion"):
-            return self.distort(self.engine.parameters, moment)
+            return self.methods.distort(self.engine.parameters, self._moment(), known.forms, known.gradients())
+
+    def _moment(self) -> Moment:
+        return Moment(self.state.step, self.plan.steps, self.plan.seed)
 
     def _distort_in_place(self, fed: Arrays) -> Distorted:
         """Replace the weights by their distorted version; the optimizer's state stays as it is."""
@@ -176,13 +234,29 @@ class Retraining:
             before, _ = self.engine.loss(fed)
         _check_finite(before, state.step, "loss before the distortion")
         distorted = self.distorted()
+        if self.plan.iteration:
+            self._log_quantization_loss(distorted)
         put_on(self.engine.parameters, distorted.dense)
+        self.known.distorted(distorted.forms, self.methods.masks(distorted.forms))
         with state.timed("evaluation"):
             after, _ = self.engine.loss(fed)
         _check_finite(after, state.step, "loss after the distortion")
         state.distortions += 1
         self.record.log(DistortedWeights(state.step, state.distortions, float(before), float(after)))
         return distorted
+
+    def _log_quantization_loss(self, distorted: Distorted) -> None:
+        """Log how far the distorted weights are from the trained ones, and what the latter are worth."""
+        state = self.state
+        with state.timed("evaluation"):
+            score = self.evaluation(self.engine)
+        pairs = [
+            (self.engine.parameters[n], dense) for n, dense in distorted.dense.items() if n in self.engine.parameters
+        ]
+        error = sum(float(np.square(a - b, dtype=np.float64).sum()) for a, b in pairs)
+        scale = sum(float(np.square(a, dtype=np.float64).sum()) for a, _ in pairs)
+        error = error / scale if scale else 0.0
+        self.record.log(Iterated(state.step, state.distortions + 1, error, score.loss, score.value))
 
     def _evaluate(self, distorted: Distorted | None) -> None:
         """Evaluate the distorted weights, or a distorted copy where this step was no distortion."""
@@ -191,7 +265,9 @@ class Retraining:
         with wearing(self.engine.parameters, {} if in_place else distorted.dense):
             with state.timed("evaluation"):
                 score = self.evaluation(self.engine)
-            best = score.beats(state.best.score if state.best else None)
+            settled = self.methods.settled(self._moment())
+            best = settled and score.beats(state.best.score if state.best else None)
+            state.stale = 0 if best or not settled else state.stale + 1
             if best:
                 state.best = Best(state.step, score)
                 self.record.keep_best(state.best, self.engine.parameters, distorted)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dtc.errors import DataError, UsageError
+from dtc.metrics import default_metric
 from dtc.recipe import Objective
 
 
@@ -36,9 +37,6 @@ def resolve_objective(objective: Objective, batch: Mapping[str, npt.NDArray[np.g
 
 
 def _metric(loss: str, labels: npt.NDArray[np.generic] | None, *, carries: bool) -> str | None:
-    if labels is None or loss == "bce":
+    if labels is None or loss == "bce" or (labels.dtype.kind == "f" and loss != "mse"):
         return None
-    if labels.dtype.kind == "f":
-        return "mse" if loss == "mse" else None
-    # State carried from batch to batch over integer labels is a language model.
-    return "perplexity" if carries else "accuracy"
+    return default_metric(labels, carries=carries)

@@ -36,6 +36,7 @@ class State:
         distortions: Distortions done.
         carry: Inputs carried to the next batch; empty at the start of an epoch.
         best: The best evaluation so far.
+        stale: Evaluations since then.
         seconds: Time spent so far in each of `PHASES`, over all sessions of the run.
     """
 
@@ -46,6 +47,7 @@ class State:
     distortions: int = 0
     carry: Arrays = field(default_factory=dict)
     best: Best | None = None
+    stale: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
 
     def advance(self, *, ends_epoch: bool) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc import recipe
@@ -14,19 +18,24 @@ from dtc.data import Batch, Source, count_batches, fitted
 from dtc.errors import DataError, TrainingError
 from dtc.forms import Array, Form
 from dtc.graph import find_sites
-from dtc.passes.method import Moment
+from dtc.passes.method import Moment, Need
 from dtc.training.carry import Carry
 from dtc.training.checkpoint import write_json
 from dtc.training.engine import Engine
 from dtc.training.evaluate import Evaluation, Metric
 from dtc.training.events import Finished, Started
 from dtc.training.journal import Journal
+from dtc.training.known import Known
 from dtc.training.lock import only_worker
-from dtc.training.loop import Distort, Plan, Retraining
+from dtc.training.loop import Methods, Plan, Retraining
 from dtc.training.objective import resolve_objective
 from dtc.training.optimizer import make_optimizer
 from dtc.training.run import Run, open_run
 from dtc.training.state import State
+
+GRADIENTS = "gradients.npz"
+MEASURED_BATCHES = 64
+"""Batches over which gradients are averaged where nothing is trained."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ class Tools:
     """
 
     make_engine: Callable[[ir.Model, recipe.Objective, recipe.Training, ir.Model | None], Engine]
-    make_distort: Callable[[ir.Model, Sequence[recipe.Rule]], Distort]
+    make_methods: Callable[[ir.Model, Sequence[recipe.Rule]], Methods]
     make_metric: Callable[[str], Metric]
 
 
@@ -64,6 +73,21 @@ def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session
     return ended
 
 
+def leave_gradients(folder: Path, tools: Tools) -> None:
+    """Leave the mean magnitude of each gradient over the first batches in the run directory; train nothing."""
+    retraining, journal = prepare(open_run(folder), tools)
+    journal.close()
+    known = Known(frozenset({"gradient"}))
+    carried: dict[str, npt.NDArray[np.generic]] = {}
+    batches = retraining.data.batches(epoch=0, seed=retraining.plan.seed, shuffle=retraining.plan.shuffle)
+    for number, batch in enumerate(islice(batches, MEASURED_BATCHES)):
+        result = retraining.engine.step(retraining.carry.join(batch, carried), seed=number)
+        carried = retraining.carry.take(result.outputs)
+        known.see(result.gradients)
+    arrays: dict[str, Any] = known.gradients()
+    np.savez(folder / GRADIENTS, **arrays)
+
+
 def prepare(run: Run, tools: Tools) -> tuple[Retraining, Journal]:
     """Build a retraining at the newest checkpoint of a run."""
     training, wanted = run.recipe.training, run.recipe.objective
@@ -71,10 +95,12 @@ def prepare(run: Run, tools: Tools) -> tuple[Retraining, Journal]:
     model = run.load_model()
     train, evaluate = (fitted(source, model, wanted) for source in run.open_data())
     objective = resolve_objective(wanted, _first_batch(train, run.recipe.seed))
-    distort = tools.make_distort(model, run.recipe.rules) if run.recipe.rules else lambda *_: Undistorted()
-    engine = _make_engine(run, objective, distort, tools)
+    methods = tools.make_methods(model, run.recipe.rules) if run.recipe.rules else NoMethods()
+    engine = _make_engine(run, objective, methods, tools)
     optimizer = make_optimizer(training.optimizer, engine.parameters)
-    journal = Journal(run, engine.parameters, optimizer.state)
+    known = Known(methods.needs)
+    journal = Journal(run, engine.parameters, optimizer.state, known)
+    known.masks = dict(methods.masks(known.forms))
     state = journal.state
     state.steps = state.steps or _total_steps(training, train, run.recipe.seed)
     carry = Carry(model, objective.carry)
@@ -88,10 +114,10 @@ def prepare(run: Run, tools: Tools) -> tuple[Retraining, Journal]:
         seed=run.recipe.seed,
     )
     plan = _plan(run.recipe, training, state.steps)
-    return Retraining(engine, optimizer, distort, train, carry, evaluation, plan, journal, state), journal
+    return Retraining(engine, optimizer, methods, train, carry, evaluation, plan, journal, state, known), journal
 
 
-def _make_engine(run: Run, objective: recipe.Objective, distort: Distort, tools: Tools) -> Engine:
+def _make_engine(run: Run, objective: recipe.Objective, methods: Methods, tools: Tools) -> Engine:
     """Return the engine; sites that it cannot train are distorted once, before training, and stay so."""
     training = run.recipe.training
     assert training is not None, "an opened run has training"
@@ -100,7 +126,7 @@ def _make_engine(run: Run, objective: recipe.Objective, distort: Distort, tools:
     untrained = [site for site in find_sites(model) if site.name not in engine.parameters]
     if not untrained:
         return engine
-    dense = distort({}, Moment(seed=run.recipe.seed)).dense
+    dense = methods.distort({}, Moment(seed=run.recipe.seed), {}, {}).dense
     fixed = [site for site in untrained if site.name in dense]
     for site in fixed:
         site.assign(dense[site.name])
@@ -116,6 +142,24 @@ class Undistorted:
     skipped: Mapping[str, str] = field(default_factory=dict)
 
 
+class NoMethods:
+    """A run that trains and distorts nothing."""
+
+    needs: frozenset[Need] = frozenset()
+
+    def distort(self, *_: object) -> Undistorted:
+        """Return the weights as they are."""
+        return Undistorted()
+
+    def settled(self, _: Moment) -> bool:
+        """Every step's weights may be the best."""
+        return True
+
+    def masks(self, *_: object) -> dict[str, npt.NDArray[np.bool_]]:
+        """Every weight may change."""
+        return {}
+
+
 def _plan(whole: recipe.Recipe, training: recipe.Training, steps: int) -> Plan:
     return Plan(
         steps=steps,
@@ -127,6 +171,8 @@ def _plan(whole: recipe.Recipe, training: recipe.Training, steps: int) -> Plan:
         # Carried state only means something between batches that follow each other.
         shuffle=not whole.objective.carry,
         seed=whole.seed,
+        iteration=training.iteration_epochs if whole.rules and training.mode == "iterative" else None,
+        patience=training.patience if whole.rules and training.mode == "iterative" else None,
     )
 
 

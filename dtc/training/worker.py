@@ -11,14 +11,16 @@ from pathlib import Path
 
 from dtc.errors import DtcError
 from dtc.training.checkpoint import write_json
-from dtc.training.work import Tools, work
+from dtc.training.work import Tools, leave_gradients, work
 
 ENDED, FAILED, STOPPED = 0, 1, 3
 """Exit statuses of a worker."""
 
 
-def main(folder: Path, session: str, tools: Tools) -> int:
+def main(folder: Path, session: str, tools: Tools, job: str = "train") -> int:
     """Work on a run, and return an exit status; an error is left in `error.json`.
+
+    The job `gradients` measures gradients and trains nothing.
 
     SIGINT, SIGTERM and, where there is a `session`, the end of standard input (which the parent holds open) stop
     the run after a checkpoint at the next step.
@@ -29,6 +31,9 @@ def main(folder: Path, session: str, tools: Tools) -> int:
     if session:
         threading.Thread(target=_watch_parent, args=(stop,), daemon=True).start()
     try:
+        if job == "gradients":
+            leave_gradients(folder, tools)
+            return ENDED
         return ENDED if work(folder, tools, should_stop=stop.is_set, session=session) else STOPPED
     except DtcError as error:
         _tell(folder, session, type(error).__name__, str(error))

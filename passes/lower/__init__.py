@@ -14,6 +14,7 @@ import onnx_ir as ir
 import dtc.passes.lower
 from dtc.errors import ModelError
 from dtc.forms import Form
+from dtc.forms.composite import Product, Sum
 from dtc.graph import Site, find_sites
 from dtc.passes.lower.opset import require_opset
 
@@ -26,11 +27,12 @@ class Compressed:
     forms: tuple[Form, ...]
 
 
-Mode: TypeAlias = Literal["compute", "standard", "storage"]
+Mode: TypeAlias = Literal["compute", "standard", "storage", "int2"]
 """How forms become nodes.
 
 `compute`: `dtc` operators that compute on the compressed weight, each with its model-local function; `standard`:
-standard operators alone; `storage`: weights compressed in the file and decoded when the session loads.
+standard operators alone; `storage`: weights compressed in the file and decoded when the session loads; `int2`: as
+`standard`, but binary codes as INT2 planes (opset 25), which newer ONNX Runtimes compute with, in 8-bit activations.
 """
 
 
@@ -73,14 +75,29 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") 
         ModelError: A form needs a newer opset than the model's, and the model cannot be converted to it; or the weights
             of one node have different forms that cannot be lowered together.
     """
+    kinds = {each for item in items for each in _kinds(item.forms[0])}
+    require_opset(model, max((getattr(lowerings()[kind], "OPSET", 1) for kind in kinds), default=1))
+    lower_items(model, items, mode)
+
+
+def lower_items(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> None:
+    """Lower sites of a model whose opset is new enough, form by form, in place; for forms that are made of forms."""
     chosen = {kind: lowering for kind, lowering in lowerings().items() if any(i.forms[0].kind == kind for i in items)}
-    require_opset(model, max((getattr(found, "OPSET", 1) for found in chosen.values()), default=1))
     for kind, lowering in chosen.items():
         lowering.lower(model, found_again(model, [item for item in items if item.forms[0].kind == kind]), mode)
 
 
+def _kinds(form: Form) -> set[str]:
+    """Return the kind of a form, and of those that it is made of."""
+    if isinstance(form, Product):
+        return {form.kind, *_kinds(form.left), *_kinds(form.right)}
+    if isinstance(form, Sum):
+        return {form.kind, *_kinds(form.first), *_kinds(form.second)}
+    return {form.kind}
+
+
 def found_again(model: ir.Model, items: Sequence[Compressed]) -> list[Compressed]:
-    """Look for the sites anew, by name: a conversion, or the lowering of another form, may have replaced their nodes."""
+    """Look for the sites anew, by name: a conversion or the lowering of another form may have replaced their nodes."""
     sites = {site.name: site for site in find_sites(model)}
     found: list[Compressed] = []
     for item in items:

@@ -47,6 +47,11 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> None:
     Raises:
         ValueError: The model's opset is older than `OPSET` (`dtc.passes.lower.lower` raises it).
     """
+    if mode == "int2":
+        from dtc.passes.lower.binary_int2 import lower_int2
+
+        lower_int2(model, items)
+        return
     model.ir_version = max(model.ir_version, PORTABLE_IR_VERSION)  # functions need 8
     shared = Shared(model)
     for item in items:
@@ -64,7 +69,7 @@ class _Lowering:
         self.planes = Planes.of(item)
         self.front = Nodes(graph, item.site.name, shared)  # runs before every reader
         self.codes = self._store_codes()
-        self.alphas = add_initializer(graph, f"{self.site.name}.alphas", self.planes.alphas)
+        self.alphas = add_initializer(graph, self._name("alphas"), self.planes.alphas)
 
     def run(self) -> None:
         """Replace the readers that can do with codes, then decode for the others."""
@@ -81,13 +86,16 @@ class _Lowering:
         if self.front.nodes:
             self.graph.insert_before(self.graph[0], self.front.nodes)
 
+    def _name(self, part: str) -> str:
+        return self.shared.names.unique(f"{self.site.name}.{part}")
+
     def _store_codes(self) -> ir.Value:
         """Return the planes, stored as they are or made of what is stored."""
-        name, survivors = self.site.name, self.planes.survivors
+        survivors = self.planes.survivors
         if survivors is None:
-            return add_initializer(self.graph, f"{name}.codes", self.planes.codes)
-        stored = add_initializer(self.graph, f"{name}.survivors", survivors)
-        mask = add_initializer(self.graph, f"{name}.mask", self.planes.codes[-1])
+            return add_initializer(self.graph, self._name("codes"), self.planes.codes)
+        stored = add_initializer(self.graph, self._name("survivors"), survivors)
+        mask = add_initializer(self.graph, self._name("mask"), self.planes.codes[-1])
         if self.mode == "standard":
             return unmask(self.front, stored, mask, self.shared.byte_bits)
         require_operator(self.model, "BinaryUnmask")

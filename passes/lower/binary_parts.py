@@ -14,6 +14,7 @@ from dtc.deploy.ops.binary_decode import Constants, byte_bits, integers
 from dtc.forms import BinaryCode
 from dtc.forms.binary_code import Packed
 from dtc.passes.lower import Compressed
+from dtc.passes.lower.emit import Names
 
 PREFIX = "dtc.binary"
 
@@ -89,6 +90,7 @@ class Shared:
 
     def __init__(self, model: ir.Model) -> None:
         self.graph = model.graph
+        self.names = Names(model)
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._byte_bits: ir.Value | None = None
         self._nodes = Nodes(model.graph, PREFIX, self)
@@ -98,9 +100,7 @@ class Shared:
         array = np.asarray(array)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
-            name = f"{PREFIX}.{len(self._constants)}"
-            while name in self.graph.initializers:
-                name += "_"
+            name = self.names.unique(f"{PREFIX}.{len(self._constants)}")
             self._constants[key] = add_initializer(self.graph, name, array)
         return self._constants[key]
 
@@ -145,7 +145,7 @@ class Nodes:
 
     def op(self, op_type: str, inputs: Sequence[ir.Value | None], *, domain: str = "", **attributes: Any) -> ir.Value:
         """Add a node of one output."""
-        name = f"{self.prefix}/{len(self.nodes)}"
+        name = self.shared.names.unique(f"{self.prefix}/{len(self.nodes)}")
         node = ir.node(op_type, list(inputs), attributes or None, domain=domain, name=name)
         node.outputs[0].name = name
         self.nodes.append(node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from dtc.deploy.ops.codebook_decode import codeword_table, digits, integers, look_up
+from dtc.deploy.ops.codebook_decode import NATIVE_BITS, codeword_table, digits, integers, look_up
 from dtc.forms.index_fields import field_widths
+from dtc.graph import all_nodes
 from dtc.passes.lower.decode import Builder
 
 
@@ -26,8 +28,13 @@ class Nodes(Builder):
         return self.shared.constant(np.asarray(array))
 
     def op(self, op_type: str, inputs: Sequence[ir.Value | None], **attributes: object) -> ir.Value:
-        """Add a node of one output."""
-        return super().op(op_type, list(inputs), **attributes)  # type: ignore[arg-type]
+        """Add a node of one output; names are short, as a small site has no more bytes than a few long ones."""
+        value = super().op(op_type, list(inputs), **attributes)  # type: ignore[arg-type]
+        value.name = self.shared.short_name()
+        node = value.producer()
+        if node is not None and node.domain == "":
+            node.name = value.name
+        return value
 
 
 class Shared:
@@ -37,6 +44,13 @@ class Shared:
         self.graph = model.graph
         self.nodes = Nodes(model.graph, "codebook", self)
         self._values: dict[object, ir.Value] = {}
+        self._taken = {node.name for node in all_nodes(model)}
+        self._taken |= {value.name for node in all_nodes(model) for value in node.outputs}
+        self._names = (f"cb{number}" for number in itertools.count())
+
+    def short_name(self) -> str:
+        """Return a name that no value or node of the model has."""
+        return next(name for name in self._names if name not in self._taken)
 
     def constant(self, array: npt.NDArray[Any]) -> ir.Value:
         """Return an initializer of that value."""
@@ -51,7 +65,8 @@ class Shared:
 
     def insert(self) -> None:
         """Put the collected nodes into the graph."""
-        self.graph.insert_before(next(iter(self.graph)), self.nodes.nodes)
+        if self.nodes.nodes:
+            self.graph.insert_before(next(iter(self.graph)), self.nodes.nodes)
 
 
 def decode_indices(
@@ -59,16 +74,16 @@ def decode_indices(
 ) -> ir.Value:
     """Return the codewords of packed indices `[rows, bytes]`, `count` a row; without codewords the indices themselves.
 
-    The elements, float or int64, are in the order of `[rows, count, block]`, in whatever shape; `rows` may be -1 where
-    only a run knows it.
+    The elements, float, or uint8 up to 8 bits, else int64, are in the order of `[rows, count, block]`, in whatever
+    shape; `rows` may be -1 where only a run knows it.
     """
     widths = field_widths(bits)
     together = 8 // widths[0]  # indices that a number stands for
     lead = -(-count // together)
     numbers = _numbers(e, packed, widths, rows, count)
-    table = _index_table(e, bits)
+    table = _byte_table(e, bits) if bits <= max(NATIVE_BITS) else _index_table(e, bits)
     if codewords is not None:
-        table = codewords if together == 1 else codeword_table(e, codewords, table)
+        table = codewords if together == 1 else codeword_table(e, codewords, _index_table(e, bits))
     return trim(e, e.op("Gather", [table, numbers]), rows, (lead * together, count), block)
 
 
@@ -132,6 +147,11 @@ def _index_table(e: Nodes, bits: int) -> ir.Value:
         return total
 
     return e.shared.once(("index", bits), make)
+
+
+def _byte_table(e: Nodes, bits: int) -> ir.Value:
+    """Return the table of indices as bytes, so that nothing as large as a matrix has wider integers."""
+    return e.shared.once(("bytes", bits), lambda n: n.op("Cast", [_index_table(n, bits)], to=ir.DataType.UINT8))
 
 
 def _power(e: Nodes, exponent: int) -> ir.Value:

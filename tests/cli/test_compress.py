@@ -37,7 +37,7 @@ def test_one_command_needs_nothing_else(dtc: Dtc, model: Path) -> None:
 
 def test_the_ratios_are_those_of_the_files(dtc: Dtc, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "small.onnx"
-    _, out, _ = dtc("compress", model, "--method", "svd", "--rank", "8", "-o", output, "--json")
+    _, out, _ = dtc("compress", model, "--method", "svd", "--rank", "8", "-o", output, "--json", "--seconds", 0)
     result = json.loads(out)
     summary = result["summary"]
     assert summary["file_bytes"] == [model.stat().st_size, output.stat().st_size]
@@ -51,7 +51,7 @@ def test_the_ratios_are_those_of_the_files(dtc: Dtc, model: Path, tmp_path: Path
 
 
 def test_a_site_that_would_grow_is_left_alone_with_the_reason(dtc: Dtc, model: Path) -> None:
-    status, out, _ = dtc("compress", model, "--method", "svd", "--rank", "40")
+    status, out, _ = dtc("compress", model, "--method", "svd", "--rank", "40", "--seconds", 0)
     assert status == 0
     line = next(line for line in out.splitlines() if "fc3.weight" in line)
     assert "left alone" in line
@@ -60,7 +60,22 @@ def test_a_site_that_would_grow_is_left_alone_with_the_reason(dtc: Dtc, model: P
 
 def test_include_and_exclude_choose_sites(dtc: Dtc, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "small.onnx"
-    dtc("compress", model, "--method", "svd", "--rank", "8", "--include", "fc*", "--exclude", "fc3*", "-o", output)
+    dtc(
+        "compress",
+        model,
+        "--method",
+        "svd",
+        "--rank",
+        "8",
+        "--include",
+        "fc*",
+        "--exclude",
+        "fc3*",
+        "-o",
+        output,
+        "--seconds",
+        0,
+    )
     names = set(load_model(output).graph.initializers)
     assert "fc3.weight" in names
     assert not {"fc1.weight", "fc2.weight"} & names
@@ -97,9 +112,9 @@ def test_a_drop_over_the_limit_gives_status_1(dtc: Dtc, model: Path, tmp_path: P
 
 def test_the_saved_recipe_gives_the_same_file_byte_for_byte(dtc: Dtc, model: Path, tmp_path: Path) -> None:
     first, second, recipe = tmp_path / "a.onnx", tmp_path / "b.onnx", tmp_path / "recipe.yaml"
-    command = ("--method", "svd", "--energy", "0.6", "--exclude", "fc3*")
+    command = ("--method", "svd", "--energy", "0.6", "--exclude", "fc3*", "--seconds", "0")
     assert dtc("compress", model, *command, "-o", first, "--save-recipe", recipe)[0] == 0
-    assert dtc("compress", model, "--recipe", recipe, "-o", second)[0] == 0
+    assert dtc("compress", model, "--recipe", recipe, "--seconds", 0, "-o", second)[0] == 0
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -137,7 +152,7 @@ def test_wrong_use_is_one_clear_line_and_status_2(dtc: Dtc, model: Path, argumen
 def test_nothing_is_overwritten_without_force(dtc: Dtc, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "precious.onnx"
     output.write_bytes(b"precious")
-    arguments = ("compress", model, "--method", "svd", "--rank", "4", "-o", output)
+    arguments = ("compress", model, "--method", "svd", "--rank", "4", "-o", output, "--seconds", 0)
     status, _, err = dtc(*arguments)
     assert status == 2
     assert "exists already" in err
@@ -150,7 +165,7 @@ def test_nothing_is_overwritten_without_force(dtc: Dtc, model: Path, tmp_path: P
 def test_real_models_in_one_shot(dtc: Dtc, data_dir: Path, tmp_path: Path, name: str) -> None:
     output = tmp_path / "out.onnx"
     source = data_dir / "onnx" / f"{name}.onnx"
-    status, out, err = dtc("compress", source, "--method", "svd", "--rank-ratio", "0.3", "-o", output)
+    status, out, err = dtc("compress", source, "--method", "svd", "--rank-ratio", "0.3", "-o", output, "--seconds", 0)
     assert status == 0, err
     assert output.stat().st_size < source.stat().st_size
     assert "written file against the distorted dense model" in out

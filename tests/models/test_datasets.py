@@ -64,7 +64,9 @@ def test_mnist(data_dir: Path) -> None:
     assert train["image"].dtype == np.float32
     assert train["image"].max() == 1
     assert train["labels"].shape == (50,)
-    assert next(datasets.mnist(batch_size=5, split="evaluate"))["labels"].tolist() == [7, 2, 1, 0, 4]
+    assert next(datasets.mnist_test(batch_size=5))["labels"].tolist() == [7, 2, 1, 0, 4]
+    held_out = list(datasets.mnist(batch_size=500, split="evaluate"))
+    assert sum(len(b["labels"]) for b in held_out) == 5_000
 
 
 def test_penn_treebank_is_the_published_one(data_dir: Path) -> None:
@@ -163,3 +165,19 @@ def test_likewise_where_the_data_is_downloaded(name: str, data_dir: Path) -> Non
     for source in (plan.data.train, plan.data.evaluate):
         batch = next(getattr(datasets, str(source).partition(":")[2])())
         assert set(batch) == inputs | {"labels"}
+
+
+def test_cifar_is_normalised_split_and_augmented_by_the_seed(data_dir: Path) -> None:
+    train = next(datasets.cifar10(batch_size=100))
+    assert train["x"].shape == (100, 3, 32, 32)
+    assert train["x"].dtype == np.float32
+    again = next(datasets.cifar10(batch_size=100))
+    np.testing.assert_array_equal(train["x"], again["x"])
+    other = next(datasets.cifar10(batch_size=100, epoch=1))
+    assert (train["labels"] != other["labels"]).any()
+    held_out = list(datasets.cifar10(batch_size=250, split="evaluate"))
+    assert sum(len(batch["labels"]) for batch in held_out) == 1000
+    test = next(datasets.cifar10_test(batch_size=200))
+    assert test["labels"].shape == (200,)
+    pixels = test["x"].transpose(0, 2, 3, 1) * [0.229, 0.224, 0.225] + [0.485, 0.456, 0.406]
+    np.testing.assert_allclose(pixels * 255, np.round(pixels * 255), atol=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -42,9 +43,7 @@ PUBLISHED = (1, 49.4, 97.8, 113.3, 128.8, 136.5, 144.3, 159.8, 183.6, 207.4, 219
 def published_weights() -> np.ndarray:
     """16,000 numbers from 1 to 255 of the example's mean and deviation, some in each of its bins."""
     rng = np.random.default_rng(0)
-    inside = np.concatenate(
-        [rng.uniform(low, high, 40) for low, high in zip(PUBLISHED[:-1], PUBLISHED[1:], strict=True)]
-    )
+    inside = np.concatenate([rng.uniform(low, high, 40) for low, high in itertools.pairwise(PUBLISHED)])
     bulk = rng.normal(size=16000 - len(inside) - 2)
     fixed = np.concatenate([inside, [1, 255]])
     rest = len(bulk)
@@ -57,7 +56,7 @@ def published_weights() -> np.ndarray:
 
 
 def test_the_worked_example_splits_into_the_published_bins() -> None:
-    """A probe that is equally sensitive to each published bin: a bin that holds two is split before one that holds one."""
+    """The probe is as sensitive to each published bin: one that holds two of them is split before one of them is."""
     matrix = published_weights()
     place = np.searchsorted(PUBLISHED[1:-1], matrix, side="right")
     share = 1 / (np.bincount(place.ravel())[place] * matrix)
@@ -141,7 +140,7 @@ def test_the_next_bin_goes_where_the_model_is_sensitive() -> None:
     assert sum(form.index_bytes for form in forms) * 8 <= 3.0 * 2 * GAUSS.size  # type: ignore[union-attr]
 
 
-def test_splitting_stops_at_the_allowed_drop() -> None:
+def test_splitting_stops_at_the_max_drop() -> None:
     calls: list[int] = []
 
     def probe(changed: Mapping[str, np.ndarray]) -> float:

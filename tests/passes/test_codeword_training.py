@@ -58,7 +58,7 @@ def test_fake_quantization_gives_the_values_of_the_grid_that_stores_them() -> No
 
 @pytest.mark.parametrize("delta", [0.0, 1e-3, 0.4])
 def test_backward_is_the_derivative_of_the_surrogate(delta: float) -> None:
-    """Around a point EWGS takes `rounded` for `rounded0 + (1 + delta sign(g) (normal0 - rounded0)) (normal - normal0)`."""
+    """For `rounded` it has `rounded0 + (1 + delta sign(g) (normal0 - rounded0)) (normal - normal0)`."""
     rng = np.random.default_rng(3)
     values, slope = rng.normal(size=50), rng.normal(size=50)
     lower, upper, bits = -1.3, 1.6, 2

@@ -115,3 +115,25 @@ def test_a_rank_larger_than_any_site_is_a_mistake() -> None:
 def test_wrong_options_are_named(options: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=r"svd.*(--rank|--energy|--colour|give exactly one)"):
         make_method("svd", options)
+
+
+def test_compensation_is_the_best_low_rank_output() -> None:
+    """SVD-LLM: no product of that rank is nearer to W X; checked against plain SVD and the theoretical loss."""
+    rng = np.random.default_rng(7)
+    matrix = rng.normal(size=(30, 40)).astype(np.float32)
+    x = rng.normal(size=(40, 500)) * np.linspace(0.02, 3, 40)[:, None]
+    gram = (x @ x.T / 500)[None]
+    given = weights(matrix, gram=lambda: gram)
+
+    def loss(options: dict[str, object]) -> float:
+        form = make_method("svd", {"rank": 8, **options}).distort([given])["w"][0]
+        return float(np.square((matrix - form.dense()) @ x).sum() / 500)
+
+    best = best_error(matrix @ np.linalg.cholesky(gram[0]), 8)
+    assert loss({"compensate": True}) == pytest.approx(best, rel=0.02)
+    assert loss({}) > 1.3 * best
+
+
+def test_compensation_without_samples_is_a_mistake() -> None:
+    with pytest.raises(UsageError, match="--compensate needs samples"):
+        make_method("svd", {"rank": 4, "compensate": True}).distort([weights(np.eye(40, 60))])

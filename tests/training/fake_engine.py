@@ -122,6 +122,24 @@ def distort(parameters, moment: Moment, rank: int = 2) -> FakeDistorted:
     return FakeDistorted(dense, forms, {"V": "no rule of the recipe matches it"})
 
 
+class FakeMethods:
+    """One function as the methods of a run."""
+
+    needs: frozenset = frozenset()
+
+    def __init__(self, function=distort) -> None:
+        self.function = function
+
+    def distort(self, parameters, moment, previous, gradients):
+        return self.function(parameters, moment)
+
+    def settled(self, moment):
+        return True
+
+    def masks(self, forms):
+        return {}
+
+
 def samples(count: int = 96, seed: int = 0) -> dict[str, np.ndarray]:
     """A task that the network can learn."""
     rng = np.random.default_rng(seed)
@@ -158,7 +176,7 @@ class FakeRecord:
     def log(self, event):
         self.events.append(event)
 
-    def checkpoint(self, state, parameters, optimizer):
+    def checkpoint(self, state, parameters, optimizer, known):
         self.checkpoints.append((state.step, {name: array.copy() for name, array in parameters.items()}))
 
     def keep_best(self, best, parameters, distorted):
@@ -186,7 +204,7 @@ def make_retraining(source, evaluate, *, model=None, engine=None, carry=None, **
     return Retraining(
         engine=engine,
         optimizer=make_optimizer(recipe.training.optimizer, engine.parameters),
-        distort=distort,
+        methods=FakeMethods(),
         data=source,
         carry=carrying,
         evaluation=Evaluation(evaluate, carrying, Accuracy, "logits", "labels", 1),

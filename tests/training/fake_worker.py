@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from fake_engine import Accuracy, FakeEngine, distort
+from fake_engine import Accuracy, FakeEngine, FakeMethods
 
 from dtc.errors import EngineError
 from dtc.training.work import Tools
@@ -20,5 +20,5 @@ def make_engine(model, objective, training, teacher):
 
 
 if __name__ == "__main__":
-    tools = Tools(make_engine, lambda model, rules: distort, lambda name: Accuracy())
+    tools = Tools(make_engine, lambda model, rules: FakeMethods(), lambda name: Accuracy())
     sys.exit(main(Path(sys.argv[1]), "".join(sys.argv[2:3]), tools))

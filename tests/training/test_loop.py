@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from fake_engine import HIDDEN, FakeEngine, distort, make_retraining, network, samples
+from fake_engine import HIDDEN, FakeEngine, FakeMethods, distort, make_retraining, network, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +17,7 @@ from dtc.training.carry import Carry
 from dtc.training.evaluate import Score
 from dtc.training.events import DistortedWeights, Evaluated, Stepped, from_line, to_line
 from dtc.training.loop import step_seed
-from dtc.training.work import Undistorted
+from dtc.training.work import NoMethods
 
 
 def source(count=64, batch_size=8, seed=0, *, keep_short=False) -> ArraySource:
@@ -105,14 +105,14 @@ def test_the_best_of_the_evaluated_is_kept_with_its_forms():
 def test_the_loss_just_before_and_after_is_that_of_the_batch_without_dropout():
     run = retraining(steps=5, distort_every=5, evaluate_every=5)
     before = {}
-    plain = run.distort
+    plain = run.methods.function
 
     def spy(parameters, moment):
         before.update({name: array.copy() for name, array in parameters.items()})
         assert (moment.step, moment.steps, moment.seed) == (5, 5, 1)
         return plain(parameters, moment)
 
-    run.distort = spy
+    run.methods = FakeMethods(spy)
     run.run()
     (event,) = run.record.of(DistortedWeights)
     *_, fifth = list(run.data.batches(epoch=0, seed=1, shuffle=False))[:5]
@@ -217,7 +217,7 @@ def test_a_site_that_is_no_parameter_is_left_to_the_engine():
     run = retraining()
     frozen = run.engine.parameters.pop("U")
     run.engine.parameters = Half(run.engine.parameters, frozen)
-    run.distort = lambda parameters, moment: distort({**parameters, "U": frozen}, moment)
+    run.methods = FakeMethods(lambda parameters, moment: distort({**parameters, "U": frozen}, moment))
     run.run()
     assert is_low_rank({"W": run.engine.parameters["W"], "U": np.zeros((2, 2))})
 
@@ -235,7 +235,7 @@ class Half(dict):
 
 def test_without_rules_it_is_plain_training_and_the_best_is_kept():
     run = retraining(steps=40, distort_every=None, evaluate_every=5, optimizer={"learning_rate": 0.05})
-    run.distort = lambda parameters, moment: Undistorted()
+    run.methods = NoMethods()
     run.run()
     assert run.record.of(DistortedWeights) == []
     assert not is_low_rank(run.engine.parameters)

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import onnx_ir as ir
 import pytest
-from fake_engine import Accuracy, FakeEngine, distort, make_run_inputs, network, samples
+from fake_engine import Accuracy, FakeEngine, FakeMethods, distort, make_run_inputs, network, samples
 
 from dtc.data import ArraySource
 from dtc.errors import DataError, ModelError, TrainingError, UsageError
@@ -22,7 +22,9 @@ from dtc.training.run import create_run, fingerprint, open_run
 from dtc.training.work import Tools, work
 
 TOOLS = Tools(
-    lambda model, objective, training, teacher: FakeEngine(model), lambda model, rules: distort, lambda name: Accuracy()
+    lambda model, objective, training, teacher: FakeEngine(model),
+    lambda model, rules: FakeMethods(),
+    lambda name: Accuracy(),
 )
 
 
@@ -334,7 +336,7 @@ def test_what_cannot_be_trained_is_distorted_but_the_teacher_is_not(tmp_path):
     def distort_own(parameters, moment):
         return distort({**original, **parameters}, moment)
 
-    tools = Tools(make_engine, lambda model, rules: distort_own, lambda name: Accuracy())
+    tools = Tools(make_engine, lambda model, rules: FakeMethods(distort_own), lambda name: Accuracy())
     assert work(run.folder, tools, should_stop=lambda: False)
     (first, no_teacher), (second, teacher) = made
     assert no_teacher is None

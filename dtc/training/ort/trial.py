@@ -81,13 +81,17 @@ class _Helper:
     @classmethod
     def current(cls) -> _Helper:
         """Return the running process, a new one where there is none."""
-        if cls._running is not None and cls._running._process.poll() == 0:  # it has waited long enough
+        if cls._running is not None and cls._running.has_ended():
             atexit.unregister(cls._running.close)
             cls._running.close()
         if cls._running is None:
             cls._running = cls()
             atexit.register(cls._running.close)
         return cls._running
+
+    def has_ended(self) -> bool:
+        """Return whether it has waited long enough."""
+        return self._process.poll() == 0
 
     def ask(self, question: object) -> object:
         """Return the answer; a process that crashes over the question is a failure.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import onnx_ir as ir
@@ -12,7 +11,6 @@ from dtc import recipe
 from dtc.metrics import make_metric
 from dtc.passes.plan import make_plan
 from dtc.training.engine import Engine
-from dtc.training.loop import Distort
 from dtc.training.ort.engine import OrtEngine
 from dtc.training.work import Tools
 from dtc.training.worker import main
@@ -24,10 +22,6 @@ def _engine(
     return OrtEngine(model, objective, teacher=teacher, freeze=training.freeze, threads=training.threads)
 
 
-def _distort(model: ir.Model, rules: Sequence[recipe.Rule]) -> Distort:
-    return make_plan(model, rules).distort
-
-
 if __name__ == "__main__":
-    folder, session = Path(sys.argv[1]), "".join(sys.argv[2:3])
-    sys.exit(main(folder, session, Tools(_engine, _distort, make_metric)))
+    folder, session, job = Path(sys.argv[1]), "".join(sys.argv[2:3]), "".join(sys.argv[3:4]) or "train"
+    sys.exit(main(folder, session, Tools(_engine, make_plan, make_metric), job))

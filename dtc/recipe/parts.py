@@ -1,18 +1,19 @@
-"""The recipe: everything that a compression run was told, validated, in YAML."""
+"""What a recipe consists of."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from dtc.errors import RecipeError
+from dtc.recipe import mistakes, reading, writing
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Rule(_Part):
@@ -22,6 +23,11 @@ class Rule(_Part):
     options: dict[str, Any] = Field(default_factory=dict, description="options of the method")
     include: tuple[str, ...] = Field(("*",), description="globs over site, node, op or role names")
     exclude: tuple[str, ...] = Field((), description="globs of sites to leave alone")
+
+    @field_validator("options")
+    @classmethod
+    def _plain(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return {name: _plain_value(value, name) for name, value in options.items()}
 
 
 class Schedule(_Part):
@@ -72,6 +78,11 @@ class Training(_Part):
     engine: Literal["ort"] = Field("ort", description="what runs the training steps")
     epochs: float = Field(1.0, gt=0, description="passes over the data")
     steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
+    mode: Literal["deeptwist", "iterative"] = Field(
+        "deeptwist", description="distort every so many steps, or at the end of iterations with a restarted schedule"
+    )
+    iteration_epochs: int = Field(1, ge=1, description="[iterative] epochs of an iteration")
+    patience: int = Field(2, ge=1, description="[iterative] iterations without a better score before the run ends")
     distort_every: int = Field(100, ge=1, description="S_D: optimizer steps between two distortions")
     evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; else once an epoch")
     checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
@@ -98,7 +109,7 @@ class Recipe(_Part):
     objective: Objective = Objective()
     data: Data = Data()
     training: Training | None = None
-    lower: Literal["compute", "standard"] = Field("compute", description="how forms become nodes")
+    lower: Literal["compute", "standard", "storage", "int2"] = Field("compute", description="how forms become nodes")
     seed: int = Field(0, ge=0, lt=2**32, description="of everything random")
 
     @model_validator(mode="after")
@@ -107,26 +118,30 @@ class Recipe(_Part):
             raise ValueError("retraining needs data: give --data")
         return self
 
+    _places: reading.Places = PrivateAttr(default_factory=reading.Places)
+
     def to_yaml(self) -> str:
-        """Return the recipe as YAML; the same recipe gives the same text."""
-        return yaml.safe_dump(self.model_dump(mode="json", exclude_defaults=True) | {"format": 1}, sort_keys=False)
+        """Return the recipe as YAML; the same recipe gives the same text.
+
+        Defaults are written as well, so that the recipe means the same to a version with others; only what is not
+        set at all is left out.
+        """
+        return writing.write(_set_values(self))
 
     @classmethod
     def from_yaml(cls, text: str, name: str = "recipe") -> Recipe:
         """Parse and validate.
 
         Raises:
-            RecipeError: Not YAML, or not a recipe; the message names the place.
+            RecipeError: Not YAML, or not a recipe; the message names line and column.
         """
+        value, places = reading.read(text, name)
         try:
-            return cls.model_validate(yaml.safe_load(text) or {})
-        except yaml.YAMLError as error:
-            raise RecipeError(f"{name}: not YAML ({str(error).splitlines()[0]})") from error
+            recipe = cls.model_validate(value)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "recipe"
-            message = str(first["msg"]).removeprefix("Value error, ")
-            raise RecipeError(f"{name}: {place}: {message}") from error
+            raise RecipeError(mistakes.describe(error, cls, places)) from error
+        recipe._places = places  # noqa: SLF001  # its own
+        return recipe
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:
@@ -136,6 +151,44 @@ class Recipe(_Part):
             RecipeError: The file is missing or not a recipe.
         """
         try:
-            return cls.from_yaml(Path(path).read_text(encoding="utf-8"), str(path))
+            with Path(path).open("rb") as file:
+                text = file.read(reading.MAX_BYTES + 1).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"{path}: cannot be read ({error})") from error
+        return cls.from_yaml(text, str(path))
+
+    def place(self, path: tuple[str | int, ...]) -> str | None:
+        """Return `file:line:column` of a value, e.g. `("rules", 0, "options", "rank")`.
+
+        A value that is not there has the place of what it would be in. None if the recipe was not read from text.
+        """
+        return self._places.find(path)
+
+
+def _plain_value(value: Any, name: str) -> Any:
+    """Return a value as YAML gives it back: lists for tuples; anything that YAML does not have is refused."""
+    if isinstance(value, list | tuple):
+        return [_plain_value(item, name) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _plain_value(item, name) for key, item in value.items()}
+    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError(f"{name}: a recipe holds words, finite numbers, lists and mappings, not {value!r}")
+
+
+def _set_values(part: BaseModel) -> dict[str, Any]:
+    found = {}
+    for name, field in type(part).model_fields.items():
+        value = getattr(part, name)
+        if value == field.default and (value is None or value == ()):
+            continue
+        if isinstance(value, dict) and not value:
+            continue
+        found[name] = _written(value)
+    return found
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return _set_values(value)
+    return [_written(item) for item in value] if isinstance(value, tuple) else value

@@ -1,0 +1,79 @@
+"""The recipe that a command line tells: from its options, or from a file with options in place of some of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dtc.cli.method_options import given_options, given_rule_options
+from dtc.cli.recipe_options import overridden, training_flags
+from dtc.data import relocated
+from dtc.errors import RecipeError, UsageError
+from dtc.recipe import Data, Objective, Recipe, Rule, Training
+
+
+def told_recipe(options: dict[str, Any]) -> Recipe:
+    """Return the recipe of a command line; its data is named relative to the working directory.
+
+    Options stand above a recipe file, but for those of the rules: which of the file's rules they mean is not said.
+
+    Raises:
+        UsageError: The options do not go together, or a value is refused.
+        RecipeError: The file is no recipe.
+    """
+    recipe = _of_rule(options) if options["recipe_file"] is None else _of_file(options["recipe_file"], options)
+    training = recipe.training
+    if training is None and options["retrain"]:
+        training = Training()
+    if training is None and (flags := training_flags(options)):
+        raise UsageError(f"{flags[0]} is for retraining; add --retrain")
+    objective, data = overridden(recipe.objective, options), overridden(recipe.data, options)
+    if training is not None and data.train is None:
+        raise UsageError("--retrain needs samples: give --data")
+    parts: dict[str, Any] = {"objective": objective, "data": data}
+    parts["training"] = None if training is None else overridden(training, options)
+    whole = overridden(recipe.model_copy(update=parts), options)
+    # A copy of what was read still knows its lines.
+    return recipe.model_copy(update={name: getattr(whole, name) for name in Recipe.model_fields})
+
+
+def save_recipe(recipe: Recipe, path: Path, *, force: bool) -> None:
+    """Write a recipe whose data is named relative to the working directory, with names relative to the file.
+
+    Raises:
+        RecipeError: The file exists and may not be overwritten, or cannot be written.
+    """
+    if path.exists() and not force:
+        raise RecipeError(f"{path}: exists already; choose another --save-recipe or add --force")
+    try:
+        path.write_text(_moved(recipe, Path(), path.parent).to_yaml(), encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _of_rule(options: dict[str, Any]) -> Recipe:
+    if options["method"] is None:
+        raise UsageError("give --method, for example --method svd --rank 96, or --recipe FILE.yaml")
+    rule = Rule(
+        method=options["method"],
+        options=given_options(options["method"], options),
+        include=options["include"] or ("*",),
+        exclude=options["exclude"],
+    )
+    return Recipe(rules=(rule,), objective=Objective(), data=Data())
+
+
+def _of_file(path: Path, options: dict[str, Any]) -> Recipe:
+    flags = [f"--{name}" for name in ("method", "include", "exclude") if options[name]] + given_rule_options(options)
+    if flags:
+        raise UsageError(f"{flags[0]} does not go with --recipe: change the rules of {path}")
+    recipe = Recipe.load(path)
+    if not recipe.rules:
+        raise RecipeError(f"{path}: rules: is missing; a compression needs at least one rule with a method")
+    return _moved(recipe, path.parent, Path())
+
+
+def _moved(recipe: Recipe, old: Path, new: Path) -> Recipe:
+    specs = {"train": recipe.data.train, "evaluate": recipe.data.evaluate}
+    moved = {name: spec and relocated(spec, old, new) for name, spec in specs.items()}
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=moved)})

@@ -1,0 +1,45 @@
+"""Which plain words of a recipe are numbers, truth values or nothing: the core schema of YAML 1.2.
+
+PyYAML follows YAML 1.1, where `off` is a truth value, `1:30` a number and `1e-3` a word; a recipe says
+`shared_projection: off` and `learning_rate: 1e-3`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+NULL, BOOL, INT, FLOAT, STR = (f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str"))
+
+Resolvers = Mapping[str | None, Sequence[tuple[str, re.Pattern[str]]]]
+
+_PATTERNS = (
+    (NULL, r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    (BOOL, r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    (INT, r"[-+]?[0-9]+", list("-+0123456789")),
+    (FLOAT, r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+)
+
+
+def resolvers() -> dict[str | None, list[tuple[str, re.Pattern[str]]]]:
+    """Return the table that PyYAML wants: by the first character, the tags and what they look like."""
+    table: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}
+    for tag, pattern, starts in _PATTERNS:
+        for start in starts:
+            table.setdefault(start, []).append((tag, re.compile(rf"(?:{pattern})\Z")))
+    return table
+
+
+def value(tag: str, text: str) -> str | int | float | bool | None:
+    """Return what a scalar stands for.
+
+    Raises:
+        ValueError: A number that is none, or longer than Python reads.
+    """
+    if tag == NULL:
+        return None
+    if tag == BOOL:
+        return text.lower() == "true"
+    if tag == INT:
+        return int(text)
+    return float(text) if tag == FLOAT else text

@@ -1,0 +1,51 @@
+"""The report as two files in a folder: `report.json` for tools, `report.html` for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from dtc.errors import UsageError
+from dtc.report.document import Report
+from dtc.report.page import page
+
+JSON, HTML = "report.json", "report.html"
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Write both files, each whole or not at all, in place of older ones; return the page's path.
+
+    Raises:
+        UsageError: The folder cannot be written.
+    """
+    texts = {JSON: report.model_dump_json(by_alias=True) + "\n", HTML: page(report)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            _write(folder / name, text)
+    except OSError as error:
+        raise UsageError(f"{folder}: the report cannot be written there ({error.strerror})") from error
+    return folder / HTML
+
+
+def read_report(path: Path) -> Report:
+    """Read a `report.json`.
+
+    Raises:
+        UsageError: There is none, or it is no report of this version.
+    """
+    try:
+        return Report.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{path}: no report that this dtc reads ({place or 'file'}: {first['msg']})") from error
+
+
+def _write(path: Path, text: str) -> None:
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)

@@ -1,0 +1,154 @@
+"""What was gained and lost: the headline, and the comparison of the two files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dtc.report.blocks import name, number, row, section, table, text
+from dtc.report.document import Check, Metric, Report
+from dtc.report.markup import Markup, tag
+from dtc.words import milliseconds, size
+
+
+def headline(report: Report) -> Markup:
+    """Return the top of the page: the files, the three ratios, the metric."""
+    title = (
+        tag("h1", report.model.name, tag("span", f" \N{RIGHTWARDS ARROW} {report.output.name}", class_="to"))
+        if (report.output)
+        else tag("h1", report.model.name)
+    )
+    return tag("header", title, _verdict(report), tag("div", _tiles(report), class_="tiles"))
+
+
+def outcome_section(report: Report) -> Markup | None:
+    """Return the comparison of the written file with the original; None while there is none."""
+    check, output = report.check, report.output
+    if check is None or output is None:
+        return None
+    failures = [tag("li", failure) for failure in check.failures]
+    return section(
+        "Before and after",
+        tag("ul", failures, class_="failures") if failures else None,
+        table(["", ">before", ">after", ">change"], _comparison(report.model.bytes, output.bytes, check)),
+        tag("p", _measured(check, report.versions.get("machine", "")), class_="small"),
+        _outputs(check) if check.outputs else None,
+        tag("p", _rounding(check), class_="small"),
+        id_="outcome",
+    )
+
+
+def _verdict(report: Report) -> Markup:
+    if report.check is None:
+        done = report.training
+        words = f"not finished: step {done.steps} of {done.planned}" if done else "not finished"
+        return tag("p", tag("strong", words, class_="pending"), f" {_when(report)}", class_="verdict")
+    failed = bool(report.check.failures)
+    badge = tag("strong", "failed" if failed else "passed", class_="bad" if failed else "good")
+    compressed = sum(site.form is not None for site in report.sites)
+    methods = ", ".join(dict.fromkeys(site.method for site in report.sites if site.method))
+    words = f" {methods or 'nothing compressed'}: {compressed} of {len(report.sites)} sites"
+    retrained = f", retrained for {report.training.steps} steps" if report.training else ""
+    return tag("p", badge, words + retrained + f"; {_when(report)}", class_="verdict")
+
+
+def _when(report: Report) -> str:
+    return report.created.replace("T", " ").replace("+00:00", " UTC")
+
+
+def _tiles(report: Report) -> list[Markup]:
+    tiles = []
+    if report.ratios is not None and report.output is not None:
+        ratios = report.ratios
+        sizes = f"{size(report.model.bytes)} \N{RIGHTWARDS ARROW} {size(report.output.bytes)}"
+        tiles += [
+            _tile("compressed sites", f"{ratios.sites:.2f}\N{MULTIPLICATION SIGN}", "smaller"),
+            _tile("whole file", f"{ratios.file:.2f}\N{MULTIPLICATION SIGN}", sizes),
+            _tile("bits per weight", f"{ratios.bits_per_weight:.2f}", "of the compressed sites, all metadata counted"),
+        ]
+    if report.check is not None:
+        tiles.append(_quality(report.check))
+        if report.check.latency is not None:
+            before, after = report.check.latency
+            spans = f"{milliseconds(before.median)} \N{RIGHTWARDS ARROW} {milliseconds(after.median)}"
+            tiles.append(_tile("speed", f"{before.median / after.median:.2f}\N{MULTIPLICATION SIGN}", spans))
+    return tiles
+
+
+def _quality(check: Check) -> Markup:
+    metric = check.metric
+    if metric is not None:
+        values = f"{_value(metric.before)} \N{RIGHTWARDS ARROW} {_value(metric.after)}"
+        note = f"{_change(metric)}; {check.inputs}"
+        return _tile(_name(metric), values, note)
+    if not check.outputs:
+        return _tile("outputs", "not compared", "the written file could not be run as the original")
+    worst = max((each.relative_l2 for each in check.outputs if each.relative_l2 is not None), default=None)
+    return _tile("output difference", _value(worst), f"relative L2; inputs: {check.inputs}; no data, no metric")
+
+
+def _tile(name: str, value: str, note: str) -> Markup:
+    return tag("div", tag("span", name), tag("b", value), tag("small", note), class_="tile")
+
+
+def _comparison(before: int, after: int, check: Check) -> list[Markup]:
+    rows = [_compared("file", map(size, (before, after)), _times(before, after))]
+    if check.latency is not None:
+        medians = [each.median for each in check.latency]
+        spans = [f"{milliseconds(each.p10)} to {milliseconds(each.p90)}" for each in check.latency]
+        rows.append(_compared("latency, median", map(milliseconds, medians), _times(*medians)))
+        rows.append(_compared("latency, 10th to 90th percentile", spans, f"{check.latency[0].runs} runs"))
+    if check.memory is not None:
+        taken = [max(0, each.peak - each.idle) for each in check.memory]
+        rows.append(_compared("memory of load and run", map(size, taken), _times(*taken)))
+    if (metric := check.metric) is not None:
+        rows.append(_compared(_name(metric), map(_value, (metric.before, metric.after)), _change(metric)))
+    return rows
+
+
+def _compared(name: str, pair: Iterable[str], change: str) -> Markup:
+    return row(text(name), *(number(each) for each in pair), number(change))
+
+
+def _outputs(check: Check) -> Markup:
+    rows = [
+        row(
+            text(name(each.name), "name"),
+            number(_value(each.relative_l2)),
+            number(_value(each.max_abs)),
+            number("equal" if each.snr is None else f"{each.snr:.1f} dB"),
+            number("" if each.agreement is None else f"{each.agreement:.2%}"),
+        )
+        for each in check.outputs
+    ]
+    return table(["output", ">relative L2", ">largest difference", ">SNR", ">agreement"], rows)
+
+
+def _measured(check: Check, machine: str) -> str:
+    return f"Both files in ONNX Runtime, in turns; inputs: {check.inputs}. {machine}."
+
+
+def _rounding(check: Check) -> str:
+    return (
+        "Differences are from the original's outputs. The written file computes what the distorted dense model does, "
+        f"but for rounding: at most {_value(check.rounding)} relative L2."
+    )
+
+
+def _name(metric: Metric) -> str:
+    return metric.name if metric.labelled else f"{metric.name} (against the original's own outputs)"
+
+
+def _change(metric: Metric) -> str:
+    if metric.before is None or metric.after is None:
+        return ""
+    change = metric.after - metric.before
+    better = (change > 0) == metric.higher_is_better
+    return "unchanged" if change == 0 else f"{change:+.4g}, {'better' if better else 'worse'}"
+
+
+def _value(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4g}"
+
+
+def _times(before: float, after: float) -> str:
+    return f"{before / max(after, 1e-12):.2f}\N{MULTIPLICATION SIGN}" if after else ""

@@ -1,0 +1,107 @@
+"""The sites: a table of all of them, and pictures of their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dtc.report.blocks import legend, name, number, row, section, table, text
+from dtc.report.charts import histogram_chart, spectrum_chart
+from dtc.report.document import Report, Site, Weights
+from dtc.report.markup import Markup, tag
+from dtc.words import shape, size
+
+_DRAWN = 100
+"""Most sites with pictures, the largest ones: a page of thousands opens in no browser."""
+
+_COLUMNS = [
+    "site",
+    "role",
+    "shape",
+    "method",
+    "form",
+    ">share of file",
+    ">before",
+    ">after",
+    ">ratio",
+    ">bits per weight",
+    ">error",
+]
+
+
+def sites_section(report: Report) -> Markup | None:
+    """Return the table of sites; a click on a column's head sorts it."""
+    if not report.sites:
+        return None
+    words = (
+        "Error: |W \N{MINUS SIGN} W\N{PRIME}|\N{SUPERSCRIPT TWO} / |W|\N{SUPERSCRIPT TWO}, "
+        "W the original and W\N{PRIME} the written weights; retraining moves weights on purpose, so it is large then. "
+        "Parts that sites share are counted in full at each, and once in the ratios above."
+    )
+    return section(
+        "Sites",
+        table(_COLUMNS, [_row(site) for site in report.sites], class_="sortable"),
+        tag("p", words, class_="small"),
+        id_="sites",
+    )
+
+
+def weights_section(report: Report) -> Markup | None:
+    """Return the pictures of the compressed sites, in the order of the model."""
+    described = [(site, site.weights) for site in report.sites if site.weights is not None]
+    if not described:
+        return None
+    largest = sorted(described, key=lambda pair: -pair[0].bytes[0])[:_DRAWN]
+    drawn = {site.name for site, _ in largest}
+    low_rank = any(weights.spectra for _, weights in described)
+    return section(
+        "Weights",
+        legend(("before", "original"), ("after", "written"), *([("rank", "rank")] if low_rank else [])),
+        tag("p", _explained(described, len(drawn)), class_="small"),
+        tag("div", [_card(site, weights) for site, weights in described if site.name in drawn], class_="cards"),
+        id_="weights",
+    )
+
+
+def _row(site: Site) -> Markup:
+    left_alone = site.form is None
+    before, after = site.bytes
+    error = site.weights.difference if site.weights else None
+    form = (
+        tag("span", "left alone: " + (site.reason or ""), class_="muted")
+        if left_alone
+        else f"{site.form}, {site.detail}"
+    )
+    return row(
+        text(name(site.name), "name"),
+        text(site.role),
+        text(shape(site.shape), "tight"),
+        text(site.method or ""),
+        text(form, "form"),
+        number(f"{site.share_of_file:.1%}", site.share_of_file),
+        number(size(before), before),
+        number(size(after), after),
+        number("" if left_alone else f"{site.ratio:.2f}\N{MULTIPLICATION SIGN}", site.ratio),
+        number("" if left_alone else f"{site.bits_per_weight:.2f}", site.bits_per_weight),
+        number("" if error is None else f"{error:.2e}", -1.0 if error is None else error),
+    )
+
+
+def _explained(described: Sequence[tuple[Site, Weights]], drawn: int) -> str:
+    words = (
+        "Histograms count at their ends what lies beyond them; over bars that are cut stands the share of the highest."
+    )
+    if any(weights.spectra for _, weights in described):
+        words += " Singular values are drawn down to what float32 resolves; of a site with several matrices, four."
+    if drawn < len(described):
+        words += f" The {drawn} largest of {len(described)} sites are drawn; report.json has all of them."
+    return words
+
+
+def _card(site: Site, weights: Weights) -> Markup:
+    pictures = [histogram_chart(weights.histogram, 360, 190)]
+    if weights.spectra:
+        pictures.append(spectrum_chart(weights.spectra, 360, 190))
+    before, after = weights.zeros
+    zeros = f"; zeros {before:.1%} \N{RIGHTWARDS ARROW} {after:.1%}" if max(before, after) >= 5e-4 else ""
+    facts = f"{shape(site.shape)}; {site.form}, {site.detail}{zeros}"
+    return tag("figure", tag("figcaption", tag("b", name(site.name)), tag("small", facts)), pictures, class_="card")

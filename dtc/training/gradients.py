@@ -1,0 +1,40 @@
+"""The mean magnitude of the loss's gradient at a model as it is, measured by an engine without training."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from dtc.data.npy import read_npz
+from dtc.forms import Array
+from dtc.recipe import Recipe, Training
+from dtc.training.launch import failure, worker_command
+from dtc.training.run import create_run
+from dtc.training.work import GRADIENTS
+
+
+def measure_gradients(model: Path, recipe: Recipe, *, base: Path = Path()) -> dict[str, Array]:
+    """Return the mean magnitude of the gradient of each parameter over the first batches of the data, in a worker.
+
+    Relative paths of the recipe's data start at `base`.
+
+    Raises:
+        DtcError: Whatever the worker raised: the engine cannot train the model, the data does not fit it.
+    """
+    with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
+        plain = recipe.model_copy(update={"training": recipe.training or Training(), "rules": ()})
+        run = create_run(Path(folder) / "run", plain, model, base=base)
+        command = worker_command(run)
+        done = subprocess.run(
+            [*command.arguments, str(run.folder), "", "gradients"],
+            env=dict(command.environment),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise failure(run, done.returncode, "")
+        return {name: array.astype(np.float32) for name, array in read_npz(run.folder / GRADIENTS).items()}

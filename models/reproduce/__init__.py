@@ -1,0 +1,1 @@
+"""Commands that print published comparisons, measured anew."""

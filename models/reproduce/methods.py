@@ -1,0 +1,226 @@
+"""Every method, one-shot and retrained, on three models: `python -m dtc.models.reproduce.methods`.
+
+Models: the PTB language model and the CIFAR-10 ResNet-20 of the data folder, and LeNet-5, which is trained here. Each
+line is a compression by the pipeline that `dtc compress` runs, measured on the test set. Results are kept in a folder
+as they come, so that an interrupted run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dtc import models
+from dtc.check import check
+from dtc.data import open_source
+from dtc.errors import DataError
+from dtc.graph import load_model, save_model
+from dtc.job import Job
+from dtc.measure import machine
+from dtc.models.train import train_reference
+from dtc.passes.plan import make_plan
+from dtc.passes.prepare import normalise
+from dtc.pipeline import Compression, compress
+from dtc.recipe import Data, Objective, Optimizer, Recipe, Rule, Schedule, Training
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, what is measured on it, and how it is retrained."""
+
+    name: str
+    train: str
+    test: str
+    objective: Objective
+    batch_size: int
+    training: Training
+
+    def recipe(self, rule: Rule, *, retrain: bool) -> Recipe:
+        """Return a recipe for one method."""
+        data = Data(train=self.train, batch_size=self.batch_size)
+        return Recipe(rules=(rule,), objective=self.objective, data=data, training=self.training if retrain else None)
+
+
+_DATASETS = "dtc.models.datasets"
+CASES = {
+    "ptb": Case(
+        "ptb",
+        f"{_DATASETS}:ptb",
+        f"{_DATASETS}:ptb_test",
+        Objective(carry={"hn": "h0", "cn": "c0"}, metric="perplexity"),
+        20,
+        Training(
+            epochs=1,
+            distort_every=100,
+            optimizer=Optimizer(kind="sgd", learning_rate=20, clip_norm=0.25),
+            schedule=Schedule(kind="cosine"),
+        ),
+    ),
+    "lenet-5": Case(
+        "lenet-5",
+        f"{_DATASETS}:mnist",
+        f"{_DATASETS}:mnist_test",
+        Objective(metric="accuracy"),
+        50,
+        Training(
+            epochs=1,
+            distort_every=50,
+            optimizer=Optimizer(kind="adam", learning_rate=5e-4),
+            schedule=Schedule(kind="cosine"),
+        ),
+    ),
+    "resnet-20": Case(
+        "resnet-20",
+        f"{_DATASETS}:cifar10",
+        f"{_DATASETS}:cifar10_test",
+        Objective(metric="accuracy"),
+        100,
+        Training(
+            epochs=1,
+            distort_every=20,
+            optimizer=Optimizer(kind="sgd", learning_rate=0.01, momentum=0.9),
+            schedule=Schedule(kind="cosine"),
+        ),
+    ),
+}
+
+UNMASKED = "prune 90 %, then binary 1 bit without a mask"
+"""What masked coding is compared with: the zeros are coded like every other weight."""
+
+_SPARSE: dict[str, Any] = {"sparsity": 0.9, "end_step": "30%"}
+METHODS: dict[str, Rule] = {
+    "svd, rank 0.3": Rule(method="svd", options={"rank_ratio": 0.3}),
+    "prune 90 %": Rule(method="prune", options=_SPARSE),
+    "prune-masked 90 %": Rule(method="prune-masked", options=_SPARSE),
+    "binary 2 bits, greedy": Rule(method="binary", options={"bits": 2, "solver": "greedy"}),
+    "binary 2 bits, refined": Rule(method="binary", options={"bits": 2, "solver": "refined"}),
+    "binary 2 bits, alternating": Rule(method="binary", options={"bits": 2, "solver": "alternating"}),
+    "uniform 2 bits": Rule(method="uniform", options={"bits": 2}),
+    "codebook 16, plain": Rule(method="codebook", options={"codewords": 16, "block": 1, "gradient_weight": 0}),
+    "codebook 16, weighted": Rule(method="codebook", options={"codewords": 16, "block": 1}),
+    "codebook 256 x 4, plain": Rule(method="codebook", options={"codewords": 256, "block": 4, "gradient_weight": 0}),
+    "codebook 256 x 4, weighted": Rule(method="codebook", options={"codewords": 256, "block": 4}),
+    "bins 8": Rule(method="bins", options={"bins": 8}),
+    "prune 90 % + binary 1 bit": Rule(method="prune+binary", options={**_SPARSE, "bits": 1}),
+    UNMASKED: Rule(method="binary", options={"bits": 1}),
+    "svd 0.3 + binary 3 bits": Rule(method="svd+binary", options={"rank_ratio": 0.3, "bits": 3}),
+}
+
+
+@click.command()
+@click.option("--model", "chosen", multiple=True, type=click.Choice(list(CASES)), help="default: all")
+@click.option("--method", "methods", multiple=True, help="words of a method's line (default: all)")
+@click.option("--retrain/--no-retrain", default=True, help="also retrain")
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("methods-table"), show_default=True)
+def main(chosen: tuple[str, ...], methods: tuple[str, ...], folder: Path, *, retrain: bool) -> None:
+    """Compress every model by every method and print one table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in chosen or CASES:
+        case = CASES[name]
+        original = _original(case, folder)
+        for line, rule in METHODS.items():
+            if not methods or any(word in line for word in methods):
+                for again in (False, True) if retrain else (False,):
+                    _measure(case, original, line, rule, folder, retrain=again)
+        _print(case, folder)
+    click.echo(f"\n{machine()}; Python {sys.version.split()[0]}")
+
+
+def _original(case: Case, folder: Path) -> Path:
+    if case.name == "lenet-5":
+        path = folder / "lenet-5.onnx"
+        if not path.exists():
+            plan = models.plan("lenet-5")
+            assert plan.training is not None
+            short = plan.model_copy(update={"training": plan.training.model_copy(update={"epochs": 5, "steps": None})})
+            train_reference(models.build("lenet-5"), short, path, folder / "lenet-5.run")
+        return path
+    if "DTC_DATA" not in os.environ:
+        raise DataError("DTC_DATA must name the folder that holds onnx/")
+    file = {"ptb": "ptb_rnnlm_lstm100_derived", "resnet-20": "resnet20_cifar10_derived"}[case.name]
+    return Path(os.environ["DTC_DATA"]) / "onnx" / f"{file}.onnx"
+
+
+def _measure(case: Case, original: Path, line: str, rule: Rule, folder: Path, *, retrain: bool) -> None:
+    stem = (
+        f"{case.name}-{rule.method}-{line.translate(str.maketrans(' ,%', '---'))}-{'retrained' if retrain else 'once'}"
+    )
+    record = folder / f"{stem}.json"
+    if record.exists():
+        return
+    output = folder / f"{stem}.onnx"
+    if line == UNMASKED:
+        if retrain:
+            return
+        original = _pruned(original, folder / f"{case.name}.pruned.onnx")
+    result = compress(original, case.recipe(rule, retrain=retrain), Job(output, force=True), run=folder / f"{stem}.run")
+    report = check(
+        original,
+        output,
+        source=open_source(case.test, batch_size=200, split="evaluate"),
+        objective=case.objective,
+        seconds=0.0,
+    )
+    assert report.metric is not None, "there is data"
+    record.write_text(json.dumps(_facts(line, result, report.metric.before, report.metric.after, retrain=retrain)))
+    click.echo(f"{case.name}: {line}, {'retrained' if retrain else 'one-shot'}: {report.metric.after:.6g}", err=True)
+
+
+def _pruned(original: Path, path: Path) -> Path:
+    """Write the model with its pruned weights as they are, dense."""
+    model = load_model(original)
+    normalise(model)
+    plan = make_plan(model, [Rule(method="prune", options=_SPARSE)])
+    dense = plan.distort().dense
+    for site in plan.sites:
+        if site.name in dense:
+            site.assign(dense[site.name])
+    save_model(model, path, force=True)
+    return path
+
+
+def _facts(line: str, result: Compression, before: float, after: float, *, retrain: bool) -> dict[str, Any]:
+    sites = [row for row in result.summary.sites if row.error is not None]
+    weight = sum(row.dense_bytes for row in sites)
+    return {
+        "line": line,
+        "retrained": retrain,
+        "before": before,
+        "after": after,
+        "file_bytes": result.summary.file_bytes,
+        "sites_ratio": result.summary.sites_ratio,
+        "bits": result.summary.bits_per_weight,
+        "error": sum((row.error or 0.0) * row.dense_bytes for row in sites) / weight if weight else None,
+    }
+
+
+def _print(case: Case, folder: Path) -> None:
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{case.name}-*.json"))]
+    found = {(record["line"], record["retrained"]): record for record in records}
+    if not found:
+        return
+    before = next(iter(found.values()))["before"]
+    click.echo(f"\n{case.name}: {case.objective.metric} of the original {before:.6g}\n")
+    click.echo("| method | bits/weight | sites | file | relative error | one-shot | retrained |")
+    click.echo("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for line in METHODS:
+        once, again = found.get((line, False)), found.get((line, True))
+        if once is None:
+            continue
+        ratio = once["file_bytes"][0] / once["file_bytes"][1]
+        error = "" if once["error"] is None else f"{once['error']:.4f}"
+        retrained = "" if again is None else f"{again['after']:.6g}"
+        click.echo(
+            f"| {line} | {once['bits']:.2f} | {once['sites_ratio']:.1f}x | {ratio:.1f}x | {error} | "
+            f"{once['after']:.6g} | {retrained} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
