@@ -1,6 +1,7 @@
 """Whether a gradient can be built and run, tried in a process of its own: what fails there may abort the process.
 
 A process does all trials of the one that started it, one after the other; it speaks pickle over its standard streams.
+It ends when nothing was asked for a while, because a training that follows goes on for long without it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -23,6 +25,9 @@ from dtc.training.ort.gradient import Plan, build_training_graph
 from dtc.training.ort.runtime import open_session, serialize
 
 _CRASHES = frozenset({signal.SIGABRT, signal.SIGSEGV, signal.SIGFPE, signal.SIGILL})
+
+_PATIENCE = 20.0
+"""Seconds without a question."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,17 @@ class _Helper:
     @classmethod
     def current(cls) -> _Helper:
         """Return the running process, a new one where there is none."""
+        if cls._running is not None and cls._running.has_ended():
+            atexit.unregister(cls._running.close)
+            cls._running.close()
         if cls._running is None:
             cls._running = cls()
             atexit.register(cls._running.close)
         return cls._running
+
+    def has_ended(self) -> bool:
+        """Return whether it has waited long enough."""
+        return self._process.poll() == 0
 
     def ask(self, question: object) -> object:
         """Return the answer; a process that crashes over the question is a failure.
@@ -142,10 +154,15 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print is no answer
     base: Any = None
     while True:
+        patience = threading.Timer(_PATIENCE, os._exit, (0,))
+        patience.daemon = True
+        patience.start()
         try:
             data, plan = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
         except EOFError:
             return
+        finally:
+            patience.cancel()
         if data is not None:
             base = ir.from_proto(onnx.load_from_string(data))
         _send(answers, _try(base, plan))

@@ -180,6 +180,15 @@ def ended_trial(number: int) -> object:
     return [refused(model), refused(model)]
 
 
+def tired_helper() -> object:
+    """The process of the trials has ended by itself."""
+    model = straight()
+    OrtEngine(model, MSE, threads=1)
+    helper = trial._Helper.current()._process
+    helper.stdin.close()
+    return [helper.wait(), refused(model)]
+
+
 CASES: dict[str, Callable[[], object]] = {
     "dropout": dropout,
     "steps first": lambda: masked(batch_first=False, steps=5, samples=3),
@@ -193,6 +202,7 @@ CASES: dict[str, Callable[[], object]] = {
     "teacher": teacher,
     "deterministic": deterministic,
     "crashed trial": lambda: ended_trial(signal.SIGABRT),
+    "tired helper": tired_helper,
     "killed trial": lambda: ended_trial(signal.SIGKILL),
 }
 

@@ -81,6 +81,10 @@ def test_a_killed_trial_is_no_crash(results):
     assert second == "taken"
 
 
+def test_a_helper_that_has_ended_is_started_again(results):
+    assert results["tired helper"] == [0, "taken"]
+
+
 @pytest.mark.parametrize("culprit", range(5))
 def test_the_crashing_node_is_found_by_bisection(culprit):
     nodes = [ir.node("Relu", [ir.Value(name=f"v{index}")], name=f"n{index}") for index in range(5)]
