@@ -15,9 +15,10 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from dtc.errors import UsageError
-from dtc.forms import Array, Codewords, Grid
+from dtc.forms import Array, Codebook, Codewords, Grid
 from dtc.forms.codewords import PRECISIONS
 from dtc.passes.clustering import Labels, Points, assign, centroids, cluster
+from dtc.passes.codeword_training import refitted
 from dtc.passes.coding import Coded, from_labels, previous_codewords, refuse_not_finite, to_blocks
 from dtc.passes.compensation import compensated_labels
 from dtc.passes.method import Method, Moment, Need, Options, Outcome, Skip, Weights
@@ -38,6 +39,10 @@ class CodebookOptions(Options):
     gradient_weight: float = Field(1.0, ge=0, description="exponent of the gradient's magnitude; 0: plain k-means")
     epsilon: float = Field(0.01, gt=0, description="added to the gradient's magnitude, of mean 1")
     beta: float = Field(1.0, ge=0, description="exponent of the weights in the distances; 0: in the centroids alone")
+    keep_assignments: bool = Field(
+        default=False,
+        description="after the first distortion refit the codewords alone; with --distort-every 1 they are fine-tuned",
+    )
     compensate: bool = Field(default=False, description="let later inputs make up for errors (GPTQ); needs samples")
 
     @field_validator("block")
@@ -88,6 +93,8 @@ class GradientWeightedKMeans(Method):
             block = self._block(w)
             if (reason := refuse_not_finite(w)) is not None:
                 outcomes[w.site] = reason
+            elif self.options.keep_assignments and (previous := _own_codebooks(w)):
+                outcomes[w.site] = refitted(previous, w.matrices)
             else:
                 groups.setdefault(block if self.options.share else w.site, []).append(w)
         for group in groups.values():
@@ -151,6 +158,12 @@ class GradientWeightedKMeans(Method):
             labels, _ = assign(points, codewords.values)
         indices = from_labels(labels, w.matrices.shape, codewords.block)
         return Coded(w, indices, codewords, gain, name, w.mask)
+
+
+def _own_codebooks(w: Weights) -> tuple[Codebook, ...]:
+    """Return the forms of the last distortion, where the site has codewords of its own; else none."""
+    forms = tuple(form for form in w.previous or () if isinstance(form, Codebook) and form.gain is None)
+    return forms if len(forms) == len(w.matrices) else ()
 
 
 def fit_precision(points: Points, values: Array, bits: int, rng: np.random.Generator) -> Codewords:

@@ -48,6 +48,16 @@ def with_codewords(forms: Sequence[Codebook], values: Array, grid: Grid | None =
     return tuple(form.with_codewords(values, grid) for form in forms)
 
 
+def refitted(forms: Sequence[Codebook], weights: Array) -> tuple[Codebook, ...]:
+    """Return the forms with each codeword at the mean of its members in `weights`, float32 `[count, out, in]`.
+
+    After one step of gradient descent on all weights this is one step on the codewords, with the mean of their members'
+    gradients. A codeword without members stays.
+    """
+    means = codeword_gradient(forms, weights)
+    return with_codewords(forms, np.where(means.any(axis=1, keepdims=True), means, forms[0].codewords.values))
+
+
 @dataclass(frozen=True, eq=False)
 class FakeQuantized:
     """Numbers as the levels of a learned range stand for them, and what their gradient needs.

@@ -7,6 +7,7 @@ import pytest
 
 from dtc.forms import Codebook, Codewords
 from dtc.passes.codeword_training import codeword_gradient, fake_quantize, learned_grid, with_codewords
+from dtc.passes.method import Weights, make_method
 
 
 def some_form(*, masked: bool, zero: bool) -> Codebook:
@@ -86,3 +87,19 @@ def test_backward_is_the_derivative_of_the_surrogate(delta: float) -> None:
 def test_an_empty_range_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
         fake_quantize(np.zeros(3, np.float32), 1.0, 1.0, 2)
+
+
+@pytest.mark.parametrize("block", [1, 4])
+def test_a_step_on_all_weights_and_a_refit_is_a_step_on_the_codewords(block: int) -> None:
+    rng = np.random.default_rng(5)
+    matrices = rng.normal(size=(1, 16, 24)).astype(np.float32)
+    slope = rng.normal(size=(1, 16, 24)).astype(np.float32)
+    options = {"codewords": 8, "block": block, "codeword_bits": 32, "keep_assignments": True}
+    method = make_method("codebook", options)
+    first = method.distort([Weights("w", "MatMul", matrices, "n")])["w"]
+    dense = np.stack([form.dense() for form in first])
+    stepped = Weights("w", "MatMul", dense - np.float32(0.1) * slope, "n", previous=first)
+    second = method.distort([stepped])["w"]
+    np.testing.assert_array_equal(second[0].indices, first[0].indices)
+    wanted = first[0].codewords.values - 0.1 * codeword_gradient(first, slope)
+    np.testing.assert_allclose(second[0].codewords.values, wanted, atol=1e-6)
