@@ -87,7 +87,7 @@ def compress(
         samples = _samples(recipe, base)
         distorted = _distort_once(path, model, plan, recipe, job, samples, base)
         return _write(path, model, plan, distorted, recipe, job, samples)
-    plan.distort(moment=Moment(seed=recipe.seed))  # what is wrong with the rules shows before any training
+    plan.distort(moment=Moment(steps=1, seed=recipe.seed))  # what is wrong with the rules shows before any training
     folder = run or job.output.with_suffix(".dtc-run")
     create_run(folder, recipe, path, base=base)
     job.write(folder)

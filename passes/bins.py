@@ -63,9 +63,9 @@ class BinAndQuant(Method):
         distorting twice changes nothing. Without a probe a bin is as sensitive as its squared error is large.
 
         Raises:
-            UsageError: A limit to the drop is given, and the run cannot evaluate the model.
+            UsageError: A limit to the drop is given, and the model is neither evaluated nor retrained.
         """
-        if self.options.max_drop is not None and moment.probe is None:
+        if self.options.max_drop is not None and moment.probe is None and not moment.steps:
             raise UsageError("--max-drop needs a run of the model to measure: give --data, or leave it out")
         outcomes: dict[str, Outcome] = {w.site: refused for w in weights if (refused := refuse_not_finite(w))}
         sites = [_sparse_as_mask(w) for w in weights if w.site not in outcomes]

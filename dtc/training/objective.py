@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from dtc.errors import DataError, UsageError
+from dtc.errors import DataError
 from dtc.metrics import default_metric
 from dtc.recipe import Objective
 
@@ -15,11 +15,11 @@ from dtc.recipe import Objective
 def resolve_objective(objective: Objective, batch: Mapping[str, npt.NDArray[np.generic]]) -> Objective:
     """Return the objective with its loss and its metric chosen by the labels of a batch.
 
-    The metric stays None where the loss itself is what is reported.
+    The metric stays None where the loss itself is what is reported: without labels that is how far the outputs are from
+    the original's, while the final check may still count how often both models agree.
 
     Raises:
         DataError: The loss needs labels, and there are none.
-        UsageError: A metric is asked for, and there are no labels.
     """
     labels = batch.get(objective.labels)
     loss = objective.loss
@@ -30,13 +30,11 @@ def resolve_objective(objective: Objective, batch: Mapping[str, npt.NDArray[np.g
             f"the loss {loss} needs labels, but the data has no array {objective.labels!r}; "
             "name it with --labels, or leave out --loss to learn from the original model's own outputs"
         )
-    if labels is None and objective.metric is not None:
-        raise UsageError(f"the metric {objective.metric} needs labels, but the data has no array {objective.labels!r}")
-    metric = objective.metric or _metric(loss, labels, carries=bool(objective.carry))
+    metric = None if labels is None else objective.metric or _metric(loss, labels, carries=bool(objective.carry))
     return objective.model_copy(update={"loss": loss, "metric": metric})
 
 
-def _metric(loss: str, labels: npt.NDArray[np.generic] | None, *, carries: bool) -> str | None:
-    if labels is None or loss == "bce" or (labels.dtype.kind == "f" and loss != "mse"):
+def _metric(loss: str, labels: npt.NDArray[np.generic], *, carries: bool) -> str | None:
+    if loss == "bce" or (labels.dtype.kind == "f" and loss != "mse"):
         return None
     return default_metric(labels, carries=carries)

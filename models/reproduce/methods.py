@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +117,13 @@ METHODS: dict[str, Rule] = {
 @click.option("--model", "chosen", multiple=True, type=click.Choice(list(CASES)), help="default: all")
 @click.option("--method", "methods", multiple=True, help="words of a method's line (default: all)")
 @click.option("--retrain/--no-retrain", default=True, help="also retrain")
+@click.option("--steps", type=click.IntRange(min=1), help="retrain for so many steps; default: one epoch")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("methods-table"), show_default=True)
-def main(chosen: tuple[str, ...], methods: tuple[str, ...], folder: Path, *, retrain: bool) -> None:
+def main(chosen: tuple[str, ...], methods: tuple[str, ...], folder: Path, steps: int | None, *, retrain: bool) -> None:
     """Compress every model by every method and print one table."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in chosen or CASES:
-        case = CASES[name]
+        case = replace(CASES[name], training=CASES[name].training.model_copy(update={"steps": steps}))
         original = _original(case, folder)
         for line, rule in METHODS.items():
             if not methods or any(word in line for word in methods):

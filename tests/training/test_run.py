@@ -306,16 +306,14 @@ def test_auto_is_decided_by_the_labels(objective, labels, loss, metric):
     assert (found.loss, found.metric) == (loss, metric)
 
 
-@pytest.mark.parametrize(
-    ("objective", "error", "message"),
-    [
-        ({"loss": "mse"}, DataError, "the loss mse needs labels, but the data has no array 'labels'"),
-        ({"metric": "accuracy"}, UsageError, "the metric accuracy needs labels"),
-    ],
-)
-def test_labels_that_are_needed_and_missing(objective, error, message):
-    with pytest.raises(error, match=message):
-        resolve_objective(Objective(**objective), {"x": np.zeros(2)})
+def test_labels_that_are_needed_and_missing():
+    with pytest.raises(DataError, match="the loss mse needs labels, but the data has no array 'labels'"):
+        resolve_objective(Objective(loss="mse"), {"x": np.zeros(2)})
+
+
+def test_without_labels_the_loss_decides_and_the_metric_is_for_the_check():
+    found = resolve_objective(Objective(metric="accuracy"), {"x": np.zeros(2)})
+    assert (found.loss, found.metric) == ("distill", None)
 
 
 def test_what_cannot_be_trained_is_distorted_but_the_teacher_is_not(tmp_path):
@@ -333,10 +331,8 @@ def test_what_cannot_be_trained_is_distorted_but_the_teacher_is_not(tmp_path):
             del engine.parameters["W"]
         return engine
 
-    def distort_own(parameters, moment):
-        return distort({**original, **parameters}, moment)
-
-    tools = Tools(make_engine, lambda model, rules: FakeMethods(distort_own), lambda name: Accuracy())
+    methods = FakeMethods(lambda parameters, moment: distort({**original, **parameters}, moment))
+    tools = Tools(make_engine, lambda model, rules: methods, lambda name: Accuracy())
     assert work(run.folder, tools, should_stop=lambda: False)
     (first, no_teacher), (second, teacher) = made
     assert no_teacher is None

@@ -1,0 +1,44 @@
+"""What a model loses with other weights, against running the changed model itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from dtc import models
+from dtc.calibration import make_probe
+from dtc.data import open_source
+from dtc.graph import find_sites, save_model
+from dtc.recipe import Objective
+
+
+def test_without_data_it_is_the_relative_error_of_the_outputs() -> None:
+    model = models.build("digits-mlp")
+    sites = find_sites(model)
+    probe = make_probe(model, sites, Objective(), source=None, seed=0, fixed={})
+    assert probe({}) == 0
+    last = sites[-1]  # the logits are linear in the last weight
+    assert probe({last.name: last.matrices() * 1.1}) == pytest.approx(0.01, rel=0.2)
+    assert probe({last.name: last.matrices() * 1.3}) == pytest.approx(0.09, rel=0.2)
+    assert probe({}) == 0
+
+
+def test_with_labels_it_is_the_drop_of_the_metric(tmp_path: Path) -> None:
+    model = models.build("digits-mlp")
+    save_model(model, tmp_path / "m.onnx")
+    images = np.random.default_rng(0).normal(size=(64, 1, 8, 8)).astype(np.float32)
+    session = ort.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    labels = session.run(None, {"image": images})[0].argmax(axis=1)
+    np.savez(tmp_path / "own.npz", image=images, labels=labels)
+    source = open_source(str(tmp_path / "own.npz"), batch_size=16)
+    sites = find_sites(model)
+    probe = make_probe(model, sites, Objective(), source=source, seed=0, fixed={})
+    broken = -sites[-1].matrices()
+    sites[-1].assign(sites[-1].restore(broken))
+    save_model(model, tmp_path / "broken.onnx")
+    other = ort.InferenceSession(tmp_path / "broken.onnx", providers=["CPUExecutionProvider"])
+    accuracy = (other.run(None, {"image": images})[0].argmax(axis=1) == labels).mean()
+    assert probe({sites[-1].name: broken}) == pytest.approx(1 - accuracy)
