@@ -37,7 +37,8 @@ class PruneOptions(Options):
         "site", description="site: the same sparsity in each matrix; global: the smallest weights of all sites together"
     )
     compensate: bool = Field(
-        default=False, description="weights that stay make up for those that go (SparseGPT); needs samples"
+        default=False,
+        description="weights that stay make up for those that go (SparseGPT); needs samples, several for each input",
     )
     initial_sparsity: float = Field(0.0, ge=0, lt=1, description="sparsity at the begin step of a gradual run")
     begin_step: _Step = Field("0", description="nothing is pruned before: a step, or a share of the run such as 40%")

@@ -3,8 +3,8 @@
 `compute`: MatMul and Gemm become `dtc.SparseMatMul` or `dtc.BitmapMatMul`, embeddings `dtc.SparseGather` or
 `dtc.BitmapGather`; other readers get the dense weight from `dtc.SparseDequantize` or `dtc.BitmapDequantize`.
 `standard`: standard operators decode the weight when the session loads; an embedding's rows are decoded behind
-its Gather, unless another node needs the whole table. Whole rows and columns that are zero leave a smaller MatMul in
-both. `storage` is `standard` but for those: every reader gets the dense weight.
+its Gather, unless another node needs the whole table. Where whole rows or columns are zero and that is
+faster, a smaller MatMul is left in both. `storage` is `standard` but for those: every reader gets the dense weight.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dtc.graph import Reader, Role, Site
 from dtc.passes.lower import Compressed, Mode
 from dtc.passes.lower.emit import Names, replace_node
 from dtc.passes.lower.sparse_graph import Decode, GraphMaker, StoredSparse, decode_in_nodes, feed_dense, still_read
-from dtc.passes.lower.sparse_lines import lookup_lines, multiply_lines
+from dtc.passes.lower.sparse_lines import lookup_lines, multiply_lines, pays_to_multiply
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 
 KIND = Sparse.kind
@@ -73,7 +73,7 @@ def _compute(model: ir.Model, make: GraphMaker, stored: StoredSparse, reader: Re
         return _operator(model, make, stored, "Gather", [stored.values(), *stored.places(), ids])
     x = node.inputs[0]
     assert x is not None
-    if mode == "standard" and not isinstance(pattern, Lines):
+    if not (pays_to_multiply(pattern) if isinstance(pattern, Lines) else mode == "compute"):
         return None
     if node.attributes.get_int("transA", 0):
         x = make.op("Transpose", [x], perm=[1, 0])

@@ -17,9 +17,11 @@ import pytest
 from running import assign_dense, checked_bytes, random_feeds, relative_error, run
 
 from dtc.forms.sparse import Sparse
+from dtc.forms.sparse_pattern import Lines
 from dtc.graph import Role, all_nodes, find_sites, load_model
 from dtc.passes.lower import Compressed, Mode, lower
 from dtc.passes.lower.sparse import refuse
+from dtc.passes.lower.sparse_lines import pays_to_multiply
 from dtc.passes.prepare import normalise
 
 MODES: list[Mode] = ["compute", "standard", "storage"]
@@ -235,11 +237,25 @@ def test_ids_of_any_rank(ids: np.ndarray, how: str) -> None:
 @pytest.mark.parametrize("how", ["rows", "columns"])
 @pytest.mark.parametrize("mode", ["compute", "standard"])
 def test_whole_lines_leave_a_smaller_product(how: str, mode: Mode, tmp_path: Path) -> None:
-    model = model_of(f'<ir_version: 10, opset_import: ["": 17]> g {GRAPHS["MatMul"][0]}', {"w": (61, 70)})
-    lower(model, sparse_items(model, how), mode)
-    assert sorted(folded_op_types(model, tmp_path / "folded.onnx")) == ["Gather", "MatMul"]
-    sizes = {tuple(initializer.dims) for initializer in onnx.load(tmp_path / "folded.onnx").graph.initializer}
-    assert (61, 36) in sizes if how == "rows" else (30, 70) in sizes
+    for text, weight in (
+        ("(float[2,3,610] x, float[610,700] w) => (float[2,3,700] y) { y = MatMul(x, w) }", (610, 700)),
+        ("(float[610,3] x, float[700,610] w) => (float[3,700] y) { y = Gemm<transA=1, transB=1>(x, w) }", (700, 610)),
+    ):
+        model = model_of(f'<ir_version: 10, opset_import: ["": 17]> g {text}', {"w": weight})
+        assert lowered(model, sparse_items(model, how), mode) <= TOLERANCE
+        assert set(folded_op_types(model, tmp_path / "folded.onnx")) - {"Transpose"} == {"Gather", "MatMul"}
+        sizes = {tuple(initializer.dims) for initializer in onnx.load(tmp_path / "folded.onnx").graph.initializer}
+        assert (610, 351) in sizes if how == "rows" else (305, 700) in sizes
+
+
+@pytest.mark.parametrize(
+    ("rows", "cols", "kept", "axis", "pays"),
+    [(10000, 100, 5000, 0, False), (2600, 650, 1300, 0, True), (2600, 650, 325, 1, True), (64, 2000, 1000, 1, False)],
+)
+def test_a_smaller_product_is_made_where_it_is_faster(rows: int, cols: int, kept: int, axis: int, pays: bool) -> None:
+    """Measured: 0.56, 1.42, 1.92 and 0.41 times the speed of the whole product, at 20 rows of input."""
+    lines = Lines(np.arange(kept, dtype=np.uint16), axis, (rows, cols))
+    assert pays_to_multiply(lines) == pays
 
 
 def test_a_tied_weight_stays_tied(tmp_path: Path) -> None:
