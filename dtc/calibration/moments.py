@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,8 @@ from dtc.session import runner, session
 Gram = npt.NDArray[np.float64]
 Activation = npt.NDArray[np.generic]
 
-CALIBRATION_BATCHES = 32
-"""Batches that are run; second moments settle long before the weights' last digit does."""
+ENOUGH = 16
+"""Rows for each input of a site: with fewer than a few, moments are rank-deficient and compensation does harm."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,8 @@ class Calibration:
                 wide = rows.reshape(-1, site.view.cols).astype(np.float64)
                 total[matrix] += wide.T @ wide
             count += inputs[0].size // site.view.cols
+            if count >= ENOUGH * site.view.cols:
+                break
         return total / max(count, 1)
 
     def _run(self, model: ir.Model) -> Iterator[dict[str, Activation]]:
@@ -78,7 +79,7 @@ class Calibration:
             save_model(model, path)
             batches = self.source.batches(epoch=0, seed=self.seed, shuffle=False)
             run = runner(session(path))
-            for outputs, fed in stateful(run, islice(batches, CALIBRATION_BATCHES), self.objective, specs):
+            for outputs, fed in stateful(run, batches, self.objective, specs):
                 yield {**fed, **outputs}
 
 
