@@ -1,7 +1,7 @@
 """Binary codes: each row, or group of a row, a sum of sign planes with real coefficients.
 
 J. Lee, P. Kapoor, S. J. Kim: DeepTwist, 2018 (arXiv 1810.12823), algorithm 2; the solvers and their papers are in
-`dtc.passes.binary_solvers`. Pruned weights are left out of every sum, and stay 0.
+`dtc.passes.solvers.binary_codes`. Pruned weights are left out of every sum, and stay 0.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pydantic import Field, field_validator
 
 from dtc.errors import UsageError
 from dtc.forms import BinaryCode
-from dtc.passes.binary_compensation import Solver, compensated
-from dtc.passes.binary_groups import assemble, group_width, grouped, refuse_not_finite, scale_type, settle
-from dtc.passes.binary_solvers import Codes, Kept, Wide, alternating, greedy, refined
 from dtc.passes.method import Method, Moment, Options, Outcome, Weights
+from dtc.passes.solvers.binary_codes import Codes, Kept, Wide, alternating, greedy, refined
+from dtc.passes.solvers.compensated_codes import Solver, compensated
+from dtc.passes.solvers.groups import assemble, group_width, grouped, refuse_not_finite, scale_type, settle
 
 
 class BinaryOptions(Options):

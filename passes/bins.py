@@ -17,10 +17,10 @@ from pydantic import Field
 
 from dtc.errors import UsageError
 from dtc.forms import Codebook, Codewords
-from dtc.passes.binning import Bins, Member, split_best
-from dtc.passes.clustering import Points, assign
-from dtc.passes.coding import Coded, from_labels, refuse_not_finite
 from dtc.passes.method import Method, Moment, Need, Options, Outcome, Probe, Weights
+from dtc.passes.solvers.binning import Bins, Member, split_best
+from dtc.passes.solvers.blocks import Coded, from_labels, refuse_not_finite
+from dtc.passes.solvers.clustering import Points, assign
 
 _SPARSE = 0.05
 """Share of exact zeros from which zero has a bin of its own."""

@@ -17,11 +17,11 @@ from pydantic import Field, field_validator
 from dtc.errors import UsageError
 from dtc.forms import Array, Codebook, Codewords, Grid
 from dtc.forms.codewords import PRECISIONS
-from dtc.passes.clustering import Labels, Points, assign, centroids, cluster
-from dtc.passes.codeword_training import refitted
-from dtc.passes.coding import Coded, from_labels, previous_codewords, refuse_not_finite, to_blocks
-from dtc.passes.compensation import compensated_labels
 from dtc.passes.method import Method, Moment, Need, Options, Outcome, Skip, Weights
+from dtc.passes.solvers.blocks import Coded, from_labels, previous_codewords, refuse_not_finite, to_blocks
+from dtc.passes.solvers.clustering import Labels, Points, assign, centroids, cluster
+from dtc.passes.solvers.codeword_training import refitted
+from dtc.passes.solvers.compensated_codebook import compensated_labels
 
 _LARGEST_KERNEL = 25
 _GRID_ROUNDS = 5

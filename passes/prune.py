@@ -18,9 +18,9 @@ from dtc.errors import ModelError, UsageError
 from dtc.forms import Array
 from dtc.forms.sparse import Sparse, smallest_cost
 from dtc.passes.method import Method, Moment, Need, Options, Outcome, Skip, Weights
-from dtc.passes.pruning.compensate import by_groups, by_share, prune_and_compensate
-from dtc.passes.pruning.schedule import Point, Schedule
-from dtc.passes.pruning.selection import Bools, keep_largest, keep_lines, keep_n_of_m
+from dtc.passes.solvers.compensated_pruning import by_groups, by_share, prune_and_compensate
+from dtc.passes.solvers.pruning_schedule import Point, Schedule
+from dtc.passes.solvers.selection import Bools, keep_largest, keep_lines, keep_n_of_m
 
 _Step = Annotated[str, BeforeValidator(lambda given: str(given) if isinstance(given, int) else given)]
 

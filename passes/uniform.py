@@ -14,9 +14,9 @@ from pydantic import Field, field_validator
 
 from dtc.forms import Array, BinaryCode
 from dtc.forms.binary_code import pack_bits
-from dtc.passes.binary_groups import ScaleType, group_width, grouped, refuse_not_finite, scale_type, settle
-from dtc.passes.binary_solvers import Rows
 from dtc.passes.method import Method, Moment, Options, Outcome, Weights
+from dtc.passes.solvers.binary_codes import Rows
+from dtc.passes.solvers.groups import ScaleType, group_width, grouped, refuse_not_finite, scale_type, settle
 
 STEP_BITS = 11
 """Significant bits of a scale, float16's own: so that `s (q - z)`, and its sum of planes, is exact in float32."""

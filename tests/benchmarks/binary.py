@@ -19,8 +19,8 @@ import onnxruntime
 
 from dtc.forms import BinaryCode
 from dtc.graph import find_sites, save_model
-from dtc.passes.binary_solvers import Rows, alternating, greedy, refined
 from dtc.passes.lower import Compressed, Mode, lower
+from dtc.passes.solvers.binary_codes import Rows, alternating, greedy, refined
 
 SIDE = 8192
 

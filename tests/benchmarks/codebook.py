@@ -24,9 +24,9 @@ from sklearn.cluster import KMeans
 
 from dtc.forms import Codebook, Codewords
 from dtc.graph import find_sites, save_model
-from dtc.passes.clustering import Points, assign, cluster, seed_codewords
 from dtc.passes.lower import Compressed, lower
 from dtc.passes.method import Weights, make_method
+from dtc.passes.solvers.clustering import Points, assign, cluster, seed_codewords
 
 SIDE = 8192
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from dtc.errors import ModelError, UsageError
 from dtc.forms import BinaryCode
-from dtc.passes.binary_solvers import Rows, alternating, decoded, greedy, nearest, refined, sign_table
 from dtc.passes.method import Skip, Weights, make_method
+from dtc.passes.solvers.binary_codes import Rows, alternating, decoded, greedy, nearest, refined, sign_table
 
 SOLVERS = {"greedy": greedy, "refined": refined, "alternating": alternating}
 

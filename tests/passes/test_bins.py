@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from dtc.errors import UsageError
 from dtc.forms import Codebook, stored_bytes
-from dtc.passes.binning import Bins, Member, split_best
 from dtc.passes.bins import BinsOptions
 from dtc.passes.method import Moment, Probe, Skip, Weights, make_method
+from dtc.passes.solvers.binning import Bins, Member, split_best
 
 
 def weights(matrix: np.ndarray, name: str = "w", **facts: object) -> Weights:

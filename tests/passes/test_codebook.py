@@ -10,8 +10,8 @@ from sklearn.cluster import KMeans
 
 from dtc.errors import UsageError
 from dtc.forms import Codebook
-from dtc.passes.clustering import Points, assign, cluster, lloyd, seed_codewords
 from dtc.passes.method import Moment, Outcome, Skip, Weights, make_method
+from dtc.passes.solvers.clustering import Points, assign, cluster, lloyd, seed_codewords
 
 
 def weights(matrix: np.ndarray, name: str = "w", **facts: object) -> Weights:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dtc.forms import Codebook, Codewords
-from dtc.passes.codeword_training import codeword_gradient, fake_quantize, learned_grid, with_codewords
 from dtc.passes.method import Weights, make_method
+from dtc.passes.solvers.codeword_training import codeword_gradient, fake_quantize, learned_grid, with_codewords
 
 
 def some_form(*, masked: bool, zero: bool) -> Codebook:

@@ -11,13 +11,8 @@ import numpy.typing as npt
 import scipy.linalg
 
 from dtc.forms import Array
-from dtc.passes.clustering import Labels, Points, assign
-
-_DAMPING = 0.01
-"""Share of the mean second moment that is added to every input's own."""
-
-_BATCH = 128
-"""Columns that are brought up to date at once."""
+from dtc.passes.solvers.clustering import Labels, Points, assign
+from dtc.passes.solvers.second_order import BLOCK, inverse_factor
 
 
 def compensated_labels(
@@ -37,11 +32,11 @@ def compensated_labels(
     block = codewords.shape[1]
     rows, cols = matrix.shape
     spare = -cols % block
-    upper = _inverse_factor(gram, spare).astype(np.float32)
+    upper = inverse_factor(np.pad(gram, (0, spare))).astype(np.float32)  # padding is an input that is always zero
     rest = np.pad(matrix, ((0, 0), (0, spare)))
     kept = np.pad(np.ones(matrix.shape, bool) if mask is None else mask, ((0, 0), (0, spare)))
     labels = np.empty((rows, (cols + spare) // block), dtype=np.intp)
-    batch = max(block, _BATCH // block * block)
+    batch = max(block, BLOCK // block * block)
     for start in range(0, cols + spare, batch):
         stop = min(start + batch, cols + spare)
         errors = np.empty((rows, stop - start), dtype=np.float32)
@@ -61,13 +56,3 @@ def _nearest(block: Array, codewords: Array, kept: npt.NDArray[np.bool_]) -> tup
     distance = None if kept.all() else kept.astype(np.float32)
     labels, _ = assign(Points(np.ascontiguousarray(block), distance=distance), codewords)
     return labels, np.where(kept, codewords[labels], np.float32(0))
-
-
-def _inverse_factor(gram: npt.NDArray[np.float64], spare: int) -> npt.NDArray[np.float64]:
-    """Return the upper triangular U of `inverse(gram) = U^T U`; `spare` inputs that are never used are added."""
-    mean = float(np.diag(gram).mean()) or 1.0
-    damped = gram + np.diag(np.full(len(gram), _DAMPING * mean))
-    damped = scipy.linalg.block_diag(damped, mean * np.eye(spare)) if spare else damped
-    factor = scipy.linalg.cho_factor(damped, lower=True)
-    inverse = scipy.linalg.cho_solve(factor, np.eye(len(damped)))
-    return np.asarray(np.linalg.cholesky(inverse).T)

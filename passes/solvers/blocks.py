@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from dtc.forms import Array, Codebook, Codewords, stored_bytes
 from dtc.forms.index_fields import Indices
-from dtc.passes.clustering import Labels
 from dtc.passes.method import Outcome, Skip, Weights
+from dtc.passes.solvers.clustering import Labels
 
 
 def to_blocks(matrices: npt.NDArray[Any], block: int) -> npt.NDArray[Any]:

@@ -8,18 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
-import scipy.linalg
 
 from dtc.forms import Array
-from dtc.passes.pruning.selection import Bools, keep_largest, keep_n_of_m
+from dtc.passes.solvers.second_order import BLOCK, Wide, dead_inputs, inverse_factor
+from dtc.passes.solvers.selection import Bools, keep_largest, keep_n_of_m
 
-Wide = npt.NDArray[np.float64]
 Choose = Callable[[Wide, int], Bools]
 """Takes scores `[rows, width]` of the columns from the given one on, and returns which weights stay."""
-
-BLOCK = 128
-DAMPING = 0.01
 
 
 def prune_and_compensate(matrix: Array, gram: Wide, choose: Choose, unit: int, masked: Bools | None = None) -> Array:
@@ -37,7 +32,7 @@ def prune_and_compensate(matrix: Array, gram: Wide, choose: Choose, unit: int, m
         masked: True where a weight has to stay pruned.
     """
     weight = matrix.astype(np.float64)
-    inverse, dead = _inverse_factor(gram)
+    inverse, dead = inverse_factor(gram), dead_inputs(gram)
     cols = matrix.shape[1]
     kept = np.ones(matrix.shape, dtype=bool)
     for start in range(0, cols, unit * max(1, BLOCK // unit)):
@@ -72,14 +67,3 @@ def by_share(sparsity: float) -> tuple[Choose, int]:
 def by_groups(n: int, m: int) -> tuple[Choose, int]:
     """Return the choice of `n` of each `m` consecutive weights, and its unit."""
     return lambda scores, _: keep_n_of_m(scores, n, m), m
-
-
-def _inverse_factor(gram: Wide) -> tuple[Wide, npt.NDArray[np.bool_]]:
-    """The upper Cholesky factor of the damped inverse, and which inputs are always zero."""
-    moments = np.array(gram, dtype=np.float64)
-    diagonal = np.diag(moments).copy()
-    dead = diagonal <= 0
-    moments[dead, :] = moments[:, dead] = 0
-    np.fill_diagonal(moments, np.where(dead, 1.0, diagonal) + DAMPING * max(float(diagonal.mean()), 1e-30))
-    inverse = scipy.linalg.cho_solve(scipy.linalg.cho_factor(moments, lower=True), np.eye(len(moments)))
-    return scipy.linalg.cholesky((inverse + inverse.T) / 2, lower=False), dead

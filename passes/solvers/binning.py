@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from dtc.forms import Array
 from dtc.forms.index_fields import bits_for
-from dtc.passes.clustering import Labels
 from dtc.passes.method import Probe, Weights
+from dtc.passes.solvers.clustering import Labels
 
 Edges = npt.NDArray[np.float64]
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from dtc.errors import ModelError
 from dtc.forms import Array, BinaryCode, Form
 from dtc.forms.binary_code import pack_bits
-from dtc.passes.binary_solvers import Codes, Kept, Rows, Wide
 from dtc.passes.method import Outcome, Skip, Weights
+from dtc.passes.solvers.binary_codes import Codes, Kept, Rows, Wide
 
 ScaleType: TypeAlias = Literal["float16", "float32"]
 

@@ -9,16 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 
 from dtc.forms import Array
-from dtc.passes.binary_solvers import Coded, Codes, Kept, Rows, Wide, nearest
-
-BLOCK = 128
-"""Columns whose errors are handed on to the rest together."""
-
-DAMPING = 0.01
-"""Share of the mean of the diagonal that is added to it."""
+from dtc.passes.solvers.binary_codes import Coded, Codes, Kept, Rows, Wide, nearest
+from dtc.passes.solvers.second_order import BLOCK, inverse_factor
 
 Solver = Callable[[Rows], Coded]
 
@@ -45,16 +39,6 @@ def compensated(
         for first in range(start, stop, BLOCK):
             _code_columns(work, codes, factor, alphas, kept, range(first, min(first + BLOCK, stop)))
     return codes, np.stack(scales, axis=1).reshape(rows * len(scales), -1)
-
-
-def inverse_factor(gram: npt.NDArray[np.float64]) -> Wide:
-    """Return the upper Cholesky factor of the damped inverse of `gram [in, in]`."""
-    damped = gram.copy()
-    diagonal = np.diag(damped).copy()
-    damped[np.diag_indices_from(damped)] += DAMPING * diagonal.mean() if diagonal.any() else 1.0
-    inverse = scipy.linalg.cho_solve(scipy.linalg.cho_factor(damped), np.eye(len(damped)))
-    factor: Wide = scipy.linalg.cholesky(inverse, lower=False)
-    return factor
 
 
 def _code_columns(work: Wide, codes: Codes, factor: Wide, alphas: Wide, kept: Kept | None, columns: range) -> None:

@@ -1,0 +1,39 @@
+"""What every error-compensating solver starts from: the factor of the inverse second moments.
+
+E. Frantar et al., GPTQ, 2022 (arXiv 2210.17323), algorithm 1: its rows say how the inputs that are not yet
+treated make up for the error of one that is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+
+Wide = npt.NDArray[np.float64]
+
+DAMPING = 0.01
+"""Share of the mean second moment that is added to every input's own."""
+
+BLOCK = 128
+"""Columns whose errors are handed on to the rest together."""
+
+
+def inverse_factor(gram: Wide) -> Wide:
+    """Return the upper triangular U of `inverse(gram) = U^T U`, `gram [in, in]` damped so that it has an inverse.
+
+    An input that is always zero gets a moment of its own, so that it has no part in the others.
+    """
+    moments = np.array(gram, dtype=np.float64)
+    diagonal = np.diag(moments).copy()
+    dead = dead_inputs(gram)
+    moments[dead, :] = moments[:, dead] = 0
+    mean = float(diagonal.mean()) or 1.0
+    np.fill_diagonal(moments, np.where(dead, mean, diagonal) + DAMPING * mean)
+    inverse = scipy.linalg.cho_solve(scipy.linalg.cho_factor(moments, lower=True), np.eye(len(moments)))
+    return np.asarray(scipy.linalg.cholesky((inverse + inverse.T) / 2, lower=False))
+
+
+def dead_inputs(gram: Wide) -> npt.NDArray[np.bool_]:
+    """Return which inputs are always zero."""
+    return np.asarray(np.diag(gram) <= 0)
