@@ -46,12 +46,12 @@ from dtc.summary import Summary
 )
 @click.option("--json", "as_json", is_flag=True, help="print the result as JSON")
 def command(model: Path | None, **options: Any) -> None:
-    r"""Compress MODEL, check the written file, and print what was gained and lost.
+    """Compress MODEL, check the written file, and print what was gained and lost.
 
     \b
     dtc compress model.onnx --method svd --rank 96
     dtc compress model.onnx --method svd --rank 96 --retrain --data train.npz
-    """
+    """  # noqa: D301 - the backspace keeps click from joining the lines
     as_json = options["as_json"]
     with progress(quiet=as_json) as on_event:
         if options["resumed"] is not None:

@@ -12,6 +12,7 @@ import pytest
 
 from dtc import models
 from dtc.graph import load_model, save_model
+from dtc.pipeline import FAITHFUL
 
 Dtc = Callable[..., tuple[int, str, str]]
 
@@ -177,3 +178,27 @@ def test_an_already_quantized_model_is_refused_with_the_reason(dtc: Dtc, data_di
     assert status == 2
     assert "no float weight" in err
     assert "already quantized" in err
+
+
+@pytest.mark.parametrize("lower", ["compute", "standard", "storage", "int2"])
+def test_every_way_of_lowering_writes_a_faithful_file(dtc: Dtc, model: Path, tmp_path: Path, lower: str) -> None:
+    output = tmp_path / "small.onnx"
+    arguments = ("--method", "binary", "--bits", "2", "--lower", lower, "--seconds", "0", "-o", output)
+    status, _, err = dtc("compress", model, *arguments)
+    assert status == 0, err
+    domains = {node.domain for node in load_model(output).graph}
+    assert ("dtc" in domains) == (lower in {"compute", "storage"})
+    types = {str(value.dtype) for value in load_model(output).graph.initializers.values()}
+    assert ("INT2" in types) == (lower == "int2")
+
+
+def test_a_lowered_model_that_computes_something_else_is_not_written(
+    dtc: Dtc, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FAITHFUL, "compute", 0.0)
+    monkeypatch.setattr("dtc.pipeline.lower", lambda model, items, mode: items[0].site.assign(-items[0].site.array()))
+    output = tmp_path / "small.onnx"
+    status, _, err = dtc("compress", model, "--method", "svd", "--rank", "4", "--seconds", "0", "-o", output)
+    assert status == 1
+    assert "not written, as it would be wrong" in err
+    assert not output.exists()
