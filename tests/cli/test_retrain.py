@@ -86,7 +86,7 @@ def test_without_labels_it_comes_closer_to_the_original(
 
 def test_killed_and_resumed_is_the_uninterrupted_file(dtc: Dtc, model: Path, tmp_path: Path) -> None:
     whole, output, run = tmp_path / "whole.onnx", tmp_path / "killed.onnx", tmp_path / "run"
-    arguments = ("compress", model, *SVD, *SHORT, *DIGITS, "--steps", "200", "--checkpoint-every", "20")
+    arguments = ("compress", model, *SVD, *SHORT, *DIGITS, "--steps", "2500", "--checkpoint-every", "25")
     assert dtc(*arguments, "-o", whole)[0] == 0
     words = [str(word) for word in (*arguments, "-o", output, "--run", run)]
     process = subprocess.Popen(
@@ -152,7 +152,7 @@ def test_data_that_does_not_fit_the_model_is_one_line(
 
 def test_a_reference_model_is_trained_and_its_run_resumed(dtc: Dtc, tmp_path: Path) -> None:
     whole, output, run = tmp_path / "whole.onnx", tmp_path / "resumed.onnx", tmp_path / "run"
-    arguments = ("models", "train", "digits-mlp", "--steps", "200", "--checkpoint-every", "10", "--threads", "1")
+    arguments = ("models", "train", "digits-mlp", "--steps", "2500", "--checkpoint-every", "25", "--threads", "1")
     status, out, err = dtc(*arguments, "-o", whole)
     assert status == 0, err
     assert "accuracy" in out
