@@ -20,13 +20,19 @@ def test_singular_values_are_those_of_numpy(shape: tuple[int, int]) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["low-rank", "product"])
+@pytest.mark.parametrize("kind", ["low-rank", "product", "turned"])
 def test_the_spectrum_of_a_product_is_that_of_its_dense_matrix(kind: str) -> None:
     rng = np.random.default_rng(2)
     left, right = rng.normal(size=(20, 5)).astype(np.float32), rng.normal(size=(5, 16)).astype(np.float32)
     flat = LowRank(left, right)
     eye = np.eye(5, dtype=np.float32)
-    form = flat if kind == "low-rank" else Product(LowRank(left, eye), LowRank(eye, right))
+    upright, turned = LowRank(eye, right), LowRank(np.ascontiguousarray(right.T), eye)
+    forms = {
+        "low-rank": flat,
+        "product": Product(LowRank(left, eye), upright),
+        "turned": Product(LowRank(left, eye), turned, turned=True),
+    }
+    form = forms[kind]
     before = rng.normal(size=(20, 16)).astype(np.float32)
     (spectrum,) = describe_weights(before, form.dense(), before[None], [form]).spectra
     expected = np.linalg.svd((left.astype(np.float64) @ right), compute_uv=False)[:5]
