@@ -89,7 +89,7 @@ def compress(
         return _write(path, model, plan, distorted, recipe, job, samples)
     plan.distort(moment=Moment(steps=1, seed=recipe.seed))  # what is wrong with the rules shows before any training
     folder = run or job.output.with_suffix(".dtc-run")
-    create_run(folder, recipe, path, base=base)
+    create_run(folder, recipe, path, base=base, replace=job.force)
     job.write(folder)
     return resume(folder, force=job.force, on_event=on_event)
 

@@ -82,8 +82,10 @@ class Run:
         return train, open_source(data.evaluate, batch_size=data.batch_size, base=self.folder, split="evaluate")
 
 
-def create_run(folder: Path, recipe: Recipe, model: Path, *, base: Path = Path()) -> Run:
+def create_run(folder: Path, recipe: Recipe, model: Path, *, base: Path = Path(), replace: bool = False) -> Run:
     """Make the directory of a new run, whole or not at all; relative data paths start at `base`.
+
+    With `replace`, an older run of that name goes; never a folder that is none.
 
     Raises:
         UsageError: The folder exists already, or the recipe has no training.
@@ -92,7 +94,8 @@ def create_run(folder: Path, recipe: Recipe, model: Path, *, base: Path = Path()
     """
     if recipe.training is None:
         raise UsageError("a run needs training in its recipe: give --retrain")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    older = replace and (folder / "run.json").is_file()
+    if folder.exists() and not older and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: exists already; resume it, or choose another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as unfinished:
@@ -107,6 +110,8 @@ def create_run(folder: Path, recipe: Recipe, model: Path, *, base: Path = Path()
         (new / "recipe.yaml").write_text(recipe.model_copy(update={"data": data}).to_yaml(), encoding="utf-8")
         facts = {"format": FORMAT, "model": model.name, "files": dict(_fingerprints(new))}
         (new / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        if older:
+            folder.rename(Path(unfinished) / "older")
         new.replace(folder)
     return open_run(folder)
 

@@ -339,3 +339,18 @@ def test_what_cannot_be_trained_is_distorted_but_the_teacher_is_not(tmp_path):
     assert np.array_equal(first, original["W"])
     assert not np.array_equal(second, original["W"])
     assert np.array_equal(teacher, original["W"])
+
+
+def test_an_older_run_is_replaced_only_when_asked_and_never_another_folder(tmp_path):
+    recipe, model = make_run_inputs(tmp_path, steps=4)
+    first = create_run(tmp_path / "run", recipe, model, base=tmp_path)
+    (first.folder / "metrics.jsonl").write_text("old")
+    with pytest.raises(UsageError, match="exists already"):
+        create_run(first.folder, recipe, model, base=tmp_path)
+    assert not create_run(first.folder, recipe, model, base=tmp_path, replace=True).metrics.exists()
+    other = tmp_path / "precious"
+    other.mkdir()
+    (other / "thesis.txt").write_text("all of it")
+    with pytest.raises(UsageError, match="exists already"):
+        create_run(other, recipe, model, base=tmp_path, replace=True)
+    assert (other / "thesis.txt").read_text() == "all of it"
