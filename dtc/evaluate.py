@@ -56,7 +56,7 @@ def within_lengths(
 ) -> tuple[AnyArray, AnyArray]:
     """Return outputs `[T, N, ...]` and labels `[T, N, ...]` of the steps within each sequence, `[steps, ...]`.
 
-    Where the objective names no lengths, both are returned as they are.
+    Where the objective names no lengths, or there is one label a sequence, both are returned as they are.
 
     Raises:
         DataError: The lengths are not there or do not fit.
@@ -66,6 +66,8 @@ def within_lengths(
     lengths = batch.get(objective.lengths)
     if lengths is None:
         raise DataError(f"a batch holds no {objective.lengths!r}, which the objective names as the sequence lengths")
+    if labels.shape == lengths.shape == outputs.shape[:-1]:  # one label a sequence: no step is padding
+        return outputs, labels
     if lengths.ndim != 1 or labels.shape[1:2] != lengths.shape or outputs.shape[:2] != labels.shape[:2]:
         raise DataError(
             f"lengths {list(lengths.shape)} do not fit outputs {list(outputs.shape)} and labels {list(labels.shape)}; "

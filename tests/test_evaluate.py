@@ -124,3 +124,10 @@ def test_lengths_that_do_not_fit_are_named(changes: dict[str, np.ndarray], says:
     del batch["lengths"]
     with pytest.raises(DataError, match="no 'lengths', which the objective names"):
         evaluate(lambda given: {"y": given["x"]}, [batch], Objective(lengths="lengths"), make_metric("accuracy"))
+
+
+def test_one_label_a_sequence_needs_no_cutting() -> None:
+    batch = {"x": np.zeros((4, 3, 2), np.float32), "lengths": np.array([4, 1, 2]), "labels": np.array([1, 0, 1])}
+    scores = np.array([[0, 1], [1, 0], [1, 0]], np.float32)
+    found = evaluate(lambda _: {"y": scores}, [batch], Objective(lengths="lengths"), make_metric("accuracy"))
+    assert found == pytest.approx(2 / 3)
