@@ -157,8 +157,10 @@ def test_a_reference_model_is_trained_and_its_run_resumed(dtc: Dtc, tmp_path: Pa
     assert status == 0, err
     assert "accuracy" in out
     words = [str(word) for word in (*arguments, "-o", output, "--run", run)]
+    # Where this test runs in the background, SIGINT is ignored, and children inherit that.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     process = subprocess.Popen(
-        [sys.executable, "-c", "from dtc.cli import main; main()", *words],
+        [sys.executable, "-c", heeding + "from dtc.cli import main; main()", *words],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
