@@ -56,6 +56,13 @@ void check(const Tensor& indices, const Tensor& codewords, std::int64_t bits, st
                                          " bytes a row");
 }
 
+/// Up to how many rows of x are multiplied one by one, rather than with floats that are decoded for all of them: that
+/// costs as much as 3 to 6 products with long codewords, and with single floats of 8 bits as much as one.
+std::size_t few_rows(const CodebookWeight& weight) {
+  if (&weight.kernel() == &codebook_kernels().scalars) return weight.codebook().bits == 8 ? 1 : 3;
+  return std::min<std::size_t>(weight.codebook().block, 6);
+}
+
 }  // namespace
 
 CodebookWeight::CodebookWeight(const Tensor& indices, const Tensor& codewords, std::int64_t bits,
@@ -97,30 +104,35 @@ std::unique_ptr<Matrix> CodebookMatrix::make(const Tensor& indices, const Tensor
 }
 
 CodebookMatrix::CodebookMatrix(CodebookWeight weight)
-    : Matrix(weight.rows(), weight.cols()), weight_(std::move(weight)) {}
+    : Matrix(weight.rows(), weight.cols()), weight_(std::move(weight)), few_(few_rows(weight_)) {}
 
 void CodebookMatrix::multiply(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
   if (rows() == 0 || count == 0) return;
-  if (count == 1) {
-    multiply_one(x, y, parallel);
+  if (count <= few_) {
+    multiply_few(x, count, y, parallel);
   } else {
     multiply_many(x, count, y, parallel);
   }
 }
 
-void CodebookMatrix::multiply_one(const float* x, float* y, const Parallel& parallel) const {
+void CodebookMatrix::multiply_few(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
   const Codebook& codebook = weight_.codebook();
-  std::vector<float> padded(codebook.row_bytes * (8 / codebook.bits) * codebook.block + codebook_slack +
-                            codebook.stride);
-  std::copy_n(x, cols(), padded.data());
+  const std::size_t stride =
+      codebook.row_bytes * (8 / codebook.bits) * codebook.block + codebook_slack + codebook.stride;
+  std::vector<float> padded(count * stride);
+  for (std::size_t i = 0; i < count; ++i) std::copy_n(x + i * cols(), cols(), padded.data() + i * stride);
 
   // About 4000 bytes of indices a microsecond are looked up.
-  const std::size_t pieces = pieces_for(static_cast<double>(rows()) * static_cast<double>(codebook.row_bytes) / 4e3);
+  const double bytes =
+      static_cast<double>(count) * static_cast<double>(rows()) * static_cast<double>(codebook.row_bytes);
+  const std::size_t pieces = pieces_for(bytes / 4e3);
   parallel(pieces, [&](std::size_t piece) {
     const Range part = part_of(rows(), pieces, piece);
     Codebook from = codebook;
     from.codes += part.begin * codebook.row_bytes;
-    weight_.kernel().multiply(from, part.end - part.begin, padded.data(), y + part.begin);
+    for (std::size_t i = 0; i < count; ++i) {
+      weight_.kernel().multiply(from, part.end - part.begin, padded.data() + i * stride, y + i * rows() + part.begin);
+    }
   });
 }
 

@@ -50,10 +50,11 @@ class CodebookMatrix final : public Matrix {
   void multiply(const float* x, std::size_t count, float* y, const Parallel& parallel) const override;
 
  private:
-  void multiply_one(const float* x, float* y, const Parallel& parallel) const;
+  void multiply_few(const float* x, std::size_t count, float* y, const Parallel& parallel) const;
   void multiply_many(const float* x, std::size_t count, float* y, const Parallel& parallel) const;
 
   CodebookWeight weight_;
+  std::size_t few_;
 };
 
 class CodebookRows final : public Rows {

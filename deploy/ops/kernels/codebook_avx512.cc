@@ -106,23 +106,8 @@ struct Lookup<8> : Sixteen {
 #include "kernels/lookup_impl.h"
 
 namespace dtc {
-namespace {
-
-void multiply_scalars(const Codebook& b, std::size_t rows, const float* x, float* y) {
-  if (b.bits == 2) return lookup_multiply<Lookup<2>>(b, rows, x, y);
-  if (b.bits == 4) return lookup_multiply<Lookup<4>>(b, rows, x, y);
-  lookup_multiply<Lookup<8>>(b, rows, x, y);
-}
-
-void decode_scalars(const Codebook& b, const std::uint8_t* codes, std::size_t first, std::size_t floats, float* out) {
-  if (b.bits == 2) return lookup_decode<Lookup<2>>(b, codes, first, floats, out);
-  if (b.bits == 4) return lookup_decode<Lookup<4>>(b, codes, first, floats, out);
-  lookup_decode<Lookup<8>>(b, codes, first, floats, out);
-}
-
-}  // namespace
 
 extern const CodebookKernels codebook_avx512;
-const CodebookKernels codebook_avx512 = {{codebook_decode, codebook_multiply}, {decode_scalars, multiply_scalars}};
+const CodebookKernels codebook_avx512 = {{codebook_decode, codebook_multiply}, {lookup_decode, lookup_multiply}};
 
 }  // namespace dtc

@@ -49,7 +49,7 @@ void lookup_tile(const L& lookup, const std::uint8_t* codes, std::size_t row_byt
 }
 
 template <class L>
-void lookup_multiply(const Codebook& b, std::size_t rows, const float* x, float* y) {
+void multiply_looked_up(const Codebook& b, std::size_t rows, const float* x, float* y) {
   const L lookup(b.words);
   std::size_t r = 0;
   for (; r + 4 <= rows; r += 4) lookup_tile<L, 4>(lookup, b.codes + r * b.row_bytes, b.row_bytes, x, y + r);
@@ -57,7 +57,7 @@ void lookup_multiply(const Codebook& b, std::size_t rows, const float* x, float*
 }
 
 template <class L>
-void lookup_decode(const Codebook& b, const std::uint8_t* codes, std::size_t first, std::size_t floats, float* out) {
+void decode_looked_up(const Codebook& b, const std::uint8_t* codes, std::size_t first, std::size_t floats, float* out) {
   constexpr std::size_t each = L::vectors * L::lanes;
   const L lookup(b.words);
   codes += first * b.bits / 8;
@@ -70,6 +70,18 @@ void lookup_decode(const Codebook& b, const std::uint8_t* codes, std::size_t fir
   float rest[each];
   for (std::size_t v = 0; v < L::vectors; ++v) L::store(rest + v * L::lanes, lookup.at(packed, v));
   for (std::size_t k = 0; k < floats; ++k) out[k] = rest[k];
+}
+
+void lookup_multiply(const Codebook& b, std::size_t rows, const float* x, float* y) {
+  if (b.bits == 2) return multiply_looked_up<Lookup<2>>(b, rows, x, y);
+  if (b.bits == 4) return multiply_looked_up<Lookup<4>>(b, rows, x, y);
+  multiply_looked_up<Lookup<8>>(b, rows, x, y);
+}
+
+void lookup_decode(const Codebook& b, const std::uint8_t* codes, std::size_t first, std::size_t floats, float* out) {
+  if (b.bits == 2) return decode_looked_up<Lookup<2>>(b, codes, first, floats, out);
+  if (b.bits == 4) return decode_looked_up<Lookup<4>>(b, codes, first, floats, out);
+  decode_looked_up<Lookup<8>>(b, codes, first, floats, out);
 }
 
 }  // namespace
