@@ -15,10 +15,11 @@ inline std::size_t pieces_for(double microseconds) {
   return pieces < 2 ? 1 : pieces > 8 ? 8 : static_cast<std::size_t>(pieces);
 }
 
-/// The `piece`-th of `pieces` parts of rows, all but the last a multiple of the 4 rows that kernels take at once.
+/// The `piece`-th of `pieces` parts of rows, each but the last of a multiple of the 4 rows that kernels take at once.
 inline Range rows_of(std::size_t rows, std::size_t pieces, std::size_t piece) {
   const Range fours = part_of((rows + 3) / 4, pieces, piece);
-  return {fours.begin * 4, fours.end * 4 < rows ? fours.end * 4 : rows};
+  const auto within = [rows](std::size_t row) { return row < rows ? row : rows; };
+  return {within(fours.begin * 4), within(fours.end * 4)};
 }
 
 }  // namespace dtc
