@@ -91,7 +91,7 @@ def lower_items(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> Non
 def explain(item: Compressed, mode: Mode) -> str:
     """Return how the readers of a site get its compressed weight, and why, in words for a report."""
     if mode != "compute":
-        return {"standard": "standard operators decode it", "storage": "decoded when a session loads"}.get(mode, mode)
+        return {"standard": "standard operators decode it", "storage": "decoded by an operator"}.get(mode, mode)
     roles = {reader.role for reader in item.site.readers}
     told = []
     if roles & {Role.MATMUL, Role.GEMM}:

@@ -1,11 +1,11 @@
 """Lowering of the sparse form.
 
 `compute`: MatMul and Gemm become `dtc.SparseMatMul` or `dtc.BitmapMatMul` where that pays (`dtc.passes.lower.costs`),
-embeddings `dtc.SparseGather` or `dtc.BitmapGather`; other readers get the dense weight from `dtc.SparseDequantize` or
-`dtc.BitmapDequantize`.
+embeddings `dtc.SparseGather` or `dtc.BitmapGather`; other readers get the dense weight as in `standard`.
 `standard`: standard operators decode the weight when the session loads; an embedding's rows are decoded behind
 its Gather, unless another node needs the whole table. Where whole rows or columns are zero and that is
-faster, a smaller MatMul is left in both. `storage` is `standard` but for those: every reader gets the dense weight.
+faster, a smaller MatMul is left in both. `storage`: `dtc.SparseDequantize` or `dtc.BitmapDequantize` in front of every
+reader; with the native library the weight stays sparse in memory and is decoded at every run.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def refuse(site: Site) -> str | None:
 def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
     """Replace the sites by their sparse form, in place; the model is of opset 13 or later."""
     names = Names(model)
-    for stored in [StoredSparse(item, names, in_nodes=mode != "compute") for item in items]:
+    for stored in [StoredSparse(item, names, in_nodes=mode == "standard") for item in items]:
         if mode != "storage":
             _lower_readers(model, names, stored, mode)
         RemoveUnusedPass()(model)
         if still_read(stored.site):
-            decode = decode_in_nodes if mode != "compute" else _decode_by_operator(model)
+            decode = decode_in_nodes if mode != "storage" else _decode_by_operator(model)
             feed_dense(model, names, stored, decode)
 
 
