@@ -104,7 +104,7 @@ BinaryMatrix::BinaryMatrix(const BinaryShape& shape, const Tensor& codes, const 
       alphas_(alphas.as<std::uint8_t>()),
       kernel_(kernel),
       spans_(spans_of(shape, kernel.span_bytes)),
-      lut_{shape.bits, shape.masked, shape.constant, shape.half, spans_.data(), spans_.size()} {
+      lut_{shape.bits, shape.masked, shape.constant, shape.half, shape.positions, spans_.data(), spans_.size()} {
   if (!spans_.empty() && shape.rows % kLutRows != 0) copy_last_block();
 }
 
@@ -126,11 +126,15 @@ void BinaryMatrix::copy_last_block() {
 
 LutBlock BinaryMatrix::block(std::size_t index) const {
   const std::size_t first = index * kLutRows;
+  const std::size_t length = shape_.positions * kLutRows;
   if (first + kLutRows > shape_.rows) {
-    return {last_codes_.data(), shape_.positions * kLutRows, last_alphas_.data(), shape_.groups * kLutRows, kLutRows};
+    const std::uint8_t* codes = last_codes_.data();
+    return {codes, length, last_alphas_.data(), shape_.groups * kLutRows, kLutRows, codes};
   }
-  return {codes_ + first * shape_.positions, shape_.rows * shape_.positions, alphas_ + first * (shape_.half ? 2 : 4),
-          shape_.groups * shape_.rows, shape_.rows};
+  const std::uint8_t* codes = codes_ + first * shape_.positions;
+  const std::uint8_t* next = first + 3 * kLutRows <= shape_.rows ? codes + 2 * length : codes;
+  return {codes, shape_.rows * shape_.positions, alphas_ + first * (shape_.half ? 2 : 4), shape_.groups * shape_.rows,
+          shape_.rows, next};
 }
 
 void BinaryMatrix::multiply(const float* x, std::size_t count, float* y, const Parallel& parallel) const {

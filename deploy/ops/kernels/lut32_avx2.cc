@@ -14,7 +14,7 @@ struct Table32 {
   static constexpr std::size_t bytes = 96;
 
   template <int Blocks, int Columns, bool Masked>
-  static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask,
+  static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask, const std::uint8_t* const* ahead,
                       const unsigned char* const* tables, std::size_t positions, Sums (*sums)[Columns]) {
     Sums own[Blocks][Columns];
     for (int u = 0; u < Blocks; ++u) {
@@ -24,7 +24,7 @@ struct Table32 {
     }
     for (std::size_t b = 0; b < positions; ++b) {
       for (int u = 0; u < Blocks; ++u) {
-        prefetch(codes[u] + b * kLutRows);
+        Simd::prefetch(ahead[u] + b * kLutRows);
         for (int i = 0; i < 4; ++i) {
           const std::size_t at = b * kLutRows + static_cast<std::size_t>(i) * 8;
           __m128i byte = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes[u] + at));
@@ -46,8 +46,8 @@ struct Table32 {
     }
   }
 
-  static void finish(const Sums& sums, std::size_t, float, __m256* out) {
-    for (int i = 0; i < 4; ++i) out[i] = sums.rows[i];
+  static void add(const Sums& sums, float, __m256* totals) {
+    for (int i = 0; i < 4; ++i) totals[i] = _mm256_add_ps(totals[i], sums.rows[i]);
   }
 };
 

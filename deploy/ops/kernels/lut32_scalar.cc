@@ -11,6 +11,7 @@ struct Scalar {
   static constexpr std::size_t lanes = 1, vectors = kLutRows;
   static F load(const float* from) { return *from; }
   static F load_half(const std::uint16_t* from) { return float_of_half(*from); }
+  static void prefetch(const void*) {}
   static void store(float* to, F value) { *to = value; }
   static F set(float value) { return value; }
   static F add(F a, F b) { return a + b; }
@@ -28,7 +29,7 @@ struct Table32 {
   static constexpr std::size_t bytes = 80;
 
   template <int Blocks, int Columns, bool Masked>
-  static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask,
+  static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask, const std::uint8_t* const*,
                       const unsigned char* const* tables, std::size_t positions, Sums (*sums)[Columns]) {
     for (int u = 0; u < Blocks; ++u) {
       for (int c = 0; c < Columns; ++c) {
@@ -45,8 +46,8 @@ struct Table32 {
     }
   }
 
-  static void finish(const Sums& sums, std::size_t, float, float* out) {
-    for (std::size_t row = 0; row < kLutRows; ++row) out[row] = sums.rows[row];
+  static void add(const Sums& sums, float, float* totals) {
+    for (std::size_t row = 0; row < kLutRows; ++row) totals[row] += sums.rows[row];
   }
 };
 

@@ -16,6 +16,7 @@ struct Avx2 {
   static F load_half(const std::uint16_t* from) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
   }
+  static void prefetch(const void* from) { _mm_prefetch(static_cast<const char*>(from), _MM_HINT_T0); }
   static void store(float* to, F value) { _mm256_storeu_ps(to, value); }
   static F set(float value) { return _mm256_set1_ps(value); }
   static F add(F a, F b) { return _mm256_add_ps(a, b); }
@@ -24,13 +25,6 @@ struct Avx2 {
   static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
 };
 
-/// Code bytes are asked for this far ahead: 1.4 to 1.7 times as fast where they come from memory (Zen 3).
-constexpr std::size_t kPrefetch = 1024;
-
-inline void prefetch(const std::uint8_t* codes) {
-  _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetch), _MM_HINT_T0);
-}
-
 inline __m256i load32(const std::uint8_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
 
 /// The table, for both halves of a register.
@@ -38,29 +32,32 @@ inline __m256i load_table(const unsigned char* from) {
   return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
 }
 
-/// Sums of bytes: over the 16-bit words, modulo 2^16, and over their upper bytes alone. That takes three instructions
-/// for 32 bytes; the lower bytes' sums are the difference.
+/// Sums of unsigned bytes, each less 128: over the 16-bit words that they are half of, modulo 2^16, and over the words'
+/// upper bytes alone. That takes three instructions for 32 bytes; the lower bytes' sums are the difference.
 struct ByteSums {
-  __m256i all, odd;
+  __m256i words, odd;
 
-  static ByteSums zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+  /// Nothing yet of `count` bytes.
+  static ByteSums of(std::size_t count) {
+    const int bias = -128 * static_cast<int>(count);
+    return {_mm256_set1_epi16(static_cast<short>(bias + bias * 256)), _mm256_set1_epi16(static_cast<short>(bias))};
+  }
   void add(__m256i bytes) {
-    all = _mm256_add_epi16(all, bytes);
+    words = _mm256_add_epi16(words, bytes);
     odd = _mm256_add_epi16(odd, _mm256_srli_epi16(bytes, 8));
   }
-  /// The sums as 32-bit numbers, in the bytes' order.
-  void widen(__m256i out[4]) const {
-    const __m256i even = _mm256_sub_epi16(all, _mm256_slli_epi16(odd, 8));
-    const __m256i low = _mm256_unpacklo_epi16(even, odd), high = _mm256_unpackhi_epi16(even, odd);
-    out[0] = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(low));
-    out[1] = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(high));
-    out[2] = _mm256_cvtepu16_epi32(_mm256_extracti128_si256(low, 1));
-    out[3] = _mm256_cvtepu16_epi32(_mm256_extracti128_si256(high, 1));
-  }
+  __m256i even() const { return _mm256_sub_epi16(words, _mm256_slli_epi16(odd, 8)); }
 };
 
-/// Byte positions for which no 16-bit sum overflows, with two lookups each.
-constexpr std::size_t kMostPositions = 65535 / 255 / 2;
+/// Adds the scaled sums, 32-bit whole numbers.
+inline void add_scaled(const __m256i* sums, float scale, __m256* totals) {
+  for (int i = 0; i < 4; ++i) {
+    totals[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[i]), _mm256_set1_ps(scale), totals[i]);
+  }
+}
+
+/// Byte positions, with two lookups each, for which no 16-bit sum overflows.
+constexpr std::size_t kMostPositions = 32768 / 128 / 2;
 
 /// The signed sums of four scaled inputs, rounded: entry n adds input i where bit i of n is set and subtracts it
 /// elsewhere. As sixteen 16-bit numbers.
