@@ -19,9 +19,9 @@ struct LutSpan {
 /// What all blocks of a weight have in common. Its planes are `bits` of signs and, if masked, the mask.
 struct LutCodes {
   std::size_t bits;
-  bool masked;    ///< plane `bits` is the mask
-  bool constant;  ///< term `bits` of the coefficients is a constant
-  bool half;      ///< coefficients are float16, else float
+  bool masked;            ///< plane `bits` is the mask
+  bool constant;          ///< term `bits` of the coefficients is a constant
+  bool half;              ///< coefficients are float16, else float
   std::size_t positions;  ///< byte positions of a row
   const LutSpan* spans;
   std::size_t span_count;

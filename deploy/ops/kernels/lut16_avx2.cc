@@ -12,6 +12,10 @@ struct Table16 {
   using Simd = Avx2;
   struct Sums {
     ByteSums low, high;
+    void look_up(__m256i low_table, __m256i high_table, __m256i nibbles) {
+      low.add(_mm256_shuffle_epi8(low_table, nibbles));
+      high.add(_mm256_shuffle_epi8(high_table, nibbles));
+    }
   };
   static constexpr std::size_t bytes = 64;
   static constexpr int largest = 32767 - 128;
@@ -30,31 +34,32 @@ struct Table16 {
   }
 
   template <int Blocks, int Columns, bool Masked>
-  static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask, const std::uint8_t* const* ahead,
-                      const unsigned char* const* tables, std::size_t positions, Sums (*sums)[Columns]) {
-    Sums own[Blocks][Columns];
-    const __m256i nibble = _mm256_set1_epi8(15);
+  static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask,
+                      const std::uint8_t* const* ahead, const unsigned char* const* tables, std::size_t positions,
+                      const float* scales, Simd::F (*totals)[Simd::vectors]) {
+    Sums sums[Blocks][Columns];
     for (int u = 0; u < Blocks; ++u) {
-      for (int c = 0; c < Columns; ++c) own[u][c] = {ByteSums::of(2 * positions), ByteSums::of(2 * positions)};
+      for (int c = 0; c < Columns; ++c) sums[u][c] = {ByteSums::of(2 * positions), ByteSums::of(2 * positions)};
     }
     for (std::size_t b = 0; b < positions; ++b) {
+      __m256i code[Blocks];
       for (int u = 0; u < Blocks; ++u) {
-        __m256i code = load32(codes[u] + b * kLutRows);
-        if (Masked) code = _mm256_and_si256(code, load32(mask[u] + b * kLutRows));
+        code[u] = load_code<Masked>(codes[u], mask[u], b);
         Simd::prefetch(ahead[u] + b * kLutRows);
-        const __m256i lower = _mm256_and_si256(code, nibble);
-        const __m256i upper = _mm256_and_si256(_mm256_srli_epi16(code, 4), nibble);
-        for (int c = 0; c < Columns; ++c) {
-          const unsigned char* table = tables[c] + b * bytes;
-          own[u][c].low.add(_mm256_shuffle_epi8(load_table(table), lower));
-          own[u][c].low.add(_mm256_shuffle_epi8(load_table(table + 16), upper));
-          own[u][c].high.add(_mm256_shuffle_epi8(load_table(table + 32), lower));
-          own[u][c].high.add(_mm256_shuffle_epi8(load_table(table + 48), upper));
-        }
+      }
+      for (int c = 0; c < Columns; ++c) {
+        const unsigned char* table = tables[c] + b * bytes;
+        const __m256i low = load_table(table), high = load_table(table + 32);
+        for (int u = 0; u < Blocks; ++u) sums[u][c].look_up(low, high, lower_nibbles(code[u]));
+      }
+      for (int c = 0; c < Columns; ++c) {
+        const unsigned char* table = tables[c] + b * bytes + 16;
+        const __m256i low = load_table(table), high = load_table(table + 32);
+        for (int u = 0; u < Blocks; ++u) sums[u][c].look_up(low, high, upper_nibbles(code[u]));
       }
     }
     for (int u = 0; u < Blocks; ++u) {
-      for (int c = 0; c < Columns; ++c) sums[u][c] = own[u][c];
+      for (int c = 0; c < Columns; ++c) add(sums[u][c], scales[c], totals[c * Blocks + u]);
     }
   }
 

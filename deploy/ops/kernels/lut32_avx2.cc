@@ -14,12 +14,13 @@ struct Table32 {
   static constexpr std::size_t bytes = 96;
 
   template <int Blocks, int Columns, bool Masked>
-  static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask, const std::uint8_t* const* ahead,
-                      const unsigned char* const* tables, std::size_t positions, Sums (*sums)[Columns]) {
-    Sums own[Blocks][Columns];
+  static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask,
+                      const std::uint8_t* const* ahead, const unsigned char* const* tables, std::size_t positions,
+                      const float*, Simd::F (*totals)[Simd::vectors]) {
+    Sums sums[Blocks][Columns];
     for (int u = 0; u < Blocks; ++u) {
       for (int c = 0; c < Columns; ++c) {
-        for (__m256& rows : own[u][c].rows) rows = _mm256_setzero_ps();
+        for (__m256& rows : sums[u][c].rows) rows = _mm256_setzero_ps();
       }
     }
     for (std::size_t b = 0; b < positions; ++b) {
@@ -36,17 +37,17 @@ struct Table32 {
             const __m256 second = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), _mm256_srli_epi32(code, 3));
             const __m256 third = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 16), _mm256_srli_epi32(code, 6));
             const __m256 sum = _mm256_add_ps(_mm256_add_ps(first, second), third);
-            own[u][c].rows[i] = _mm256_add_ps(own[u][c].rows[i], sum);
+            sums[u][c].rows[i] = _mm256_add_ps(sums[u][c].rows[i], sum);
           }
         }
       }
     }
     for (int u = 0; u < Blocks; ++u) {
-      for (int c = 0; c < Columns; ++c) sums[u][c] = own[u][c];
+      for (int c = 0; c < Columns; ++c) add(sums[u][c], totals[c * Blocks + u]);
     }
   }
 
-  static void add(const Sums& sums, float, __m256* totals) {
+  static void add(const Sums& sums, __m256* totals) {
     for (int i = 0; i < 4; ++i) totals[i] = _mm256_add_ps(totals[i], sums.rows[i]);
   }
 };

@@ -23,31 +23,26 @@ struct Scalar {
 /// Per byte position the signed sums of inputs 0 to 2, of 3 to 5 and of 6 and 7: 8, 8 and 4 floats.
 struct Table32 {
   using Simd = Scalar;
-  struct Sums {
-    float rows[kLutRows];
-  };
   static constexpr std::size_t bytes = 80;
 
   template <int Blocks, int Columns, bool Masked>
   static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask, const std::uint8_t* const*,
-                      const unsigned char* const* tables, std::size_t positions, Sums (*sums)[Columns]) {
+                      const unsigned char* const* tables, std::size_t positions, const float*,
+                      Simd::F (*totals)[Simd::vectors]) {
     for (int u = 0; u < Blocks; ++u) {
       for (int c = 0; c < Columns; ++c) {
-        for (float& row : sums[u][c].rows) row = 0.0F;
+        float sums[kLutRows] = {};
         for (std::size_t b = 0; b < positions; ++b) {
           const float* table = reinterpret_cast<const float*>(tables[c] + b * bytes);
           for (std::size_t row = 0; row < kLutRows; ++row) {
             unsigned code = codes[u][b * kLutRows + row];
             if (Masked) code &= mask[u][b * kLutRows + row];
-            sums[u][c].rows[row] += (table[code & 7] + table[8 + ((code >> 3) & 7)]) + table[16 + (code >> 6)];
+            sums[row] += (table[code & 7] + table[8 + ((code >> 3) & 7)]) + table[16 + (code >> 6)];
           }
         }
+        for (std::size_t row = 0; row < kLutRows; ++row) totals[c * Blocks + u][row] += sums[row];
       }
     }
-  }
-
-  static void add(const Sums& sums, float, float* totals) {
-    for (std::size_t row = 0; row < kLutRows; ++row) totals[row] += sums.rows[row];
   }
 };
 

@@ -27,6 +27,15 @@ struct Avx2 {
 
 inline __m256i load32(const std::uint8_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
 
+template <bool Masked>
+inline __m256i load_code(const std::uint8_t* codes, const std::uint8_t* mask, std::size_t position) {
+  const __m256i code = load32(codes + position * kLutRows);
+  return Masked ? _mm256_and_si256(code, load32(mask + position * kLutRows)) : code;
+}
+
+inline __m256i lower_nibbles(__m256i code) { return _mm256_and_si256(code, _mm256_set1_epi8(15)); }
+inline __m256i upper_nibbles(__m256i code) { return lower_nibbles(_mm256_srli_epi16(code, 4)); }
+
 /// The table, for both halves of a register.
 inline __m256i load_table(const unsigned char* from) {
   return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));

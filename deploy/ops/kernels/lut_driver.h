@@ -94,7 +94,7 @@ inline std::size_t group_end(const LutCodes& codes, std::size_t first) {
 
 /// totals = the signed sums of one plane over the spans [first, end), of every column and block.
 template <class Table, int Blocks, int Columns, bool Masked>
-void sum_plane(const LutCodes& codes, const LutBlock* blocks, const LutColumn* columns, std::size_t plane,
+[[gnu::noinline]] void sum_plane(const LutCodes& codes, const LutBlock* blocks, const LutColumn* columns, std::size_t plane,
                std::size_t first, std::size_t end, typename Table::Simd::F (*totals)[Table::Simd::vectors]) {
   using Simd = typename Table::Simd;
   for (int i = 0; i < Blocks * Columns; ++i) {
@@ -109,12 +109,12 @@ void sum_plane(const LutCodes& codes, const LutBlock* blocks, const LutColumn* c
       mask[u] = blocks[u].codes + codes.bits * blocks[u].plane_stride + span.begin * kLutRows;
     }
     const unsigned char* tables[Columns];
-    for (int c = 0; c < Columns; ++c) tables[c] = columns[c].tables + span.begin * Table::bytes;
-    typename Table::Sums sums[Blocks][Columns];
-    Table::template look_up<Blocks, Columns, Masked>(signs, mask, ahead, tables, span.end - span.begin, sums);
+    float scales[Columns];
     for (int c = 0; c < Columns; ++c) {
-      for (int u = 0; u < Blocks; ++u) Table::add(sums[u][c], columns[c].factors[s].scale, totals[c * Blocks + u]);
+      tables[c] = columns[c].tables + span.begin * Table::bytes;
+      scales[c] = columns[c].factors[s].scale;
     }
+    Table::template look_up<Blocks, Columns, Masked>(signs, mask, ahead, tables, span.end - span.begin, scales, totals);
   }
 }
 
