@@ -36,7 +36,7 @@ struct Table16 {
   template <int Blocks, int Columns, bool Masked>
   static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask,
                       const std::uint8_t* const* ahead, const unsigned char* const* tables, std::size_t positions,
-                      const float* scales, Simd::F (*totals)[Simd::vectors]) {
+                      const float* scales, bool first, Simd::F (*totals)[Simd::vectors]) {
     Sums sums[Blocks][Columns];
     for (int u = 0; u < Blocks; ++u) {
       for (int c = 0; c < Columns; ++c) sums[u][c] = {ByteSums::of(2 * positions), ByteSums::of(2 * positions)};
@@ -59,11 +59,11 @@ struct Table16 {
       }
     }
     for (int u = 0; u < Blocks; ++u) {
-      for (int c = 0; c < Columns; ++c) add(sums[u][c], scales[c], totals[c * Blocks + u]);
+      for (int c = 0; c < Columns; ++c) add(sums[u][c], scales[c], first, totals[c * Blocks + u]);
     }
   }
 
-  static void add(const Sums& sums, float scale, __m256* totals) {
+  static void add(const Sums& sums, float scale, bool first, __m256* totals) {
     const __m256i units = _mm256_set1_epi32(1 + (256 << 16));
     const __m256i even_low = sums.low.even(), even_high = sums.high.even();
     const __m256i even[2] = {_mm256_madd_epi16(_mm256_unpacklo_epi16(even_low, even_high), units),
@@ -72,11 +72,11 @@ struct Table16 {
                             _mm256_madd_epi16(_mm256_unpackhi_epi16(sums.low.odd, sums.high.odd), units)};
     __m256i wide[4];
     for (int i = 0; i < 2; ++i) {
-      const __m256i first = _mm256_unpacklo_epi32(even[i], odd[i]), second = _mm256_unpackhi_epi32(even[i], odd[i]);
-      wide[i] = _mm256_permute2x128_si256(first, second, 0x20);
-      wide[i + 2] = _mm256_permute2x128_si256(first, second, 0x31);
+      const __m256i low = _mm256_unpacklo_epi32(even[i], odd[i]), high = _mm256_unpackhi_epi32(even[i], odd[i]);
+      wide[i] = _mm256_permute2x128_si256(low, high, 0x20);
+      wide[i + 2] = _mm256_permute2x128_si256(low, high, 0x31);
     }
-    add_scaled(wide, scale, totals);
+    add_scaled(wide, scale, first, totals);
   }
 };
 

@@ -16,7 +16,7 @@ struct Table32 {
   template <int Blocks, int Columns, bool Masked>
   static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask,
                       const std::uint8_t* const* ahead, const unsigned char* const* tables, std::size_t positions,
-                      const float*, Simd::F (*totals)[Simd::vectors]) {
+                      const float*, bool first, Simd::F (*totals)[Simd::vectors]) {
     Sums sums[Blocks][Columns];
     for (int u = 0; u < Blocks; ++u) {
       for (int c = 0; c < Columns; ++c) {
@@ -33,22 +33,22 @@ struct Table32 {
           const __m256i code = _mm256_cvtepu8_epi32(byte);
           for (int c = 0; c < Columns; ++c) {
             const float* table = reinterpret_cast<const float*>(tables[c] + b * bytes);
-            const __m256 first = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), code);
-            const __m256 second = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), _mm256_srli_epi32(code, 3));
-            const __m256 third = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 16), _mm256_srli_epi32(code, 6));
-            const __m256 sum = _mm256_add_ps(_mm256_add_ps(first, second), third);
+            const __m256 low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), code);
+            const __m256 middle = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), _mm256_srli_epi32(code, 3));
+            const __m256 high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 16), _mm256_srli_epi32(code, 6));
+            const __m256 sum = _mm256_add_ps(_mm256_add_ps(low, middle), high);
             sums[u][c].rows[i] = _mm256_add_ps(sums[u][c].rows[i], sum);
           }
         }
       }
     }
     for (int u = 0; u < Blocks; ++u) {
-      for (int c = 0; c < Columns; ++c) add(sums[u][c], totals[c * Blocks + u]);
+      for (int c = 0; c < Columns; ++c) add(sums[u][c], first, totals[c * Blocks + u]);
     }
   }
 
-  static void add(const Sums& sums, __m256* totals) {
-    for (int i = 0; i < 4; ++i) totals[i] = _mm256_add_ps(totals[i], sums.rows[i]);
+  static void add(const Sums& sums, bool first, __m256* totals) {
+    for (int i = 0; i < 4; ++i) totals[i] = first ? sums.rows[i] : _mm256_add_ps(totals[i], sums.rows[i]);
   }
 };
 

@@ -27,7 +27,7 @@ struct Table32 {
 
   template <int Blocks, int Columns, bool Masked>
   static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask, const std::uint8_t* const*,
-                      const unsigned char* const* tables, std::size_t positions, const float*,
+                      const unsigned char* const* tables, std::size_t positions, const float*, bool first,
                       Simd::F (*totals)[Simd::vectors]) {
     for (int u = 0; u < Blocks; ++u) {
       for (int c = 0; c < Columns; ++c) {
@@ -40,7 +40,8 @@ struct Table32 {
             sums[row] += (table[code & 7] + table[8 + ((code >> 3) & 7)]) + table[16 + (code >> 6)];
           }
         }
-        for (std::size_t row = 0; row < kLutRows; ++row) totals[c * Blocks + u][row] += sums[row];
+        float* to = totals[c * Blocks + u];
+        for (std::size_t row = 0; row < kLutRows; ++row) to[row] = first ? sums[row] : to[row] + sums[row];
       }
     }
   }

@@ -21,7 +21,7 @@ struct Table8 {
   template <int Blocks, int Columns, bool Masked>
   static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask,
                       const std::uint8_t* const* ahead, const unsigned char* const* tables, std::size_t positions,
-                      const float* scales, Simd::F (*totals)[Simd::vectors]) {
+                      const float* scales, bool first, Simd::F (*totals)[Simd::vectors]) {
     Sums sums[Blocks][Columns];
     for (int u = 0; u < Blocks; ++u) {
       for (int c = 0; c < Columns; ++c) sums[u][c] = Sums::of(2 * positions);
@@ -42,18 +42,18 @@ struct Table8 {
       }
     }
     for (int u = 0; u < Blocks; ++u) {
-      for (int c = 0; c < Columns; ++c) add(sums[u][c], scales[c], totals[c * Blocks + u]);
+      for (int c = 0; c < Columns; ++c) add(sums[u][c], scales[c], first, totals[c * Blocks + u]);
     }
   }
 
-  static void add(const Sums& sums, float scale, __m256* totals) {
+  static void add(const Sums& sums, float scale, bool first, __m256* totals) {
     const __m256i even = sums.even();
     const __m256i low = _mm256_unpacklo_epi16(even, sums.odd), high = _mm256_unpackhi_epi16(even, sums.odd);
     const __m256i wide[4] = {_mm256_cvtepi16_epi32(_mm256_castsi256_si128(low)),
                              _mm256_cvtepi16_epi32(_mm256_castsi256_si128(high)),
                              _mm256_cvtepi16_epi32(_mm256_extracti128_si256(low, 1)),
                              _mm256_cvtepi16_epi32(_mm256_extracti128_si256(high, 1))};
-    add_scaled(wide, scale, totals);
+    add_scaled(wide, scale, first, totals);
   }
 };
 

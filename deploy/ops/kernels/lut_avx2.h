@@ -58,10 +58,13 @@ struct ByteSums {
   __m256i even() const { return _mm256_sub_epi16(words, _mm256_slli_epi16(odd, 8)); }
 };
 
-/// Adds the scaled sums, 32-bit whole numbers.
-inline void add_scaled(const __m256i* sums, float scale, __m256* totals) {
-  for (int i = 0; i < 4; ++i) {
-    totals[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[i]), _mm256_set1_ps(scale), totals[i]);
+/// Adds the scaled sums, 32-bit whole numbers; to nothing, if they are the first.
+inline void add_scaled(const __m256i* sums, float scale, bool first, __m256* totals) {
+  const __m256 unit = _mm256_set1_ps(scale);
+  if (first) {
+    for (int i = 0; i < 4; ++i) totals[i] = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[i]), unit);
+  } else {
+    for (int i = 0; i < 4; ++i) totals[i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[i]), unit, totals[i]);
   }
 }
 

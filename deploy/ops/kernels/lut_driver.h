@@ -94,12 +94,9 @@ inline std::size_t group_end(const LutCodes& codes, std::size_t first) {
 
 /// totals = the signed sums of one plane over the spans [first, end), of every column and block.
 template <class Table, int Blocks, int Columns, bool Masked>
-[[gnu::noinline]] void sum_plane(const LutCodes& codes, const LutBlock* blocks, const LutColumn* columns, std::size_t plane,
-               std::size_t first, std::size_t end, typename Table::Simd::F (*totals)[Table::Simd::vectors]) {
-  using Simd = typename Table::Simd;
-  for (int i = 0; i < Blocks * Columns; ++i) {
-    for (std::size_t v = 0; v < Simd::vectors; ++v) totals[i][v] = Simd::set(0.0F);
-  }
+[[gnu::noinline]] void sum_plane(const LutCodes& codes, const LutBlock* blocks, const LutColumn* columns,
+                                 std::size_t plane, std::size_t first, std::size_t end,
+                                 typename Table::Simd::F (*totals)[Table::Simd::vectors]) {
   for (std::size_t s = first; s < end; ++s) {
     const LutSpan span = codes.spans[s];
     const std::uint8_t *signs[Blocks], *mask[Blocks], *ahead[Blocks];
@@ -114,7 +111,8 @@ template <class Table, int Blocks, int Columns, bool Masked>
       tables[c] = columns[c].tables + span.begin * Table::bytes;
       scales[c] = columns[c].factors[s].scale;
     }
-    Table::template look_up<Blocks, Columns, Masked>(signs, mask, ahead, tables, span.end - span.begin, scales, totals);
+    Table::template look_up<Blocks, Columns, Masked>(signs, mask, ahead, tables, span.end - span.begin, scales,
+                                                     s == first, totals);
   }
 }
 

@@ -1,0 +1,24 @@
+#include "kernels/sign_tile.h"
+
+#include "kernels/isa.h"
+
+namespace dtc {
+
+#if defined(DTC_HAVE_AVX2)
+extern const SignTileKernel kSignTileAvx2;
+#endif
+#if defined(DTC_HAVE_NEON)
+extern const SignTileKernel kSignTileNeon;
+#endif
+
+const SignTileKernel* sign_tile_kernel() {
+#if defined(DTC_HAVE_AVX2)
+  if (best_isa() == Isa::avx2) return &kSignTileAvx2;
+#endif
+#if defined(DTC_HAVE_NEON)
+  if (best_isa() == Isa::neon) return &kSignTileNeon;
+#endif
+  return nullptr;
+}
+
+}  // namespace dtc
