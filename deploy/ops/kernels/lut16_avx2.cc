@@ -20,7 +20,8 @@ struct Table16 {
   static constexpr std::size_t bytes = 64;
   static constexpr int largest = 32767 - 128;
 
-  static int store(__m256i lower, __m256i upper, unsigned char* to) {
+  static int store(const float* scaled, unsigned char* to) {
+    __m256i lower = nibble_table(scaled), upper = nibble_table(scaled + 4);
     const __m256i bias = _mm256_set1_epi16(-32768 + 128), byte = _mm256_set1_epi16(255);
     const int total = static_cast<std::int16_t>(_mm256_extract_epi16(lower, 15)) +
                       static_cast<std::int16_t>(_mm256_extract_epi16(upper, 15));

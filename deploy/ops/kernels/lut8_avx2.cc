@@ -12,7 +12,8 @@ struct Table8 {
   static constexpr std::size_t bytes = 32;
   static constexpr int largest = 127;
 
-  static int store(__m256i lower, __m256i upper, unsigned char* to) {
+  static int store(const float* scaled, unsigned char* to) {
+    const __m256i lower = nibble_table(scaled), upper = nibble_table(scaled + 4);
     const __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi16(lower, upper), 0xD8);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_xor_si256(both, _mm256_set1_epi8(-128)));
     return to[15] + to[31] - 256;

@@ -9,6 +9,18 @@
 namespace dtc {
 namespace {
 
+inline float sum_of(__m256 v) {
+  __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+  return _mm_cvtss_f32(_mm_add_ss(half, _mm_shuffle_ps(half, half, 1)));
+}
+
+inline float max_of(__m256 v) {
+  __m128 half = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+  return _mm_cvtss_f32(_mm_max_ss(half, _mm_shuffle_ps(half, half, 1)));
+}
+
 struct Avx2 {
   using F = __m256;
   static constexpr std::size_t lanes = 8, vectors = kLutRows / lanes;
@@ -23,6 +35,21 @@ struct Avx2 {
   static F sub(F a, F b) { return _mm256_sub_ps(a, b); }
   static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
   static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+
+  /// The sum of the inputs of byte positions [begin, end), and the largest entry that their tables have.
+  static void measure(const float* x, std::size_t begin, std::size_t end, float* sum, float* largest) {
+    __m256 sums = _mm256_setzero_ps(), most = _mm256_setzero_ps();
+    for (std::size_t b = begin; b < end; ++b) {
+      const __m256 value = _mm256_loadu_ps(x + 8 * b);
+      sums = _mm256_add_ps(sums, value);
+      __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0F), value);
+      size = _mm256_add_ps(size, _mm256_permute_ps(size, 0xB1));
+      size = _mm256_add_ps(size, _mm256_permute_ps(size, 0x4E));
+      most = _mm256_max_ps(most, size);
+    }
+    *sum = sum_of(sums);
+    *largest = max_of(most);
+  }
 };
 
 inline __m256i load32(const std::uint8_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
@@ -84,56 +111,6 @@ inline __m256i nibble_table(const float* x) {
   const __m256i low = _mm256_cvtps_epi32(_mm256_sub_ps(sum, last));
   const __m256i high = _mm256_cvtps_epi32(_mm256_add_ps(sum, last));
   return _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xD8);
-}
-
-inline float sum_of(__m256 v) {
-  __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  half = _mm_add_ps(half, _mm_movehl_ps(half, half));
-  return _mm_cvtss_f32(_mm_add_ss(half, _mm_shuffle_ps(half, half, 1)));
-}
-
-inline float max_of(__m256 v) {
-  __m128 half = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  half = _mm_max_ps(half, _mm_movehl_ps(half, half));
-  return _mm_cvtss_f32(_mm_max_ss(half, _mm_shuffle_ps(half, half, 1)));
-}
-
-/// The sum of the inputs of byte positions [begin, end), and the largest entry that their tables have.
-inline void measure(const float* x, std::size_t begin, std::size_t end, float* sum, float* largest) {
-  __m256 sums = _mm256_setzero_ps(), most = _mm256_setzero_ps();
-  for (std::size_t b = begin; b < end; ++b) {
-    const __m256 value = _mm256_loadu_ps(x + 8 * b);
-    sums = _mm256_add_ps(sums, value);
-    __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0F), value);
-    size = _mm256_add_ps(size, _mm256_permute_ps(size, 0xB1));
-    size = _mm256_add_ps(size, _mm256_permute_ps(size, 0x4E));
-    most = _mm256_max_ps(most, size);
-  }
-  *sum = sum_of(sums);
-  *largest = max_of(most);
-}
-
-/// `LutKernel::build` for tables of whole numbers up to Table::largest; Table::store writes the tables of a byte
-/// position and returns the sum of the entries that add all inputs.
-template <class Table>
-void build_rounded(const float* x, const LutSpan* spans, std::size_t span_count, unsigned char* tables,
-                   LutFactors* factors) {
-  for (std::size_t s = 0; s < span_count; ++s) {
-    float sum, largest;
-    measure(x, spans[s].begin, spans[s].end, &sum, &largest);
-    // What is not finite shows in the sum, even where the maximum does not see it.
-    const bool finite = sum - sum == 0.0F && largest - largest == 0.0F;
-    largest = finite && largest > 1e-30F ? largest : 1e-30F;
-    const __m256 inverse = _mm256_set1_ps(static_cast<float>(Table::largest) / largest);
-    int total = 0;
-    for (std::size_t b = spans[s].begin; b < spans[s].end; ++b) {
-      float scaled[8];
-      _mm256_storeu_ps(scaled, _mm256_mul_ps(_mm256_loadu_ps(x + 8 * b), inverse));
-      total += Table::store(nibble_table(scaled), nibble_table(scaled + 4), tables + b * Table::bytes);
-    }
-    const float scale = finite ? largest / static_cast<float>(Table::largest) : __builtin_nanf("");
-    factors[s] = {scale, sum, scale * static_cast<float>(total)};
-  }
 }
 
 }  // namespace

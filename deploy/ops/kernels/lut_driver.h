@@ -163,6 +163,30 @@ void multiply_blocks(const LutCodes& codes, const LutBlock* blocks, const LutCol
   }
 }
 
+/// `LutKernel::build` for tables of whole numbers up to Table::largest; Table::store writes the tables of 8 scaled
+/// inputs and returns the sum of the entries that add all inputs.
+template <class Table>
+void build_rounded(const float* x, const LutSpan* spans, std::size_t span_count, unsigned char* tables,
+                   LutFactors* factors) {
+  for (std::size_t s = 0; s < span_count; ++s) {
+    float sum, largest;
+    Table::Simd::measure(x, spans[s].begin, spans[s].end, &sum, &largest);
+    // What is not finite shows in the sum, even where the maximum does not see it.
+    const bool finite = sum - sum == 0.0F && largest - largest == 0.0F;
+    // Below this, the inverse would overflow; what is rounded to nothing then is nothing beside it.
+    largest = finite && largest > 1e-30F ? largest : 1e-30F;
+    const float inverse = static_cast<float>(Table::largest) / largest;
+    int total = 0;
+    for (std::size_t b = spans[s].begin; b < spans[s].end; ++b) {
+      float scaled[8];
+      for (std::size_t i = 0; i < 8; ++i) scaled[i] = x[8 * b + i] * inverse;
+      total += Table::store(scaled, tables + b * Table::bytes);
+    }
+    const float scale = finite ? largest / static_cast<float>(Table::largest) : __builtin_nanf("");
+    factors[s] = {scale, sum, scale * static_cast<float>(total)};
+  }
+}
+
 /// `LutKernel::multiply` with the tables of `Table`.
 template <class Table>
 void multiply_with(const LutCodes& codes, const LutBlock* blocks, std::size_t block_count, const LutColumn* columns,

@@ -1,15 +1,9 @@
 #include "kernels/sign_tile.h"
 
 #include "kernels/isa.h"
+#include "kernels/lut_tables.h"
 
 namespace dtc {
-
-#if defined(DTC_HAVE_AVX2)
-extern const SignTileKernel kSignTileAvx2;
-#endif
-#if defined(DTC_HAVE_NEON)
-extern const SignTileKernel kSignTileNeon;
-#endif
 
 const SignTileKernel* sign_tile_kernel() {
 #if defined(DTC_HAVE_AVX2)
