@@ -71,7 +71,7 @@ def check(case: Case) -> None:
 
 
 def empty_inside(case: Case) -> bool:
-    """Whether a leading dimension other than the first is 0, which Reshape before opset 14, as in bodies, cannot say."""
+    """Whether a leading dimension but the first is 0, which Reshape before opset 14, as in bodies, cannot say."""
     return any(0 in array.shape[1:-1] or (name == "ids" and 0 in array.shape[1:]) for name, array in case.given.items())
 
 
