@@ -101,7 +101,9 @@ def model_of(
 def _value(name: str, array: Array, *, held: bool, dims: dict[str, list[Any]]) -> ir.Value:
     kind = ir.TensorType(ir.DataType.from_numpy(array.dtype))
     shape = ir.Shape(array.shape if held else dims.get(name, [None] * array.ndim))
-    return ir.Value(name=name, type=kind, shape=shape, const_value=ir.tensor(array, name=name) if held else None)
+    words = array.dtype == object
+    tensor = ir.StringTensor(array, name=name) if words else ir.tensor(array, name=name)
+    return ir.Value(name=name, type=kind, shape=shape, const_value=tensor if held else None)
 
 
 def with_input(case: Case, kind: str, leading: Sequence[int], seed: int = 0) -> Case:
