@@ -163,12 +163,12 @@ void BinaryMatrix::multiply_blocks(std::size_t first, const Columns& columns, fl
   const std::size_t height = std::min(rows() - begin, blocks * kLutRows);
   LutBlock both[2] = {block(first), {}};
   if (blocks == 2) both[1] = block(first + 1);
-  for (std::size_t i = 0; i < columns.count(); i += 2) {
-    const std::size_t width = std::min<std::size_t>(2, columns.count() - i);
-    LutColumn pair[2] = {columns[i], {}};
-    if (width == 2) pair[1] = columns[i + 1];
-    float out[4 * kLutRows];
-    kernel_.multiply(lut_, both, blocks, pair, width, out);
+  for (std::size_t i = 0; i < columns.count(); i += kernel_.columns) {
+    const std::size_t width = std::min(kernel_.columns, columns.count() - i);
+    LutColumn some[kLutColumns] = {};
+    for (std::size_t c = 0; c < width; ++c) some[c] = columns[i + c];
+    float out[2 * kLutColumns * kLutRows];
+    kernel_.multiply(lut_, both, blocks, some, width, out);
     for (std::size_t c = 0; c < width; ++c) {
       std::copy_n(out + c * blocks * kLutRows, height, y + (i + c) * rows() + begin);
     }
