@@ -25,11 +25,11 @@ std::vector<LutSpan> spans_of(const BinaryShape& shape, std::size_t longest) {
   if (shape.rows == 0) return spans;
   for (std::size_t group = 0; group < shape.groups; ++group) {
     const std::size_t begin = group * shape.group_bytes;
-    const std::size_t length = std::min(shape.group_bytes, shape.positions - begin);
-    const std::size_t parts = (length + longest - 1) / longest;
-    for (std::size_t part = 0; part < parts; ++part) {
-      const Range range = part_of(length, parts, part);
-      spans.push_back({begin + range.begin, begin + range.end, group});
+    const std::size_t end = std::min(begin + shape.group_bytes, shape.positions);
+    for (std::size_t b = begin; b < end;) {
+      const std::size_t length = std::min(longest, end - b);
+      spans.push_back({b, b + length, group});
+      b += length;
     }
   }
   return spans;

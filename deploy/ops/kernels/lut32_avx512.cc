@@ -37,7 +37,7 @@ struct Table32 {
         }
       }
       for (int c = 0; c < Columns; ++c) {
-        const float* table = reinterpret_cast<const float*>(tables[c] + (b - span.begin) * bytes);
+        const float* table = reinterpret_cast<const float*>(tables[c] + b * bytes);
         const __m512 first = _mm512_loadu_ps(table), second = _mm512_loadu_ps(table + 16);
         for (int u = 0; u < Blocks; ++u) {
           for (std::size_t h = 0; h < Avx512::vectors; ++h) {
@@ -75,7 +75,7 @@ void build(const float* x, const LutSpan* spans, std::size_t span_count, unsigne
 }  // namespace
 
 // Spans as long as groups: in float, sums of sums would be added in another order than here.
-const LutKernel kLut32Avx512 = {Table32::bytes, static_cast<std::size_t>(-1) / 2, build, multiply_wide<Table32>,
+const LutKernel kLut32Avx512 = {Table32::bytes, static_cast<std::size_t>(-1), build, multiply_wide<Table32>,
                                 kColumns};
 
 }  // namespace dtc

@@ -87,7 +87,7 @@ void multiply_planes(const LutCodes& codes, const LutBlock* blocks, const LutCol
         float scales[Columns];
         for (int c = 0; c < Columns; ++c) {
           const LutFactors& factors = columns[c].factors[s];
-          tables[c] = columns[c].tables + codes.spans[s].begin * Table::bytes;
+          tables[c] = columns[c].tables;
           scales[c] = factors.scale;
           table_sums[c] += factors.table_sum;
           input_sums[c] += factors.sum;
