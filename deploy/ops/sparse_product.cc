@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "kernels/half.h"
+
 namespace dtc {
 namespace {
 
@@ -133,7 +135,7 @@ void multiply_tiles(const SparseWeight& weight, const float* x, std::size_t coun
 }  // namespace
 
 float value_of(const SparseWeight& weight, std::size_t at) {
-  if (weight.value == CsrValue::f16) return csr_half(static_cast<const std::uint16_t*>(weight.arrays.values)[at]);
+  if (weight.value == CsrValue::f16) return float_of_half(static_cast<const std::uint16_t*>(weight.arrays.values)[at]);
   return static_cast<const float*>(weight.arrays.values)[at];
 }
 
