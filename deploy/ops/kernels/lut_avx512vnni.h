@@ -80,7 +80,7 @@ inline void measure(const float* x, std::size_t begin, std::size_t end, float* s
 /// and the upper four inputs of a byte position.
 template <class Table>
 void build_digits(const float* x, const LutSpan* spans, std::size_t span_count, unsigned char* tables,
-                   LutFactors* factors) {
+                  LutFactors* factors) {
   for (std::size_t s = 0; s < span_count; ++s) {
     float sum, largest;
     measure(x, spans[s].begin, spans[s].end, &sum, &largest);
