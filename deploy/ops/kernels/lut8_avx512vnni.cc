@@ -56,6 +56,6 @@ struct Table8 {
 
 }  // namespace
 
-const LutKernel kLut8Avx512 = {Table8::bytes, 16, build_rounded<Table8>, multiply_wide<Table8>, kColumns};
+const LutKernel kLut8Avx512 = {Table8::bytes, 16, build_digits<Table8>, multiply_wide<Table8>, kColumns};
 
 }  // namespace dtc

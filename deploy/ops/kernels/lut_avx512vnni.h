@@ -79,8 +79,8 @@ inline void measure(const float* x, std::size_t begin, std::size_t end, float* s
 /// `LutKernel::build` for tables of whole numbers up to Table::largest; Table::store writes the entries of the lower
 /// and the upper four inputs of a byte position.
 template <class Table>
-void build_rounded(const float* x, const LutSpan* spans, std::size_t span_count, unsigned char* tables,
-                   LutFactors* factors) {
+void build_digits(const float* x, const LutSpan* spans, std::size_t span_count, unsigned char* tables,
+                  LutFactors* factors) {
   for (std::size_t s = 0; s < span_count; ++s) {
     float sum, largest;
     measure(x, spans[s].begin, spans[s].end, &sum, &largest);
