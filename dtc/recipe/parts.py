@@ -111,8 +111,8 @@ class Recipe(_Part):
     training: Training | None = None
     batch_norm: Literal["batch", "frozen"] = Field(
         "batch",
-        description="BatchNormalization: train with the moments of the batch, and measure the statistics anew on the "
-        "samples for the compressed weights; or leave them as they are",
+        description="BatchNormalization: train with the moments of the batch (of more than one sample), and measure "
+        "the statistics anew on the samples for the compressed weights; or leave them as they are",
     )
     lower: Literal["compute", "standard", "storage", "int2"] = Field("compute", description="how forms become nodes")
     seed: int = Field(0, ge=0, lt=2**32, description="of everything random")

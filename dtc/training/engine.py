@@ -58,7 +58,8 @@ class Engine(Protocol):
     def moments(self, batch: Arrays) -> tuple[list[Moments], dict[str, npt.NDArray[np.generic]]]:
         """Return the moments of a batch and the carried outputs, normalised by them and without dropout.
 
-        They are those of the present weights; `statistics` are not read and stay as they are.
+        They are those of the present weights; `statistics` are not read and stay as they are. Where there are none,
+        nothing is computed and nothing returned.
         """
         ...
 

@@ -109,6 +109,8 @@ class OrtEngine:
         Raises:
             DataError: An input is missing or of the wrong type.
         """
+        if not self.statistics:
+            return [], {}
         return self._evaluation.moments(self._inputs(batch), self._live(), tuple(self._objective.carry))
 
     def predict(self, inputs: Arrays) -> dict[str, Array]:

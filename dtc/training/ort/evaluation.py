@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.errors import DataError
-from dtc.passes.prepare.batch_moments import Moments, use_batch_moments
+from dtc.passes.prepare.batch_moments import Exposed, Moments, use_batch_moments
 from dtc.training.engine import Arrays, Parameters
 from dtc.training.ort.losses import LOSS, SCORES, Kind, attach_loss, scores_of
 from dtc.training.ort.prune import remove_dead_nodes
@@ -31,7 +31,7 @@ class Evaluation:
         self._names = [str(value.name) for value in base.graph.outputs]
         self._parameters = parameters
         self._sessions: dict[tuple[Any, ...], Any] = {}
-        self._statistics: list[tuple[str, str]] = []
+        self._exposed: list[Exposed] = []
 
     def predict(self, inputs: Arrays, parameters: Parameters) -> dict[str, Array]:
         """Return all outputs of the model."""
@@ -56,8 +56,8 @@ class Evaluation:
         """Return the moments of each BatchNormalization, and the carried outputs."""
         found = self._run((_MOMENTS, *carry), inputs, parameters, None)
         carried = dict(zip(carry, found, strict=False))
-        rest = found[len(carry) :]
-        return [Moments(names, *rest[2 * i : 2 * i + 2]) for i, names in enumerate(self._statistics)], carried
+        parts = iter(found[len(carry) :])
+        return [exposed.moments(next(parts), next(parts), next(parts)) for exposed in self._exposed], carried
 
     def _run(self, key: tuple[Any, ...], feeds: Arrays, parameters: Parameters, outputs: list[str] | None) -> list[Any]:
         if key not in self._sessions:
@@ -94,10 +94,9 @@ class Evaluation:
 
     def _hand_out_moments(self, model: ir.Model, carry: tuple[str, ...]) -> None:
         """Make the carried outputs and the moments the outputs of the graph, and drop what only others need."""
-        found = use_batch_moments(model)
-        self._statistics = [names for names, _ in found]
+        self._exposed = use_batch_moments(model)
         carried = {value.name: value for value in model.graph.outputs}
         model.graph.outputs.clear()
         model.graph.outputs.extend(carried[name] for name in carry)
-        model.graph.outputs.extend(value for _, values in found for value in values)
+        model.graph.outputs.extend(value for exposed in self._exposed for value in exposed.values)
         remove_dead_nodes(model.graph)
