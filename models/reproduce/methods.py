@@ -84,7 +84,7 @@ CASES = {
         Training(
             epochs=1,
             distort_every=20,
-            optimizer=Optimizer(kind="sgd", learning_rate=0.01, momentum=0.9, clip_norm=1.0),
+            optimizer=Optimizer(kind="sgd", learning_rate=0.05, momentum=0.9),
             schedule=Schedule(kind="cosine"),
         ),
     ),
