@@ -17,6 +17,7 @@ from dtc.errors import CheckFailedError, ModelError, RecipeError, RuleError
 from dtc.graph import load_model, move_model, save_model
 from dtc.job import Job
 from dtc.passes.lower import lower
+from dtc.passes.lower.accuracy import set_accuracy_level
 from dtc.passes.method import Moment
 from dtc.passes.plan import Distorted, Plan, make_plan
 from dtc.passes.prepare import normalise, strip_training
@@ -47,8 +48,8 @@ class Compression:
         faithful: The written file against the distorted dense model: float rounding and nothing else.
         outcome: The written file against the original: metric, size, latency, memory.
         training: What the retraining did, where there was one.
-        measured: BatchNormalizations whose statistics were measured anew on samples without training.
         reports: Pages of the report, one in each folder that it was written to.
+        measured: BatchNormalizations whose statistics were measured anew on samples without training.
     """
 
     output: Path
@@ -56,8 +57,8 @@ class Compression:
     faithful: CheckReport
     outcome: CheckReport
     training: Result | None = None
-    measured: int = 0
     reports: tuple[Path, ...] = ()
+    measured: int = 0
 
     def raise_if_failed(self) -> None:
         """Raise CheckFailedError if the written file lost more than it may."""
@@ -156,9 +157,16 @@ def _write(
         dense, written = Path(folder) / "distorted.onnx", Path(folder) / job.output.name
         save_model(model, dense)
         lower(model, plan.compressed(distorted.forms), recipe.lower)
+        set_accuracy_level(model, recipe.accuracy_level)
         save_model(model, written)
         faithful = check(
-            dense, written, max_difference=FAITHFUL[recipe.lower], fixed=job.fixed, seed=recipe.seed, seconds=0.0
+            dense,
+            written,
+            max_difference=FAITHFUL[recipe.lower],
+            fixed=job.fixed,
+            seed=recipe.seed,
+            seconds=0.0,
+            native=False,  # what the file says, to the last bit; `outcome` tells what the kernels make of it
         )
         if faithful.failures:
             raise CheckFailedError(f"{job.output}: not written, as it would be wrong: {'; '.join(faithful.failures)}")
@@ -181,7 +189,7 @@ def _write(
     _, untouched = _planned(original, recipe)
     report = make_report(original, job.output, recipe, untouched, distorted, summary, faithful, outcome, training)
     pages = tuple(write_report(report, folder) for folder in folders)
-    return Compression(job.output, summary, faithful, outcome, training, reports=pages)
+    return Compression(job.output, summary, faithful, outcome, training, pages)
 
 
 def _assign(plan: Plan, distorted: Distorted) -> dict[str, float]:

@@ -1,0 +1,19 @@
+// Which instructions a kernel may use, decided once, when the library is first used.
+#ifndef DTC_KERNELS_ISA_H_
+#define DTC_KERNELS_ISA_H_
+
+namespace dtc {
+
+enum class Isa { scalar, avx2, neon };
+
+/// The best that this processor has and that the library was built with; the environment variable DTC_OPS_ISA=scalar
+/// asks for plain C++ (to compare, or to rule a kernel out).
+Isa best_isa();
+
+/// Whether kernels that have more than AVX2 in them (AVX-512 F, BW, DQ and VL) may be used where best_isa() is avx2;
+/// DTC_OPS_ISA=avx2 rules them out.
+bool has_avx512();
+
+}  // namespace dtc
+
+#endif  // DTC_KERNELS_ISA_H_

@@ -1,0 +1,3 @@
+#include "tests/check.h"
+
+int main() { return dtc::testing::run_all(); }
