@@ -118,12 +118,22 @@ METHODS: dict[str, Rule] = {
 @click.option("--method", "methods", multiple=True, help="words of a method's line (default: all)")
 @click.option("--retrain/--no-retrain", default=True, help="also retrain")
 @click.option("--steps", type=click.IntRange(min=1), help="retrain for so many steps; default: one epoch")
+@click.option("--threads", type=click.IntRange(min=1), help="threads of the training; default: all cores")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("methods-table"), show_default=True)
-def main(chosen: tuple[str, ...], methods: tuple[str, ...], folder: Path, steps: int | None, *, retrain: bool) -> None:
+def main(
+    chosen: tuple[str, ...],
+    methods: tuple[str, ...],
+    folder: Path,
+    steps: int | None,
+    threads: int | None,
+    *,
+    retrain: bool,
+) -> None:
     """Compress every model by every method and print one table."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in chosen or CASES:
-        case = replace(CASES[name], training=CASES[name].training.model_copy(update={"steps": steps}))
+        given = {"steps": steps, "threads": threads}
+        case = replace(CASES[name], training=CASES[name].training.model_copy(update=given))
         original = _original(case, folder)
         for line, rule in METHODS.items():
             if not methods or any(word in line for word in methods):
