@@ -170,7 +170,8 @@ def _measure(case: Case, original: Path, line: str, rule: Rule, folder: Path, *,
         if retrain:
             return
         original = _pruned(original, folder / f"{case.name}.pruned.onnx")
-    result = compress(original, case.recipe(rule, retrain=retrain), Job(output, force=True, seconds=0.0), run=folder / f"{stem}.run")
+    job = Job(output, force=True, seconds=0.0)
+    result = compress(original, case.recipe(rule, retrain=retrain), job, run=folder / f"{stem}.run")
     report = check(
         original,
         output,
