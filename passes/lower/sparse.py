@@ -70,7 +70,7 @@ def _compute(model: ir.Model, make: GraphMaker, stored: StoredSparse, reader: Re
             return lookup_lines(make, stored, pattern, ids)
         if mode == "standard":
             return stored.packed(make).rows(make, ids)
-        return _operator(model, make, stored, "Gather", [stored.values(), *stored.places(), ids])
+        return _operator(model, make, stored, "Gather", [ids, stored.values(), *stored.places()])
     x = node.inputs[0]
     assert x is not None
     if not (pays_to_multiply(pattern) if isinstance(pattern, Lines) else mode == "compute"):

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from running import run
 
-from dtc.deploy.ops import DOMAIN, operators, require_operator
+from dtc.deploy.ops import DOMAIN, Body, operators, require_operator
+from dtc.deploy.ops.binary_blocks import blocks_of_rows, in_blocks
 from dtc.forms import BinaryCode
 from dtc.forms.binary_code import pack_bits
 
@@ -39,7 +40,7 @@ def one_node(op_type: str, opset: int, feeds: dict[str, np.ndarray], attributes:
 
 def random_case(seed: int, bits: int, cols: int, group: int, masked: bool, offset: bool) -> tuple[BinaryCode, Any, Any]:
     rng = np.random.default_rng(seed)
-    rows, groups = int(rng.integers(1, 9)), -(-cols // group) if group else 1
+    rows, groups = int(rng.choice([1, 5, 31, 32, 33, 70])), -(-cols // group) if group else 1
     dtype = np.float16 if seed % 2 else np.float32
     form = BinaryCode(
         pack_bits(rng.random((bits, rows, cols)) < 0.5),
@@ -88,8 +89,21 @@ def test_dequantize_of_eight_planes():
 def test_matmul_is_the_product_with_the_dense_weight(case: Any):
     form, codes, alphas = case
     x = np.random.default_rng(0).standard_normal((2, 3, form.cols)).astype(np.float32)
-    found = one_node("BinaryMatMul", 13, {"x": x, "codes": codes, "alphas": alphas}, attributes(form))
+    feeds = {"x": x, "codes": in_blocks(codes), "alphas": alphas.transpose(0, 2, 1).copy()}
+    found = one_node("BinaryMatMul", 13, feeds, attributes(form))
     np.testing.assert_allclose(found, x @ form.dense().T, rtol=0, atol=1e-4)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 100), st.integers(1, 9))
+def test_nodes_bring_rows_into_blocks(planes: int, out: int, width: int):
+    codes = np.random.default_rng(out).integers(0, 256, (planes, out, width), dtype=np.uint8)
+    body = Body(["codes"], 13)
+    graph = body.close("Blocks", blocks_of_rows(body, body.inputs["codes"])).graph
+    for value, rank in ((graph.inputs[0], 3), (graph.outputs[0], 2)):
+        value.type, value.shape = ir.TensorType(ir.DataType.UINT8), ir.Shape([None] * rank)
+    found = run(ir.Model(graph, ir_version=10), {"codes": codes})[0]
+    assert found.tobytes() == in_blocks(codes).tobytes()
 
 
 @settings(max_examples=15, deadline=None)

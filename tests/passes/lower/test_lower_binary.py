@@ -132,7 +132,7 @@ def test_a_tied_weight_is_stored_once(graph: str):
     lowered(model, "compute", *OPTIONS["2 bits"])
     assert [name for name in model.graph.initializers if name.endswith(".codes")] == ["W.codes"]
     if graph == "tied":
-        assert ops(model) == {"BinaryGather", "BinaryMatMul"}
+        assert {node.op_type for node in model.graph if node.domain == "dtc"} == {"BinaryGather", "BinaryMatMul"}
 
 
 def test_an_embedding_is_decoded_after_its_gather():
