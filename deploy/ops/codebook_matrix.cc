@@ -1,0 +1,169 @@
+#include "codebook_matrix.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "kernels/gemm.h"
+#include "pieces.h"
+
+namespace dtc {
+namespace {
+
+/// Codewords are this far apart, so that whole vectors of them can be read.
+std::size_t stride_of(std::size_t block) {
+  if (block <= 2) return block;
+  return block <= 4 ? 4 : (block + 7) / 8 * 8;
+}
+
+/// All 2^bits codewords [2^bits, stride], the last for the indices that have none.
+std::vector<float> all_words(const Tensor& codewords, unsigned bits, std::size_t block) {
+  const std::size_t stride = stride_of(block), last = static_cast<std::size_t>(codewords.shape[0]) - 1;
+  std::vector<float> out((std::size_t{1} << bits) * stride);
+  for (std::size_t index = 0; index < std::size_t{1} << bits; ++index) {
+    const float* const word = codewords.as<float>() + std::min(index, last) * block;
+    std::copy(word, word + block, out.data() + index * stride);
+  }
+  return out;
+}
+
+/// What each byte of indices of `narrow` means, [256, stride].
+std::vector<float> byte_words(const Codebook& narrow) {
+  const std::size_t indices = 8 / narrow.bits, block = indices * narrow.block, stride = stride_of(block);
+  std::vector<float> out(256 * stride);
+  for (std::size_t byte = 0; byte < 256; ++byte) {
+    for (std::size_t i = 0; i < indices; ++i) {
+      const std::size_t index = byte >> (i * narrow.bits) & ((1u << narrow.bits) - 1);
+      const float* const word = narrow.words + index * narrow.stride;
+      std::copy(word, word + narrow.block, out.data() + byte * stride + i * narrow.block);
+    }
+  }
+  return out;
+}
+
+void check(const Tensor& indices, const Tensor& codewords, std::int64_t bits, std::int64_t columns) {
+  require(indices, "indices", {Type::u8}, 2);
+  require(codewords, "codewords", {Type::f32}, 2);
+  require(bits == 1 || bits == 2 || bits == 4 || bits == 8, "bits is " + std::to_string(bits) + ", not 1, 2, 4 or 8");
+  require(columns >= 0, "columns is " + std::to_string(columns));
+  require(codewords.shape[0] > 0 && codewords.shape[1] > 0, "codewords has shape " + text(codewords.shape));
+  const std::int64_t block = codewords.shape[1], blocks = columns / block + (columns % block != 0);
+  const std::int64_t bytes = blocks / (8 / bits) + (blocks % (8 / bits) != 0);
+  require(indices.shape[1] == bytes, "indices has shape " + text(indices.shape) + ", but " + std::to_string(columns) +
+                                         " columns in blocks of " + std::to_string(block) + " with " +
+                                         std::to_string(bits) + " bits each are " + std::to_string(bytes) +
+                                         " bytes a row");
+}
+
+}  // namespace
+
+CodebookWeight::CodebookWeight(const Tensor& indices, const Tensor& codewords, std::int64_t bits,
+                               std::int64_t columns) {
+  check(indices, codewords, bits, columns);
+  rows_ = static_cast<std::size_t>(indices.shape[0]);
+  cols_ = static_cast<std::size_t>(columns);
+  const auto block = static_cast<std::size_t>(codewords.shape[1]);
+  const std::size_t stride = stride_of(block);
+  const auto width = static_cast<unsigned>(bits);
+  indices_ = {indices.as<std::uint8_t>(),
+              static_cast<std::size_t>(indices.shape[1]),
+              width,
+              codewords.as<float>(),
+              block,
+              stride};
+  if (stride != block || codewords.shape[0] < std::int64_t{1} << bits) {
+    words_ = all_words(codewords, width, block);
+    indices_.words = words_.data();
+  }
+  bytes_ = indices_;
+  if (bits < 8 && block < 8) {  // at most 57 KB
+    byte_words_ = byte_words(indices_);
+    bytes_.bits = 8;
+    bytes_.words = byte_words_.data();
+    bytes_.block = block * (8 / width);
+    bytes_.stride = stride_of(bytes_.block);
+  }
+}
+
+std::unique_ptr<Matrix> CodebookMatrix::make(const Tensor& indices, const Tensor& codewords, std::int64_t bits,
+                                             std::int64_t columns) {
+  return std::make_unique<CodebookMatrix>(CodebookWeight(indices, codewords, bits, columns));
+}
+
+CodebookMatrix::CodebookMatrix(CodebookWeight weight)
+    : Matrix(weight.rows(), weight.cols()), weight_(std::move(weight)) {}
+
+void CodebookMatrix::multiply(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
+  if (rows() == 0 || count == 0) return;
+  if (count <= codebook_counts) {
+    multiply_few(x, count, y, parallel);
+  } else {
+    multiply_many(x, count, y, parallel);
+  }
+}
+
+void CodebookMatrix::multiply_few(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
+  const bool scalar =
+      weight_.indices().block == 1 && weight_.indices().bits < 8 && codebook_kernels().multiply_scalar != nullptr;
+  const Codebook& codebook = scalar ? weight_.indices() : weight_.bytes();
+  const CodebookMultiply kernel = scalar ? codebook_kernels().multiply_scalar : codebook_kernels().multiply;
+
+  const std::size_t stride = codebook.row_bytes * (8 / codebook.bits) * codebook.block + codebook.stride + 64;
+  std::vector<float> padded(count * stride);
+  for (std::size_t i = 0; i < count; ++i) std::copy_n(x + i * cols(), cols(), padded.data() + i * stride);
+
+  const double bytes = static_cast<double>(rows()) * static_cast<double>(codebook.row_bytes);
+  const std::size_t pieces = pieces_for(bytes / 2e3);
+  parallel(pieces, [&](std::size_t piece) {
+    const Range part = part_of(rows(), pieces, piece);
+    Codebook from = codebook;
+    from.codes += part.begin * codebook.row_bytes;
+    kernel(from, part.end - part.begin, padded.data(), stride, count, y + part.begin, rows());
+  });
+}
+
+void CodebookMatrix::multiply_many(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
+  const Codebook& codebook = weight_.bytes();
+  constexpr std::size_t tile_floats = 16 * 1024, tile_cols = 1024;
+  const std::size_t step = std::max<std::size_t>(tile_cols / codebook.block, 1);  // indices of a tile's row
+  const std::size_t wide = std::min(step * codebook.block, cols());
+  const std::size_t high = std::max<std::size_t>(tile_floats / std::max<std::size_t>(wide, 1), 4);
+
+  const double floats = static_cast<double>(rows()) * static_cast<double>(cols());
+  const std::size_t pieces = pieces_for(floats * static_cast<double>(count + 10) / 4e4);
+  std::unique_ptr<float[]> tiles(new float[pieces * high * wide]);
+  parallel(pieces, [&](std::size_t piece) {
+    const Range part = part_of(rows(), pieces, piece);
+    float* const tile = tiles.get() + piece * high * wide;
+    for (std::size_t row = part.begin; row < part.end; row += high) {
+      const std::size_t some = std::min(high, part.end - row);
+      std::size_t first = 0, col = 0;
+      do {
+        const std::size_t now = std::min(wide, cols() - col);
+        for (std::size_t r = 0; r < some; ++r) {
+          codebook_kernels().decode(codebook, codebook.codes + (row + r) * codebook.row_bytes, first, now,
+                                    tile + r * wide);
+        }
+        const Gemm gemm = col == 0 ? gemm_kernels().multiply : gemm_kernels().add;
+        gemm(x + col, cols(), count, tile, wide, some, now, y + row, rows());
+        first += step;
+        col += now;
+      } while (col < cols());
+    }
+  });
+}
+
+std::unique_ptr<Rows> CodebookRows::make(const Tensor& indices, const Tensor& codewords, std::int64_t bits,
+                                         std::int64_t columns) {
+  return std::make_unique<CodebookRows>(CodebookWeight(indices, codewords, bits, columns));
+}
+
+CodebookRows::CodebookRows(CodebookWeight weight) : Rows(weight.rows(), weight.cols()), weight_(std::move(weight)) {}
+
+void CodebookRows::decode(std::size_t row, float* out) const {
+  const Codebook& codebook = weight_.bytes();
+  codebook_kernels().decode(codebook, codebook.codes + row * codebook.row_bytes, 0, cols(), out);
+}
+
+}  // namespace dtc
