@@ -1,0 +1,32 @@
+// Products with sparse rows, however their columns are stored.
+#ifndef DTC_SPARSE_PRODUCT_H_
+#define DTC_SPARSE_PRODUCT_H_
+
+#include <cstddef>
+
+#include "kernels/csr.h"
+#include "parallel.h"
+
+namespace dtc {
+
+/// A checked sparse weight [rows, cols].
+struct SparseWeight {
+  CsrArrays arrays;
+  CsrValue value = CsrValue::f32;
+  CsrColumn column = CsrColumn::u16;
+  std::size_t rows = 0, cols = 0;
+};
+
+/// A stored value as a float.
+float value_of(const SparseWeight& weight, std::size_t at);
+
+/// y [count, rows] = x [count, cols] times the transposed weight; see Matrix::multiply.
+///
+/// Small batches take the weight's rows one by one, for each row of x. Larger ones lay x out in tiles, in which the
+/// batch is the inner dimension, and multiply whole rows of a tile by a value (the SpMM of Elsen et al., "Fast Sparse
+/// ConvNets", 2019, section 3), one K-block after another where the tile is larger than the first-level cache.
+void multiply(const SparseWeight& weight, const float* x, std::size_t count, float* y, const Parallel& parallel);
+
+}  // namespace dtc
+
+#endif  // DTC_SPARSE_PRODUCT_H_
