@@ -1,0 +1,67 @@
+// Products with sign codes by lookup: of the inputs of a few code bits every signed sum is computed once, and each
+// row's bits then choose one (T-MAC, arXiv 2407.00088; BiQGEMM, arXiv 2005.09904).
+#ifndef DTC_KERNELS_LUT_H_
+#define DTC_KERNELS_LUT_H_
+
+#include <cstddef>
+#include <cstdint>
+
+namespace dtc {
+
+/// Rows whose code bytes of one position lie side by side, so that one instruction looks all of them up.
+constexpr std::size_t kLutRows = 32;
+
+/// A run of byte positions, that is of 8 inputs each, that share their coefficients and the scale of their tables.
+struct LutSpan {
+  std::size_t begin, end, group;
+};
+
+/// What all blocks of a weight have in common. Its planes are `bits` of signs and, if masked, the mask.
+struct LutCodes {
+  std::size_t bits;
+  bool masked;    ///< plane `bits` is the mask
+  bool constant;  ///< term `bits` of the coefficients is a constant
+  bool half;      ///< coefficients are float16, else float
+  const LutSpan* spans;
+  std::size_t span_count;
+};
+
+/// Where 32 rows lie: code byte (plane p, position b, row r) at codes[p * plane_stride + 32 * b + r], coefficient (term
+/// t, group g, row r) at element t * term_stride + g * group_stride + r of alphas.
+struct LutBlock {
+  const std::uint8_t* codes;
+  std::size_t plane_stride;
+  const void* alphas;
+  std::size_t term_stride, group_stride;
+};
+
+/// What a span of a column needs besides the tables: the value of a table's unit, the sum of the inputs, and the same
+/// sum as the tables have it.
+struct LutFactors {
+  float scale, sum, table_sum;
+};
+
+/// A column of x, as tables: those of byte position b are at tables + b * table_bytes.
+struct LutColumn {
+  const unsigned char* tables;
+  const LutFactors* factors;  ///< of each span
+};
+
+/// A kind of table for one instruction set.
+struct LutKernel {
+  std::size_t table_bytes;  ///< of a byte position
+  std::size_t span_bytes;   ///< a span has at most so many byte positions
+  /// Makes the tables of x, which is padded with zeros to whole bytes. Where a scale is not finite, so is all output.
+  void (*build)(const float* x, const LutSpan* spans, std::size_t span_count, unsigned char* tables,
+                LutFactors* factors);
+  /// y[(column * block_count + block) * 32 + row] = products of one or two blocks with one or two columns.
+  void (*multiply)(const LutCodes& codes, const LutBlock* blocks, std::size_t block_count, const LutColumn* columns,
+                   std::size_t column_count, float* y);
+};
+
+/// The fastest kernel here that is at least that accurate: 0 float tables, 1 tables of 16 bits, 4 tables of 8 bits.
+const LutKernel& lut_kernel(int accuracy_level);
+
+}  // namespace dtc
+
+#endif  // DTC_KERNELS_LUT_H_
