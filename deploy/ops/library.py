@@ -22,7 +22,7 @@ FILE = {"win32": "dtc_ops.dll", "darwin": "libdtc_ops.dylib"}.get(sys.platform, 
 
 
 def library_path() -> Path | None:
-    """Return the native library: `$DTC_OPS`, or the installed one, or that of a checkout's build folder.
+    """Return the native library: `$DTC_OPS`, or that of a checkout's build folder, or the installed one.
 
     None if this installation was built without (no C++ compiler was there), or `$DTC_OPS` is `none`.
 
@@ -43,9 +43,10 @@ def library_path() -> Path | None:
 def _places() -> list[Path]:
     spec = find_spec("dtc")
     assert spec is not None
-    found = [Path(folder) / "lib" / FILE for folder in spec.submodule_search_locations or ()]
+    installed = [Path(folder) / "lib" / FILE for folder in spec.submodule_search_locations or ()]
+    # In an editable installation the build folder comes first: `cmake --build` renews that one.
     checkout = Path(spec.origin or "").resolve().parents[1]
-    return [*found, checkout / "build" / "ops" / FILE]
+    return [checkout / "build" / "ops" / FILE, *installed]
 
 
 def register(options: ort.SessionOptions) -> bool:

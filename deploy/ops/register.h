@@ -8,7 +8,9 @@
 
 namespace dtc {
 
-using Group = std::vector<Operator> (*)();
+std::vector<Operator> binary_operators();
+std::vector<Operator> codebook_operators();
+std::vector<Operator> sparse_operators();
 
 }  // namespace dtc
 

@@ -165,6 +165,7 @@ def _check(faithful: CheckReport, outcome: CheckReport) -> doc.Check:
         else None,
         outputs=tuple(doc.Output(**asdict(each)) for each in outcome.differences),
         rounding=max((each.relative_l2 for each in faithful.differences), default=None),
+        kernels=outcome.kernels,
         failures=(*faithful.failures, *outcome.failures),
     )
 
