@@ -77,7 +77,7 @@ def binary(weight: Array, rng: np.random.Generator) -> Stored:
         "codes": np.stack([in_blocks(each) for each in codes]),
         "alphas": np.ascontiguousarray(np.stack(alphas).transpose(0, 1, 3, 2)),
     }
-    attributes = {"bits": bits, "group_size": group or 8 * -(-cols // 8), "accuracy_level": int(rng.choice([0, 1]))}
+    attributes = {"bits": bits, "group_size": group or 8 * -(-cols // 8)}
     return Stored(np.stack([form.dense() for form in forms]), arrays, attributes)
 
 

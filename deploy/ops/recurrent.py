@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from dtc.deploy.ops import Body, Operator
 from dtc.deploy.ops.binary_decode import integer_attribute, integers
+from dtc.deploy.ops.binary_matmul import ACCURACY_DOC, ACCURACY_LEVEL
 from dtc.deploy.ops.recurrent_weights import FORMS, GivenWeight
 
 OPSET = 13
@@ -82,6 +83,8 @@ _ATTRIBUTES: Mapping[str, tuple[ir.AttributeType, int | str | None, str]] = {
     "clip": (ir.AttributeType.FLOAT, None, "what goes into an activation is cut to [-clip, clip]; left out: it is not"),
 }
 
+_ACCURACY = ir.AttributeType.INT, ACCURACY_LEVEL, ACCURACY_DOC
+
 
 def operator_name(cell: str, w: str, r: str) -> str:
     """Return the name of the operator for the forms `w` and `r`."""
@@ -106,7 +109,8 @@ def _attributes_of(cell: str, w: str, r: str) -> dict[str, tuple[ir.AttributeTyp
         for prefix, form in (("w", w), ("r", r))
         for name, (default, doc) in FORMS[form].attributes.items()
     }
-    return {**_ATTRIBUTES, **CELLS[cell].attributes, **own}
+    accuracy = {"accuracy_level": _ACCURACY} if "binary" in (w, r) else {}
+    return {**_ATTRIBUTES, **CELLS[cell].attributes, **own, **accuracy}
 
 
 def _function(cell: str, w: str, r: str) -> ir.Function:

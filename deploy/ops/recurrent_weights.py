@@ -123,10 +123,6 @@ def _low_rank(given: GivenWeight) -> ir.Value:
     return given.body.op("MatMul", [given.array("left"), given.array("right")])
 
 
-_ACCURACY_DOC = (
-    "arithmetic of the native kernel: 0 exact float, 1 tables of 16 bits (the default), 4 tables of 8 bits; the body "
-    "is exact"
-)
 _GROUP_DOC = (
     "a multiple of 8: columns that share coefficients; for one group a row, the columns rounded up to a multiple of 8"
 )
@@ -158,7 +154,6 @@ FORMS: Mapping[str, WeightForm] = {
         {
             "bits": (1, "sign planes, 1 to 8; with a mask at most 7"),
             "group_size": (8, _GROUP_DOC),
-            "accuracy_level": (1, _ACCURACY_DOC),
         },
     ),
     "codebook": WeightForm(

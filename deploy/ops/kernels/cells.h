@@ -13,7 +13,7 @@ struct LstmRow {
   const float* recurrent;  ///< [4 * hidden]: the gates' share of the state before
   const float* bias;       ///< [4 * hidden]
   const float* peepholes;  ///< [3 * hidden], in the order i, o, f; null: none
-  float clip;              ///< what goes into an activation is cut to [-clip, clip]; infinity: it is not
+  float clip;              ///< what goes into a gate's activation is cut to [-clip, clip]; infinity: it is not
   float* c;                ///< [hidden]: in place
   float* h;                ///< [hidden]: written
 };

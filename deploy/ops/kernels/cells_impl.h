@@ -83,7 +83,7 @@ void lstm(const LstmRow& row) {
     const Vec c = fma(f, before, i * g);
     const Vec o = sigmoid(clipped(gate(1) + peephole(1, c), clip));
     store(row.c + j, c, left);
-    store(row.h + j, o * hyperbolic_tangent(clipped(c, clip)), left);
+    store(row.h + j, o * hyperbolic_tangent(c), left);  // c is not clipped, as in ONNX Runtime
   }
 }
 

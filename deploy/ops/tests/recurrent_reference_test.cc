@@ -81,7 +81,8 @@ class Walk {
       const double i = f(all(0, j, time, before) + peephole(0, j) * c_[j]);
       const double forget = f(all(2, j, time, before) + peephole(2, j) * c_[j]);
       c_[j] = forget * c_[j] + i * g(all(3, j, time, before));
-      h_[j] = f(all(1, j, time, before) + peephole(1, j) * c_[j]) * g(c_[j]);
+      h_[j] =
+          f(all(1, j, time, before) + peephole(1, j) * c_[j]) * std::tanh(c_[j]);  // not clipped, as in ONNX Runtime
     }
   }
 
