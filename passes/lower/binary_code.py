@@ -1,7 +1,7 @@
 """Binary codes in the graph: operators that compute on them, or standard nodes that decode them.
 
-* `compute`: `dtc.BinaryMatMul` for MatMul and Gemm, `dtc.BinaryGather` for embeddings, and `dtc.BinaryDequantize` in
-  front of whatever else reads the weight.
+* `compute`: `dtc.BinaryMatMul` for MatMul and Gemm where it pays (`dtc.passes.lower.costs`), `dtc.BinaryGather` for
+  embeddings, and `dtc.BinaryDequantize` in front of whatever else reads the weight.
 * `standard`: the decoding nodes themselves, in front of the reader, which runtimes fold at load; an embedding is
   decoded after its Gather, the looked-up rows alone. Loads in ONNX Runtime 1.19. The alternative for MatMul, sign
   planes of INT2 that newer runtimes do not unfold, is `dtc.passes.lower.binary_int2`.
@@ -26,7 +26,7 @@ from dtc.deploy.ops.binary_unmask import unmask
 from dtc.graph import Reader, Role, Site
 from dtc.graph.save import PORTABLE_IR_VERSION
 from dtc.graph.walk import PASS_THROUGH
-from dtc.passes.lower import Compressed, Mode
+from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.binary_parts import Nodes, Planes, Shared, add_initializer
 from dtc.passes.lower.emit import replace_node
 
@@ -68,7 +68,7 @@ class _Lowering:
         graph = item.site.value.graph
         assert isinstance(graph, ir.Graph)
         self.model, self.site, self.mode, self.shared, self.graph = model, item.site, mode, shared, graph
-        self.planes = Planes.of(item)
+        self.planes, self.form = Planes.of(item), item.forms[0]
         self.front = Nodes(graph, item.site.name, shared)  # runs before every reader
         self._rows: tuple[ir.Value, ir.Value] | None = None
         self._blocks: tuple[ir.Value, ir.Value] | None = None
@@ -141,7 +141,7 @@ class _Lowering:
             return None
         if reader.role == Role.EMBEDDING:
             return self._embedding(reader, nodes)
-        if self.mode == "compute" and is_plain_product(reader):
+        if self.mode == "compute" and is_plain_product(reader) and costs.choose(self.form).on_codes:
             return self._product(reader, nodes)
         return None
 

@@ -1,9 +1,9 @@
 """Codebooks in the graph: operators that compute on them, or standard nodes that decode them.
 
-* `compute`: `dtc.CodebookMatMul` for MatMul and Gemm, `dtc.CodebookGather` for embeddings, `dtc.CodebookDequantize` in
-  front of whatever else reads the weight. They read indices of 1, 2, 4 or 8 bits; those of other widths up to 8 stay
-  packed in the file and become bytes when the session loads. More than 256 codewords, and masks, are decoded by
-  standard nodes.
+* `compute`: `dtc.CodebookMatMul` for MatMul and Gemm where it pays (`dtc.passes.lower.costs`), `dtc.CodebookGather`
+  for embeddings, `dtc.CodebookDequantize` in front of whatever else reads the weight. They read indices of 1, 2, 4 or
+  8 bits; those of other widths up to 8 stay packed in the file and become bytes when the session loads. More than 256
+  codewords, and masks, are decoded by standard nodes.
 * `standard`: standard nodes in front of the reader, that runtimes fold at load; an embedding is decoded after its
   Gather, the looked-up rows alone, unless it has a mask beside its indices.
 * `storage`: the same as `standard`.
@@ -20,7 +20,7 @@ from dtc.deploy.ops import DOMAIN, require_operator
 from dtc.deploy.ops.codebook_decode import OPSET
 from dtc.deploy.ops.codebook_gather import flat_rows, like_ids
 from dtc.graph import Reader, Role, Site
-from dtc.passes.lower import Compressed, Mode
+from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.codebook_nodes import Nodes, Shared
 from dtc.passes.lower.codebook_parts import Stored
 
@@ -54,6 +54,7 @@ class _Lowering:
         self.front = Nodes(graph, item.site.name, shared)  # what stands before every reader
         self.stored = Stored(self.front, item)
         self.operators = mode == "compute" and self.stored.native
+        self.computes = self.operators and costs.choose(item.forms[0]).on_codes
 
     def run(self) -> None:
         """Replace the readers that can do with indices, then decode for the others."""
@@ -79,9 +80,9 @@ class _Lowering:
             case Role.EMBEDDING:
                 return reader.node.inputs[0] is self.site.value
             case Role.MATMUL:
-                return self.operators and reader.index == 1
+                return self.computes and reader.index == 1
             case Role.GEMM:
-                return self.operators and not reader.node.attributes.get_int("transA", 0)
+                return self.computes and not reader.node.attributes.get_int("transA", 0)
             case _:
                 return False
 

@@ -1,7 +1,8 @@
 """Lowering of the sparse form.
 
-`compute`: MatMul and Gemm become `dtc.SparseMatMul` or `dtc.BitmapMatMul`, embeddings `dtc.SparseGather` or
-`dtc.BitmapGather`; other readers get the dense weight from `dtc.SparseDequantize` or `dtc.BitmapDequantize`.
+`compute`: MatMul and Gemm become `dtc.SparseMatMul` or `dtc.BitmapMatMul` where that pays (`dtc.passes.lower.costs`),
+embeddings `dtc.SparseGather` or `dtc.BitmapGather`; other readers get the dense weight from `dtc.SparseDequantize` or
+`dtc.BitmapDequantize`.
 `standard`: standard operators decode the weight when the session loads; an embedding's rows are decoded behind
 its Gather, unless another node needs the whole table. Where whole rows or columns are zero and that is
 faster, a smaller MatMul is left in both. `storage` is `standard` but for those: every reader gets the dense weight.
@@ -18,7 +19,7 @@ from dtc.deploy.ops import require_operator
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Lines
 from dtc.graph import Reader, Role, Site
-from dtc.passes.lower import Compressed, Mode
+from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.emit import Names, replace_node
 from dtc.passes.lower.sparse_graph import Decode, GraphMaker, StoredSparse, decode_in_nodes, feed_dense, still_read
 from dtc.passes.lower.sparse_lines import lookup_lines, multiply_lines, pays_to_multiply
@@ -73,7 +74,11 @@ def _compute(model: ir.Model, make: GraphMaker, stored: StoredSparse, reader: Re
         return _operator(model, make, stored, "Gather", [ids, stored.values(), *stored.places()])
     x = node.inputs[0]
     assert x is not None
-    if not (pays_to_multiply(pattern) if isinstance(pattern, Lines) else mode == "compute"):
+    if isinstance(pattern, Lines):
+        pays = pays_to_multiply(pattern)
+    else:
+        pays = mode == "compute" and costs.choose(stored.form).on_codes
+    if not pays:
         return None
     if node.attributes.get_int("transA", 0):
         x = make.op("Transpose", [x], perm=[1, 0])
