@@ -122,7 +122,7 @@ class _Lowering:
 
     def _is_operator(self, reader: Reader) -> bool:
         """True for a recurrent node that an operator can stand for."""
-        pays = self.mode == "compute" and costs.choose_recurrent(self.form).on_codes
+        pays = self.mode == "compute" and costs.choose(self.form).on_codes
         return pays and reader.view == self.site.view and can_be_operator(self.model, reader)
 
     def _recurrent(self) -> CodedWeight:

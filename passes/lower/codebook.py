@@ -75,7 +75,7 @@ class _Lowering:
         del self.graph.initializers[self.site.name]
 
     def _is_recurrent(self, reader: Reader) -> bool:
-        pays = self.operators and costs.choose_recurrent(self.stored.form).on_codes
+        pays = self.operators and costs.choose(self.stored.form).on_codes
         return pays and reader.view == self.site.view and can_be_operator(self.model, reader)
 
     def _recurrent(self) -> CodedWeight:

@@ -71,11 +71,6 @@ def choose(form: Form) -> Choice:
     return Choice(False, f"decoded when a session loads: computed on as it is, it would have about {told}")  # noqa: FBT003
 
 
-def choose_recurrent(form: Form) -> Choice:
-    """Choose for a weight of an LSTM or GRU of this form: the operator on it, or the dense node."""
-    return choose(form)
-
-
 def speed_of(form: Form) -> float | None:
     """Return how many times faster than dense the product is, as far as the table tells."""
     match form:

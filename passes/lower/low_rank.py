@@ -88,7 +88,7 @@ def _lower_to_factors(model: ir.Model, sites: Sequence[LowRankSite], mode: Mode)
 
 
 def _is_operator(model: ir.Model, item: LowRankSite, reader: Reader) -> bool:
-    return can_be_operator(model, reader) and costs.choose_recurrent(item.forms[0]).on_codes
+    return can_be_operator(model, reader) and costs.choose(item.forms[0]).on_codes
 
 
 def _require_standard(node: ir.Node) -> None:

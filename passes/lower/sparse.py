@@ -68,7 +68,7 @@ def _lower_readers(model: ir.Model, names: Names, stored: StoredSparse, mode: Mo
 
 def _fits_operator(model: ir.Model, stored: StoredSparse, reader: Reader) -> bool:
     """True for a recurrent node that an operator can stand for, on this very matrix."""
-    pays = not _is_lines(stored) and costs.choose_recurrent(stored.form).on_codes
+    pays = not _is_lines(stored) and costs.choose(stored.form).on_codes
     return pays and reader.view == stored.site.view and can_be_operator(model, reader)
 
 
