@@ -91,10 +91,10 @@ def lower_items(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> Non
 def explain(item: Compressed, mode: Mode) -> str:
     """Return how the readers of a site get its compressed weight, and why, in words for a report."""
     if mode != "compute":
-        return {"standard": "standard operators decode it", "storage": "decoded when a session loads"}.get(mode, mode)
+        return {"standard": "standard operators decode it", "storage": "decoded by an operator"}.get(mode, mode)
     roles = {reader.role for reader in item.site.readers}
     told = []
-    if roles & {Role.MATMUL, Role.GEMM}:
+    if roles - {Role.CONV, Role.EMBEDDING}:
         told.append(costs.choose(item.forms[0]).reason)
     if Role.EMBEDDING in roles:
         told.append("rows decoded as they are looked up")

@@ -1,11 +1,12 @@
 """Binary codes in the graph: operators that compute on them, or standard nodes that decode them.
 
 * `compute`: `dtc.BinaryMatMul` for MatMul and Gemm where it pays (`dtc.passes.lower.costs`), `dtc.BinaryGather` for
-  embeddings, and `dtc.BinaryDequantize` in front of whatever else reads the weight.
+  embeddings, and the nodes of `standard` in front of whatever else reads the weight.
 * `standard`: the decoding nodes themselves, in front of the reader, which runtimes fold at load; an embedding is
   decoded after its Gather, the looked-up rows alone. Loads in ONNX Runtime 1.19. The alternative for MatMul, sign
   planes of INT2 that newer runtimes do not unfold, is `dtc.passes.lower.binary_int2`.
-* `storage`: `dtc.BinaryDequantize` in front of every reader.
+* `storage`: `dtc.BinaryDequantize` in front of every reader. With the native library weights stay packed in memory, as
+  runtimes fold no operator that they do not know, and are decoded at every run; without it they are decoded at load.
 
 Where a mask leaves few weights, the file holds the signs of those alone (`BinaryCode.coded_survivors`), and planes are
 made of them at load, by `dtc.BinaryUnmask` or the same in standard nodes.
@@ -35,6 +36,7 @@ from dtc.passes.lower.recurrent_operator import (
     CodedWeight,
     can_be_operator,
     replace_weight,
+    up_to_date,
 )
 
 KIND = "binary"
@@ -63,7 +65,7 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> None:
         return
     model.ir_version = max(model.ir_version, PORTABLE_IR_VERSION)  # functions need 8
     shared = Shared(model)
-    for item in items:
+    for item in up_to_date(model, items):
         _Lowering(model, item, mode, shared).run()
     shared.insert()
 
@@ -212,7 +214,7 @@ class _Lowering:
         """Return the weight in the initializer's own shape and dtype, decoded in front of every reader."""
         site, nodes = self.site, self.front
         flipped = site.view.perm == (1, 0)  # decoded as it is read: cheaper than to transpose floats
-        if self.mode == "standard":
+        if self.mode != "storage":
             given = self.shared.constants(self.planes, transposed=flipped)
             dense = decode(nodes, *self._in_rows(), given, transposed=flipped)
         else:

@@ -1,12 +1,12 @@
 """Codebooks in the graph: operators that compute on them, or standard nodes that decode them.
 
 * `compute`: `dtc.CodebookMatMul` for MatMul and Gemm where it pays (`dtc.passes.lower.costs`), `dtc.CodebookGather`
-  for embeddings, `dtc.CodebookDequantize` in front of whatever else reads the weight. They read indices of 1, 2, 4 or
-  8 bits; those of other widths up to 8 stay packed in the file and become bytes when the session loads. More than 256
-  codewords, and masks, are decoded by standard nodes.
+  for embeddings, and the nodes of `standard` in front of whatever else reads the weight. Operators read indices of 1,
+  2, 4 or 8 bits; those of other widths up to 8 stay packed in the file and become bytes when the session loads. More
+  than 256 codewords, and masks, are decoded by standard nodes.
 * `standard`: standard nodes in front of the reader, that runtimes fold at load; an embedding is decoded after its
   Gather, the looked-up rows alone, unless it has a mask beside its indices.
-* `storage`: the same as `standard`.
+* `storage`: `dtc.CodebookDequantize` in front of every reader, where an operator reads the indices.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dtc.graph import Reader, Role, Site
 from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.codebook_nodes import Nodes, Shared
 from dtc.passes.lower.codebook_parts import Stored
-from dtc.passes.lower.recurrent_operator import CodedWeight, can_be_operator, replace_weight
+from dtc.passes.lower.recurrent_operator import CodedWeight, can_be_operator, replace_weight, up_to_date
 
 KIND = "codebook"
 
@@ -40,7 +40,7 @@ def refuse(site: Site) -> str | None:  # noqa: ARG001 - of the protocol; no site
 def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> None:
     """Replace the sites in the graph, in place."""
     shared = Shared(model)
-    for item in items:
+    for item in up_to_date(model, items):
         _Lowering(model, item, mode, shared).run()
     shared.insert()
 
@@ -54,7 +54,8 @@ class _Lowering:
         self.model, self.site, self.shared, self.graph = model, item.site, shared, graph
         self.front = Nodes(graph, item.site.name, shared)  # what stands before every reader
         self.stored = Stored(self.front, item)
-        self.operators = mode == "compute" and self.stored.native
+        self.mode = mode
+        self.operators = mode in ("compute", "storage") and self.stored.native
         self.computes = self.operators and costs.choose(item.forms[0]).on_codes
 
     def run(self) -> None:
@@ -84,6 +85,8 @@ class _Lowering:
 
     def _reads_indices(self, reader: Reader) -> bool:
         """True for a reader of the form's own rows that an operator, or decoding after a Gather, can stand for."""
+        if self.mode == "storage":
+            return False
         plain = self.site.value.dtype == ir.DataType.FLOAT and reader.view == self.site.view and reader.view.count == 1
         if not plain or self.stored.masked:
             return False
@@ -138,7 +141,8 @@ class _Lowering:
     def _whole(self) -> ir.Value:
         """Return the decoded weight, of the initializer's shape and type."""
         e, view = self.front, self.site.view
-        matrix = self._operator(e, "CodebookDequantize", []) if self.operators else self.stored.decode(e)
+        stays = self.mode == "storage" and self.operators
+        matrix = self._operator(e, "CodebookDequantize", []) if stays else self.stored.decode(e)
         return self.stored.arranged(e, matrix, view, self.site)
 
 

@@ -6,7 +6,7 @@ next name, `LSTM` by `LSTM_sparse_dense`, that by `LSTM_sparse_binary`. A weight
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -16,6 +16,7 @@ from dtc.deploy.ops.recurrent import CELLS, OPSET, forms_of, operator_name
 from dtc.deploy.ops.recurrent_weights import FORMS
 from dtc.graph import Reader, Role
 from dtc.graph.save import PORTABLE_IR_VERSION
+from dtc.passes.lower import Compressed, found_again
 from dtc.passes.lower.emit import opset_of
 from dtc.passes.lower.recurrent_cells import has_default_activations
 
@@ -36,6 +37,15 @@ class CodedWeight:
     form: str
     arrays: Sequence[ir.Value]
     attributes: Mapping[str, int] = field(default_factory=dict)
+
+
+def up_to_date(model: ir.Model, items: Sequence[Compressed]) -> Iterator[Compressed]:
+    """Yield items one by one, as they are lowered: the other weight of a recurrent node may have replaced the node."""
+    for item in items:
+        if item.site.role in INPUT_ROLES | RECURRENT_ROLES:
+            yield from found_again(model, [item])
+        else:
+            yield item
 
 
 def can_be_operator(model: ir.Model, reader: Reader) -> bool:

@@ -2,10 +2,11 @@
 
 `compute`: MatMul and Gemm become `dtc.SparseMatMul` or `dtc.BitmapMatMul` where that pays (`dtc.passes.lower.costs`),
 embeddings `dtc.SparseGather` or `dtc.BitmapGather`, recurrent nodes `dtc.LSTM_*` and `dtc.GRU_*`; other readers get the
-dense weight from `dtc.SparseDequantize` or `dtc.BitmapDequantize`.
+dense weight as in `standard`.
 `standard`: standard operators decode the weight when the session loads; an embedding's rows are decoded behind
 its Gather, unless another node needs the whole table. Where whole rows or columns are zero and that is
-faster, a smaller MatMul is left in both. `storage` is `standard` but for those: every reader gets the dense weight.
+faster, a smaller MatMul is left in both. `storage`: `dtc.SparseDequantize` or `dtc.BitmapDequantize` in front of every
+reader; with the native library the weight stays sparse in memory and is decoded at every run.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dtc.forms.sparse_pattern import Bitmap, Lines
 from dtc.graph import Reader, Role, Site
 from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.emit import Names, replace_node
-from dtc.passes.lower.recurrent_operator import CodedWeight, can_be_operator, replace_weight
+from dtc.passes.lower.recurrent_operator import CodedWeight, can_be_operator, replace_weight, up_to_date
 from dtc.passes.lower.sparse_graph import Decode, GraphMaker, StoredSparse, decode_in_nodes, feed_dense, still_read
 from dtc.passes.lower.sparse_lines import lookup_lines, multiply_lines, pays_to_multiply
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
@@ -41,12 +42,13 @@ def refuse(site: Site) -> str | None:
 def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
     """Replace the sites by their sparse form, in place; the model is of opset 13 or later."""
     names = Names(model)
-    for stored in [StoredSparse(item, names, in_nodes=mode != "compute") for item in items]:
+    for item in up_to_date(model, items):
+        stored = StoredSparse(item, names, in_nodes=mode == "standard")
         if mode != "storage":
             _lower_readers(model, names, stored, mode)
         RemoveUnusedPass()(model)
         if still_read(stored.site):
-            decode = decode_in_nodes if mode != "compute" else _decode_by_operator(model)
+            decode = decode_in_nodes if mode != "storage" else _decode_by_operator(model)
             feed_dense(model, names, stored, decode)
 
 

@@ -19,9 +19,10 @@ struct LutSpan {
 /// What all blocks of a weight have in common. Its planes are `bits` of signs and, if masked, the mask.
 struct LutCodes {
   std::size_t bits;
-  bool masked;    ///< plane `bits` is the mask
-  bool constant;  ///< term `bits` of the coefficients is a constant
-  bool half;      ///< coefficients are float16, else float
+  bool masked;            ///< plane `bits` is the mask
+  bool constant;          ///< term `bits` of the coefficients is a constant
+  bool half;              ///< coefficients are float16, else float
+  std::size_t positions;  ///< byte positions of a row
   const LutSpan* spans;
   std::size_t span_count;
 };
@@ -33,6 +34,7 @@ struct LutBlock {
   std::size_t plane_stride;
   const void* alphas;
   std::size_t term_stride, group_stride;
+  const std::uint8_t* next;  ///< as `codes`, of what is multiplied after this block; read ahead of its turn
 };
 
 /// What a span of a column needs besides the tables: the value of a table's unit, the sum of the inputs, and the same
