@@ -32,6 +32,7 @@ RecurrentDirection::RecurrentDirection(const RecurrentOptions& options, const Re
       hidden_(options.hidden),
       rows_(options.gates() * options.hidden),
       reverse_(options.reverse[index]),
+      at_rest_(inputs.initial_h == nullptr),
       peepholes_(inputs.peepholes == nullptr ? nullptr : inputs.peepholes + index * 3 * hidden_),
       bias_(scratch(1, rows_ + hidden_)),
       h_(scratch(sequences.batch(), hidden_)),
@@ -95,6 +96,7 @@ void RecurrentDirection::run(const RecurrentOutputs& outputs, const Parallel& pa
       } else {
         gru_step(given, running, parallel);
       }
+      at_rest_ = false;
       if (outputs.y != nullptr) write_step(step, running, outputs.y);
       given += running * rows_;
     }
@@ -148,8 +150,17 @@ void RecurrentDirection::each_row(std::size_t running, const Parallel& parallel,
   });
 }
 
+/// The recurrent share of the gates. Where a node has no initial state, the first step needs no product.
+void RecurrentDirection::recall(const float* state, std::size_t running, const Parallel& parallel) {
+  if (at_rest_) {
+    std::fill_n(recurrent_.get(), running * rows_, 0.0f);
+  } else {
+    weights_.recurrent->multiply(state, running, recurrent_.get(), parallel);
+  }
+}
+
 void RecurrentDirection::lstm_step(const float* given, std::size_t running, const Parallel& parallel) {
-  weights_.recurrent->multiply(h_.get(), running, recurrent_.get(), parallel);
+  recall(h_.get(), running, parallel);
   const kernels::Cells& cells = kernels::cells();
   each_row(running, parallel, [&](std::size_t row) {
     const std::size_t gates = row * rows_, state = row * hidden_;
@@ -178,12 +189,12 @@ void RecurrentDirection::gru_step(const float* given, std::size_t running, const
                            linear ? scaled : recurrent + candidate,
                            h};
   };
-  weights_.recurrent->multiply(h_.get(), running, recurrent_.get(), parallel);
+  recall(h_.get(), running, parallel);
   each_row(running, parallel, [&](std::size_t row) { cells.gru_reset(row_of(row)); });
   // Without linear_before_reset the candidate's rows meet another vector than the gates' rows. They are a third of R,
   // but a coded matrix cannot be cut at any row, so all of R is multiplied again. Such GRUs are rare: neither PyTorch
   // nor Keras makes them by default.
-  if (!linear) weights_.recurrent->multiply(scaled_.get(), running, recurrent_.get(), parallel);
+  if (!linear) recall(scaled_.get(), running, parallel);
   each_row(running, parallel, [&](std::size_t row) { cells.gru_update(row_of(row)); });
 }
 

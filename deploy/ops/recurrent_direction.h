@@ -28,6 +28,7 @@ class RecurrentDirection {
   std::size_t end_of_chunk(std::size_t step) const;
   void project(std::size_t begin, std::size_t end, const Parallel& parallel);
   std::size_t time(std::size_t sequence, std::size_t step) const;
+  void recall(const float* state, std::size_t running, const Parallel& parallel);
   void lstm_step(const float* given, std::size_t running, const Parallel& parallel);
   void gru_step(const float* given, std::size_t running, const Parallel& parallel);
   template <typename Body>
@@ -41,6 +42,7 @@ class RecurrentDirection {
   const RecurrentInputs& inputs_;
   const std::size_t index_, hidden_, rows_;  // rows: gates * hidden
   const bool reverse_;
+  bool at_rest_;  // the state is 0, and so is its product
   const float* peepholes_;
   Array bias_;        // [rows + hidden]: of the gates, then what a GRU adds inside of its reset gate
   Array h_, c_;       // [batch, hidden]
