@@ -187,7 +187,7 @@ TEST(sections_of_hostile_pointers_are_refused) {
 TEST(sections_of_hostile_bitmaps_are_refused) {
   const RecurrentForm& bitmap = form("bitmap");
   for (std::size_t byte : {std::size_t{0}, std::size_t{3 * kRows}, std::size_t{6 * kRows - 1}}) {
-    for (std::uint8_t bits : {0x00, 0xff}) {
+    for (const std::uint8_t bits : std::vector<std::uint8_t>{0x00, 0xff}) {
       Pruned pruned(2);
       if (pruned.bitmap[byte] == bits) continue;
       pruned.bitmap[byte] = bits;
