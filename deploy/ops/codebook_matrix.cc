@@ -127,7 +127,7 @@ void CodebookMatrix::multiply_few(const float* x, std::size_t count, float* y, c
       static_cast<double>(count) * static_cast<double>(rows()) * static_cast<double>(codebook.row_bytes);
   const std::size_t pieces = pieces_for(bytes / 4e3);
   parallel(pieces, [&](std::size_t piece) {
-    const Range part = part_of(rows(), pieces, piece);
+    const Range part = rows_of(rows(), pieces, piece);
     Codebook from = codebook;
     from.codes += part.begin * codebook.row_bytes;
     for (std::size_t i = 0; i < count; ++i) {
@@ -138,16 +138,17 @@ void CodebookMatrix::multiply_few(const float* x, std::size_t count, float* y, c
 
 void CodebookMatrix::multiply_many(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
   const Codebook& codebook = weight_.codebook();
-  constexpr std::size_t tile_floats = 4 * 2048, tile_cols = 2048;
+  // Decoded floats stay in the nearest cache; with more rows of x, more of them meet x each time it is read.
+  const std::size_t tile_rows = count < 32 ? 4 : 16, tile_cols = count < 32 ? 2048 : 1024;
   const std::size_t step = std::max<std::size_t>(tile_cols / codebook.block, 1);  // indices of a tile's row
-  const std::size_t wide = std::min(step * codebook.block, cols());
-  const std::size_t high = std::max<std::size_t>(tile_floats / std::max<std::size_t>(wide, 1), 4);
+  const std::size_t wide = std::max<std::size_t>(std::min(step * codebook.block, cols()), 1);
+  const std::size_t high = std::max<std::size_t>(tile_rows * tile_cols / wide / 4, 1) * 4;
 
   const double floats = static_cast<double>(rows()) * static_cast<double>(cols());
   const std::size_t pieces = pieces_for(floats * static_cast<double>(count + 10) / 4e4);
   std::unique_ptr<float[]> tiles(new float[pieces * high * wide]);
   parallel(pieces, [&](std::size_t piece) {
-    const Range part = part_of(rows(), pieces, piece);
+    const Range part = rows_of(rows(), pieces, piece);
     float* const tile = tiles.get() + piece * high * wide;
     for (std::size_t row = part.begin; row < part.end; row += high) {
       const std::size_t some = std::min(high, part.end - row);

@@ -139,10 +139,9 @@ float value_of(const SparseWeight& weight, std::size_t at) {
 void multiply(const SparseWeight& weight, const float* x, std::size_t count, float* y, const Parallel& parallel) {
   if (count == 0 || weight.rows == 0) return;
   const CsrKernels& kernels = csr_kernels(weight.value, weight.column);
-  if (count > 2) return multiply_tiles(weight, x, count, y, parallel, kernels);
-  for_each_panel(weight, count, parallel, [&](std::size_t begin, std::size_t rows, void* scratch) {
-    for (std::size_t i = 0; i < count; ++i)
-      kernels.multiply(weight.arrays, x + i * weight.cols, begin, rows, y + i * weight.rows, scratch);
+  if (count > 1) return multiply_tiles(weight, x, count, y, parallel, kernels);
+  for_each_panel(weight, 1, parallel, [&](std::size_t begin, std::size_t rows, void* scratch) {
+    kernels.multiply(weight.arrays, x, begin, rows, y, scratch);
   });
 }
 

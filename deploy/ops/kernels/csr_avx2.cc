@@ -10,8 +10,11 @@ namespace {
 
 using Half = std::uint16_t;
 
-constexpr std::size_t kAhead = 256;  // values, or columns, to prefetch: measured, 64 to 1024 do about as well
+// How many values and columns ahead to prefetch. Without it batches of 8 take 1.7 times as long, of 20 1.25 times; with
+// 256, one column takes 1.1 times as long (650 to 4096 columns, 90 % zeros, weights not in the cache, Zen 5).
+constexpr std::size_t kAhead = 1024;
 
+// Always inline: GCC leaves out calls of functions that do nothing but prefetch.
 DTC_CSR_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 struct Lanes {
@@ -47,11 +50,13 @@ Lanes add(Lanes a, Lanes b) { return {_mm256_add_ps(a.v, b.v)}; }
 float single(float value) { return value; }
 float single(Half value) { return _cvtsh_ss(value); }
 
+// Written to lanes, each load is part of its vinsertps.
 __m128 four(const float* a, const float* b, const float* c, const float* d) {
   __m128 v = _mm_load_ss(a);
-  v = _mm_insert_ps(v, _mm_load_ss(b), 0x10);
-  v = _mm_insert_ps(v, _mm_load_ss(c), 0x20);
-  return _mm_insert_ps(v, _mm_load_ss(d), 0x30);
+  v[1] = *b;
+  v[2] = *c;
+  v[3] = *d;
+  return v;
 }
 
 std::uint64_t load64(const void* p) {
@@ -60,8 +65,8 @@ std::uint64_t load64(const void* p) {
   return word;
 }
 
-// Four columns come in one load. vgatherdps would read them no faster (its loads are as many) and on most processors
-// is many micro-operations.
+// Four columns come in one load. vgatherdps, of as many loads and more micro-operations, takes 1.9 times as long (Zen
+// 5).
 template <>
 Lanes Lanes::gather(const float* x, const std::uint16_t* columns) {
   const std::uint64_t a = load64(columns), b = load64(columns + 4);

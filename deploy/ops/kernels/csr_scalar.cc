@@ -6,7 +6,7 @@ namespace {
 
 #define DTC_CSR_INLINE inline
 
-constexpr std::size_t kAhead = 256;
+constexpr std::size_t kAhead = 0;
 
 void prefetch(const void*) {}
 

@@ -30,7 +30,8 @@ struct Add {
 };
 
 /// Whether to fetch the next W rows of w meanwhile. They come from memory, and a processor does not guess that they
-/// follow: for 650 x 2600 and 2 to 8 rows of x that halved the time.
+/// follow: for 650 x 2600 and 2 to 8 rows of x that halved the time. Nothing beyond w is fetched, as it may be what
+/// another thread writes.
 struct Fetch {
   static constexpr bool wanted = true;
 };
@@ -89,11 +90,11 @@ void tile_of(std::size_t count, const Operands& o) {
 
 /// W rows of w with all `count` rows of x, which are divided into tiles as equal as can be: 20 as 7 tiles of 3 and
 /// less.
-template <class Write, std::size_t W>
+template <class Write, class Next, std::size_t W>
 void strip(Operands o, std::size_t count) {
   std::size_t tiles = (count + Vector::tile_x - 1) / Vector::tile_x;
   std::size_t rows = (count + tiles - 1) / tiles;
-  tile_of<Write, Fetch, Vector::tile_x, W>(rows, o);
+  tile_of<Write, Next, Vector::tile_x, W>(rows, o);
   for (--tiles; tiles > 0; --tiles) {
     o.x += rows * o.x_stride;
     o.y += rows * o.y_stride;
@@ -110,8 +111,9 @@ void block(Operands o, std::size_t count, std::size_t rows) {
   if (count == 1) {  // one row of x leaves registers for twice the rows of w
     for (; rows >= wider; rows -= wider, o.w += wider * o.w_stride, o.y += wider) tile<Write, Stay, 1, wider>(o);
   }
-  for (; rows >= wide; rows -= wide, o.w += wide * o.w_stride, o.y += wide) strip<Write, wide>(o, count);
-  for (; rows > 0; --rows, o.w += o.w_stride, ++o.y) strip<Write, 1>(o, count);
+  for (; rows >= 2 * wide; rows -= wide, o.w += wide * o.w_stride, o.y += wide) strip<Write, Fetch, wide>(o, count);
+  for (; rows >= wide; rows -= wide, o.w += wide * o.w_stride, o.y += wide) strip<Write, Stay, wide>(o, count);
+  for (; rows > 0; --rows, o.w += o.w_stride, ++o.y) strip<Write, Stay, 1>(o, count);
 }
 
 constexpr std::size_t near_floats = 64 * 1024;  // of x in one pass: half of a second-level cache of 512 KB
