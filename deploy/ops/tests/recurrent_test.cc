@@ -176,7 +176,7 @@ void for_each_in_threads(void*, Parallel::Task task, std::size_t pieces, void* d
 }
 
 TEST(recurrent_nodes_on_several_threads) {
-  for (const Kind& kind : kinds()) check(random_node(kind, 2, 33, 3, 130), Parallel(for_each_in_threads, nullptr));
+  for (const Kind& kind : kinds()) check(random_node(kind, 2, 161, 3, 121), Parallel(for_each_in_threads, nullptr));
 }
 
 TEST(recurrent_outputs_that_nobody_reads_are_not_written) {
