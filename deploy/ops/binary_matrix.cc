@@ -8,6 +8,8 @@ namespace {
 
 /// Memory for the tables of as many columns as are handled at a time: no more than stays in a core's own cache.
 constexpr std::size_t kTableBytes = 256 * 1024;
+/// Codes that meet all those columns before the next.
+constexpr std::size_t kCodeBytes = 128 * 1024;
 
 /// A piece of work has at least so many steps, each of one byte position, plane, block and column: 20 us and more.
 constexpr std::size_t kPieceSteps = 16384;
@@ -149,29 +151,34 @@ void BinaryMatrix::multiply(const float* x, std::size_t count, float* y, const P
     const std::size_t steps = 2 * pairs * shape_.positions * shape_.planes() * columns.count();
     const std::size_t pieces = pieces_of(steps, pairs);
     parallel(pieces, [&](std::size_t piece) {
-      const Range part = part_of(pairs, pieces, piece);
-      for (std::size_t pair = part.begin; pair < part.end; ++pair) {
-        multiply_blocks(2 * pair, columns, y + range.begin * rows());
-      }
+      multiply_pairs(part_of(pairs, pieces, piece), columns, y + range.begin * rows());
     });
   }
 }
 
-void BinaryMatrix::multiply_blocks(std::size_t first, const Columns& columns, float* y) const {
+void BinaryMatrix::multiply_pairs(const Range& pairs, const Columns& columns, float* y) const {
+  const std::size_t step = std::max<std::size_t>(1, kCodeBytes / (2 * kLutRows * shape_.positions * shape_.planes()));
+  for (std::size_t begin = pairs.begin; begin < pairs.end; begin += step) {
+    const std::size_t end = std::min(begin + step, pairs.end);
+    for (std::size_t i = 0; i < columns.count(); i += kernel_.columns) {
+      for (std::size_t pair = begin; pair < end; ++pair) multiply_blocks(2 * pair, columns, i, y);
+    }
+  }
+}
+
+void BinaryMatrix::multiply_blocks(std::size_t first, const Columns& columns, std::size_t i, float* y) const {
   const std::size_t begin = first * kLutRows;
   const std::size_t blocks = begin + kLutRows < rows() ? 2 : 1;
   const std::size_t height = std::min(rows() - begin, blocks * kLutRows);
   LutBlock both[2] = {block(first), {}};
   if (blocks == 2) both[1] = block(first + 1);
-  for (std::size_t i = 0; i < columns.count(); i += kernel_.columns) {
-    const std::size_t width = std::min(kernel_.columns, columns.count() - i);
-    LutColumn some[kLutColumns] = {};
-    for (std::size_t c = 0; c < width; ++c) some[c] = columns[i + c];
-    float out[2 * kLutColumns * kLutRows];
-    kernel_.multiply(lut_, both, blocks, some, width, out);
-    for (std::size_t c = 0; c < width; ++c) {
-      std::copy_n(out + c * blocks * kLutRows, height, y + (i + c) * rows() + begin);
-    }
+  const std::size_t width = std::min(kernel_.columns, columns.count() - i);
+  LutColumn some[kLutColumns] = {};
+  for (std::size_t c = 0; c < width; ++c) some[c] = columns[i + c];
+  float out[2 * kLutColumns * kLutRows];
+  kernel_.multiply(lut_, both, blocks, some, width, out);
+  for (std::size_t c = 0; c < width; ++c) {
+    std::copy_n(out + c * blocks * kLutRows, height, y + (i + c) * rows() + begin);
   }
 }
 

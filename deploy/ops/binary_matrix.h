@@ -34,7 +34,8 @@ class BinaryMatrix : public Matrix {
   BinaryMatrix(const BinaryShape& shape, const Tensor& codes, const Tensor& alphas, const LutKernel& kernel);
   void copy_last_block();
   LutBlock block(std::size_t index) const;
-  void multiply_blocks(std::size_t first, const Columns& columns, float* y) const;
+  void multiply_pairs(const Range& pairs, const Columns& columns, float* y) const;
+  void multiply_blocks(std::size_t first, const Columns& columns, std::size_t i, float* y) const;
 
   BinaryShape shape_;
   const std::uint8_t* codes_;
