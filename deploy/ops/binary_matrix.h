@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "binary_codes.h"
+#include "binary_columns.h"
 #include "kernels/lut.h"
+#include "kernels/sign_tile.h"
 #include "matrix.h"
 
 namespace dtc {
@@ -29,18 +31,22 @@ class BinaryMatrix : public Matrix {
   void multiply(const float* x, std::size_t count, float* y, const Parallel& parallel) const override;
 
  private:
-  class Columns;
-
-  BinaryMatrix(const BinaryShape& shape, const Tensor& codes, const Tensor& alphas, const LutKernel& kernel);
+  BinaryMatrix(const BinaryShape& shape, const Tensor& codes, const Tensor& alphas, int accuracy_level);
   void copy_last_block();
-  LutBlock block(std::size_t index) const;
-  void multiply_pairs(const Range& pairs, const Columns& columns, float* y) const;
-  void multiply_blocks(std::size_t first, const Columns& columns, std::size_t i, float* y) const;
+  LutBlock block(std::size_t index, std::size_t plane) const;
+  std::size_t least_decoded() const;
+  void look_up(const float* x, std::size_t count, float* y, const Parallel& parallel) const;
+  void look_up_pairs(const Range& pairs, const BinaryColumns& columns, float* y) const;
+  void look_up_blocks(std::size_t first, std::size_t pass, const BinaryColumns& columns, std::size_t i, float* y) const;
+  void multiply_decoded(const float* x, std::size_t count, float* y, const Parallel& parallel) const;
+  void multiply_block(std::size_t index, const float* x, std::size_t count, float* y) const;
 
   BinaryShape shape_;
   const std::uint8_t* codes_;
   const std::uint8_t* alphas_;
   const LutKernel& kernel_;
+  const SignTileKernel* tile_;
+  std::size_t least_decoded_;  ///< columns from which on decoding is faster than lookups
   std::vector<LutSpan> spans_;
   LutCodes lut_;
   std::vector<std::uint8_t> last_codes_, last_alphas_;  ///< the last block, filled up to 32 rows

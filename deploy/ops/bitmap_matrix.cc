@@ -57,28 +57,30 @@ BitmapArray::BitmapArray(const Tensor& values, const Tensor& bitmap, std::int64_
 }
 
 BitmapMatrix::BitmapMatrix(BitmapArray array)
-    : Matrix(array.rows(), array.cols()), array_(std::move(array)), columns_(new std::uint8_t[array_.count()]) {
-  const std::size_t blocks = (cols() + kCsrBlock - 1) / kCsrBlock, bytes = (cols() + 7) / 8;
-  if (blocks > 1) block_counts_.resize(rows() * blocks);
-  std::uint8_t* next = columns_.get();
-  for (std::size_t row = 0; row < rows(); ++row) {
-    for_each_bit(array_.bits(row), bytes, [&](std::size_t column) {
-      *next++ = static_cast<std::uint8_t>(column % kCsrBlock);
-      if (blocks > 1) ++block_counts_[row * blocks + column / kCsrBlock];
-    });
-  }
+    : Matrix(array.rows(), array.cols()),
+      array_(std::move(array)),
+      columns_(new std::uint8_t[array_.count() + kCsrSlack]()),
+      block_counts_(rows() * ((cols() + kCsrBlock - 1) / kCsrBlock)) {
   weight_.value = array_.value();
-  weight_.column = CsrColumn::u8;
+  weight_.column = cols() <= kCsrBlock ? CsrColumn::u8 : cols() <= 65536 ? CsrColumn::block_u16 : CsrColumn::block_u32;
   weight_.rows = rows();
   weight_.cols = cols();
   weight_.arrays.values = array_.values();
   weight_.arrays.columns = columns_.get();
   weight_.arrays.row_begins = array_.row_begins();
-  weight_.arrays.count = array_.count();
-  if (blocks <= 1) return;
   weight_.arrays.block_counts = block_counts_.data();
-  weight_.arrays.blocks = blocks;
-  weight_.arrays.relative = true;
+  weight_.arrays.blocks = rows() == 0 ? 0 : block_counts_.size() / rows();
+  weight_.arrays.count = array_.count();
+  std::uint8_t* next = columns_.get();
+  for (std::size_t row = 0; row < rows(); ++row) {
+    std::uint16_t* const counts = block_counts_.data() + row * weight_.arrays.blocks;
+    for_each_bit(array_.bits(row), (cols() + 7) / 8, [&](std::size_t column) {
+      *next++ = static_cast<std::uint8_t>(column % kCsrBlock);
+      ++counts[column / kCsrBlock];
+    });
+    weight_.longest_row =
+        std::max<std::size_t>(weight_.longest_row, array_.row_begins()[row + 1] - array_.row_begins()[row]);
+  }
 }
 
 std::unique_ptr<Matrix> BitmapMatrix::make(const Tensor& values, const Tensor& bitmap, std::int64_t cols) {

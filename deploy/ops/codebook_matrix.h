@@ -26,16 +26,17 @@ class CodebookWeight {
   std::size_t rows() const { return rows_; }
   std::size_t cols() const { return cols_; }
 
-  /// The indices as they are.
-  const Codebook& indices() const { return indices_; }
+  /// What the kernel reads.
+  const Codebook& codebook() const { return codebook_; }
 
-  /// The same with a whole byte for an index, where codewords are short; else as they are.
-  const Codebook& bytes() const { return bytes_; }
+  /// The kernel for these codewords.
+  const CodebookKernel& kernel() const { return *kernel_; }
 
  private:
   std::size_t rows_, cols_;
-  std::vector<float> words_, byte_words_;
-  Codebook indices_{}, bytes_{};
+  std::vector<float> words_;
+  Codebook codebook_{};
+  const CodebookKernel* kernel_;
 };
 
 class CodebookMatrix final : public Matrix {
@@ -53,6 +54,7 @@ class CodebookMatrix final : public Matrix {
   void multiply_many(const float* x, std::size_t count, float* y, const Parallel& parallel) const;
 
   CodebookWeight weight_;
+  std::size_t few_;
 };
 
 class CodebookRows final : public Rows {

@@ -42,31 +42,6 @@ void check_columns(const SparseWeight& weight) {
   });
 }
 
-// Batches gain by K-blocks where the rows of x do not fit in the cache and the values of a block are not too few.
-bool gains_by_blocks(const SparseWeight& weight) {
-  constexpr std::size_t least_cols = 1024, least_values = 8;
-  const std::size_t blocks = (weight.cols + kCsrBlock - 1) / kCsrBlock;
-  return weight.cols >= least_cols && weight.arrays.count / least_values / blocks >= weight.rows;
-}
-
-// How many values each row has in each K-block; empty if columns do not rise within a row.
-std::vector<std::uint16_t> count_blocks(const SparseWeight& weight) {
-  const std::size_t blocks = (weight.cols + kCsrBlock - 1) / kCsrBlock;
-  std::vector<std::uint16_t> counts(weight.rows * blocks);
-  const std::uint32_t* const begins = weight.arrays.row_begins;
-  bool rising = true;
-  with_columns(weight, [&](const auto* columns) {
-    for (std::size_t row = 0; row < weight.rows; ++row) {
-      for (std::size_t i = begins[row]; i < begins[row + 1]; ++i) {
-        if (i > begins[row] && columns[i] <= columns[i - 1]) rising = false;
-        ++counts[row * blocks + columns[i] / kCsrBlock];
-      }
-    }
-  });
-  if (!rising) counts.clear();
-  return counts;
-}
-
 }  // namespace
 
 CsrArray::CsrArray(const Tensor& values, const Tensor& columns, const Tensor& row_pointers, std::int64_t cols) {
@@ -97,13 +72,7 @@ CsrArray::CsrArray(const Tensor& values, const Tensor& columns, const Tensor& ro
   check_columns(weight_);
 }
 
-CsrMatrix::CsrMatrix(CsrArray array)
-    : Matrix(array.rows(), array.cols()), array_(std::move(array)), weight_(array_.weight()) {
-  if (gains_by_blocks(weight_)) block_counts_ = count_blocks(weight_);
-  if (block_counts_.empty()) return;
-  weight_.arrays.block_counts = block_counts_.data();
-  weight_.arrays.blocks = block_counts_.size() / weight_.rows;
-}
+CsrMatrix::CsrMatrix(CsrArray array) : Matrix(array.rows(), array.cols()), array_(std::move(array)) {}
 
 std::unique_ptr<Matrix> CsrMatrix::make(const Tensor& values, const Tensor& columns, const Tensor& row_pointers,
                                         std::int64_t cols) {
@@ -111,7 +80,7 @@ std::unique_ptr<Matrix> CsrMatrix::make(const Tensor& values, const Tensor& colu
 }
 
 void CsrMatrix::multiply(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
-  dtc::multiply(weight_, x, count, y, parallel);
+  dtc::multiply(array_.weight(), x, count, y, parallel);
 }
 
 CsrRows::CsrRows(CsrArray array) : Rows(array.rows(), array.cols()), array_(std::move(array)) {}

@@ -30,8 +30,7 @@ class CsrArray {
   std::vector<std::uint32_t> row_begins_;
 };
 
-/// A weight that multiplies. Held besides its arrays: how many values a row has in each K-block, 2 bytes for 256
-/// columns, where products of batches gain by it.
+/// A weight that multiplies.
 class CsrMatrix : public Matrix {
  public:
   static std::unique_ptr<Matrix> make(const Tensor& values, const Tensor& columns, const Tensor& row_pointers,
@@ -42,8 +41,6 @@ class CsrMatrix : public Matrix {
 
  private:
   CsrArray array_;
-  SparseWeight weight_;
-  std::vector<std::uint16_t> block_counts_;
 };
 
 /// A table whose rows are had one by one.

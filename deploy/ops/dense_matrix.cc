@@ -16,7 +16,7 @@ void DenseMatrix::multiply(const float* x, std::size_t count, float* y, const Pa
   // About 5000 floats a microsecond come from memory, and 40000 products are made.
   const std::size_t pieces = pieces_for(floats * (1 / 5e3 + static_cast<double>(count) / 4e4));
   parallel(pieces, [&](std::size_t piece) {
-    const Range part = part_of(rows(), pieces, piece);
+    const Range part = rows_of(rows(), pieces, piece);
     gemm_kernels().multiply(x, cols(), count, weight_ + part.begin * cols(), cols(), part.end - part.begin, cols(),
                             y + part.begin, rows());
   });

@@ -93,7 +93,8 @@ class OrtNode : public Node {
 
   std::int64_t integer(const char* name) const override {
     std::int64_t value = 0;
-    api_.check(KernelInfoGetAttributeInt{}, info_, name, &value);
+    const std::string problem = api_.attempt(KernelInfoGetAttributeInt{}, info_, name, &value);
+    require(problem.empty(), std::string("attribute ") + name + ": " + problem);
     return value;
   }
   std::int64_t integer(const char* name, std::int64_t fallback) const override {

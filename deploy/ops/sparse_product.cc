@@ -7,26 +7,30 @@
 namespace dtc {
 namespace {
 
+constexpr std::size_t kPanel = 128;  // rows whose sums are kept until they are transposed
 constexpr std::size_t kMaxPieces = 8;
 constexpr std::size_t kRowCost = 8;        // of a row, in values
-constexpr std::size_t kPieceCost = 40000;  // about 20 us at one column a batch
-constexpr std::size_t kPanel = 128;        // rows whose sums are kept in a tile until they are transposed
+constexpr std::size_t kPieceCost = 40000;  // about 20 us of values at one column of a batch
 
-// What multiplying the rows before `row` costs, in values.
-std::size_t cost_before(const SparseWeight& weight, std::size_t row) {
+// What multiplying the panels before `panel` costs, in values.
+std::size_t cost_before(const SparseWeight& weight, std::size_t panel) {
+  const std::size_t row = std::min(panel * kPanel, weight.rows);
   return weight.arrays.row_begins[row] + kRowCost * row;
 }
 
+std::size_t panels_of(const SparseWeight& weight) { return (weight.rows + kPanel - 1) / kPanel; }
+
 std::size_t pieces_of(const SparseWeight& weight, std::size_t vectors) {
-  const std::size_t cost = cost_before(weight, weight.rows) * vectors;
+  const std::size_t cost = cost_before(weight, panels_of(weight)) * vectors;
   return std::clamp<std::size_t>(cost / kPieceCost, 1, kMaxPieces);
 }
 
-// The rows of a piece: parts of equal cost, not of as many rows, as rows may be empty or full.
-Range rows_of(const SparseWeight& weight, std::size_t pieces, std::size_t piece) {
+// The panels of a piece: parts of equal cost, not of as many rows, as rows may be empty or full.
+Range panels_of(const SparseWeight& weight, std::size_t pieces, std::size_t piece) {
+  const std::size_t panels = panels_of(weight), total = cost_before(weight, panels);
   const auto bound = [&](std::size_t at) {
-    const std::size_t cost = part_of(cost_before(weight, weight.rows), pieces, at).begin;
-    std::size_t low = 0, high = weight.rows;
+    const std::size_t cost = at == pieces ? total : part_of(total, pieces, at).begin;
+    std::size_t low = 0, high = panels;
     while (low < high) {
       const std::size_t middle = low + (high - low) / 2;
       if (cost_before(weight, middle) < cost)
@@ -36,7 +40,24 @@ Range rows_of(const SparseWeight& weight, std::size_t pieces, std::size_t piece)
     }
     return low;
   };
-  return {bound(piece), piece + 1 == pieces ? weight.rows : bound(piece + 1)};
+  return {bound(piece), bound(piece + 1)};
+}
+
+// Calls body(first row, rows, scratch) for every panel of the weight, in pieces of about equal cost.
+template <typename Body>
+void for_each_panel(const SparseWeight& weight, std::size_t vectors, const Parallel& parallel, const Body& body) {
+  const std::size_t pieces = pieces_of(weight, vectors);
+  // What is not written out costs nothing: see CsrColumn.
+  const std::size_t width = weight.column == CsrColumn::block_u16 ? 2 : weight.column == CsrColumn::block_u32 ? 4 : 0;
+  const std::size_t bytes = width * (weight.longest_row + kCsrSlack);
+  const std::unique_ptr<char[]> scratch(new char[bytes * pieces]);
+  parallel(pieces, [&](std::size_t piece) {
+    const Range panels = panels_of(weight, pieces, piece);
+    for (std::size_t panel = panels.begin; panel < panels.end; ++panel) {
+      const std::size_t begin = panel * kPanel;
+      body(begin, std::min(kPanel, weight.rows - begin), scratch.get() + piece * bytes);
+    }
+  });
 }
 
 // The columns of x, in tiles [cols, width]; the last tile is narrower if fewer vectors hold what is left.
@@ -81,63 +102,31 @@ class Tiles {
   float* data_;
 };
 
-// Rows of the weight times one tile.
-struct Panel {
-  alignas(64) float sums[kPanel * kCsrMaxVectors * kCsrLanes];
-  std::uint32_t from[kPanel], to[kPanel];
-
-  void multiply(const SparseWeight& weight, Range rows, const float* x, std::size_t vectors,
-                const CsrKernels& kernels) {
-    const CsrArrays& a = weight.arrays;
-    const std::size_t count = rows.end - rows.begin, width = vectors * kCsrLanes;
-    std::fill_n(sums, count * width, 0.0f);
-    std::copy_n(a.row_begins + rows.begin, count, from);
-    if (a.block_counts == nullptr) {
-      std::copy_n(a.row_begins + rows.begin + 1, count, to);
-      kernels.accumulate[vectors - 1](a, from, to, count, x, sums);
-      return;
-    }
-    for (std::size_t block = 0; block < a.blocks; ++block) {
-      const std::uint16_t* const counts = a.block_counts + rows.begin * a.blocks + block;
-      for (std::size_t row = 0; row < count; ++row) to[row] = from[row] + counts[row * a.blocks];
-      const float* const origin = a.relative ? x + block * kCsrBlock * width : x;
-      kernels.accumulate[vectors - 1](a, from, to, count, origin, sums);
-      std::copy_n(to, count, from);
-    }
+// y[column, row] of the batch's columns from sums[row, column], for `rows` rows.
+void write(const float* sums, std::size_t width, std::size_t rows, std::size_t columns, float* y, std::size_t stride,
+           const CsrKernels& kernels) {
+  std::size_t row = 0;
+  for (; row + kCsrLanes <= rows; row += kCsrLanes) {
+    const float* lines[kCsrLanes];
+    for (std::size_t j = 0; j < kCsrLanes; ++j) lines[j] = sums + (row + j) * width;
+    kernels.transpose(lines, columns, y + row, stride);
   }
+  for (; row < rows; ++row)
+    for (std::size_t column = 0; column < columns; ++column) y[column * stride + row] = sums[row * width + column];
+}
 
-  // y[column, row] of the batch's columns from sums[row, column].
-  void write(Range rows, std::size_t width, std::size_t columns, float* y, std::size_t stride,
-             const CsrKernels& kernels) const {
-    const std::size_t count = rows.end - rows.begin;
-    std::size_t row = 0;
-    for (; row + kCsrLanes <= count; row += kCsrLanes) {
-      const float* lines[kCsrLanes];
-      for (std::size_t j = 0; j < kCsrLanes; ++j) lines[j] = sums + (row + j) * width;
-      kernels.transpose(lines, columns, y + rows.begin + row, stride);
-    }
-    for (; row < count; ++row)
-      for (std::size_t column = 0; column < columns; ++column)
-        y[column * stride + rows.begin + row] = sums[row * width + column];
-  }
-};
-
-void multiply_tiled(const SparseWeight& weight, const float* x, std::size_t count, float* y, const Parallel& parallel,
+void multiply_tiles(const SparseWeight& weight, const float* x, std::size_t count, float* y, const Parallel& parallel,
                     const CsrKernels& kernels) {
   const Tiles tiles(x, count, weight.cols, kernels, parallel);
-  const std::size_t pieces = pieces_of(weight, (count + kCsrLanes - 1) / kCsrLanes);
-  parallel(pieces, [&](std::size_t piece) {
-    const Range rows = rows_of(weight, pieces, piece);
-    Panel panel;
-    for (std::size_t begin = rows.begin; begin < rows.end; begin += kPanel) {
-      const Range some = {begin, std::min(begin + kPanel, rows.end)};
-      for (std::size_t tile = 0; tile < tiles.tiles(); ++tile) {
-        const std::size_t width = tiles.vectors(tile) * kCsrLanes, first = tiles.first_column(tile);
-        panel.multiply(weight, some, tiles.tile(tile), tiles.vectors(tile), kernels);
-        panel.write(some, width, std::min(width, count - first), y + first * weight.rows, weight.rows, kernels);
-      }
+  const auto body = [&](std::size_t begin, std::size_t rows, void* scratch) {
+    alignas(64) float sums[kPanel * kCsrMaxVectors * kCsrLanes];
+    for (std::size_t tile = 0; tile < tiles.tiles(); ++tile) {
+      const std::size_t vectors = tiles.vectors(tile), width = vectors * kCsrLanes, first = tiles.first_column(tile);
+      kernels.accumulate[vectors - 1](weight.arrays, tiles.tile(tile), begin, rows, sums, scratch);
+      write(sums, width, rows, std::min(width, count - first), y + first * weight.rows + begin, weight.rows, kernels);
     }
-  });
+  };
+  for_each_panel(weight, (count + kCsrLanes - 1) / kCsrLanes, parallel, body);
 }
 
 }  // namespace
@@ -150,14 +139,9 @@ float value_of(const SparseWeight& weight, std::size_t at) {
 void multiply(const SparseWeight& weight, const float* x, std::size_t count, float* y, const Parallel& parallel) {
   if (count == 0 || weight.rows == 0) return;
   const CsrKernels& kernels = csr_kernels(weight.value, weight.column);
-  if (count > 2) return multiply_tiled(weight, x, count, y, parallel, kernels);
-  const std::size_t pieces = pieces_of(weight, count);
-  parallel(pieces, [&](std::size_t piece) {
-    const Range rows = rows_of(weight, pieces, piece);
-    for (std::size_t begin = rows.begin; begin < rows.end; begin += kPanel)
-      for (std::size_t i = 0; i < count; ++i)
-        kernels.multiply(weight.arrays, x + i * weight.cols, begin, std::min(begin + kPanel, rows.end),
-                         y + i * weight.rows);
+  if (count > 1) return multiply_tiles(weight, x, count, y, parallel, kernels);
+  for_each_panel(weight, 1, parallel, [&](std::size_t begin, std::size_t rows, void* scratch) {
+    kernels.multiply(weight.arrays, x, begin, rows, y, scratch);
   });
 }
 

@@ -128,6 +128,7 @@ def _site(site: GraphSite, row: SiteRow, method: str | None, file_bytes: int, we
         share_of_file=row.dense_bytes / max(file_bytes, 1),
         error=row.error,
         reason=row.reason,
+        lowered=row.lowered,
         weights=weights,
     )
 

@@ -112,6 +112,7 @@ class Site(_Part):
     share_of_file: float = Field(description="bytes before, as a share of the whole file before")
     error: Number
     reason: str | None
+    lowered: str | None = Field(None, description="how its readers get the compressed weight, and why")
     weights: Weights | None = None
 
 

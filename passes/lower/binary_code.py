@@ -1,11 +1,12 @@
 """Binary codes in the graph: operators that compute on them, or standard nodes that decode them.
 
-* `compute`: `dtc.BinaryMatMul` for MatMul and Gemm, `dtc.BinaryGather` for embeddings, and `dtc.BinaryDequantize` in
-  front of whatever else reads the weight.
+* `compute`: `dtc.BinaryMatMul` for MatMul and Gemm where it pays (`dtc.passes.lower.costs`), `dtc.BinaryGather` for
+  embeddings, and the nodes of `standard` in front of whatever else reads the weight.
 * `standard`: the decoding nodes themselves, in front of the reader, which runtimes fold at load; an embedding is
   decoded after its Gather, the looked-up rows alone. Loads in ONNX Runtime 1.19. The alternative for MatMul, sign
   planes of INT2 that newer runtimes do not unfold, is `dtc.passes.lower.binary_int2`.
-* `storage`: `dtc.BinaryDequantize` in front of every reader.
+* `storage`: `dtc.BinaryDequantize` in front of every reader. With the native library weights stay packed in memory, as
+  runtimes fold no operator that they do not know, and are decoded at every run; without it they are decoded at load.
 
 Where a mask leaves few weights, the file holds the signs of those alone (`BinaryCode.coded_survivors`), and planes are
 made of them at load, by `dtc.BinaryUnmask` or the same in standard nodes.
@@ -26,7 +27,7 @@ from dtc.deploy.ops.binary_unmask import unmask
 from dtc.graph import Reader, Role, Site
 from dtc.graph.save import PORTABLE_IR_VERSION
 from dtc.graph.walk import PASS_THROUGH
-from dtc.passes.lower import Compressed, Mode
+from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.binary_parts import Nodes, Planes, Shared, add_initializer
 from dtc.passes.lower.emit import replace_node
 
@@ -68,7 +69,7 @@ class _Lowering:
         graph = item.site.value.graph
         assert isinstance(graph, ir.Graph)
         self.model, self.site, self.mode, self.shared, self.graph = model, item.site, mode, shared, graph
-        self.planes = Planes.of(item)
+        self.planes, self.form = Planes.of(item), item.forms[0]
         self.front = Nodes(graph, item.site.name, shared)  # runs before every reader
         self._rows: tuple[ir.Value, ir.Value] | None = None
         self._blocks: tuple[ir.Value, ir.Value] | None = None
@@ -141,7 +142,7 @@ class _Lowering:
             return None
         if reader.role == Role.EMBEDDING:
             return self._embedding(reader, nodes)
-        if self.mode == "compute" and is_plain_product(reader):
+        if self.mode == "compute" and is_plain_product(reader) and costs.choose(self.form).on_codes:
             return self._product(reader, nodes)
         return None
 
@@ -167,7 +168,7 @@ class _Lowering:
         """Return the weight in the initializer's own shape and dtype, decoded in front of every reader."""
         site, nodes = self.site, self.front
         flipped = site.view.perm == (1, 0)  # decoded as it is read: cheaper than to transpose floats
-        if self.mode == "standard":
+        if self.mode != "storage":
             given = self.shared.constants(self.planes, transposed=flipped)
             dense = decode(nodes, *self._in_rows(), given, transposed=flipped)
         else:

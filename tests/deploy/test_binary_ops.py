@@ -1,4 +1,4 @@
-"""The bodies of the operators on binary codes, in ONNX Runtime, against the form in NumPy: bit for bit."""
+"""The bodies of the operators on binary codes, in ONNX Runtime, against the form in NumPy."""
 
 from __future__ import annotations
 
@@ -59,6 +59,12 @@ def attributes(form: BinaryCode) -> dict[str, int]:
     return {"bits": form.bits, "in_features": form.cols, "group_size": form.group_size or 8 * form.codes.shape[2]}
 
 
+def assert_decoded(found: Any, wanted: Any, alphas: Any) -> None:
+    """The same levels, but for the order that ONNX Runtime adds up to nine numbers in: of one row it is another."""
+    assert found.dtype == wanted.dtype == np.float32
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6 * np.abs(alphas.astype(np.float32)).sum(axis=0).max())
+
+
 cases = st.builds(
     random_case,
     st.integers(0, 1000),
@@ -75,13 +81,13 @@ cases = st.builds(
 def test_dequantize_gives_the_dense_weight(case: Any, opset: int):
     form, codes, alphas = case
     found = one_node("BinaryDequantize", opset, {"codes": codes, "alphas": alphas}, attributes(form))
-    assert found.tobytes() == form.dense().tobytes()
+    assert_decoded(found, form.dense(), alphas)
 
 
 def test_dequantize_of_eight_planes():
     form, codes, alphas = random_case(0, 8, 33, 8, masked=False, offset=True)
     found = one_node("BinaryDequantize", 17, {"codes": codes, "alphas": alphas}, attributes(form))
-    assert found.tobytes() == form.dense().tobytes()
+    assert_decoded(found, form.dense(), alphas)
 
 
 @settings(max_examples=15, deadline=None)
@@ -113,7 +119,7 @@ def test_gather_gives_rows_of_the_dense_weight(case: Any, dtype: Any):
     rows = form.shape[0]
     indices = np.random.default_rng(1).integers(-rows, rows, (2, 4)).astype(dtype)
     found = one_node("BinaryGather", 14, {"indices": indices, "codes": codes, "alphas": alphas}, attributes(form))
-    assert found.tobytes() == form.dense()[indices].tobytes()
+    assert_decoded(found, form.dense()[indices], alphas)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.7])

@@ -17,22 +17,25 @@ struct Codebook {
   std::size_t stride;  ///< 1, 2, 4 or a multiple of 8; at least `block`
 };
 
-/// The most rows of x that a kernel takes at once.
-constexpr std::size_t codebook_counts = 4;
+/// How many floats a kernel reads of x beyond those that indices are for.
+constexpr std::size_t codebook_slack = 64;
 
-/// y[i * y_stride + r] for `count` rows of x (1 to codebook_counts) and `rows` rows of indices from codebook.codes on.
-///
-/// A row of x has `x_stride` floats, readable and zero from the columns on: as many as all the bits of a row of indices
-/// stand for, and `stride` more.
-using CodebookMultiply = void (*)(const Codebook& codebook, std::size_t rows, const float* x, std::size_t x_stride,
-                                  std::size_t count, float* y, std::size_t y_stride);
-
-struct CodebookKernels {
-  /// out [floats] = the codewords of one row of indices from `codes` on, from index `first` on; the last may be cut.
+struct CodebookKernel {
+  /// out [floats] = the codewords of one row of indices from `codes` on, from index `first` on, of `scalars` a multiple
+  /// of 64; the last may be cut.
   void (*decode)(const Codebook& codebook, const std::uint8_t* codes, std::size_t first, std::size_t floats,
                  float* out);
-  CodebookMultiply multiply;         ///< codewords of any length, read from the table
-  CodebookMultiply multiply_scalar;  ///< codewords of one float (block 1, bits 1, 2 or 4), held in registers; or null
+
+  /// y[r] = the product of the r-th row of indices from codebook.codes on, for r below rows, with one row of x.
+  ///
+  /// x is readable and zero from the columns on: it has as many floats as all the bits of a row of indices stand for,
+  /// and codebook_slack + `stride` more.
+  void (*multiply)(const Codebook& codebook, std::size_t rows, const float* x, float* y);
+};
+
+struct CodebookKernels {
+  CodebookKernel words;    ///< codewords of any length, from a table in memory
+  CodebookKernel scalars;  ///< codewords of one float, of 2 bits or more, from registers; null where that is no better
 };
 
 /// The best of this processor, chosen once.

@@ -45,6 +45,6 @@ using Many = Four;
 namespace dtc {
 
 extern const CodebookKernels codebook_neon;
-const CodebookKernels codebook_neon = {codebook_decode, codebook_multiply, nullptr};
+const CodebookKernels codebook_neon = {{codebook_decode, codebook_multiply}, {nullptr, nullptr}};
 
 }  // namespace dtc

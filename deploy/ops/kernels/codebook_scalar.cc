@@ -43,6 +43,6 @@ using Many = Floats<8>;
 namespace dtc {
 
 extern const CodebookKernels codebook_scalar;
-const CodebookKernels codebook_scalar = {codebook_decode, codebook_multiply, nullptr};
+const CodebookKernels codebook_scalar = {{codebook_decode, codebook_multiply}, {nullptr, nullptr}};
 
 }  // namespace dtc

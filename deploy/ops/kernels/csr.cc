@@ -7,7 +7,7 @@
 namespace dtc {
 
 const CsrKernels& csr_kernels(CsrValue value, CsrColumn column) {
-  const auto of = [&](const CsrKernels(&table)[2][3]) -> const CsrKernels& {
+  const auto of = [&](const CsrKernels(&table)[kCsrValues][kCsrColumns]) -> const CsrKernels& {
     return table[static_cast<int>(value)][static_cast<int>(column)];
   };
 #if defined(DTC_HAVE_AVX2)

@@ -6,7 +6,16 @@
 namespace dtc {
 namespace {
 
+#define DTC_CSR_INLINE inline __attribute__((always_inline))
+
 using Half = std::uint16_t;
+
+// How many values and columns ahead to prefetch. Without it batches of 8 take 1.7 times as long, of 20 1.25 times; with
+// 256, one column takes 1.1 times as long (650 to 4096 columns, 90 % zeros, weights not in the cache, Zen 5).
+constexpr std::size_t kAhead = 1024;
+
+// Always inline: GCC leaves out calls of functions that do nothing but prefetch.
+DTC_CSR_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 struct Lanes {
   __m256 v;
@@ -41,11 +50,13 @@ Lanes add(Lanes a, Lanes b) { return {_mm256_add_ps(a.v, b.v)}; }
 float single(float value) { return value; }
 float single(Half value) { return _cvtsh_ss(value); }
 
+// Written to lanes, each load is part of its vinsertps.
 __m128 four(const float* a, const float* b, const float* c, const float* d) {
   __m128 v = _mm_load_ss(a);
-  v = _mm_insert_ps(v, _mm_load_ss(b), 0x10);
-  v = _mm_insert_ps(v, _mm_load_ss(c), 0x20);
-  return _mm_insert_ps(v, _mm_load_ss(d), 0x30);
+  v[1] = *b;
+  v[2] = *c;
+  v[3] = *d;
+  return v;
 }
 
 std::uint64_t load64(const void* p) {
@@ -54,8 +65,8 @@ std::uint64_t load64(const void* p) {
   return word;
 }
 
-// Four columns come in one load. vgatherdps would read them no faster (its loads are as many) and on most processors
-// is many micro-operations.
+// Four columns come in one load. vgatherdps, of as many loads and more micro-operations, takes 1.9 times as long (Zen
+// 5).
 template <>
 Lanes Lanes::gather(const float* x, const std::uint16_t* columns) {
   const std::uint64_t a = load64(columns), b = load64(columns + 4);
@@ -77,6 +88,35 @@ Lanes Lanes::gather(const float* x, const std::uint32_t* columns) {
   const __m128 low = four(x + columns[0], x + columns[1], x + columns[2], x + columns[3]);
   const __m128 high = four(x + columns[4], x + columns[5], x + columns[6], x + columns[7]);
   return {_mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1)};
+}
+
+// Four values, each to be had in all lanes. A load and a shuffle each, which are fewer loads than a broadcast each.
+struct Four {
+  __m256 v;  // twice
+
+  static Four values(const float* p) { return {_mm256_broadcast_ps(reinterpret_cast<const __m128*>(p))}; }
+  static Four values(const Half* p) {
+    const __m128 four = _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    return {_mm256_insertf128_ps(_mm256_castps128_ps256(four), four, 1)};
+  }
+  template <int i>
+  Lanes all() const {
+    return {_mm256_permute_ps(v, i * 0x55)};
+  }
+};
+
+void widen16(const std::uint8_t* from, std::size_t base, std::uint16_t* to) {
+  const __m256i wide = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  const __m256i sum = _mm256_add_epi16(wide, _mm256_set1_epi16(static_cast<short>(base)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), sum);
+}
+
+void widen16(const std::uint8_t* from, std::size_t base, std::uint32_t* to) {
+  for (int i = 0; i < 16; i += 8) {
+    const __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + i)));
+    const __m256i sum = _mm256_add_epi32(wide, _mm256_set1_epi32(static_cast<int>(base)));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), sum);
+  }
 }
 
 void transpose8(const float* const* from, std::size_t at, float* to, std::size_t stride) {
@@ -109,6 +149,6 @@ void transpose(const float* const* from, std::size_t count, float* to, std::size
 
 }  // namespace
 
-const CsrKernels csr_kernels_avx2[2][3] = DTC_CSR_KERNELS;
+const CsrKernels csr_kernels_avx2[kCsrValues][kCsrColumns] = {DTC_CSR_KERNELS(float), DTC_CSR_KERNELS(Half)};
 
 }  // namespace dtc

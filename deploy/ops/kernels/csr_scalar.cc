@@ -4,6 +4,12 @@
 namespace dtc {
 namespace {
 
+#define DTC_CSR_INLINE inline
+
+constexpr std::size_t kAhead = 0;
+
+void prefetch(const void*) {}
+
 struct Half {
   std::uint16_t bits;
 };
@@ -58,6 +64,24 @@ Lanes add(const Lanes& a, const Lanes& b) {
 }
 Lanes fma(const Lanes& a, const Lanes& b, const Lanes& c) { return add(mul(a, b), c); }
 
+struct Four {
+  float v[4];
+
+  template <typename Value>
+  static Four values(const Value* p) {
+    return {{single(p[0]), single(p[1]), single(p[2]), single(p[3])}};
+  }
+  template <int i>
+  Lanes all() const {
+    return Lanes::all(v + i);
+  }
+};
+
+template <typename Column>
+void widen16(const std::uint8_t* from, std::size_t base, Column* to) {
+  for (std::size_t i = 0; i < 16; ++i) to[i] = static_cast<Column>(base + from[i]);
+}
+
 void transpose(const float* const* from, std::size_t count, float* to, std::size_t stride) {
   for (std::size_t c = 0; c < count; ++c)
     for (std::size_t j = 0; j < kCsrLanes; ++j) to[c * stride + j] = from[j][c];
@@ -67,6 +91,6 @@ void transpose(const float* const* from, std::size_t count, float* to, std::size
 
 }  // namespace
 
-const CsrKernels csr_kernels_scalar[2][3] = DTC_CSR_KERNELS;
+const CsrKernels csr_kernels_scalar[kCsrValues][kCsrColumns] = {DTC_CSR_KERNELS(float), DTC_CSR_KERNELS(Half)};
 
 }  // namespace dtc

@@ -29,8 +29,19 @@ struct Add {
   static void to(float* y, float sum) { *y += sum; }
 };
 
+/// Whether to fetch the next W rows of w meanwhile. They come from memory, and a processor does not guess that they
+/// follow: for 650 x 2600 and 2 to 8 rows of x that halved the time. Nothing beyond w is fetched, as it may be what
+/// another thread writes.
+struct Fetch {
+  static constexpr bool wanted = true;
+};
+
+struct Stay {
+  static constexpr bool wanted = false;
+};
+
 /// X rows of x with W rows of w: an accumulator for each pair, along the depth, summed across its lanes at the end.
-template <class Write, std::size_t X, std::size_t W>
+template <class Write, class Next, std::size_t X, std::size_t W>
 void tile(const Operands& o) {
   typename Vector::Type sums[X][W];
   for (std::size_t i = 0; i < X; ++i) {
@@ -39,7 +50,10 @@ void tile(const Operands& o) {
   std::size_t c = 0;
   for (; c + Vector::lanes <= o.depth; c += Vector::lanes) {
     typename Vector::Type w[W];
-    for (std::size_t j = 0; j < W; ++j) w[j] = Vector::load(o.w + j * o.w_stride + c);
+    for (std::size_t j = 0; j < W; ++j) {
+      w[j] = Vector::load(o.w + j * o.w_stride + c);
+      if constexpr (Next::wanted) __builtin_prefetch(o.w + (j + W) * o.w_stride + c, 0, 2);
+    }
     for (std::size_t i = 0; i < X; ++i) {
       const typename Vector::Type x = Vector::load(o.x + i * o.x_stride + c);
       for (std::size_t j = 0; j < W; ++j) sums[i][j] = Vector::multiply_add(x, w[j], sums[i][j]);
@@ -66,24 +80,27 @@ void tile(const Operands& o) {
 }
 
 /// `count` rows of x, at most X.
-template <class Write, std::size_t X, std::size_t W>
+template <class Write, class Next, std::size_t X, std::size_t W>
 void tile_of(std::size_t count, const Operands& o) {
   if constexpr (X > 1) {
-    if (count < X) return tile_of<Write, X - 1, W>(count, o);
+    if (count < X) return tile_of<Write, Next, X - 1, W>(count, o);
   }
-  tile<Write, X, W>(o);
+  tile<Write, Next, X, W>(o);
 }
 
 /// W rows of w with all `count` rows of x, which are divided into tiles as equal as can be: 20 as 7 tiles of 3 and
 /// less.
-template <class Write, std::size_t W>
+template <class Write, class Next, std::size_t W>
 void strip(Operands o, std::size_t count) {
-  for (std::size_t left = (count + Vector::tile_x - 1) / Vector::tile_x; left > 0; --left) {
-    const std::size_t rows = (count + left - 1) / left;
-    tile_of<Write, Vector::tile_x, W>(rows, o);
+  std::size_t tiles = (count + Vector::tile_x - 1) / Vector::tile_x;
+  std::size_t rows = (count + tiles - 1) / tiles;
+  tile_of<Write, Next, Vector::tile_x, W>(rows, o);
+  for (--tiles; tiles > 0; --tiles) {
     o.x += rows * o.x_stride;
     o.y += rows * o.y_stride;
     count -= rows;
+    rows = (count + tiles - 1) / tiles;
+    tile_of<Write, Stay, Vector::tile_x, W>(rows, o);
   }
 }
 
@@ -92,10 +109,11 @@ template <class Write>
 void block(Operands o, std::size_t count, std::size_t rows) {
   constexpr std::size_t wide = Vector::tile_w, wider = 2 * Vector::tile_w;
   if (count == 1) {  // one row of x leaves registers for twice the rows of w
-    for (; rows >= wider; rows -= wider, o.w += wider * o.w_stride, o.y += wider) tile<Write, 1, wider>(o);
+    for (; rows >= wider; rows -= wider, o.w += wider * o.w_stride, o.y += wider) tile<Write, Stay, 1, wider>(o);
   }
-  for (; rows >= wide; rows -= wide, o.w += wide * o.w_stride, o.y += wide) strip<Write, wide>(o, count);
-  for (; rows > 0; --rows, o.w += o.w_stride, ++o.y) strip<Write, 1>(o, count);
+  for (; rows >= 2 * wide; rows -= wide, o.w += wide * o.w_stride, o.y += wide) strip<Write, Fetch, wide>(o, count);
+  for (; rows >= wide; rows -= wide, o.w += wide * o.w_stride, o.y += wide) strip<Write, Stay, wide>(o, count);
+  for (; rows > 0; --rows, o.w += o.w_stride, ++o.y) strip<Write, Stay, 1>(o, count);
 }
 
 constexpr std::size_t near_floats = 64 * 1024;  // of x in one pass: half of a second-level cache of 512 KB

@@ -22,9 +22,10 @@ struct LutSpan {
 /// What all blocks of a weight have in common. Its planes are `bits` of signs and, if masked, the mask.
 struct LutCodes {
   std::size_t bits;
-  bool masked;    ///< plane `bits` is the mask
-  bool constant;  ///< term `bits` of the coefficients is a constant
-  bool half;      ///< coefficients are float16, else float
+  bool masked;            ///< plane `bits` is the mask
+  bool constant;          ///< term `bits` of the coefficients is a constant
+  bool half;              ///< coefficients are float16, else float
+  std::size_t positions;  ///< byte positions of a row
   const LutSpan* spans;
   std::size_t span_count;
 };
@@ -36,6 +37,7 @@ struct LutBlock {
   std::size_t plane_stride;
   const void* alphas;
   std::size_t term_stride, group_stride;
+  const std::uint8_t* next;  ///< as `codes`, of what is multiplied after this block; read ahead of its turn
 };
 
 /// What a span of a column needs besides the tables: the value of a table's unit, the sum of the inputs, and the same
@@ -60,6 +62,7 @@ struct LutKernel {
   /// y[(column * block_count + block) * 32 + row] = products of one or two blocks with up to `columns` columns.
   void (*multiply)(const LutCodes& codes, const LutBlock* blocks, std::size_t block_count, const LutColumn* columns,
                    std::size_t column_count, float* y);
+  double cycles;            ///< that 8 inputs of 32 rows take, in one plane and with one column of many
   std::size_t columns = 2;  ///< at most kLutColumns
 };
 

@@ -46,6 +46,6 @@ struct Table16 {
 
 }  // namespace
 
-const LutKernel kLut16Avx512 = {Table16::bytes, 64, build_rounded<Table16>, multiply_wide<Table16>, kColumns};
+const LutKernel kLut16Avx512 = {Table16::bytes, 64, build_digits<Table16>, multiply_wide<Table16>, 1.8, kColumns};
 
 }  // namespace dtc

@@ -15,16 +15,17 @@ struct Table32 {
 
   template <int Blocks, int Columns, bool Masked>
   static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask,
-                      const unsigned char* const* tables, std::size_t positions, Sums (*sums)[Columns]) {
-    Sums own[Blocks][Columns];
+                      const std::uint8_t* const* ahead, const unsigned char* const* tables, std::size_t positions,
+                      const float*, bool first, Simd::F (*totals)[Simd::vectors]) {
+    Sums sums[Blocks][Columns];
     for (int u = 0; u < Blocks; ++u) {
       for (int c = 0; c < Columns; ++c) {
-        for (__m256& rows : own[u][c].rows) rows = _mm256_setzero_ps();
+        for (__m256& rows : sums[u][c].rows) rows = _mm256_setzero_ps();
       }
     }
     for (std::size_t b = 0; b < positions; ++b) {
       for (int u = 0; u < Blocks; ++u) {
-        prefetch(codes[u] + b * kLutRows);
+        Simd::prefetch(ahead[u] + b * kLutRows);
         for (int i = 0; i < 4; ++i) {
           const std::size_t at = b * kLutRows + static_cast<std::size_t>(i) * 8;
           __m128i byte = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes[u] + at));
@@ -32,22 +33,22 @@ struct Table32 {
           const __m256i code = _mm256_cvtepu8_epi32(byte);
           for (int c = 0; c < Columns; ++c) {
             const float* table = reinterpret_cast<const float*>(tables[c] + b * bytes);
-            const __m256 first = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), code);
-            const __m256 second = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), _mm256_srli_epi32(code, 3));
-            const __m256 third = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 16), _mm256_srli_epi32(code, 6));
-            const __m256 sum = _mm256_add_ps(_mm256_add_ps(first, second), third);
-            own[u][c].rows[i] = _mm256_add_ps(own[u][c].rows[i], sum);
+            const __m256 low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), code);
+            const __m256 middle = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), _mm256_srli_epi32(code, 3));
+            const __m256 high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 16), _mm256_srli_epi32(code, 6));
+            const __m256 sum = _mm256_add_ps(_mm256_add_ps(low, middle), high);
+            sums[u][c].rows[i] = _mm256_add_ps(sums[u][c].rows[i], sum);
           }
         }
       }
     }
     for (int u = 0; u < Blocks; ++u) {
-      for (int c = 0; c < Columns; ++c) sums[u][c] = own[u][c];
+      for (int c = 0; c < Columns; ++c) add(sums[u][c], first, totals[c * Blocks + u]);
     }
   }
 
-  static void finish(const Sums& sums, std::size_t, float, __m256* out) {
-    for (int i = 0; i < 4; ++i) out[i] = sums.rows[i];
+  static void add(const Sums& sums, bool first, __m256* totals) {
+    for (int i = 0; i < 4; ++i) totals[i] = first ? sums.rows[i] : _mm256_add_ps(totals[i], sums.rows[i]);
   }
 };
 
@@ -75,6 +76,6 @@ void build(const float* x, const LutSpan* spans, std::size_t span_count, unsigne
 
 }  // namespace
 
-const LutKernel kLut32Avx2 = {Table32::bytes, 128, build, multiply_with<Table32>};
+const LutKernel kLut32Avx2 = {Table32::bytes, 128, build, multiply_with<Table32>, 13.5};
 
 }  // namespace dtc

@@ -76,6 +76,7 @@ void build(const float* x, const LutSpan* spans, std::size_t span_count, unsigne
 }  // namespace
 
 // Spans as long as groups: in float, sums of sums would be added in another order than here.
-const LutKernel kLut32Avx512 = {Table32::bytes, static_cast<std::size_t>(-1), build, multiply_wide<Table32>, kColumns};
+const LutKernel kLut32Avx512 = {Table32::bytes, static_cast<std::size_t>(-1), build, multiply_wide<Table32>, 4.0,
+                                kColumns};
 
 }  // namespace dtc

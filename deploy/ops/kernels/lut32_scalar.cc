@@ -11,6 +11,7 @@ struct Scalar {
   static constexpr std::size_t lanes = 1, vectors = kLutRows;
   static F load(const float* from) { return *from; }
   static F load_half(const std::uint16_t* from) { return float_of_half(*from); }
+  static void prefetch(const void*) {}
   static void store(float* to, F value) { *to = value; }
   static F set(float value) { return value; }
   static F add(F a, F b) { return a + b; }
@@ -22,31 +23,27 @@ struct Scalar {
 /// Per byte position the signed sums of inputs 0 to 2, of 3 to 5 and of 6 and 7: 8, 8 and 4 floats.
 struct Table32 {
   using Simd = Scalar;
-  struct Sums {
-    float rows[kLutRows];
-  };
   static constexpr std::size_t bytes = 80;
 
   template <int Blocks, int Columns, bool Masked>
-  static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask,
-                      const unsigned char* const* tables, std::size_t positions, Sums (*sums)[Columns]) {
+  static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask, const std::uint8_t* const*,
+                      const unsigned char* const* tables, std::size_t positions, const float*, bool first,
+                      Simd::F (*totals)[Simd::vectors]) {
     for (int u = 0; u < Blocks; ++u) {
       for (int c = 0; c < Columns; ++c) {
-        for (float& row : sums[u][c].rows) row = 0.0F;
+        float sums[kLutRows] = {};
         for (std::size_t b = 0; b < positions; ++b) {
           const float* table = reinterpret_cast<const float*>(tables[c] + b * bytes);
           for (std::size_t row = 0; row < kLutRows; ++row) {
             unsigned code = codes[u][b * kLutRows + row];
             if (Masked) code &= mask[u][b * kLutRows + row];
-            sums[u][c].rows[row] += (table[code & 7] + table[8 + ((code >> 3) & 7)]) + table[16 + (code >> 6)];
+            sums[row] += (table[code & 7] + table[8 + ((code >> 3) & 7)]) + table[16 + (code >> 6)];
           }
         }
+        float* to = totals[c * Blocks + u];
+        for (std::size_t row = 0; row < kLutRows; ++row) to[row] = first ? sums[row] : to[row] + sums[row];
       }
     }
-  }
-
-  static void finish(const Sums& sums, std::size_t, float, float* out) {
-    for (std::size_t row = 0; row < kLutRows; ++row) out[row] = sums.rows[row];
   }
 };
 
@@ -76,6 +73,6 @@ void build(const float* x, const LutSpan* spans, std::size_t span_count, unsigne
 
 }  // namespace
 
-const LutKernel kLut32Scalar = {Table32::bytes, 128, build, multiply_with<Table32>};
+const LutKernel kLut32Scalar = {Table32::bytes, 128, build, multiply_with<Table32>, 13.5};
 
 }  // namespace dtc

@@ -62,6 +62,6 @@ struct Table8 {
 }  // namespace
 
 // A scale of its own for every 256 inputs: less of an error than one a row where x has outliers.
-const LutKernel kLut8Avx512 = {Table8::bytes, 32, build_rounded<Table8>, multiply_wide<Table8>, kColumns};
+const LutKernel kLut8Avx512 = {Table8::bytes, 32, build_digits<Table8>, multiply_wide<Table8>, 1.0, kColumns};
 
 }  // namespace dtc

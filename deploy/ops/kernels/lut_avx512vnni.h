@@ -156,8 +156,8 @@ inline void store_digits(__m512i entries, unsigned char* to, std::size_t digit) 
 
 /// `LutKernel::build` for tables of whole numbers up to Table::largest.
 template <class Table>
-void build_rounded(const float* x, const LutSpan* spans, std::size_t span_count, unsigned char* tables,
-                   LutFactors* factors) {
+void build_digits(const float* x, const LutSpan* spans, std::size_t span_count, unsigned char* tables,
+                  LutFactors* factors) {
   for (std::size_t s = 0; s < span_count; ++s) {
     float sum, largest;
     measure(x, spans[s].begin, spans[s].end, &sum, &largest);

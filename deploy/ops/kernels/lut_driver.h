@@ -19,10 +19,20 @@ inline typename Simd::F alphas_at(const LutCodes& codes, const LutBlock& block, 
   return Simd::load(static_cast<const float*>(block.alphas) + at);
 }
 
+/// Asks for the coefficients of the rows that follow a pair of blocks: with many groups they are spread over memory.
+template <class Simd>
+inline void prefetch_alphas(const LutCodes& codes, const LutBlock& block, std::size_t term, std::size_t group) {
+  const std::size_t at = term * block.term_stride + group * block.group_stride + 4 * kLutRows;
+  const char* from = static_cast<const char*>(block.alphas) + at * (codes.half ? 2 : 4);
+  Simd::prefetch(from);
+  if (!codes.half) Simd::prefetch(from + 64);
+}
+
 /// y += alpha * sums, for one plane.
 template <class Simd>
 inline void add_plane(const LutCodes& codes, const LutBlock& block, std::size_t plane, std::size_t group,
                       const typename Simd::F* sums, float* y) {
+  prefetch_alphas<Simd>(codes, block, plane, group);
   for (std::size_t i = 0; i < Simd::vectors; ++i) {
     const std::size_t row = i * Simd::lanes;
     const auto alpha = alphas_at<Simd>(codes, block, plane, group, row);
@@ -63,41 +73,82 @@ inline void add_mask(const LutCodes& codes, const LutBlock& block, std::size_t g
   }
 }
 
+/// Code bytes are asked for this far ahead.
+constexpr std::size_t kAhead = 8192;
+
+/// What to ask for when a block's plane is read from position `begin` on.
+inline const std::uint8_t* ahead_of(const LutCodes& codes, const LutBlock& block, std::size_t plane,
+                                    std::size_t begin) {
+  const std::size_t length = codes.positions * kLutRows;
+  const std::size_t at = begin * kLutRows + (length < kAhead ? length : kAhead);
+  const std::size_t start = plane * block.plane_stride;
+  return at < length ? block.codes + start + at : block.next + start + (at - length);
+}
+
+/// The first span from `first` on that belongs to another group.
+inline std::size_t group_end(const LutCodes& codes, std::size_t first) {
+  std::size_t end = first + 1;
+  while (end < codes.span_count && codes.spans[end].group == codes.spans[first].group) ++end;
+  return end;
+}
+
+/// totals = the signed sums of one plane over the spans [first, end), of every column and block.
+template <class Table, int Blocks, int Columns, bool Masked>
+[[gnu::noinline]] void sum_plane(const LutCodes& codes, const LutBlock* blocks, const LutColumn* columns,
+                                 std::size_t plane, std::size_t first, std::size_t end,
+                                 typename Table::Simd::F (*totals)[Table::Simd::vectors]) {
+  for (std::size_t s = first; s < end; ++s) {
+    const LutSpan span = codes.spans[s];
+    const std::uint8_t *signs[Blocks], *mask[Blocks], *ahead[Blocks];
+    for (int u = 0; u < Blocks; ++u) {
+      signs[u] = blocks[u].codes + plane * blocks[u].plane_stride + span.begin * kLutRows;
+      ahead[u] = ahead_of(codes, blocks[u], plane, span.begin);
+      mask[u] = blocks[u].codes + codes.bits * blocks[u].plane_stride + span.begin * kLutRows;
+    }
+    const unsigned char* tables[Columns];
+    float scales[Columns];
+    for (int c = 0; c < Columns; ++c) {
+      tables[c] = columns[c].tables + span.begin * Table::bytes;
+      scales[c] = columns[c].factors[s].scale;
+    }
+    Table::template look_up<Blocks, Columns, Masked>(signs, mask, ahead, tables, span.end - span.begin, scales,
+                                                     s == first, totals);
+  }
+}
+
+/// Sums over the spans [first, end) of a column.
+inline LutFactors sum_of_spans(const LutColumn& column, std::size_t first, std::size_t end) {
+  LutFactors all = {1.0F, 0.0F, 0.0F};
+  for (std::size_t s = first; s < end; ++s) {
+    all.sum += column.factors[s].sum;
+    all.table_sum += column.factors[s].table_sum;
+  }
+  return all;
+}
+
 /// The products of `Blocks` blocks with `Columns` columns.
 template <class Table, int Blocks, int Columns, bool Masked>
 void multiply_tile(const LutCodes& codes, const LutBlock* blocks, const LutColumn* columns, float* y) {
   using Simd = typename Table::Simd;
   for (std::size_t i = 0; i < Blocks * Columns * kLutRows; ++i) y[i] = 0.0F;
-  for (std::size_t s = 0; s < codes.span_count; ++s) {
-    const LutSpan span = codes.spans[s];
-    const unsigned char* tables[Columns];
-    for (int c = 0; c < Columns; ++c) tables[c] = columns[c].tables + span.begin * Table::bytes;
-    for (std::size_t plane = 0; plane < codes.bits + (Masked ? 1 : 0); ++plane) {
-      const std::uint8_t *signs[Blocks], *mask[Blocks];
-      for (int u = 0; u < Blocks; ++u) {
-        signs[u] = blocks[u].codes + plane * blocks[u].plane_stride + span.begin * kLutRows;
-        mask[u] = blocks[u].codes + codes.bits * blocks[u].plane_stride + span.begin * kLutRows;
-      }
-      typename Table::Sums sums[Blocks][Columns];
-      Table::template look_up<Blocks, Columns, Masked>(signs, mask, tables, span.end - span.begin, sums);
-      for (int c = 0; c < Columns; ++c) {
-        for (int u = 0; u < Blocks; ++u) {
-          typename Simd::F out[Simd::vectors];
-          const LutFactors& factors = columns[c].factors[s];
-          Table::finish(sums[u][c], span.end - span.begin, factors.scale, out);
-          float* to = y + (c * Blocks + u) * kLutRows;
-          if (Masked && plane == codes.bits) {
-            add_mask<Simd>(codes, blocks[u], span.group, factors.table_sum, out, to);
-          } else {
-            add_plane<Simd>(codes, blocks[u], plane, span.group, out, to);
-          }
-        }
+  for (std::size_t first = 0, end = 0; first < codes.span_count; first = end) {
+    end = group_end(codes, first);
+    const std::size_t group = codes.spans[first].group;
+    typename Simd::F totals[Blocks * Columns][Simd::vectors];
+    for (std::size_t plane = 0; plane < codes.bits; ++plane) {
+      sum_plane<Table, Blocks, Columns, Masked>(codes, blocks, columns, plane, first, end, totals);
+      for (int i = 0; i < Blocks * Columns; ++i) {
+        add_plane<Simd>(codes, blocks[i % Blocks], plane, group, totals[i], y + i * kLutRows);
       }
     }
-    if (Masked || !codes.constant) continue;
-    for (int c = 0; c < Columns; ++c) {
-      for (int u = 0; u < Blocks; ++u) {
-        add_constant<Simd>(codes, blocks[u], span.group, columns[c].factors[s].sum, y + (c * Blocks + u) * kLutRows);
+    if (!Masked && !codes.constant) continue;
+    if (Masked) sum_plane<Table, Blocks, Columns, Masked>(codes, blocks, columns, codes.bits, first, end, totals);
+    for (int i = 0; i < Blocks * Columns; ++i) {
+      const LutFactors all = sum_of_spans(columns[i / Blocks], first, end);
+      if (Masked) {
+        add_mask<Simd>(codes, blocks[i % Blocks], group, all.table_sum, totals[i], y + i * kLutRows);
+      } else {
+        add_constant<Simd>(codes, blocks[i % Blocks], group, all.sum, y + i * kLutRows);
       }
     }
   }
@@ -109,6 +160,30 @@ void multiply_blocks(const LutCodes& codes, const LutBlock* blocks, const LutCol
     multiply_tile<Table, Blocks, Columns, true>(codes, blocks, columns, y);
   } else {
     multiply_tile<Table, Blocks, Columns, false>(codes, blocks, columns, y);
+  }
+}
+
+/// `LutKernel::build` for tables of whole numbers up to Table::largest; Table::store writes the tables of 8 scaled
+/// inputs and returns the sum of the entries that add all inputs.
+template <class Table>
+void build_rounded(const float* x, const LutSpan* spans, std::size_t span_count, unsigned char* tables,
+                   LutFactors* factors) {
+  for (std::size_t s = 0; s < span_count; ++s) {
+    float sum, largest;
+    Table::Simd::measure(x, spans[s].begin, spans[s].end, &sum, &largest);
+    // What is not finite shows in the sum, even where the maximum does not see it.
+    const bool finite = sum - sum == 0.0F && largest - largest == 0.0F;
+    // Below this, the inverse would overflow; what is rounded to nothing then is nothing beside it.
+    largest = finite && largest > 1e-30F ? largest : 1e-30F;
+    const float inverse = static_cast<float>(Table::largest) / largest;
+    int total = 0;
+    for (std::size_t b = spans[s].begin; b < spans[s].end; ++b) {
+      float scaled[8];
+      for (std::size_t i = 0; i < 8; ++i) scaled[i] = x[8 * b + i] * inverse;
+      total += Table::store(scaled, tables + b * Table::bytes);
+    }
+    const float scale = finite ? largest / static_cast<float>(Table::largest) : __builtin_nanf("");
+    factors[s] = {scale, sum, scale * static_cast<float>(total)};
   }
 }
 

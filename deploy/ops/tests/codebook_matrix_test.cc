@@ -89,6 +89,8 @@ TEST(codebook_products_of_large_sizes) {
     check_product(650, 1301, bits, 1, 1u << bits, 1);
     check_product(333, 1301, bits, 4, 1u << bits, 2);
   }
+  check_product(5, 300000, 8, 4, 256, 1);  // fewer rows than pieces of work
+  check_product(5, 150000, 4, 1, 16, 5);
 }
 
 TEST(codebook_indices_without_a_codeword_mean_the_last) {

@@ -31,6 +31,7 @@ TEST(dense_products_of_large_sizes) {
   check_product(130, 5003, 20);  // x is divided along the depth
   check_product(37, 700, 197);   // and along its rows
   check_product(1021, 301, 3);
+  check_product(5, 300000, 1);  // fewer rows than pieces of work
 }
 
 TEST(dense_products_of_nothing) {
