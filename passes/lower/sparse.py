@@ -22,7 +22,13 @@ from dtc.forms.sparse_pattern import Bitmap, Lines
 from dtc.graph import Reader, Role, Site
 from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.emit import Names, replace_node
-from dtc.passes.lower.recurrent_operator import CodedWeight, can_be_operator, replace_weight, up_to_date
+from dtc.passes.lower.recurrent_operator import (
+    RECURRENT_ROLES,
+    CodedWeight,
+    can_be_operator,
+    replace_weight,
+    up_to_date,
+)
 from dtc.passes.lower.sparse_graph import Decode, GraphMaker, StoredSparse, decode_in_nodes, feed_dense, still_read
 from dtc.passes.lower.sparse_lines import lookup_lines, multiply_lines, pays_to_multiply
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
@@ -57,6 +63,10 @@ def _lower_readers(model: ir.Model, names: Names, stored: StoredSparse, mode: Mo
     whole = mode == "compute" or _looked_up_only(stored.site)
     for reader in stored.site.readers:
         if mode == "compute" and _fits_operator(model, stored, reader):
+            if reader.role in RECURRENT_ROLES:
+                # Multiplied by a row or a few at every step, at which compressed rows are 1.5 times as fast as a bitmap
+                # (650x2600, 90 % zeros, LSTM of 35 steps: 1.9 and 2.8 ms); they are up to 14 % larger.
+                stored.to_csr()
             form = "bitmap" if isinstance(stored.form.pattern, Bitmap) else "sparse"
             replace_weight(model, reader, CodedWeight(form, [stored.values(), *stored.places()]))
             continue
