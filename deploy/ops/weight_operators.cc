@@ -39,26 +39,30 @@ class Source {
     Settings() = default;
     explicit Settings(const Node& node) {
       for (const char* name : {"bits", "in_features", "group_size", "accuracy_level", "cols", "columns"}) {
-        const std::int64_t value = node.integer(name, kNone);
-        if (value != kNone) values_.emplace_back(name, value);
+        const std::int64_t value = node.integer(name, 0);
+        if (value == node.integer(name, 1)) values_.emplace_back(name, value);  // else it is only a fallback
       }
     }
     std::int64_t integer(const char* name) const override {
-      const std::int64_t value = integer(name, kNone);
-      require(value != kNone, std::string("attribute ") + name + " is missing");
-      return value;
+      const auto found = find(name);
+      require(found != values_.end(), std::string("attribute ") + name + " is missing");
+      return found->second;
     }
     std::int64_t integer(const char* name, std::int64_t fallback) const override {
-      const auto found =
-          std::find_if(values_.begin(), values_.end(), [&](const auto& each) { return each.first == name; });
+      const auto found = find(name);
       return found == values_.end() ? fallback : found->second;
     }
     float real(const char*, float fallback) const override { return fallback; }
     std::string string(const char*, const char* fallback) const override { return fallback; }
 
    private:
-    static constexpr std::int64_t kNone = INT64_MIN;
-    std::vector<std::pair<std::string, std::int64_t>> values_;
+    using Values = std::vector<std::pair<std::string, std::int64_t>>;
+
+    Values::const_iterator find(const char* name) const {
+      return std::find_if(values_.begin(), values_.end(), [&](const auto& each) { return each.first == name; });
+    }
+
+    Values values_;
   };
 
   FormOf<Weight> form_;

@@ -125,18 +125,18 @@ LEAST = -(2**63)
 
 BINARY = [
     *(Wrong("bits", bits, f"bits is {bits}") for bits in (0, 9, -1, 2**40)),
-    Wrong("bits", LEAST, "bits"),
+    Wrong("bits", LEAST, f"bits is {LEAST}"),
     Wrong("bits", None, "bits"),
     Wrong("bits", 1.0, "bits"),
     Wrong("bits", 8, "codes has 2 planes, but bits is 8"),
     Wrong("in_features", -5, "in_features is -5, below 0"),
-    Wrong("in_features", LEAST, "in_features"),
+    Wrong("in_features", LEAST, f"in_features is {LEAST}"),
     Wrong("in_features", None, "in_features"),
     Wrong("in_features", 0, "codes has shape"),
     Wrong("in_features", 25, "4"),
     *(Wrong("in_features", cols, "") for cols in HUGE),
     *(Wrong("group_size", size, "not a multiple of 8") for size in (0, 7, -8)),
-    Wrong("group_size", LEAST, "group_size"),
+    Wrong("group_size", LEAST, f"group_size is {LEAST}"),
     Wrong("group_size", 8, "make 3 groups"),
     Wrong("group_size", None, "group"),
     *(Wrong("accuracy_level", level, "accuracy_level is") for level in (-1, 2, 3, 5, 2**40)),
@@ -151,7 +151,7 @@ BINARY = [
 
 SPARSE = [
     *(Wrong("cols", cols, f"cols is {cols}") for cols in (-5, *HUGE)),
-    Wrong("cols", LEAST, "cols"),
+    Wrong("cols", LEAST, f"cols is {LEAST}"),
     Wrong("cols", None, "cols"),
     Wrong("cols", "20", "cols"),
     *types("values", "float64", "int32"),
@@ -187,11 +187,11 @@ BITMAP = [
 
 CODEBOOK = [
     *(Wrong("bits", bits, f"bits is {bits}, not 1, 2, 4 or 8") for bits in (0, 3, 9, 16, -1, -4, 2**40)),
-    Wrong("bits", LEAST, "bits"),
+    Wrong("bits", LEAST, f"bits is {LEAST}"),
     Wrong("bits", None, "bits"),
     Wrong("bits", 8, "indices has shape"),
     Wrong("columns", -5, "columns is -5"),
-    Wrong("columns", LEAST, "columns"),
+    Wrong("columns", LEAST, f"columns is {LEAST}"),
     *(Wrong("columns", columns, "indices has shape") for columns in (0, 1, 25, *HUGE)),
     Wrong("columns", None, "columns"),
     *types("indices", "int8", "uint16", "int64", "float32"),

@@ -40,6 +40,16 @@ Isa best_isa() {
   return isa;
 }
 
+bool has_avx512_vnni() {
+#if defined(DTC_HAVE_AVX2)
+  static const bool has =
+      detect_avx512() && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
+  return has;
+#else
+  return false;
+#endif
+}
+
 bool has_avx512() {
   static const bool has = detect_avx512();
   return has;

@@ -14,6 +14,9 @@ Isa best_isa();
 /// DTC_OPS_ISA=avx2 rules them out.
 bool has_avx512();
 
+/// Likewise, with VBMI and VNNI besides: from Intel's Ice Lake and AMD's Zen 4 on.
+bool has_avx512_vnni();
+
 }  // namespace dtc
 
 #endif  // DTC_KERNELS_ISA_H_

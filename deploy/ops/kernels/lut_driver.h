@@ -74,7 +74,7 @@ inline void add_mask(const LutCodes& codes, const LutBlock& block, std::size_t g
 }
 
 /// Code bytes are asked for this far ahead.
-constexpr std::size_t kAhead = 4096;
+constexpr std::size_t kAhead = 8192;
 
 /// What to ask for when a block's plane is read from position `begin` on.
 inline const std::uint8_t* ahead_of(const LutCodes& codes, const LutBlock& block, std::size_t plane,

@@ -31,6 +31,8 @@ TEST(bitmap_products_of_every_size) {
   check_all(SparseExample(33, 1025, uniform(0.5)));
 }
 
+TEST(bitmap_wider_than_16_bits) { check_all(SparseExample(5, 70001, uniform(0.01))); }
+
 TEST(bitmap_rows_empty_and_full) {
   check_all(SparseExample(50, 700, [](std::size_t row) { return row == 20 ? 1.0 : 0.0; }));
   check_all(SparseExample(50, 77, uniform(0)));
@@ -46,7 +48,7 @@ TEST(bitmap_without_rows_or_columns) {
 TEST(bitmap_products_in_pieces) {
   const SparseExample s(900, 1100, [](std::size_t row) { return row < 30 ? 1.0 : 0.1; });
   const auto matrix = matrix_of(s);
-  for (const std::size_t count : {1, 2, 8, 33}) check_product(*matrix, s.dense, count, reversed());
+  for (const std::size_t count : {1, 2, 8, 70}) check_product(*matrix, s.dense, count, reversed());
 }
 
 TEST(bitmap_not_finite_x_stays_where_it_is) {
