@@ -42,11 +42,13 @@ def bench(
     seconds: float = 3.0,
     fixed: Arrays | None = None,
     seed: int = 0,
+    native: bool = True,
 ) -> list[BenchRow]:
     """Measure models in turns in this process; models with the same inputs get the same numbers.
 
     `batch` is the size of the free dimension that counts samples (`dtc.sample_inputs.batch_dimension`), 1 if not given;
-    `fixed` gives inputs as they are; `seconds` is the time for all models together, memory not counted.
+    `fixed` gives inputs as they are; `seconds` is the time for all models together, memory not counted; `native` as for
+    `dtc.session.session`.
 
     Raises:
         ModelError: A model cannot be loaded or run.
@@ -56,7 +58,7 @@ def bench(
     chosen: list[Arrays] = []
     runs: list[Callable[[Arrays], object]] = []
     for path in map(Path, paths):
-        running = session(path, threads=threads, settings=MEASURED_SESSION)
+        running = session(path, threads=threads, settings=MEASURED_SESSION, native=native)
         specs, run = signature(running)[0], runner(running)
         if specs not in feeds:
             try:
@@ -71,7 +73,7 @@ def bench(
             path=Path(path),
             file_bytes=file_bytes(path),
             latency=latency,
-            memory=measure_memory(path, feed, threads=threads),
+            memory=measure_memory(path, feed, threads=threads, native=native),
             inputs={name: array.shape for name, array in feed.items()},
             threads=threads,
             machine=machine(),

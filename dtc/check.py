@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dtc.compare import Comparison, OutputDifference, interface_differences
+from dtc.deploy.ops import DOMAIN
+from dtc.deploy.ops.library import library_path
 from dtc.errors import DataError, ModelError, UsageError
 from dtc.evaluate import Source, judged_output, stateful, within_lengths
 from dtc.graph.load import load_model
@@ -71,6 +73,8 @@ class CheckReport:
         inputs: Where the inputs came from, in words.
         differences: The outputs, one by one.
         metric: What they are worth on data; None without data.
+        kernels: Largest relative L2 of the candidate's outputs on the native kernels from those on the functions in its
+            file; None where it has no operators of dtc or the kernels did not run.
         failures: Every reason why the candidate does not pass; empty if it does.
     """
 
@@ -79,6 +83,7 @@ class CheckReport:
     inputs: str = ""
     differences: tuple[OutputDifference, ...] = ()
     metric: MetricChange | None = None
+    kernels: float | None = None
     failures: list[str] = field(default_factory=list)
 
     @property
@@ -113,6 +118,7 @@ def check(
     fixed: Arrays | None = None,
     threads: int | None = None,
     seconds: float = 2.0,
+    native: bool = True,
 ) -> CheckReport:
     """Compare a candidate with its reference: outputs, metric, size, latency, memory.
 
@@ -120,7 +126,8 @@ def check(
     inputs or outputs have other names, shapes or dtypes, if it cannot run, gives values that are not finite where the
     reference's are, loses more than `max_drop` of the metric (in its own unit: 0.01 is one point of accuracy), or if
     an output is further away than `max_difference` (relative L2). `seconds` is the time for the latency of both; with 0
-    neither latency nor memory is measured.
+    neither latency nor memory is measured. Both run on the native kernels where there are any, unless `native` is
+    false.
 
     Raises:
         UsageError: `max_drop` is given without data or for a metric that has no value before.
@@ -130,7 +137,7 @@ def check(
     objective = objective or Objective()
     if max_drop is not None and source is None:
         raise UsageError("a limit on the drop of the metric (--max-drop) needs data to measure it on: give --data")
-    pair = _open(Path(reference), Path(candidate), threads)
+    pair = _open(Path(reference), Path(candidate), threads, native)
     before, after = (ModelFacts(path, file_bytes(path)) for path in pair.paths)
     if pair.failures:
         return CheckReport(before, after, failures=pair.failures)
@@ -142,16 +149,29 @@ def check(
         else:
             comparison, metric, count = _compare_on_data(pair, source, objective, seed, max_drop)
             sample, words = _first_inputs(pair, source, objective, seed), f"data, {count} batches"
+        kernels = _kernel_difference(pair, sample) if native else None
     except _CandidateError as error:
         return CheckReport(before, after, failures=[str(error)])
     failures = comparison.problems + _over_limits(comparison, metric, max_drop, max_difference)
     if seconds > 0:
-        before, after = _measure(pair, (before, after), sample, threads, seconds)
-    return CheckReport(before, after, words, comparison.differences(), metric, failures)
+        before, after = _measure(pair, (before, after), sample, threads, seconds, native)
+    return CheckReport(before, after, words, comparison.differences(), metric, kernels, failures)
 
 
-def _open(reference: Path, candidate: Path, threads: int | None) -> _Pair:
-    first, second = (session(path, threads=threads, settings=MEASURED_SESSION) for path in (reference, candidate))
+def _kernel_difference(pair: _Pair, sample: Arrays) -> float | None:
+    """Run the candidate without the native kernels too, if it has operators that they are for."""
+    path = pair.paths[1]
+    if library_path() is None or not any(domain == DOMAIN for domain, *_ in load_model(path).functions):
+        return None
+    comparison = Comparison()
+    comparison.update(runner(session(path, threads=1, native=False))(sample), pair.runs[1](sample))
+    return max((each.relative_l2 for each in comparison.differences()), default=None)
+
+
+def _open(reference: Path, candidate: Path, threads: int | None, native: bool) -> _Pair:  # noqa: FBT001
+    first, second = (
+        session(path, threads=threads, settings=MEASURED_SESSION, native=native) for path in (reference, candidate)
+    )
     (inputs, outputs), (other_inputs, other_outputs) = signature(first), signature(second)
     failures = interface_differences("input", inputs, other_inputs)
     failures += interface_differences("output", outputs, other_outputs)
@@ -250,8 +270,13 @@ def _over_limits(
 
 
 def _measure(
-    pair: _Pair, facts: tuple[ModelFacts, ModelFacts], sample: Arrays, threads: int | None, seconds: float
+    pair: _Pair,
+    facts: tuple[ModelFacts, ModelFacts],
+    sample: Arrays,
+    threads: int | None,
+    seconds: float,
+    native: bool,  # noqa: FBT001
 ) -> Iterator[ModelFacts]:
     latencies = measure_latency([partial(run, sample) for run in pair.runs], seconds=seconds)
     for fact, latency in zip(facts, latencies, strict=True):
-        yield replace(fact, latency=latency, memory=measure_memory(fact.path, sample, threads=threads))
+        yield replace(fact, latency=latency, memory=measure_memory(fact.path, sample, threads=threads, native=native))

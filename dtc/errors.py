@@ -47,6 +47,10 @@ class EngineError(DtcError):
     """A training engine is missing, cannot be installed, or cannot train this model."""
 
 
+class LibraryError(DtcError):
+    """The native library of the operators is missing where it was said to be, or cannot be loaded."""
+
+
 class TrainingError(DtcError):
     """Training went wrong (a loss that is not finite, a damaged checkpoint, a worker that died)."""
 

@@ -77,8 +77,12 @@ def measure_latency(runs: Sequence[Callable[[], object]], *, seconds: float) -> 
     return [_latency(times) for times in taken]
 
 
-def measure_memory(path: str | Path, inputs: Arrays, *, threads: int | None = None) -> Memory | None:
+def measure_memory(
+    path: str | Path, inputs: Arrays, *, threads: int | None = None, native: bool = True
+) -> Memory | None:
     """Return the memory that loading and running a model takes, in a process of its own; None outside of Linux.
+
+    `native` as for `dtc.session.session`.
 
     Raises:
         ModelError: The model cannot be loaded or run there, or takes more than two minutes.
@@ -94,7 +98,7 @@ def measure_memory(path: str | Path, inputs: Arrays, *, threads: int | None = No
         command = [sys.executable, "-P", "-m", "dtc.memory_probe", str(Path(path).resolve()), str(feed)]
         try:
             result = subprocess.run(
-                [*command, str(threads or 0)],
+                [*command, str(threads or 0), "native" if native else "portable"],
                 capture_output=True,
                 text=True,
                 timeout=120,

@@ -1,7 +1,7 @@
 """The process that measures how much memory a model takes: load, one run, and what the system says.
 
-`python -m dtc.memory_probe MODEL INPUTS.npz THREADS` writes the resident bytes before the load and the peak after the
-run, as JSON. It is a process of its own because a peak cannot be taken back.
+`python -m dtc.memory_probe MODEL INPUTS.npz THREADS native|portable` writes the resident bytes before the
+load and the peak after the run, as JSON. It is a process of its own because a peak cannot be taken back.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from dtc.session import runner, session
 
 def main(arguments: list[str]) -> None:
     """Measure and write one line of JSON to the standard output."""
-    model, inputs, threads = arguments
+    model, inputs, threads, operators = arguments
     with np.load(inputs, allow_pickle=False) as archive:
         feed = {name: archive[name] for name in archive.files}
     idle = _resident("VmRSS")
-    runner(session(model, threads=int(threads) or None))(feed)
+    runner(session(model, threads=int(threads) or None, native=operators == "native"))(feed)
     sys.stdout.write(json.dumps({"idle": idle, "peak": _resident("VmHWM")}))
 
 

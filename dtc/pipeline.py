@@ -16,7 +16,8 @@ from dtc.data import Source, open_source
 from dtc.errors import CheckFailedError, ModelError, RecipeError, RuleError
 from dtc.graph import load_model, move_model, save_model
 from dtc.job import Job
-from dtc.passes.lower import lower
+from dtc.passes.lower import explain, lower
+from dtc.passes.lower.accuracy import set_accuracy_level
 from dtc.passes.method import Moment
 from dtc.passes.plan import Distorted, Plan, make_plan
 from dtc.passes.prepare import normalise, strip_training
@@ -151,10 +152,19 @@ def _write(
     with tempfile.TemporaryDirectory(dir=job.output.absolute().parent, prefix=f".{job.output.name}-") as folder:
         dense, written = Path(folder) / "distorted.onnx", Path(folder) / job.output.name
         save_model(model, dense)
-        lower(model, plan.compressed(distorted.forms), recipe.lower)
+        items = plan.compressed(distorted.forms)
+        lowered = {item.site.name: explain(item, recipe.lower) for item in items}
+        lower(model, items, recipe.lower)
+        set_accuracy_level(model, recipe.accuracy_level)
         save_model(model, written)
         faithful = check(
-            dense, written, max_difference=FAITHFUL[recipe.lower], fixed=job.fixed, seed=recipe.seed, seconds=0.0
+            dense,
+            written,
+            max_difference=FAITHFUL[recipe.lower],
+            fixed=job.fixed,
+            seed=recipe.seed,
+            seconds=0.0,
+            native=False,  # what the file says, to the last bit; `outcome` tells what the kernels make of it
         )
         if faithful.failures:
             raise CheckFailedError(f"{job.output}: not written, as it would be wrong: {'; '.join(faithful.failures)}")
@@ -171,7 +181,7 @@ def _write(
         move_model(written, job.output)
     sizes = (outcome.reference.file_bytes, outcome.candidate.file_bytes)
     # After retraining the weights that were distorted last are gone, and the original's tell nothing.
-    summary = summarise(plan.sites, distorted.forms, distorted.skipped, {} if training else errors, sizes)
+    summary = summarise(plan.sites, distorted.forms, distorted.skipped, {} if training else errors, lowered, sizes)
     folders = [folder for folder in (training.run if training else None, job.report) if folder is not None]
     if not folders:
         return Compression(job.output, summary, faithful, outcome, training)

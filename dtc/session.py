@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from dtc.deploy.ops.library import register
 from dtc.errors import DataError, ModelError
 from dtc.graph.signature import Arrays, TensorSpec
 
@@ -28,14 +29,17 @@ def session(
     threads: int | None = None,
     providers: Sequence[str] | None = None,
     settings: Mapping[str, str] | None = None,
+    native: bool = True,
 ) -> ort.InferenceSession:
     """Return a session of the model at `path`, on the CPU unless `providers` says otherwise.
 
     `threads` is the number of threads of one operator, all physical cores if not given; `settings` are ONNX Runtime's
-    session configuration entries.
+    session configuration entries. The operators of dtc run on the native library where there is one, unless `native`
+    is false; else on the functions that the file carries.
 
     Raises:
         ModelError: ONNX Runtime refuses the model; the message names the file and, where it is one, the node.
+        LibraryError: The native library cannot be loaded.
     """
     path = Path(path)
     if not path.is_file():
@@ -46,6 +50,8 @@ def session(
     options.inter_op_num_threads = 1
     for key, value in (settings or {}).items():
         options.add_session_config_entry(key, value)
+    if native:
+        register(options)
     try:
         return ort.InferenceSession(str(path), options, providers=list(providers or ["CPUExecutionProvider"]))
     except Exception as error:  # ONNX Runtime's errors have no other common base

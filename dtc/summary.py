@@ -25,6 +25,7 @@ class SiteRow:
         stored_bytes: Bytes after, shared parts counted in full.
         error: Relative squared error of the form against the weights that were distorted last: `|W - W'|^2 / |W|^2`.
         reason: Why the site was left alone.
+        lowered: How its readers get the compressed weight, and why.
     """
 
     name: str
@@ -36,6 +37,7 @@ class SiteRow:
     stored_bytes: int
     error: float | None
     reason: str | None
+    lowered: str | None
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,17 @@ def summarise(
     forms: Mapping[str, tuple[Form, ...]],
     skipped: Mapping[str, str],
     errors: Mapping[str, float],
+    lowered: Mapping[str, str],
     file_bytes: tuple[int, int],
 ) -> Summary:
-    """Return the summary of a compression; `errors` holds the relative squared error of each compressed site."""
-    rows = tuple(_row(site, forms.get(site.name), skipped.get(site.name), errors.get(site.name)) for site in sites)
+    """Return the summary of a compression.
+
+    `errors` holds the relative squared error of each compressed site, `lowered` how it came into the graph.
+    """
+    rows = tuple(
+        _row(site, forms.get(site.name), skipped.get(site.name), errors.get(site.name), lowered.get(site.name))
+        for site in sites
+    )
     touched = [site for site in sites if site.name in forms]
     dense = sum(site.nbytes for site in touched)
     stored = stored_bytes(form for site in touched for form in forms[site.name])
@@ -86,7 +95,9 @@ def relative_error(before: Array, after: Array) -> float:
     return difference / scale if scale else float(difference > 0)
 
 
-def _row(site: Site, forms: tuple[Form, ...] | None, reason: str | None, error: float | None) -> SiteRow:
+def _row(
+    site: Site, forms: tuple[Form, ...] | None, reason: str | None, error: float | None, lowered: str | None
+) -> SiteRow:
     stored = sum(form.nbytes for form in forms) if forms else site.nbytes
     return SiteRow(
         name=site.name,
@@ -98,4 +109,5 @@ def _row(site: Site, forms: tuple[Form, ...] | None, reason: str | None, error: 
         stored_bytes=stored,
         error=error,
         reason=None if forms else reason,
+        lowered=lowered,
     )

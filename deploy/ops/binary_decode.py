@@ -50,7 +50,7 @@ class Constants:
     Attributes:
         byte_bits: uint8 `[256, 8]`: the bits of every byte, LSB first.
         powers: uint8 `[1, planes]`: 1, 2, 4, ...
-        padded: int64 `[2]`: shape `[out or -1, 8 * bytes]` of the codes, one a weight, with their padding.
+        padded: int64 `[2]`: shape `[-1, 8 * bytes]` of the codes, one a weight, with their padding.
         cols: int64 `[1]`, where the padding is cut off; None: there is none.
         signs: float `[terms, codes there are]`: what each code takes of each alpha, a sign; 1 of a constant term; 0
             where masked.
@@ -74,7 +74,7 @@ def decode(e: Emitter, codes: ir.Value, alphas: ir.Value, given: Constants, *, t
     """Return the float matrix `[out, in]`, or `[in, out]` if transposed."""
     code = _weight_codes(e, codes, given)
     scales = e.op("Transpose", [e.op("Cast", [alphas], to=ir.DataType.FLOAT)], perm=[1, 2, 0])
-    levels = e.op("Reshape", [e.op("MatMul", [scales, given.signs]), e.constant(integers(0, -1))])
+    levels = e.op("Flatten", [e.op("MatMul", [scales, given.signs])], axis=1)  # of no rows too, unlike Reshape
     if transposed:
         code, levels = (e.op("Transpose", [value], perm=[1, 0]) for value in (code, levels))
     index = e.op("Cast", [code], to=ir.DataType.INT32)
@@ -114,7 +114,7 @@ def computed_constants(e: Emitter, codes: ir.Value, alphas: ir.Value, *, transpo
     return Constants(
         byte_bits=byte_bits(e),
         powers=e.op("Reshape", [own_powers, e.constant(integers(1, -1))]),
-        padded=e.op("Concat", [_dimension(e, codes, 1), width], axis=0),
+        padded=e.op("Concat", [e.constant(integers(-1)), width], axis=0),
         cols=cols,
         signs=_signs(e, planes, size, bits, _dimension(e, alphas, 0)),
         starts=_starts(e, cols, group_size, size, transposed=transposed),

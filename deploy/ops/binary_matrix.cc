@@ -28,11 +28,11 @@ std::vector<LutSpan> spans_of(const BinaryShape& shape, std::size_t longest) {
   if (shape.rows == 0) return spans;
   for (std::size_t group = 0; group < shape.groups; ++group) {
     const std::size_t begin = group * shape.group_bytes;
-    const std::size_t length = std::min(shape.group_bytes, shape.positions - begin);
-    const std::size_t parts = (length + longest - 1) / longest;
-    for (std::size_t part = 0; part < parts; ++part) {
-      const Range range = part_of(length, parts, part);
-      spans.push_back({begin + range.begin, begin + range.end, group});
+    const std::size_t end = std::min(begin + shape.group_bytes, shape.positions);
+    for (std::size_t b = begin; b < end;) {
+      const std::size_t length = std::min(longest, end - b);
+      spans.push_back({b, b + length, group});
+      b += length;
     }
   }
   return spans;
@@ -195,12 +195,12 @@ void BinaryMatrix::look_up_blocks(std::size_t first, const Columns& columns, flo
   const std::size_t height = std::min(rows() - begin, blocks * kLutRows);
   LutBlock both[2] = {block(first), {}};
   if (blocks == 2) both[1] = block(first + 1);
-  for (std::size_t i = 0; i < columns.count(); i += 2) {
-    const std::size_t width = std::min<std::size_t>(2, columns.count() - i);
-    LutColumn pair[2] = {columns[i], {}};
-    if (width == 2) pair[1] = columns[i + 1];
-    float out[4 * kLutRows];
-    kernel_.multiply(lut_, both, blocks, pair, width, out);
+  for (std::size_t i = 0; i < columns.count(); i += kernel_.columns) {
+    const std::size_t width = std::min(kernel_.columns, columns.count() - i);
+    LutColumn some[kLutColumns] = {};
+    for (std::size_t c = 0; c < width; ++c) some[c] = columns[i + c];
+    float out[2 * kLutColumns * kLutRows];
+    kernel_.multiply(lut_, both, blocks, some, width, out);
     for (std::size_t c = 0; c < width; ++c) {
       std::copy_n(out + c * blocks * kLutRows, height, y + (i + c) * rows() + begin);
     }

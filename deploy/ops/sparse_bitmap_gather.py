@@ -8,9 +8,9 @@ from dtc.deploy.ops import Body, Operator
 from dtc.deploy.ops.sparse_decode import PackedBitmap, cols_attribute
 
 _INPUTS = {
+    "ids": "int32 or int64 `[...]`: numbers of rows; negative ones count from the end",
     "values": "the values of the weight, float32 or float16 `[count]`, row by row, at least one, finite",
     "bitmap": "uint8 `[out, ceil(in / 8)]`: a bit for each weight, LSB first along the input dimension, pad bits 0",
-    "ids": "int32 or int64 `[...]`: numbers of rows; negative ones count from the end",
 }
 
 

@@ -8,10 +8,10 @@ from dtc.deploy.ops import Body, Operator
 from dtc.deploy.ops.sparse_decode import PackedCsr, cols_attribute
 
 _INPUTS = {
+    "ids": "int32 or int64 `[...]`: numbers of rows; negative ones count from the end",
     "values": "the values of the weight, float32 or float16 `[count]`, row by row, at least one, finite",
     "columns": "uint8, uint16 or uint32 `[count]`: the column of each value, rising within a row",
     "row_pointers": "uint8, uint16 or uint32 `[out + 1]`: where each row begins among the values, then their number",
-    "ids": "int32 or int64 `[...]`: numbers of rows; negative ones count from the end",
 }
 
 

@@ -19,6 +19,7 @@ from dtc.cli.render import console, milliseconds, size, table
 @click.option("--batch", type=click.IntRange(min=1), help="size of the free batch dimension")
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=3.0, show_default=True, help="for all together")
 @click.option("--input", "inputs", multiple=True, help="NAME=VALUE: an input held fixed (repeatable)")
+@click.option("--portable", is_flag=True, help="without the native kernels: on the functions in the files")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 def command(models: tuple[Path, ...], **options: Any) -> None:
     """Measure latency and memory of MODELS in one run, in turns, on the same inputs."""
@@ -28,6 +29,7 @@ def command(models: tuple[Path, ...], **options: Any) -> None:
         batch=options["batch"],
         seconds=options["seconds"],
         fixed=fixed_inputs(options["inputs"]),
+        native=not options["portable"],
     )
     if options["as_json"]:
         click.echo(to_json(rows))

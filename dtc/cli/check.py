@@ -29,6 +29,7 @@ from dtc.recipe import Data, Objective
 )
 @click.option("--threads", type=click.IntRange(min=1), help="threads of ONNX Runtime; else all cores")
 @click.option("--seed", type=int, default=0, show_default=True, help="of generated inputs")
+@click.option("--portable", is_flag=True, help="without the native kernels: on the functions in the files")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of tables")
 def command(reference: Path, candidate: Path, **options: Any) -> None:
     """Compare CANDIDATE with REFERENCE in ONNX Runtime: outputs, metric, size, latency, memory.
@@ -48,6 +49,7 @@ def command(reference: Path, candidate: Path, **options: Any) -> None:
         threads=options["threads"],
         seed=options["seed"],
         seconds=options["seconds"],
+        native=not options["portable"],
     )
     if options["as_json"]:
         click.echo(to_json(report))
@@ -73,6 +75,8 @@ def show_outcome(report: CheckReport, *, differences: bool = False) -> None:
         name = metric.name if metric.labelled else f"{metric.name} (against the reference's own outputs)"
         rows.append([name, f"{metric.before:.6g}", f"{metric.after:.6g}", f"{metric.after - metric.before:+.4g}"])
     table(["", ">before", ">after", ">"], rows)
+    if report.kernels is not None:
+        console.print(f"native kernels against the functions in the file: at most {report.kernels:.1e} relative L2")
     if differences and report.differences:
         table(
             ["output", ">max abs", ">relative L2", ">SNR dB", ">top-1 agreement"],

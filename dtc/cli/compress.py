@@ -115,8 +115,8 @@ def _show_sites(summary: Summary) -> None:
             size(row.dense_bytes),
             size(row.stored_bytes),
             "" if row.error is None else f"{row.error:.2e}",
-            row.reason or "",
+            row.reason or row.lowered or "",
         ]
         for row in summary.sites
     ]
-    table(["site", "role", "shape", "form", ">before", ">after", ">rel. error", "why not"], rows)
+    table(["site", "role", "shape", "form", ">before", ">after", ">rel. error", "in the file, or why not"], rows)

@@ -110,6 +110,11 @@ class Recipe(_Part):
     data: Data = Data()
     training: Training | None = None
     lower: Literal["compute", "standard", "storage", "int2"] = Field("compute", description="how forms become nodes")
+    accuracy_level: Literal[0, 1, 4] = Field(
+        1,
+        description="arithmetic of native kernels on binary codes: 0 exact float, 1 tables of 16 bits (relative error "
+        "near 3e-5), 4 tables of 8 bits (near 7e-3, fastest)",
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="of everything random")
 
     @model_validator(mode="after")

@@ -128,6 +128,7 @@ def _site(site: GraphSite, row: SiteRow, method: str | None, file_bytes: int, we
         share_of_file=row.dense_bytes / max(file_bytes, 1),
         error=row.error,
         reason=row.reason,
+        lowered=row.lowered,
         weights=weights,
     )
 
@@ -165,6 +166,7 @@ def _check(faithful: CheckReport, outcome: CheckReport) -> doc.Check:
         else None,
         outputs=tuple(doc.Output(**asdict(each)) for each in outcome.differences),
         rounding=max((each.relative_l2 for each in faithful.differences), default=None),
+        kernels=outcome.kernels,
         failures=(*faithful.failures, *outcome.failures),
     )
 

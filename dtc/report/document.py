@@ -112,6 +112,7 @@ class Site(_Part):
     share_of_file: float = Field(description="bytes before, as a share of the whole file before")
     error: Number
     reason: str | None
+    lowered: str | None = Field(None, description="how its readers get the compressed weight, and why")
     weights: Weights | None = None
 
 
@@ -198,7 +199,8 @@ class Output(_Part):
 class Check(_Part):
     """The written model against the original in ONNX Runtime; pairs are before and after.
 
-    `rounding` is the largest relative L2 difference of its outputs from the distorted dense model's.
+    `rounding` is the largest relative L2 difference of its outputs from the distorted dense model's; `kernels` that of
+    its outputs on the native kernels from those on the functions in the file, null where no kernel ran.
     """
 
     inputs: str
@@ -207,6 +209,7 @@ class Check(_Part):
     memory: tuple[Memory, Memory] | None
     outputs: tuple[Output, ...]
     rounding: Number
+    kernels: Number = None
     failures: tuple[str, ...]
 
 

@@ -69,7 +69,7 @@ def _row(site: Site) -> Markup:
     form = (
         tag("span", "left alone: " + (site.reason or ""), class_="muted")
         if left_alone
-        else f"{site.form}, {site.detail}"
+        else tag("span", f"{site.form}, {site.detail}", tag("div", site.lowered or "", class_="muted small"))
     )
     return row(
         text(name(site.name), "name"),

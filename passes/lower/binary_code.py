@@ -1,11 +1,12 @@
 """Binary codes in the graph: operators that compute on them, or standard nodes that decode them.
 
-* `compute`: `dtc.BinaryMatMul` for MatMul and Gemm, `dtc.BinaryGather` for embeddings, and `dtc.BinaryDequantize` in
-  front of whatever else reads the weight.
+* `compute`: `dtc.BinaryMatMul` for MatMul and Gemm where it pays (`dtc.passes.lower.costs`), `dtc.BinaryGather` for
+  embeddings, and the nodes of `standard` in front of whatever else reads the weight.
 * `standard`: the decoding nodes themselves, in front of the reader, which runtimes fold at load; an embedding is
   decoded after its Gather, the looked-up rows alone. Loads in ONNX Runtime 1.19. The alternative for MatMul, sign
   planes of INT2 that newer runtimes do not unfold, is `dtc.passes.lower.binary_int2`.
-* `storage`: `dtc.BinaryDequantize` in front of every reader.
+* `storage`: `dtc.BinaryDequantize` in front of every reader. With the native library weights stay packed in memory, as
+  runtimes fold no operator that they do not know, and are decoded at every run; without it they are decoded at load.
 
 Where a mask leaves few weights, the file holds the signs of those alone (`BinaryCode.coded_survivors`), and planes are
 made of them at load, by `dtc.BinaryUnmask` or the same in standard nodes.
@@ -15,16 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from dtc.deploy.ops import DOMAIN, require_operator
+from dtc.deploy.ops.binary_blocks import blocks_of_rows, in_blocks
 from dtc.deploy.ops.binary_decode import OPSET, decode, integers
 from dtc.deploy.ops.binary_gather import gather_rows, reshape_rows
 from dtc.deploy.ops.binary_unmask import unmask
 from dtc.graph import Reader, Role, Site
 from dtc.graph.save import PORTABLE_IR_VERSION
 from dtc.graph.walk import PASS_THROUGH
-from dtc.passes.lower import Compressed, Mode
+from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.binary_parts import Nodes, Planes, Shared, add_initializer
 from dtc.passes.lower.emit import replace_node
 
@@ -66,10 +69,10 @@ class _Lowering:
         graph = item.site.value.graph
         assert isinstance(graph, ir.Graph)
         self.model, self.site, self.mode, self.shared, self.graph = model, item.site, mode, shared, graph
-        self.planes = Planes.of(item)
+        self.planes, self.form = Planes.of(item), item.forms[0]
         self.front = Nodes(graph, item.site.name, shared)  # runs before every reader
-        self.codes = self._store_codes()
-        self.alphas = add_initializer(graph, self._name("alphas"), self.planes.alphas)
+        self._rows: tuple[ir.Value, ir.Value] | None = None
+        self._blocks: tuple[ir.Value, ir.Value] | None = None
 
     def run(self) -> None:
         """Replace the readers that can do with codes, then decode for the others."""
@@ -83,14 +86,21 @@ class _Lowering:
         if value.uses() or value.is_graph_output():
             value.replace_all_uses_with(self._dense_value(), replace_graph_outputs=True)
         forget(self.graph, value)
+        self._settle_blocks()
         if self.front.nodes:
             self.graph.insert_before(self.graph[0], self.front.nodes)
 
     def _name(self, part: str) -> str:
         return self.shared.names.unique(f"{self.site.name}.{part}")
 
-    def _store_codes(self) -> ir.Value:
-        """Return the planes, stored as they are or made of what is stored."""
+    def _in_rows(self) -> tuple[ir.Value, ir.Value]:
+        """Return codes `[planes, out, bytes]`, stored as they are or made of what is stored, and alphas."""
+        if self._rows is None:
+            alphas = add_initializer(self.graph, self._name("alphas"), self.planes.alphas)
+            self._rows = self._codes_in_rows(), alphas
+        return self._rows
+
+    def _codes_in_rows(self) -> ir.Value:
         survivors = self.planes.survivors
         if survivors is None:
             return add_initializer(self.graph, self._name("codes"), self.planes.codes)
@@ -101,13 +111,38 @@ class _Lowering:
         require_operator(self.model, "BinaryUnmask")
         return self.front.op("BinaryUnmask", [stored, mask], domain=DOMAIN)
 
+    def _in_blocks(self) -> tuple[ir.Value, ir.Value]:
+        """Return codes and alphas in the layout of products; `_settle_blocks` says later where they come from."""
+        if self._blocks is None:
+            self._blocks = ir.Value(name="codes"), ir.Value(name="alphas")
+        return self._blocks
+
+    def _settle_blocks(self) -> None:
+        """Store what products read, or make it of what others read in rows: no weight is stored twice."""
+        if self._blocks is None:
+            return
+        if self._rows is None and self.planes.survivors is None:
+            alphas = np.ascontiguousarray(self.planes.alphas.transpose(0, 2, 1))
+            found = [
+                add_initializer(self.graph, self._name("codes"), in_blocks(self.planes.codes)),
+                add_initializer(self.graph, self._name("alphas"), alphas),
+            ]
+        else:
+            codes, alphas_in_rows = self._in_rows()
+            found = [
+                blocks_of_rows(self.front, codes),
+                self.front.op("Transpose", [alphas_in_rows], perm=[0, 2, 1]),
+            ]
+        for placeholder, value in zip(self._blocks, found, strict=True):
+            placeholder.replace_all_uses_with(value)
+
     def _on_codes(self, reader: Reader, nodes: Nodes) -> ir.Value | None:
         """Return the reader's output, computed from codes; None where it needs the dense weight."""
         if self.mode == "storage" or reader.view != self.site.view or not reads_as_stored(reader, self.site):
             return None
         if reader.role == Role.EMBEDDING:
             return self._embedding(reader, nodes)
-        if self.mode == "compute" and is_plain_product(reader):
+        if self.mode == "compute" and is_plain_product(reader) and costs.choose(self.form).on_codes:
             return self._product(reader, nodes)
         return None
 
@@ -115,29 +150,29 @@ class _Lowering:
         indices = reader.node.inputs[1]
         assert indices is not None
         if self.mode == "compute":
-            return self._operator(nodes, "BinaryGather", indices)
+            return self._operator(nodes, "BinaryGather", indices, *self._in_rows())
         given = self.shared.constants(self.planes)
-        rows = decode(nodes, *gather_rows(nodes, indices, self.codes, self.alphas), given)
+        rows = decode(nodes, *gather_rows(nodes, indices, *self._in_rows()), given)
         return reshape_rows(nodes, rows, indices, nodes.constant(integers(self.planes.cols)))
 
     def _product(self, reader: Reader, nodes: Nodes) -> ir.Value:
-        product = self._operator(nodes, "BinaryMatMul", reader.node.inputs[0])
+        product = self._operator(nodes, "BinaryMatMul", reader.node.inputs[0], *self._in_blocks())
         bias = reader.node.inputs[2] if len(reader.node.inputs) > 2 else None
         return product if bias is None else nodes.op("Add", [product, bias])
 
     def _operator(self, nodes: Nodes, name: str, *inputs: ir.Value | None) -> ir.Value:
         require_operator(self.model, name)
-        return nodes.op(name, [*inputs, self.codes, self.alphas], domain=DOMAIN, **self.planes.attributes)
+        return nodes.op(name, inputs, domain=DOMAIN, **self.planes.attributes)
 
     def _dense_value(self) -> ir.Value:
         """Return the weight in the initializer's own shape and dtype, decoded in front of every reader."""
         site, nodes = self.site, self.front
         flipped = site.view.perm == (1, 0)  # decoded as it is read: cheaper than to transpose floats
-        if self.mode == "standard":
+        if self.mode != "storage":
             given = self.shared.constants(self.planes, transposed=flipped)
-            dense = decode(nodes, self.codes, self.alphas, given, transposed=flipped)
+            dense = decode(nodes, *self._in_rows(), given, transposed=flipped)
         else:
-            dense = self._operator(nodes, "BinaryDequantize")
+            dense = self._operator(nodes, "BinaryDequantize", *self._in_rows())
             if flipped:
                 dense = nodes.op("Transpose", [dense], perm=[1, 0])
         if len(site.shape) != 2:

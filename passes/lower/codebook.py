@@ -1,12 +1,12 @@
 """Codebooks in the graph: operators that compute on them, or standard nodes that decode them.
 
-* `compute`: `dtc.CodebookMatMul` for MatMul and Gemm, `dtc.CodebookGather` for embeddings, `dtc.CodebookDequantize` in
-  front of whatever else reads the weight. They read indices of 1, 2, 4 or 8 bits; those of other widths up to 8 stay
-  packed in the file and become bytes when the session loads. More than 256 codewords, and masks, are decoded by
-  standard nodes.
+* `compute`: `dtc.CodebookMatMul` for MatMul and Gemm where it pays (`dtc.passes.lower.costs`), `dtc.CodebookGather`
+  for embeddings, and the nodes of `standard` in front of whatever else reads the weight. Operators read indices of 1,
+  2, 4 or 8 bits; those of other widths up to 8 stay packed in the file and become bytes when the session loads. More
+  than 256 codewords, and masks, are decoded by standard nodes.
 * `standard`: standard nodes in front of the reader, that runtimes fold at load; an embedding is decoded after its
   Gather, the looked-up rows alone, unless it has a mask beside its indices.
-* `storage`: the same as `standard`.
+* `storage`: `dtc.CodebookDequantize` in front of every reader, where an operator reads the indices.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dtc.deploy.ops import DOMAIN, require_operator
 from dtc.deploy.ops.codebook_decode import OPSET
 from dtc.deploy.ops.codebook_gather import flat_rows, like_ids
 from dtc.graph import Reader, Role, Site
-from dtc.passes.lower import Compressed, Mode
+from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.codebook_nodes import Nodes, Shared
 from dtc.passes.lower.codebook_parts import Stored
 
@@ -53,7 +53,9 @@ class _Lowering:
         self.model, self.site, self.shared, self.graph = model, item.site, shared, graph
         self.front = Nodes(graph, item.site.name, shared)  # what stands before every reader
         self.stored = Stored(self.front, item)
-        self.operators = mode == "compute" and self.stored.native
+        self.mode = mode
+        self.operators = mode in ("compute", "storage") and self.stored.native
+        self.computes = self.operators and costs.choose(item.forms[0]).on_codes
 
     def run(self) -> None:
         """Replace the readers that can do with indices, then decode for the others."""
@@ -72,6 +74,8 @@ class _Lowering:
 
     def _reads_indices(self, reader: Reader) -> bool:
         """True for a reader of the form's own rows that an operator, or decoding after a Gather, can stand for."""
+        if self.mode == "storage":
+            return False
         plain = self.site.value.dtype == ir.DataType.FLOAT and reader.view == self.site.view and reader.view.count == 1
         if not plain or self.stored.masked:
             return False
@@ -79,9 +83,9 @@ class _Lowering:
             case Role.EMBEDDING:
                 return reader.node.inputs[0] is self.site.value
             case Role.MATMUL:
-                return self.operators and reader.index == 1
+                return self.computes and reader.index == 1
             case Role.GEMM:
-                return self.operators and not reader.node.attributes.get_int("transA", 0)
+                return self.computes and not reader.node.attributes.get_int("transA", 0)
             case _:
                 return False
 
@@ -126,7 +130,8 @@ class _Lowering:
     def _whole(self) -> ir.Value:
         """Return the decoded weight, of the initializer's shape and type."""
         e, view = self.front, self.site.view
-        matrix = self._operator(e, "CodebookDequantize", []) if self.operators else self.stored.decode(e)
+        stays = self.mode == "storage" and self.operators
+        matrix = self._operator(e, "CodebookDequantize", []) if stays else self.stored.decode(e)
         return self.stored.arranged(e, matrix, view, self.site)
 
 

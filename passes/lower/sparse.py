@@ -1,10 +1,11 @@
 """Lowering of the sparse form.
 
-`compute`: MatMul and Gemm become `dtc.SparseMatMul` or `dtc.BitmapMatMul`, embeddings `dtc.SparseGather` or
-`dtc.BitmapGather`; other readers get the dense weight from `dtc.SparseDequantize` or `dtc.BitmapDequantize`.
+`compute`: MatMul and Gemm become `dtc.SparseMatMul` or `dtc.BitmapMatMul` where that pays (`dtc.passes.lower.costs`),
+embeddings `dtc.SparseGather` or `dtc.BitmapGather`; other readers get the dense weight as in `standard`.
 `standard`: standard operators decode the weight when the session loads; an embedding's rows are decoded behind
 its Gather, unless another node needs the whole table. Where whole rows or columns are zero and that is
-faster, a smaller MatMul is left in both. `storage` is `standard` but for those: every reader gets the dense weight.
+faster, a smaller MatMul is left in both. `storage`: `dtc.SparseDequantize` or `dtc.BitmapDequantize` in front of every
+reader; with the native library the weight stays sparse in memory and is decoded at every run.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dtc.deploy.ops import require_operator
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Lines
 from dtc.graph import Reader, Role, Site
-from dtc.passes.lower import Compressed, Mode
+from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.emit import Names, replace_node
 from dtc.passes.lower.sparse_graph import Decode, GraphMaker, StoredSparse, decode_in_nodes, feed_dense, still_read
 from dtc.passes.lower.sparse_lines import lookup_lines, multiply_lines, pays_to_multiply
@@ -39,12 +40,12 @@ def refuse(site: Site) -> str | None:
 def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
     """Replace the sites by their sparse form, in place; the model is of opset 13 or later."""
     names = Names(model)
-    for stored in [StoredSparse(item, names, in_nodes=mode != "compute") for item in items]:
+    for stored in [StoredSparse(item, names, in_nodes=mode == "standard") for item in items]:
         if mode != "storage":
             _lower_readers(model, names, stored, mode)
         RemoveUnusedPass()(model)
         if still_read(stored.site):
-            decode = decode_in_nodes if mode != "compute" else _decode_by_operator(model)
+            decode = decode_in_nodes if mode != "storage" else _decode_by_operator(model)
             feed_dense(model, names, stored, decode)
 
 
@@ -70,10 +71,14 @@ def _compute(model: ir.Model, make: GraphMaker, stored: StoredSparse, reader: Re
             return lookup_lines(make, stored, pattern, ids)
         if mode == "standard":
             return stored.packed(make).rows(make, ids)
-        return _operator(model, make, stored, "Gather", [stored.values(), *stored.places(), ids])
+        return _operator(model, make, stored, "Gather", [ids, stored.values(), *stored.places()])
     x = node.inputs[0]
     assert x is not None
-    if not (pays_to_multiply(pattern) if isinstance(pattern, Lines) else mode == "compute"):
+    if isinstance(pattern, Lines):
+        pays = pays_to_multiply(pattern)
+    else:
+        pays = mode == "compute" and costs.choose(stored.form).on_codes
+    if not pays:
         return None
     if node.attributes.get_int("transA", 0):
         x = make.op("Transpose", [x], perm=[1, 0])

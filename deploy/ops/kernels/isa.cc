@@ -6,9 +6,13 @@
 namespace dtc {
 namespace {
 
-Isa detect() {
+bool asked_for(const char* name) {
   const char* asked = std::getenv("DTC_OPS_ISA");
-  if (asked != nullptr && std::strcmp(asked, "scalar") == 0) return Isa::scalar;
+  return asked != nullptr && std::strcmp(asked, name) == 0;
+}
+
+Isa detect() {
+  if (asked_for("scalar")) return Isa::scalar;
 #if defined(DTC_HAVE_AVX2)
   // f16c is not asked for by name: every processor with AVX2 has it.
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::avx2;
@@ -20,11 +24,35 @@ Isa detect() {
 #endif
 }
 
+bool detect_avx512() {
+#if defined(DTC_HAVE_AVX2)
+  return detect() == Isa::avx2 && !asked_for("avx2") && __builtin_cpu_supports("avx512f") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 Isa best_isa() {
   static const Isa isa = detect();
   return isa;
+}
+
+bool has_avx512_vnni() {
+#if defined(DTC_HAVE_AVX2)
+  static const bool has =
+      detect_avx512() && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
+  return has;
+#else
+  return false;
+#endif
+}
+
+bool has_avx512() {
+  static const bool has = detect_avx512();
+  return has;
 }
 
 }  // namespace dtc

@@ -10,6 +10,13 @@ enum class Isa { scalar, avx2, neon };
 /// asks for plain C++ (to compare, or to rule a kernel out).
 Isa best_isa();
 
+/// Whether kernels that have more than AVX2 in them (AVX-512 F, BW, DQ and VL) may be used where best_isa() is avx2;
+/// DTC_OPS_ISA=avx2 rules them out.
+bool has_avx512();
+
+/// Likewise, with VBMI and VNNI besides: from Intel's Ice Lake and AMD's Zen 4 on.
+bool has_avx512_vnni();
+
 }  // namespace dtc
 
 #endif  // DTC_KERNELS_ISA_H_

@@ -7,6 +7,8 @@ namespace dtc {
 
 const LutKernel& lut_kernel(int accuracy_level) {
 #if defined(DTC_HAVE_AVX2)
+  if (has_avx512() && accuracy_level == 0) return kLut32Avx512;
+  if (has_avx512_vnni() && accuracy_level != 0) return accuracy_level == 4 ? kLut8Avx512 : kLut16Avx512;
   if (best_isa() == Isa::avx2) {
     return accuracy_level == 4 ? kLut8Avx2 : accuracy_level == 1 ? kLut16Avx2 : kLut32Avx2;
   }

@@ -11,6 +11,9 @@ namespace dtc {
 /// Rows whose code bytes of one position lie side by side, so that one instruction looks all of them up.
 constexpr std::size_t kLutRows = 32;
 
+/// No kernel multiplies more columns at a time.
+constexpr std::size_t kLutColumns = 4;
+
 /// A run of byte positions, that is of 8 inputs each, that share their coefficients and the scale of their tables.
 struct LutSpan {
   std::size_t begin, end, group;
@@ -56,9 +59,10 @@ struct LutKernel {
   /// Makes the tables of x, which is padded with zeros to whole bytes. Where a scale is not finite, so is all output.
   void (*build)(const float* x, const LutSpan* spans, std::size_t span_count, unsigned char* tables,
                 LutFactors* factors);
-  /// y[(column * block_count + block) * 32 + row] = products of one or two blocks with one or two columns.
+  /// y[(column * block_count + block) * 32 + row] = products of one or two blocks with up to `columns` columns.
   void (*multiply)(const LutCodes& codes, const LutBlock* blocks, std::size_t block_count, const LutColumn* columns,
                    std::size_t column_count, float* y);
+  std::size_t columns = 2;  ///< at most kLutColumns
 };
 
 /// The fastest kernel here that is at least that accurate: 0 float tables, 1 tables of 16 bits, 4 tables of 8 bits.

@@ -9,7 +9,7 @@ namespace dtc {
 
 extern const LutKernel kLut32Scalar;
 #if defined(DTC_HAVE_AVX2)
-extern const LutKernel kLut8Avx2, kLut16Avx2, kLut32Avx2;
+extern const LutKernel kLut8Avx2, kLut16Avx2, kLut32Avx2, kLut8Avx512, kLut16Avx512, kLut32Avx512;
 extern const SignTileKernel kSignTileAvx2;
 #endif
 #if defined(DTC_HAVE_NEON)

@@ -1,0 +1,37 @@
+// dtc.BinaryMatMul, dtc.BinaryGather, dtc.BinaryDequantize.
+
+#include "binary_matrix.h"
+#include "register.h"
+#include "weight_operators.h"
+
+namespace dtc {
+namespace {
+
+std::unique_ptr<Matrix> make_matrix(const Arrays& arrays, const Attributes& node) {
+  return BinaryMatrix::make(arrays[0], arrays[1], node.integer("bits"), node.integer("in_features"),
+                            node.integer("group_size"), node.integer("accuracy_level", 1));
+}
+
+std::unique_ptr<Rows> make_rows(const Arrays& arrays, const Attributes& node) {
+  return BinaryRows::make(arrays[0], arrays[1], node.integer("bits"), node.integer("in_features"),
+                          node.integer("group_size"));
+}
+
+/// The rows are the alphas' last dimension in the layout of the product, and the one before in that of rows.
+Extent extent(const std::optional<Dims>& alphas, std::size_t axis, const Inference& node) {
+  Extent found{{}, {node.integer("in_features").value_or(-1), ""}};
+  if (alphas && alphas->size() == 3) found.rows = (*alphas)[axis];
+  return found;
+}
+
+}  // namespace
+
+std::vector<Operator> binary_operators() {
+  const FormOf<Matrix> matrix{2, make_matrix,
+                              [](const auto& shapes, const Inference& node) { return extent(shapes[1], 2, node); }};
+  const FormOf<Rows> rows{2, make_rows,
+                          [](const auto& shapes, const Inference& node) { return extent(shapes[1], 1, node); }};
+  return {matmul("BinaryMatMul", matrix), gather("BinaryGather", rows), dequantize("BinaryDequantize", rows)};
+}
+
+}  // namespace dtc

@@ -1,0 +1,17 @@
+// The operators of each file; register.cc lists them all.
+#ifndef DTC_REGISTER_H_
+#define DTC_REGISTER_H_
+
+#include <vector>
+
+#include "operator.h"
+
+namespace dtc {
+
+std::vector<Operator> binary_operators();
+std::vector<Operator> codebook_operators();
+std::vector<Operator> sparse_operators();
+
+}  // namespace dtc
+
+#endif  // DTC_REGISTER_H_

@@ -1,0 +1,39 @@
+// dtc.SparseMatMul, dtc.SparseGather, dtc.SparseDequantize, and the same of bitmaps.
+
+#include "bitmap_matrix.h"
+#include "csr_matrix.h"
+#include "register.h"
+#include "weight_operators.h"
+
+namespace dtc {
+namespace {
+
+/// The first dimension of array `index` tells the rows, and is `more` than they are.
+auto extent_by(std::size_t index, std::int64_t more) {
+  return [index, more](const std::vector<std::optional<Dims>>& shapes, const Inference& node) {
+    Extent found{{}, {node.integer("cols").value_or(-1), ""}};
+    if (shapes[index] && !shapes[index]->empty()) found.rows.size = shapes[index]->front().size - more;
+    return found;
+  };
+}
+
+}  // namespace
+
+std::vector<Operator> sparse_operators() {
+  const auto csr = extent_by(2, 1), bitmap = extent_by(1, 0);
+  const FormOf<Matrix> csr_matrix{
+      3, [](const Arrays& a, const Attributes& n) { return CsrMatrix::make(a[0], a[1], a[2], n.integer("cols")); },
+      csr};
+  const FormOf<Rows> csr_rows{
+      3, [](const Arrays& a, const Attributes& n) { return CsrRows::make(a[0], a[1], a[2], n.integer("cols")); }, csr};
+  const FormOf<Matrix> bitmap_matrix{
+      2, [](const Arrays& a, const Attributes& n) { return BitmapMatrix::make(a[0], a[1], n.integer("cols")); },
+      bitmap};
+  const FormOf<Rows> bitmap_rows{
+      2, [](const Arrays& a, const Attributes& n) { return BitmapRows::make(a[0], a[1], n.integer("cols")); }, bitmap};
+  return {matmul("SparseMatMul", csr_matrix),       gather("SparseGather", csr_rows),
+          dequantize("SparseDequantize", csr_rows), matmul("BitmapMatMul", bitmap_matrix),
+          gather("BitmapGather", bitmap_rows),      dequantize("BitmapDequantize", bitmap_rows)};
+}
+
+}  // namespace dtc
