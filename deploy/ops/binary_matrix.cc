@@ -146,17 +146,13 @@ LutBlock BinaryMatrix::block(std::size_t index) const {
           next};
 }
 
-/// The least count of columns for which decoding pays.
-///
-/// Measured in cycles for 8 inputs and 32 rows, on Zen 5 (on Zen 3 they are within a fifth in the same proportions):
-/// lookups take 3.5 (8 bits), 6.5 (16 bits) and 13.5 (float) for each plane and column; decoded weights 18 for each
-/// column, and decoding them 40 for each plane.
+/// The least count of columns for which decoding pays, by the cycles that lookups and this take for a byte position of
+/// a block: 40 to decode it, for each plane, and 18 for each column (measured on Zen 5).
 std::size_t BinaryMatrix::least_decoded(int accuracy_level) const {
   constexpr std::size_t never = static_cast<std::size_t>(-1);
-  if (tile_ == nullptr) return never;
-  const double planes = static_cast<double>(shape_.planes());
-  const double lookups = planes * (accuracy_level == 4 ? 3.5 : accuracy_level == 1 ? 6.5 : 13.5);
-  return lookups > 18.0 ? static_cast<std::size_t>(40.0 * planes / (lookups - 18.0)) + 1 : never;
+  const double planes = static_cast<double>(shape_.planes()), lookups = planes * lut_cycles(accuracy_level);
+  if (tile_ == nullptr || lookups <= 18.0) return never;
+  return static_cast<std::size_t>(40.0 * planes / (lookups - 18.0)) + 1;
 }
 
 void BinaryMatrix::multiply(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
