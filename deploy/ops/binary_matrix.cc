@@ -146,13 +146,13 @@ LutBlock BinaryMatrix::block(std::size_t index) const {
           next};
 }
 
-/// The least count of columns for which decoding pays, by the cycles that lookups and this take for a byte position of
-/// a block: 40 to decode it, for each plane, and 18 for each column (measured on Zen 5).
+/// The least count of columns for which decoding pays, by the cycles that it and the lookups take.
 std::size_t BinaryMatrix::least_decoded(int accuracy_level) const {
   constexpr std::size_t never = static_cast<std::size_t>(-1);
-  const double planes = static_cast<double>(shape_.planes()), lookups = planes * lut_cycles(accuracy_level);
-  if (tile_ == nullptr || lookups <= 18.0) return never;
-  return static_cast<std::size_t>(40.0 * planes / (lookups - 18.0)) + 1;
+  if (tile_ == nullptr) return never;
+  const double planes = static_cast<double>(shape_.planes());
+  const double saved = planes * lut_cycles(accuracy_level) - tile_->column_cycles;
+  return saved > 0.0 ? static_cast<std::size_t>(planes * tile_->decode_cycles / saved) + 1 : never;
 }
 
 void BinaryMatrix::multiply(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
