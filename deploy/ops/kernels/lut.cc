@@ -22,10 +22,4 @@ const LutKernel& lut_kernel(int accuracy_level) {
   return kLut32Scalar;
 }
 
-double lut_cycles(int accuracy_level) {
-  if (accuracy_level == 0) return has_avx512() ? 4.5 : 13.5;
-  if (accuracy_level == 1) return has_avx512_vnni() ? 2.9 : 6.6;
-  return has_avx512_vnni() ? 2.0 : 3.6;
-}
-
 }  // namespace dtc

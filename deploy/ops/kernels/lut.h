@@ -62,14 +62,12 @@ struct LutKernel {
   /// y[(column * block_count + block) * 32 + row] = products of one or two blocks with up to `columns` columns.
   void (*multiply)(const LutCodes& codes, const LutBlock* blocks, std::size_t block_count, const LutColumn* columns,
                    std::size_t column_count, float* y);
+  double cycles;            ///< that 8 inputs of 32 rows take, in one plane and with one column of many
   std::size_t columns = 2;  ///< at most kLutColumns
 };
 
 /// The fastest kernel here that is at least that accurate: 0 float tables, 1 tables of 16 bits, 4 tables of 8 bits.
 const LutKernel& lut_kernel(int accuracy_level);
-
-/// The cycles that it takes for a byte position of a block and plane, for each of 20 columns (measured on Zen 5).
-double lut_cycles(int accuracy_level);
 
 }  // namespace dtc
 

@@ -86,6 +86,6 @@ struct Table16 {
 }  // namespace
 
 static_assert(kRoundedPositions <= kMostPositions, "no sum may overflow");
-const LutKernel kLut16Avx2 = {Table16::bytes, kRoundedPositions, build_rounded<Table16>, multiply_with<Table16>};
+const LutKernel kLut16Avx2 = {Table16::bytes, kRoundedPositions, build_rounded<Table16>, multiply_with<Table16>, 6.5};
 
 }  // namespace dtc

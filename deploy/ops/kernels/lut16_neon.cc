@@ -70,6 +70,6 @@ struct Table16 {
 }  // namespace
 
 static_assert(kRoundedPositions <= kMostPositions, "no sum may overflow");
-const LutKernel kLut16Neon = {Table16::bytes, kRoundedPositions, build_rounded<Table16>, multiply_with<Table16>};
+const LutKernel kLut16Neon = {Table16::bytes, kRoundedPositions, build_rounded<Table16>, multiply_with<Table16>, 6.5};
 
 }  // namespace dtc

@@ -62,6 +62,6 @@ struct Table8 {
 }  // namespace
 
 static_assert(kRoundedPositions <= kMostPositions, "no sum may overflow");
-const LutKernel kLut8Avx2 = {Table8::bytes, kRoundedPositions, build_rounded<Table8>, multiply_with<Table8>};
+const LutKernel kLut8Avx2 = {Table8::bytes, kRoundedPositions, build_rounded<Table8>, multiply_with<Table8>, 3.5};
 
 }  // namespace dtc
