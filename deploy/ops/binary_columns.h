@@ -11,7 +11,7 @@
 
 namespace dtc {
 
-/// Runs of work: at least so many steps, each of one byte position, plane, block and column, in a piece.
+/// Pieces for so many steps of work, each of one byte position, plane, block and column: no more than there are units.
 std::size_t pieces_of_steps(std::size_t steps, std::size_t units);
 
 class BinaryColumns {

@@ -59,6 +59,20 @@ struct FourPositions {
   }
 };
 
+/// sums += scale * own, with the scale of each column.
+template <int Blocks, int Columns>
+inline void add_scaled(const __m512i (*own)[Columns][Avx512::vectors], const float* scales,
+                       __m512 (*sums)[Columns][Avx512::vectors]) {
+  for (int c = 0; c < Columns; ++c) {
+    const __m512 scale = _mm512_set1_ps(scales[c]);
+    for (int u = 0; u < Blocks; ++u) {
+      for (std::size_t h = 0; h < Avx512::vectors; ++h) {
+        sums[u][c][h] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(own[u][c][h]), scale, sums[u][c][h]);
+      }
+    }
+  }
+}
+
 /// Adds the products with byte positions [begin, end), of which a `Step` takes Step::positions at a time. `tables` are
 /// those of `begin`.
 template <class Step, int Blocks, int Columns, bool Masked>
@@ -99,16 +113,14 @@ inline void add_steps(const std::uint8_t* const* signs, const std::uint8_t* cons
       }
     }
   }
-  for (int c = 0; c < Columns; ++c) {
-    const __m512 scale = _mm512_set1_ps(scales[c]);
-    for (int u = 0; u < Blocks; ++u) {
+  if (chains == 2) {
+    for (__m512i(&column)[Avx512::vectors] : own[0][0]) {
       for (std::size_t h = 0; h < Avx512::vectors; ++h) {
-        __m512i sum = own[0][u][c][h];
-        if (chains == 2) sum = _mm512_add_epi32(sum, own[chains - 1][u][c][h]);
-        sums[u][c][h] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, sums[u][c][h]);
+        column[h] = _mm512_add_epi32(column[h], own[chains - 1][0][0][h]);
       }
     }
   }
+  add_scaled<Blocks, Columns>(own[0], scales, sums);
 }
 
 /// `look_up` of the driver for a `Table`: four positions at a time, and then what is left, as the table says.
