@@ -84,17 +84,13 @@ LutBlock BinaryMatrix::block(std::size_t index, std::size_t plane) const {
   return {codes, plane_stride, alphas_ + (plane * term_stride + first) * size, term_stride, shape_.rows, next};
 }
 
-/// The least count of columns for which decoding pays.
-///
-/// Measured in cycles for 8 inputs and 32 rows, on Zen 5 (on Zen 3 they are within a fifth in the same proportions):
-/// beside what lookups take for each plane and column, decoded weights take 18 for each column, and decoding them 40
-/// for each plane.
+/// The least count of columns for which decoding pays, by the cycles that it and the lookups take.
 std::size_t BinaryMatrix::least_decoded() const {
   constexpr std::size_t never = static_cast<std::size_t>(-1);
   if (tile_ == nullptr) return never;
   const double planes = static_cast<double>(shape_.planes());
-  const double lookups = planes * kernel_.cycles;
-  return lookups > 18.0 ? static_cast<std::size_t>(40.0 * planes / (lookups - 18.0)) + 1 : never;
+  const double saved = planes * kernel_.cycles - tile_->column_cycles;
+  return saved > 0.0 ? static_cast<std::size_t>(planes * tile_->decode_cycles / saved) + 1 : never;
 }
 
 void BinaryMatrix::multiply(const float* x, std::size_t count, float* y, const Parallel& parallel) const {

@@ -24,6 +24,7 @@ struct Scalar {
 struct Table32 {
   using Simd = Scalar;
   static constexpr std::size_t bytes = 80;
+  static constexpr bool joined = false;
 
   template <int Blocks, int Columns, bool Masked>
   static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask, const std::uint8_t* const*,
