@@ -27,7 +27,7 @@ def option(flag: str, parameter: str, field: FieldInfo, *, note: str = "") -> An
 def _as_declared(annotation: Any) -> Callable[[click.Context, click.Parameter, Any], Any]:
     """Return a callback that makes of a choice, which click has as text, the value that was declared."""
     words = {str(word): word for word in get_args(annotation)} if get_origin(annotation) is Literal else {}
-    return lambda context, parameter, value: words.get(value, value)
+    return lambda _context, _parameter, value: words.get(value, value)
 
 
 def _text(field: FieldInfo, note: str) -> str:
