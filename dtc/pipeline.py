@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 
-from dtc.calibration import Calibration, make_probe
+from dtc.calibration import Calibration, make_probe, measure_statistics
 from dtc.check import CheckReport, check
 from dtc.data import Source, open_source
 from dtc.errors import CheckFailedError, ModelError, RecipeError, RuleError
@@ -49,6 +49,7 @@ class Compression:
         outcome: The written file against the original: metric, size, latency, memory.
         training: What the retraining did, where there was one.
         reports: Pages of the report, one in each folder that it was written to.
+        measured: BatchNormalizations whose statistics were measured anew on samples without training.
     """
 
     output: Path
@@ -57,6 +58,7 @@ class Compression:
     outcome: CheckReport
     training: Result | None = None
     reports: tuple[Path, ...] = ()
+    measured: int = 0
 
     def raise_if_failed(self) -> None:
         """Raise CheckFailedError if the written file lost more than it may."""
@@ -87,7 +89,10 @@ def compress(
     if recipe.training is None:
         samples = _samples(recipe, base)
         distorted = _distort_once(path, model, plan, recipe, job, samples, base)
-        return _write(path, model, plan, distorted, recipe, job, samples)
+        errors = _assign(plan, distorted)
+        measured = _measure_batch_norms(model, recipe, base)
+        result = _write(path, model, plan, distorted, errors, recipe, job, samples)
+        return replace(result, measured=measured)
     plan.distort(moment=Moment(steps=1, seed=recipe.seed))  # what is wrong with the rules shows before any training
     folder = run or job.output.with_suffix(".dtc-run")
     create_run(folder, recipe, path, base=base, replace=job.force)
@@ -114,7 +119,10 @@ def resume(folder: Path, *, force: bool = False, on_event: OnEvent | None = None
         if site.name in forms
     }
     _, evaluation = run.open_data()
-    return _write(run.model_path, model, plan, Distorted(dense, forms, skipped), run.recipe, job, evaluation, result)
+    distorted = Distorted(dense, forms, skipped)
+    _assign(plan, distorted)
+    # The weights that were distorted last are gone, and the errors against the original's tell nothing.
+    return _write(run.model_path, model, plan, distorted, {}, run.recipe, job, evaluation, result)
 
 
 def _planned(path: Path, recipe: Recipe) -> tuple[ir.Model, Plan]:
@@ -136,17 +144,13 @@ def _write(
     model: ir.Model,
     plan: Plan,
     distorted: Distorted,
+    errors: Mapping[str, float],
     recipe: Recipe,
     job: Job,
     evaluation: Source | None,
     training: Result | None = None,
 ) -> Compression:
     """Write the distorted model, once dense to compare with and once lowered, and check the latter."""
-    errors = {}
-    for site in plan.sites:
-        if site.name in distorted.dense:
-            errors[site.name] = relative_error(site.array().astype(np.float32), distorted.dense[site.name])
-            site.assign(distorted.dense[site.name])
     strip_training(model)
     # The output appears when all is well with it, and what was there before is safe until then.
     with tempfile.TemporaryDirectory(dir=job.output.absolute().parent, prefix=f".{job.output.name}-") as folder:
@@ -180,8 +184,7 @@ def _write(
         )
         move_model(written, job.output)
     sizes = (outcome.reference.file_bytes, outcome.candidate.file_bytes)
-    # After retraining the weights that were distorted last are gone, and the original's tell nothing.
-    summary = summarise(plan.sites, distorted.forms, distorted.skipped, {} if training else errors, lowered, sizes)
+    summary = summarise(plan.sites, distorted.forms, distorted.skipped, errors, lowered, sizes)
     folders = [folder for folder in (training.run if training else None, job.report) if folder is not None]
     if not folders:
         return Compression(job.output, summary, faithful, outcome, training)
@@ -189,6 +192,28 @@ def _write(
     report = make_report(original, job.output, recipe, untouched, distorted, summary, faithful, outcome, training)
     pages = tuple(write_report(report, folder) for folder in folders)
     return Compression(job.output, summary, faithful, outcome, training, pages)
+
+
+def _assign(plan: Plan, distorted: Distorted) -> dict[str, float]:
+    """Put distorted weights in the place of the model's; return the relative error of each site."""
+    errors = {}
+    for site in plan.sites:
+        if site.name in distorted.dense:
+            errors[site.name] = relative_error(site.array().astype(np.float32), distorted.dense[site.name])
+            site.assign(distorted.dense[site.name])
+    return errors
+
+
+def _measure_batch_norms(model: ir.Model, recipe: Recipe, base: Path) -> int:
+    """Give every BatchNormalization the statistics that it has under the model's present weights; return how many."""
+    data = recipe.data
+    if recipe.batch_norm == "frozen" or data.train is None:
+        return 0
+    samples = open_source(data.train, batch_size=data.batch_size, base=base)
+    found = measure_statistics(model, samples, recipe.objective, seed=recipe.seed)
+    for name, array in found.items():
+        model.graph.initializers[name].const_value = ir.tensor(array, name=name)
+    return len(found) // 2  # a mean and a variance each
 
 
 def _distort_once(

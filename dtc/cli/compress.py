@@ -97,6 +97,11 @@ def _show(result: Compression) -> None:
         f"({size(before)} -> {size(after)}), {result.summary.bits_per_weight:.2f} bits per weight"
     )
     show_outcome(result.outcome)
+    if result.measured:
+        console.print(
+            f"statistics of {result.measured} BatchNormalizations measured anew on the samples (--batch-norm frozen "
+            "leaves them)"
+        )
     if result.training is not None:
         share = result.training.distortion_share
         console.print(f"distortions took {share:.1%} of the training time; run directory: {result.training.run}")

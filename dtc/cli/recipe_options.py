@@ -56,7 +56,7 @@ _FLAGS: dict[type[BaseModel], dict[str, str]] = {
         "lr-every": "every",
         "lr-after": "after",
     },
-    Recipe: {"lower": "lower", "accuracy-level": "accuracy_level", "seed": "seed"},
+    Recipe: {"batch-norm": "batch_norm", "lower": "lower", "accuracy-level": "accuracy_level", "seed": "seed"},
 }
 """Flag to field, for each part."""
 

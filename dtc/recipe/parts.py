@@ -109,6 +109,11 @@ class Recipe(_Part):
     objective: Objective = Objective()
     data: Data = Data()
     training: Training | None = None
+    batch_norm: Literal["batch", "frozen"] = Field(
+        "batch",
+        description="BatchNormalization: train with the moments of the batch (of more than one sample), and measure "
+        "the statistics anew on the samples for the compressed weights; or leave them as they are",
+    )
     lower: Literal["compute", "standard", "storage", "int2"] = Field("compute", description="how forms become nodes")
     accuracy_level: Literal[0, 1, 4] = Field(
         1,

@@ -9,6 +9,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from dtc.passes.prepare.batch_moments import Moments
+
 Arrays: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
 Parameters: TypeAlias = dict[str, npt.NDArray[np.float32]]
 
@@ -33,10 +35,13 @@ class Engine(Protocol):
 
     Attributes:
         parameters: What is trained, by initializer name; live: writing into an array changes the model in place.
+        statistics: What is measured instead of trained, likewise live: means and variances of the
+            BatchNormalizations that normalise with the moments of the batch in training; empty where there are none.
         frozen: Initializers that cannot or shall not be trained, by name, each with the reason in words.
     """
 
     parameters: Parameters
+    statistics: Parameters
     frozen: dict[str, str]
 
     def step(self, batch: Arrays, *, seed: int) -> StepResult:
@@ -48,6 +53,14 @@ class Engine(Protocol):
 
     def loss(self, batch: Arrays) -> tuple[float, dict[str, npt.NDArray[np.generic]]]:
         """Return the loss and the carried outputs in evaluation mode (no dropout), without gradients."""
+        ...
+
+    def moments(self, batch: Arrays) -> tuple[list[Moments], dict[str, npt.NDArray[np.generic]]]:
+        """Return the moments of a batch and the carried outputs, normalised by them and without dropout.
+
+        They are those of the present weights; `statistics` are not read and stay as they are. Where there are none,
+        nothing is computed and nothing returned.
+        """
         ...
 
     def predict(self, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:

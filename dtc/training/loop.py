@@ -20,6 +20,7 @@ from dtc.data import Batch, Source
 from dtc.errors import DataError, TrainingError
 from dtc.forms import Array, Form
 from dtc.passes.method import Moment, Need
+from dtc.training import statistics
 from dtc.training.carry import Carry
 from dtc.training.engine import Arrays, Engine, Parameters
 from dtc.training.evaluate import Evaluation, Score
@@ -230,26 +231,35 @@ class Retraining:
     def _distort_in_place(self, fed: Arrays) -> Distorted:
         """Replace the weights by their distorted version; the optimizer's state stays as it is."""
         state = self.state
-        with state.timed("evaluation"):
-            before, _ = self.engine.loss(fed)
-        _check_finite(before, state.step, "loss before the distortion")
+        before = self._loss(fed, "before")
         distorted = self.distorted()
         if self.plan.iteration:
             self._log_quantization_loss(distorted)
         put_on(self.engine.parameters, distorted.dense)
         self.known.distorted(distorted.forms, self.methods.masks(distorted.forms))
-        with state.timed("evaluation"):
-            after, _ = self.engine.loss(fed)
-        _check_finite(after, state.step, "loss after the distortion")
+        after = self._loss(fed, "after")
         state.distortions += 1
-        self.record.log(DistortedWeights(state.step, state.distortions, float(before), float(after)))
+        self.record.log(DistortedWeights(state.step, state.distortions, before, after))
         return distorted
+
+    def _loss(self, fed: Arrays, when: str) -> float:
+        """Return the loss of the present weights on a batch, by its own moments as in training."""
+        engine, state = self.engine, self.state
+        with state.timed("evaluation"), wearing(engine.statistics, statistics.of_batch(engine, fed)):
+            loss, _ = engine.loss(fed)
+        _check_finite(loss, state.step, f"loss {when} the distortion")
+        return float(loss)
+
+    def _score(self) -> Score:
+        """Return the score of the present weights, and leave the engine with statistics that are theirs."""
+        with self.state.timed("evaluation"):
+            batches = self.data.batches(epoch=0, seed=self.plan.seed, shuffle=self.plan.shuffle)
+            put_on(self.engine.statistics, statistics.measured(self.engine, batches, self.carry))
+            return self.evaluation(self.engine)
 
     def _log_quantization_loss(self, distorted: Distorted) -> None:
         """Log how far the distorted weights are from the trained ones, and what the latter are worth."""
-        state = self.state
-        with state.timed("evaluation"):
-            score = self.evaluation(self.engine)
+        state, score = self.state, self._score()
         pairs = [
             (self.engine.parameters[n], dense) for n, dense in distorted.dense.items() if n in self.engine.parameters
         ]
@@ -263,14 +273,13 @@ class Retraining:
         state = self.state
         in_place, distorted = distorted is not None, distorted or self.distorted()
         with wearing(self.engine.parameters, {} if in_place else distorted.dense):
-            with state.timed("evaluation"):
-                score = self.evaluation(self.engine)
+            score = self._score()
             settled = self.methods.settled(self._moment())
             best = settled and score.beats(state.best.score if state.best else None)
             state.stale = 0 if best or not settled else state.stale + 1
             if best:
                 state.best = Best(state.step, score)
-                self.record.keep_best(state.best, self.engine.parameters, distorted)
+                self.record.keep_best(state.best, {**self.engine.parameters, **self.engine.statistics}, distorted)
         self.record.log(_evaluated(state.step, score, best=best))
 
 

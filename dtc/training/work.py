@@ -42,10 +42,11 @@ MEASURED_BATCHES = 64
 class Tools:
     """What differs between workers: the engine, and where distortions and metrics come from.
 
-    `make_engine` is given the model to train, and the one that distillation learns from: None for the same.
+    `make_engine` is given the model to train, a recipe whose objective is resolved, and the model that distillation
+    learns from: None for the same.
     """
 
-    make_engine: Callable[[ir.Model, recipe.Objective, recipe.Training, ir.Model | None], Engine]
+    make_engine: Callable[[ir.Model, recipe.Recipe, ir.Model | None], Engine]
     make_methods: Callable[[ir.Model, Sequence[recipe.Rule]], Methods]
     make_metric: Callable[[str], Metric]
 
@@ -96,7 +97,7 @@ def prepare(run: Run, tools: Tools) -> tuple[Retraining, Journal]:
     train, evaluate = (fitted(source, model, wanted) for source in run.open_data())
     objective = resolve_objective(wanted, _first_batch(train, run.recipe.seed))
     methods = tools.make_methods(model, run.recipe.rules) if run.recipe.rules else NoMethods()
-    engine = _make_engine(run, objective, methods, tools)
+    engine = _make_engine(run, run.recipe.model_copy(update={"objective": objective}), methods, tools)
     optimizer = make_optimizer(training.optimizer, engine.parameters)
     known = Known(methods.needs)
     journal = Journal(run, engine.parameters, optimizer.state, known)
@@ -117,20 +118,18 @@ def prepare(run: Run, tools: Tools) -> tuple[Retraining, Journal]:
     return Retraining(engine, optimizer, methods, train, carry, evaluation, plan, journal, state, known), journal
 
 
-def _make_engine(run: Run, objective: recipe.Objective, methods: Methods, tools: Tools) -> Engine:
+def _make_engine(run: Run, resolved: recipe.Recipe, methods: Methods, tools: Tools) -> Engine:
     """Return the engine; sites that it cannot train are distorted once, before training, and stay so."""
-    training = run.recipe.training
-    assert training is not None, "an opened run has training"
     model = run.load_model()
-    engine = tools.make_engine(model, objective, training, None)
+    engine = tools.make_engine(model, resolved, None)
     untrained = [site for site in find_sites(model) if site.name not in engine.parameters]
     if not untrained:
         return engine
-    dense = methods.distort({}, Moment(seed=run.recipe.seed), {}, {}).dense
+    dense = methods.distort({}, Moment(seed=resolved.seed), {}, {}).dense
     fixed = [site for site in untrained if site.name in dense]
     for site in fixed:
         site.assign(dense[site.name])
-    return tools.make_engine(model, objective, training, run.load_model()) if fixed else engine
+    return tools.make_engine(model, resolved, run.load_model()) if fixed else engine
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ CASES = {
         Training(
             epochs=1,
             distort_every=20,
-            optimizer=Optimizer(kind="sgd", learning_rate=0.01, momentum=0.9, clip_norm=1.0),
+            optimizer=Optimizer(kind="sgd", learning_rate=0.05, momentum=0.9),
             schedule=Schedule(kind="cosine"),
         ),
     ),
@@ -118,12 +118,22 @@ METHODS: dict[str, Rule] = {
 @click.option("--method", "methods", multiple=True, help="words of a method's line (default: all)")
 @click.option("--retrain/--no-retrain", default=True, help="also retrain")
 @click.option("--steps", type=click.IntRange(min=1), help="retrain for so many steps; default: one epoch")
+@click.option("--threads", type=click.IntRange(min=1), help="threads of the training; default: all cores")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("methods-table"), show_default=True)
-def main(chosen: tuple[str, ...], methods: tuple[str, ...], folder: Path, steps: int | None, *, retrain: bool) -> None:
+def main(
+    chosen: tuple[str, ...],
+    methods: tuple[str, ...],
+    folder: Path,
+    steps: int | None,
+    threads: int | None,
+    *,
+    retrain: bool,
+) -> None:
     """Compress every model by every method and print one table."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in chosen or CASES:
-        case = replace(CASES[name], training=CASES[name].training.model_copy(update={"steps": steps}))
+        given = {"steps": steps, "threads": threads}
+        case = replace(CASES[name], training=CASES[name].training.model_copy(update=given))
         original = _original(case, folder)
         for line, rule in METHODS.items():
             if not methods or any(word in line for word in methods):
@@ -160,7 +170,8 @@ def _measure(case: Case, original: Path, line: str, rule: Rule, folder: Path, *,
         if retrain:
             return
         original = _pruned(original, folder / f"{case.name}.pruned.onnx")
-    result = compress(original, case.recipe(rule, retrain=retrain), Job(output, force=True), run=folder / f"{stem}.run")
+    job = Job(output, force=True, seconds=0.0)
+    result = compress(original, case.recipe(rule, retrain=retrain), job, run=folder / f"{stem}.run")
     report = check(
         original,
         output,

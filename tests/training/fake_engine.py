@@ -51,6 +51,7 @@ class FakeEngine:
         self.parameters = {
             name: np.array(value.const_value.numpy()) for name, value in model.graph.initializers.items()
         }
+        self.statistics: dict[str, np.ndarray] = {}
         self.frozen: dict[str, str] = {}
         self.dropout, self.pause = dropout, pause
         self.losses = 0

@@ -13,7 +13,7 @@ from dtc.training.work import Tools
 from dtc.training.worker import main
 
 
-def make_engine(model, objective, training, teacher):
+def make_engine(model, recipe, teacher):
     if "FAKE_ERROR" in os.environ:
         raise {"engine": EngineError, "bug": ValueError}[os.environ["FAKE_ERROR"]]("the fake engine is broken")
     return FakeEngine(model, pause=float(os.environ.get("FAKE_PAUSE", "0")))

@@ -22,7 +22,7 @@ from dtc.training.run import create_run, fingerprint, open_run
 from dtc.training.work import Tools, work
 
 TOOLS = Tools(
-    lambda model, objective, training, teacher: FakeEngine(model),
+    lambda model, recipe, teacher: FakeEngine(model),
     lambda model, rules: FakeMethods(),
     lambda name: Accuracy(),
 )
@@ -322,7 +322,7 @@ def test_what_cannot_be_trained_is_distorted_but_the_teacher_is_not(tmp_path):
     original = {name: v.const_value.numpy().copy() for name, v in run.load_model().graph.initializers.items()}
     made = []
 
-    def make_engine(model, objective, training, teacher):
+    def make_engine(model, recipe, teacher):
         engine = FakeEngine(model)
         held = [None if m is None else m.graph.initializers["W"].const_value.numpy() for m in (model, teacher)]
         made.append(held)

@@ -84,6 +84,6 @@ struct Table16 {
 }  // namespace
 
 static_assert(32 <= kMostPositions, "no sum may overflow");
-const LutKernel kLut16Avx2 = {Table16::bytes, 32, build_rounded<Table16>, multiply_with<Table16>};
+const LutKernel kLut16Avx2 = {Table16::bytes, 32, build_rounded<Table16>, multiply_with<Table16>, 6.5};
 
 }  // namespace dtc

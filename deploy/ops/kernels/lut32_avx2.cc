@@ -76,6 +76,6 @@ void build(const float* x, const LutSpan* spans, std::size_t span_count, unsigne
 
 }  // namespace
 
-const LutKernel kLut32Avx2 = {Table32::bytes, 128, build, multiply_with<Table32>};
+const LutKernel kLut32Avx2 = {Table32::bytes, 128, build, multiply_with<Table32>, 13.5};
 
 }  // namespace dtc

@@ -80,6 +80,6 @@ void build(const float* x, const LutSpan* spans, std::size_t span_count, unsigne
 
 }  // namespace
 
-const LutKernel kLut32Neon = {Table32::bytes, 128, build, multiply_with<Table32>};
+const LutKernel kLut32Neon = {Table32::bytes, 128, build, multiply_with<Table32>, 13.5};
 
 }  // namespace dtc

@@ -55,6 +55,6 @@ struct Table8 {
 }  // namespace
 
 static_assert(32 <= kMostPositions, "no sum may overflow");
-const LutKernel kLut8Neon = {Table8::bytes, 32, build_rounded<Table8>, multiply_with<Table8>};
+const LutKernel kLut8Neon = {Table8::bytes, 32, build_rounded<Table8>, multiply_with<Table8>, 3.5};
 
 }  // namespace dtc

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.errors import DataError, EngineError
+from dtc.passes.prepare.batch_moments import Moments, measurable, statistics_of
 from dtc.recipe import Objective
 from dtc.training.engine import Arrays, Parameters, StepResult
 from dtc.training.ort.capability import examine
@@ -33,7 +34,8 @@ class OrtEngine:
 
     The model's graph is never changed: a training graph is derived from it for each sequence length, and the
     evaluation graph is the model itself. Both read the arrays in `parameters`. What distillation compares with is the
-    output of `teacher` with its own weights; without one, of `model` as it was given.
+    output of `teacher` with its own weights; without one, of `model` as it was given. With `batch_norm` at "batch",
+    BatchNormalization is trained with the moments of the batch, else with its statistics as they are.
 
     Raises:
         EngineError: The model cannot be trained; names the node.
@@ -47,6 +49,7 @@ class OrtEngine:
         teacher: ir.Model | None = None,
         freeze: Sequence[str] = (),
         threads: int | None = None,
+        batch_norm: Literal["batch", "frozen"] = "batch",
     ) -> None:
         load_runtime()
         self._objective, self._threads = objective, threads
@@ -54,16 +57,20 @@ class OrtEngine:
         self._check_carry()
         self._samples = samples_axis(self._base.graph, objective)
         guess: Kind = "mse" if objective.loss == "auto" else objective.loss
-        self._plan = Plan(guess, objective.output, self._rank(), tuple(objective.carry), (), {})
+        norms = measurable(self._base.graph) if batch_norm == "batch" else []
+        by_batch = tuple(str(node.name) for node in norms)
+        self._plan = Plan(guess, objective.output, self._rank(), tuple(objective.carry), (), {}, by_batch)
         capability = examine(self._base, self._plan, freeze)
         self._unrolled = capability.unrolled
         self._plan = replace(self._plan, parameters=capability.parameters)
         self.frozen: dict[str, str] = capability.frozen
         self.parameters: Parameters = {name: self._initial(name) for name in capability.parameters}
+        self.statistics: Parameters = {name: self._initial(name) for node in norms for name in statistics_of(node)}
         self._kind: Kind | None = None if objective.loss == "auto" else objective.loss
         dropouts = [str(n.name) for n in self._base.graph if n.op_type == "Dropout" and n.domain == ""]
         self._probe = ShapeProbe(self._base, [*self._unrolled, *dropouts], threads)
-        self._evaluation = Evaluation(self._base, objective.output, tuple(self.parameters), threads)
+        live = (*self.parameters, *self.statistics)
+        self._evaluation = Evaluation(self._base, objective.output, live, threads)
         self._teacher_model = teacher
         self._steps: dict[tuple[Any, ...], _Step] = {}
         self._gradients: dict[str, npt.NDArray[np.float32]] = {}
@@ -94,7 +101,17 @@ class OrtEngine:
         kind, labels = self._target(batch, inputs)
         feeds = targets(kind, labels, self._lengths(batch), self._samples)
         rank = self._label_rank(kind, labels)
-        return self._evaluation.loss(kind, rank, inputs, feeds, self.parameters, tuple(self._objective.carry))
+        return self._evaluation.loss(kind, rank, inputs, feeds, self._live(), tuple(self._objective.carry))
+
+    def moments(self, batch: Arrays) -> tuple[list[Moments], dict[str, Array]]:
+        """Return the moments of a batch and the carried outputs; see `Engine.moments`.
+
+        Raises:
+            DataError: An input is missing or of the wrong type.
+        """
+        if not self.statistics:
+            return [], {}
+        return self._evaluation.moments(self._inputs(batch), self._live(), tuple(self._objective.carry))
 
     def predict(self, inputs: Arrays) -> dict[str, Array]:
         """Return all outputs of the model in evaluation mode.
@@ -102,7 +119,10 @@ class OrtEngine:
         Raises:
             DataError: An input is missing or of the wrong type.
         """
-        return self._evaluation.predict(self._inputs(inputs), self.parameters)
+        return self._evaluation.predict(self._inputs(inputs), self._live())
+
+    def _live(self) -> Parameters:
+        return {**self.parameters, **self.statistics}
 
     @cached_property
     def _teacher(self) -> Evaluation:

@@ -37,6 +37,7 @@ class Plan:
         carry: Names of the outputs to hand out.
         parameters: Initializers to differentiate.
         lengths: Sequence length by name of the recurrent node to unroll.
+        by_batch: Names of the BatchNormalizations that normalise with the moments of their batch.
     """
 
     kind: Kind
@@ -45,6 +46,7 @@ class Plan:
     carry: tuple[str, ...]
     parameters: tuple[str, ...]
     lengths: Mapping[str, int]
+    by_batch: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def build_training_graph(base: ir.Model, plan: Plan) -> TrainingGraph:
     make_padding_explicit(model)
     expand_transposed(model, opset)
     expand_reversals(model, opset)
-    expand_batch_norms(model, opset)
+    expand_batch_norms(model, opset, plan.by_batch)
     expand_activations(model, opset)
     unrolled = _unroll(model, plan, aliases, opset)
     lookups = alias_tables(model, set(plan.parameters), aliases.of)

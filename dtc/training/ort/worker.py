@@ -16,10 +16,17 @@ from dtc.training.work import Tools
 from dtc.training.worker import main
 
 
-def _engine(
-    model: ir.Model, objective: recipe.Objective, training: recipe.Training, teacher: ir.Model | None
-) -> Engine:
-    return OrtEngine(model, objective, teacher=teacher, freeze=training.freeze, threads=training.threads)
+def _engine(model: ir.Model, told: recipe.Recipe, teacher: ir.Model | None) -> Engine:
+    training = told.training
+    assert training is not None, "a run has training"
+    return OrtEngine(
+        model,
+        told.objective,
+        teacher=teacher,
+        freeze=training.freeze,
+        threads=training.threads,
+        batch_norm=told.batch_norm,
+    )
 
 
 if __name__ == "__main__":

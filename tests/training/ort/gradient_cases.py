@@ -16,6 +16,8 @@ import onnx_ir as ir
 from dtc.models.net import Net
 from dtc.recipe import Objective
 from dtc.training.ort.engine import OrtEngine
+from dtc.training.state import wearing
+from dtc.training.statistics import of_batch
 
 FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64
 RNG = np.random.default_rng(11)
@@ -33,10 +35,17 @@ class Case:
     batch: dict[str, np.ndarray]
     objective: Objective = field(default_factory=lambda: Objective(loss="mse"))
     change: Callable[[OrtEngine], None] = lambda engine: None
+    batch_norm: str = "batch"
+
+
+def loss_as_in_training(engine: OrtEngine, batch: dict[str, np.ndarray]) -> float:
+    """Return the loss in evaluation, every BatchNormalization with the batch's own statistics, or with frozen ones."""
+    with wearing(engine.statistics, of_batch(engine, batch)):
+        return engine.loss(batch)[0]
 
 
 def examine(case: Case) -> list[object]:
-    engine = OrtEngine(case.model, case.objective, threads=1)
+    engine = OrtEngine(case.model, case.objective, threads=1, batch_norm=case.batch_norm)
     batch = dict(case.batch)
     if "labels" not in batch and case.objective.loss == "mse":
         batch["labels"] = real(*next(iter(engine.predict(batch).values())).shape)
@@ -50,11 +59,11 @@ def examine(case: Case) -> list[object]:
         before, losses = array.copy(), []
         for sign in (1, -1):
             array[...] = before + np.float32(sign * step) * direction
-            losses.append(engine.loss(batch)[0])
+            losses.append(loss_as_in_training(engine, batch))
         array[...] = before
         numeric, exact = (losses[0] - losses[1]) / (2 * step), float((gradient * direction).sum())
         errors[name] = abs(numeric - exact) / max(1e-2, abs(exact))
-    return [abs(result.loss - engine.loss(batch)[0]), errors, sorted(gradients)]
+    return [abs(result.loss - loss_as_in_training(engine, batch)), errors, sorted(gradients)]
 
 
 def dense(loss: str, labels: np.ndarray, shape: tuple[int, ...] = (5, 4), **options: object) -> Case:
@@ -105,7 +114,7 @@ def transposed(weight: tuple[int, ...], x: tuple[int, ...], **attributes: object
     return conv("ConvTranspose", weight, x, **attributes)
 
 
-def normalized(kind: str) -> Case:
+def normalized(kind: str, batch_norm: str = "batch") -> Case:
     net = Net(kind, 0)
     x = net.input("x", FLOAT, ["N", 3, 4])
     first = net.op("MatMul", "first", [x, net.uniform("V", (4, 4), 1)])
@@ -113,7 +122,29 @@ def normalized(kind: str) -> Case:
     inputs = [first, net.uniform("scale", (count,), 1), net.uniform("shift", (count,), 1)]
     if kind == "BatchNormalization":
         inputs += [net.constant("mean", real(3)), net.constant("var", np.abs(real(3)) + 0.5)]
-    return Case(net.model({"out": (net.op(kind, "norm", inputs), ["N", 3, 4])}), {"x": real(5, 3, 4)})
+    model = net.model({"out": (net.op(kind, "norm", inputs), ["N", 3, 4])})
+    return Case(model, {"x": real(5, 3, 4)}, batch_norm=batch_norm)
+
+
+def norm(net: Net, name: str, data: ir.Value, count: int) -> ir.Value:
+    inputs = [net.uniform(f"{name}.scale", (count,), 1), net.uniform(f"{name}.shift", (count,), 1)]
+    inputs += [net.constant(f"{name}.mean", np.zeros(count, "f")), net.constant(f"{name}.var", np.ones(count, "f"))]
+    return net.op("BatchNormalization", name, [data, *inputs], epsilon=0.05)
+
+
+def normalized_images(opset: int = 17) -> Case:
+    """Two layers one behind the other, a sum around the second, and vectors normalised at the end."""
+    net = Net("images", 0)
+    x = net.input("x", FLOAT, ["N", 2, 5, 4])
+    first = net.op("Conv", "first", [x, net.uniform("V", (3, 2, 3, 3), 0.5)], kernel_shape=[3, 3], pads=[1] * 4)
+    hidden = net.op("Tanh", "tanh", [norm(net, "norm1", first, 3)])
+    second = net.op("Conv", "second", [hidden, net.uniform("W", (3, 3, 1, 1), 0.7)], kernel_shape=[1, 1])
+    joined = net.op("Tanh", "tanh2", [net.op("Add", "sum", [hidden, norm(net, "norm2", second, 3)])])
+    pooled = net.op("Flatten", "flat", [net.op("GlobalAveragePool", "pool", [joined])])
+    vectors = norm(net, "norm3", net.op("MatMul", "last", [pooled, net.uniform("U", (3, 4), 1)]), 4)
+    model = net.model({"out": (vectors, ["N", 4])})
+    model.opset_imports[""] = opset
+    return Case(model, {"x": real(6, 2, 5, 4)})
 
 
 def backwards() -> Case:
@@ -194,6 +225,10 @@ CASES: dict[str, Callable[[], Case]] = {
     "transposed, same lower": lambda: transposed((2, 3, 4, 3), (1, 2, 4, 5), strides=[1, 2], auto_pad="SAME_LOWER"),
     "transposed, given output": lambda: transposed((2, 3, 3, 3), (1, 2, 4, 5), strides=[2, 2], output_shape=[8, 10]),
     "BatchNormalization": lambda: normalized("BatchNormalization"),
+    "BatchNormalization, frozen": lambda: normalized("BatchNormalization", "frozen"),
+    "BatchNormalization of images": normalized_images,
+    "BatchNormalization of images, opset 13": lambda: normalized_images(13),
+    "BatchNormalization of images, opset 21": lambda: normalized_images(21),
     "LayerNormalization": lambda: normalized("LayerNormalization"),
     "tied embedding, repeated ids": tied,
     "slice running backwards": backwards,

@@ -1,21 +1,50 @@
-"""BatchNormalization with frozen statistics, as the product and sum that it is at inference."""
+"""BatchNormalization by the moments of the batch, as in training, or by frozen statistics."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 import onnx_ir as ir
 
 from dtc.training.ort.trainable.builder import Builder
 
+_MICROSOFT = "com.microsoft"
 
-def expand_batch_norms(model: ir.Model, opset: int) -> None:
-    """Rewrite y = (x - mean) / sqrt(var + eps) * scale + bias; mean and variance stay constants.
 
-    The training build has a gradient for training statistics only.
+def expand_batch_norms(model: ir.Model, opset: int, by_batch: Collection[str]) -> None:
+    """Rewrite every BatchNormalization: those called in `by_batch` normalise with the moments of their batch.
+
+    The others are y = (x - mean) / sqrt(var + eps) * scale + bias with mean and variance as they are.
     """
     for node in list(model.graph):
-        if node.op_type == "BatchNormalization" and node.domain == "":
+        if node.op_type != "BatchNormalization" or node.domain != "":
+            continue
+        if node.name in by_batch:
+            _normalise_by_batch(node)
+            model.opset_imports[_MICROSOFT] = 1
+        else:
             _expand(node, opset)
+
+
+def _normalise_by_batch(node: ir.Node) -> None:
+    """Make it the operator of the training build that has a gradient; BatchNormalization itself has none there.
+
+    Its running statistics are not used.
+    """
+    epsilon = node.attributes.get_float("epsilon", 1e-5)
+    node.op_type, node.domain = "BatchNormInternal", _MICROSOFT
+    node.attributes.clear()
+    node.attributes["epsilon"] = ir.AttrFloat32("epsilon", 1e-5 if epsilon is None else epsilon)
+    node.attributes["training_mode"] = ir.AttrInt64("training_mode", 1)
+    node.resize_outputs(5)
+    scale = node.inputs[1]
+    assert scale is not None
+    for output, suffix in zip(
+        node.outputs[1:], ("running_mean", "running_var", "batch_mean", "inv_std_dev"), strict=True
+    ):
+        output.name = f"{node.name}::{suffix}"
+        output.type, output.shape = ir.TensorType(ir.DataType.FLOAT), scale.shape
 
 
 def _expand(node: ir.Node, opset: int) -> None:

@@ -1,0 +1,127 @@
+"""BatchNormalization through a whole compression: the file's statistics are those of its own weights, by NumPy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+
+from dtc.graph import save_model
+from dtc.models.net import Net
+
+EPSILON = 1e-5
+CLASSES, FEATURES, WIDTH = 3, 20, 12
+
+
+def network(path: Path) -> None:
+    """x W, normalised, ReLU, V; the statistics of the file are those of no data at all."""
+    net = Net("normalized", 1)
+    x = net.input("x", ir.DataType.FLOAT, ["N", FEATURES])
+    first = net.op("MatMul", "first", [x, net.uniform("W", (FEATURES, WIDTH), 1)])
+    inputs = [first, net.constant("scale", np.ones(WIDTH, "f")), net.constant("shift", np.zeros(WIDTH, "f"))]
+    inputs += [net.constant("mean", np.zeros(WIDTH, "f")), net.constant("variance", np.ones(WIDTH, "f"))]
+    hidden = net.op("Relu", "relu", [net.op("BatchNormalization", "norm", inputs)])
+    out = net.op("MatMul", "last", [hidden, net.uniform("V", (WIDTH, CLASSES), 1)])
+    save_model(net.model({"logits": (out, ["N", CLASSES])}), path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    network(tmp_path / "m.onnx")
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(640, FEATURES)) * 2 + 3).astype("f")
+    labels = ((x - 3) @ rng.normal(size=(FEATURES, CLASSES))).argmax(1)
+    order = np.argsort(labels)  # the first batches in order would be of one class
+    np.savez(tmp_path / "d.npz", x=x[order], labels=labels[order])
+    np.savez(tmp_path / "e.npz", x=x[:200], labels=labels[:200])
+    return tmp_path
+
+
+def initializers(path: Path) -> dict[str, np.ndarray]:
+    return {name: value.const_value.numpy() for name, value in ir.load(path).graph.initializers.items()}
+
+
+def entering(path: Path, x: np.ndarray) -> np.ndarray:
+    """Return what enters the BatchNormalization of a file, from running it."""
+    model = ir.load(path)
+    node = next(node for node in model.graph if node.op_type == "BatchNormalization")
+    model.graph.outputs.append(node.inputs[0])
+    session = ort.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": x})[1].astype("d")
+
+
+def is_near(found: np.ndarray, values: np.ndarray) -> bool:
+    """Statistics of 512 of the 640 samples: to a few deviations of their error."""
+    mean, variance = values.mean(0), values.var(0)
+    wrong_mean = np.abs(found["mean"] - mean) / np.sqrt(variance)
+    return bool(wrong_mean.max() < 0.08 and np.abs(found["variance"] / variance - 1).max() < 0.15)
+
+
+ONE_SHOT = ("--method", "svd", "--rank", "4", "--include", "W", "--seconds", "0")
+RETRAIN = ("--retrain", "--steps", "80", "--distort-every", "20", "--threads", "1", "--lr", "0.03")
+
+
+@pytest.mark.parametrize("options", [(), RETRAIN], ids=["one-shot", "retrained"])
+def test_the_written_statistics_are_those_of_the_written_weights(dtc, folder, options):
+    status, out, err = dtc("compress", folder / "m.onnx", *ONE_SHOT, *options, "--data", folder / "d.npz",
+                           "--eval-data", folder / "e.npz", "-o", folder / "out.onnx", "--json")  # fmt: skip
+    assert status == 0, err
+    values = entering(folder / "out.onnx", np.load(folder / "d.npz")["x"])
+    found = initializers(folder / "out.onnx")
+    assert is_near(found, values)
+    assert not is_near(initializers(folder / "m.onnx"), values)
+    outcome = json.loads(out)
+    assert outcome["measured"] == (0 if options else 1)
+    if options:
+        assert outcome["outcome"]["metric"]["after"] > 0.8
+        assert not np.array_equal(found["scale"], np.ones(WIDTH))
+
+
+@pytest.mark.parametrize("options", [(), RETRAIN], ids=["one-shot", "retrained"])
+def test_frozen_statistics_are_written_as_they_were(dtc, folder, options):
+    status, out, err = dtc("compress", folder / "m.onnx", *ONE_SHOT, *options, "--data", folder / "d.npz",
+                           "--batch-norm", "frozen", "-o", folder / "out.onnx", "--json")  # fmt: skip
+    assert status == 0, err
+    found = initializers(folder / "out.onnx")
+    assert np.array_equal(found["mean"], np.zeros(WIDTH))
+    assert np.array_equal(found["variance"], np.ones(WIDTH))
+    assert json.loads(out)["measured"] == 0
+
+
+@pytest.mark.parametrize("options", [("--eval-data", "e.npz"), ()], ids=["evaluation data", "no data"])
+def test_without_samples_to_learn_from_nothing_is_measured(dtc, folder, options):
+    given = [folder / word if word.endswith("npz") else word for word in options]
+    status, _, err = dtc("compress", folder / "m.onnx", *ONE_SHOT, *given, "-o", folder / "out.onnx", "--json")
+    assert status == 0, err
+    assert np.array_equal(initializers(folder / "out.onnx")["mean"], np.zeros(WIDTH))
+
+
+def test_a_few_samples_are_too_few(dtc, folder):
+    samples = np.load(folder / "d.npz")
+    np.savez(folder / "few.npz", x=samples["x"][:200], labels=samples["labels"][:200])
+    status, out, err = dtc("compress", folder / "m.onnx", *ONE_SHOT, "--data", folder / "few.npz",
+                           "-o", folder / "out.onnx", "--json")  # fmt: skip
+    assert status == 0, err
+    assert json.loads(out)["measured"] == 0
+    assert np.array_equal(initializers(folder / "out.onnx")["mean"], np.zeros(WIDTH))
+
+
+def test_what_was_measured_is_said(dtc, folder):
+    status, out, _ = dtc("compress", folder / "m.onnx", *ONE_SHOT, "--data", folder / "d.npz",
+                         "-o", folder / "out.onnx")  # fmt: skip
+    assert status == 0
+    assert "statistics of 1 BatchNormalizations measured anew" in out
+
+
+def test_the_choice_is_part_of_a_recipe(dtc, folder):
+    arguments = ("compress", folder / "m.onnx", *ONE_SHOT, "--data", folder / "d.npz", "-o", folder / "out.onnx")
+    assert dtc(*arguments, "--batch-norm", "frozen", "--save-recipe", folder / "r.yaml")[0] == 0
+    assert "batch_norm: frozen" in (folder / "r.yaml").read_text()
+    status, out, err = dtc("compress", folder / "m.onnx", "--recipe", folder / "r.yaml", "--seconds", "0",
+                           "-o", folder / "out.onnx", "--force", "--json")  # fmt: skip
+    assert status == 0, err
+    assert json.loads(out)["measured"] == 0
