@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Callable
 from typing import Any, Literal, Union, get_args, get_origin
 
 import click
@@ -20,7 +21,13 @@ def option(flag: str, parameter: str, field: FieldInfo, *, note: str = "") -> An
     text = _text(field, note)
     if several:
         return click.option(flag, parameter, type=kind, multiple=True, help=text)
-    return click.option(flag, parameter, type=kind, default=None, help=text)
+    return click.option(flag, parameter, type=kind, default=None, help=text, callback=_as_declared(field.annotation))
+
+
+def _as_declared(annotation: Any) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return a callback that makes of a choice, which click has as text, the value that was declared."""
+    words = {str(word): word for word in get_args(annotation)} if get_origin(annotation) is Literal else {}
+    return lambda _context, _parameter, value: words.get(value, value)
 
 
 def _text(field: FieldInfo, note: str) -> str:

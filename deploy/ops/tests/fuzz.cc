@@ -113,6 +113,10 @@ class FakeInference : public Inference {
     const auto found = example_.integers.find(name);
     return found == example_.integers.end() ? std::nullopt : std::optional(found->second);
   }
+  std::optional<std::string> string(const char* name) const override {
+    const auto found = example_.strings.find(name);
+    return found == example_.strings.end() ? std::nullopt : std::optional(found->second);
+  }
   void output(std::size_t, const Dims&) override {}
 
  private:

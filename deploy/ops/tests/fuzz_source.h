@@ -80,14 +80,15 @@ class Array {
   Array(Type type, Shape shape) : type_(type), shape_(std::move(shape)) { renew(); }
   template <typename T>
   Array(Type type, Shape shape, const std::vector<T>& values) : Array(type, std::move(shape)) {
-    if (bytes() != 0) std::memcpy(memory_.get(), values.data(), std::min(bytes(), values.size() * sizeof(T)));
+    const std::size_t size = std::min(bytes(), values.size() * sizeof(T));
+    if (size != 0) std::memcpy(memory_.get(), values.data(), size);
   }
 
   Tensor view() const { return {type_, shape_, memory_.get(), count()}; }
   Type type() const { return type_; }
   const Shape& shape() const { return shape_; }
   unsigned char* data() { return memory_.get(); }
-  std::size_t bytes() const { return count() * size_of(type_); }
+  std::size_t bytes() const { return memory_ ? count() * size_of(type_) : 0; }
 
   /// Keeps as much of the contents as there is room for.
   void change(Type type, Shape shape) {
@@ -105,7 +106,7 @@ class Array {
     for (const std::int64_t dim : shape_) product *= static_cast<std::size_t>(dim);
     return product;
   }
-  void renew() { memory_.reset(new unsigned char[bytes()]()); }
+  void renew() { memory_.reset(new unsigned char[count() * size_of(type_)]()); }
 
   Type type_ = Type::none;
   Shape shape_;
