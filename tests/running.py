@@ -11,7 +11,7 @@ import onnxruntime
 
 from dtc.forms import LowRank
 from dtc.graph import Site, find_sites
-from dtc.passes.lower import Compressed, lower
+from dtc.passes.lower import Compressed, Mode, lower
 from dtc.passes.method import Skip, Weights, make_method
 
 Feeds = dict[str, Any]
@@ -117,11 +117,11 @@ def assign_dense(items: list[Compressed]) -> None:
         item.site.assign(item.site.restore(np.stack([form.dense() for form in item.forms])))
 
 
-def lowered_error(model: ir.Model, items: list[Compressed], feeds: Feeds) -> float:
+def lowered_error(model: ir.Model, items: list[Compressed], feeds: Feeds, mode: Mode = "compute") -> float:
     """Lower the items in `model`; return the worst relative error of its outputs against the dense weights'."""
     assign_dense(items)
     expected = run(model, feeds)
-    lower(model, items)
+    lower(model, items, mode)
     found = run(model, feeds)
     return max(relative_error(f, e) for f, e in zip(found, expected, strict=True))
 

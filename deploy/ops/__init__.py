@@ -25,7 +25,7 @@ VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class Operator:
-    """One operator of the domain `dtc`; the module-level `OP` of a module of this folder.
+    """One operator of the domain `dtc`: the `OP` of a module of this folder, or one of its `OPS`.
 
     Attributes:
         name: Op type, unique in the domain.
@@ -56,17 +56,31 @@ class Body:
 
     def op(self, op_type: str, inputs: Sequence[ir.Value | None], **attributes: Any) -> ir.Value:
         """Add a node of one output; `ir.RefAttr` as an attribute's value hands on the function's own attribute."""
+        return self.ops(op_type, inputs, 1, **attributes)[0]
+
+    def ops(self, op_type: str, inputs: Sequence[ir.Value | None], count: int, **attributes: Any) -> Sequence[ir.Value]:
+        """Add a node of `count` outputs."""
         label = f"{op_type}_{len(self._nodes)}"
-        node = ir.node(op_type, list(inputs), attributes or None, name=label)
-        node.outputs[0].name = label
+        node = ir.node(op_type, list(inputs), attributes or None, num_outputs=count, name=label)
+        for index, output in enumerate(node.outputs):
+            output.name = f"{label}_{index}" if count > 1 else label
         self._nodes.append(node)
-        return node.outputs[0]
+        return node.outputs
 
     def close(self, name: str, output: ir.Value, attributes: Sequence[ir.Attr] = ()) -> ir.Function:
         """Return the function `dtc::<name>` of one output `y`; `attributes` carry their defaults."""
-        output.name = "y"
+        return self.close_all(name, {"y": output}, attributes)
+
+    def close_all(self, name: str, outputs: Mapping[str, ir.Value], attributes: Sequence[ir.Attr] = ()) -> ir.Function:
+        """Return the function `dtc::<name>` of several outputs, by their names."""
+        for label, output in outputs.items():
+            output.name = label
         graph = ir.Graph(
-            list(self.inputs.values()), [output], nodes=self._nodes, opset_imports={"": self.opset}, name=name
+            list(self.inputs.values()),
+            list(outputs.values()),
+            nodes=self._nodes,
+            opset_imports={"": self.opset},
+            name=name,
         )
         return ir.Function(DOMAIN, name, graph=graph, attributes=list(attributes))
 
@@ -77,12 +91,10 @@ def operators() -> dict[str, Operator]:
     found: dict[str, Operator] = {}
     for info in pkgutil.iter_modules(dtc.deploy.ops.__path__):
         module = importlib.import_module(f"dtc.deploy.ops.{info.name}")
-        operator = getattr(module, "OP", None)
-        if operator is None:
-            continue
-        if operator.name in found:
-            raise RuntimeError(f"two operators are called {operator.name!r}; the second is in {module.__name__}")
-        found[operator.name] = operator
+        for operator in (*getattr(module, "OPS", ()), *([module.OP] if hasattr(module, "OP") else [])):
+            if operator.name in found:
+                raise RuntimeError(f"two operators are called {operator.name!r}; the second is in {module.__name__}")
+            found[operator.name] = operator
     return found
 
 

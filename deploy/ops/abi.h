@@ -62,6 +62,7 @@ constexpr int kInvalidArgument = 2, kFail = 1;  ///< OrtErrorCode
 constexpr int kRequired = 0, kOptional = 1;     ///< OrtCustomOpInputOutputCharacteristic
 constexpr int kAnyType = 0, kFloat = 1;         ///< ONNXTensorElementDataType
 constexpr int kAttributeInt = 1;                ///< OrtOpAttrType
+constexpr int kAttributeString = 5;             ///< OrtOpAttrType
 constexpr int kDefaultMemory = 0;               ///< OrtMemType
 
 using Task = void (*)(void*, std::size_t);

@@ -103,9 +103,20 @@ def byte_bits(e: Emitter) -> ir.Value:
     return e.op("Cast", [e.op("Mod", [shifted, e.constant(np.int32(2))])], to=ir.DataType.UINT8)
 
 
-def computed_constants(e: Emitter, codes: ir.Value, alphas: ir.Value, *, transposed: bool = False) -> Constants:
-    """Return what decoding needs, computed from the attributes of the function and from the shapes of its inputs."""
-    bits, cols, group_size = (_attribute(e, name) for name in ATTRIBUTES)
+def computed_constants(
+    e: Emitter,
+    codes: ir.Value,
+    alphas: ir.Value,
+    *,
+    transposed: bool = False,
+    sizes: tuple[ir.Value, ir.Value, ir.Value] | None = None,
+) -> Constants:
+    """Return what decoding needs, computed from the shapes of codes and alphas, and from the weight's sizes.
+
+    The sizes are bits, inputs a row and group size, int64 `[1]` each; where they are not given, they are the
+    attributes of the function.
+    """
+    bits, cols, group_size = sizes or tuple(integer_attribute(e, name) for name in ATTRIBUTES)
     planes = _dimension(e, codes, 0)
     size = e.op("Gather", [e.constant(2 ** np.arange(9)), planes])
     powers = np.array([2**plane for plane in range(8)], dtype=np.uint8)
@@ -121,7 +132,7 @@ def computed_constants(e: Emitter, codes: ir.Value, alphas: ir.Value, *, transpo
     )
 
 
-def _attribute(e: Emitter, name: str) -> ir.Value:
+def integer_attribute(e: Emitter, name: str) -> ir.Value:
     """Return the integer attribute of the function as a tensor `[1]`."""
     value = e.op("Constant", [], value_int=ir.RefAttr("value_int", name, ir.AttributeType.INT))
     return e.op("Reshape", [value, e.constant(integers(1))])

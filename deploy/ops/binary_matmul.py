@@ -9,6 +9,10 @@ from dtc.deploy.ops.binary_blocks import rows_of_blocks
 from dtc.deploy.ops.binary_decode import ATTRIBUTES, OPSET, attributes, computed_constants, decode, integers
 
 ACCURACY_LEVEL = 1
+ACCURACY_DOC = (
+    "arithmetic of the native kernel: 0 exact float, 1 tables of 16 bits (the default), 4 tables of 8 bits; the body "
+    "is exact"
+)
 
 INPUTS = {
     "x": "float [..., in]",
@@ -36,10 +40,6 @@ OP = Operator(
     "BinaryMatMul",
     function,
     INPUTS,
-    ATTRIBUTES
-    | {
-        "accuracy_level": "int: arithmetic of the native kernel: 0 exact float, 1 tables of 16 bits (the default), "
-        "4 tables of 8 bits; the body is exact"
-    },
+    ATTRIBUTES | {"accuracy_level": f"int: {ACCURACY_DOC}"},
     "x times the transposed matrix [out, in] that binary codes stand for: float [..., out].",
 )

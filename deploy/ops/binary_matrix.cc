@@ -8,19 +8,11 @@ namespace {
 
 /// Memory for the tables of as many columns as are handled at a time: no more than stays in a core's own cache.
 constexpr std::size_t kTableBytes = 256 * 1024;
-
-/// A piece of work has at least so many steps, each of one byte position, plane, block and column: 20 us and more.
-constexpr std::size_t kPieceSteps = 16384;
-/// A table is made from 8 inputs in about the time of so many steps.
-constexpr std::size_t kBuildSteps = 4;
-constexpr std::size_t kMostPieces = 8;
+/// Codes that meet all those columns before the next.
+constexpr std::size_t kCodeBytes = 128 * 1024;
 
 /// What is decoded at a time: 16 KiB of weights, for so many columns at most.
 constexpr std::size_t kDecodedPositions = 16, kDecodedColumns = 96;
-
-std::size_t pieces_of(std::size_t steps, std::size_t units) {
-  return std::max<std::size_t>(1, std::min({steps / kPieceSteps, units, kMostPieces}));
-}
 
 /// Runs of at most `longest` byte positions, none of which crosses from a group to another.
 std::vector<LutSpan> spans_of(const BinaryShape& shape, std::size_t longest) {
@@ -40,57 +32,6 @@ std::vector<LutSpan> spans_of(const BinaryShape& shape, std::size_t longest) {
 
 }  // namespace
 
-/// The tables of some columns of x.
-class BinaryMatrix::Columns {
- public:
-  Columns(const BinaryMatrix& matrix, std::size_t most)
-      : matrix_(matrix),
-        table_bytes_(matrix.shape_.positions * matrix.kernel_.table_bytes),
-        memory_(new unsigned char[most * table_bytes_ + kAlignment]),
-        factors_(new LutFactors[most * matrix.spans_.size()]),
-        padded_(matrix.cols() % 8 == 0 ? nullptr : new float[most * matrix.shape_.positions * 8]) {
-    const auto address = reinterpret_cast<std::uintptr_t>(memory_.get());
-    tables_ = memory_.get() + (kAlignment - address % kAlignment) % kAlignment;
-  }
-
-  void build(const float* x, std::size_t count, const Parallel& parallel) {
-    count_ = count;
-    const std::size_t steps = count * matrix_.shape_.positions * kBuildSteps;
-    const std::size_t pieces = pieces_of(steps, count);
-    parallel(pieces, [&](std::size_t piece) {
-      const Range range = part_of(count, pieces, piece);
-      for (std::size_t i = range.begin; i < range.end; ++i) build_one(x + i * matrix_.cols(), i);
-    });
-  }
-
-  std::size_t count() const { return count_; }
-  LutColumn operator[](std::size_t i) const {
-    return {tables_ + i * table_bytes_, factors_.get() + i * matrix_.spans_.size()};
-  }
-
- private:
-  static constexpr std::size_t kAlignment = 64;
-
-  void build_one(const float* x, std::size_t i) {
-    const std::vector<LutSpan>& spans = matrix_.spans_;
-    if (padded_ != nullptr) {
-      const std::size_t cols = matrix_.cols(), width = matrix_.shape_.positions * 8;
-      float* whole = padded_.get() + i * width;
-      std::copy(x, x + cols, whole);
-      std::fill(whole + cols, whole + width, 0.0F);
-      x = whole;
-    }
-    matrix_.kernel_.build(x, spans.data(), spans.size(), tables_ + i * table_bytes_, factors_.get() + i * spans.size());
-  }
-
-  const BinaryMatrix& matrix_;
-  std::size_t table_bytes_, count_ = 0;
-  std::unique_ptr<unsigned char[]> memory_;
-  unsigned char* tables_;
-  std::unique_ptr<LutFactors[]> factors_;
-  std::unique_ptr<float[]> padded_;  ///< the columns filled up to whole bytes, where they are not
-};
-
 std::unique_ptr<Matrix> BinaryMatrix::make(const Tensor& codes, const Tensor& alphas, std::int64_t bits,
                                            std::int64_t in_features, std::int64_t group_size,
                                            std::int64_t accuracy_level) {
@@ -107,7 +48,7 @@ BinaryMatrix::BinaryMatrix(const BinaryShape& shape, const Tensor& codes, const 
       alphas_(alphas.as<std::uint8_t>()),
       kernel_(lut_kernel(accuracy_level)),
       tile_(sign_tile_kernel()),
-      least_decoded_(least_decoded(accuracy_level)),
+      least_decoded_(least_decoded()),
       spans_(spans_of(shape, kernel_.span_bytes)),
       lut_{shape.bits, shape.masked, shape.constant, shape.half, shape.positions, spans_.data(), spans_.size()} {
   if (!spans_.empty() && shape.rows % kLutRows != 0) copy_last_block();
@@ -129,34 +70,27 @@ void BinaryMatrix::copy_last_block() {
   }
 }
 
-LutBlock BinaryMatrix::block(std::size_t index) const {
-  const std::size_t first = index * kLutRows;
+LutBlock BinaryMatrix::block(std::size_t index, std::size_t plane) const {
+  const std::size_t first = index * kLutRows, size = shape_.half ? 2 : 4;
   const std::size_t length = shape_.positions * kLutRows;
   if (first + kLutRows > shape_.rows) {
-    const std::uint8_t* codes = last_codes_.data();
-    return {codes, length, last_alphas_.data(), shape_.groups * kLutRows, kLutRows, codes};
+    const std::uint8_t* codes = last_codes_.data() + plane * length;
+    const std::size_t term_stride = shape_.groups * kLutRows;
+    return {codes, length, last_alphas_.data() + plane * term_stride * size, term_stride, kLutRows, codes};
   }
-  const std::uint8_t* codes = codes_ + first * shape_.positions;
+  const std::size_t plane_stride = shape_.rows * shape_.positions, term_stride = shape_.groups * shape_.rows;
+  const std::uint8_t* codes = codes_ + plane * plane_stride + first * shape_.positions;
   const std::uint8_t* next = first + 3 * kLutRows <= shape_.rows ? codes + 2 * length : codes;
-  return {codes,
-          shape_.rows * shape_.positions,
-          alphas_ + first * (shape_.half ? 2 : 4),
-          shape_.groups * shape_.rows,
-          shape_.rows,
-          next};
+  return {codes, plane_stride, alphas_ + (plane * term_stride + first) * size, term_stride, shape_.rows, next};
 }
 
-/// The least count of columns for which decoding pays.
-///
-/// Measured in cycles for 8 inputs and 32 rows, on Zen 5 (on Zen 3 they are within a fifth in the same proportions):
-/// lookups take 3.5 (8 bits), 6.5 (16 bits) and 13.5 (float) for each plane and column; decoded weights 18 for each
-/// column, and decoding them 40 for each plane.
-std::size_t BinaryMatrix::least_decoded(int accuracy_level) const {
+/// The least count of columns for which decoding pays, by the cycles that it and the lookups take.
+std::size_t BinaryMatrix::least_decoded() const {
   constexpr std::size_t never = static_cast<std::size_t>(-1);
   if (tile_ == nullptr) return never;
   const double planes = static_cast<double>(shape_.planes());
-  const double lookups = planes * (accuracy_level == 4 ? 3.5 : accuracy_level == 1 ? 6.5 : 13.5);
-  return lookups > 18.0 ? static_cast<std::size_t>(40.0 * planes / (lookups - 18.0)) + 1 : never;
+  const double saved = planes * kernel_.cycles - tile_->column_cycles;
+  return saved > 0.0 ? static_cast<std::size_t>(planes * tile_->decode_cycles / saved) + 1 : never;
 }
 
 void BinaryMatrix::multiply(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
@@ -171,46 +105,66 @@ void BinaryMatrix::multiply(const float* x, std::size_t count, float* y, const P
 }
 
 void BinaryMatrix::look_up(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
-  const std::size_t fit = std::max<std::size_t>(2, kTableBytes / (shape_.positions * kernel_.table_bytes));
+  const std::size_t step = kernel_.columns;
+  const std::size_t fit = std::max(step, kTableBytes / (shape_.positions * kernel_.table_bytes));
   const std::size_t tiles = (count + fit - 1) / fit;
+  const std::size_t tile = std::min(count, ((count + tiles - 1) / tiles + step - 1) / step * step);
   const std::size_t pairs = (rows() + 2 * kLutRows - 1) / (2 * kLutRows);
-  Columns columns(*this, (count + tiles - 1) / tiles);
-  for (std::size_t tile = 0; tile < tiles; ++tile) {
-    const Range range = part_of(count, tiles, tile);
-    columns.build(x + range.begin * cols(), range.end - range.begin, parallel);
+  BinaryColumns columns(kernel_, spans_, cols(), tile);
+  for (std::size_t first = 0; first < count; first += tile) {
+    columns.build(x + first * cols(), std::min(tile, count - first), parallel);
     const std::size_t steps = 2 * pairs * shape_.positions * shape_.planes() * columns.count();
-    const std::size_t pieces = pieces_of(steps, pairs);
-    parallel(pieces, [&](std::size_t piece) {
-      const Range part = part_of(pairs, pieces, piece);
-      for (std::size_t pair = part.begin; pair < part.end; ++pair) {
-        look_up_blocks(2 * pair, columns, y + range.begin * rows());
-      }
-    });
+    const std::size_t pieces = pieces_of_steps(steps, pairs);
+    parallel(pieces,
+             [&](std::size_t piece) { look_up_pairs(part_of(pairs, pieces, piece), columns, y + first * rows()); });
   }
 }
 
-void BinaryMatrix::look_up_blocks(std::size_t first, const Columns& columns, float* y) const {
+void BinaryMatrix::look_up_pairs(const Range& pairs, const BinaryColumns& columns, float* y) const {
+  // Codes stay in the cache while all columns meet them; few columns need them once, read from begin to end.
+  const std::size_t fit = kCodeBytes / (2 * kLutRows * shape_.positions * shape_.planes());
+  const bool once = columns.count() <= kernel_.columns;
+  const std::size_t step = once ? pairs.end - pairs.begin : std::max<std::size_t>(1, fit);
+  // A mask is applied to all planes of a block together.
+  const std::size_t passes = shape_.masked ? 1 : shape_.bits;
+  for (std::size_t begin = pairs.begin; begin < pairs.end; begin += step) {
+    const std::size_t end = std::min(begin + step, pairs.end);
+    for (std::size_t i = 0; i < columns.count(); i += kernel_.columns) {
+      for (std::size_t pass = 0; pass < passes; ++pass) {
+        for (std::size_t pair = begin; pair < end; ++pair) look_up_blocks(2 * pair, pass, columns, i, y);
+      }
+    }
+  }
+}
+
+void BinaryMatrix::look_up_blocks(std::size_t first, std::size_t pass, const BinaryColumns& columns, std::size_t i,
+                                  float* y) const {
   const std::size_t begin = first * kLutRows;
   const std::size_t blocks = begin + kLutRows < rows() ? 2 : 1;
   const std::size_t height = std::min(rows() - begin, blocks * kLutRows);
-  LutBlock both[2] = {block(first), {}};
-  if (blocks == 2) both[1] = block(first + 1);
-  for (std::size_t i = 0; i < columns.count(); i += kernel_.columns) {
-    const std::size_t width = std::min(kernel_.columns, columns.count() - i);
-    LutColumn some[kLutColumns] = {};
-    for (std::size_t c = 0; c < width; ++c) some[c] = columns[i + c];
-    float out[2 * kLutColumns * kLutRows];
-    kernel_.multiply(lut_, both, blocks, some, width, out);
-    for (std::size_t c = 0; c < width; ++c) {
-      std::copy_n(out + c * blocks * kLutRows, height, y + (i + c) * rows() + begin);
-    }
+  LutBlock both[2] = {block(first, pass), {}};
+  if (blocks == 2) both[1] = block(first + 1, pass);
+  LutCodes codes = lut_;
+  if (!shape_.masked) {
+    codes.bits = 1;
+    codes.constant = shape_.constant && pass + 1 == shape_.bits;  // lies after the last plane's coefficients
+  }
+  const std::size_t width = std::min(kernel_.columns, columns.count() - i);
+  LutColumn some[kLutColumns] = {};
+  for (std::size_t c = 0; c < width; ++c) some[c] = columns[i + c];
+  float out[2 * kLutColumns * kLutRows];
+  kernel_.multiply(codes, both, blocks, some, width, out);
+  for (std::size_t c = 0; c < width; ++c) {
+    const float* from = out + c * blocks * kLutRows;
+    float* to = y + (i + c) * rows() + begin;
+    for (std::size_t r = 0; r < height; ++r) to[r] = pass == 0 ? from[r] : to[r] + from[r];
   }
 }
 
 void BinaryMatrix::multiply_decoded(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
   const std::size_t blocks = (rows() + kLutRows - 1) / kLutRows;
   // A decoded column takes about the time of four lookups.
-  const std::size_t pieces = pieces_of(4 * blocks * shape_.positions * count, blocks);
+  const std::size_t pieces = pieces_of_steps(4 * blocks * shape_.positions * count, blocks);
   parallel(pieces, [&](std::size_t piece) {
     const Range part = part_of(blocks, pieces, piece);
     for (std::size_t first = 0; first < count; first += kDecodedColumns) {
@@ -223,7 +177,7 @@ void BinaryMatrix::multiply_decoded(const float* x, std::size_t count, float* y,
 }
 
 void BinaryMatrix::multiply_block(std::size_t index, const float* x, std::size_t count, float* y) const {
-  const LutBlock rows32 = block(index);
+  const LutBlock rows32 = block(index, 0);
   float weights[kDecodedPositions * 8 * kLutRows], out[kDecodedColumns * kLutRows];
   std::fill(out, out + count * kLutRows, 0.0F);
   for (const LutSpan& span : spans_) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "binary_codes.h"
+#include "binary_columns.h"
 #include "kernels/lut.h"
 #include "kernels/sign_tile.h"
 #include "matrix.h"
@@ -30,14 +31,13 @@ class BinaryMatrix : public Matrix {
   void multiply(const float* x, std::size_t count, float* y, const Parallel& parallel) const override;
 
  private:
-  class Columns;
-
   BinaryMatrix(const BinaryShape& shape, const Tensor& codes, const Tensor& alphas, int accuracy_level);
   void copy_last_block();
-  LutBlock block(std::size_t index) const;
-  std::size_t least_decoded(int accuracy_level) const;
+  LutBlock block(std::size_t index, std::size_t plane) const;
+  std::size_t least_decoded() const;
   void look_up(const float* x, std::size_t count, float* y, const Parallel& parallel) const;
-  void look_up_blocks(std::size_t first, const Columns& columns, float* y) const;
+  void look_up_pairs(const Range& pairs, const BinaryColumns& columns, float* y) const;
+  void look_up_blocks(std::size_t first, std::size_t pass, const BinaryColumns& columns, std::size_t i, float* y) const;
   void multiply_decoded(const float* x, std::size_t count, float* y, const Parallel& parallel) const;
   void multiply_block(std::size_t index, const float* x, std::size_t count, float* y) const;
 

@@ -64,7 +64,11 @@ def look_up(e: Emitter, table: ir.Value, numbers: ir.Value) -> ir.Value:
 
 def decode_rows(e: Emitter, indices: ir.Value, codewords: ir.Value) -> ir.Value:
     """Return the body of all operators: the float matrix `[out, columns]`, by their attributes."""
-    bits, columns = (_attribute(e, name) for name in ATTRIBUTES)
+    return decode_matrix(e, indices, codewords, *(_attribute(e, name) for name in ATTRIBUTES))
+
+
+def decode_matrix(e: Emitter, indices: ir.Value, codewords: ir.Value, bits: ir.Value, columns: ir.Value) -> ir.Value:
+    """Return the float matrix `[out, columns]` of indices of `bits` bits; both are int64 scalars."""
     powers = e.constant(2 ** np.arange(9))
     steps = e.op("Range", [e.constant(np.int64(0)), e.constant(np.int64(8)), bits])
     of_bytes = digits(e, 256, e.op("Gather", [powers, steps]), e.op("Gather", [powers, bits]))

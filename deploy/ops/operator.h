@@ -75,6 +75,9 @@ class Inference {
   /// None if there is no such integer.
   virtual std::optional<std::int64_t> integer(const char* name) const = 0;
 
+  /// None if there is no such string, or it has more than 62 characters.
+  virtual std::optional<std::string> string(const char* name) const = 0;
+
   /// Tells an output's dimensions; nothing is told unless all are known.
   virtual void output(std::size_t index, const Dims& dims) = 0;
 };

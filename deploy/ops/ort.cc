@@ -200,6 +200,15 @@ class OrtInference : public Inference {
     const std::string problem = api_.attempt(ReadOpAttr{}, attribute, kAttributeInt, &value, sizeof(value), &size);
     return problem.empty() ? std::optional(value) : std::nullopt;
   }
+  std::optional<std::string> string(const char* name) const override {
+    const OrtOpAttr* attribute = nullptr;
+    char value[64] = {};
+    std::size_t size = 0;
+    if (!api_.attempt(ShapeInferGetAttribute{}, context_, name, &attribute).empty()) return std::nullopt;
+    const std::string problem =
+        api_.attempt(ReadOpAttr{}, attribute, kAttributeString, value, sizeof(value) - 1, &size);
+    return problem.empty() ? std::optional(std::string(value)) : std::nullopt;
+  }
   void output(std::size_t index, const Dims& dims) override {
     Shape sizes;
     std::vector<const char*> names;

@@ -10,6 +10,7 @@ namespace dtc {
 
 std::vector<Operator> binary_operators();
 std::vector<Operator> codebook_operators();
+std::vector<Operator> recurrent_operators();
 std::vector<Operator> sparse_operators();
 
 }  // namespace dtc

@@ -4,13 +4,15 @@
 #include <cstdint>
 #include <memory>
 
+#include "kernels/half.h"
+
 namespace dtc {
 namespace {
 
 constexpr std::size_t kPanel = 128;  // rows whose sums are kept until they are transposed
 constexpr std::size_t kMaxPieces = 8;
 constexpr std::size_t kRowCost = 8;        // of a row, in values
-constexpr std::size_t kPieceCost = 40000;  // about 20 us of values at one column of a batch
+constexpr std::size_t kPieceCost = 40000;  // values in 10 to 20 us, at one column of a batch
 
 // What multiplying the panels before `panel` costs, in values.
 std::size_t cost_before(const SparseWeight& weight, std::size_t panel) {
@@ -20,8 +22,8 @@ std::size_t cost_before(const SparseWeight& weight, std::size_t panel) {
 
 std::size_t panels_of(const SparseWeight& weight) { return (weight.rows + kPanel - 1) / kPanel; }
 
-std::size_t pieces_of(const SparseWeight& weight, std::size_t vectors) {
-  const std::size_t cost = cost_before(weight, panels_of(weight)) * vectors;
+std::size_t pieces_of(const SparseWeight& weight, std::size_t passes) {
+  const std::size_t cost = cost_before(weight, panels_of(weight)) * passes;
   return std::clamp<std::size_t>(cost / kPieceCost, 1, kMaxPieces);
 }
 
@@ -43,10 +45,11 @@ Range panels_of(const SparseWeight& weight, std::size_t pieces, std::size_t piec
   return {bound(piece), bound(piece + 1)};
 }
 
-// Calls body(first row, rows, scratch) for every panel of the weight, in pieces of about equal cost.
+// Calls body(first row, rows, scratch) for every panel of the weight, in pieces of about equal cost. A value takes as
+// long as in `passes` products with one column.
 template <typename Body>
-void for_each_panel(const SparseWeight& weight, std::size_t vectors, const Parallel& parallel, const Body& body) {
-  const std::size_t pieces = pieces_of(weight, vectors);
+void for_each_panel(const SparseWeight& weight, std::size_t passes, const Parallel& parallel, const Body& body) {
+  const std::size_t pieces = pieces_of(weight, passes);
   // What is not written out costs nothing: see CsrColumn.
   const std::size_t width = weight.column == CsrColumn::block_u16 ? 2 : weight.column == CsrColumn::block_u32 ? 4 : 0;
   const std::size_t bytes = width * (weight.longest_row + kCsrSlack);
@@ -126,13 +129,13 @@ void multiply_tiles(const SparseWeight& weight, const float* x, std::size_t coun
       write(sums, width, rows, std::min(width, count - first), y + first * weight.rows + begin, weight.rows, kernels);
     }
   };
-  for_each_panel(weight, (count + kCsrLanes - 1) / kCsrLanes, parallel, body);
+  for_each_panel(weight, 2 + count / kCsrLanes, parallel, body);
 }
 
 }  // namespace
 
 float value_of(const SparseWeight& weight, std::size_t at) {
-  if (weight.value == CsrValue::f16) return csr_half(static_cast<const std::uint16_t*>(weight.arrays.values)[at]);
+  if (weight.value == CsrValue::f16) return float_of_half(static_cast<const std::uint16_t*>(weight.arrays.values)[at]);
   return static_cast<const float*>(weight.arrays.values)[at];
 }
 

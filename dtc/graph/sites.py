@@ -159,6 +159,8 @@ def find_sites(model: ir.Model) -> list[Site]:
 
 
 def _weight_inputs(node: ir.Node) -> list[tuple[int, Role]]:
+    if node.domain == "dtc":
+        return _recurrent_weights(node)
     if node.domain != "":
         return []
     match node.op_type:
@@ -174,6 +176,24 @@ def _weight_inputs(node: ir.Node) -> list[tuple[int, Role]]:
             return [(1, Role.GRU_INPUT), (2, Role.GRU_RECURRENT)]
         case "Gather":
             return [(0, Role.EMBEDDING)]
+        case _:
+            return []
+
+
+def _recurrent_weights(node: ir.Node) -> list[tuple[int, Role]]:
+    """Return the weight that is still dense of an operator such as `LSTM_binary_dense`.
+
+    The arrays of W stand behind all other inputs, those of R behind them; a dense weight is one array.
+    """
+    match node.op_type.split("_"):
+        case ["LSTM", "dense", _]:
+            return [(6, Role.LSTM_INPUT)]
+        case ["GRU", "dense", _]:
+            return [(4, Role.GRU_INPUT)]
+        case ["LSTM", _, "dense"]:
+            return [(len(node.inputs) - 1, Role.LSTM_RECURRENT)]
+        case ["GRU", _, "dense"]:
+            return [(len(node.inputs) - 1, Role.GRU_RECURRENT)]
         case _:
             return []
 

@@ -94,7 +94,7 @@ def explain(item: Compressed, mode: Mode) -> str:
         return {"standard": "standard operators decode it", "storage": "decoded by an operator"}.get(mode, mode)
     roles = {reader.role for reader in item.site.readers}
     told = []
-    if roles & {Role.MATMUL, Role.GEMM}:
+    if roles - {Role.CONV, Role.EMBEDDING}:
         told.append(costs.choose(item.forms[0]).reason)
     if Role.EMBEDDING in roles:
         told.append("rows decoded as they are looked up")

@@ -30,6 +30,14 @@ from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.binary_parts import Nodes, Planes, Shared, add_initializer
 from dtc.passes.lower.emit import replace_node
+from dtc.passes.lower.recurrent_operator import (
+    INPUT_ROLES,
+    RECURRENT_ROLES,
+    CodedWeight,
+    can_be_operator,
+    replace_weight,
+    up_to_date,
+)
 
 KIND = "binary"
 
@@ -57,7 +65,7 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> None:
         return
     model.ir_version = max(model.ir_version, PORTABLE_IR_VERSION)  # functions need 8
     shared = Shared(model)
-    for item in items:
+    for item in up_to_date(model, items):
         _Lowering(model, item, mode, shared).run()
     shared.insert()
 
@@ -77,6 +85,9 @@ class _Lowering:
     def run(self) -> None:
         """Replace the readers that can do with codes, then decode for the others."""
         for reader in self.site.readers:
+            if self._is_operator(reader):
+                replace_weight(self.model, reader, self._recurrent())
+                continue
             nodes = Nodes(self.graph, f"{self.site.name}/{reader.node_name}", self.shared)
             output = self._on_codes(reader, nodes)
             if output is not None:
@@ -111,8 +122,20 @@ class _Lowering:
         require_operator(self.model, "BinaryUnmask")
         return self.front.op("BinaryUnmask", [stored, mask], domain=DOMAIN)
 
+    def _is_operator(self, reader: Reader) -> bool:
+        """True for a recurrent node that an operator can stand for."""
+        pays = self.mode == "compute" and costs.choose(self.form).on_codes
+        return pays and reader.view == self.site.view and can_be_operator(self.model, reader)
+
+    def _recurrent(self) -> CodedWeight:
+        attributes = {name: self.planes.attributes[name] for name in ("bits", "group_size")}
+        return CodedWeight("binary", self._in_blocks(), attributes)
+
     def _in_blocks(self) -> tuple[ir.Value, ir.Value]:
-        """Return codes and alphas in the layout of products; `_settle_blocks` says later where they come from."""
+        """Return codes and alphas in the layout of products, of recurrent nodes one product a direction.
+
+        `_settle_blocks` says later where they come from.
+        """
         if self._blocks is None:
             self._blocks = ir.Value(name="codes"), ir.Value(name="alphas")
         return self._blocks
@@ -121,20 +144,43 @@ class _Lowering:
         """Store what products read, or make it of what others read in rows: no weight is stored twice."""
         if self._blocks is None:
             return
-        if self._rows is None and self.planes.survivors is None:
-            alphas = np.ascontiguousarray(self.planes.alphas.transpose(0, 2, 1))
-            found = [
-                add_initializer(self.graph, self._name("codes"), in_blocks(self.planes.codes)),
-                add_initializer(self.graph, self._name("alphas"), alphas),
-            ]
-        else:
-            codes, alphas_in_rows = self._in_rows()
-            found = [
-                blocks_of_rows(self.front, codes),
-                self.front.op("Transpose", [alphas_in_rows], perm=[0, 2, 1]),
-            ]
+        stored = self._rows is None and self.planes.survivors is None
+        found = self._store_blocks() if stored else self._blocks_of_rows()
         for placeholder, value in zip(self._blocks, found, strict=True):
             placeholder.replace_all_uses_with(value)
+
+    def _store_blocks(self) -> list[ir.Value]:
+        count = self.site.view.count
+        codes = [in_blocks(part) for part in np.split(self.planes.codes, count, axis=1)]
+        alphas = [part.transpose(0, 2, 1) for part in np.split(self.planes.alphas, count, axis=1)]
+        join = np.stack if self._is_recurrent else np.concatenate
+        return [
+            add_initializer(self.graph, self._name("codes"), join(codes)),
+            add_initializer(self.graph, self._name("alphas"), np.ascontiguousarray(join(alphas))),
+        ]
+
+    def _blocks_of_rows(self) -> list[ir.Value]:
+        codes, alphas = self._in_rows()
+        if not self._is_recurrent:
+            return [blocks_of_rows(self.front, codes), self.front.op("Transpose", [alphas], perm=[0, 2, 1])]
+        view, planes, terms = self.site.view, len(self.planes.codes), len(self.planes.alphas)
+        codes = self._by_direction(codes, planes)
+        codes = self.front.op("Reshape", [codes, self.front.constant(integers(view.count * planes, view.rows, -1))])
+        codes = blocks_of_rows(self.front, codes)
+        return [
+            self.front.op("Reshape", [codes, self.front.constant(integers(view.count, planes, -1))]),
+            self.front.op("Transpose", [self._by_direction(alphas, terms)], perm=[0, 1, 3, 2]),
+        ]
+
+    def _by_direction(self, value: ir.Value, planes: int) -> ir.Value:
+        """Return `[planes, directions * rows, n]` as `[directions, planes, rows, n]`."""
+        view = self.site.view
+        split = self.front.op("Reshape", [value, self.front.constant(integers(planes, view.count, view.rows, -1))])
+        return self.front.op("Transpose", [split], perm=[1, 0, 2, 3])
+
+    @property
+    def _is_recurrent(self) -> bool:
+        return self.site.role in INPUT_ROLES | RECURRENT_ROLES
 
     def _on_codes(self, reader: Reader, nodes: Nodes) -> ir.Value | None:
         """Return the reader's output, computed from codes; None where it needs the dense weight."""

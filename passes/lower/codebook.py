@@ -23,6 +23,7 @@ from dtc.graph import Reader, Role, Site
 from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.codebook_nodes import Nodes, Shared
 from dtc.passes.lower.codebook_parts import Stored
+from dtc.passes.lower.recurrent_operator import CodedWeight, can_be_operator, replace_weight, up_to_date
 
 KIND = "codebook"
 
@@ -39,7 +40,7 @@ def refuse(site: Site) -> str | None:  # noqa: ARG001 - of the protocol; no site
 def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> None:
     """Replace the sites in the graph, in place."""
     shared = Shared(model)
-    for item in items:
+    for item in up_to_date(model, items):
         _Lowering(model, item, mode, shared).run()
     shared.insert()
 
@@ -60,7 +61,9 @@ class _Lowering:
     def run(self) -> None:
         """Replace the readers that can do with indices, then decode for the others."""
         for reader in self.site.readers:
-            if self._reads_indices(reader):
+            if self._is_recurrent(reader):
+                replace_weight(self.model, reader, self._recurrent())
+            elif self._reads_indices(reader):
                 self._replace(reader)
         _drop_unread(self.site.value)
         if self.site.value.uses() or self.site.value.is_graph_output():
@@ -71,6 +74,14 @@ class _Lowering:
         if self.site.value in self.graph.inputs:  # old files list their weights as inputs too
             self.graph.inputs.remove(self.site.value)
         del self.graph.initializers[self.site.name]
+
+    def _is_recurrent(self, reader: Reader) -> bool:
+        pays = self.operators and costs.choose(self.stored.form).on_codes
+        return pays and reader.view == self.site.view and can_be_operator(self.model, reader)
+
+    def _recurrent(self) -> CodedWeight:
+        indices, codewords, bits = self.stored.operands(self.front)
+        return CodedWeight("codebook", (indices, codewords), {"bits": bits})
 
     def _reads_indices(self, reader: Reader) -> bool:
         """True for a reader of the form's own rows that an operator, or decoding after a Gather, can stand for."""

@@ -6,17 +6,19 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
+from dtc.deploy.ops import DOMAIN
 from dtc.errors import ModelError
 from dtc.forms import LowRank
 from dtc.graph import Reader, Role, Site, all_nodes
 from dtc.graph.walk import PASS_THROUGH
-from dtc.passes.lower import Compressed, Mode
+from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.emit import Emitter, Names, opset_of
 from dtc.passes.lower.factors import Factors, LowRankSite
 from dtc.passes.lower.low_rank_feedforward import lower_conv, lower_embedding, lower_gemm, lower_matmul
-from dtc.passes.lower.low_rank_recurrent import INPUT_ROLES, RECURRENT_ROLES, lower_input, lower_whole
+from dtc.passes.lower.low_rank_recurrent import lower_input, lower_to_operator, lower_whole
 from dtc.passes.lower.low_rank_storage import lower_to_storage
 from dtc.passes.lower.recurrent_cells import refuse_recurrent
+from dtc.passes.lower.recurrent_operator import INPUT_ROLES, RECURRENT_ROLES, can_be_operator
 from dtc.passes.lower.shared_projection import SharedProjections
 from dtc.passes.prepare.constant_arrays import constant_array
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
@@ -40,7 +42,7 @@ def refuse(site: Site) -> str | None:
 def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
     """Replace the sites by their factors, in place; what only the old weights needed is gone afterwards.
 
-    `compute` and `standard` are the same: standard operators compute with the factors.
+    `compute` and `standard` differ in recurrent weights alone: an operator of domain `dtc`, or a Scan.
 
     Raises:
         ModelError: A site that `refuse` has a reason against; `storage` lowers any site.
@@ -50,10 +52,10 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") 
         for item in sites:
             lower_to_storage(item)
     else:
-        _lower_to_factors(model, sites)
+        _lower_to_factors(model, sites, mode)
 
 
-def _lower_to_factors(model: ir.Model, sites: Sequence[LowRankSite]) -> None:
+def _lower_to_factors(model: ir.Model, sites: Sequence[LowRankSite], mode: Mode) -> None:
     for item in sites:
         reason = refuse(item.site)
         if reason is not None:
@@ -72,12 +74,29 @@ def _lower_to_factors(model: ir.Model, sites: Sequence[LowRankSite]) -> None:
         weights = recurrent[node]
         emitter = _emitter(model, names, next(iter(weights.values()))[1])
         given = weights[False][0] if False in weights else None
-        if True in weights:
+        if True in weights and not (mode == "compute" and _is_operator(model, *weights[True])):
+            _require_standard(node)
             lower_whole(weights[True][0], given, node, factors, shared, emitter)
-        elif given is not None:
+            continue
+        if given is not None:
             lower_input(given, node, factors, shared, emitter)
+        if True in weights:
+            again = _emitter(model, names, weights[True][1])
+            lower_to_operator(model, *weights[True], factors, again)
     RemoveUnusedPass()(model)
     factors.take_freed_names()
+
+
+def _is_operator(model: ir.Model, item: LowRankSite, reader: Reader) -> bool:
+    return can_be_operator(model, reader) and costs.choose(item.forms[0]).on_codes
+
+
+def _require_standard(node: ir.Node) -> None:
+    if node.domain == DOMAIN:
+        raise ModelError(
+            f"node {node.name!r}: its W has a form that a Scan on a low-rank recurrent weight does not take; "
+            "choose one method for both weights of that node, or leave one out (--exclude)"
+        )
 
 
 def _low_rank(item: Compressed) -> tuple[LowRank, ...]:
@@ -144,7 +163,7 @@ def _refuse_reader(site: Site, reader: Reader) -> str | None:
             return None
         if x is None or x.shape is None or len(x.shape) < 2:
             return f"MatMul {node.name!r} has a stack of matrices, and an input that may be a vector"
-    if reader.role not in INPUT_ROLES | RECURRENT_ROLES:
+    if reader.role not in INPUT_ROLES | RECURRENT_ROLES or node.domain == DOMAIN:
         return None
     if reader.role in RECURRENT_ROLES:
         for index, what in ((1, "W"), (3, "B"), (7, "P")):

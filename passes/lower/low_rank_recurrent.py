@@ -1,8 +1,8 @@
-"""Low-rank LSTM and GRU: a MatMul in front of the node, or a Scan in its place.
+"""Low-rank LSTM and GRU: a MatMul in front of the node, and an operator or a Scan in its place.
 
-The input weight alone is lowered in front of the node, which keeps its fast kernel. A recurrent weight has no node
-that takes it in two factors: the whole node becomes a Scan (passes/lower/recurrent.py). Its factors, in the
-outer graph, are constant to ONNX Runtime, which packs them once.
+The input weight is lowered in front of the node, which keeps its fast kernel. A recurrent weight is taken in two
+factors by an operator of domain `dtc`. In standard operators no node takes it so, and the whole node becomes a Scan
+(passes/lower/recurrent.py), whose factors, in the outer graph, are constant to ONNX Runtime, which packs them once.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from dtc.graph import Role
+from dtc.graph import Reader
 from dtc.passes.lower.emit import Emitter, insert_before, replace_node
 from dtc.passes.lower.factors import Factor, Factors, LowRankSite, apply
 from dtc.passes.lower.recurrent import Unrolled, initial_state, join, read_outputs, sample_lengths, scan
 from dtc.passes.lower.recurrent_cells import Cell, Direction, cells
+from dtc.passes.lower.recurrent_operator import CodedWeight, replace_weight, set_dense_input
 from dtc.passes.lower.shared_projection import SharedProjections
 from dtc.passes.prepare.constant_arrays import AnyArray, constant_array
 
-INPUT_ROLES = frozenset({Role.LSTM_INPUT, Role.GRU_INPUT})
-RECURRENT_ROLES = frozenset({Role.LSTM_RECURRENT, Role.GRU_RECURRENT})
 _PROJECTION = "low_rank_1"
 
 
@@ -57,16 +56,38 @@ def lower_input(
     projected = [_projected(item, matrix, x, factors, shared, emitter) for matrix in range(len(item.forms))]
     lefts = [form.left[None] for form in item.forms]
     if len(lefts) == 1:
-        node.replace_input_with(0, projected[0])
-        node.replace_input_with(1, factors.of_site(item, "left", lefts[0], emitter.dtype))
+        weight = factors.of_site(item, "left", lefts[0], emitter.dtype)
+        set_dense_input(node, projected[0], weight, lefts[0].shape[2])
     else:
-        node.replace_input_with(0, emitter.add("Concat", projected, {"axis": 2}))
         stored = [factors.of_site(item, f"left.{index}", left, emitter.dtype) for index, left in enumerate(lefts)]
         zero = emitter.constant(0.0, dtype=emitter.dtype)
         zeros = emitter.add("Expand", [zero, emitter.constant(list(lefts[0].shape))])
         rows = [emitter.add("Concat", pair, {"axis": 2}) for pair in ([stored[0], zeros], [zeros, stored[1]])]
-        node.replace_input_with(1, emitter.add("Concat", rows, {"axis": 0}))
+        weight = emitter.add("Concat", rows, {"axis": 0})
+        weight.shape = ir.Shape([2, lefts[0].shape[1], 2 * lefts[0].shape[2]])
+        set_dense_input(node, emitter.add("Concat", projected, {"axis": 2}), weight, 2 * lefts[0].shape[2])
     insert_before(node, emitter)
+
+
+def lower_to_operator(model: ir.Model, item: LowRankSite, reader: Reader, factors: Factors, emitter: Emitter) -> None:
+    """Put the operator on the factors of R into the place of the node."""
+    left = factors.of_site(item, "lefts", np.stack([form.left for form in item.forms]), emitter.dtype)
+    if item.forms[0].basis is None:
+        right = factors.of_site(item, "rights", np.stack([form.right for form in item.forms]), emitter.dtype)
+    else:
+        right = _stacked_bases(item, factors, emitter)
+    insert_before(reader.node, emitter)
+    replace_weight(model, reader, CodedWeight("lowrank", (left, right)))
+
+
+def _stacked_bases(item: LowRankSite, factors: Factors, emitter: Emitter) -> ir.Value:
+    """Bases that other sites use too, `[directions, rank, H]`; a small copy in memory, none in the file."""
+    parts = []
+    for index, form in enumerate(item.forms):
+        basis = factors.right(item, emitter.dtype, index)
+        value = basis.value if basis.upright else emitter.add("Transpose", [basis.value], {"perm": [1, 0]})
+        parts.append(emitter.add("Reshape", [value, emitter.constant([1, *form.right.shape])]))
+    return parts[0] if len(parts) == 1 else emitter.add("Concat", parts, {"axis": 0})
 
 
 def lower_whole(

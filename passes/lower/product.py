@@ -51,7 +51,8 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") 
         factors = tuple(LowRank(product.left.dense(), product.right_dense()) for product in products)
         plain.append(Compressed(item.site, factors))
     before = {site.name for site in find_sites(model)}
-    low_rank.lower(model, plain, mode)
+    # Factors that are coded stand in a Scan: the recurrent operators take dense ones.
+    low_rank.lower(model, plain, "standard" if mode == "compute" else mode)
     factors_found = [site for site in find_sites(model) if site.name not in before]
     coded = [Compressed(site, wanted[key]) for site in factors_found if (key := _key(site.matrices())) in wanted]
     lost = {site.name for site in factors_found} - {each.site.name for each in coded}

@@ -153,7 +153,15 @@ def refuse_recurrent(node: ir.Node, opset: int) -> str | None:
     return None
 
 
+def has_default_activations(node: ir.Node) -> bool:
+    """True if an LSTM or GRU has the activations that ONNX gives it where it names none."""
+    return [name.lower() for name in _activations(node)] == [name.lower() for name in _default_activations(node)]
+
+
 def _activations(node: ir.Node) -> list[str]:
+    return list(node.attributes.get_strings("activations", ()) or _default_activations(node))
+
+
+def _default_activations(node: ir.Node) -> list[str]:
     directions = 2 if node.attributes.get_string("direction", "forward") == "bidirectional" else 1
-    default = ["Sigmoid", "Tanh", "Tanh"] if node.op_type == "LSTM" else ["Sigmoid", "Tanh"]
-    return list(node.attributes.get_strings("activations", ()) or default * directions)
+    return (["Sigmoid", "Tanh", "Tanh"] if node.op_type == "LSTM" else ["Sigmoid", "Tanh"]) * directions

@@ -1,7 +1,8 @@
 """Lowering of the sparse form.
 
 `compute`: MatMul and Gemm become `dtc.SparseMatMul` or `dtc.BitmapMatMul` where that pays (`dtc.passes.lower.costs`),
-embeddings `dtc.SparseGather` or `dtc.BitmapGather`; other readers get the dense weight as in `standard`.
+embeddings `dtc.SparseGather` or `dtc.BitmapGather`, recurrent nodes `dtc.LSTM_*` and `dtc.GRU_*`; other readers get the
+dense weight as in `standard`.
 `standard`: standard operators decode the weight when the session loads; an embedding's rows are decoded behind
 its Gather, unless another node needs the whole table. Where whole rows or columns are zero and that is
 faster, a smaller MatMul is left in both. `storage`: `dtc.SparseDequantize` or `dtc.BitmapDequantize` in front of every
@@ -21,6 +22,13 @@ from dtc.forms.sparse_pattern import Bitmap, Lines
 from dtc.graph import Reader, Role, Site
 from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.emit import Names, replace_node
+from dtc.passes.lower.recurrent_operator import (
+    RECURRENT_ROLES,
+    CodedWeight,
+    can_be_operator,
+    replace_weight,
+    up_to_date,
+)
 from dtc.passes.lower.sparse_graph import Decode, GraphMaker, StoredSparse, decode_in_nodes, feed_dense, still_read
 from dtc.passes.lower.sparse_lines import lookup_lines, multiply_lines, pays_to_multiply
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
@@ -40,7 +48,8 @@ def refuse(site: Site) -> str | None:
 def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
     """Replace the sites by their sparse form, in place; the model is of opset 13 or later."""
     names = Names(model)
-    for stored in [StoredSparse(item, names, in_nodes=mode == "standard") for item in items]:
+    for item in up_to_date(model, items):
+        stored = StoredSparse(item, names, in_nodes=mode == "standard")
         if mode != "storage":
             _lower_readers(model, names, stored, mode)
         RemoveUnusedPass()(model)
@@ -53,12 +62,26 @@ def _lower_readers(model: ir.Model, names: Names, stored: StoredSparse, mode: Mo
     """Replace the readers that compute on the stored weight."""
     whole = mode == "compute" or _looked_up_only(stored.site)
     for reader in stored.site.readers:
+        if mode == "compute" and _fits_operator(model, stored, reader):
+            if reader.role in RECURRENT_ROLES:
+                # Multiplied by a row or a few at every step, at which compressed rows are 1.5 times as fast as a bitmap
+                # (650x2600, 90 % zeros, LSTM of 35 steps: 1.9 and 2.8 ms); they are up to 14 % larger.
+                stored.to_csr()
+            form = "bitmap" if isinstance(stored.form.pattern, Bitmap) else "sparse"
+            replace_weight(model, reader, CodedWeight(form, [stored.values(), *stored.places()]))
+            continue
         if not _is_plain(stored, reader):
             continue
         make = GraphMaker(model, names, reader.node_name)
         output = _compute(model, make, stored, reader, mode) if whole or _is_lines(stored) else None
         if output is not None:
             replace_node(reader.node, make.emitter, {reader.node.outputs[0]: output})
+
+
+def _fits_operator(model: ir.Model, stored: StoredSparse, reader: Reader) -> bool:
+    """True for a recurrent node that an operator can stand for, on this very matrix."""
+    pays = not _is_lines(stored) and costs.choose(stored.form).on_codes
+    return pays and reader.view == stored.site.view and can_be_operator(model, reader)
 
 
 def _compute(model: ir.Model, make: GraphMaker, stored: StoredSparse, reader: Reader, mode: Mode) -> ir.Value | None:

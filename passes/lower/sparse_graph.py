@@ -69,6 +69,12 @@ class StoredSparse:
         self._names = names
         self._stored: dict[str, ir.Value] = {}
 
+    def to_csr(self) -> None:
+        """Store compressed rows in the place of a bitmap; before anything is stored."""
+        if isinstance(self.form.pattern, Bitmap):
+            assert not self._stored
+            self.form = Sparse(self.form.values, Csr.of(self.form.kept()))
+
     def part(self, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
         """Return the initializer `<site>.<name>`, made at the first call."""
         if name not in self._stored:

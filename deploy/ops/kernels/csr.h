@@ -56,10 +56,8 @@ const CsrKernels& csr_kernels(CsrValue value, CsrColumn column);
 // One table an instruction set, [value][column].
 extern const CsrKernels csr_kernels_scalar[kCsrValues][kCsrColumns];
 extern const CsrKernels csr_kernels_avx2[kCsrValues][kCsrColumns];
+extern const CsrKernels csr_kernels_avx512[kCsrValues][kCsrColumns];
 extern const CsrKernels csr_kernels_neon[kCsrValues][kCsrColumns];
-
-/// A half-precision number as a float, in plain C++.
-float csr_half(std::uint16_t half);
 
 }  // namespace dtc
 

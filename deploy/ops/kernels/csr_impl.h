@@ -1,5 +1,6 @@
-// The kernels of csr.h over the `Lanes` of an instruction set: 8 floats, and how to read them. Included into the
-// anonymous namespace of one file an instruction set, so that no code of one is taken for another.
+// The kernels of csr.h over the `Lanes` of an instruction set (8 floats, and how to read them) and FourOf<vectors>:
+// four values, each of which can be had in all lanes of the registers that a tile of so many vectors is in. Included
+// into the anonymous namespace of one file an instruction set, so that no code of one is taken for another.
 
 template <typename Column>
 struct Row {
@@ -69,10 +70,11 @@ void multiply(const CsrArrays& a, const float* x, std::size_t begin, std::size_t
 }
 
 // sums += a value times a row of x.
-template <std::size_t vectors>
-DTC_CSR_INLINE void add_row(Lanes value, const float* x, std::size_t column, Lanes* sums) {
-  const float* const row = x + column * vectors * kCsrLanes;
-  for (std::size_t v = 0; v < vectors; ++v) sums[v] = fma(value, Lanes::load(row + v * kCsrLanes), sums[v]);
+template <typename Wide, std::size_t parts>
+DTC_CSR_INLINE void add_row(Wide value, const float* x, std::size_t column, Wide (&sums)[parts]) {
+  const float* const row = x + column * parts * Wide::size;
+  for (std::size_t part = 0; part < parts; ++part)
+    sums[part] = fma(value, Wide::load(row + part * Wide::size), sums[part]);
 }
 
 // The values of a row times rows of x, in several sums taken in turns: an addition takes 4 cycles, the loads for a
@@ -80,25 +82,27 @@ DTC_CSR_INLINE void add_row(Lanes value, const float* x, std::size_t column, Lan
 template <std::size_t vectors, typename Value, typename Column>
 DTC_CSR_INLINE void accumulate_row(const Value* values, const Column* columns, std::size_t count, const float* x,
                                    float* y) {
-  constexpr std::size_t chains = vectors < 3 ? 4 : 2;
-  Lanes sums[chains][vectors];
+  using Weights = FourOf<vectors>;
+  using Wide = typename Weights::Wide;
+  constexpr std::size_t parts = vectors * kCsrLanes / Wide::size, chains = parts < 3 ? 4 : 2;
+  Wide sums[chains][parts];
   for (auto& chain : sums)
-    for (Lanes& lanes : chain) lanes = Lanes::zero();
+    for (Wide& lanes : chain) lanes = Wide::zero();
   std::size_t i = 0;
   for (; i + 4 <= count; i += 4) {
     prefetch(values + i + kAhead);
     prefetch(columns + i + kAhead);
-    const Four four = Four::values(values + i);
-    add_row<vectors>(four.all<0>(), x, columns[i], sums[0]);
-    add_row<vectors>(four.all<1>(), x, columns[i + 1], sums[1]);
-    add_row<vectors>(four.all<2>(), x, columns[i + 2], sums[2 % chains]);
-    add_row<vectors>(four.all<3>(), x, columns[i + 3], sums[3 % chains]);
+    const Weights four = Weights::values(values + i);
+    add_row(four.template all<0>(), x, columns[i], sums[0]);
+    add_row(four.template all<1>(), x, columns[i + 1], sums[1]);
+    add_row(four.template all<2>(), x, columns[i + 2], sums[2 % chains]);
+    add_row(four.template all<3>(), x, columns[i + 3], sums[3 % chains]);
   }
-  for (; i < count; ++i) add_row<vectors>(Lanes::all(values + i), x, columns[i], sums[0]);
-  for (std::size_t v = 0; v < vectors; ++v) {
-    Lanes sum = add(sums[0][v], sums[1][v]);
-    if (chains == 4) sum = add(sum, add(sums[2 % chains][v], sums[3 % chains][v]));
-    sum.store(y + v * kCsrLanes);
+  for (; i < count; ++i) add_row(Wide::all(values + i), x, columns[i], sums[0]);
+  for (std::size_t part = 0; part < parts; ++part) {
+    Wide sum = add(sums[0][part], sums[1][part]);
+    if (chains == 4) sum = add(sum, add(sums[2 % chains][part], sums[3 % chains][part]));
+    sum.store(y + part * Wide::size);
   }
 }
 

@@ -15,17 +15,21 @@ constexpr std::size_t kAhead = 256;  // values and columns to prefetch; not tune
 // Always inline: GCC leaves out calls of functions that do nothing but prefetch.
 DTC_CSR_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
 
+struct Lanes;
+
 // Four values, each to be had in all lanes.
 struct Four {
+  using Wide = Lanes;
   float32x4_t v;
 
   static Four values(const float* p) { return {vld1q_f32(p)}; }
   static Four values(const Half* p) { return {vcvt_f32_f16(vld1_f16(p))}; }
   template <int i>
-  struct Lanes all() const;
+  Wide all() const;
 };
 
 struct Lanes {
+  static constexpr std::size_t size = 8;
   float32x4_t low, high;
 
   static Lanes zero() { return {vdupq_n_f32(0), vdupq_n_f32(0)}; }
@@ -115,6 +119,9 @@ void transpose(const float* const* from, std::size_t count, float* to, std::size
   for (; c < count; ++c)
     for (std::size_t j = 0; j < kCsrLanes; ++j) to[c * stride + j] = from[j][c];
 }
+
+template <std::size_t vectors>
+using FourOf = Four;
 
 #include "kernels/csr_impl.h"
 

@@ -1,5 +1,6 @@
 // The sparse kernels in plain C++.
 #include "kernels/csr.h"
+#include "kernels/half.h"
 
 namespace dtc {
 namespace {
@@ -15,9 +16,10 @@ struct Half {
 };
 
 float single(float value) { return value; }
-float single(Half value) { return csr_half(value.bits); }
+float single(Half value) { return float_of_half(value.bits); }
 
 struct Lanes {
+  static constexpr std::size_t size = 8;
   float v[kCsrLanes];
 
   static Lanes zero() { return {}; }
@@ -65,6 +67,7 @@ Lanes add(const Lanes& a, const Lanes& b) {
 Lanes fma(const Lanes& a, const Lanes& b, const Lanes& c) { return add(mul(a, b), c); }
 
 struct Four {
+  using Wide = Lanes;
   float v[4];
 
   template <typename Value>
@@ -86,6 +89,9 @@ void transpose(const float* const* from, std::size_t count, float* to, std::size
   for (std::size_t c = 0; c < count; ++c)
     for (std::size_t j = 0; j < kCsrLanes; ++j) to[c * stride + j] = from[j][c];
 }
+
+template <std::size_t vectors>
+using FourOf = Four;
 
 #include "kernels/csr_impl.h"
 

@@ -62,6 +62,7 @@ struct LutKernel {
   /// y[(column * block_count + block) * 32 + row] = products of one or two blocks with up to `columns` columns.
   void (*multiply)(const LutCodes& codes, const LutBlock* blocks, std::size_t block_count, const LutColumn* columns,
                    std::size_t column_count, float* y);
+  double cycles;            ///< that 8 inputs of 32 rows take, in one plane and with one column of many
   std::size_t columns = 2;  ///< at most kLutColumns
 };
 

@@ -17,6 +17,7 @@ struct Table16 {
     }
   };
   static constexpr std::size_t bytes = 64;
+  static constexpr bool joined = false;
   static constexpr int largest = 32767 - 128;
 
   static int store(const float* scaled, unsigned char* to) {
@@ -68,7 +69,7 @@ struct Table16 {
 
 }  // namespace
 
-static_assert(32 <= kMostPositions, "no sum may overflow");
-const LutKernel kLut16Neon = {Table16::bytes, 32, build_rounded<Table16>, multiply_with<Table16>};
+static_assert(kRoundedPositions <= kMostPositions, "no sum may overflow");
+const LutKernel kLut16Neon = {Table16::bytes, kRoundedPositions, build_rounded<Table16>, multiply_with<Table16>, 6.5};
 
 }  // namespace dtc

@@ -30,6 +30,7 @@ struct Table32 {
     for (std::size_t b = span.begin; b < span.end; ++b) {
       __m512i lower[Blocks][Avx512::vectors], upper[Blocks][Avx512::vectors];
       for (int u = 0; u < Blocks; ++u) {
+        prefetch(signs[u] + b * kLutRows);
         for (std::size_t h = 0; h < Avx512::vectors; ++h) {
           const std::size_t at = b * kLutRows + h * Avx512::lanes;
           lower[u][h] = code_of<Masked>(signs[u] + at, mask[u] + at);
@@ -75,6 +76,7 @@ void build(const float* x, const LutSpan* spans, std::size_t span_count, unsigne
 }  // namespace
 
 // Spans as long as groups: in float, sums of sums would be added in another order than here.
-const LutKernel kLut32Avx512 = {Table32::bytes, static_cast<std::size_t>(-1), build, multiply_wide<Table32>, kColumns};
+const LutKernel kLut32Avx512 = {Table32::bytes, static_cast<std::size_t>(-1), build, multiply_wide<Table32>, 4.0,
+                                kColumns};
 
 }  // namespace dtc

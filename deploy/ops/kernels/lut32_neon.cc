@@ -17,6 +17,7 @@ inline uint8x16_t bytes_of(uint8x16_t offsets, std::size_t quarter) {
 struct Table32 {
   using Simd = Neon;
   static constexpr std::size_t bytes = 96;
+  static constexpr bool joined = false;
 
   /// The entries that four rows choose.
   static float32x4_t look_up(const unsigned char* table, uint8x16_t offsets, std::size_t quarter) {
@@ -80,6 +81,6 @@ void build(const float* x, const LutSpan* spans, std::size_t span_count, unsigne
 
 }  // namespace
 
-const LutKernel kLut32Neon = {Table32::bytes, 128, build, multiply_with<Table32>};
+const LutKernel kLut32Neon = {Table32::bytes, 128, build, multiply_with<Table32>, 13.5};
 
 }  // namespace dtc

@@ -24,6 +24,7 @@ struct Scalar {
 struct Table32 {
   using Simd = Scalar;
   static constexpr std::size_t bytes = 80;
+  static constexpr bool joined = false;
 
   template <int Blocks, int Columns, bool Masked>
   static void look_up(const std::uint8_t* const* codes, const std::uint8_t* const* mask, const std::uint8_t* const*,
@@ -73,6 +74,6 @@ void build(const float* x, const LutSpan* spans, std::size_t span_count, unsigne
 
 }  // namespace
 
-const LutKernel kLut32Scalar = {Table32::bytes, 128, build, multiply_with<Table32>};
+const LutKernel kLut32Scalar = {Table32::bytes, 128, build, multiply_with<Table32>, 13.5};
 
 }  // namespace dtc

@@ -10,6 +10,7 @@ struct Table8 {
   using Simd = Avx2;
   using Sums = ByteSums;
   static constexpr std::size_t bytes = 32;
+  static constexpr bool joined = true;
   static constexpr int largest = 127;
 
   static int store(const float* scaled, unsigned char* to) {
@@ -60,8 +61,7 @@ struct Table8 {
 
 }  // namespace
 
-// A scale of its own for every 128 inputs: half the error of one a row where x has outliers, 5 % of the time.
-static_assert(16 <= kMostPositions, "no sum may overflow");
-const LutKernel kLut8Avx2 = {Table8::bytes, 32, build_rounded<Table8>, multiply_with<Table8>};
+static_assert(kRoundedPositions <= kMostPositions, "no sum may overflow");
+const LutKernel kLut8Avx2 = {Table8::bytes, kRoundedPositions, build_rounded<Table8>, multiply_with<Table8>, 3.5};
 
 }  // namespace dtc

@@ -9,6 +9,7 @@ namespace {
 struct Table8 {
   using Simd = Neon;
   static constexpr std::size_t bytes = 32;
+  static constexpr bool joined = true;
   static constexpr int largest = 127;
 
   static int store(const float* scaled, unsigned char* to) {
@@ -54,7 +55,7 @@ struct Table8 {
 
 }  // namespace
 
-static_assert(32 <= kMostPositions, "no sum may overflow");
-const LutKernel kLut8Neon = {Table8::bytes, 32, build_rounded<Table8>, multiply_with<Table8>};
+static_assert(kRoundedPositions <= kMostPositions, "no sum may overflow");
+const LutKernel kLut8Neon = {Table8::bytes, kRoundedPositions, build_rounded<Table8>, multiply_with<Table8>, 3.5};
 
 }  // namespace dtc

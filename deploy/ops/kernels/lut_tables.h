@@ -10,7 +10,7 @@ namespace dtc {
 extern const LutKernel kLut32Scalar;
 #if defined(DTC_HAVE_AVX2)
 extern const LutKernel kLut8Avx2, kLut16Avx2, kLut32Avx2, kLut8Avx512, kLut16Avx512, kLut32Avx512;
-extern const SignTileKernel kSignTileAvx2;
+extern const SignTileKernel kSignTileAvx2, kSignTileAvx512;
 #endif
 #if defined(DTC_HAVE_NEON)
 extern const LutKernel kLut8Neon, kLut16Neon, kLut32Neon;

@@ -16,6 +16,8 @@ struct SignTileKernel {
   /// y[column * 32 + row] += sum over k below depth of weights[k * 32 + row] * x[column * stride + k].
   void (*multiply)(const float* weights, std::size_t depth, const float* x, std::size_t stride, std::size_t columns,
                    float* y);
+  /// What a byte position of a block takes, as LutKernel::cycles: to decode a plane, and to multiply a column.
+  double decode_cycles, column_cycles;
 };
 
 /// The kernel of this processor; nullptr where lookups are always the better choice.

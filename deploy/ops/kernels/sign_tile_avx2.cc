@@ -7,6 +7,7 @@ namespace {
 
 struct Avx2Signs : Avx2 {
   using I = __m256i;
+  static constexpr std::size_t tile = 2;
   static I load_top(const std::uint8_t* from) {
     return _mm256_slli_epi32(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))), 24);
   }
@@ -19,6 +20,6 @@ struct Avx2Signs : Avx2 {
 
 }  // namespace
 
-const SignTileKernel kSignTileAvx2 = {decode_tile<Avx2Signs>, multiply_decoded<Avx2Signs>};
+const SignTileKernel kSignTileAvx2 = {decode_tile<Avx2Signs>, multiply_decoded<Avx2Signs>, 40.0, 18.0};
 
 }  // namespace dtc

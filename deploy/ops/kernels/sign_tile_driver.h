@@ -64,13 +64,10 @@ void decode_tile(const LutCodes& codes, const LutBlock& block, std::size_t begin
   by_bits[codes.bits - 1](codes, block, begin, end, group, weights);
 }
 
-/// Rows whose sums stay in registers together: with six columns, 12 registers of AVX2, which hides the latency of fma.
-constexpr std::size_t kTileRows = 16;
-
 template <class Simd, std::size_t Columns>
 void multiply_columns(const float* weights, std::size_t depth, const float* x, std::size_t stride, float* y) {
-  constexpr std::size_t vectors = kTileRows / Simd::lanes;
-  for (std::size_t row = 0; row < kLutRows; row += kTileRows) {
+  constexpr std::size_t vectors = Simd::tile;
+  for (std::size_t row = 0; row < kLutRows; row += vectors * Simd::lanes) {
     typename Simd::F sums[Columns][vectors];
     for (std::size_t c = 0; c < Columns; ++c) {
       for (std::size_t v = 0; v < vectors; ++v) sums[c][v] = Simd::load(y + c * kLutRows + row + v * Simd::lanes);

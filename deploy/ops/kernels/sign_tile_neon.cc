@@ -7,6 +7,7 @@ namespace {
 
 struct NeonSigns : Neon {
   using I = uint32x4_t;
+  static constexpr std::size_t tile = 4;
   static I load_top(const std::uint8_t* from) {
     std::uint32_t four;
     __builtin_memcpy(&four, from, sizeof four);
@@ -25,6 +26,7 @@ struct NeonSigns : Neon {
 
 }  // namespace
 
-const SignTileKernel kSignTileNeon = {decode_tile<NeonSigns>, multiply_decoded<NeonSigns>};
+// The cycles are those of AVX2: not measured, but lookups and products halve alike with the registers' width.
+const SignTileKernel kSignTileNeon = {decode_tile<NeonSigns>, multiply_decoded<NeonSigns>, 40.0, 18.0};
 
 }  // namespace dtc

@@ -1,4 +1,4 @@
-"""Low-rank LSTM and GRU against ONNX Runtime's own kernels with the dense weights.
+"""Low-rank LSTM and GRU in standard operators against ONNX Runtime's own kernels with the dense weights.
 
 Tolerance: 1e-4 of the largest output (max norm); float32 sums in another order, fed back over a few steps.
 """
@@ -21,6 +21,7 @@ from dtc.graph import all_nodes, find_sites
 from dtc.passes.lower import lower
 from dtc.passes.lower.low_rank import refuse
 
+MODE = "standard"  # the operators of `compute` are in test_lower_recurrent.py
 TOLERANCE = 1e-4
 
 
@@ -67,7 +68,7 @@ def check(o: Options, roles: tuple[str, ...], rank: int, basis: bool) -> None:
     assert [refuse(sites[role]) for role in roles] == [None] * len(roles)
     shared = basis and roles == ("W", "R") and o.inputs == o.hidden
     items = [random_low_rank(sites[role], rank, 0 if shared else seed, shared) for seed, role in enumerate(roles)]
-    assert lowered_error(model, items, feeds) <= TOLERANCE
+    assert lowered_error(model, items, feeds, MODE) <= TOLERANCE
     names = {name for graph in model.graphs() for name in graph.initializers}
     assert not set(roles) & names
     ops = {node.op_type for node in all_nodes(model)}
@@ -79,7 +80,7 @@ def check(o: Options, roles: tuple[str, ...], rank: int, basis: bool) -> None:
 def test_scan_like_the_reference_evaluator(op: str) -> None:
     """A second oracle reads the new graph: what ONNX says of Scan (it reads forward ones alone)."""
     model, feeds = recurrent_model(Options(op=op))
-    lower(model, [random_low_rank(site, 3) for site in find_sites(model)])
+    lower(model, [random_low_rank(site, 3) for site in find_sites(model)], MODE)
     found = run(model, feeds)
     expected = ReferenceEvaluator(ir.to_proto(model)).run(None, feeds)
     for ours, theirs in zip(found, expected, strict=True):
@@ -90,7 +91,7 @@ def test_scan_like_the_reference_evaluator(op: str) -> None:
 def test_a_shared_projection_is_stored_once(op: str) -> None:
     model, feeds = recurrent_model(Options(op=op, inputs=6, direction="bidirectional"))
     items = [random_low_rank(site, 2, basis=True) for site in find_sites(model)]
-    assert lowered_error(model, items, feeds) <= TOLERANCE
+    assert lowered_error(model, items, feeds, MODE) <= TOLERANCE
     bases = sorted(name for name in model.graph.initializers if name.startswith("shared"))
     assert bases == ["shared.0", "shared.1"]
 
@@ -98,7 +99,7 @@ def test_a_shared_projection_is_stored_once(op: str) -> None:
 def test_the_factors_are_all_that_is_stored() -> None:
     model, _ = recurrent_model(Options(bias=False, states=False, direction="bidirectional"))
     items = [random_low_rank(site, 2) for site in find_sites(model)]
-    lower(model, items)
+    lower(model, items, MODE)
     stored = sum(value.const_value.size for value in model.graph.initializers.values() if value.const_value)
     assert stored == sum(form.left.size + form.right.size for item in items for form in item.forms)
 
@@ -106,7 +107,7 @@ def test_the_factors_are_all_that_is_stored() -> None:
 def test_the_input_weight_of_a_bidirectional_node_stores_no_zeros() -> None:
     model, _ = recurrent_model(Options(direction="bidirectional"))
     item = random_low_rank(sites_by_name(model)["W"], 2)
-    lower(model, [item])
+    lower(model, [item], MODE)
     new = [value for name, value in model.graph.initializers.items() if name.startswith("W.")]
     stored = sum(value.const_value.size for value in new if value.const_value)
     assert stored == sum(form.left.size + form.right.size for form in item.forms)
@@ -116,7 +117,7 @@ def test_the_dense_input_weight_stays_a_site_under_its_name() -> None:
     model, _ = recurrent_model(Options())
     before = sites_by_name(model)
     matrices = before["W"].matrices()
-    lower(model, [random_low_rank(before["R"], 2)])
+    lower(model, [random_low_rank(before["R"], 2)], MODE)
     np.testing.assert_array_equal(sites_by_name(model)["W"].matrices(), matrices)
 
 
@@ -128,7 +129,7 @@ def test_the_weights_of_one_node_can_be_lowered_one_after_the_other() -> None:
         assign_dense(list(items.values()))
         expected = run(model, feeds)
         for name in order:
-            lower(model, [items[name]])
+            lower(model, [items[name]], MODE)
         for ours, theirs in zip(run(model, feeds), expected, strict=True):
             assert relative_error(ours, theirs) <= TOLERANCE
 
@@ -136,9 +137,9 @@ def test_the_weights_of_one_node_can_be_lowered_one_after_the_other() -> None:
 def test_a_weight_that_is_gone_with_its_node_is_named() -> None:
     model, _ = recurrent_model(Options(direction="bidirectional"))
     items = {name: random_low_rank(site, 2) for name, site in sites_by_name(model).items()}
-    lower(model, [items["R"]])
+    lower(model, [items["R"]], MODE)
     with pytest.raises(ModelError, match="site 'W': its node 'cell'"):
-        lower(model, [items["W"]])
+        lower(model, [items["W"]], MODE)
 
 
 def test_two_nodes_on_the_same_weights_share_the_factors() -> None:
@@ -150,13 +151,13 @@ def test_two_nodes_on_the_same_weights_share_the_factors() -> None:
     model.graph.append(again)
     model.graph.outputs.append(again.outputs[0])
     items = [random_low_rank(site, 2) for site in find_sites(model)]
-    assert lowered_error(model, items, feeds) <= TOLERANCE
+    assert lowered_error(model, items, feeds, MODE) <= TOLERANCE
     assert sorted(model.graph.initializers) == ["B.sum.0", "R.left", "R.right", "W.left", "W.right"]
 
 
 def test_names_of_node_and_outputs_stay_recognisable() -> None:
     model, _ = recurrent_model(Options())
-    lower(model, [random_low_rank(site, 2) for site in find_sites(model)])
+    lower(model, [random_low_rank(site, 2) for site in find_sites(model)], MODE)
     checked_bytes(model)
     assert [value.name for value in model.graph.outputs] == ["y", "yh", "yc"]
     assert {"cell/low_rank_1", "cell/low_rank_2", "cell/scan"} <= {node.name for node in model.graph}
@@ -181,7 +182,7 @@ def test_what_a_scan_cannot_say_is_refused_by_name(attributes: dict[str, Any], o
     assert refuse(sites["W"]) is None
     before = [site.name for site in find_sites(model)]
     with pytest.raises(ModelError, match="cell"):
-        lower(model, [random_low_rank(sites["R"], 2)])
+        lower(model, [random_low_rank(sites["R"], 2)], MODE)
     assert [site.name for site in find_sites(model)] == before  # nothing was changed
 
 
