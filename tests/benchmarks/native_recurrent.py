@@ -1,4 +1,4 @@
-"""Latency of LSTM and GRU on native operators: `python tests/benchmarks/recurrent.py`.
+"""Latency of LSTM and GRU on native operators: `python tests/benchmarks/native_recurrent.py`.
 
 Both weights of a node have the same form; of low rank, W is a MatMul in front. The dense node, ONNX Runtime's dynamic
 8-bit LSTM and the operators take turns in one process. Medians in milliseconds, and how many times faster than the

@@ -1,10 +1,10 @@
-"""LSTMs with compressed weights on the native kernels, against ONNX Runtime's float and dynamically quantized LSTM.
+"""Language models with compressed weights on the native kernels, against float32 and dynamically quantized weights.
 
-Run: `python tests/benchmarks/native_lstm.py [--model layer] [--batch 1] [--threads 1] [--seconds 2]` (each may be given
-more than once). Models: `layer`, one LSTM of 650 units on 650 inputs; `medium` and `large`, the PTB language models of
-Zaremba et al. (two layers of 650 and of 1,500 units, embedding and softmax layer over 10,000 words), with their initial
-weights: speed does not depend on the numbers. 35 steps. All candidates of a case take turns in one process; printed are
-the median in milliseconds and how many times faster that is than float32 and than int8.
+Run: `python tests/benchmarks/native_language_model.py [--model medium] [--batch 1] [--threads 1] [--seconds 2]` (each may
+be given more than once). Models: `medium` and `large`, the PTB language models of Zaremba et al. (two layers of 650 and
+of 1,500 units, embedding and softmax layer over 10,000 words), with their initial weights: speed does not depend on the
+numbers. 35 steps. All candidates of a case take turns in one process; printed are the median in milliseconds, and how
+many times faster that is than float32 and than int8. A single layer is measured by `native_recurrent.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
-from low_rank_recurrent import recurrent_model
 from native_matmul import processor
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -34,7 +33,7 @@ from dtc.recipe import Rule
 from dtc.session import session
 
 STEPS = 35
-MODELS = ("layer", "medium", "large")
+MODELS = ("medium", "large")
 FORMS: dict[str, tuple[str, dict[str, Any], int]] = {
     "binary 2, tables of 8": ("binary", {"bits": 2}, 4),
     "binary 2, tables of 16": ("binary", {"bits": 2}, 1),
@@ -47,8 +46,6 @@ FORMS: dict[str, tuple[str, dict[str, Any], int]] = {
 
 def original(name: str) -> ir.Model:
     """Return the float model."""
-    if name == "layer":
-        return recurrent_model("LSTM", 650)
     model = build(f"ptb-{name}")
     normalise(model)
     strip_training(model)
