@@ -1,10 +1,10 @@
 """Language models with compressed weights on the native kernels, against float32 and dynamically quantized weights.
 
-Run: `python tests/benchmarks/native_language_model.py [--model medium] [--batch 1] [--threads 1] [--seconds 2]` (each may
-be given more than once). Models: `medium` and `large`, the PTB language models of Zaremba et al. (two layers of 650 and
-of 1,500 units, embedding and softmax layer over 10,000 words), with their initial weights: speed does not depend on the
-numbers. 35 steps. All candidates of a case take turns in one process; printed are the median in milliseconds, and how
-many times faster that is than float32 and than int8. A single layer is measured by `native_recurrent.py`.
+Run: `python tests/benchmarks/native_language_model.py [--model medium] [--batch 1] [--threads 1] [--seconds 2]` (each
+may be given more than once). Models: `medium` and `large`, the PTB language models of Zaremba et al. (two layers of 650
+and of 1,500 units, embedding and softmax layer over 10,000 words), with their initial weights: speed does not depend on
+the numbers. 35 steps. All candidates of a case take turns in one process; printed are the median in milliseconds, and
+how many times faster that is than float32 and than int8. A single layer is measured by `native_recurrent.py`.
 """
 
 from __future__ import annotations
