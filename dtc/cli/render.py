@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dtc.words import milliseconds, shape, size
@@ -18,9 +19,15 @@ console = Console(highlight=False, width=None if _plain.is_terminal else 160)
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
     """Print a table; columns that start with `>` are aligned to the right."""
-    grid = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    grid = Table(
+        title=None if title is None else escape(title),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
     for column in columns:
         grid.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*map(escape, row))  # a name may hold brackets
     console.print(grid)

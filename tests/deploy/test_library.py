@@ -202,3 +202,8 @@ def test_an_accuracy_level_of_a_recipe(dtc: Dtc, tmp_path: Path) -> None:
     status, _, err = dtc("compress", tmp_path / "digits.onnx", "--recipe", tmp_path / "r.yaml")
     assert status == 2
     assert "accuracy_level" in err
+
+
+def test_the_table_of_operators_keeps_its_brackets(dtc: Any):
+    _, out, _ = dtc("ops")
+    assert "[out, in]" in " ".join(out.split())
