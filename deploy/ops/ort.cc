@@ -1,6 +1,7 @@
 // The operators, as ONNX Runtime sees them.
 
 #include <algorithm>
+#include <cstdio>
 #include <exception>
 #include <mutex>
 #include <string>
@@ -247,7 +248,7 @@ OrtStatus* guarded(const Api& api, const std::string& name, const Body& body) {
 }
 
 struct CustomOp : OrtCustomOp {
-  CustomOp(const OrtApi* given_api, const Operator& given_operator);
+  CustomOp(const OrtApi* given_api, const Operator& given_operator, bool infers_without_inputs);
 
   Api api;
   const Operator& op;
@@ -285,7 +286,7 @@ OrtStatus* infer_shapes(const OrtCustomOp* op, OrtShapeInferContext* context) {
   });
 }
 
-CustomOp::CustomOp(const OrtApi* given_api, const Operator& given_operator)
+CustomOp::CustomOp(const OrtApi* given_api, const Operator& given_operator, bool infers_without_inputs)
     : OrtCustomOp{}, api(given_api), op(given_operator) {
   version = kApiVersion;
   GetName = [](const OrtCustomOp* each) { return self(each).op.name.c_str(); };
@@ -308,7 +309,8 @@ CustomOp::CustomOp(const OrtApi* given_api, const Operator& given_operator)
   GetVariadicOutputHomogeneity = [](const OrtCustomOp*) { return 0; };
   CreateKernelV2 = create_kernel;
   KernelComputeV2 = compute;
-  InferOutputShapeFn = infer_shapes;
+  const bool all_inputs = std::find(op.required.begin(), op.required.end(), false) == op.required.end();
+  InferOutputShapeFn = all_inputs || infers_without_inputs ? infer_shapes : nullptr;
   GetStartVersion = [](const OrtCustomOp*) { return 1; };
   GetEndVersion = [](const OrtCustomOp*) { return 1; };
 }
@@ -316,8 +318,10 @@ CustomOp::CustomOp(const OrtApi* given_api, const Operator& given_operator)
 /// The domain `dtc` for one ONNX Runtime; a process may hold several. It lives as long as the library, as sessions do
 /// not say when they are done with it.
 struct Domain {
-  explicit Domain(const OrtApi* given_api) : runtime(given_api), api(given_api) {
-    for (const Operator& op : operators()) ops.push_back(std::make_unique<CustomOp>(given_api, op));
+  Domain(const OrtApi* given_api, bool infers_without_inputs) : runtime(given_api), api(given_api) {
+    for (const Operator& op : operators()) {
+      ops.push_back(std::make_unique<CustomOp>(given_api, op, infers_without_inputs));
+    }
     api.check(CreateCustomOpDomain{}, "dtc", &domain);
     for (const auto& op : ops) api.check(CustomOpDomainAdd{}, domain, op.get());
   }
@@ -328,14 +332,21 @@ struct Domain {
   OrtCustomOpDomain* domain = nullptr;
 };
 
-OrtCustomOpDomain* domain_for(const OrtApi* api) {
+/// Whether a node's shapes may be asked for where it leaves an optional input out. ONNX Runtime 1.19 to 1.23 follow a
+/// null pointer there; 1.31 does not, and versions in between were not tried.
+bool infers_without_inputs(const char* version) {
+  int major = 0, minor = 0;
+  return std::sscanf(version, "%d.%d", &major, &minor) == 2 && (major > 1 || minor >= 31);
+}
+
+OrtCustomOpDomain* domain_for(const OrtApi* api, const char* version) {
   static std::mutex mutex;
   static std::vector<std::unique_ptr<Domain>> domains;
   const std::lock_guard<std::mutex> lock(mutex);
   const auto known =
       std::find_if(domains.begin(), domains.end(), [&](const auto& each) { return each->runtime == api; });
   if (known != domains.end()) return (*known)->domain;
-  domains.push_back(std::make_unique<Domain>(api));
+  domains.push_back(std::make_unique<Domain>(api, infers_without_inputs(version)));
   return domains.back()->domain;
 }
 
@@ -353,6 +364,7 @@ extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(O
     return dtc::abi::call(first, dtc::abi::CreateStatus{}, dtc::abi::kFail, message.c_str());
   }
   const dtc::Api wrapped(api);
-  return dtc::guarded(wrapped, "RegisterCustomOps",
-                      [&] { wrapped.check(dtc::abi::AddCustomOpDomain{}, options, dtc::domain_for(api)); });
+  return dtc::guarded(wrapped, "RegisterCustomOps", [&] {
+    wrapped.check(dtc::abi::AddCustomOpDomain{}, options, dtc::domain_for(api, base->GetVersionString()));
+  });
 }
