@@ -204,6 +204,6 @@ def test_an_accuracy_level_of_a_recipe(dtc: Dtc, tmp_path: Path) -> None:
     assert "accuracy_level" in err
 
 
-def test_the_table_of_operators_keeps_its_brackets(dtc: Any):
+def test_the_table_of_operators_keeps_its_brackets(dtc: Callable[..., tuple[int, str, str]]):
     _, out, _ = dtc("ops")
     assert "[out, in]" in " ".join(out.split())
