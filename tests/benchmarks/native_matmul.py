@@ -3,8 +3,8 @@
 Run: `python tests/benchmarks/native_matmul.py [--shape 650x2600] [--batch 1] [--threads 1] [--seconds 1]` (each may be
 given more than once; without, all shapes, batches 1, 8, 20 and 64, 1 and 2 threads). The weights are cold: a model
 holds as many copies of the product as make `COLD_BYTES` of weights together. All candidates of a case take turns in one
-process; printed is the median time of one product, and how many times faster it is than dense float32 and than
-MatMulNBits with 4 bits. Where the machine is busy, run it under `chrt -f 20`.
+process; printed is the median time of one product, how many times faster it is than dense float32 and than
+MatMulNBits with 4 bits, and how fast it read its weight. Where the machine is busy, run it under `chrt -f 20`.
 """
 
 from __future__ import annotations
@@ -171,13 +171,14 @@ def medians(runs: dict[str, tuple[Callable[[], object], int]], seconds: float) -
 def table(k: int, n: int, batch: int, threads: int, names: list[str], seconds: float) -> None:
     """Measure and print one case."""
     runs = {name: runner(CANDIDATES[name], k, n, batch, threads) for name in names}
+    sizes = {name: CANDIDATES[name](np.random.default_rng(0), k, n).nbytes for name in names}
     found = medians(runs, seconds)
-    print(f"\n{k}x{n}, batch {batch}, {threads} thread{'s' * (threads > 1)}: us, x dense, x MatMulNBits 4")
+    print(f"\n{k}x{n}, batch {batch}, {threads} thread{'s' * (threads > 1)}: us, x dense, x MatMulNBits 4, GB/s")
     for name, took in found.items():
         ratios = [
             f"{found[base] / took:6.2f}" if base in found else "     -" for base in ("dense float32", "MatMulNBits 4")
         ]
-        print(f"  {name:24} {took * 1e6:9.1f} {' '.join(ratios)}", flush=True)
+        print(f"  {name:24} {took * 1e6:9.1f} {' '.join(ratios)} {sizes[name] / took / 1e9:6.1f}", flush=True)
 
 
 def processor() -> str:
