@@ -16,8 +16,9 @@ from dtc.data import Source, open_source
 from dtc.errors import CheckFailedError, ModelError, RecipeError, RuleError
 from dtc.graph import load_model, move_model, save_model
 from dtc.job import Job
-from dtc.passes.lower import explain, lower
+from dtc.passes.lower import lower
 from dtc.passes.lower.accuracy import set_accuracy_level
+from dtc.passes.lower.explain import explain
 from dtc.passes.method import Moment
 from dtc.passes.plan import Distorted, Plan, make_plan
 from dtc.passes.prepare import normalise, strip_training
@@ -157,8 +158,8 @@ def _write(
         dense, written = Path(folder) / "distorted.onnx", Path(folder) / job.output.name
         save_model(model, dense)
         items = plan.compressed(distorted.forms)
-        lowered = {item.site.name: explain(item, recipe.lower) for item in items}
         lower(model, items, recipe.lower)
+        lowered = explain(model, items, recipe.lower)
         set_accuracy_level(model, recipe.accuracy_level)
         save_model(model, written)
         faithful = check(

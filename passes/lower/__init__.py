@@ -15,8 +15,7 @@ import dtc.passes.lower
 from dtc.errors import ModelError
 from dtc.forms import Form
 from dtc.forms.composite import Product, Sum
-from dtc.graph import Role, Site, find_sites
-from dtc.passes.lower import costs
+from dtc.graph import Site, find_sites
 from dtc.passes.lower.opset import require_opset
 
 
@@ -86,19 +85,6 @@ def lower_items(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> Non
     chosen = {kind: lowering for kind, lowering in lowerings().items() if any(i.forms[0].kind == kind for i in items)}
     for kind, lowering in chosen.items():
         lowering.lower(model, found_again(model, [item for item in items if item.forms[0].kind == kind]), mode)
-
-
-def explain(item: Compressed, mode: Mode) -> str:
-    """Return how the readers of a site get its compressed weight, and why, in words for a report."""
-    if mode != "compute":
-        return {"standard": "standard operators decode it", "storage": "decoded by an operator"}.get(mode, mode)
-    roles = {reader.role for reader in item.site.readers}
-    told = []
-    if roles - {Role.CONV, Role.EMBEDDING}:
-        told.append(costs.choose(item.forms[0]).reason)
-    if Role.EMBEDDING in roles:
-        told.append("rows decoded as they are looked up")
-    return "; ".join(told) or "decoded when a session loads"
 
 
 def _kinds(form: Form) -> set[str]:

@@ -12,8 +12,9 @@ import pytest
 from dtc.forms import BinaryCode, Form
 from dtc.forms.sparse import Sparse
 from dtc.graph import find_sites
-from dtc.passes.lower import Compressed, costs, explain, lower
+from dtc.passes.lower import Compressed, costs, lower
 from dtc.passes.lower.costs import choose, speed_of
+from dtc.passes.lower.explain import explain
 
 pytestmark = pytest.mark.measured_costs
 
@@ -69,10 +70,23 @@ def test_lowering_follows_the_choice(bits: int, operators: list[str], monkeypatc
     monkeypatch.setitem(costs.SPEEDS, "binary 8", (0.3, 0.3, 0.3))
     model = small_matmul(64)
     item = Compressed(find_sites(model)[0], (binary(64, bits),))
-    told = explain(item, "compute")
     lower(model, [item], "compute")
+    told = explain(model, [item], "compute")["W"]
     assert [key[1] for key in model.functions] == operators
     assert ("decoded when a session loads" in told) == (not operators)
+
+
+def test_a_report_does_not_claim_an_operator_that_no_reader_has(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(costs.SPEEDS, "binary 1", (2.0, 2.0, 2.0))
+    model = small_matmul(64)
+    (node,) = model.graph
+    x, weight = node.inputs
+    node.replace_input_with(0, weight)
+    node.replace_input_with(1, x)
+    item = Compressed(find_sites(model)[0], (binary(64, 1),))
+    lower(model, [item], "compute")
+    assert not model.functions
+    assert explain(model, [item], "compute")["W"] == "decoded when a session loads: no operator fits its reader"
 
 
 def test_a_compression_says_what_it_chose(dtc: Any, data_dir: Path, tmp_path: Path):
