@@ -7,14 +7,16 @@
 namespace dtc {
 namespace {
 
-std::unique_ptr<Matrix> make_matrix(const Arrays& arrays, const Attributes& node) {
-  return BinaryMatrix::make(arrays[0], arrays[1], node.integer("bits"), node.integer("in_features"),
-                            node.integer("group_size"), node.integer("accuracy_level", 1));
+auto bind_matrix(const Attributes& node) {
+  return [bits = node.integer("bits"), cols = node.integer("in_features"), group_size = node.integer("group_size"),
+          level = node.integer("accuracy_level", 1)](const Arrays& arrays) {
+    return BinaryMatrix::make(arrays[0], arrays[1], bits, cols, group_size, level);
+  };
 }
 
-std::unique_ptr<Rows> make_rows(const Arrays& arrays, const Attributes& node) {
-  return BinaryRows::make(arrays[0], arrays[1], node.integer("bits"), node.integer("in_features"),
-                          node.integer("group_size"));
+auto bind_rows(const Attributes& node) {
+  return [bits = node.integer("bits"), cols = node.integer("in_features"), group_size = node.integer("group_size")](
+             const Arrays& arrays) { return BinaryRows::make(arrays[0], arrays[1], bits, cols, group_size); };
 }
 
 /// The rows are the alphas' last dimension in the layout of the product, and the one before in that of rows.
@@ -27,9 +29,9 @@ Extent extent(const std::optional<Dims>& alphas, std::size_t axis, const Inferen
 }  // namespace
 
 std::vector<Operator> binary_operators() {
-  const FormOf<Matrix> matrix{2, make_matrix,
+  const FormOf<Matrix> matrix{2, bind_matrix,
                               [](const auto& shapes, const Inference& node) { return extent(shapes[1], 2, node); }};
-  const FormOf<Rows> rows{2, make_rows,
+  const FormOf<Rows> rows{2, bind_rows,
                           [](const auto& shapes, const Inference& node) { return extent(shapes[1], 1, node); }};
   return {matmul("BinaryMatMul", matrix), gather("BinaryGather", rows), dequantize("BinaryDequantize", rows)};
 }

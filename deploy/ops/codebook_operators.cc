@@ -13,19 +13,18 @@ Extent extent(const std::vector<std::optional<Dims>>& shapes, const Inference& n
   return found;
 }
 
+template <typename Weight>
+auto bind(const Attributes& node) {
+  return [bits = node.integer("bits"), cols = node.integer("columns")](const Arrays& arrays) {
+    return Weight::make(arrays[0], arrays[1], bits, cols);
+  };
+}
+
 }  // namespace
 
 std::vector<Operator> codebook_operators() {
-  const FormOf<Matrix> matrix{2,
-                              [](const Arrays& a, const Attributes& n) {
-                                return CodebookMatrix::make(a[0], a[1], n.integer("bits"), n.integer("columns"));
-                              },
-                              extent};
-  const FormOf<Rows> rows{2,
-                          [](const Arrays& a, const Attributes& n) {
-                            return CodebookRows::make(a[0], a[1], n.integer("bits"), n.integer("columns"));
-                          },
-                          extent};
+  const FormOf<Matrix> matrix{2, bind<CodebookMatrix>, extent};
+  const FormOf<Rows> rows{2, bind<CodebookRows>, extent};
   return {matmul("CodebookMatMul", matrix), gather("CodebookGather", rows), dequantize("CodebookDequantize", rows)};
 }
 

@@ -4,6 +4,23 @@
 
 namespace dtc {
 
+std::size_t size_of(Type type) {
+  switch (type) {
+    case Type::u8:
+    case Type::i8:
+      return 1;
+    case Type::u16:
+    case Type::i16:
+    case Type::f16:
+      return 2;
+    case Type::i64:
+    case Type::u64:
+      return 8;
+    default:
+      return 4;
+  }
+}
+
 std::string text(const std::vector<std::int64_t>& shape) {
   std::string out = "[";
   for (std::size_t axis = 0; axis < shape.size(); ++axis) {

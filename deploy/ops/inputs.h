@@ -32,6 +32,9 @@ enum class Type : int {
   u64 = 13
 };
 
+/// Bytes of an element; 4 for types that no array of an operator has.
+std::size_t size_of(Type type);
+
 /// An array of the model; absent where `data` and `shape` are empty and `type` is none.
 struct Tensor {
   Type type = Type::none;
@@ -45,6 +48,8 @@ struct Tensor {
     return static_cast<const T*>(data);
   }
 };
+
+using Arrays = std::vector<Tensor>;
 
 /// Throws Error("<name> ...") unless the tensor is there, of one of the types, and of that many dimensions.
 void require(const Tensor& tensor, const char* name, std::initializer_list<Type> types, std::size_t rank);

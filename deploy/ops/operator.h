@@ -38,6 +38,9 @@ class Node : public Attributes {
   virtual std::optional<Tensor> constant(std::size_t index) const = 0;
 };
 
+/// The `count` inputs from `first` on, if all are known when the session is made.
+std::optional<Arrays> constants(const Node& node, std::size_t first, std::size_t count);
+
 /// A node when it runs.
 class Run {
  public:
@@ -63,6 +66,9 @@ struct Dim {
 };
 
 using Dims = std::vector<Dim>;
+
+/// The `count` inputs from `first` on.
+Arrays inputs(const Run& run, std::size_t first, std::size_t count);
 
 /// A node whose outputs' shapes are asked for.
 class Inference {

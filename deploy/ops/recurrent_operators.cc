@@ -76,9 +76,9 @@ class Plan {
   std::size_t first_array() const { return kind_.plain_inputs(); }
 
   /// The node on the arrays of W and then of R.
-  std::unique_ptr<Recurrent> make(const std::vector<Tensor>& arrays) const {
+  std::unique_ptr<Recurrent> make(const Arrays& arrays) const {
     const auto middle = arrays.begin() + static_cast<std::ptrdiff_t>(kind_.w.array_count);
-    const std::vector<Tensor> w(arrays.begin(), middle), r(middle, arrays.end());
+    const Arrays w(arrays.begin(), middle), r(middle, arrays.end());
     const std::size_t directions = options_.reverse.size(), rows = options_.gates() * options_.hidden;
     std::vector<RecurrentWeights> weights;
     for (std::size_t index = 0; index < directions; ++index) {
@@ -98,22 +98,13 @@ class Plan {
 class RecurrentKernel : public Kernel {
  public:
   RecurrentKernel(const Kind& kind, const Node& node) : kind_(kind), plan_(kind, node) {
-    std::vector<Tensor> arrays;
-    for (std::size_t index = 0; index < plan_.array_count(); ++index) {
-      const auto array = node.constant(plan_.first_array() + index);
-      if (!array) return;
-      arrays.push_back(*array);
-    }
-    held_ = plan_.make(arrays);
+    const auto arrays = constants(node, plan_.first_array(), plan_.array_count());
+    if (arrays) held_ = plan_.make(*arrays);
   }
 
   void compute(Run& run) const override {
     if (held_) return compute_with(*held_, run);
-    std::vector<Tensor> arrays;
-    for (std::size_t index = 0; index < plan_.array_count(); ++index) {
-      arrays.push_back(run.input(plan_.first_array() + index));
-    }
-    compute_with(*plan_.make(arrays), run);
+    compute_with(*plan_.make(inputs(run, plan_.first_array(), plan_.array_count())), run);
   }
 
  private:

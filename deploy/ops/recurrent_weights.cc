@@ -13,25 +13,6 @@
 namespace dtc {
 namespace {
 
-using Arrays = std::vector<Tensor>;
-
-std::size_t size_of(Type type) {
-  switch (type) {
-    case Type::u8:
-    case Type::i8:
-      return 1;
-    case Type::u16:
-    case Type::i16:
-    case Type::f16:
-      return 2;
-    case Type::i64:
-    case Type::u64:
-      return 8;
-    default:
-      return 4;
-  }
-}
-
 /// Numbers `first` to `first + length` of the first dimension.
 Tensor part(const Tensor& whole, std::size_t first, std::size_t length) {
   Tensor tensor = whole;

@@ -17,20 +17,23 @@ auto extent_by(std::size_t index, std::int64_t more) {
   };
 }
 
+template <typename Csr>
+auto bind_csr(const Attributes& node) {
+  return
+      [cols = node.integer("cols")](const Arrays& arrays) { return Csr::make(arrays[0], arrays[1], arrays[2], cols); };
+}
+
+template <typename Bitmap>
+auto bind_bitmap(const Attributes& node) {
+  return [cols = node.integer("cols")](const Arrays& arrays) { return Bitmap::make(arrays[0], arrays[1], cols); };
+}
+
 }  // namespace
 
 std::vector<Operator> sparse_operators() {
   const auto csr = extent_by(2, 1), bitmap = extent_by(1, 0);
-  const FormOf<Matrix> csr_matrix{
-      3, [](const Arrays& a, const Attributes& n) { return CsrMatrix::make(a[0], a[1], a[2], n.integer("cols")); },
-      csr};
-  const FormOf<Rows> csr_rows{
-      3, [](const Arrays& a, const Attributes& n) { return CsrRows::make(a[0], a[1], a[2], n.integer("cols")); }, csr};
-  const FormOf<Matrix> bitmap_matrix{
-      2, [](const Arrays& a, const Attributes& n) { return BitmapMatrix::make(a[0], a[1], n.integer("cols")); },
-      bitmap};
-  const FormOf<Rows> bitmap_rows{
-      2, [](const Arrays& a, const Attributes& n) { return BitmapRows::make(a[0], a[1], n.integer("cols")); }, bitmap};
+  const FormOf<Matrix> csr_matrix{3, bind_csr<CsrMatrix>, csr}, bitmap_matrix{2, bind_bitmap<BitmapMatrix>, bitmap};
+  const FormOf<Rows> csr_rows{3, bind_csr<CsrRows>, csr}, bitmap_rows{2, bind_bitmap<BitmapRows>, bitmap};
   return {matmul("SparseMatMul", csr_matrix),       gather("SparseGather", csr_rows),
           dequantize("SparseDequantize", csr_rows), matmul("BitmapMatMul", bitmap_matrix),
           gather("BitmapGather", bitmap_rows),      dequantize("BitmapDequantize", bitmap_rows)};

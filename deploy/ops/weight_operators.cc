@@ -10,65 +10,23 @@ namespace {
 template <typename Weight>
 class Source {
  public:
-  Source(const FormOf<Weight>& form, const Node& node, std::size_t first) : form_(form), first_(first) {
-    Arrays arrays;
-    for (std::size_t index = 0; index < form.array_count; ++index) {
-      const auto array = node.constant(first + index);
-      if (!array) break;
-      arrays.push_back(*array);
-    }
-    if (arrays.size() == form.array_count)
-      held_ = form.make(arrays, node);
-    else
-      settings_ = Settings(node);
+  Source(const FormOf<Weight>& form, const Node& node, std::size_t first)
+      : make_(form.bind(node)), first_(first), count_(form.array_count) {
+    const auto arrays = constants(node, first, count_);
+    if (arrays) held_ = make_(*arrays);
   }
 
   /// Calls body(weight).
   template <typename Body>
   void with(const Run& run, const Body& body) const {
     if (held_) return body(*held_);
-    Arrays arrays;
-    for (std::size_t index = 0; index < form_.array_count; ++index) arrays.push_back(run.input(first_ + index));
-    body(*form_.make(arrays, settings_));
+    body(*make_(inputs(run, first_, count_)));
   }
 
  private:
-  /// The integer attributes of a node, which is gone when it runs.
-  class Settings : public Attributes {
-   public:
-    Settings() = default;
-    explicit Settings(const Node& node) {
-      for (const char* name : {"bits", "in_features", "group_size", "accuracy_level", "cols", "columns"}) {
-        const std::int64_t value = node.integer(name, 0);
-        if (value == node.integer(name, 1)) values_.emplace_back(name, value);  // else it is only a fallback
-      }
-    }
-    std::int64_t integer(const char* name) const override {
-      const auto found = find(name);
-      require(found != values_.end(), std::string("attribute ") + name + " is missing");
-      return found->second;
-    }
-    std::int64_t integer(const char* name, std::int64_t fallback) const override {
-      const auto found = find(name);
-      return found == values_.end() ? fallback : found->second;
-    }
-    float real(const char*, float fallback) const override { return fallback; }
-    std::string string(const char*, const char* fallback) const override { return fallback; }
-
-   private:
-    using Values = std::vector<std::pair<std::string, std::int64_t>>;
-
-    Values::const_iterator find(const char* name) const {
-      return std::find_if(values_.begin(), values_.end(), [&](const auto& each) { return each.first == name; });
-    }
-
-    Values values_;
-  };
-
-  FormOf<Weight> form_;
-  std::size_t first_;
+  std::function<std::unique_ptr<Weight>(const Arrays&)> make_;
+  std::size_t first_, count_;
   std::unique_ptr<Weight> held_;
-  Settings settings_;
 };
 
 class MatMulKernel : public Kernel {

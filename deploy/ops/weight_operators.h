@@ -13,8 +13,6 @@
 
 namespace dtc {
 
-using Arrays = std::vector<Tensor>;
-
 /// How many rows and columns a weight has, by the dimensions of its arrays and its attributes.
 struct Extent {
   Dim rows, cols;
@@ -24,7 +22,8 @@ struct Extent {
 template <typename Weight>
 struct FormOf {
   std::size_t array_count;
-  std::function<std::unique_ptr<Weight>(const Arrays&, const Attributes&)> make;
+  /// Reads the attributes, which are gone when a node runs, and returns what makes the weight of its arrays.
+  std::function<std::function<std::unique_ptr<Weight>(const Arrays&)>(const Attributes&)> bind;
   /// The dimensions of the arrays are those of the model: nothing says that they fit.
   std::function<Extent(const std::vector<std::optional<Dims>>&, const Inference&)> extent;
 };

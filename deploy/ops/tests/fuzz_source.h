@@ -51,23 +51,6 @@ class Source {
 /// More elements of an array only take time.
 constexpr std::size_t kMostElements = 1 << 16;
 
-inline std::size_t size_of(Type type) {
-  switch (type) {
-    case Type::u8:
-    case Type::i8:
-      return 1;
-    case Type::u16:
-    case Type::i16:
-    case Type::f16:
-      return 2;
-    case Type::i64:
-    case Type::u64:
-      return 8;
-    default:
-      return 4;
-  }
-}
-
 inline Type any_type(Source& source) {
   return source.pick({Type::f32, Type::u8, Type::i8, Type::u16, Type::i16, Type::i32, Type::i64, Type::f16, Type::u32,
                       Type::u64, Type::none});
