@@ -8,19 +8,19 @@ so that centroids and assignment lower one objective; `--beta 0` is the plain di
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator
 
 from dtc.errors import UsageError
-from dtc.forms import Array, Codebook, Codewords, Grid
+from dtc.forms import Array, Codebook, Codewords, Form, Grid
 from dtc.forms.codewords import PRECISIONS
-from dtc.passes.method import Method, Moment, Need, Options, Outcome, Skip, Weights
+from dtc.passes.method import Latents, Method, Moment, Need, Options, Outcome, Skip, Weights
 from dtc.passes.solvers.blocks import Coded, from_labels, previous_codewords, refuse_not_finite, to_blocks
 from dtc.passes.solvers.clustering import Labels, Points, assign, centroids, cluster
-from dtc.passes.solvers.codeword_training import refitted
+from dtc.passes.solvers.codeword_training import TrainedCodewords
 from dtc.passes.solvers.compensated_codebook import compensated_labels
 
 _LARGEST_KERNEL = 25
@@ -41,7 +41,12 @@ class CodebookOptions(Options):
     beta: float = Field(1.0, ge=0, description="exponent of the weights in the distances; 0: in the centroids alone")
     keep_assignments: bool = Field(
         default=False,
-        description="after the first distortion refit the codewords alone; with --distort-every 1 they are fine-tuned",
+        description="after the first distortion train the codewords instead of the weights",
+    )
+    ewgs_delta: float = Field(
+        1e-3,
+        ge=0,
+        description="of codewords of 2 to 8 bits in training: how much rounding scales gradients; 0: none",
     )
     compensate: bool = Field(default=False, description="let later inputs make up for errors (GPTQ); needs samples")
 
@@ -93,13 +98,23 @@ class GradientWeightedKMeans(Method):
             block = self._block(w)
             if (reason := refuse_not_finite(w)) is not None:
                 outcomes[w.site] = reason
-            elif self.options.keep_assignments and (previous := _own_codebooks(w)):
-                outcomes[w.site] = refitted(previous, w.matrices)
+            elif self.options.keep_assignments and (unchanged := _unchanged(w)):
+                outcomes[w.site] = unchanged
             else:
                 groups.setdefault(block if self.options.share else w.site, []).append(w)
         for group in groups.values():
             outcomes |= self._group(group, self._block(group[0]), moment)
         return outcomes
+
+    def latents(self, forms: Mapping[str, tuple[Form, ...]], trained: Container[str]) -> Latents | None:
+        """Return the codewords where the assignments stay; not those that a site reads that cannot change."""
+        if not self.options.keep_assignments:
+            return None
+        coded = {site: tuple(f for f in one if isinstance(f, Codebook)) for site, one in forms.items()}
+        tables = {site: one[0].name or site for site, one in coded.items() if one}
+        fixed = {table for site, table in tables.items() if site not in trained}
+        held = {site: coded[site] for site, table in tables.items() if table not in fixed}
+        return TrainedCodewords(held, self.options.ewgs_delta) if held else None
 
     def _block(self, w: Weights) -> int:
         """Return the weights a codeword: a whole kernel, or eight along the input while a codeword has 16 members."""
@@ -160,10 +175,10 @@ class GradientWeightedKMeans(Method):
         return Coded(w, indices, codewords, gain, name, w.mask)
 
 
-def _own_codebooks(w: Weights) -> tuple[Codebook, ...]:
-    """Return the forms of the last distortion, where the site has codewords of its own; else none."""
-    forms = tuple(form for form in w.previous or () if isinstance(form, Codebook) and form.gain is None)
-    return forms if len(forms) == len(w.matrices) else ()
+def _unchanged(w: Weights) -> tuple[Form, ...]:
+    """Return the forms of the last distortion where the weights still are what those stand for; else none."""
+    forms = w.previous or ()
+    return forms if forms and np.array_equal(np.stack([form.dense() for form in forms]), w.matrices) else ()
 
 
 def fit_precision(points: Points, values: Array, bits: int, rng: np.random.Generator) -> Codewords:

@@ -7,7 +7,7 @@ prune, then svd: the largest weights stay sparse and what remains becomes low ra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ import numpy as np
 from dtc.errors import RuleError
 from dtc.forms import Array, Form, LowRank
 from dtc.forms.composite import Product, Sum
-from dtc.passes.method import Method, Moment, Need, Outcome, Skip, Weights, make_method, options_of
+from dtc.passes.method import Latents, Method, Moment, Need, Outcome, Skip, Weights, make_method, options_of
 
 Outcomes = Mapping[str, Outcome]
 
@@ -45,6 +45,10 @@ class Composition:
         """True where both have their full strength."""
         return self.first.settled(moment) and self.second.settled(moment)
 
+    def latents(self, forms: Mapping[str, tuple[Form, ...]], trained: Container[str]) -> Latents | None:
+        """Return what the second method trains in place of the weights; its codes are the last word on them."""
+        return self.second.latents(forms, trained)
+
     def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
         """Return the outcome of every site: of both methods, or the reason of the one that left it alone."""
         first = self.first.distort(weights, moment)
@@ -69,6 +73,9 @@ def make_methods(name: str, options: dict[str, Any]) -> Method | Composition:
         flag = f"--{stranger.replace('_', '-')}"
         neither = f"is an option of neither method of {name}"
         raise RuleError(f"{flag} {neither}", ("options", stranger), neither)
+    if parts[0] == "svd" and options.get("keep_assignments"):
+        why = "holds for codes of weights; factors are found anew at every distortion, and their codes with them"
+        raise RuleError(f"--keep-assignments {why}", ("options", "keep_assignments"), why)
     made = [make_method(part, {k: v for k, v in options.items() if k in options_of(part)}) for part in parts]
     return Composition(made[0], made[1])
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -101,6 +101,24 @@ Outcome: TypeAlias = "tuple[Form, ...] | Skip"
 Need: TypeAlias = Literal["gradient", "gram", "probe", "previous"]
 
 
+class Latents(Protocol):
+    """Fewer numbers that the weights of some sites are made of, to be trained in their place.
+
+    Attributes:
+        arrays: float32, by a name that no initializer has; live: training changes them in place.
+    """
+
+    arrays: dict[str, Array]
+
+    def gradients(self, slopes: Mapping[str, Array], /) -> dict[str, Array]:
+        """Return the gradients of `arrays`, given those of the matrices, float32 `[count, out, in]`, by site."""
+        ...
+
+    def forms(self) -> Mapping[str, tuple[Form, ...]]:
+        """Return what the present numbers make, by site."""
+        ...
+
+
 class Method(ABC):
     """A distortion: weights in, their compressed forms out. A pure function of its arguments.
 
@@ -129,6 +147,13 @@ class Method(ABC):
     def settled(self, moment: Moment) -> bool:
         """True where a distortion has its full strength; before, its result is no candidate for the best one."""
         return True
+
+    def latents(self, forms: Mapping[str, tuple[Form, ...]], trained: Container[str]) -> Latents | None:
+        """Return what training shall change from now on in place of weights; None: the weights themselves.
+
+        `forms` are those of a distortion; of their sites the `trained` ones can change.
+        """
+        return None
 
     @abstractmethod
     def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from dtc.forms import Array, Form
 from dtc.graph import Role, Site, find_sites, source_of
 from dtc.passes.compose import Composition, make_methods
 from dtc.passes.lower import Compressed, lowerings
-from dtc.passes.method import Gram, Method, Moment, Need, Outcome, Skip, Weights
+from dtc.passes.method import Gram, Latents, Method, Moment, Need, Outcome, Skip, Weights
 
 _SHAPE_ONLY = frozenset({"Squeeze", "Unsqueeze", "Reshape", "Transpose", "Flatten"})
 
@@ -121,16 +121,58 @@ class Plan:
     def masks(self, forms: Mapping[str, tuple[Form, ...]]) -> dict[str, npt.NDArray[np.bool_]]:
         """Return which weights training may change until the next distortion, by site, where a method keeps a mask."""
         return {
-            site.name: site.restore(np.stack([form.dense() for form in forms[site.name]])) != 0
+            site.name: _dense(site, forms[site.name]) != 0
             for method, sites in self.chosen
             if method.keeps_mask
             for site in sites
             if site.name in forms
         }
 
+    def latents(self, forms: Mapping[str, tuple[Form, ...]], trained: Container[str]) -> SiteLatents | None:
+        """Return what training shall change from now on in place of some `trained` sites' weights, if a method says."""
+        parts = []
+        for method, sites in self.chosen:
+            coded = {site.name: forms[site.name] for site in sites if site.name in forms}
+            latents = method.latents(coded, trained) if coded else None
+            if latents is not None:
+                parts.append((latents, {site.name: site for site in sites}))
+        return SiteLatents(parts) if parts else None
+
     def compressed(self, forms: Mapping[str, tuple[Form, ...]]) -> list[Compressed]:
         """Pair the sites with their forms, for lowering."""
         return [Compressed(site, forms[site.name]) for site in self.sites if site.name in forms]
+
+
+class SiteLatents:
+    """The latents of all methods of a plan, in terms of initializers.
+
+    Attributes:
+        arrays: float32, by name, live.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Latents, Mapping[str, Site]]]) -> None:
+        self._parts = parts
+        self.arrays = {name: array for latents, _ in parts for name, array in latents.arrays.items()}
+        self._made = frozenset(self.forms())
+
+    def gradients(self, gradients: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, Array]:
+        """Return the gradients of all that is trained, given those of the initializers.
+
+        Those of `arrays` are in, those of initializers that are made of them are out.
+        """
+        found: dict[str, Array] = {n: np.asarray(g, np.float32) for n, g in gradients.items() if n not in self._made}
+        for latents, sites in self._parts:
+            found |= latents.gradients({n: s.matrices(gradients[n]) for n, s in sites.items() if n in self._made})
+        return found
+
+    def forms(self) -> dict[str, tuple[Form, ...]]:
+        """Return the forms that the present numbers make, by site."""
+        return {name: forms for latents, _ in self._parts for name, forms in latents.forms().items()}
+
+    def dense(self) -> dict[str, Array]:
+        """Return the weights that they make, float32, of the initializer's shape."""
+        by_name = {name: site for _, sites in self._parts for name, site in sites.items()}
+        return {name: _dense(by_name[name], forms) for name, forms in self.forms().items()}
 
 
 def make_plan(model: ir.Model, rules: Sequence[RuleLike]) -> Plan:
@@ -173,7 +215,11 @@ def _enter(result: Distorted, site: Site, outcome: Outcome) -> None:
         result.skipped[site.name] = refused
         return
     result.forms[site.name] = outcome
-    result.dense[site.name] = site.restore(np.stack([form.dense() for form in outcome]))
+    result.dense[site.name] = _dense(site, outcome)
+
+
+def _dense(site: Site, forms: Sequence[Form]) -> Array:
+    return site.restore(np.stack([form.dense() for form in forms]))
 
 
 def _fed_by(site: Site, sites: Sequence[Site]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Self
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dtc.forms.base import Array, Parts
-from dtc.forms.codewords import Codewords, Grid
+from dtc.forms.codewords import Codewords
 from dtc.forms.index_fields import (
     MAX_BITS,
     Indices,
@@ -222,15 +222,6 @@ class Codebook:
         gain = np.float32(parts["gain"].reshape(())) if "gain" in parts else None
         name = parts["name"].astype(np.uint8).tobytes().decode() if "name" in parts else None
         return cls(indices, codewords, columns, gain, bool(zero), mask, name)
-
-    def with_codewords(self, values: Array, grid: Grid | None = None) -> Self:
-        """Return the form with other codewords, float32 `[count, block]`, stored in the precision of the old ones.
-
-        Levels are of `grid`, or of one that spans the values.
-        """
-        if values.shape != self.codewords.stored.shape:
-            raise ValueError(f"codewords of shape {values.shape} instead of {self.codewords.stored.shape}")
-        return replace(self, codewords=Codewords.encode(values, self.codewords.bits, grid))
 
 
 def _unpack_mask(packed: npt.NDArray[np.generic], rows: int, columns: int) -> npt.NDArray[np.bool_]:

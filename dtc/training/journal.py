@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,7 +31,7 @@ class Journal:
     Events that were written after that checkpoint are taken back, because they will be written again.
     """
 
-    def __init__(self, run: Run, parameters: Parameters, optimizer: Mapping[str, Array], known: Known) -> None:
+    def __init__(self, run: Run, parameters: Parameters, optimizer: dict[str, Array], known: Known) -> None:
         self._run = run
         for folder in (run.checkpoints, run.best):
             folder.mkdir(exist_ok=True)
@@ -39,9 +39,9 @@ class Journal:
         snapshot, complaints = newest_snapshot(run.checkpoints)
         self.state = State()
         if snapshot:
-            carry = _restore(snapshot.arrays, parameters, optimizer)
-            self.state = State.from_facts(snapshot.facts["state"], carry)
             known.restore(snapshot.arrays)
+            carry = _restore(snapshot.arrays, parameters, optimizer, known.saved_latents)
+            self.state = State.from_facts(snapshot.facts["state"], carry)
         for newer in finished(run.checkpoints):
             if int(newer.name) > self.state.step or not snapshot:
                 shutil.rmtree(newer)
@@ -141,14 +141,20 @@ def load_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _restore(arrays: Mapping[str, Any], parameters: Parameters, optimizer: Mapping[str, Array]) -> dict[str, Any]:
+def _restore(
+    arrays: Mapping[str, Any], parameters: Parameters, optimizer: dict[str, Array], latents: Container[str]
+) -> dict[str, Any]:
     """Put arrays back where they were; return the carried ones."""
     for prefix, live in (("parameter/", parameters), ("optimizer/", optimizer)):
         saved = {name.removeprefix(prefix) for name in arrays if name.startswith(prefix)}
-        if saved != live.keys():
+        # An optimizer takes in latents in the course of a run.
+        begun = {name for name in saved if prefix == "optimizer/" and name.split("/", 1)[-1] in latents}
+        if saved - begun != live.keys():
             raise TrainingError("the checkpoint belongs to another model or optimizer; start a new run")
-        for name in saved:
+        for name in saved - begun:
             live[name][...] = arrays[prefix + name]
+        for name in begun:
+            live[name] = np.array(arrays[prefix + name], np.float32)
     return {name.removeprefix("carry/"): array for name, array in arrays.items() if name.startswith("carry/")}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,29 @@ from dtc.forms import Array, Form, pack_form, unpack_form
 from dtc.passes.method import Need
 from dtc.training.engine import Parameters
 
-_FORM, _GRADIENT = "known/form", "known/gradient"
+_FORM, _GRADIENT, _LATENT = "known/form", "known/gradient", "known/latent"
+
+
+class Latents(Protocol):
+    """What is trained in place of some parameters that are made of it.
+
+    Attributes:
+        arrays: float32, by a name that no parameter has; live.
+    """
+
+    arrays: dict[str, Array]
+
+    def gradients(self, gradients: Parameters, /) -> dict[str, Array]:
+        """Return the gradients of all that is trained, given those of the parameters."""
+        ...
+
+    def forms(self) -> dict[str, tuple[Form, ...]]:
+        """Return the forms that the present numbers make, by site."""
+        ...
+
+    def dense(self) -> dict[str, Array]:
+        """Return the parameters that they make."""
+        ...
 
 
 @dataclass
@@ -24,11 +46,15 @@ class Known:
         wants: What the methods of the run need.
         forms: The forms of the last distortion, by site.
         masks: Which weights training may change, by parameter; derived from the forms.
+        latents: What is trained in place of some parameters; None as long as all are trained themselves.
+        saved_latents: The numbers that a checkpoint has for them, by name.
     """
 
     wants: frozenset[Need] = frozenset()
     forms: dict[str, tuple[Form, ...]] = field(default_factory=dict)
     masks: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    latents: Latents | None = None
+    saved_latents: dict[str, Array] = field(default_factory=dict)
     _sums: dict[str, Array] = field(default_factory=dict)
     _count: int = 0
 
@@ -53,23 +79,40 @@ class Known:
         if "previous" in self.wants:
             self.forms = dict(forms)
 
+    def hold(self, latents: Latents) -> None:
+        """Remember what is trained in place of some parameters from now on, with the numbers of a checkpoint if any."""
+        self.latents = latents
+        for name, array in self.saved_latents.items():
+            latents.arrays[name][...] = array
+
+    def renewed(self) -> dict[str, Array]:
+        """Return the parameters that the present latents make; their forms are the last known ones."""
+        if self.latents is None:
+            return {}
+        self.forms |= self.latents.forms()
+        return self.latents.dense()
+
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return everything as arrays, for a checkpoint."""
         arrays: dict[str, npt.NDArray[np.generic]] = {f"{_GRADIENT}/{name}": a for name, a in self._sums.items()}
         for site, forms in self.forms.items():
             for index, form in enumerate(forms):
                 arrays |= {f"{_FORM}/{index}/{part}/{site}": array for part, array in pack_form(form).items()}
+        if self.latents is not None:
+            arrays |= {f"{_LATENT}/{name}": array for name, array in self.latents.arrays.items()}
         if self._count:
             arrays["known/count"] = np.asarray(self._count)
         return arrays
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Put back what `arrays` returned."""
+        """Put back what `arrays` returned; latents at the next `hold`."""
         self._count = int(arrays.get("known/count", 0))
         self._sums, parts = {}, dict[str, dict[int, dict[str, npt.NDArray[Any]]]]()
         for key, array in arrays.items():
             if key.startswith(f"{_GRADIENT}/"):
                 self._sums[key.removeprefix(f"{_GRADIENT}/")] = array.astype(np.float32)
+            elif key.startswith(f"{_LATENT}/"):
+                self.saved_latents[key.removeprefix(f"{_LATENT}/")] = array.astype(np.float32)
             elif key.startswith(f"{_FORM}/"):
                 index, part, site = key.removeprefix(f"{_FORM}/").split("/", 2)
                 parts.setdefault(site, {}).setdefault(int(index), {})[part] = array

@@ -8,7 +8,7 @@ best of those are the result.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,7 +25,7 @@ from dtc.training.carry import Carry
 from dtc.training.engine import Arrays, Engine, Parameters
 from dtc.training.evaluate import Evaluation, Score
 from dtc.training.events import DistortedWeights, Evaluated, Event, Iterated, Stepped
-from dtc.training.known import Known
+from dtc.training.known import Known, Latents
 from dtc.training.optimizer import Optimizer
 from dtc.training.schedule import learning_rate
 from dtc.training.state import Best, State, put_on, wearing
@@ -75,6 +75,10 @@ class Methods(Protocol):
 
     def masks(self, forms: Mapping[str, tuple[Form, ...]], /) -> Mapping[str, npt.NDArray[np.bool_]]:
         """Return which weights training may change until the next distortion, for methods that keep a mask."""
+        ...
+
+    def latents(self, forms: Mapping[str, tuple[Form, ...]], trained: Container[str], /) -> Latents | None:
+        """Return what is to be trained from now on in place of some parameters, for methods that have that."""
         ...
 
 
@@ -211,13 +215,22 @@ class Retraining:
         with state.timed("step"):
             result = self.engine.step(fed, seed=step_seed(plan.seed, state.step))
             _check_finite(result.loss, state.step, "loss")
-            norm = self.optimizer.step(self.engine.parameters, result.gradients, rate=rate, t=state.step)
+            norm = self._update(result.gradients, rate)
             self.known.see(result.gradients)
             for name, mask in self.known.masks.items():
                 self.engine.parameters[name] *= mask
             state.carry = self.carry.take(result.outputs)
         self.record.log(Stepped(state.step, state.epoch, float(result.loss), rate, norm))
         return fed
+
+    def _update(self, gradients: Parameters, rate: float) -> float:
+        """Let the optimizer change what is trained; return the norm of the gradients."""
+        parameters, latents, t = self.engine.parameters, self.known.latents, self.state.step
+        if latents is None:
+            return self.optimizer.step(parameters, gradients, rate=rate, t=t)
+        norm = self.optimizer.step({**parameters, **latents.arrays}, latents.gradients(gradients), rate=rate, t=t)
+        put_on(parameters, self.known.renewed())
+        return norm
 
     def distorted(self) -> Distorted:
         """Return the present weights distorted; they stay as they are."""
@@ -237,10 +250,20 @@ class Retraining:
             self._log_quantization_loss(distorted)
         put_on(self.engine.parameters, distorted.dense)
         self.known.distorted(distorted.forms, self.methods.masks(distorted.forms))
+        self._train_latents()
         after = self._loss(fed, "after")
         state.distortions += 1
         self.record.log(DistortedWeights(state.step, state.distortions, before, after))
         return distorted
+
+    def _train_latents(self) -> None:
+        """From the first distortion of full strength on, train what methods have in place of the weights."""
+        known, parameters = self.known, self.engine.parameters
+        if known.latents is None and self.methods.settled(self._moment()):
+            latents = self.methods.latents(known.forms, parameters)
+            if latents is not None:
+                known.hold(latents)
+                self.optimizer.begin(latents.arrays, t=self.state.step)
 
     def _loss(self, fed: Arrays, when: str) -> float:
         """Return the loss of the present weights on a batch, by its own moments as in training."""

@@ -22,6 +22,9 @@ Array: TypeAlias = npt.NDArray[np.float32]
 BLOCK = 1 << 15
 """Elements; the up to six blocks in use at a time fit in the second-level cache of any current core."""
 
+_BEGUN = "begun"
+"""Kind of state: the step after which a parameter was taken in."""
+
 
 class Optimizer(ABC):
     """Updates parameters in place.
@@ -34,15 +37,19 @@ class Optimizer(ABC):
 
     def __init__(self, options: recipe.Optimizer, parameters: Mapping[str, Array]) -> None:
         self.options = options
-        self.state: dict[str, Array] = {
-            f"{slot}/{name}": np.zeros(array.shape, np.float32)
-            for slot in self.slots
-            for name, array in parameters.items()
-        }
+        self.state: dict[str, Array] = {}
+        self.begin(parameters)
         self._scratch = (np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32))
 
+    def begin(self, parameters: Mapping[str, Array], *, t: int = 0) -> None:
+        """Take in parameters that are trained from step `t + 1` on, their state at zero."""
+        for name, array in parameters.items():
+            self.state |= {f"{slot}/{name}": np.zeros(array.shape, np.float32) for slot in self.slots}
+            if t:
+                self.state[f"{_BEGUN}/{name}"] = np.array([t], np.float32)
+
     def step(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], *, rate: float, t: int) -> float:
-        """Update every parameter with its gradient, as step number `t` (from 1); return the norm of all gradients.
+        """Update every parameter that has a gradient, as step number `t` (from 1); return the norm of all gradients.
 
         The norm is the one before clipping. Nothing is changed where it is not finite.
 
@@ -55,11 +62,13 @@ class Optimizer(ABC):
         limit = self.options.clip_norm
         scale = 1.0 if limit is None else min(1.0, limit / (norm + 1e-6))
         for name, gradient in gradients.items():
+            begun = self.state.get(f"{_BEGUN}/{name}")
+            own = t if begun is None else t - int(begun[0])
             held = [self.state[f"{slot}/{name}"] for slot in self.slots]
             for parameter, grad, *state in _blocks(parameters[name], gradient, *held):
                 scratch, spare = (whole[: grad.size] for whole in self._scratch)
                 np.multiply(grad, np.float32(scale), out=scratch)
-                self._update(parameter, scratch, spare, state, rate, t)
+                self._update(parameter, scratch, spare, state, rate, own)
         return norm
 
     @abstractmethod

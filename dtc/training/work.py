@@ -102,6 +102,8 @@ def prepare(run: Run, tools: Tools) -> tuple[Retraining, Journal]:
     known = Known(methods.needs)
     journal = Journal(run, engine.parameters, optimizer.state, known)
     known.masks = dict(methods.masks(known.forms))
+    if known.saved_latents and (latents := methods.latents(known.forms, engine.parameters)) is not None:
+        known.hold(latents)
     state = journal.state
     state.steps = state.steps or _total_steps(training, train, run.recipe.seed)
     carry = Carry(model, objective.carry)
@@ -157,6 +159,9 @@ class NoMethods:
     def masks(self, *_: object) -> dict[str, npt.NDArray[np.bool_]]:
         """Every weight may change."""
         return {}
+
+    def latents(self, *_: object) -> None:
+        """The weights themselves are trained."""
 
 
 def _plan(whole: recipe.Recipe, training: recipe.Training, steps: int) -> Plan:

@@ -7,21 +7,24 @@ codeword (P. Stock et al., And the bit goes down, 2020), Deep Compression their 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from dtc.forms import Array, Codebook, Grid
+from dtc.errors import TrainingError
+from dtc.forms import Array, Codebook, Codewords, Grid
 
 
-def codeword_gradient(forms: Sequence[Codebook], gradient: Array, reduction: Literal["mean", "sum"] = "mean") -> Array:
-    """Return the gradient of the codewords that the matrices of a site share.
+def codeword_gradient(
+    forms: Sequence[Codebook], gradients: Iterable[Array], reduction: Literal["mean", "sum"] = "mean"
+) -> Array:
+    """Return the gradient of the codewords that some matrices share.
 
     Args:
         forms: One for each matrix, all with the same codewords.
-        gradient: Of the dense weights, float32 `[count, out, in]`.
+        gradients: Of the dense weights, float32 `[out, in]` for each matrix.
         reduction: `sum` is the derivative of the loss; `mean` is that over the members, so that a codeword's step does
             not grow with their number.
 
@@ -31,7 +34,7 @@ def codeword_gradient(forms: Sequence[Codebook], gradient: Array, reduction: Lit
     words = forms[0].codewords
     total = np.zeros(words.stored.shape, dtype=np.float64)
     members = np.zeros_like(total)
-    for form, slope in zip(forms, gradient, strict=True):
+    for form, slope in zip(forms, gradients, strict=True):
         kept = np.ones(form.shape, dtype=bool) if form.mask is None else form.mask
         spare = ((0, 0), (0, form.indices.shape[1] * form.block - form.columns))
         slopes = np.pad(np.where(kept, slope, 0) * (1.0 if form.gain is None else form.gain), spare)
@@ -43,19 +46,66 @@ def codeword_gradient(forms: Sequence[Codebook], gradient: Array, reduction: Lit
     return result.astype(np.float32)
 
 
-def with_codewords(forms: Sequence[Codebook], values: Array, grid: Grid | None = None) -> tuple[Codebook, ...]:
-    """Return the forms with other codewords, float32 `[codewords, block]`, in the precision of the old ones."""
-    return tuple(form.with_codewords(values, grid) for form in forms)
+class TrainedCodewords:
+    """The codewords of some sites as numbers to train, while every block keeps its codeword.
 
+    Codewords on a grid are rounded in the forward pass alone (EWGS), with a range that is trained too: steps too small
+    for the grid add up. Half-precision ones are kept in float32 likewise.
 
-def refitted(forms: Sequence[Codebook], weights: Array) -> tuple[Codebook, ...]:
-    """Return the forms with each codeword at the mean of its members in `weights`, float32 `[count, out, in]`.
-
-    After one step of gradient descent on all weights this is one step on the codewords, with the mean of their members'
-    gradients. A codeword without members stays.
+    Attributes:
+        arrays: For each table `<table>::codewords`, float32 `[codewords, block]`, and `<table>::range`, float32 `[2]`:
+            first and last level, where there is a grid.
     """
-    means = codeword_gradient(forms, weights)
-    return with_codewords(forms, np.where(means.any(axis=1, keepdims=True), means, forms[0].codewords.values))
+
+    def __init__(self, forms: Mapping[str, tuple[Codebook, ...]], delta: float) -> None:
+        self._sites, self._delta = dict(forms), delta
+        self._tables: dict[str, list[str]] = {}
+        for site, (first, *_) in forms.items():
+            self._tables.setdefault(first.name or site, []).append(site)
+        self.arrays: dict[str, Array] = {}
+        for table, (site, *_) in self._tables.items():
+            words = forms[site][0].codewords
+            self.arrays[f"{table}::codewords"] = words.values.copy()
+            if words.grid is not None:
+                levels = np.array([0, 2**words.grid.bits - 1], np.uint8)
+                self.arrays[f"{table}::range"] = words.grid.values(levels)
+
+    def gradients(self, slopes: Mapping[str, Array], /) -> dict[str, Array]:
+        """Return the gradients of `arrays`, given those of the dense weights, float32 `[count, out, in]`, by site.
+
+        A codeword gets the mean of its members' gradients, a bound of the range the mean of what the codewords give.
+        """
+        found: dict[str, Array] = {}
+        for table, sites in self._tables.items():
+            forms = [form for site in sites for form in self._sites[site]]
+            slope = codeword_gradient(forms, [matrix for site in sites for matrix in slopes[site]])
+            found[f"{table}::codewords"] = slope
+            if (grid := forms[0].codewords.grid) is not None:
+                fake = fake_quantize(self.arrays[f"{table}::codewords"], *self._range(table), grid.bits)
+                found[f"{table}::codewords"], lower, upper = fake.backward(slope, self._delta)
+                found[f"{table}::range"] = np.array([lower, upper], np.float32) / np.float32(slope.size)
+        return found
+
+    def forms(self) -> dict[str, tuple[Codebook, ...]]:
+        """Return the forms with the present codewords, rounded, by site.
+
+        Raises:
+            TrainingError: A range was trained until nothing is left of it.
+        """
+        found = {}
+        for table, sites in self._tables.items():
+            words = self._sites[sites[0]][0].codewords
+            grid = None if words.grid is None else Grid.spanning(*self._range(table), words.grid.bits)
+            rounded = Codewords.encode(self.arrays[f"{table}::codewords"], words.bits, grid)
+            for site in sites:
+                found[site] = tuple(replace(form, codewords=rounded) for form in self._sites[site])
+        return found
+
+    def _range(self, table: str) -> tuple[float, float]:
+        lower, upper = (float(bound) for bound in self.arrays[f"{table}::range"])
+        if not lower < upper:
+            raise TrainingError(f"{table}: the range of its codewords shrank to nothing; lower the learning rate")
+        return lower, upper
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +156,3 @@ def fake_quantize(values: Array, lower: float, upper: float, bits: int) -> FakeQ
     rounded = (np.rint(normal * (2**bits - 1)) / (2**bits - 1)).astype(np.float32)
     inside = ((raw >= 0) & (raw <= 1)).astype(np.float32)
     return FakeQuantized((lower + (upper - lower) * rounded).astype(np.float32), normal, rounded, inside, lower, upper)
-
-
-def learned_grid(lower: float, upper: float, bits: int) -> Grid:
-    """Return the grid to store codewords on that were fine-tuned with `fake_quantize`."""
-    return Grid.spanning(lower, upper, bits)

@@ -140,6 +140,9 @@ class FakeMethods:
     def masks(self, forms):
         return {}
 
+    def latents(self, forms, trained):
+        return None
+
 
 def samples(count: int = 96, seed: int = 0) -> dict[str, np.ndarray]:
     """A task that the network can learn."""
