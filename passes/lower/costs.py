@@ -88,6 +88,7 @@ def speed_of(form: Form) -> float | None:
 
 
 def _nearest_codebook(count: int, block: int) -> str:
+    """Return the measured codebook that is most like one: an approximation, few sizes were measured."""
     if block == 1:
         return f"codebook {4 if count <= 4 else 16 if count <= 16 else 256} x 1"
     return f"codebook 256 x {4 if block < 8 else 8}"
