@@ -40,6 +40,7 @@ class Composition:
         self.needs: frozenset[Need] = first.needs | second.needs
         self.keeps_mask = first.keeps_mask or second.keeps_mask
         self._combine = _rule(first.name, second.name)
+        self._codes_survivors = self._combine is _code_survivors
 
     def settled(self, moment: Moment) -> bool:
         """True where both have their full strength."""
@@ -50,8 +51,14 @@ class Composition:
         return self.second.latents(forms, trained)
 
     def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
-        """Return the outcome of every site: of both methods, or the reason of the one that left it alone."""
+        """Return the outcome of every site: of both methods, or the reason of the one that left it alone.
+
+        Survivors are coded once gradual pruning has come to its end: until then training has to find out which ones
+        they are, and codes, which are all alike, would hide it (D. Lee, B. Kim, 2018: prune, retrain, then quantize).
+        """
         first = self.first.distort(weights, moment)
+        if self._codes_survivors and not self.first.settled(moment):
+            return first
         done = {name: outcome for name, outcome in first.items() if isinstance(outcome, Skip)}
         rest = [w for w in weights if w.site not in done]
         return {**done, **self._combine(self.second, rest, first, moment)}
