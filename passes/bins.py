@@ -38,6 +38,9 @@ class BinsOptions(Options):
     )
     max_bits: float | None = Field(None, gt=0, le=16, description="stop at this many index bits a weight, on average")
     representative: Literal["mean", "midpoint"] = Field("mean", description="what stands for the weights of a bin")
+    huffman: bool = Field(
+        default=False, description="store indices Huffman coded where that is smaller; decoded when a session loads"
+    )
     share: bool = Field(default=False, description="the same bins for all sites, scaled to each")
 
 
@@ -69,13 +72,16 @@ class BinAndQuant(Method):
             raise UsageError("--max-drop needs a run of the model to measure: give --data, or leave it out")
         outcomes: dict[str, Outcome] = {w.site: refused for w in weights if (refused := refuse_not_finite(w))}
         sites = [_sparse_as_mask(w) for w in weights if w.site not in outcomes]
-        outcomes |= {w.site: _again(w).outcome() for w in sites if _was_binned(w)}
+        outcomes |= {w.site: self._outcome(_again(w)) for w in sites if _was_binned(w)}
         fresh = [Member.of(w, scaled=self.options.share) for w in sites if w.site not in outcomes]
         groups = [fresh] if self.options.share and fresh else [[member] for member in fresh]
         lists = [Bins.start(members, self.options.representative) for members in groups]
         for bins in split_best(lists, self.options, moment.probe):
-            outcomes |= {coded.weights.site: coded.outcome() for coded in _coded(bins, moment.probe)}
+            outcomes |= {coded.weights.site: self._outcome(coded) for coded in _coded(bins, moment.probe)}
         return outcomes
+
+    def _outcome(self, coded: Coded) -> Outcome:
+        return replace(coded, huffman=self.options.huffman).outcome()
 
 
 def _coded(bins: Bins, probe: Probe | None) -> list[Coded]:

@@ -48,6 +48,9 @@ class CodebookOptions(Options):
         ge=0,
         description="of codewords of 2 to 8 bits in training: how much rounding scales gradients; 0: none",
     )
+    huffman: bool = Field(
+        default=False, description="store indices Huffman coded where that is smaller; decoded when a session loads"
+    )
     compensate: bool = Field(default=False, description="let later inputs make up for errors (GPTQ); needs samples")
 
     @field_validator("block")
@@ -172,7 +175,7 @@ class GradientWeightedKMeans(Method):
         else:
             labels, _ = assign(points, codewords.values)
         indices = from_labels(labels, w.matrices.shape, codewords.block)
-        return Coded(w, indices, codewords, gain, name, w.mask)
+        return Coded(w, indices, codewords, gain, name, w.mask, huffman=self.options.huffman)
 
 
 def _unchanged(w: Weights) -> tuple[Form, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Self
 
@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from dtc.forms.base import Array, Parts
 from dtc.forms.codewords import Codewords
+from dtc.forms.huffman import NODES, HuffmanCode, coded_bytes
 from dtc.forms.index_fields import (
     MAX_BITS,
     Indices,
     bits_for,
     field_widths,
-    huffman_bytes,
     pack_indices,
     row_bytes,
     unpack_indices,
@@ -66,6 +66,7 @@ class Codebook:
         mask: Boolean `[out, in]`, False where the weight is exactly zero; None: no weight is. Of scalars only the
             survivors' indices are stored, of blocks all.
         name: Of a codebook that several matrices share; the graph then holds it once.
+        huffman: The indices are stored Huffman coded, not with a fixed width.
         note: How the codewords were found, for `detail`; not stored.
     """
 
@@ -79,6 +80,7 @@ class Codebook:
     mask: npt.NDArray[np.bool_] | None = None
     name: str | None = None
     note: str = ""
+    huffman: bool = False
 
     def __post_init__(self) -> None:
         blocks = -(-self.columns // self.codewords.block)
@@ -93,6 +95,8 @@ class Codebook:
             raise ValueError(f"a mask of shape {self.mask.shape} for a matrix of shape {self.shape}")
         if self.gain is not None and not np.isfinite(self.gain):
             raise ValueError("the gain of a codebook is not finite")
+        if self.huffman and self.huffman_bytes is None:
+            raise ValueError(f"{self.stored_indices.size} indices of {entries} entries are too many for a Huffman code")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -128,7 +132,9 @@ class Codebook:
 
     @property
     def index_bytes(self) -> int:
-        """Bytes of the packed indices."""
+        """Bytes of the stored indices."""
+        if self.huffman and self.huffman_bytes is not None:
+            return self.huffman_bytes
         rows, count = self.stored_indices.shape
         return rows * row_bytes(self.layout.bits, count) if self.layout.aligned else self._flat_bytes
 
@@ -143,19 +149,33 @@ class Codebook:
         gain = 0 if self.gain is None else 4
         return self.index_bytes + self.codewords.nbytes + gain + mask + 4 * len(_LAYOUT)
 
-    @property
-    def huffman_bytes(self) -> int:
-        """Bytes that the indices would take Huffman coded; for reports, no standard operator decodes it."""
-        return huffman_bytes(np.bincount(self.stored_indices.ravel(), minlength=self.codewords.count + self.zero))
+    @cached_property
+    def huffman_bytes(self) -> int | None:
+        """Bytes of the indices Huffman coded; None where they are too many for that."""
+        return coded_bytes(np.bincount(self.stored_indices.ravel(), minlength=self.codewords.count + self.zero))
+
+    @cached_property
+    def huffman_code(self) -> HuffmanCode:
+        """The indices, Huffman coded."""
+        return HuffmanCode.encode(self.stored_indices.ravel())
+
+    def smaller_coded(self) -> Self:
+        """Return the form with its indices Huffman coded where that is smaller, the nodes that decode it included."""
+        shorter = self.huffman_bytes is not None and self.huffman_bytes + NODES < self.index_bytes
+        return replace(self, huffman=shorter)
 
     @property
     def detail(self) -> str:
-        """Size and precision of the codebook, width of the indices, and what Huffman coding would give."""
+        """Size and precision of the codebook, width of the indices, and whether Huffman coding is the smaller."""
         words = f"{self.codewords.count} codewords of {self.block} x {self.codewords.bits} bits"
         words += " and zero" if self.zero else ""
-        words += f", indices of {self.layout.bits} bits: {self.index_bytes} bytes"
-        huffman = self.huffman_bytes
-        words += f" (Huffman: would be {huffman})" if huffman < self.index_bytes else " (fixed width is the smaller)"
+        fixed = replace(self, huffman=False).index_bytes
+        width = f"indices of {self.layout.bits} bits: {fixed} bytes"
+        shorter = self.huffman_bytes is not None and self.huffman_bytes < fixed
+        if self.huffman:
+            words += f", indices Huffman coded: {self.index_bytes} bytes ({width})"
+        else:
+            words += f", {width} ({f'Huffman: {self.huffman_bytes}' if shorter else 'fixed width is the smaller'})"
         words += ", mask" if self.mask is not None else ""
         return words + (f", shared: {self.name}" if self.name else "") + (f", {self.note}" if self.note else "")
 
@@ -172,11 +192,17 @@ class Codebook:
     def pack(self) -> Parts:
         """Return `indices`, the parts of the codewords, `layout`, and `gain`, `mask`, `name` where there are any.
 
-        `mask` is uint8 `[out, ceil(in / 8)]`, bit 1 a survivor, least significant bit first.
+        Huffman coded indices are the parts of `HuffmanCode` instead, their width in the layout 0. `mask` is uint8
+        `[out, ceil(in / 8)]`, bit 1 a survivor, least significant bit first.
         """
-        flat = self.stored_indices if self.layout.aligned else self.stored_indices.reshape(1, -1)
-        numbers = (*self.shape, self.layout.bits, self.layout.aligned, *self.codewords.stored.shape)
-        parts: Parts = {"indices": pack_indices(flat, self.layout.bits), **self.codewords.pack()}
+        if self.huffman:
+            layout, indices = IndexLayout(0, aligned=False), self.huffman_code.pack()
+        else:
+            layout = self.layout
+            flat = self.stored_indices if layout.aligned else self.stored_indices.reshape(1, -1)
+            indices = {"indices": pack_indices(flat, layout.bits)}
+        numbers = (*self.shape, layout.bits, layout.aligned, *self.codewords.stored.shape)
+        parts: Parts = {**indices, **self.codewords.pack()}
         parts["layout"] = np.array([*numbers, self.codewords.bits, self.zero], dtype=np.int32)
         if self.gain is not None:
             parts["gain"] = np.array([self.gain], dtype=np.float32)
@@ -212,16 +238,19 @@ class Codebook:
         blocks = -(-columns // block)
         survivors = mask is not None and block == 1
         stored = (1, max(1, int(mask.sum()))) if mask is not None and survivors else (rows, blocks)
-        packed = parts["indices"]
-        if packed.dtype != np.uint8 or len(packed) != (stored[0] if aligned else 1):
-            raise ValueError(f"indices of shape {packed.shape} and type {packed.dtype}")
-        width = stored[1] if aligned else stored[0] * stored[1]
-        indices = unpack_indices(packed.astype(np.uint8), bits, width).reshape(stored)
+        if bits == 0:
+            indices = HuffmanCode.unpack(parts).decode(stored[0] * stored[1]).reshape(stored)
+        else:
+            packed = parts["indices"]
+            if packed.dtype != np.uint8 or len(packed) != (stored[0] if aligned else 1):
+                raise ValueError(f"indices of shape {packed.shape} and type {packed.dtype}")
+            width = stored[1] if aligned else stored[0] * stored[1]
+            indices = unpack_indices(packed.astype(np.uint8), bits, width).reshape(stored)
         if mask is not None and survivors:
             indices = _scatter(indices, mask)
         gain = np.float32(parts["gain"].reshape(())) if "gain" in parts else None
         name = parts["name"].astype(np.uint8).tobytes().decode() if "name" in parts else None
-        return cls(indices, codewords, columns, gain, bool(zero), mask, name)
+        return cls(indices, codewords, columns, gain, bool(zero), mask, name, huffman=bits == 0)
 
 
 def _unpack_mask(packed: npt.NDArray[np.generic], rows: int, columns: int) -> npt.NDArray[np.bool_]:

@@ -71,17 +71,3 @@ def unpack_indices(packed: Packed, bits: int, count: int) -> Indices:
         result |= field.astype(np.uint16) << np.uint16(shift)
         start, shift = stop, shift + width
     return result
-
-
-def huffman_bytes(counts: npt.NDArray[np.integer[Any]]) -> int:
-    """Return the bytes of a Huffman code of symbols of the given frequencies, with one byte a symbol for its table."""
-    import heapq
-
-    heap = [int(count) for count in counts if count]
-    heapq.heapify(heap)
-    total = heap[0] if len(heap) == 1 else 0  # a lone symbol still takes a bit
-    while len(heap) > 1:
-        joined = heapq.heappop(heap) + heapq.heappop(heap)
-        total += joined
-        heapq.heappush(heap, joined)
-    return -(-total // 8) + len(counts)

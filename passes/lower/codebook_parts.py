@@ -9,6 +9,7 @@ from dtc.deploy.ops.codebook_decode import NATIVE_BITS, integers, look_up
 from dtc.forms import Codebook
 from dtc.graph import MatrixView, Site
 from dtc.passes.lower import Compressed
+from dtc.passes.lower.codebook_indices import store_indices
 from dtc.passes.lower.codebook_nodes import Nodes, bit_mask, decode_indices, expand
 
 
@@ -24,13 +25,9 @@ class Stored:
         self.blocks = self.form.indices.shape[1]
         self.masked = self.form.mask is not None
         self.survivors = self.masked and self.block == 1
-        parts = [form.pack() for form in forms]
-        if not self.survivors:
-            self.indices = e.initializer("indices", np.concatenate([part["indices"] for part in parts]))
-        else:
-            self.ranks = [e.initializer(f"indices_{i}", part["indices"]) for i, part in enumerate(parts)]
+        self.indices = store_indices(e, forms)
         if self.masked:
-            self.masks = [e.initializer(f"mask_{i}", part["mask"]) for i, part in enumerate(parts)]
+            self.masks = [e.initializer(f"mask_{i}", form.pack()["mask"]) for i, form in enumerate(forms)]
         self.codewords = self._codewords(e)
         self._unpacked: ir.Value | None = None
 
@@ -41,37 +38,31 @@ class Stored:
 
     def operands(self, e: Nodes) -> tuple[ir.Value, ir.Value, int]:
         """Return indices and codewords as the operators want them, and the width of the indices."""
-        bits = self.form.layout.bits
-        if self.form.layout.aligned and bits in NATIVE_BITS:
-            return self.indices, self.codewords, bits
-        if self._unpacked is None:
-            self._unpacked = self._unpack(e)
-        return self._unpacked, self.codewords, 8
+        if self.indices.packed is not None and self.indices.width in NATIVE_BITS:
+            return self.indices.packed, self.codewords, self.indices.width
+        return self._one_by_one(e), self.codewords, 8
 
     def addressable(self, e: Nodes) -> ir.Value:
         """Return indices whose rows can be gathered: packed ones, or one by one where rows share bytes."""
-        if self.form.layout.aligned:
-            return self.indices
-        if self._unpacked is None:
-            self._unpacked = self._unpack(e)
-        return self._unpacked
+        return self._one_by_one(e) if self.indices.packed is None else self.indices.packed
 
     def decode_rows(self, e: Nodes, rows: ir.Value) -> ir.Value:
         """Return float `[number of rows, cols]` of rows of what `addressable` gives."""
-        if self.form.layout.aligned:
-            decoded = decode_indices(e, rows, self.form.layout.bits, -1, self.blocks, self.codewords, self.block)
-        else:
+        if self.indices.packed is None:
             decoded = look_up(e, self.codewords, rows)
+        else:
+            decoded = decode_indices(e, rows, self.indices.width, -1, self.blocks, self.codewords, self.block)
         return self._rows(e, decoded, -1)
 
     def decode(self, e: Nodes) -> ir.Value:
         """Return all matrices, float `[count * rows, cols]`, in some shape."""
         if self.survivors:
-            pairs = zip(self.forms, self.ranks, self.masks, strict=True)
-            matrices = [self._survivors(e, *pair) for pair in pairs]
+            matrices = [
+                expand(e, self.indices.survivors(e, i, self.codewords), mask, self.rows, self.cols)
+                for i, mask in enumerate(self.masks)
+            ]
             return matrices[0] if self.count == 1 else e.op("Concat", matrices, axis=0)
-        rows, count = self._packed_shape
-        decoded = decode_indices(e, self.indices, self.form.layout.bits, rows, count, self.codewords, self.block)
+        decoded = self.indices.blocks(e, self.codewords)
         total = self.count * self.rows
         if not self.masked and self.blocks * self.block == self.cols:
             return decoded
@@ -90,17 +81,11 @@ class Stored:
         dtype = site.value.dtype or ir.DataType.FLOAT
         return value if dtype == ir.DataType.FLOAT else e.op("Cast", [value], to=dtype)
 
-    @property
-    def _packed_shape(self) -> tuple[int, int]:
-        """Rows of packed indices, and indices a row."""
-        if self.form.layout.aligned:
-            return self.count * self.rows, self.blocks
-        return self.count, self.rows * self.blocks
-
-    def _unpack(self, e: Nodes) -> ir.Value:
-        rows, count = self._packed_shape
-        indices = decode_indices(e, self.indices, self.form.layout.bits, rows, count)
-        return e.op("Reshape", [indices, e.constant(integers(-1, self.blocks))])
+    def _one_by_one(self, e: Nodes) -> ir.Value:
+        """Return the indices unpacked, once for all readers."""
+        if self._unpacked is None:
+            self._unpacked = self.indices.unpacked(e)
+        return self._unpacked
 
     def _rows(self, e: Nodes, decoded: ir.Value, rows: int) -> ir.Value:
         """Return decoded blocks as rows, without what pads their last block."""
@@ -110,12 +95,6 @@ class Stored:
             return matrix
         ends = (e.constant(integers(number)) for number in (0, self.cols, 1))
         return e.op("Slice", [matrix, *ends])
-
-    def _survivors(self, e: Nodes, form: Codebook, ranks: ir.Value, mask: ir.Value) -> ir.Value:
-        size = form.stored_indices.size
-        values = decode_indices(e, ranks, form.layout.bits, 1, size, self.codewords)
-        flat = e.op("Reshape", [values, e.constant(integers(-1))])
-        return expand(e, flat, mask, self.rows, self.cols)
 
     def _codewords(self, e: Nodes) -> ir.Value:
         """Return the table, float `[entries, block]`: a shared one is stored and decoded once."""

@@ -39,13 +39,21 @@ class Coded:
     name: str | None = None
     mask: npt.NDArray[np.bool_] | None = None
     note: str = ""
+    huffman: bool = False
 
     def outcome(self) -> Outcome:
-        """Return the smaller of the forms with a mask and with an index for zero; a reason where neither pays."""
+        """Return the smaller of the forms with a mask and with an index for zero; a reason where neither pays.
+
+        With `huffman` the indices of each are Huffman coded where that is smaller.
+        """
         name = self.name or (f"{self.weights.site}.codewords" if len(self.indices) > 1 else None)
         coded = replace(self, name=name)
-        forms = masked_forms(coded)
-        if self.mask is not None and (zeroed := zeroed_forms(coded)) and stored_bytes(zeroed) <= stored_bytes(forms):
+        forms = self._coded(masked_forms(coded))
+        if (
+            self.mask is not None
+            and (zeroed := self._coded(zeroed_forms(coded)))
+            and stored_bytes(zeroed) <= stored_bytes(forms)
+        ):
             forms = zeroed
         # A table that other sites pay for too is not this site's to justify.
         spent = stored_bytes(forms) - (sum(forms[0].shared.values()) if self.name else 0)
@@ -54,6 +62,11 @@ class Coded:
             return forms
         words = f"{self.codewords.count} codewords of {self.codewords.block} x {self.codewords.bits} bits"
         return Skip(f"{words} and their indices take {spent} bytes, the {dense} bytes of the weights are fewer")
+
+    def _coded(self, forms: tuple[Codebook, ...]) -> tuple[Codebook, ...]:
+        """Return the forms Huffman coded where that is smaller for all: the matrices of a site are decoded alike."""
+        coded = tuple(form.smaller_coded() for form in forms)
+        return coded if self.huffman and all(form.huffman for form in coded) else forms
 
 
 def masked_forms(coded: Coded) -> tuple[Codebook, ...]:
@@ -70,15 +83,15 @@ def masked_forms(coded: Coded) -> tuple[Codebook, ...]:
     )
 
 
-def zeroed_forms(coded: Coded) -> tuple[Codebook, ...] | None:
-    """Return forms with an index for zero; None where a block is pruned in part, or the indices would overflow."""
+def zeroed_forms(coded: Coded) -> tuple[Codebook, ...]:
+    """Return forms with an index for zero; none where a block is pruned in part, or the indices would overflow."""
     assert coded.mask is not None
     block, cols = coded.codewords.block, coded.weights.out_in[1]
     kept = to_blocks(coded.mask, block).astype(bool)
     whole = to_blocks(np.ones_like(coded.mask), block).astype(bool)
     some = np.asarray(kept.any(axis=1))
     if not np.array_equal(kept, some[:, None] & whole) or coded.codewords.count >= 2**16:
-        return None
+        return ()
     indices = np.where(some.reshape(coded.indices.shape), coded.indices + np.uint16(1), np.uint16(0))
     return tuple(
         Codebook(index, coded.codewords, cols, coded.gain, zero=True, name=coded.name, note=coded.note)

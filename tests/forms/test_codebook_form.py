@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtc.forms import Codebook, Codewords, pack_form, stored_bytes, unpack_form
-from dtc.forms.index_fields import bits_for, field_widths, huffman_bytes, pack_indices, row_bytes, unpack_indices
+from dtc.forms.huffman import MOST_ENTRIES
+from dtc.forms.index_fields import bits_for, field_widths, pack_indices, row_bytes, unpack_indices
 
 
 @st.composite
@@ -24,7 +27,9 @@ def codebooks(draw: st.DrawFn) -> Codebook:
     if mask is not None and block == 1:
         indices = np.where(mask, indices, 0).astype(np.uint16)
     gain = draw(st.sampled_from([None, np.float32(0.37)]))
-    return Codebook(indices, words, cols, gain, zero, mask, draw(st.sampled_from([None, "table"])))
+    huffman = count + zero <= MOST_ENTRIES and draw(st.booleans())
+    name = draw(st.sampled_from([None, "table"]))
+    return Codebook(indices, words, cols, gain, zero, mask, name, huffman=huffman)
 
 
 @settings(max_examples=150, deadline=None)
@@ -78,13 +83,33 @@ def test_the_survivors_alone_are_stored_beside_a_mask() -> None:
     assert form.nbytes == -(-int(mask.sum()) // 2) + 64 * 8 + 64 + 32
 
 
-def test_huffman_is_as_long_as_its_code() -> None:
-    assert huffman_bytes(np.array([8, 4, 2, 2])) == (8 * 1 + 4 * 2 + 4 * 3) // 8 + 1 + 4
-    assert huffman_bytes(np.array([8, 0])) == 1 + 2
-    words = Codewords.encode(np.arange(4, dtype=np.float32)[:, None], 32)
-    skewed = np.zeros((100, 100), np.uint16)
-    skewed[0] = np.arange(100) % 4
-    assert "Huffman: would be" in Codebook(skewed, words, 100).detail
+def skewed(size: int, *, share: float = 0.02) -> Codebook:
+    """Most indices are 0, the others any of 16."""
+    rng = np.random.default_rng(0)
+    indices = np.where(rng.random((size, size)) < share, rng.integers(0, 16, (size, size)), 0).astype(np.uint16)
+    return Codebook(indices, Codewords.encode(np.arange(16, dtype=np.float32)[:, None], 32), size)
+
+
+def test_indices_are_huffman_coded_where_that_is_smaller_with_its_nodes() -> None:
+    small, large, even = skewed(50), skewed(300), skewed(300, share=1)
+    assert not small.smaller_coded().huffman
+    assert not even.smaller_coded().huffman
+    assert "fixed width is the smaller" in even.detail
+    coded = large.smaller_coded()
+    assert coded.huffman
+    assert f"Huffman: {coded.index_bytes}" in large.detail
+    assert coded.detail.startswith(f"16 codewords of 1 x 32 bits, indices Huffman coded: {coded.index_bytes} bytes (")
+    assert coded.index_bytes < 0.3 * large.index_bytes  # a bit and little more for most of 4
+    assert coded.dense().tobytes() == large.dense().tobytes()
+
+
+def test_a_huffman_code_has_limits() -> None:
+    words = Codewords.encode(np.zeros((2000, 1), np.float32), 32)
+    form = Codebook(np.zeros((40, 50), np.uint16), words, 50)
+    assert form.huffman_bytes is None
+    assert not form.smaller_coded().huffman
+    with pytest.raises(ValueError, match="too many for a Huffman code"):
+        replace(form, huffman=True)
 
 
 def test_a_shared_table_counts_once() -> None:
@@ -118,6 +143,37 @@ def test_damaged_parts_are_refused_in_one_line(what: str) -> None:
     words = Codewords.encode(np.arange(10, dtype=np.float32)[:, None], 32)
     parts = Codebook(np.zeros((4, 6), np.uint16), words, 6).pack()
     changed = parts | damaged()[what]  # type: ignore[operator]
+    with pytest.raises(ValueError, match=r"packed codebook: .*damaged") as caught:
+        Codebook.unpack({name: array for name, array in changed.items() if array is not None})
+    assert "\n" not in str(caught.value)
+
+
+def damaged_code() -> dict[str, object]:
+    return {
+        "a missing part": {"stream": None},
+        "a stream cut short": {"stream": np.zeros(5, np.uint8)},
+        "no stream": {"stream": np.zeros(0, np.uint8)},
+        "a stream of another type": {"stream": np.zeros(4000, np.int32)},
+        "segments missing": {"starts": np.zeros(1, np.int32)},
+        "a segment behind the end": {"starts": np.array([0, 10**6], np.int32)},
+        "a segment before the beginning": {"starts": np.array([-5, 0], np.int32)},
+        "no symbols": {"lengths": np.zeros(0, np.uint8), "order": np.zeros(0, np.uint8)},
+        "a symbol twice": {"order": np.array([0, 1, 1, 3], np.uint8)},
+        "a symbol that is none": {"order": np.array([0, 1, 2, 200], np.uint8)},
+        "code words that overlap": {"lengths": np.array([1, 1, 1, 1], np.uint8)},
+        "code words too long": {"lengths": np.array([1, 2, 3, 200], np.uint8)},
+        "a code word of no bits": {"lengths": np.array([0, 2, 3, 3], np.uint8)},
+        "lengths in disorder": {"lengths": np.array([3, 2, 1, 3], np.uint8)},
+    }
+
+
+@pytest.mark.parametrize("what", damaged_code())
+def test_a_damaged_huffman_code_is_refused_in_one_line(what: str) -> None:
+    words = Codewords.encode(np.arange(4, dtype=np.float32)[:, None], 32)
+    rng = np.random.default_rng(0)
+    indices = rng.choice(4, (80, 60), p=[0.6, 0.2, 0.1, 0.1]).astype(np.uint16)
+    parts = Codebook(indices, words, 60, huffman=True).pack()
+    changed = parts | damaged_code()[what]  # type: ignore[operator]
     with pytest.raises(ValueError, match=r"packed codebook: .*damaged") as caught:
         Codebook.unpack({name: array for name, array in changed.items() if array is not None})
     assert "\n" not in str(caught.value)

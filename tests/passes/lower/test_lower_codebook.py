@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import onnxruntime
 import pytest
 
 from dtc.forms import Codebook, Codewords, stored_bytes
+from dtc.forms.huffman import NODES, SEGMENT
 from dtc.graph import find_sites, load_model, save_model
 from dtc.passes.lower import Compressed, lower
 from dtc.passes.lower.codebook import OPSET
@@ -43,6 +45,7 @@ def form(
     bits: int = 32,
     masked: bool = False,
     zero: bool = False,
+    huffman: bool = False,
     seed: int = 0,
 ) -> Codebook:
     rng = np.random.default_rng(seed)
@@ -51,7 +54,7 @@ def form(
     mask = rng.random((rows, cols)) < 0.4 if masked else None
     if masked and block == 1:
         indices = np.where(mask, indices, 0).astype(np.uint16)
-    return Codebook(indices, words, cols, np.float32(1.5) if zero else None, zero, mask)
+    return Codebook(indices, words, cols, np.float32(1.5) if zero else None, zero, mask, huffman=huffman)
 
 
 def value(name: str, *shape: int | str, dtype: ir.DataType = ir.DataType.FLOAT) -> ir.Value:
@@ -124,7 +127,7 @@ def check(role: str, make: object, mode: str, folder: Path) -> ir.Model:
     dense, _ = reader(role)
     site = next(s for s in find_sites(model) if s.name == "w")
     forms = tuple(make(seed) for seed in range(site.view.count))  # type: ignore[operator]
-    forms = tuple(Codebook(f.indices, forms[0].codewords, f.columns, f.gain, f.zero, f.mask) for f in forms)
+    forms = tuple(replace(f, codewords=forms[0].codewords) for f in forms)
     target = next(s for s in find_sites(dense) if s.name == "w")
     target.assign(target.restore(np.stack([f.dense() for f in forms])))
     lower(model, [Compressed(site, forms)], mode)  # type: ignore[arg-type]
@@ -163,6 +166,48 @@ def test_every_precision_of_codewords_is_decoded(bits: int, tmp_path: Path) -> N
 def test_masked_and_zeroed_weights(role: str, block: int, mode: str, tmp_path: Path) -> None:
     check(role, lambda seed: form(24, 30, 9, block, masked=True, seed=seed), mode, tmp_path)
     check(role, lambda seed: form(24, 30, 9, block, zero=True, seed=seed), mode, tmp_path)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("kind", ["plain", "masked", "zero"])
+def test_huffman_coded_indices(role: str, kind: str, mode: str, tmp_path: Path) -> None:
+    given = {"huffman": True, "masked": kind == "masked", "zero": kind == "zero"}
+    for count, block in ((9, 1), (40, 4), (300, 2)):
+        check(role, lambda seed: form(24, 30, count, block, seed=seed, **given), mode, tmp_path)  # noqa: B023
+
+
+@pytest.mark.parametrize("size", [SEGMENT - 1, SEGMENT, SEGMENT + 1, 3 * SEGMENT + 5])
+def test_a_huffman_code_of_several_segments(size: int, tmp_path: Path) -> None:
+    """Code words of 1 to 12 bits, decoded in ONNX Runtime."""
+    counts = [2 ** max(12 - i, 0) for i in range(14)]
+    symbols = np.random.default_rng(0).choice(14, size, p=np.array(counts) / sum(counts)).astype(np.uint16)
+    symbols[:14] = np.arange(14)
+    words = Codewords.encode(np.arange(14, dtype=np.float32)[:, None], 32)
+    coded = Codebook(symbols[None], words, size, huffman=True)
+    weight = constant("w", np.zeros((1, size), np.float32))
+    model = one_node("Gemm", [value("x", "n", size), weight], [weight], transB=1)
+    lower(model, [Compressed(find_sites(model)[0], (coded,))], "standard")
+    at = np.array([0, 13, SEGMENT - 2, size // 2, size - 2, size - 1])
+    x = np.zeros((len(at), size), np.float32)
+    x[np.arange(len(at)), at] = 1
+    (found,) = outputs(model, tmp_path / "m.onnx", {"x": x})
+    np.testing.assert_array_equal(found[:, 0], symbols[at])
+
+
+def test_huffman_coding_makes_the_file_smaller_by_what_the_form_says(tmp_path: Path) -> None:
+    sizes, stored = [], []
+    for huffman in (False, True):
+        weight = constant("w", np.random.default_rng(0).laplace(size=(300, 400)).astype(np.float32))
+        model = one_node("Gemm", [value("x", "n", 400), weight], [weight], transB=1)
+        plan = make_plan(model, [Rule(method="bins", options={"bins": 8, "huffman": huffman})])
+        forms = plan.distort().forms
+        stored.append(stored_bytes(forms["w"]))
+        lower(model, plan.compressed(forms), "standard")
+        save_model(model, tmp_path / "m.onnx", force=True)
+        sizes.append((tmp_path / "m.onnx").stat().st_size)
+    assert sizes[0] - sizes[1] == pytest.approx(stored[0] - stored[1], abs=NODES + 500)
+    assert sizes[1] < 0.8 * sizes[0]
 
 
 def test_rows_that_share_bytes_can_still_be_gathered(tmp_path: Path) -> None:
