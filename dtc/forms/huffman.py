@@ -18,10 +18,10 @@ import numpy.typing as npt
 from dtc.forms.base import Parts
 
 LONGEST = 12
-SEGMENT = 4096
+SEGMENT = 1024
 MOST_ENTRIES = 1024
-MOST_SYMBOLS = 1 << 22
-"""Decoding in a graph keeps some integers for every bit of the stream."""
+MOST_SYMBOLS = 1 << 21
+"""A runtime that folds the nodes which decode a stream needs about a hundred bytes for each bit of it meanwhile."""
 
 NODES = 2048
 """Bytes of the nodes that decode a code in a file; a code that saves fewer than that is none."""

@@ -22,7 +22,7 @@ def decode_symbols(e: Nodes, code: HuffmanCode, count: int, name: str) -> ir.Val
     order, lengths, starts, stream = (
         e.initializer(f"{name}.{part}", getattr(code, part)) for part in ("order", "lengths", "starts", "stream")
     )
-    rank = _rank_of_window(e, lengths, longest)
+    rank = _rank_of_window(e, lengths, len(code.lengths), longest)
     windows = _windows(e, stream, len(code.stream), longest)
     positions = _positions(e, starts, e.op("Gather", [_gather_int32(e, lengths, rank), windows]), code, count)
     symbols = e.op("Gather", [order, rank])
@@ -33,19 +33,20 @@ def _gather_int32(e: Nodes, values: ir.Value, indices: ir.Value) -> ir.Value:
     return e.op("Cast", [e.op("Gather", [values, indices])], to=ir.DataType.INT32)
 
 
-def _rank_of_window(e: Nodes, lengths: ir.Value, longest: int) -> ir.Value:
+def _rank_of_window(e: Nodes, lengths: ir.Value, words: int, longest: int) -> ir.Value:
     """Return which code word each window of `longest` bits begins with, in canonical order, int32 `[2^longest]`.
 
-    The windows that begin with a code word are as many as the bits behind it can be; the code words ascend.
+    The windows that begin with a code word are as many as the bits behind it can be; the code words ascend. (`Greater`,
+    because ONNX Runtime does not fold `GreaterOrEqual` of integers.)
     """
     powers = e.constant(2 ** np.arange(longest, -1, -1, dtype=np.int32))
     sizes = e.op("Gather", [powers, e.op("Cast", [lengths], to=ir.DataType.INT32)])
     first = e.op("CumSum", [sizes, e.constant(np.int64(0))], exclusive=1)
     windows = e.op("Range", [e.constant(np.int32(number)) for number in (0, 2**longest, 1)])
     column = e.op("Reshape", [windows, e.constant(integers(-1, 1))])
-    begun = e.op("Cast", [e.op("GreaterOrEqual", [column, first])], to=ir.DataType.INT32)
-    count = e.op("ReduceSum", [begun, e.constant(integers(1))], keepdims=0)
-    return e.op("Sub", [count, e.constant(np.int32(1))])
+    later = e.op("Cast", [e.op("Greater", [first, column])], to=ir.DataType.INT32)
+    count = e.op("ReduceSum", [later, e.constant(integers(1))], keepdims=0)
+    return e.op("Sub", [e.constant(np.int32(words - 1)), count])
 
 
 def _windows(e: Nodes, stream: ir.Value, size: int, longest: int) -> ir.Value:

@@ -195,6 +195,14 @@ def test_a_huffman_code_of_several_segments(size: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[:, 0], symbols[at])
 
 
+def test_a_huffman_code_is_decoded_when_a_session_loads(tmp_path: Path) -> None:
+    check("Gemm", lambda seed: form(24, 30, 40, 4, huffman=True, seed=seed), "standard", tmp_path)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(str(tmp_path / "lowered.onnx"), options, providers=["CPUExecutionProvider"])
+    assert {node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node} == {"Gemm"}
+
+
 def test_huffman_coding_makes_the_file_smaller_by_what_the_form_says(tmp_path: Path) -> None:
     sizes, stored = [], []
     for huffman in (False, True):
