@@ -7,15 +7,15 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.codebook_decode import NATIVE_BITS, integers, look_up
 from dtc.forms import Codebook
-from dtc.graph import MatrixView, Site
 from dtc.passes.lower import Compressed
-from dtc.passes.lower.codebook_nodes import Nodes, bit_mask, decode_indices, expand
+from dtc.passes.lower.builder import Builder
+from dtc.passes.lower.codebook_nodes import bit_mask, decode_indices, expand
 
 
 class Stored:
     """The forms of a site, stored in its graph: indices of all matrices as one array, one table."""
 
-    def __init__(self, e: Nodes, item: Compressed) -> None:
+    def __init__(self, e: Builder, item: Compressed) -> None:
         forms = [form for form in item.forms if isinstance(form, Codebook)]
         assert len(forms) == len(item.forms)
         self.forms, self.form, self.count = forms, forms[0], len(forms)
@@ -39,7 +39,7 @@ class Stored:
         """True if the operators can read it."""
         return not self.masked and self.form.layout.bits <= max(NATIVE_BITS)
 
-    def operands(self, e: Nodes) -> tuple[ir.Value, ir.Value, int]:
+    def operands(self, e: Builder) -> tuple[ir.Value, ir.Value, int]:
         """Return indices and codewords as the operators want them, and the width of the indices."""
         bits = self.form.layout.bits
         if self.form.layout.aligned and bits in NATIVE_BITS:
@@ -48,7 +48,7 @@ class Stored:
             self._unpacked = self._unpack(e)
         return self._unpacked, self.codewords, 8
 
-    def addressable(self, e: Nodes) -> ir.Value:
+    def addressable(self, e: Builder) -> ir.Value:
         """Return indices whose rows can be gathered: packed ones, or one by one where rows share bytes."""
         if self.form.layout.aligned:
             return self.indices
@@ -56,7 +56,7 @@ class Stored:
             self._unpacked = self._unpack(e)
         return self._unpacked
 
-    def decode_rows(self, e: Nodes, rows: ir.Value) -> ir.Value:
+    def decode_rows(self, e: Builder, rows: ir.Value) -> ir.Value:
         """Return float `[number of rows, cols]` of rows of what `addressable` gives."""
         if self.form.layout.aligned:
             decoded = decode_indices(e, rows, self.form.layout.bits, -1, self.blocks, self.codewords, self.block)
@@ -64,7 +64,7 @@ class Stored:
             decoded = look_up(e, self.codewords, rows)
         return self._rows(e, decoded, -1)
 
-    def decode(self, e: Nodes) -> ir.Value:
+    def decode(self, e: Builder) -> ir.Value:
         """Return all matrices, float `[count * rows, cols]`, in some shape."""
         if self.survivors:
             pairs = zip(self.forms, self.ranks, self.masks, strict=True)
@@ -81,15 +81,6 @@ class Stored:
         masks = self.masks[0] if self.count == 1 else e.op("Concat", self.masks, axis=0)
         return e.op("Where", [bit_mask(e, masks, total, self.cols), matrix, e.constant(np.float32(0))])
 
-    def arranged(self, e: Nodes, matrices: ir.Value, view: MatrixView, site: Site) -> ir.Value:
-        """Return decoded matrices in the shape and type of the site's initializer."""
-        seen = [site.shape[axis] for axis in view.perm]
-        value = e.op("Reshape", [matrices, e.constant(integers(*seen))])
-        if view.perm != tuple(range(len(view.perm))):
-            value = e.op("Transpose", [value], perm=[int(axis) for axis in np.argsort(view.perm)])
-        dtype = site.value.dtype or ir.DataType.FLOAT
-        return value if dtype == ir.DataType.FLOAT else e.op("Cast", [value], to=dtype)
-
     @property
     def _packed_shape(self) -> tuple[int, int]:
         """Rows of packed indices, and indices a row."""
@@ -97,12 +88,12 @@ class Stored:
             return self.count * self.rows, self.blocks
         return self.count, self.rows * self.blocks
 
-    def _unpack(self, e: Nodes) -> ir.Value:
+    def _unpack(self, e: Builder) -> ir.Value:
         rows, count = self._packed_shape
         indices = decode_indices(e, self.indices, self.form.layout.bits, rows, count)
         return e.op("Reshape", [indices, e.constant(integers(-1, self.blocks))])
 
-    def _rows(self, e: Nodes, decoded: ir.Value, rows: int) -> ir.Value:
+    def _rows(self, e: Builder, decoded: ir.Value, rows: int) -> ir.Value:
         """Return decoded blocks as rows, without what pads their last block."""
         width = self.blocks * self.block
         matrix = e.op("Reshape", [decoded, e.constant(integers(rows, width))])
@@ -111,17 +102,17 @@ class Stored:
         ends = (e.constant(integers(number)) for number in (0, self.cols, 1))
         return e.op("Slice", [matrix, *ends])
 
-    def _survivors(self, e: Nodes, form: Codebook, ranks: ir.Value, mask: ir.Value) -> ir.Value:
+    def _survivors(self, e: Builder, form: Codebook, ranks: ir.Value, mask: ir.Value) -> ir.Value:
         size = form.stored_indices.size
         values = decode_indices(e, ranks, form.layout.bits, 1, size, self.codewords)
         flat = e.op("Reshape", [values, e.constant(integers(-1))])
         return expand(e, flat, mask, self.rows, self.cols)
 
-    def _codewords(self, e: Nodes) -> ir.Value:
+    def _codewords(self, e: Builder) -> ir.Value:
         """Return the table, float `[entries, block]`: a shared one is stored and decoded once."""
         form = self.form
         if form.name is not None:
-            values = e.shared.once(("codewords", form.name), lambda nodes: self._values(nodes, form.name or ""))
+            values = e.once(("codewords", form.name), lambda front: self._values(front, form.name or ""))
         else:
             values = self._values(e, "")
         if form.gain is not None:
@@ -130,7 +121,7 @@ class Stored:
             values = e.op("Concat", [e.constant(np.zeros((1, self.block), np.float32)), values], axis=0)
         return values
 
-    def _values(self, e: Nodes, name: str) -> ir.Value:
+    def _values(self, e: Builder, name: str) -> ir.Value:
         words, parts = self.form.codewords, self.form.codewords.pack()
         stored = e.initializer(f"{name}.values" if name else "codewords", parts["codewords"])
         if words.grid is None:

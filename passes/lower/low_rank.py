@@ -12,7 +12,7 @@ from dtc.forms import LowRank
 from dtc.graph import Reader, Role, Site, all_nodes
 from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.lower import Compressed, Mode, costs
-from dtc.passes.lower.emit import Emitter, Names, opset_of
+from dtc.passes.lower.builder import Builder, Names, Shared
 from dtc.passes.lower.factors import Factors, LowRankSite
 from dtc.passes.lower.low_rank_feedforward import lower_conv, lower_embedding, lower_gemm, lower_matmul
 from dtc.passes.lower.low_rank_recurrent import lower_input, lower_to_operator, lower_whole
@@ -25,7 +25,7 @@ from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 
 KIND = LowRank.kind
 
-_FEEDFORWARD: dict[Role, Callable[[LowRankSite, Reader, Factors, Emitter], None]] = {
+_FEEDFORWARD: dict[Role, Callable[[LowRankSite, Reader, Factors, Builder], None]] = {
     Role.MATMUL: lower_matmul,
     Role.GEMM: lower_gemm,
     Role.CONV: lower_conv,
@@ -49,8 +49,9 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") 
     """
     sites = [LowRankSite(item.site, _low_rank(item)) for item in items]
     if mode == "storage":
+        shared = Shared(model)
         for item in sites:
-            lower_to_storage(item)
+            lower_to_storage(item, shared)
     else:
         _lower_to_factors(model, sites, mode)
 
@@ -66,22 +67,22 @@ def _lower_to_factors(model: ir.Model, sites: Sequence[LowRankSite], mode: Mode)
     for item in sites:
         for reader in item.site.readers:
             if reader.role in _FEEDFORWARD:
-                _FEEDFORWARD[reader.role](item, reader, factors, _emitter(model, names, reader))
+                _FEEDFORWARD[reader.role](item, reader, factors, _builder(names, reader))
             else:
                 recurrent.setdefault(reader.node, {})[reader.role in RECURRENT_ROLES] = (item, reader)
     shared = SharedProjections((weights[False][0], node) for node, weights in recurrent.items() if False in weights)
     for node in [node for node in all_nodes(model) if node in recurrent]:  # a layer before the one that it feeds
         weights = recurrent[node]
-        emitter = _emitter(model, names, next(iter(weights.values()))[1])
+        builder = _builder(names, next(iter(weights.values()))[1])
         given = weights[False][0] if False in weights else None
         if True in weights and not (mode == "compute" and _is_operator(model, *weights[True])):
             _require_standard(node)
-            lower_whole(weights[True][0], given, node, factors, shared, emitter)
+            lower_whole(weights[True][0], given, node, factors, shared, builder)
             continue
         if given is not None:
-            lower_input(given, node, factors, shared, emitter)
+            lower_input(given, node, factors, shared, builder)
         if True in weights:
-            again = _emitter(model, names, weights[True][1])
+            again = _builder(names, weights[True][1])
             lower_to_operator(model, *weights[True], factors, again)
     RemoveUnusedPass()(model)
     factors.take_freed_names()
@@ -106,8 +107,8 @@ def _low_rank(item: Compressed) -> tuple[LowRank, ...]:
     return forms
 
 
-def _emitter(model: ir.Model, names: Names, reader: Reader) -> Emitter:
-    return Emitter(names, reader.node_name, opset_of(model), _compute_type(reader))
+def _builder(names: Names, reader: Reader) -> Builder:
+    return Builder(names, reader.node_name, dtype=_compute_type(reader))
 
 
 def _compute_type(reader: Reader) -> ir.DataType:
