@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import onnx_ir as ir
 
 from dtc.deploy.ops.binary_decode import byte_bits
-from dtc.graph import Site
+from dtc.graph import MatrixView, Reader, Role, Site
 from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.lower.builder import Builder
 
@@ -33,6 +34,16 @@ def feed_readers(site: Site, decode: Callable[[], ir.Value]) -> None:
         value.replace_all_uses_with(decoded, replace_graph_outputs=True)
     if decoded is not None and is_output:
         decoded.name, value.name = value.name, None
+
+
+def dense_site(value: ir.Value, perm: tuple[int, ...]) -> Site:
+    """Return an initializer, `[..., rows, cols]` in the order of `perm`, as a site that its readers need dense."""
+    assert value.const_value is not None
+    seen = [value.const_value.shape[axis] for axis in perm]
+    *lead, rows, cols = (int(str(size)) for size in seen)
+    view = MatrixView(perm, math.prod(lead), rows, cols)
+    readers = [Reader(node, index, Role.OTHER, tuple(range(len(perm))), view) for node, index in value.uses()]
+    return Site(value.name or "", value, tuple(readers))
 
 
 def arranged(

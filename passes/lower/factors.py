@@ -49,10 +49,14 @@ def apply(builder: Builder, x: ir.Value, factor: Factor, label: str) -> ir.Value
 
 @dataclass(frozen=True, eq=False)
 class LowRankSite:
-    """A site with the factors of its matrices."""
+    """A site with the factors of its matrices.
+
+    `coded`: they are not stored as they are, but coded in turn, and no operator on factors takes them so.
+    """
 
     site: Site
     forms: tuple[LowRank, ...]
+    coded: bool = False
 
 
 class Factors:
@@ -63,6 +67,8 @@ class Factors:
         self._main = model.graph
         self._paths = nesting(model)
         self._made: dict[tuple[object, ...], ir.Value] = {}
+        self.stored: dict[ir.Value, npt.NDArray[Any]] = {}
+        """The initializers of factors that will be coded, or of rows of them, and their numbers."""
         self._heirs: list[tuple[ir.Value, str]] = []
         self._upright = _orientations(items)
         self._basis_graphs: dict[str, set[ir.Graph]] = {}
@@ -89,7 +95,10 @@ class Factors:
     def of_site(self, item: LowRankSite, tag: str, array: npt.NDArray[Any], dtype: ir.DataType) -> ir.Value:
         """Return an initializer of the site's own, called `<weight>.<tag>`."""
         site = item.site
-        return self.initializer((site.name, tag), f"{site.name}.{tag}", array, dtype, self.graph_of(site.value))
+        value = self.initializer((site.name, tag), f"{site.name}.{tag}", array, dtype, self.graph_of(site.value))
+        if item.coded:
+            self.stored[value] = array
+        return value
 
     def rename_when_free(self, value: ir.Value, name: str | None) -> None:
         """Give `value` the name of the weight that it stands for, once that is gone."""

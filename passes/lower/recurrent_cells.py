@@ -138,19 +138,13 @@ def cells(node: ir.Node) -> list[Cell]:
     ]
 
 
-def refuse_recurrent(node: ir.Node, opset: int) -> str | None:
-    """Return why an LSTM or GRU cannot become a Scan; None if it can."""
-    if opset < 9:
-        return f"{node.op_type} {node.name!r}: Scan needs operator set 9, the model has {opset}"
-    if node.attributes.get_int("layout", 0):
-        return f"{node.op_type} {node.name!r} has layout=1 (batch first), which ONNX Runtime does not run either"
-    if node.attributes.get_int("input_forget", 0):
-        return f"{node.op_type} {node.name!r} couples input and forget gate (input_forget=1)"
-    unknown = [name for name in _activations(node) if name.lower() not in ACTIVATIONS]
-    if unknown:
-        known = ", ".join(ACTIVATIONS.values())
-        return f"{node.op_type} {node.name!r} has the activation {unknown[0]}; supported: {known}"
-    return None
+def can_be_scan(node: ir.Node, opset: int) -> bool:
+    """True if an LSTM or GRU can become a Scan, which came with operator set 9.
+
+    ONNX Runtime runs no node of layout 1 (batch first) either, so there is nothing to compare with.
+    """
+    plain = not node.attributes.get_int("layout", 0) and not node.attributes.get_int("input_forget", 0)
+    return opset >= 9 and plain and all(name.lower() in ACTIVATIONS for name in _activations(node))
 
 
 def has_default_activations(node: ir.Node) -> bool:

@@ -22,6 +22,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "prune+binary": {"sparsity": 0.9, "bits": 1},
     "codebook": {"codewords": 12, "block": 1, "gradient_weight": 0},
     "prune+codebook": {"sparsity": 0.8, "codewords": 8, "block": 1},
+    "svd+uniform": {"rank": 4, "bits": 4},
+    "prune+svd": {"sparsity": 0.9, "rank": 2},
 }
 PARTS = ("codes", "alphas", "indices", "codewords", "values", "bitmap", "mask", "survivors", "left", "right")
 
@@ -86,7 +88,7 @@ def test_no_new_name_is_one_of_the_model(method: str, mode: Mode) -> None:
         assert max(Counter(names).values()) == 1
 
 
-@pytest.mark.parametrize("method", [method for method in METHODS if method != "svd"])
+@pytest.mark.parametrize("method", ["prune", "binary", "prune+binary", "codebook", "prune+codebook"])
 def test_sites_share_their_constants(method: str) -> None:
     model = hostile_model()
     plan = make_plan(model, [Rule(method=method, options=METHODS[method])])
