@@ -15,8 +15,8 @@ from dtc.passes.lower import Compressed
 from dtc.passes.lower.builder import Builder, Shared, insert_first
 from dtc.passes.lower.decode import arranged, bits_of_bytes, feed_readers
 
-NODES_OF_CSR = 3000
-"""Bytes that decoding CSR in nodes takes in a file more than decoding a bitmap, about."""
+NODES_OF_CSR = 1100
+"""Bytes that decoding CSR in nodes takes in a file more than decoding a bitmap, of each site, about."""
 
 
 class StoredSparse:
