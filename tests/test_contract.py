@@ -8,6 +8,7 @@ import pytest
 
 from dtc.forms import Form, bits_per_weight, pack_form, stored_bytes, unpack_form
 from dtc.forms.registry import forms
+from dtc.passes.compose import make_methods
 from dtc.passes.lower import lowerings
 from dtc.passes.method import Method, Moment, Skip, Weights, make_method, methods
 
@@ -85,6 +86,19 @@ def test_what_is_stored_gives_back_the_same_matrix_bit_for_bit(name: str) -> Non
         assert again.nbytes == form.nbytes
         assert bits_per_weight(form) == 8 * form.nbytes / np.prod(form.shape)
         assert stored_bytes([form, form]) == 2 * form.nbytes - sum(form.shared.values())
+
+
+@pytest.mark.parametrize("name", [*sorted(methods()), "svd+binary", "prune+svd", "prune+binary", "prune+codebook"])
+def test_rows_of_a_form_are_those_of_its_matrix(name: str) -> None:
+    options = {option: value for part in name.split("+") for option, value in EXAMPLES[part].items()}
+    outcome = make_methods(name, options).distort([weights()])["w"]
+    assert not isinstance(outcome, Skip)
+    for form in outcome:
+        assert isinstance(form, Form)
+        some = form.rows(3, 20)
+        assert type(some) is type(form)
+        assert some.nbytes < form.nbytes
+        np.testing.assert_allclose(some.dense(), form.dense()[3:20], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(methods()))

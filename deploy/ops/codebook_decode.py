@@ -34,7 +34,7 @@ class Emitter(Protocol):
         """Add a constant."""
         ...
 
-    def op(self, op_type: str, inputs: Sequence[ir.Value | None], **attributes: object) -> ir.Value:
+    def op(self, op_type: str, inputs: Sequence[ir.Value | None], **attributes: Any) -> ir.Value:
         """Add a node of one output."""
         ...
 

@@ -48,6 +48,10 @@ class Form(Protocol):
         """Return the matrix, float32 `[out, in]`, exactly as the lowered graph computes with it."""
         ...
 
+    def rows(self, start: int, stop: int) -> Self:
+        """Return the form of some rows: its `dense()` is that part of the whole one's."""
+        ...
+
     def pack(self) -> Parts:
         """Return the arrays to store; `unpack` gives back a form of the same `dense()`, bit for bit."""
         ...

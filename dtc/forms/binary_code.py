@@ -134,6 +134,18 @@ class BinaryCode:
         wide = scales.astype(np.float32)
         return wide if self.groups == 1 else np.repeat(wide, self.group_size, axis=1)[:, : self.cols]
 
+    def rows(self, start: int, stop: int) -> Self:
+        """Return the form of some rows: their part of every array."""
+        part = slice(start, stop)
+        return type(self)(
+            self.codes[:, part],
+            self.alphas[:, part],
+            self.cols,
+            self.group_size,
+            None if self.offset is None else self.offset[part],
+            None if self.mask is None else self.mask[part],
+        )
+
     def pack(self) -> Parts:
         """Return the arrays to store, and `layout`: columns, group size, rows and planes, the node's attributes."""
         parts: Parts = {

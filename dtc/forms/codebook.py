@@ -189,6 +189,11 @@ class Codebook:
         matrix = self.table[self.indices].reshape(len(self.indices), -1)[:, : self.columns]
         return np.ascontiguousarray(matrix if self.mask is None else np.where(self.mask, matrix, np.float32(0)))
 
+    def rows(self, start: int, stop: int) -> Self:
+        """Return the form of some rows, of the same codewords."""
+        part = slice(start, stop)
+        return replace(self, indices=self.indices[part], mask=None if self.mask is None else self.mask[part])
+
     def pack(self) -> Parts:
         """Return `indices`, the parts of the codewords, `layout`, and `gain`, `mask`, `name` where there are any.
 

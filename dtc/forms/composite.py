@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -54,6 +54,10 @@ class Product:
         """Return the right factor `[rank, in]`."""
         return np.ascontiguousarray(self.right.dense().T) if self.turned else self.right.dense()
 
+    def rows(self, start: int, stop: int) -> Self:
+        """Return the form of some rows: those of the left factor."""
+        return replace(self, left=self.left.rows(start, stop))
+
     def pack(self) -> Parts:
         """Return the parts of both factors."""
         turned: Parts = {"turned": np.ones(1, np.uint8)} if self.turned else {}
@@ -97,6 +101,10 @@ class Sum:
     def dense(self) -> Array:
         """Return the sum of the dense terms."""
         return np.asarray(self.first.dense() + self.second.dense(), dtype=np.float32)
+
+    def rows(self, start: int, stop: int) -> Self:
+        """Return the form of some rows: those of both terms."""
+        return replace(self, first=self.first.rows(start, stop), second=self.second.rows(start, stop))
 
     def pack(self) -> Parts:
         """Return the parts of both terms."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -56,6 +56,10 @@ class LowRank:
     def dense(self) -> Array:
         """Return `left @ right`, float32 `[out, in]`."""
         return np.asarray(self.left @ self.right, dtype=np.float32)
+
+    def rows(self, start: int, stop: int) -> Self:
+        """Return the form of some rows, of the same `right`."""
+        return replace(self, left=self.left[start:stop])
 
     def pack(self) -> Parts:
         """Return the two factors, and the name of a shared basis as UTF-8 bytes."""

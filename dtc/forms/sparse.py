@@ -113,6 +113,10 @@ class Sparse:
         self.pattern.put(matrix, self.values.astype(np.float32))
         return matrix
 
+    def rows(self, start: int, stop: int) -> Self:
+        """Return the form of some rows, in their own smallest pattern."""
+        return type(self).of(self.dense()[start:stop], "float16" if self.values.dtype == np.float16 else "float32")
+
     def pack(self) -> Parts:
         """Return the values, and the arrays of the pattern."""
         return {"values": self.values, **self.pattern.parts()}

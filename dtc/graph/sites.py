@@ -31,6 +31,8 @@ class Role(enum.StrEnum):
     GRU_INPUT = "GRU.W"
     GRU_RECURRENT = "GRU.R"
     EMBEDDING = "Gather"
+    OTHER = "other"
+    """It needs the dense weight, and no one product with it; `find_sites` gives none."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import onnx_ir as ir
 
 import dtc.passes.lower
 from dtc.errors import ModelError
-from dtc.forms import Form
+from dtc.forms import Form, LowRank
 from dtc.forms.composite import Product, Sum
-from dtc.graph import Site, find_sites
+from dtc.graph import Role, Site, find_sites
 from dtc.passes.lower.opset import require_opset
 
 
@@ -82,9 +82,14 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") 
 
 def lower_items(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> None:
     """Lower sites of a model whose opset is new enough, form by form, in place; for forms that are made of forms."""
-    chosen = {kind: lowering for kind, lowering in lowerings().items() if any(i.forms[0].kind == kind for i in items)}
-    for kind, lowering in chosen.items():
-        lowering.lower(model, found_again(model, [item for item in items if item.forms[0].kind == kind]), mode)
+    by_kind: dict[str, list[Compressed]] = {kind: [] for kind in lowerings()}
+    for item in items:
+        by_kind[item.forms[0].kind].append(item)
+    if by_kind[Product.kind]:  # the weights of one node may be of both kinds, and are lowered together
+        by_kind[Product.kind] += by_kind.pop(LowRank.kind)
+    for kind, chosen in by_kind.items():
+        if chosen:
+            lowerings()[kind].lower(model, found_again(model, chosen), mode)
 
 
 def _kinds(form: Form) -> set[str]:
@@ -97,11 +102,14 @@ def _kinds(form: Form) -> set[str]:
 
 
 def found_again(model: ir.Model, items: Sequence[Compressed]) -> list[Compressed]:
-    """Look for the sites anew, by name: a conversion or the lowering of another form may have replaced their nodes."""
+    """Look for the sites anew, by name: a conversion or the lowering of another form may have replaced their nodes.
+
+    Those that their readers need dense stay as they are: no reader of theirs is replaced.
+    """
     sites = {site.name: site for site in find_sites(model)}
     found: list[Compressed] = []
     for item in items:
-        site = sites.get(item.site.name)
+        site = item.site if item.site.role is Role.OTHER else sites.get(item.site.name)
         if site is None or _sizes(site) != _sizes(item.site):
             raise ModelError(
                 f"site {item.site.name!r}: its node {item.site.readers[0].node_name!r} was lowered to another form by "

@@ -19,17 +19,16 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from dtc.deploy.ops import DOMAIN, require_operator
 from dtc.deploy.ops.binary_blocks import blocks_of_rows, in_blocks
 from dtc.deploy.ops.binary_decode import OPSET, decode, integers
 from dtc.deploy.ops.binary_gather import gather_rows, reshape_rows
 from dtc.deploy.ops.binary_unmask import unmask
 from dtc.graph import Reader, Role, Site
 from dtc.graph.save import PORTABLE_IR_VERSION
-from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.lower import Compressed, Mode, costs
-from dtc.passes.lower.binary_parts import Nodes, Planes, Shared, add_initializer
-from dtc.passes.lower.emit import replace_node
+from dtc.passes.lower.binary_parts import Planes, constants
+from dtc.passes.lower.builder import Builder, Shared, insert_first, replace_node
+from dtc.passes.lower.decode import arranged, bits_of_bytes, feed_readers
 from dtc.passes.lower.recurrent_operator import (
     INPUT_ROLES,
     RECURRENT_ROLES,
@@ -42,9 +41,6 @@ from dtc.passes.lower.recurrent_operator import (
 KIND = "binary"
 
 __all__ = ["KIND", "OPSET", "lower", "refuse"]
-
-HANDS_ON = PASS_THROUGH | {"Transpose", "Cast"}
-"""Nodes between an initializer and the node that it is a weight of."""
 
 
 def refuse(site: Site) -> str | None:  # noqa: ARG001 - no site is refused
@@ -78,7 +74,7 @@ class _Lowering:
         assert isinstance(graph, ir.Graph)
         self.model, self.site, self.mode, self.shared, self.graph = model, item.site, mode, shared, graph
         self.planes, self.form = Planes.of(item), item.forms[0]
-        self.front = Nodes(graph, item.site.name, shared)  # runs before every reader
+        self.front = shared.builder(item.site.name, graph)  # runs before every reader
         self._rows: tuple[ir.Value, ir.Value] | None = None
         self._blocks: tuple[ir.Value, ir.Value] | None = None
 
@@ -88,39 +84,30 @@ class _Lowering:
             if self._is_operator(reader):
                 replace_weight(self.model, reader, self._recurrent())
                 continue
-            nodes = Nodes(self.graph, f"{self.site.name}/{reader.node_name}", self.shared)
-            output = self._on_codes(reader, nodes)
+            builder = self.shared.builder(reader.node_name, self.graph)
+            output = self._on_codes(reader, builder)
             if output is not None:
-                replace_node(reader.node, nodes, {reader.node.outputs[0]: output})  # type: ignore[arg-type]
-        value = self.site.value
-        remove_unread(value)
-        if value.uses() or value.is_graph_output():
-            value.replace_all_uses_with(self._dense_value(), replace_graph_outputs=True)
-        forget(self.graph, value)
+                replace_node(reader.node, builder, {reader.node.outputs[0]: output})
+        feed_readers(self.site, self._dense_value)
         self._settle_blocks()
-        if self.front.nodes:
-            self.graph.insert_before(self.graph[0], self.front.nodes)
-
-    def _name(self, part: str) -> str:
-        return self.shared.names.unique(f"{self.site.name}.{part}")
+        insert_first(self.front)
 
     def _in_rows(self) -> tuple[ir.Value, ir.Value]:
         """Return codes `[planes, out, bytes]`, stored as they are or made of what is stored, and alphas."""
         if self._rows is None:
-            alphas = add_initializer(self.graph, self._name("alphas"), self.planes.alphas)
+            alphas = self.front.initializer("alphas", self.planes.alphas)
             self._rows = self._codes_in_rows(), alphas
         return self._rows
 
     def _codes_in_rows(self) -> ir.Value:
         survivors = self.planes.survivors
         if survivors is None:
-            return add_initializer(self.graph, self._name("codes"), self.planes.codes)
-        stored = add_initializer(self.graph, self._name("survivors"), survivors)
-        mask = add_initializer(self.graph, self._name("mask"), self.planes.codes[-1])
+            return self.front.initializer("codes", self.planes.codes)
+        stored = self.front.initializer("survivors", survivors)
+        mask = self.front.initializer("mask", self.planes.codes[-1])
         if self.mode == "standard":
-            return unmask(self.front, stored, mask, self.shared.byte_bits)
-        require_operator(self.model, "BinaryUnmask")
-        return self.front.op("BinaryUnmask", [stored, mask], domain=DOMAIN)
+            return unmask(self.front, stored, mask, bits_of_bytes(self.front))
+        return self.front.call("BinaryUnmask", [stored, mask])
 
     def _is_operator(self, reader: Reader) -> bool:
         """True for a recurrent node that an operator can stand for."""
@@ -155,8 +142,8 @@ class _Lowering:
         alphas = [part.transpose(0, 2, 1) for part in np.split(self.planes.alphas, count, axis=1)]
         join = np.stack if self._is_recurrent else np.concatenate
         return [
-            add_initializer(self.graph, self._name("codes"), join(codes)),
-            add_initializer(self.graph, self._name("alphas"), np.ascontiguousarray(join(alphas))),
+            self.front.initializer("codes", join(codes)),
+            self.front.initializer("alphas", np.ascontiguousarray(join(alphas))),
         ]
 
     def _blocks_of_rows(self) -> list[ir.Value]:
@@ -182,55 +169,45 @@ class _Lowering:
     def _is_recurrent(self) -> bool:
         return self.site.role in INPUT_ROLES | RECURRENT_ROLES
 
-    def _on_codes(self, reader: Reader, nodes: Nodes) -> ir.Value | None:
+    def _on_codes(self, reader: Reader, builder: Builder) -> ir.Value | None:
         """Return the reader's output, computed from codes; None where it needs the dense weight."""
         if self.mode == "storage" or reader.view != self.site.view or not reads_as_stored(reader, self.site):
             return None
         if reader.role == Role.EMBEDDING:
-            return self._embedding(reader, nodes)
+            return self._embedding(reader, builder)
         if self.mode == "compute" and is_plain_product(reader) and costs.choose(self.form).on_codes:
-            return self._product(reader, nodes)
+            return self._product(reader, builder)
         return None
 
-    def _embedding(self, reader: Reader, nodes: Nodes) -> ir.Value:
+    def _embedding(self, reader: Reader, builder: Builder) -> ir.Value:
         indices = reader.node.inputs[1]
         assert indices is not None
         if self.mode == "compute":
-            return self._operator(nodes, "BinaryGather", indices, *self._in_rows())
-        given = self.shared.constants(self.planes)
-        rows = decode(nodes, *gather_rows(nodes, indices, *self._in_rows()), given)
-        return reshape_rows(nodes, rows, indices, nodes.constant(integers(self.planes.cols)))
+            return self._operator(builder, "BinaryGather", indices, *self._in_rows())
+        given = constants(builder, self.planes)
+        rows = decode(builder, *gather_rows(builder, indices, *self._in_rows()), given)
+        return reshape_rows(builder, rows, indices, builder.constant(integers(self.planes.cols)))
 
-    def _product(self, reader: Reader, nodes: Nodes) -> ir.Value:
-        product = self._operator(nodes, "BinaryMatMul", reader.node.inputs[0], *self._in_blocks())
+    def _product(self, reader: Reader, builder: Builder) -> ir.Value:
+        product = self._operator(builder, "BinaryMatMul", reader.node.inputs[0], *self._in_blocks())
         bias = reader.node.inputs[2] if len(reader.node.inputs) > 2 else None
-        return product if bias is None else nodes.op("Add", [product, bias])
+        return product if bias is None else builder.op("Add", [product, bias])
 
-    def _operator(self, nodes: Nodes, name: str, *inputs: ir.Value | None) -> ir.Value:
-        require_operator(self.model, name)
-        return nodes.op(name, inputs, domain=DOMAIN, **self.planes.attributes)
+    def _operator(self, builder: Builder, name: str, *inputs: ir.Value | None) -> ir.Value:
+        return builder.call(name, inputs, **self.planes.attributes)
 
     def _dense_value(self) -> ir.Value:
         """Return the weight in the initializer's own shape and dtype, decoded in front of every reader."""
-        site, nodes = self.site, self.front
-        flipped = site.view.perm == (1, 0)  # decoded as it is read: cheaper than to transpose floats
-        if self.mode != "storage":
-            given = self.shared.constants(self.planes, transposed=flipped)
-            dense = decode(nodes, *self._in_rows(), given, transposed=flipped)
+        builder, view = self.front, self.site.view
+        # decoded as it is read where that can be: cheaper than to transpose floats
+        transposed = self.mode != "storage" and view.perm == (1, 0)
+        if self.mode == "storage":
+            matrices = self._operator(builder, "BinaryDequantize", *self._in_rows())
         else:
-            dense = self._operator(nodes, "BinaryDequantize", *self._in_rows())
-            if flipped:
-                dense = nodes.op("Transpose", [dense], perm=[1, 0])
-        if len(site.shape) != 2:
-            permuted = [site.shape[axis] for axis in site.view.perm]
-            dense = nodes.op("Reshape", [dense, nodes.constant(integers(*permuted))])
-            back = sorted(range(len(permuted)), key=lambda axis: site.view.perm[axis])
-            if back != sorted(back):
-                dense = nodes.op("Transpose", [dense], perm=back)
-        if site.value.dtype not in (None, ir.DataType.FLOAT):
-            dense = nodes.op("Cast", [dense], to=site.value.dtype)
-        dense.shape, dense.type = site.value.shape, site.value.type
-        return dense
+            given = constants(builder, self.planes, transposed=transposed)
+            matrices = decode(builder, *self._in_rows(), given, transposed=transposed)
+        shape = (view.count * view.rows, view.cols)
+        return arranged(builder, matrices, self.site, shape=shape, transposed=transposed)
 
 
 def reads_as_stored(reader: Reader, site: Site) -> bool:
@@ -254,23 +231,3 @@ def is_plain_product(reader: Reader) -> bool:
     plain = not attributes.get_int("transA", 0) and attributes.get_float("alpha", 1.0) == 1
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
     return reader.role == Role.GEMM and plain and (not has_bias or attributes.get_float("beta", 1.0) == 1)
-
-
-def remove_unread(value: ir.Value) -> None:
-    """Remove the nodes that only handed a weight on to readers which are gone."""
-    for node, _ in list(value.uses()):
-        if node.domain != "" or node.op_type not in HANDS_ON:
-            continue
-        output = node.outputs[0]
-        remove_unread(output)
-        if not any(output.uses() or output.is_graph_output() for output in node.outputs):
-            assert node.graph is not None
-            node.graph.remove(node, safe=True)
-
-
-def forget(graph: ir.Graph, value: ir.Value) -> None:
-    """Remove an initializer that nothing reads, and the graph input that older models list it as."""
-    assert value.name is not None
-    del graph.initializers[value.name]
-    if value in graph.inputs:
-        graph.inputs.remove(value)

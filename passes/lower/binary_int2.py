@@ -18,8 +18,9 @@ from dtc.forms.binary_code import unpack_bits
 from dtc.graph import Reader, Site
 from dtc.passes.lower import Compressed, found_again
 from dtc.passes.lower import binary_code as portable
-from dtc.passes.lower.binary_parts import Nodes, Planes, Shared, add_initializer
-from dtc.passes.lower.emit import replace_node
+from dtc.passes.lower.binary_parts import Planes
+from dtc.passes.lower.builder import Builder, Shared, replace_node
+from dtc.passes.lower.decode import forget, remove_unread
 from dtc.passes.lower.opset import require_opset
 
 OPSET = 25
@@ -65,31 +66,30 @@ def _fits(site: Site, planes: Planes) -> bool:
 def _planes(item: Compressed, shared: Shared) -> None:
     site, graph, planes = item.site, item.site.value.graph, Planes.of(item)
     assert isinstance(graph, ir.Graph)
-    stored = [_store(graph, f"{site.name}.plane{plane}", planes, plane) for plane in range(planes.bits)]
+    front = shared.builder(site.name, graph)
+    stored = [_store(front, planes, plane) for plane in range(planes.bits)]
     for reader in site.readers:
-        nodes = Nodes(graph, f"{site.name}/{reader.node_name}", shared)
-        output = _product(reader, nodes, stored, planes)
-        replace_node(reader.node, nodes, {reader.node.outputs[0]: output})  # type: ignore[arg-type]
-    portable.remove_unread(site.value)
-    portable.forget(graph, site.value)
+        builder = shared.builder(reader.node_name, graph)
+        output = _product(reader, builder, stored, planes)
+        replace_node(reader.node, builder, {reader.node.outputs[0]: output})
+    remove_unread(site.value)
+    forget(site.value)
 
 
-def _store(graph: ir.Graph, name: str, planes: Planes, plane: int) -> tuple[ir.Value, ir.Value]:
+def _store(front: Builder, planes: Planes, plane: int) -> tuple[ir.Value, ir.Value]:
     """Store signs INT2 `[in, out]` and scales `[out]` or `[groups, out]`."""
     signs = unpack_bits(planes.codes[plane], planes.cols).T.astype(np.int8) * 2 - 1
     int2 = ir.DataType.INT2
-    tensor = ir.Tensor(np.ascontiguousarray(signs).astype(int2.numpy()), dtype=int2, name=name)
-    value = ir.Value(name=name, const_value=tensor, type=ir.TensorType(int2), shape=ir.Shape(signs.shape))
-    graph.register_initializer(value)
+    value = front.initializer(f"plane{plane}", ir.Tensor(np.ascontiguousarray(signs).astype(int2.numpy()), dtype=int2))
     scales = planes.alphas[plane].astype(np.float32)
     scale = np.ascontiguousarray(scales.T) if planes.group_size else scales[:, 0]
-    return value, add_initializer(graph, f"{name}.scale", scale)
+    return value, front.initializer(f"plane{plane}.scale", scale)
 
 
-def _product(reader: Reader, nodes: Nodes, stored: Sequence[tuple[ir.Value, ir.Value]], planes: Planes) -> ir.Value:
+def _product(reader: Reader, builder: Builder, stored: Sequence[tuple[ir.Value, ir.Value]], planes: Planes) -> ir.Value:
     grouping: dict[str, Any] = {"axis": 0, "block_size": planes.group_size} if planes.group_size else {"axis": 1}
     x = reader.node.inputs[0]
-    products = [nodes.op("MatMul", [x, nodes.op("DequantizeLinear", [*pair], **grouping)]) for pair in stored]
-    product = products[0] if len(products) == 1 else nodes.op("Sum", products)
+    products = [builder.op("MatMul", [x, builder.op("DequantizeLinear", [*pair], **grouping)]) for pair in stored]
+    product = products[0] if len(products) == 1 else builder.op("Sum", products)
     bias = reader.node.inputs[2] if len(reader.node.inputs) > 2 else None
-    return product if bias is None else nodes.op("Add", [product, bias])
+    return product if bias is None else builder.op("Add", [product, bias])

@@ -1,22 +1,18 @@
-"""What the lowering of binary codes puts into a graph: planes, constants common to a model, and nodes."""
+"""What the lowering of binary codes puts into a graph: planes, and constants for decoding them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
 
-from dtc.deploy.ops.binary_decode import Constants, byte_bits, integers
+from dtc.deploy.ops.binary_decode import Constants, integers
 from dtc.forms import BinaryCode
 from dtc.forms.binary_code import Packed
 from dtc.passes.lower import Compressed
-from dtc.passes.lower.emit import Names
-
-PREFIX = "dtc.binary"
+from dtc.passes.lower.builder import Builder
+from dtc.passes.lower.decode import bits_of_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,76 +81,17 @@ class Planes:
         return (np.arange(self.cols) // self.group_size << len(self.codes)).astype(np.int32)
 
 
-class Shared:
-    """Constants that the sites of one model use together; they stand in the main graph, which all others see."""
-
-    def __init__(self, model: ir.Model) -> None:
-        self.graph = model.graph
-        self.names = Names(model)
-        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
-        self._byte_bits: ir.Value | None = None
-        self._nodes = Nodes(model.graph, PREFIX, self)
-
-    def constant(self, array: npt.NDArray[Any] | np.generic) -> ir.Value:
-        """Return an initializer of these numbers, the same one every time."""
-        array = np.asarray(array)
-        key = (array.dtype.str, array.shape, array.tobytes())
-        if key not in self._constants:
-            name = self.names.unique(f"{PREFIX}.{len(self._constants)}")
-            self._constants[key] = add_initializer(self.graph, name, array)
-        return self._constants[key]
-
-    @property
-    def byte_bits(self) -> ir.Value:
-        """The bits of every byte, computed once."""
-        if self._byte_bits is None:
-            self._byte_bits = byte_bits(self._nodes)
-        return self._byte_bits
-
-    def insert(self) -> None:
-        """Put the nodes that were needed in front of all others."""
-        if self._nodes.nodes:
-            self.graph.insert_before(self.graph[0], self._nodes.nodes)
-
-    def constants(self, planes: Planes, *, transposed: bool = False) -> Constants:
-        """Return what decoding these planes needs."""
-        starts, width = planes.starts, 8 * planes.codes.shape[2]
-        if starts is not None and transposed:
-            starts = starts[:, None]
-        powers = np.array([[1 << plane for plane in range(len(planes.codes))]], dtype=np.uint8)
-        return Constants(
-            byte_bits=self.byte_bits,
-            powers=self.constant(powers),
-            padded=self.constant(integers(-1, width)),
-            cols=None if width == planes.cols else self.constant(integers(planes.cols)),
-            signs=self.constant(planes.signs),
-            starts=None if starts is None else self.constant(starts),
-        )
-
-
-class Nodes:
-    """Collects nodes that are named after what they replace; small constants are the model's shared ones."""
-
-    def __init__(self, graph: ir.Graph, prefix: str, shared: Shared) -> None:
-        self.graph, self.prefix, self.shared = graph, prefix, shared
-        self.nodes: list[ir.Node] = []
-
-    def constant(self, array: npt.NDArray[Any] | np.generic) -> ir.Value:
-        """Return a shared constant."""
-        return self.shared.constant(array)
-
-    def op(self, op_type: str, inputs: Sequence[ir.Value | None], *, domain: str = "", **attributes: Any) -> ir.Value:
-        """Add a node of one output."""
-        name = self.shared.names.unique(f"{self.prefix}/{len(self.nodes)}")
-        node = ir.node(op_type, list(inputs), attributes or None, domain=domain, name=name)
-        node.outputs[0].name = name
-        self.nodes.append(node)
-        return node.outputs[0]
-
-
-def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
-    """Store an array in a graph."""
-    tensor = ir.tensor(array, name=name)
-    value = ir.Value(name=name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape))
-    graph.register_initializer(value)
-    return value
+def constants(builder: Builder, planes: Planes, *, transposed: bool = False) -> Constants:
+    """Return what decoding these planes needs."""
+    starts, width = planes.starts, 8 * planes.codes.shape[2]
+    if starts is not None and transposed:
+        starts = starts[:, None]
+    powers = np.array([[1 << plane for plane in range(len(planes.codes))]], dtype=np.uint8)
+    return Constants(
+        byte_bits=bits_of_bytes(builder),
+        powers=builder.constant(powers),
+        padded=builder.constant(integers(-1, width)),
+        cols=None if width == planes.cols else builder.constant(integers(planes.cols)),
+        signs=builder.constant(planes.signs),
+        starts=None if starts is None else builder.constant(starts),
+    )

@@ -16,20 +16,18 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from dtc.deploy.ops import DOMAIN, require_operator
 from dtc.deploy.ops.codebook_decode import OPSET
 from dtc.deploy.ops.codebook_gather import flat_rows, like_ids
 from dtc.graph import Reader, Role, Site
 from dtc.passes.lower import Compressed, Mode, costs
-from dtc.passes.lower.codebook_nodes import Nodes, Shared
+from dtc.passes.lower.builder import Builder, Shared, insert_first, replace_node
 from dtc.passes.lower.codebook_parts import Stored
+from dtc.passes.lower.decode import arranged, feed_readers
 from dtc.passes.lower.recurrent_operator import CodedWeight, can_be_operator, replace_weight, up_to_date
 
 KIND = "codebook"
 
 __all__ = ["KIND", "OPSET", "lower", "refuse"]
-
-_WEIGHT_SIDE = frozenset({"Transpose", "Identity", "Cast", "Dropout"})
 
 
 def refuse(site: Site) -> str | None:  # noqa: ARG001 - of the protocol; no site is refused
@@ -50,9 +48,9 @@ class _Lowering:
 
     def __init__(self, model: ir.Model, item: Compressed, mode: Mode, shared: Shared) -> None:
         graph = item.site.value.graph
-        assert graph is not None
+        assert isinstance(graph, ir.Graph)
         self.model, self.site, self.shared, self.graph = model, item.site, shared, graph
-        self.front = Nodes(graph, item.site.name, shared)  # what stands before every reader
+        self.front = shared.builder(item.site.name, graph)  # what stands before every reader
         self.stored = Stored(self.front, item)
         self.mode = mode
         self.operators = mode in ("compute", "storage") and self.stored.native
@@ -65,15 +63,8 @@ class _Lowering:
                 replace_weight(self.model, reader, self._recurrent())
             elif self._reads_indices(reader):
                 self._replace(reader)
-        _drop_unread(self.site.value)
-        if self.site.value.uses() or self.site.value.is_graph_output():
-            whole = self._whole()
-            whole.type, whole.shape = self.site.value.type, self.site.value.shape
-            self.site.value.replace_all_uses_with(whole)
-        self.graph.insert_before(next(iter(self.graph)), self.front.nodes)
-        if self.site.value in self.graph.inputs:  # old files list their weights as inputs too
-            self.graph.inputs.remove(self.site.value)
-        del self.graph.initializers[self.site.name]
+        feed_readers(self.site, self._whole)
+        insert_first(self.front)
 
     def _is_recurrent(self, reader: Reader) -> bool:
         pays = self.operators and costs.choose(self.stored.form).on_codes
@@ -102,17 +93,11 @@ class _Lowering:
 
     def _replace(self, reader: Reader) -> None:
         node = reader.node
-        assert node.graph is not None
-        e = Nodes(self.graph, f"{self.site.name}/{reader.node_name}", self.shared)
-        output = self._gathered(e, node) if reader.role is Role.EMBEDDING else self._product(e, node)
-        old = node.outputs[0]
-        output.type, output.shape = old.type, old.shape
-        ir.convenience.replace_all_uses_with(old, output, replace_graph_outputs=True)
-        output.name, old.name = old.name, None
-        node.graph.insert_before(node, e.nodes)
-        node.graph.remove(node, safe=True)
+        e = self.shared.builder(reader.node_name, self.graph)
+        output = self._gathered(e, node) if reader.role == Role.EMBEDDING else self._product(e, node)
+        replace_node(node, e, {node.outputs[0]: output})
 
-    def _gathered(self, e: Nodes, node: ir.Node) -> ir.Value:
+    def _gathered(self, e: Builder, node: ir.Node) -> ir.Value:
         ids = node.inputs[1]
         assert ids is not None
         if self.operators:
@@ -120,7 +105,7 @@ class _Lowering:
         rows = self.stored.decode_rows(e, flat_rows(e, self.stored.addressable(self.front), ids))
         return like_ids(e, rows, ids)
 
-    def _product(self, e: Nodes, node: ir.Node) -> ir.Value:
+    def _product(self, e: Builder, node: ir.Node) -> ir.Value:
         product = self._operator(e, "CodebookMatMul", [node.inputs[0]])
         if node.op_type == "MatMul":
             return product
@@ -132,30 +117,16 @@ class _Lowering:
             else e.op("Add", [product, _scaled(e, bias, node.attributes.get_float("beta", 1.0))])
         )
 
-    def _operator(self, e: Nodes, name: str, inputs: list[ir.Value | None]) -> ir.Value:
-        require_operator(self.model, name)
+    def _operator(self, e: Builder, name: str, inputs: list[ir.Value | None]) -> ir.Value:
         indices, codewords, bits = self.stored.operands(self.front)
-        sizes = {"bits": bits, "columns": self.stored.cols}
-        return e.op(name, [*inputs, indices, codewords], domain=DOMAIN, **sizes)
+        return e.call(name, [*inputs, indices, codewords], bits=bits, columns=self.stored.cols)
 
     def _whole(self) -> ir.Value:
         """Return the decoded weight, of the initializer's shape and type."""
-        e, view = self.front, self.site.view
         stays = self.mode == "storage" and self.operators
-        matrix = self._operator(e, "CodebookDequantize", []) if stays else self.stored.decode(e)
-        return self.stored.arranged(e, matrix, view, self.site)
+        matrix = self._operator(self.front, "CodebookDequantize", []) if stays else self.stored.decode(self.front)
+        return arranged(self.front, matrix, self.site)
 
 
-def _scaled(e: Nodes, value: ir.Value, factor: float | None) -> ir.Value:
+def _scaled(e: Builder, value: ir.Value, factor: float | None) -> ir.Value:
     return value if factor in (None, 1.0) else e.op("Mul", [value, e.constant(np.float32(factor))])
-
-
-def _drop_unread(value: ir.Value) -> None:
-    """Remove what stands between a weight and readers that are gone."""
-    for use in list(value.uses()):
-        node = use.node
-        if node.op_type not in _WEIGHT_SIDE:
-            continue
-        _drop_unread(node.outputs[0])
-        if node.graph is not None and not any(output.uses() or output.is_graph_output() for output in node.outputs):
-            node.graph.remove(node, safe=True)

@@ -2,75 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.deploy.ops.codebook_decode import NATIVE_BITS, codeword_table, digits, integers, look_up
 from dtc.forms.index_fields import field_widths
-from dtc.graph import all_nodes
-from dtc.passes.lower.decode import Builder
-
-
-class Nodes(Builder):
-    """A builder whose constants are shared by all of a model."""
-
-    def __init__(self, graph: ir.Graph, prefix: str, shared: Shared) -> None:
-        super().__init__(graph, prefix)
-        self.shared = shared
-
-    def constant(self, array: npt.NDArray[Any] | np.generic) -> ir.Value:
-        """Return the model's constant of that value."""
-        return self.shared.constant(np.asarray(array))
-
-    def op(self, op_type: str, inputs: Sequence[ir.Value | None], **attributes: object) -> ir.Value:
-        """Add a node of one output; names are short, as a small site has no more bytes than a few long ones."""
-        value = super().op(op_type, list(inputs), **attributes)  # type: ignore[arg-type]
-        value.name = self.shared.short_name()
-        node = value.producer()
-        if node is not None and node.domain == "":
-            node.name = value.name
-        return value
-
-
-class Shared:
-    """Constants and tables that all sites of a model share; its nodes stand first in the main graph."""
-
-    def __init__(self, model: ir.Model) -> None:
-        self.graph = model.graph
-        self.nodes = Nodes(model.graph, "codebook", self)
-        self._values: dict[object, ir.Value] = {}
-        self._taken = {node.name for node in all_nodes(model)}
-        self._taken |= {value.name for node in all_nodes(model) for value in node.outputs}
-        self._names = (f"cb{number}" for number in itertools.count())
-
-    def short_name(self) -> str:
-        """Return a name that no value or node of the model has."""
-        return next(name for name in self._names if name not in self._taken)
-
-    def constant(self, array: npt.NDArray[Any]) -> ir.Value:
-        """Return an initializer of that value."""
-        key = (array.dtype.str, array.shape, array.tobytes())
-        return self.once(key, lambda nodes: nodes.initializer(f"{array.dtype.kind}{len(self._values)}", array))
-
-    def once(self, key: object, make: Any) -> ir.Value:
-        """Return what `make` adds the nodes for, the first time that it is asked for."""
-        if key not in self._values:
-            self._values[key] = make(self.nodes)
-        return self._values[key]
-
-    def insert(self) -> None:
-        """Put the collected nodes into the graph."""
-        if self.nodes.nodes:
-            self.graph.insert_before(next(iter(self.graph)), self.nodes.nodes)
+from dtc.passes.lower.builder import Builder
 
 
 def decode_indices(
-    e: Nodes, packed: ir.Value, bits: int, rows: int, count: int, codewords: ir.Value | None = None, block: int = 1
+    e: Builder, packed: ir.Value, bits: int, rows: int, count: int, codewords: ir.Value | None = None, block: int = 1
 ) -> ir.Value:
     """Return the codewords of packed indices `[rows, bytes]`, `count` a row; without codewords the indices themselves.
 
@@ -87,7 +28,7 @@ def decode_indices(
     return trim(e, e.op("Gather", [table, numbers]), rows, (lead * together, count), block)
 
 
-def _numbers(e: Nodes, packed: ir.Value, widths: list[int], rows: int, count: int) -> ir.Value:
+def _numbers(e: Builder, packed: ir.Value, widths: list[int], rows: int, count: int) -> ir.Value:
     """Return numbers of all bits of the indices that lie in one byte of the first field, int32 `[rows, bytes]`."""
     together, lead = 8 // widths[0], -(-count * widths[0] // 8)
     if len(widths) == 1:
@@ -105,67 +46,67 @@ def _numbers(e: Nodes, packed: ir.Value, widths: list[int], rows: int, count: in
     return numbers
 
 
-def trim(e: Nodes, value: ir.Value, rows: int, units: tuple[int, int], unit: int = 1) -> ir.Value:
+def trim(e: Builder, value: ir.Value, rows: int, units: tuple[int, int], unit: int = 1) -> ir.Value:
     """Return of `[rows, units[0], unit]` elements, in whatever shape, the first `units[1]` of each row."""
     if units[0] == units[1]:
         return value
     return _slice(e, e.op("Reshape", [value, e.constant(integers(rows, units[0], unit))]), 0, units[1])
 
 
-def _slice(e: Nodes, value: ir.Value, start: int, stop: int) -> ir.Value:
+def _slice(e: Builder, value: ir.Value, start: int, stop: int) -> ir.Value:
     """Return a range of the second dimension."""
     return e.op("Slice", [value, *(e.constant(integers(number)) for number in (start, stop, 1))])
 
 
-def _spread_table(e: Nodes, width: int, parts: int, base: int) -> ir.Value:
+def _spread_table(e: Builder, width: int, parts: int, base: int) -> ir.Value:
     """Return for each byte its `parts` digits of `width` bits, shifted by `base` bits, int32 `[256, parts]`."""
 
-    def make(nodes: Nodes) -> ir.Value:
-        divisors = nodes.constant(2 ** (width * np.arange(parts)))
-        shifted = nodes.op(
-            "Mul", [digits(nodes, 256, divisors, nodes.constant(np.int64(2**width))), _power(nodes, base)]
+    def make(front: Builder) -> ir.Value:
+        divisors = front.constant(2 ** (width * np.arange(parts)))
+        shifted = front.op(
+            "Mul", [digits(front, 256, divisors, front.constant(np.int64(2**width))), _power(front, base)]
         )
-        return nodes.op("Cast", [shifted], to=ir.DataType.INT32)
+        return front.op("Cast", [shifted], to=ir.DataType.INT32)
 
-    return e.shared.once(("spread", width, parts, base), make)
+    return e.once(("spread", width, parts, base), make)
 
 
-def _index_table(e: Nodes, bits: int) -> ir.Value:
+def _index_table(e: Builder, bits: int) -> ir.Value:
     """Return for each number the indices that it stands for, int64 `[2 ** (bits * together), together]`."""
 
-    def make(nodes: Nodes) -> ir.Value:
+    def make(front: Builder) -> ir.Value:
         widths = field_widths(bits)
         together = 8 // widths[0]
         total, base, shift = None, 0, 0
         for width in widths:
-            divisors = nodes.constant(2 ** (base + width * np.arange(together)))
-            field = digits(nodes, 2 ** (bits * together), divisors, _power(nodes, width))
-            part = field if shift == 0 else nodes.op("Mul", [field, _power(nodes, shift)])
-            total = part if total is None else nodes.op("Add", [total, part])
+            divisors = front.constant(2 ** (base + width * np.arange(together)))
+            field = digits(front, 2 ** (bits * together), divisors, _power(front, width))
+            part = field if shift == 0 else front.op("Mul", [field, _power(front, shift)])
+            total = part if total is None else front.op("Add", [total, part])
             base, shift = base + width * together, shift + width
         assert total is not None
         return total
 
-    return e.shared.once(("index", bits), make)
+    return e.once(("index", bits), make)
 
 
-def _byte_table(e: Nodes, bits: int) -> ir.Value:
+def _byte_table(e: Builder, bits: int) -> ir.Value:
     """Return the table of indices as bytes, so that nothing as large as a matrix has wider integers."""
-    return e.shared.once(("bytes", bits), lambda n: n.op("Cast", [_index_table(n, bits)], to=ir.DataType.UINT8))
+    return e.once(("bytes", bits), lambda n: n.op("Cast", [_index_table(n, bits)], to=ir.DataType.UINT8))
 
 
-def _power(e: Nodes, exponent: int) -> ir.Value:
+def _power(e: Builder, exponent: int) -> ir.Value:
     return e.constant(np.int64(2**exponent))
 
 
-def bit_mask(e: Nodes, packed: ir.Value, rows: int, cols: int) -> ir.Value:
+def bit_mask(e: Builder, packed: ir.Value, rows: int, cols: int) -> ir.Value:
     """Return the packed bits `[rows, bytes]` as bool `[rows, cols]`."""
-    table = e.shared.once("bits", lambda n: n.op("Cast", [_index_table(n, 1)], to=ir.DataType.BOOL))
+    table = e.once("bits", lambda n: n.op("Cast", [_index_table(n, 1)], to=ir.DataType.BOOL))
     bits = trim(e, look_up(e, table, packed), rows, (-(-cols // 8) * 8, cols))
     return e.op("Reshape", [bits, e.constant(integers(rows, cols))])
 
 
-def expand(e: Nodes, values: ir.Value, packed: ir.Value, rows: int, cols: int) -> ir.Value:
+def expand(e: Builder, values: ir.Value, packed: ir.Value, rows: int, cols: int) -> ir.Value:
     """Return float `[rows, cols]`: the values `[n]` where the packed bits `[rows, bytes]` are set, else zero.
 
     Where a byte's first value lies is a running sum over bytes, where in the byte's share a bit's lies is in a table.
@@ -173,17 +114,17 @@ def expand(e: Nodes, values: ir.Value, packed: ir.Value, rows: int, cols: int) -
     numbers = e.op("Cast", [packed], to=ir.DataType.INT32)
     axis = e.constant(integers(1))
 
-    def ranks(n: Nodes) -> ir.Value:
+    def ranks(n: Builder) -> ir.Value:
         within = n.op("CumSum", [_index_table(n, 1), n.constant(np.int64(1))], exclusive=1)
         return n.op("Cast", [within], to=ir.DataType.INT32)
 
-    def sizes(n: Nodes) -> ir.Value:
+    def sizes(n: Builder) -> ir.Value:
         return n.op("Cast", [n.op("ReduceSum", [_index_table(n, 1), axis])], to=ir.DataType.INT32)
 
-    size = e.op("Gather", [e.shared.once("sizes", sizes), numbers])
+    size = e.op("Gather", [e.once("sizes", sizes), numbers])
     flat = e.op("Reshape", [size, e.constant(integers(-1))])
     first = e.op("CumSum", [flat, e.constant(np.int64(0))], exclusive=1)
-    rank = e.op("Gather", [e.shared.once("ranks", ranks), numbers])
+    rank = e.op("Gather", [e.once("ranks", ranks), numbers])
     place = e.op("Add", [e.op("Reshape", [first, e.constant(integers(rows, -1, 1))]), rank])
     padded = e.op("Concat", [values, e.constant(np.zeros(1, np.float32))], axis=0)  # a place after the last bit
     spread = trim(e, e.op("Gather", [padded, place]), rows, (-(-cols // 8) * 8, cols))

@@ -1,66 +1,101 @@
-"""Replacing a weight by nodes that decode it, for every form that is lowered so."""
+"""A weight that is decoded in front of what reads it, for every form that is lowered so."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
-from dtc.graph import Site
+from dtc.deploy.ops.binary_decode import byte_bits
+from dtc.graph import MatrixView, Reader, Role, Site
+from dtc.graph.walk import PASS_THROUGH
+from dtc.passes.lower.builder import Builder
 
-Decoder = Callable[["Builder"], ir.Value]
-"""Adds nodes to a builder and returns the value that they give."""
+HANDS_ON = PASS_THROUGH | {"Transpose", "Cast"}
+"""Nodes between an initializer and the node that it is a weight of."""
 
 
-class Builder:
-    """Adds initializers and nodes, named after what they replace, to one graph.
+def feed_readers(site: Site, decode: Callable[[], ir.Value]) -> None:
+    """Feed what reads a site's initializer, if anything is left that does, from `decode`; the initializer goes.
 
-    Nodes are collected, and inserted by whoever made the builder at the place where they belong.
+    `decode` gives a value of the initializer's shape and dtype; its nodes are inserted by the caller, first in the
+    graph that owns the initializer, so that a weight with several readers is decoded once.
     """
-
-    def __init__(self, graph: ir.Graph, prefix: str) -> None:
-        self.graph = graph
-        self.prefix = prefix
-        self.nodes: list[ir.Node] = []
-
-    def initializer(self, name: str, array: npt.NDArray[np.generic] | ir.TensorProtocol) -> ir.Value:
-        """Store `array` under `<prefix>.<name>`; one that is there already is used again."""
-        full = f"{self.prefix}.{name}"
-        if full in self.graph.initializers:
-            return self.graph.initializers[full]
-        tensor = ir.tensor(array, name=full)
-        shape = ir.Shape(tensor.numpy().shape)
-        value = ir.Value(name=full, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=shape)
-        self.graph.register_initializer(value)
-        return value
-
-    def op(
-        self, op_type: str, inputs: list[ir.Value | None], *, domain: str = "", name: str = "", **attributes: object
-    ) -> ir.Value:
-        """Add a node of one output."""
-        label = f"{self.prefix}/{name or op_type}_{len(self.nodes)}"
-        node = ir.node(op_type, inputs, attributes or None, domain=domain, name=label)  # type: ignore[arg-type]
-        node.outputs[0].name = f"{label}:0"
-        self.nodes.append(node)
-        return node.outputs[0]
-
-
-def replace_weight(site: Site, decode: Decoder) -> None:
-    """Feed every reader of a site from nodes that decode it; the old initializer goes.
-
-    The decoded value has the initializer's shape and dtype. Its nodes stand first in the graph that owns the
-    initializer, so that a weight with several readers is decoded once.
-    """
-    graph = site.value.graph
+    value, graph = site.value, site.value.graph
     assert graph is not None
-    builder = Builder(graph, site.name)
-    decoded = decode(builder)
-    decoded.shape, decoded.type = site.value.shape, site.value.type
-    site.value.replace_all_uses_with(decoded)
-    if len(graph):
-        graph.insert_before(graph[0], builder.nodes)
-    else:
-        graph.extend(builder.nodes)
-    del graph.initializers[site.name]
+    remove_unread(value)
+    is_output = value.is_graph_output()
+    decoded = decode() if is_output or value.uses() else None
+    forget(value)
+    if decoded is not None:
+        decoded.shape, decoded.type = value.shape, value.type
+        value.replace_all_uses_with(decoded, replace_graph_outputs=True)
+    if decoded is not None and is_output:
+        decoded.name, value.name = value.name, None
+
+
+def dense_site(value: ir.Value, perm: tuple[int, ...]) -> Site:
+    """Return an initializer, `[..., rows, cols]` in the order of `perm`, as a site that its readers need dense."""
+    assert value.const_value is not None
+    seen = [value.const_value.shape[axis] for axis in perm]
+    *lead, rows, cols = (int(str(size)) for size in seen)
+    view = MatrixView(perm, math.prod(lead), rows, cols)
+    readers = [Reader(node, index, Role.OTHER, tuple(range(len(perm))), view) for node, index in value.uses()]
+    return Site(value.name or "", value, tuple(readers))
+
+
+def arranged(
+    builder: Builder,
+    matrices: ir.Value,
+    site: Site,
+    *,
+    shape: tuple[int, ...] | None = None,
+    transposed: bool = False,
+    dtype: ir.DataType = ir.DataType.FLOAT,
+) -> ir.Value:
+    """Return a site's decoded matrices in the shape and the dtype of its initializer.
+
+    Args:
+        builder: Takes the nodes.
+        matrices: The elements, in the order of `[matrices, rows, cols]`.
+        site: Says how its initializer is read as matrices.
+        shape: That of `matrices`; none: it is not known.
+        transposed: `matrices` is the transpose of a single one, which is how the initializer holds it.
+        dtype: That of `matrices`.
+    """
+    wanted, perm = site.value.dtype or ir.DataType.FLOAT, site.view.perm
+    if not transposed:
+        seen = tuple(site.shape[axis] for axis in perm)
+        if seen != shape:
+            matrices = builder.op("Reshape", [matrices, builder.constant(seen)])
+        if perm != tuple(range(len(perm))):
+            matrices = builder.op("Transpose", [matrices], perm=[int(axis) for axis in np.argsort(perm)])
+    return matrices if dtype == wanted else builder.op("Cast", [matrices], to=wanted)
+
+
+def bits_of_bytes(builder: Builder) -> ir.Value:
+    """Return the bits of every byte, uint8 `[256, 8]`, LSB first, computed once for all sites."""
+    return builder.once("bits of bytes", byte_bits)
+
+
+def remove_unread(value: ir.Value) -> None:
+    """Remove the nodes that only handed a weight on to readers which are gone."""
+    for node, _ in list(value.uses()):
+        if node.domain != "" or node.op_type not in HANDS_ON:
+            continue
+        remove_unread(node.outputs[0])
+        if not any(output.uses() or output.is_graph_output() for output in node.outputs):
+            assert node.graph is not None
+            node.graph.remove(node, safe=True)
+
+
+def forget(value: ir.Value) -> None:
+    """Remove an initializer that nothing shall read, and the graph input that older models list it as."""
+    graph = value.graph
+    assert value.name is not None
+    assert graph is not None
+    del graph.initializers[value.name]
+    if value in graph.inputs:
+        graph.inputs.remove(value)

@@ -8,8 +8,9 @@ import onnx_ir as ir
 
 from dtc.deploy.ops import DOMAIN
 from dtc.graph import Role
-from dtc.graph.walk import all_graphs
+from dtc.graph.walk import all_graphs, all_nodes
 from dtc.passes.lower import Compressed, Mode, costs
+from dtc.passes.lower.recurrent_operator import RECURRENT_ROLES
 
 _DECODING = ("Gather", "Dequantize", "Unmask")
 """What the names of operators end in that compute no product."""
@@ -17,13 +18,18 @@ _DECODING = ("Gather", "Dequantize", "Unmask")
 
 def explain(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> dict[str, str]:
     """Return how each site came into the lowered `model`, and why, by the sites' names."""
-    operators = _operators(model, [item.site.name for item in items])
-    return {item.site.name: _explained(item, mode, operators[item.site.name]) for item in items}
+    operators, joined = _operators(model, [item.site.name for item in items]), _joined(model, items)
+    return {
+        item.site.name: _explained(item, mode, operators[item.site.name], joined=item.site.name in joined)
+        for item in items
+    }
 
 
-def _explained(item: Compressed, mode: Mode, operators: set[str]) -> str:
+def _explained(item: Compressed, mode: Mode, operators: set[str], *, joined: bool) -> str:
     if mode != "compute":
         return {"standard": "standard operators decode it", "storage": "decoded by an operator"}.get(mode, mode)
+    if joined:
+        return "joined of its parts when a session loads: no node like its reader computes on them"
     form, told = item.forms[0], []
     if any(operator.endswith("Gather") for operator in operators):
         told.append("rows decoded as they are looked up")
@@ -45,10 +51,35 @@ def _operators(model: ir.Model, sites: Sequence[str]) -> Mapping[str, set[str]]:
                 continue
             for value in node.inputs:
                 for name in _initializers_of(value, stored) or ():
-                    owners = [site for site in sites if name.startswith((f"{site}.", f"{site}/"))]
-                    if owners:
-                        found[max(owners, key=len)].add(node.op_type)
+                    owner = _owner(name, sites)
+                    if owner is not None:
+                        found[owner].add(node.op_type)
     return found
+
+
+def _joined(model: ir.Model, items: Sequence[Compressed]) -> set[str | None]:
+    """Return the sites whose form is made of parts, but whose LSTM or GRU reads the weight computed of them."""
+    made_of_parts = [
+        item.site.name
+        for item in items
+        if item.forms[0].kind == "sum"
+        or (item.forms[0].kind in ("low-rank", "product") and item.site.role in RECURRENT_ROLES)
+    ]
+    found: set[str | None] = set()
+    stored: dict[ir.Value, frozenset[str] | None] = {}
+    for node in all_nodes(model):
+        if not node.op_type.startswith(("LSTM", "GRU")) or node.op_type.endswith("_lowrank"):
+            continue
+        for value in node.inputs:
+            if value is not None and value.producer() is not None:
+                found |= {_owner(name, made_of_parts) for name in _initializers_of(value, stored) or ()}
+    return found
+
+
+def _owner(name: str, sites: Sequence[str]) -> str | None:
+    """Return the site that a stored array is of."""
+    owners = [site for site in sites if name.startswith((f"{site}.", f"{site}/"))]
+    return max(owners, key=len, default=None)
 
 
 def _initializers_of(value: ir.Value | None, known: dict[ir.Value, frozenset[str] | None]) -> frozenset[str] | None:

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from dtc.forms import LowRank
 from dtc.graph import Reader, Role, Site, nesting
-from dtc.passes.lower.emit import Emitter, Names
+from dtc.passes.lower.builder import Builder, Names, add_initializer
 
 Side = Literal["left", "right"]
 
@@ -29,32 +29,34 @@ class Factor:
         return Factor(self.value, not self.upright)
 
 
-def apply(emitter: Emitter, x: ir.Value, factor: Factor, label: str) -> ir.Value:
+def apply(builder: Builder, x: ir.Value, factor: Factor, label: str) -> ir.Value:
     """Add nodes for `F x` over the last dimension of `x`.
 
     An upright factor is read by a Gemm, which transposes as it multiplies: ONNX Runtime would fold a Transpose
     into a second copy.
     """
     if not factor.upright:
-        return emitter.add("MatMul", [x, factor.value], label=label)
+        return builder.op("MatMul", [x, factor.value], label=label)
     if x.shape is not None and len(x.shape) == 2:
-        return emitter.gemm(x, factor.value, attributes={"transB": 1}, label=label)
+        return builder.gemm(x, factor.value, transB=1, label=label)
     assert factor.value.shape is not None
     to, source = (int(str(size)) for size in factor.value.shape)
-    rows = emitter.add("Reshape", [x, emitter.constant([-1, source])])
-    product = emitter.gemm(rows, factor.value, attributes={"transB": 1}, label=label)
-    sizes = emitter.add(
-        "Concat", [emitter.leading_sizes(x), emitter.constant([to])], {"axis": 0}, dtype=ir.DataType.INT64
-    )
-    return emitter.add("Reshape", [product, sizes])
+    rows = builder.op("Reshape", [x, builder.constant([-1, source])])
+    product = builder.gemm(rows, factor.value, transB=1, label=label)
+    sizes = builder.op("Concat", [builder.leading_sizes(x), builder.constant([to])], axis=0, dtype=ir.DataType.INT64)
+    return builder.op("Reshape", [product, sizes])
 
 
 @dataclass(frozen=True, eq=False)
 class LowRankSite:
-    """A site with the factors of its matrices."""
+    """A site with the factors of its matrices.
+
+    `coded`: they are not stored as they are, but coded in turn, and no operator on factors takes them so.
+    """
 
     site: Site
     forms: tuple[LowRank, ...]
+    coded: bool = False
 
 
 class Factors:
@@ -65,6 +67,8 @@ class Factors:
         self._main = model.graph
         self._paths = nesting(model)
         self._made: dict[tuple[object, ...], ir.Value] = {}
+        self.stored: dict[ir.Value, npt.NDArray[Any]] = {}
+        """The initializers of factors that will be coded, or of rows of them, and their numbers."""
         self._heirs: list[tuple[ir.Value, str]] = []
         self._upright = _orientations(items)
         self._basis_graphs: dict[str, set[ir.Graph]] = {}
@@ -84,16 +88,17 @@ class Factors:
         key = (*key, dtype)
         if key not in self._made:
             name = self._names.unique(name)
-            tensor = ir.tensor(np.ascontiguousarray(array).astype(dtype.numpy()), dtype=dtype, name=name)
-            value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(dtype), const_value=tensor)
-            graph.register_initializer(value)
-            self._made[key] = value
+            tensor = ir.tensor(np.ascontiguousarray(array).astype(dtype.numpy()), dtype=dtype)
+            self._made[key] = add_initializer(graph, name, tensor)
         return self._made[key]
 
     def of_site(self, item: LowRankSite, tag: str, array: npt.NDArray[Any], dtype: ir.DataType) -> ir.Value:
         """Return an initializer of the site's own, called `<weight>.<tag>`."""
         site = item.site
-        return self.initializer((site.name, tag), f"{site.name}.{tag}", array, dtype, self.graph_of(site.value))
+        value = self.initializer((site.name, tag), f"{site.name}.{tag}", array, dtype, self.graph_of(site.value))
+        if item.coded:
+            self.stored[value] = array
+        return value
 
     def rename_when_free(self, value: ir.Value, name: str | None) -> None:
         """Give `value` the name of the weight that it stands for, once that is gone."""

@@ -8,24 +8,24 @@ import onnx_ir as ir
 
 from dtc.deploy.ops import DOMAIN
 from dtc.errors import ModelError
-from dtc.forms import LowRank
+from dtc.forms import Array, Form, LowRank
 from dtc.graph import Reader, Role, Site, all_nodes
 from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.lower import Compressed, Mode, costs
-from dtc.passes.lower.emit import Emitter, Names, opset_of
+from dtc.passes.lower.builder import Builder, Names, Shared
 from dtc.passes.lower.factors import Factors, LowRankSite
 from dtc.passes.lower.low_rank_feedforward import lower_conv, lower_embedding, lower_gemm, lower_matmul
 from dtc.passes.lower.low_rank_recurrent import lower_input, lower_to_operator, lower_whole
 from dtc.passes.lower.low_rank_storage import lower_to_storage
-from dtc.passes.lower.recurrent_cells import refuse_recurrent
-from dtc.passes.lower.recurrent_operator import INPUT_ROLES, RECURRENT_ROLES, can_be_operator
+from dtc.passes.lower.recurrent_cells import can_be_scan
+from dtc.passes.lower.recurrent_operator import RECURRENT_ROLES, can_be_operator
 from dtc.passes.lower.shared_projection import SharedProjections
 from dtc.passes.prepare.constant_arrays import constant_array
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 
 KIND = LowRank.kind
 
-_FEEDFORWARD: dict[Role, Callable[[LowRankSite, Reader, Factors, Emitter], None]] = {
+_FEEDFORWARD: dict[Role, Callable[[LowRankSite, Reader, Factors, Builder], None]] = {
     Role.MATMUL: lower_matmul,
     Role.GEMM: lower_gemm,
     Role.CONV: lower_conv,
@@ -47,15 +47,44 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") 
     Raises:
         ModelError: A site that `refuse` has a reason against; `storage` lowers any site.
     """
-    sites = [LowRankSite(item.site, _low_rank(item)) for item in items]
-    if mode == "storage":
-        for item in sites:
-            lower_to_storage(item)
-    else:
-        _lower_to_factors(model, sites, mode)
+    lower_to_factors(model, [LowRankSite(item.site, low_rank_forms(item.site, item.forms)) for item in items], mode)
 
 
-def _lower_to_factors(model: ir.Model, sites: Sequence[LowRankSite], mode: Mode) -> None:
+def lower_to_factors(model: ir.Model, items: Sequence[LowRankSite], mode: Mode) -> dict[ir.Value, Array]:
+    """Lower, and return the initializers of factors that will be coded, or of rows of them, with their numbers.
+
+    They are stored as their readers like best, one matrix after another, and maybe in another element type.
+    """
+    stored: dict[ir.Value, Array] = {}
+    shared = Shared(model)
+    factored: list[LowRankSite] = []
+    for item in items:
+        if mode != "storage" and not _needs_dense(item, mode):
+            factored.append(item)
+            continue
+        new = lower_to_storage(item, shared)
+        stored |= new if item.coded else {}
+    return stored | _lower_to_factors(model, factored, mode)
+
+
+def _needs_dense(item: LowRankSite, mode: Mode) -> bool:
+    """True if a reader needs the product of the factors, which is computed when a session loads."""
+    for reader in item.site.readers:
+        if reader.role in RECURRENT_ROLES and not _takes_factors(item, reader.node, mode):
+            return True
+    return item.site.role is Role.OTHER
+
+
+def _takes_factors(item: LowRankSite, node: ir.Node, mode: Mode) -> bool:
+    """True if a node can become an operator on the factors of its recurrent weight, or a Scan."""
+    if node.domain == DOMAIN:  # its W is in a form that no Scan takes
+        return mode == "compute" and not item.coded
+    given = [node.inputs[index] for index in (1, 3, 7) if index < len(node.inputs)]  # W, B, P: a Scan reads parts
+    known = all(value is None or constant_array(value) is not None for value in given)
+    return known and can_be_scan(node, _opset(item.site))
+
+
+def _lower_to_factors(model: ir.Model, sites: Sequence[LowRankSite], mode: Mode) -> dict[ir.Value, Array]:
     for item in sites:
         reason = refuse(item.site)
         if reason is not None:
@@ -66,48 +95,45 @@ def _lower_to_factors(model: ir.Model, sites: Sequence[LowRankSite], mode: Mode)
     for item in sites:
         for reader in item.site.readers:
             if reader.role in _FEEDFORWARD:
-                _FEEDFORWARD[reader.role](item, reader, factors, _emitter(model, names, reader))
+                _FEEDFORWARD[reader.role](item, reader, factors, _builder(names, reader))
             else:
                 recurrent.setdefault(reader.node, {})[reader.role in RECURRENT_ROLES] = (item, reader)
     shared = SharedProjections((weights[False][0], node) for node, weights in recurrent.items() if False in weights)
     for node in [node for node in all_nodes(model) if node in recurrent]:  # a layer before the one that it feeds
         weights = recurrent[node]
-        emitter = _emitter(model, names, next(iter(weights.values()))[1])
+        builder = _builder(names, next(iter(weights.values()))[1])
         given = weights[False][0] if False in weights else None
         if True in weights and not (mode == "compute" and _is_operator(model, *weights[True])):
-            _require_standard(node)
-            lower_whole(weights[True][0], given, node, factors, shared, emitter)
+            lower_whole(weights[True][0], given, node, factors, shared, builder)
             continue
         if given is not None:
-            lower_input(given, node, factors, shared, emitter)
+            lower_input(given, node, factors, shared, builder)
         if True in weights:
-            again = _emitter(model, names, weights[True][1])
+            again = _builder(names, weights[True][1])
             lower_to_operator(model, *weights[True], factors, again)
     RemoveUnusedPass()(model)
     factors.take_freed_names()
+    return factors.stored
 
 
 def _is_operator(model: ir.Model, item: LowRankSite, reader: Reader) -> bool:
-    return can_be_operator(model, reader) and costs.choose(item.forms[0]).on_codes
+    return not item.coded and can_be_operator(model, reader) and costs.choose(item.forms[0]).on_codes
 
 
-def _require_standard(node: ir.Node) -> None:
-    if node.domain == DOMAIN:
-        raise ModelError(
-            f"node {node.name!r}: its W has a form that a Scan on a low-rank recurrent weight does not take; "
-            "choose one method for both weights of that node, or leave one out (--exclude)"
-        )
+def low_rank_forms(site: Site, given: Sequence[Form]) -> tuple[LowRank, ...]:
+    """Return the forms of a site, if all are low rank, of one rank.
 
-
-def _low_rank(item: Compressed) -> tuple[LowRank, ...]:
-    forms = tuple(form for form in item.forms if isinstance(form, LowRank))
-    if len(forms) != len(item.forms) or len({form.rank for form in forms}) != 1:
-        raise ValueError(f"{item.site.name}: the matrices of one site are lowered together, in one rank")
+    Raises:
+        ValueError: They are not.
+    """
+    forms = tuple(form for form in given if isinstance(form, LowRank))
+    if len(forms) != len(given) or len({form.rank for form in forms}) != 1:
+        raise ValueError(f"{site.name}: the matrices of one site are lowered together, in one rank")
     return forms
 
 
-def _emitter(model: ir.Model, names: Names, reader: Reader) -> Emitter:
-    return Emitter(names, reader.node_name, opset_of(model), _compute_type(reader))
+def _builder(names: Names, reader: Reader) -> Builder:
+    return Builder(names, reader.node_name, dtype=_compute_type(reader))
 
 
 def _compute_type(reader: Reader) -> ir.DataType:
@@ -163,14 +189,6 @@ def _refuse_reader(site: Site, reader: Reader) -> str | None:
             return None
         if x is None or x.shape is None or len(x.shape) < 2:
             return f"MatMul {node.name!r} has a stack of matrices, and an input that may be a vector"
-    if reader.role not in INPUT_ROLES | RECURRENT_ROLES or node.domain == DOMAIN:
-        return None
-    if reader.role in RECURRENT_ROLES:
-        for index, what in ((1, "W"), (3, "B"), (7, "P")):
-            value = node.inputs[index] if index < len(node.inputs) else None
-            if value is not None and constant_array(value) is None:
-                return f"{node.op_type} {node.name!r} computes its input {what} at run time"
-        return refuse_recurrent(node, _opset(site))
     return None
 
 

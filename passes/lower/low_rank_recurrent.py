@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.graph import Reader
-from dtc.passes.lower.emit import Emitter, insert_before, replace_node
+from dtc.passes.lower.builder import Builder, insert_before, replace_node
 from dtc.passes.lower.factors import Factor, Factors, LowRankSite, apply
 from dtc.passes.lower.recurrent import Unrolled, initial_state, join, read_outputs, sample_lengths, scan
 from dtc.passes.lower.recurrent_cells import Cell, Direction, cells
@@ -33,17 +33,17 @@ class LowRankRecurrence:
     left: Mapping[str, ir.Value]
     """By gates; each `[rank, gates * H]`."""
 
-    def begin(self, body: Emitter, state: ir.Value) -> ir.Value:
+    def begin(self, body: Builder, state: ir.Value) -> ir.Value:
         """Return `[batch, rank]`."""
         return apply(body, state, self.right, "project")
 
-    def finish(self, body: Emitter, begun: ir.Value, gates: str, addend: ir.Value | None) -> ir.Value:
+    def finish(self, body: Builder, begun: ir.Value, gates: str, addend: ir.Value | None) -> ir.Value:
         """Return `[batch, gates * H]`: one Gemm."""
         return body.gemm(begun, self.left[gates], addend, label="expand")
 
 
 def lower_input(
-    item: LowRankSite, node: ir.Node, factors: Factors, shared: SharedProjections, emitter: Emitter
+    item: LowRankSite, node: ir.Node, factors: Factors, shared: SharedProjections, builder: Builder
 ) -> None:
     """Project the input in front of the node, whose W becomes the left factor; all else of it stays.
 
@@ -53,41 +53,41 @@ def lower_input(
     """
     x = node.inputs[0]
     assert x is not None
-    projected = [_projected(item, matrix, x, factors, shared, emitter) for matrix in range(len(item.forms))]
+    projected = [_projected(item, matrix, x, factors, shared, builder) for matrix in range(len(item.forms))]
     lefts = [form.left[None] for form in item.forms]
     if len(lefts) == 1:
-        weight = factors.of_site(item, "left", lefts[0], emitter.dtype)
+        weight = factors.of_site(item, "left", lefts[0], builder.dtype)
         set_dense_input(node, projected[0], weight, lefts[0].shape[2])
     else:
-        stored = [factors.of_site(item, f"left.{index}", left, emitter.dtype) for index, left in enumerate(lefts)]
-        zero = emitter.constant(0.0, dtype=emitter.dtype)
-        zeros = emitter.add("Expand", [zero, emitter.constant(list(lefts[0].shape))])
-        rows = [emitter.add("Concat", pair, {"axis": 2}) for pair in ([stored[0], zeros], [zeros, stored[1]])]
-        weight = emitter.add("Concat", rows, {"axis": 0})
+        stored = [factors.of_site(item, f"left.{index}", left, builder.dtype) for index, left in enumerate(lefts)]
+        zero = builder.constant(0.0)
+        zeros = builder.op("Expand", [zero, builder.constant(list(lefts[0].shape))])
+        rows = [builder.op("Concat", pair, axis=2) for pair in ([stored[0], zeros], [zeros, stored[1]])]
+        weight = builder.op("Concat", rows, axis=0)
         weight.shape = ir.Shape([2, lefts[0].shape[1], 2 * lefts[0].shape[2]])
-        set_dense_input(node, emitter.add("Concat", projected, {"axis": 2}), weight, 2 * lefts[0].shape[2])
-    insert_before(node, emitter)
+        set_dense_input(node, builder.op("Concat", projected, axis=2), weight, 2 * lefts[0].shape[2])
+    insert_before(node, builder)
 
 
-def lower_to_operator(model: ir.Model, item: LowRankSite, reader: Reader, factors: Factors, emitter: Emitter) -> None:
+def lower_to_operator(model: ir.Model, item: LowRankSite, reader: Reader, factors: Factors, builder: Builder) -> None:
     """Put the operator on the factors of R into the place of the node."""
-    left = factors.of_site(item, "lefts", np.stack([form.left for form in item.forms]), emitter.dtype)
+    left = factors.of_site(item, "lefts", np.stack([form.left for form in item.forms]), builder.dtype)
     if item.forms[0].basis is None:
-        right = factors.of_site(item, "rights", np.stack([form.right for form in item.forms]), emitter.dtype)
+        right = factors.of_site(item, "rights", np.stack([form.right for form in item.forms]), builder.dtype)
     else:
-        right = _stacked_bases(item, factors, emitter)
-    insert_before(reader.node, emitter)
+        right = _stacked_bases(item, factors, builder)
+    insert_before(reader.node, builder)
     replace_weight(model, reader, CodedWeight("lowrank", (left, right)))
 
 
-def _stacked_bases(item: LowRankSite, factors: Factors, emitter: Emitter) -> ir.Value:
+def _stacked_bases(item: LowRankSite, factors: Factors, builder: Builder) -> ir.Value:
     """Bases that other sites use too, `[directions, rank, H]`; a small copy in memory, none in the file."""
     parts = []
     for index, form in enumerate(item.forms):
-        basis = factors.right(item, emitter.dtype, index)
-        value = basis.value if basis.upright else emitter.add("Transpose", [basis.value], {"perm": [1, 0]})
-        parts.append(emitter.add("Reshape", [value, emitter.constant([1, *form.right.shape])]))
-    return parts[0] if len(parts) == 1 else emitter.add("Concat", parts, {"axis": 0})
+        basis = factors.right(item, builder.dtype, index)
+        value = basis.value if basis.upright else builder.op("Transpose", [basis.value], perm=[1, 0])
+        parts.append(builder.op("Reshape", [value, builder.constant([1, *form.right.shape])]))
+    return parts[0] if len(parts) == 1 else builder.op("Concat", parts, axis=0)
 
 
 def lower_whole(
@@ -96,21 +96,21 @@ def lower_whole(
     node: ir.Node,
     factors: Factors,
     shared: SharedProjections,
-    emitter: Emitter,
+    builder: Builder,
 ) -> None:
     """Put a Scan in the place of the node: one a direction. `given` is its input weight, if that is low-rank too."""
     x = node.inputs[0]
     assert x is not None
-    parts = _Parts(node, recurrent, given, factors, shared, emitter)
+    parts = _Parts(node, recurrent, given, factors, shared, builder)
     lengths = _input(node, 4)
-    given_lengths = sample_lengths(emitter, x, lengths) if lengths is not None else None
+    given_lengths = sample_lengths(builder, x, lengths) if lengths is not None else None
     with_steps = bool(node.outputs[0].uses()) or node.outputs[0].is_graph_output()
     wanted = shared.wanted_of(node, recurrent)
     results: list[Unrolled] = []
     for index, cell in enumerate(cells(node)):
-        state = [initial_state(emitter, _input(node, 5), x, index, cell.hidden)]
+        state = [initial_state(builder, _input(node, 5), x, index, cell.hidden)]
         if cell.op_type == "LSTM":
-            state.append(initial_state(emitter, _input(node, 6), x, index, cell.hidden))
+            state.append(initial_state(builder, _input(node, 6), x, index, cell.hidden))
         direction = Direction(
             cell=cell,
             weight=parts.weight(cell, index),
@@ -121,11 +121,11 @@ def lower_whole(
             emits_projection=bool(wanted),
         )
         label = "scan_reverse" if cell.reverse else "scan"
-        results.append(scan(emitter, direction, given_lengths, with_steps=with_steps, label=label))
+        results.append(scan(builder, direction, given_lengths, with_steps=with_steps, label=label))
     if results[0].projection is not None:
         shared.give(wanted, recurrent, results[0].projection)
-    joined = join(emitter, results, parts.hidden)
-    replace_node(node, emitter, read_outputs(node, joined))
+    joined = join(builder, results, parts.hidden)
+    replace_node(node, builder, read_outputs(node, joined))
 
 
 class _Parts:
@@ -138,7 +138,7 @@ class _Parts:
         given: LowRankSite | None,
         factors: Factors,
         shared: SharedProjections,
-        emitter: Emitter,
+        builder: Builder,
     ) -> None:
         self.hidden = node.attributes["hidden_size"].as_int()
         self._node = node
@@ -146,7 +146,7 @@ class _Parts:
         self._given = given
         self._factors = factors
         self._shared = shared
-        self._emitter = emitter
+        self._builder = builder
         self._bias = constant_array(_input(node, 3))
 
     def weight(self, cell: Cell, index: int) -> LowRankRecurrence:
@@ -157,20 +157,20 @@ class _Parts:
                 self._recurrent,
                 _tag(self._recurrent, "left" if len(spans) == 1 else f"left.{gates}", index),
                 form.left[start * cell.hidden : end * cell.hidden].T,
-                self._emitter.dtype,
+                self._builder.dtype,
             )
             for gates, (start, end) in spans.items()
         }
-        return LowRankRecurrence(self._factors.right(self._recurrent, self._emitter.dtype, index), left)
+        return LowRankRecurrence(self._factors.right(self._recurrent, self._builder.dtype, index), left)
 
     def inputs(self, cell: Cell, index: int, x: ir.Value) -> tuple[ir.Value, ...]:
         gates = self._project(index, x)
         bias = self._outer_bias(cell, index)
         if bias is not None:
-            gates = self._emitter.add("Add", [gates, bias])
+            gates = self._builder.op("Add", [gates, bias])
         if cell.op_type == "LSTM":
             return (gates,)
-        return tuple(self._emitter.split(gates, [2 * cell.hidden, cell.hidden], 2))
+        return tuple(self._builder.split(gates, [2 * cell.hidden, cell.hidden], 2))
 
     def peepholes(self, cell: Cell, index: int) -> tuple[ir.Value, ...]:
         array = constant_array(_input(self._node, 7)) if cell.op_type == "LSTM" else None
@@ -198,7 +198,7 @@ class _Parts:
 
     def _project(self, index: int, x: ir.Value) -> ir.Value:
         """`X W^T` of all steps at once."""
-        emitter, given = self._emitter, self._given
+        builder, given = self._builder, self._given
         if given is None:
             dense = self._node.inputs[1]
             array = constant_array(dense)
@@ -208,11 +208,11 @@ class _Parts:
             weight = self._derived(1, f"transposed.{index}" if several else "transposed", array[index].T)
             if not several:  # the dense weight stays a site under its own name
                 self._factors.rename_when_free(weight, dense.name)
-            return emitter.add("MatMul", [x, weight], label="input")
+            return builder.op("MatMul", [x, weight], label="input")
         form = given.forms[index]
-        middle = _projected(given, index, x, self._factors, self._shared, emitter)
-        left = self._factors.of_site(given, _tag(given, "left", index), form.left.T, emitter.dtype)
-        return emitter.add("MatMul", [middle, left], label="low_rank_2")
+        middle = _projected(given, index, x, self._factors, self._shared, builder)
+        left = self._factors.of_site(given, _tag(given, "left", index), form.left.T, builder.dtype)
+        return builder.op("MatMul", [middle, left], label="low_rank_2")
 
     def _derived(self, number: int, tag: str, array: AnyArray) -> ir.Value:
         """An initializer made of the node's input `number`: shared by the nodes that share that."""
@@ -220,17 +220,17 @@ class _Parts:
         assert source is not None
         name = f"{source.name}.{tag}"
         graph = self._factors.graph_of(source)
-        return self._factors.initializer((id(source), tag), name, array, self._emitter.dtype, graph)
+        return self._factors.initializer((id(source), tag), name, array, self._builder.dtype, graph)
 
 
 def _projected(
-    item: LowRankSite, matrix: int, x: ir.Value, factors: Factors, shared: SharedProjections, emitter: Emitter
+    item: LowRankSite, matrix: int, x: ir.Value, factors: Factors, shared: SharedProjections, builder: Builder
 ) -> ir.Value:
     """`x right^T`: of the layer before where that computes it, else by a node of its own."""
     given = shared.get(x, item)
     if given is not None:
         return given
-    return apply(emitter, x, factors.right(item, emitter.dtype, matrix), _PROJECTION)
+    return apply(builder, x, factors.right(item, builder.dtype, matrix), _PROJECTION)
 
 
 def _tag(item: LowRankSite, tag: str, index: int) -> str:

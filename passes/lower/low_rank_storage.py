@@ -5,24 +5,31 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from dtc.passes.lower.decode import Builder, replace_weight
+from dtc.forms import Array
+from dtc.passes.lower.builder import Shared, insert_first
+from dtc.passes.lower.decode import arranged, feed_readers
 from dtc.passes.lower.factors import LowRankSite
 
 
-def lower_to_storage(item: LowRankSite) -> None:
-    """Feed the site's readers from one product of its factors, which ONNX Runtime folds to the dense weight."""
-    site = item.site
-    dtype = site.value.dtype or ir.DataType.FLOAT
-    permuted = [site.shape[axis] for axis in site.view.perm]
+def lower_to_storage(item: LowRankSite, shared: Shared) -> dict[ir.Value, Array]:
+    """Feed the site's readers from one product of its factors, which ONNX Runtime folds to the dense weight.
 
-    def decode(builder: Builder) -> ir.Value:
-        left, right = (
-            builder.initializer(side, ir.tensor(np.stack([getattr(form, side) for form in item.forms])))
-            for side in ("left", "right")
-        )
-        dense = builder.op("MatMul", [left, right], name="multiply")
-        dense = builder.op("Reshape", [dense, builder.initializer("shape", np.array(permuted, dtype=np.int64))])
-        dense = builder.op("Transpose", [dense], perm=[int(axis) for axis in np.argsort(site.view.perm)])
-        return builder.op("Cast", [dense], to=int(dtype))
+    Returns the initializers of the factors, `[matrices, out, rank]` and `[matrices, rank, in]`.
+    """
+    site, graph = item.site, item.site.value.graph
+    assert isinstance(graph, ir.Graph)
+    front = shared.builder(site.name, graph)
 
-    replace_weight(site, decode)
+    stored: dict[ir.Value, Array] = {}
+
+    def decode() -> ir.Value:
+        for side in ("left", "right"):
+            array = np.stack([getattr(form, side) for form in item.forms])
+            stored[front.initializer(side, array)] = array
+        left, right = stored
+        shape, dtype = (site.view.count, site.view.rows, site.view.cols), left.dtype or ir.DataType.FLOAT
+        return arranged(front, front.op("MatMul", [left, right]), site, shape=shape, dtype=dtype)
+
+    feed_readers(site, decode)
+    insert_first(front)
+    return stored

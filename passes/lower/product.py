@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -12,53 +12,64 @@ from dtc.forms import Array, Form, LowRank
 from dtc.forms.composite import Product
 from dtc.graph import Role, Site, find_sites
 from dtc.passes.lower import Compressed, Mode, low_rank, lower_items
+from dtc.passes.lower.decode import dense_site
+from dtc.passes.lower.factors import LowRankSite
 
 KIND = Product.kind
-
-_INPUT = frozenset({Role.LSTM_INPUT, Role.GRU_INPUT})
 
 
 def refuse(site: Site) -> str | None:
     """Return why `site` cannot be lowered to coded factors, naming the node; None if it can."""
-    for reader in site.readers:
-        if reader.role is Role.GRU_RECURRENT:
-            return (
-                f"node {reader.node_name!r}: the left factor of a GRU's recurrent weight is split by gates, which "
-                "codes are not; use svd alone for it"
-            )
-        if reader.role in _INPUT and site.view.count > 1:
-            return (
-                f"node {reader.node_name!r}: the factors of a bidirectional input weight lie in blocks, which are not "
-                "coded; use svd alone for it"
-            )
     return low_rank.refuse(site)
 
 
 def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
     """Replace the sites by their factors, in place, and the factors by their own forms.
 
+    Sites that are low rank alone are lowered with them: the weights of one node may be of both kinds.
+
     Raises:
         ModelError: A factor is laid out in a way that its form cannot be lowered to.
     """
     wanted: dict[bytes, tuple[Form, ...]] = {}
-    plain: list[Compressed] = []
+    factors: list[LowRankSite] = []
     for item in items:
+        if isinstance(item.forms[0], LowRank):
+            factors.append(LowRankSite(item.site, low_rank.low_rank_forms(item.site, item.forms)))
+            continue
         products = [form for form in item.forms if isinstance(form, Product)]
-        for side in ("left", "right"):
-            forms = tuple(getattr(product, side) for product in products)
+        for forms in _parts(item.site, products):
             wanted[_key(np.stack([form.dense() for form in forms]))] = forms
-            wanted |= {_key(form.dense()[None]): (form,) for form in forms}
-        factors = tuple(LowRank(product.left.dense(), product.right_dense()) for product in products)
-        plain.append(Compressed(item.site, factors))
-    before = {site.name for site in find_sites(model)}
-    # Factors that are coded stand in a Scan: the recurrent operators take dense ones.
-    low_rank.lower(model, plain, "standard" if mode == "compute" else mode)
-    factors_found = [site for site in find_sites(model) if site.name not in before]
-    coded = [Compressed(site, wanted[key]) for site in factors_found if (key := _key(site.matrices())) in wanted]
-    lost = {site.name for site in factors_found} - {each.site.name for each in coded}
-    if lost or (items and not coded):
-        raise ModelError(f"the factors {', '.join(sorted(lost))} cannot be coded where they stand; use svd alone")
+        dense = tuple(LowRank(product.left.dense(), product.right_dense()) for product in products)
+        factors.append(LowRankSite(item.site, low_rank.low_rank_forms(item.site, dense), coded=True))
+    stored = low_rank.lower_to_factors(model, factors, mode)
+    sites = {site.value: site for site in find_sites(model)}
+    coded = [_coded(value, array, sites.get(value), wanted) for value, array in stored.items()]
     lower_items(model, coded, mode)
+
+
+def _parts(site: Site, products: Sequence[Product]) -> Iterator[tuple[Form, ...]]:
+    """Yield the forms of whatever a low-rank site stores as one: a side, that of one matrix, or the gates of a part."""
+    for side in ("left", "right"):
+        forms = tuple(getattr(product, side) for product in products)
+        yield forms
+        yield from ((form,) for form in forms)
+    if site.role is Role.GRU_RECURRENT:  # of h the gates z and r are made first, and the candidate of what r leaves
+        for left in (product.left for product in products):
+            gates, hidden = 2 * left.shape[0] // 3, left.shape[0]
+            yield (left.rows(0, gates),)
+            yield (left.rows(gates, hidden),)
+
+
+def _coded(value: ir.Value, array: Array, site: Site | None, wanted: dict[bytes, tuple[Form, ...]]) -> Compressed:
+    """Return a stored factor with its form: as a site, or to be decoded where it is none, or one of other rows."""
+    upright = tuple(range(array.ndim))
+    turned = (*upright[:-2], upright[-1], upright[-2])
+    for each in (site, dense_site(value, upright), dense_site(value, turned)):
+        forms = wanted.get(_key(each.matrices(array))) if each is not None else None
+        if each is not None and forms is not None:
+            return Compressed(each, forms)
+    raise ModelError(f"the factor {value.name} cannot be coded where it stands; use svd alone")
 
 
 def _key(matrices: Array) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from dtc.passes.lower.emit import Emitter
+from dtc.passes.lower.builder import Builder
 from dtc.passes.lower.recurrent_cells import Direction, step
 
 
@@ -24,9 +24,9 @@ class Lengths:
     lasts: ir.Value
     any: ir.Value
 
-    def final(self, emitter: Emitter, state: ir.Value) -> ir.Value:
+    def final(self, builder: Builder, state: ir.Value) -> ir.Value:
         """Add nodes for the last state of an empty sample: zeros, as ONNX Runtime has it, not the initial state."""
-        return emitter.add("Where", [self.any, state, emitter.constant(0.0, dtype=emitter.dtype)])
+        return builder.op("Where", [self.any, state, builder.constant(0.0)])
 
 
 @dataclass(frozen=True)
@@ -39,26 +39,26 @@ class Unrolled:
     """Of every step's output, `[T, N, rank]`, where the direction emits it."""
 
 
-def scan(emitter: Emitter, direction: Direction, lengths: Lengths | None, *, with_steps: bool, label: str) -> Unrolled:
+def scan(builder: Builder, direction: Direction, lengths: Lengths | None, *, with_steps: bool, label: str) -> Unrolled:
     """Add the Scan of one direction.
 
     Args:
-        emitter: Takes the nodes.
+        builder: Takes the nodes.
         direction: What to compute.
         lengths: Beyond a sample's end the state is held and the output zero. A Scan that runs backwards so starts at
             each sample's own end, with its initial state, as ONNX asks.
         with_steps: Whether the outputs of all steps are read.
         label: Name of the Scan.
     """
-    body = emitter.inner(label)
+    body = builder.inner(label)
     sequences = [*direction.inputs, *([] if lengths is None else [lengths.lasts])]
     starts = list(direction.state)
     if direction.emits_projection:  # it is carried on to the next step, and so computed once
-        starts.append(direction.weight.begin(emitter, direction.state[0]))
+        starts.append(direction.weight.begin(builder, direction.state[0]))
     elements = [_body_input(body, value, f"step_{i}") for i, value in enumerate(sequences)]
     states = [_body_input(body, value, f"state_{i}") for i, value in enumerate(starts)]
     results, emitted = _body_outputs(body, direction, states, elements, with_steps=with_steps)
-    name = f"{emitter.prefix}/{label}"
+    name = f"{builder.prefix}/{label}"
     outputs = [*results, *emitted]
     reverse = int(direction.cell.reverse)
     attributes: dict[str, Any] = {
@@ -68,17 +68,17 @@ def scan(emitter: Emitter, direction: Direction, lengths: Lengths | None, *, wit
     }
     if emitted:
         attributes["scan_output_directions"] = [reverse] * len(emitted)
-    values = emitter.add_many("Scan", [*starts, *sequences], attributes, count=len(outputs), label=label)
+    values = builder.ops("Scan", [*starts, *sequences], len(outputs), label=label, **attributes)
     last = values[: len(direction.state)]
     return Unrolled(
         steps=values[len(results)] if with_steps else None,
-        last=tuple(last if lengths is None else [lengths.final(emitter, value) for value in last]),
+        last=tuple(last if lengths is None else [lengths.final(builder, value) for value in last]),
         projection=values[-1] if direction.emits_projection else None,
     )
 
 
 def _body_outputs(
-    body: Emitter, direction: Direction, states: list[ir.Value], elements: list[ir.Value], *, with_steps: bool
+    body: Builder, direction: Direction, states: list[ir.Value], elements: list[ir.Value], *, with_steps: bool
 ) -> tuple[list[ir.Value], list[ir.Value]]:
     """Add the nodes of the body; return the new states, and what is given out at each step."""
     carried = direction.emits_projection
@@ -89,11 +89,11 @@ def _body_outputs(
         results.append(direction.weight.begin(body, results[0]))
     emitted = [*(results[:1] if with_steps else []), *(results[-1:] if carried else [])]
     if lasts:
-        zero = body.constant(0.0, dtype=body.dtype)
-        emitted = [body.add("Where", [lasts[0], value, zero]) for value in emitted]
-        results = [body.add("Where", [lasts[0], new, old]) for new, old in zip(results, states, strict=True)]
+        zero = body.constant(0.0)
+        emitted = [body.op("Where", [lasts[0], value, zero]) for value in emitted]
+        results = [body.op("Where", [lasts[0], new, old]) for new, old in zip(results, states, strict=True)]
     else:
-        emitted = [body.add("Identity", [value]) for value in emitted]  # a value can be an output of a graph once
+        emitted = [body.op("Identity", [value]) for value in emitted]  # a value can be an output of a graph once
     for value in (*results, *emitted):
         value.shape = ir.Shape([None, None])  # inside of an `If`, ONNX Runtime does not infer it
     for value in (*results[: len(direction.state)], *emitted[: int(with_steps)]):
@@ -101,43 +101,43 @@ def _body_outputs(
     return results, emitted
 
 
-def _body_input(body: Emitter, outside: ir.Value, name: str) -> ir.Value:
+def _body_input(body: Builder, outside: ir.Value, name: str) -> ir.Value:
     name = body.names.unique(f"{body.prefix}/{name}")
     return ir.Value(name=name, type=outside.type, shape=ir.Shape([None, None]))
 
 
-def sample_lengths(emitter: Emitter, x: ir.Value, lengths: ir.Value) -> Lengths:
+def sample_lengths(builder: Builder, x: ir.Value, lengths: ir.Value) -> Lengths:
     """Add nodes that compare `lengths [N]` to the steps of `x [T, N, ...]`."""
     int64 = ir.DataType.INT64
-    steps = emitter.add("Gather", [_shape(emitter, x), emitter.constant([0])], dtype=int64)
-    ones = emitter.add("ConstantOfShape", [steps], {"value": ir.tensor([1], dtype=int64)}, dtype=int64)
+    steps = builder.op("Gather", [_shape(builder, x), builder.constant([0])], dtype=int64)
+    ones = builder.op("ConstantOfShape", [steps], value=ir.tensor([1], dtype=int64), dtype=int64)
     # Range came with operator set 11, NonZero with 9
-    times = emitter.add(
-        "Reshape", [emitter.add("NonZero", [ones], dtype=int64), emitter.constant([-1, 1, 1])], dtype=int64
+    times = builder.op(
+        "Reshape", [builder.op("NonZero", [ones], dtype=int64), builder.constant([-1, 1, 1])], dtype=int64
     )
-    ends = emitter.add("Cast", [lengths], {"to": int(int64)}, dtype=int64)
-    ends = emitter.add("Reshape", [ends, emitter.constant([-1, 1])], dtype=int64)
+    ends = builder.op("Cast", [lengths], to=int64, dtype=int64)
+    ends = builder.op("Reshape", [ends, builder.constant([-1, 1])], dtype=int64)
     return Lengths(
-        lasts=emitter.add("Less", [times, ends], dtype=ir.DataType.BOOL),
-        any=emitter.add("Less", [emitter.constant(0), ends], dtype=ir.DataType.BOOL),
+        lasts=builder.op("Less", [times, ends], dtype=ir.DataType.BOOL),
+        any=builder.op("Less", [builder.constant(0), ends], dtype=ir.DataType.BOOL),
     )
 
 
-def initial_state(emitter: Emitter, given: ir.Value | None, x: ir.Value, direction: int, hidden: int) -> ir.Value:
+def initial_state(builder: Builder, given: ir.Value | None, x: ir.Value, direction: int, hidden: int) -> ir.Value:
     """Add nodes for the initial state `[N, H]` of one direction: of the given `[directions, N, H]`, or zeros."""
     if given is not None:
-        return emitter.add("Gather", [given, emitter.constant(direction)], {"axis": 0})
-    batch = emitter.add("Gather", [_shape(emitter, x), emitter.constant([1])], dtype=ir.DataType.INT64)
-    sizes = emitter.add("Concat", [batch, emitter.constant([hidden])], {"axis": 0}, dtype=ir.DataType.INT64)
-    zero = ir.tensor([0.0], dtype=emitter.dtype)
-    return emitter.add("ConstantOfShape", [sizes], {"value": zero})
+        return builder.op("Gather", [given, builder.constant(direction)], axis=0)
+    batch = builder.op("Gather", [_shape(builder, x), builder.constant([1])], dtype=ir.DataType.INT64)
+    sizes = builder.op("Concat", [batch, builder.constant([hidden])], axis=0, dtype=ir.DataType.INT64)
+    zero = ir.tensor([0.0], dtype=builder.dtype)
+    return builder.op("ConstantOfShape", [sizes], value=zero)
 
 
-def _shape(emitter: Emitter, x: ir.Value) -> ir.Value:
-    return emitter.add("Shape", [x], dtype=ir.DataType.INT64)
+def _shape(builder: Builder, x: ir.Value) -> ir.Value:
+    return builder.op("Shape", [x], dtype=ir.DataType.INT64)
 
 
-def join(emitter: Emitter, results: list[Unrolled], hidden: int) -> dict[int, ir.Value]:
+def join(builder: Builder, results: list[Unrolled], hidden: int) -> dict[int, ir.Value]:
     """Add nodes for the node's outputs by number: Y `[T, D, N, H]`, Y_h and Y_c `[D, N, H]`."""
     columns: dict[int, list[tuple[ir.Value, list[int]]]] = {}
     for result in results:
@@ -147,9 +147,9 @@ def join(emitter: Emitter, results: list[Unrolled], hidden: int) -> dict[int, ir
             columns.setdefault(index + 1, []).append((last, [1, -1, hidden]))
     joined: dict[int, ir.Value] = {}
     for index, parts in columns.items():
-        values = [emitter.add("Reshape", [value, emitter.constant(shape)]) for value, shape in parts]
+        values = [builder.op("Reshape", [value, builder.constant(shape)]) for value, shape in parts]
         axis = 1 if index == 0 else 0
-        joined[index] = values[0] if len(values) == 1 else emitter.add("Concat", values, {"axis": axis})
+        joined[index] = values[0] if len(values) == 1 else builder.op("Concat", values, axis=axis)
     return joined
 
 

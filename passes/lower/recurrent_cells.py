@@ -10,7 +10,7 @@ from typing import Protocol
 
 import onnx_ir as ir
 
-from dtc.passes.lower.emit import Emitter
+from dtc.passes.lower.builder import Builder
 
 ACTIVATIONS = {name.lower(): name for name in ("Sigmoid", "Tanh", "Relu", "Softsign", "Softplus")}
 
@@ -18,11 +18,11 @@ ACTIVATIONS = {name.lower(): name for name in ("Sigmoid", "Tanh", "Relu", "Softs
 class RecurrentWeight(Protocol):
     """The recurrent product `h R^T` in whatever form `R` has; its nodes are added to the Scan's body."""
 
-    def begin(self, body: Emitter, state: ir.Value) -> ir.Value:
+    def begin(self, body: Builder, state: ir.Value) -> ir.Value:
         """Return what all gates need of `state`, `[batch, hidden]`: the projected state, or the state itself."""
         ...
 
-    def finish(self, body: Emitter, begun: ir.Value, gates: str, addend: ir.Value | None) -> ir.Value:
+    def finish(self, body: Builder, begun: ir.Value, gates: str, addend: ir.Value | None) -> ir.Value:
         """Return the product for some gates, plus `addend`: "iofc" of an LSTM; "zr" and "h" of a GRU."""
         ...
 
@@ -58,14 +58,14 @@ class Direction:
 
 
 def step(
-    body: Emitter, d: Direction, states: list[ir.Value], inputs: list[ir.Value], begun: ir.Value
+    body: Builder, d: Direction, states: list[ir.Value], inputs: list[ir.Value], begun: ir.Value
 ) -> list[ir.Value]:
     """Add the nodes of one step; return the new states. `begun` is what the weight's `begin` made of h."""
     return (_lstm_step if d.cell.op_type == "LSTM" else _gru_step)(body, d, states, inputs, begun)
 
 
 def _lstm_step(
-    body: Emitter, d: Direction, states: list[ir.Value], inputs: list[ir.Value], begun: ir.Value
+    body: Builder, d: Direction, states: list[ir.Value], inputs: list[ir.Value], begun: ir.Value
 ) -> list[ir.Value]:
     """Return the new h and c."""
     c = states[1]
@@ -79,17 +79,17 @@ def _lstm_step(
     else:
         gates = body.clip(gates, d.cell.clip) if d.cell.clip is not None else gates
         iof, c_gate = body.split(gates, [3 * hidden, hidden], 1)
-        i_gate, o_gate, f_gate = body.split(body.add(f, [iof]), [hidden] * 3, 1)
-        c_gate = body.add(g, [c_gate])
-    kept, written = body.add("Mul", [f_gate, c]), body.add("Mul", [i_gate, c_gate])
-    new_c = body.add("Add", [kept, written])
+        i_gate, o_gate, f_gate = body.split(body.op(f, [iof]), [hidden] * 3, 1)
+        c_gate = body.op(g, [c_gate])
+    kept, written = body.op("Mul", [f_gate, c]), body.op("Mul", [i_gate, c_gate])
+    new_c = body.op("Add", [kept, written])
     if d.peepholes:
         o_gate = _gate(body, d, f, _peep(body, o_gate, d.peepholes[1], new_c))
-    return [body.add("Mul", [o_gate, body.add(out, [new_c])]), new_c]
+    return [body.op("Mul", [o_gate, body.op(out, [new_c])]), new_c]
 
 
 def _gru_step(
-    body: Emitter, d: Direction, states: list[ir.Value], inputs: list[ir.Value], begun: ir.Value
+    body: Builder, d: Direction, states: list[ir.Value], inputs: list[ir.Value], begun: ir.Value
 ) -> list[ir.Value]:
     """Return the new h."""
     h = states[0]
@@ -97,25 +97,25 @@ def _gru_step(
     gates = _gate(body, d, f, d.weight.finish(body, begun, "zr", inputs[0]))
     update, reset = body.split(gates, [d.cell.hidden] * 2, 1)
     if d.cell.linear_before_reset:
-        recalled = body.add("Mul", [reset, d.weight.finish(body, begun, "h", d.hidden_bias)])
-        candidate = body.add("Add", [inputs[1], recalled])
+        recalled = body.op("Mul", [reset, d.weight.finish(body, begun, "h", d.hidden_bias)])
+        candidate = body.op("Add", [inputs[1], recalled])
     else:
-        begun = d.weight.begin(body, body.add("Mul", [reset, h]))
+        begun = d.weight.begin(body, body.op("Mul", [reset, h]))
         candidate = d.weight.finish(body, begun, "h", inputs[1])
     candidate = _gate(body, d, g, candidate)
     # (1 - z) candidate + z h, in one node less
-    change = body.add("Mul", [update, body.add("Sub", [h, candidate])])
-    return [body.add("Add", [candidate, change])]
+    change = body.op("Mul", [update, body.op("Sub", [h, candidate])])
+    return [body.op("Add", [candidate, change])]
 
 
-def _gate(body: Emitter, d: Direction, activation: str, value: ir.Value) -> ir.Value:
+def _gate(body: Builder, d: Direction, activation: str, value: ir.Value) -> ir.Value:
     if d.cell.clip is not None:
         value = body.clip(value, d.cell.clip)
-    return body.add(activation, [value])
+    return body.op(activation, [value])
 
 
-def _peep(body: Emitter, gate: ir.Value, weight: ir.Value, c: ir.Value) -> ir.Value:
-    return body.add("Add", [gate, body.add("Mul", [weight, c])])
+def _peep(body: Builder, gate: ir.Value, weight: ir.Value, c: ir.Value) -> ir.Value:
+    return body.op("Add", [gate, body.op("Mul", [weight, c])])
 
 
 def cells(node: ir.Node) -> list[Cell]:
@@ -138,19 +138,13 @@ def cells(node: ir.Node) -> list[Cell]:
     ]
 
 
-def refuse_recurrent(node: ir.Node, opset: int) -> str | None:
-    """Return why an LSTM or GRU cannot become a Scan; None if it can."""
-    if opset < 9:
-        return f"{node.op_type} {node.name!r}: Scan needs operator set 9, the model has {opset}"
-    if node.attributes.get_int("layout", 0):
-        return f"{node.op_type} {node.name!r} has layout=1 (batch first), which ONNX Runtime does not run either"
-    if node.attributes.get_int("input_forget", 0):
-        return f"{node.op_type} {node.name!r} couples input and forget gate (input_forget=1)"
-    unknown = [name for name in _activations(node) if name.lower() not in ACTIVATIONS]
-    if unknown:
-        known = ", ".join(ACTIVATIONS.values())
-        return f"{node.op_type} {node.name!r} has the activation {unknown[0]}; supported: {known}"
-    return None
+def can_be_scan(node: ir.Node, opset: int) -> bool:
+    """True if an LSTM or GRU can become a Scan, which came with operator set 9.
+
+    ONNX Runtime runs no node of layout 1 (batch first) either, so there is nothing to compare with.
+    """
+    plain = not node.attributes.get_int("layout", 0) and not node.attributes.get_int("input_forget", 0)
+    return opset >= 9 and plain and all(name.lower() in ACTIVATIONS for name in _activations(node))
 
 
 def has_default_activations(node: ir.Node) -> bool:

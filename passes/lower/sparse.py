@@ -16,12 +16,11 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from dtc.deploy.ops import require_operator
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Lines
 from dtc.graph import Reader, Role, Site
 from dtc.passes.lower import Compressed, Mode, costs
-from dtc.passes.lower.emit import Names, replace_node
+from dtc.passes.lower.builder import Builder, Shared, replace_node
 from dtc.passes.lower.recurrent_operator import (
     RECURRENT_ROLES,
     CodedWeight,
@@ -29,9 +28,8 @@ from dtc.passes.lower.recurrent_operator import (
     replace_weight,
     up_to_date,
 )
-from dtc.passes.lower.sparse_graph import Decode, GraphMaker, StoredSparse, decode_in_nodes, feed_dense, still_read
+from dtc.passes.lower.sparse_graph import StoredSparse, decode_in_nodes, feed_dense
 from dtc.passes.lower.sparse_lines import lookup_lines, multiply_lines, pays_to_multiply
-from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 
 KIND = Sparse.kind
 
@@ -47,18 +45,16 @@ def refuse(site: Site) -> str | None:
 
 def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
     """Replace the sites by their sparse form, in place; the model is of opset 13 or later."""
-    names = Names(model)
+    shared = Shared(model)
     for item in up_to_date(model, items):
-        stored = StoredSparse(item, names, in_nodes=mode == "standard")
+        stored = StoredSparse(item, shared, in_nodes=mode == "standard")
         if mode != "storage":
-            _lower_readers(model, names, stored, mode)
-        RemoveUnusedPass()(model)
-        if still_read(stored.site):
-            decode = decode_in_nodes if mode != "storage" else _decode_by_operator(model)
-            feed_dense(model, names, stored, decode)
+            _lower_readers(model, shared, stored, mode)
+        feed_dense(stored, decode_in_nodes if mode != "storage" else _decode_by_operator)
+    shared.insert()
 
 
-def _lower_readers(model: ir.Model, names: Names, stored: StoredSparse, mode: Mode) -> None:
+def _lower_readers(model: ir.Model, shared: Shared, stored: StoredSparse, mode: Mode) -> None:
     """Replace the readers that compute on the stored weight."""
     whole = mode == "compute" or _looked_up_only(stored.site)
     for reader in stored.site.readers:
@@ -72,10 +68,10 @@ def _lower_readers(model: ir.Model, names: Names, stored: StoredSparse, mode: Mo
             continue
         if not _is_plain(stored, reader):
             continue
-        make = GraphMaker(model, names, reader.node_name)
-        output = _compute(model, make, stored, reader, mode) if whole or _is_lines(stored) else None
+        builder = shared.builder(reader.node_name, stored.front.graph)
+        output = _compute(builder, stored, reader, mode) if whole or _is_lines(stored) else None
         if output is not None:
-            replace_node(reader.node, make.emitter, {reader.node.outputs[0]: output})
+            replace_node(reader.node, builder, {reader.node.outputs[0]: output})
 
 
 def _fits_operator(model: ir.Model, stored: StoredSparse, reader: Reader) -> bool:
@@ -84,17 +80,17 @@ def _fits_operator(model: ir.Model, stored: StoredSparse, reader: Reader) -> boo
     return pays and reader.view == stored.site.view and can_be_operator(model, reader)
 
 
-def _compute(model: ir.Model, make: GraphMaker, stored: StoredSparse, reader: Reader, mode: Mode) -> ir.Value | None:
+def _compute(builder: Builder, stored: StoredSparse, reader: Reader, mode: Mode) -> ir.Value | None:
     """Return the node's output computed on the stored weight; None where it needs the dense one."""
     node, pattern = reader.node, stored.form.pattern
     if reader.role == Role.EMBEDDING:
         ids = node.inputs[1]
         assert ids is not None
         if isinstance(pattern, Lines):
-            return lookup_lines(make, stored, pattern, ids)
+            return lookup_lines(builder, stored, pattern, ids)
         if mode == "standard":
-            return stored.packed(make).rows(make, ids)
-        return _operator(model, make, stored, "Gather", [ids, stored.values(), *stored.places()])
+            return stored.packed(builder).rows(builder, ids)
+        return _operator(builder, stored, "Gather", [ids, stored.values(), *stored.places()])
     x = node.inputs[0]
     assert x is not None
     if isinstance(pattern, Lines):
@@ -104,46 +100,40 @@ def _compute(model: ir.Model, make: GraphMaker, stored: StoredSparse, reader: Re
     if not pays:
         return None
     if node.attributes.get_int("transA", 0):
-        x = make.op("Transpose", [x], perm=[1, 0])
+        x = builder.op("Transpose", [x], perm=[1, 0])
     if isinstance(pattern, Lines):
-        product = multiply_lines(make, stored, pattern, x)
+        product = multiply_lines(builder, stored, pattern, x)
     else:
-        product = _operator(model, make, stored, "MatMul", [x, stored.values(), *stored.places()])
-    return product if reader.role == Role.MATMUL else _scaled_and_biased(make, node, product)
+        product = _operator(builder, stored, "MatMul", [x, stored.values(), *stored.places()])
+    return product if reader.role == Role.MATMUL else _scaled_and_biased(builder, node, product)
 
 
-def _scaled_and_biased(make: GraphMaker, node: ir.Node, product: ir.Value) -> ir.Value:
+def _scaled_and_biased(builder: Builder, node: ir.Node, product: ir.Value) -> ir.Value:
     """What a Gemm does behind its product."""
     alpha, beta = (node.attributes.get_float(name, 1.0) for name in ("alpha", "beta"))
     if alpha != 1.0:
-        product = make.op("Mul", [product, make.constant(np.array(alpha, dtype=np.float32))])
+        product = builder.op("Mul", [product, builder.constant(np.array(alpha, dtype=np.float32))])
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     if bias is None or beta == 0.0:
         return product
     if beta != 1.0:
-        bias = make.op("Mul", [bias, make.constant(np.array(beta, dtype=np.float32))])
-    return make.op("Add", [product, bias])
+        bias = builder.op("Mul", [bias, builder.constant(np.array(beta, dtype=np.float32))])
+    return builder.op("Add", [product, bias])
 
 
-def _operator(
-    model: ir.Model, make: GraphMaker, stored: StoredSparse, what: str, inputs: Sequence[ir.Value | None]
-) -> ir.Value:
+def _operator(builder: Builder, stored: StoredSparse, what: str, inputs: Sequence[ir.Value | None]) -> ir.Value:
     """Add `dtc.Sparse<what>` or `dtc.Bitmap<what>`, by the form's pattern, and its function to the model."""
     name = ("Bitmap" if isinstance(stored.form.pattern, Bitmap) else "Sparse") + what
-    require_operator(model, name)
-    return make.call(name, inputs, cols=stored.form.shape[1])
+    return builder.call(name, inputs, cols=stored.form.shape[1])
 
 
-def _decode_by_operator(model: ir.Model) -> Decode:
-    def decode(make: GraphMaker, stored: StoredSparse, transposed: bool) -> ir.Value:  # noqa: FBT001
-        if _is_lines(stored):
-            return decode_in_nodes(make, stored, transposed)
-        weight = _operator(model, make, stored, "Dequantize", [stored.values(), *stored.places()])
-        if stored.dtype != ir.DataType.FLOAT:
-            weight = make.op("Cast", [weight], to=int(stored.dtype))
-        return make.op("Transpose", [weight], perm=[1, 0]) if transposed else weight
-
-    return decode
+def _decode_by_operator(builder: Builder, stored: StoredSparse, transposed: bool) -> ir.Value:  # noqa: FBT001 - Decode
+    if _is_lines(stored):
+        return decode_in_nodes(builder, stored, transposed)
+    weight = _operator(builder, stored, "Dequantize", [stored.values(), *stored.places()])
+    if stored.dtype != ir.DataType.FLOAT:
+        weight = builder.op("Cast", [weight], to=stored.dtype)
+    return builder.op("Transpose", [weight], perm=[1, 0]) if transposed else weight
 
 
 def _is_lines(stored: StoredSparse) -> bool:

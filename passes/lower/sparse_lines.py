@@ -7,7 +7,8 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.sparse_decode import count_up, filled
 from dtc.forms.sparse_pattern import Lines
-from dtc.passes.lower.sparse_graph import GraphMaker, StoredSparse
+from dtc.passes.lower.builder import Builder
+from dtc.passes.lower.sparse_graph import StoredSparse
 
 PRODUCTS_PER_GATHERED = 300
 """Products of numbers that must be saved for each number that is gathered.
@@ -25,44 +26,44 @@ def pays_to_multiply(lines: Lines) -> bool:
     return (of - kept) * lines.shape[1 - lines.axis] >= PRODUCTS_PER_GATHERED * gathered
 
 
-def multiply_lines(make: GraphMaker, stored: StoredSparse, lines: Lines, x: ir.Value) -> ir.Value:
+def multiply_lines(builder: Builder, stored: StoredSparse, lines: Lines, x: ir.Value) -> ir.Value:
     """Add nodes for `x [..., in] @ W [out, in]^T`.
 
     Of zero columns: the inputs that are left are gathered, then multiplied. Of zero rows: the outputs that are left
     are computed, with one more that is zero, and each output is gathered from those.
     """
     if lines.axis == 1:
-        return make.op(
-            "MatMul", [make.op("Gather", [x, _kept(make, stored, lines)], axis=-1), stored.cast_values(make)]
+        return builder.op(
+            "MatMul", [builder.op("Gather", [x, _kept(builder, stored, lines)], axis=-1), stored.cast_values(builder)]
         )
-    weight = make.op("Transpose", [_with_zero_row(make, stored, lines)], perm=[1, 0])
-    return make.op("Gather", [make.op("MatMul", [x, weight]), _line_of_each(make, stored, lines)], axis=-1)
+    weight = builder.op("Transpose", [_with_zero_row(builder, stored, lines)], perm=[1, 0])
+    return builder.op("Gather", [builder.op("MatMul", [x, weight]), _line_of_each(builder, stored, lines)], axis=-1)
 
 
-def lookup_lines(make: GraphMaker, stored: StoredSparse, lines: Lines, ids: ir.Value) -> ir.Value:
+def lookup_lines(builder: Builder, stored: StoredSparse, lines: Lines, ids: ir.Value) -> ir.Value:
     """Add nodes for the rows `ids [...]` of the table: `[..., in]`."""
-    line_of_each = _line_of_each(make, stored, lines)
+    line_of_each = _line_of_each(builder, stored, lines)
     if lines.axis == 0:
-        found = make.op("Gather", [line_of_each, ids], axis=0)
-        return make.op("Gather", [_with_zero_row(make, stored, lines), found], axis=0)
-    rows = make.op("Transpose", [_with_zero_row(make, stored, lines)], perm=[1, 0])
-    return make.op("Gather", [make.op("Gather", [rows, ids], axis=0), line_of_each], axis=-1)
+        found = builder.op("Gather", [line_of_each, ids], axis=0)
+        return builder.op("Gather", [_with_zero_row(builder, stored, lines), found], axis=0)
+    rows = builder.op("Transpose", [_with_zero_row(builder, stored, lines)], perm=[1, 0])
+    return builder.op("Gather", [builder.op("Gather", [rows, ids], axis=0), line_of_each], axis=-1)
 
 
-def _with_zero_row(make: GraphMaker, stored: StoredSparse, lines: Lines) -> ir.Value:
+def _with_zero_row(builder: Builder, stored: StoredSparse, lines: Lines) -> ir.Value:
     zeros = np.array([1, lines.shape[1 - lines.axis]], dtype=np.int64)
-    zero_row = make.op("ConstantOfShape", [make.constant(zeros)], value=ir.tensor(np.zeros(1, dtype=np.float32)))
-    return make.op("Concat", [stored.cast_values(make), zero_row], axis=0)
+    zero_row = builder.op("ConstantOfShape", [builder.constant(zeros)], value=ir.tensor(np.zeros(1, dtype=np.float32)))
+    return builder.op("Concat", [stored.cast_values(builder), zero_row], axis=0)
 
 
-def _kept(make: GraphMaker, stored: StoredSparse, lines: Lines) -> ir.Value:
-    return make.op("Cast", [stored.part("kept", lines.kept)], to=int(ir.DataType.INT32))
+def _kept(builder: Builder, stored: StoredSparse, lines: Lines) -> ir.Value:
+    return builder.op("Cast", [stored.part("kept", lines.kept)], to=int(ir.DataType.INT32))
 
 
-def _line_of_each(make: GraphMaker, stored: StoredSparse, lines: Lines) -> ir.Value:
+def _line_of_each(builder: Builder, stored: StoredSparse, lines: Lines) -> ir.Value:
     """The kept line that each line of the matrix is; the row of zeros behind them for the others."""
     count, total = (
-        make.constant(np.array([number], dtype=np.int64)) for number in (len(lines.kept), lines.shape[lines.axis])
+        builder.constant(np.array([number], dtype=np.int64)) for number in (len(lines.kept), lines.shape[lines.axis])
     )
-    nowhere = filled(make, total, len(lines.kept))
-    return make.op("ScatterElements", [nowhere, _kept(make, stored, lines), count_up(make, count)], axis=0)
+    nowhere = filled(builder, total, len(lines.kept))
+    return builder.op("ScatterElements", [nowhere, _kept(builder, stored, lines), count_up(builder, count)], axis=0)

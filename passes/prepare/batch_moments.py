@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.forms import Array
-from dtc.passes.lower.emit import Emitter, Names, insert_before, opset_of
+from dtc.passes.lower.builder import Builder, Names, insert_before
 
 BATCHES = 16
 """Batches that statistics are measured on; ResNet-20 on CIFAR-10, in batches of 100, gains nothing from 96 of them."""
@@ -80,9 +80,9 @@ def use_batch_moments(model: ir.Model) -> list[Exposed]:
     """Let every measurable BatchNormalization take the moments of its batch for its statistics, in place."""
     names, found = Names(model), []
     for node in measurable(model.graph):
-        emitter = Emitter(names, f"{node.name}/moments", opset_of(model), ir.DataType.FLOAT)
-        exposed = Exposed(statistics_of(node), _moments(emitter, node))
-        insert_before(node, emitter)
+        builder = Builder(names, f"{node.name}/moments", dtype=ir.DataType.FLOAT)
+        exposed = Exposed(statistics_of(node), _moments(builder, node))
+        insert_before(node, builder)
         for index, value in zip((3, 4), exposed.values, strict=False):
             node.replace_input_with(index, value)
         for name in exposed.names:
@@ -123,20 +123,20 @@ def _is_own(value: ir.Value | None) -> bool:
     return value.const_value.dtype == ir.DataType.FLOAT and len(value.uses()) == 1 and not value.is_graph_output()
 
 
-def _moments(emitter: Emitter, node: ir.Node) -> tuple[ir.Value, ir.Value, ir.Value]:
+def _moments(builder: Builder, node: ir.Node) -> tuple[ir.Value, ir.Value, ir.Value]:
     """Add nodes for mean and variance over all axes but the second, whatever the rank."""
-    data = emitter.add("Reshape", [node.inputs[0], emitter.constant([0, 0, -1])])  # [N, C, the rest], 1 where none is
-    mean = _mean(emitter, data)
-    deviation = emitter.add("Sub", [data, emitter.add("Reshape", [mean, emitter.constant([1, -1, 1])])])
-    variance = _mean(emitter, emitter.add("Mul", [deviation, deviation]))
-    shape = emitter.add("Shape", [data], dtype=ir.DataType.INT64)
+    data = builder.op("Reshape", [node.inputs[0], builder.constant([0, 0, -1])])  # [N, C, the rest], 1 where none is
+    mean = _mean(builder, data)
+    deviation = builder.op("Sub", [data, builder.op("Reshape", [mean, builder.constant([1, -1, 1])])])
+    variance = _mean(builder, builder.op("Mul", [deviation, deviation]))
+    shape = builder.op("Shape", [data], dtype=ir.DataType.INT64)
     channels = node.inputs[3].shape if node.inputs[3] is not None else None
     mean.shape = variance.shape = channels
     shape.shape = ir.Shape([3])
     return mean, variance, shape
 
 
-def _mean(emitter: Emitter, data: ir.Value) -> ir.Value:
-    if emitter.opset < 18:
-        return emitter.add("ReduceMean", [data], {"axes": [0, 2], "keepdims": 0})
-    return emitter.add("ReduceMean", [data, emitter.constant([0, 2])], {"keepdims": 0})
+def _mean(builder: Builder, data: ir.Value) -> ir.Value:
+    if builder.opset < 18:
+        return builder.op("ReduceMean", [data], axes=[0, 2], keepdims=0)
+    return builder.op("ReduceMean", [data, builder.constant([0, 2])], keepdims=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from dtc.graph import source_of
-from dtc.passes.lower.emit import Names
+from dtc.passes.lower.builder import Names, add_initializer
 
 STATISTICS = (3, 4)
 """The inputs of BatchNormalization that are measured and not trained: mean and variance."""
@@ -36,9 +36,6 @@ class OwnStatisticsPass(ir.passes.InPlacePass):
 
 
 def _copy(graph: ir.Graph, source: ir.Value, names: Names) -> ir.Value:
-    name = names.unique(f"{source.name}.own")
-    assert source.const_value is not None
-    tensor = ir.tensor(source.const_value.numpy(), dtype=source.const_value.dtype, name=name)
-    copy = ir.Value(name=name, shape=source.shape, type=source.type, const_value=tensor)
-    graph.register_initializer(copy)
-    return copy
+    stored = source.const_value
+    assert stored is not None
+    return add_initializer(graph, names.unique(f"{source.name}.own"), ir.tensor(stored.numpy(), dtype=stored.dtype))

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from recurrent_graphs import FLOAT, Options, recurrent_model, two_layers
 from running import assign_dense, random_low_rank, relative_error, run, sites_by_name
 
-from dtc.errors import ModelError
 from dtc.forms import LowRank
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Csr
 from dtc.graph import Site, all_nodes, find_sites
 from dtc.passes.lower import Compressed, costs, lower
+from dtc.passes.lower.explain import explain
 from dtc.passes.method import Skip, Weights, make_method
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -187,15 +187,16 @@ def test_all_outputs_have_names_as_the_functions_have_all() -> None:
     assert [output.name for output in node.outputs] == ["cell/unread_0", "yh", "cell/unread_2"]
 
 
-def test_coded_factors_of_r_beside_a_coded_w_are_refused_by_name() -> None:
-    model, _ = scaled_model(Options(inputs=40, hidden=40))
+def test_coded_factors_of_r_beside_a_coded_w_are_multiplied_at_load() -> None:
+    model, feeds = scaled_model(Options(inputs=40, hidden=40))
     sites = sites_by_name(model)
     weights = Weights("R", "LSTM.R", sites["R"].matrices(), "cell")
     factored = make_method("svd", {"rank": 8}).distort([weights])["R"]
     assert not isinstance(factored, Skip)
-    lower(model, [compressed(sites["W"], "binary")], "compute")
-    with pytest.raises(ModelError, match=r"'cell'.*choose one method"):
-        lower(model, [Compressed(sites_by_name(model)["R"], coded(factored))], "compute")
+    items = [compressed(sites["W"], "binary"), Compressed(sites["R"], coded(factored))]
+    assert error(model, items, feeds) <= 1e-4
+    assert operators_in(model) == ["LSTM_binary_dense"]
+    assert explain(model, items, "compute")["R"].startswith("joined of its parts when a session loads")
 
 
 def coded(factored: Any) -> Any:
