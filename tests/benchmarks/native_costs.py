@@ -1,7 +1,7 @@
-"""The table of `dtc.passes.lower.costs`: how many times faster than the dense product each form is, by size.
+"""The table of `dtc.passes.lower.costs`: how many times faster than the dense product each form is, by rows and size.
 
-Run: `python tests/benchmarks/native_costs.py`. Batch 1, one thread; small weights stay in a cache, as those of a small
-model do, and the largest come from memory.
+Run: `python tests/benchmarks/native_costs.py`. One thread; small weights stay in a cache, as those of a small model do,
+and the largest come from memory.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 import native_matmul as products
 import onnxruntime
 
-from dtc.passes.lower.costs import SIDES, SPEEDS
+from dtc.passes.lower.costs import ROWS, SIDES
 
 SECONDS = 0.5
 MOST_BYTES = {128: 1 << 20, 512: 8 << 20, 2048: 96 << 20}
@@ -29,22 +29,22 @@ FORMS: dict[str, products.Weight] = {
 }
 
 
-def speeds(side: int) -> dict[str, float]:
-    """Return the speed of each form against the dense product of that side."""
+def speeds(side: int, rows: int) -> dict[str, float]:
+    """Return the speed of each form against the dense product of that side, for so many rows at once."""
     products.COLD_BYTES = MOST_BYTES[side]
     products.MOST_COPIES = MOST_BYTES[side] // (4 * side * side)
     forms = {"dense": products.dense, **FORMS}
-    found = products.medians({name: products.runner(form, side, side, 1, 1) for name, form in forms.items()}, SECONDS)
+    found = products.medians({name: products.runner(form, side, side, rows, 1) for name, form in forms.items()}, SECONDS)
     return {name: found["dense"] / found[name] for name in FORMS}
 
 
 def main() -> None:
     """Print the table."""
-    assert set(FORMS) == set(SPEEDS), "the table of the lowering has other rows"
     print(f"# {products.processor()}; ONNX Runtime {onnxruntime.__version__}, Python {platform.python_version()}")
-    table = [speeds(side) for side in SIDES]
+    table = [[speeds(side, rows) for side in SIDES] for rows in ROWS]
     for name in FORMS:
-        print(f'    "{name}": ({", ".join(f"{column[name]:.1f}" for column in table)}),')
+        by_rows = (f"({', '.join(f'{column[name]:.1f}' for column in columns)})" for columns in table)
+        print(f'    "{name}": ({", ".join(by_rows)}),')
 
 
 if __name__ == "__main__":
