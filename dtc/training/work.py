@@ -98,7 +98,7 @@ def prepare(run: Run, tools: Tools) -> tuple[Retraining, Journal]:
     objective = resolve_objective(wanted, _first_batch(train, run.recipe.seed))
     methods = tools.make_methods(model, run.recipe.rules) if run.recipe.rules else NoMethods()
     engine = _make_engine(run, run.recipe.model_copy(update={"objective": objective}), methods, tools)
-    optimizer = make_optimizer(training.optimizer, engine.parameters)
+    optimizer = make_optimizer(training.optimizer, engine.parameters, engine.positive)
     known = Known(methods.needs)
     journal = Journal(run, engine.parameters, optimizer.state, known)
     known.masks = dict(methods.masks(known.forms))
