@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 
-from dtc.calibration import Calibration, make_probe, measure_statistics
+from dtc.calibration import Calibration, fit_activations, make_probe, measure_statistics
 from dtc.check import CheckReport, check
 from dtc.data import Source, open_source
-from dtc.errors import CheckFailedError, ModelError, RecipeError, RuleError
-from dtc.graph import load_model, move_model, save_model
+from dtc.errors import CheckFailedError, ModelError, RecipeError, RuleError, UsageError
+from dtc.faithful import check_faithful, save_comparable
+from dtc.graph import load_model, move_model
 from dtc.job import Job
 from dtc.passes.lower import lower
 from dtc.passes.lower.accuracy import set_accuracy_level
@@ -22,6 +23,12 @@ from dtc.passes.lower.explain import explain
 from dtc.passes.method import Moment
 from dtc.passes.plan import Distorted, Plan, make_plan
 from dtc.passes.prepare import normalise, strip_training
+from dtc.passes.prepare.quantize_activations import (
+    Quantization,
+    find_activations,
+    quantize_activations,
+    require_quantizers,
+)
 from dtc.recipe import Recipe
 from dtc.report import make_report, write_report
 from dtc.summary import Summary, relative_error, summarise
@@ -29,12 +36,6 @@ from dtc.training.events import Event
 from dtc.training.gradients import measure_gradients
 from dtc.training.launch import Result, train
 from dtc.training.run import create_run, open_run
-
-FAITHFUL = {"compute": 1e-4, "standard": 1e-4, "storage": 1e-4, "int2": 5e-2}
-"""Largest relative L2 difference between the written file and the distorted dense model, by the mode of lowering.
-
-Float rounding and nothing else, but for INT2 planes, which ONNX Runtime multiplies with activations of 8 bits.
-"""
 
 OnEvent = Callable[[Event], None]
 
@@ -51,6 +52,7 @@ class Compression:
         training: What the retraining did, where there was one.
         reports: Pages of the report, one in each folder that it was written to.
         measured: BatchNormalizations whose statistics were measured anew on samples without training.
+        quantizers: Quantizers of activations in the written file; `faithful` compares without their rounding.
     """
 
     output: Path
@@ -60,6 +62,7 @@ class Compression:
     training: Result | None = None
     reports: tuple[Path, ...] = ()
     measured: int = 0
+    quantizers: int = 0
 
     def raise_if_failed(self) -> None:
         """Raise CheckFailedError if the written file lost more than it may."""
@@ -92,11 +95,15 @@ def compress(
         distorted = _distort_once(path, model, plan, recipe, job, samples, base)
         errors = _assign(plan, distorted)
         measured = _measure_batch_norms(model, recipe, base)
+        if quantizations := _fit_activations(model, plan, recipe, base):
+            quantize_activations(model, quantizations)
+            _measure_batch_norms(model, recipe, base)  # rounding shifts them again
         result = _write(path, model, plan, distorted, errors, recipe, job, samples)
         return replace(result, measured=measured)
     plan.distort(moment=Moment(steps=1, seed=recipe.seed))  # what is wrong with the rules shows before any training
     folder = run or job.output.with_suffix(".dtc-run")
-    create_run(folder, recipe, path, base=base, replace=job.force)
+    quantizations = _fit_activations(model, plan, recipe, base)
+    create_run(folder, recipe, path, base=base, replace=job.force, quantizations=quantizations)
     job.write(folder)
     return resume(folder, force=job.force, on_event=on_event)
 
@@ -111,7 +118,7 @@ def resume(folder: Path, *, force: bool = False, on_event: OnEvent | None = None
     job.refuse_early(run.model_path, run.recipe)
     result = train(folder, on_event=on_event)
     parameters, forms, skipped = result.load()
-    model, plan = _planned(run.model_path, run.recipe)
+    model, plan = _planned(run.model_path, run.recipe, run.quantizations())
     for name, array in parameters.items():
         model.graph.initializers[name].const_value = ir.tensor(array, name=name)
     dense = {
@@ -126,10 +133,13 @@ def resume(folder: Path, *, force: bool = False, on_event: OnEvent | None = None
     return _write(run.model_path, model, plan, distorted, {}, run.recipe, job, evaluation, result)
 
 
-def _planned(path: Path, recipe: Recipe) -> tuple[ir.Model, Plan]:
+def _planned(path: Path, recipe: Recipe, quantizations: Sequence[Quantization] = ()) -> tuple[ir.Model, Plan]:
     model = load_model(path)
     normalise(model)
     try:
+        if recipe.activations.bits is not None:
+            require_quantizers(model, recipe.activations.bits)  # before sites are found in the graph
+        quantize_activations(model, quantizations)
         return model, make_plan(model, recipe.rules)
     except RuleError as error:
         place = recipe.place(error.path)
@@ -155,27 +165,18 @@ def _write(
     strip_training(model)
     # The output appears when all is well with it, and what was there before is safe until then.
     with tempfile.TemporaryDirectory(dir=job.output.absolute().parent, prefix=f".{job.output.name}-") as folder:
-        dense, written = Path(folder) / "distorted.onnx", Path(folder) / job.output.name
-        save_model(model, dense)
+        dense = save_comparable(model, Path(folder) / "distorted.onnx")
         items = plan.compressed(distorted.forms)
         lower(model, items, recipe.lower)
         lowered = explain(model, items, recipe.lower)
         set_accuracy_level(model, recipe.accuracy_level)
-        save_model(model, written)
-        faithful = check(
-            dense,
-            written,
-            max_difference=FAITHFUL[recipe.lower],
-            fixed=job.fixed,
-            seed=recipe.seed,
-            seconds=0.0,
-            native=False,  # what the file says, to the last bit; `outcome` tells what the kernels make of it
-        )
+        written = save_comparable(model, Path(folder) / job.output.name)
+        faithful = check_faithful(dense, written, recipe, job)
         if faithful.failures:
             raise CheckFailedError(f"{job.output}: not written, as it would be wrong: {'; '.join(faithful.failures)}")
         outcome = check(
             original,
-            written,
+            written.path,
             source=evaluation,
             objective=recipe.objective,
             max_drop=job.max_drop,
@@ -183,16 +184,17 @@ def _write(
             seed=recipe.seed,
             seconds=job.seconds,
         )
-        move_model(written, job.output)
+        move_model(written.path, job.output)
     sizes = (outcome.reference.file_bytes, outcome.candidate.file_bytes)
     summary = summarise(plan.sites, distorted.forms, distorted.skipped, errors, lowered, sizes)
     folders = [folder for folder in (training.run if training else None, job.report) if folder is not None]
+    quantizers = len(written.levels)
     if not folders:
-        return Compression(job.output, summary, faithful, outcome, training)
+        return Compression(job.output, summary, faithful, outcome, training, quantizers=quantizers)
     _, untouched = _planned(original, recipe)
     report = make_report(original, job.output, recipe, untouched, distorted, summary, faithful, outcome, training)
     pages = tuple(write_report(report, folder) for folder in folders)
-    return Compression(job.output, summary, faithful, outcome, training, pages)
+    return Compression(job.output, summary, faithful, outcome, training, pages, quantizers=quantizers)
 
 
 def _assign(plan: Plan, distorted: Distorted) -> dict[str, float]:
@@ -203,6 +205,21 @@ def _assign(plan: Plan, distorted: Distorted) -> dict[str, float]:
             errors[site.name] = relative_error(site.array().astype(np.float32), distorted.dense[site.name])
             site.assign(distorted.dense[site.name])
     return errors
+
+
+def _fit_activations(model: ir.Model, plan: Plan, recipe: Recipe, base: Path) -> list[Quantization]:
+    """Return the levels of the activations that compressed weights read, where the recipe wants them quantized."""
+    data, bits = recipe.data, recipe.activations.bits
+    if bits is None or data.train is None:
+        return []
+    activations = find_activations(model, plan.in_main_graph(model))
+    if not activations:
+        raise UsageError(
+            "--activation-bits: no compressed weight reads an activation that can be quantized; the first layer reads "
+            "the input as it is, and recurrent weights and embeddings are left alone"
+        )
+    samples = open_source(data.train, batch_size=data.batch_size, base=base)
+    return fit_activations(model, activations, bits, samples, recipe.objective, seed=recipe.seed)
 
 
 def _measure_batch_norms(model: ir.Model, recipe: Recipe, base: Path) -> int:

@@ -1,7 +1,8 @@
-"""What a run learns of a model from samples, without training: second moments, and the worth of other weights."""
+"""What is learnt of a model from samples, without training: second moments, ranges, and the worth of other weights."""
 
+from dtc.calibration.activations import fit_activations
 from dtc.calibration.batch_norm import measure_statistics
 from dtc.calibration.moments import Calibration
 from dtc.calibration.probe import make_probe
 
-__all__ = ["Calibration", "make_probe", "measure_statistics"]
+__all__ = ["Calibration", "fit_activations", "make_probe", "measure_statistics"]

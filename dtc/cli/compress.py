@@ -90,7 +90,8 @@ def _default_output(model: Path, recipe: Recipe) -> Path:
 def _show(result: Compression) -> None:
     _show_sites(result.summary)
     worst = max((each.relative_l2 for each in result.faithful.differences), default=0.0)
-    console.print(f"written file against the distorted dense model: at most {worst:.1e} relative L2")
+    unrounded = ", activations not rounded" if result.quantizers else ""
+    console.print(f"written file against the distorted dense model{unrounded}: at most {worst:.1e} relative L2")
     before, after = result.summary.file_bytes
     console.print(
         f"ratios: sites {result.summary.sites_ratio:.2f}x, whole file {result.summary.file_ratio:.2f}x "

@@ -12,7 +12,7 @@ import click
 from dtc import models
 from dtc.cli.declared import option
 from dtc.cli.progress import progress
-from dtc.cli.recipe_options import overridden, recipe_options
+from dtc.cli.recipe_options import overridden, plan_options
 from dtc.cli.render import console, table
 from dtc.graph import save_model
 from dtc.models.train import Trained, resume_training, train_reference
@@ -63,7 +63,7 @@ def build(name: str, *, output: Path | None, force: bool, **options: Any) -> Non
 @command.command("train")
 @click.argument("name", required=False)
 @_model_options
-@recipe_options
+@plan_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="default: NAME.onnx")
 @click.option("--run", type=click.Path(path_type=Path), help="run directory, to be resumed; default: a temporary one")
 @click.option("--resume", "resumed", type=click.Path(path_type=Path), help="go on with an interrupted run directory")

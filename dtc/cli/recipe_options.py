@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from dtc.cli.declared import option
 from dtc.cli.parse import pairs
 from dtc.errors import UsageError
-from dtc.recipe import Data, Objective, Optimizer, Recipe, Schedule, Training
+from dtc.recipe import Activations, Data, Objective, Optimizer, Recipe, Schedule, Training
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PartT = TypeVar("PartT", bound=BaseModel)
@@ -30,6 +30,7 @@ _FLAGS: dict[type[BaseModel], dict[str, str]] = {
         "carry": "carry",
         "lengths": "lengths",
     },
+    Activations: {"activation-bits": "bits", "activation-delta": "delta"},
     Training: {
         "epochs": "epochs",
         "steps": "steps",
@@ -64,6 +65,11 @@ _FLAGS: dict[type[BaseModel], dict[str, str]] = {
 def recipe_options(command: Command) -> Command:
     """Add the options of all parts of a recipe to a click command."""
     return _add(command, *_FLAGS)
+
+
+def plan_options(command: Command) -> Command:
+    """Add the options of the parts of a recipe that trains a reference model and compresses nothing."""
+    return _add(command, *(kind for kind in _FLAGS if kind is not Activations))
 
 
 def objective_and_data_options(command: Command) -> Command:
@@ -107,7 +113,7 @@ def overridden(base: PartT, options: Mapping[str, Any]) -> PartT:
 
 def training_flags(options: Mapping[str, Any]) -> list[str]:
     """Return the flags of the training that were given."""
-    flags = [flag for kind in (Training, Optimizer, Schedule) for flag in _FLAGS[kind]]
+    flags = [flag for kind in (Training, Optimizer, Schedule) for flag in _FLAGS[kind]] + ["activation-delta"]
     return [f"--{flag}" for flag in flags if options[_parameter(flag)] not in (None, ())]
 
 

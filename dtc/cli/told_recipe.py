@@ -30,7 +30,10 @@ def told_recipe(options: dict[str, Any]) -> Recipe:
     objective, data = overridden(recipe.objective, options), overridden(recipe.data, options)
     if training is not None and data.train is None:
         raise UsageError("--retrain needs samples: give --data")
-    parts: dict[str, Any] = {"objective": objective, "data": data}
+    activations = overridden(recipe.activations, options)
+    if activations.bits is not None and data.train is None:
+        raise UsageError("--activation-bits needs samples to take ranges from: give --data")
+    parts: dict[str, Any] = {"objective": objective, "data": data, "activations": activations}
     parts["training"] = None if training is None else overridden(training, options)
     whole = overridden(recipe.model_copy(update=parts), options)
     # A copy of what was read still knows its lines.

@@ -1,6 +1,7 @@
 """The model as a graph: loading, saving, and the sites where a weight can be compressed."""
 
 from dtc.graph.load import load_model
+from dtc.graph.quantizers import Quantizer, bypass_quantizers, find_quantizers, share_scales
 from dtc.graph.save import file_bytes, move_model, save_model
 from dtc.graph.sites import Array, MatrixView, Reader, Role, Site, find_sites
 from dtc.graph.walk import all_graphs, all_nodes, find_initializer, nesting, source_of
@@ -8,17 +9,21 @@ from dtc.graph.walk import all_graphs, all_nodes, find_initializer, nesting, sou
 __all__ = [
     "Array",
     "MatrixView",
+    "Quantizer",
     "Reader",
     "Role",
     "Site",
     "all_graphs",
     "all_nodes",
+    "bypass_quantizers",
     "file_bytes",
     "find_initializer",
+    "find_quantizers",
     "find_sites",
     "load_model",
     "move_model",
     "nesting",
     "save_model",
+    "share_scales",
     "source_of",
 ]

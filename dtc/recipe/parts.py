@@ -92,6 +92,19 @@ class Training(_Part):
     threads: int | None = Field(None, ge=1, description="threads of the engine; else all cores")
 
 
+class Activations(_Part):
+    """Quantized activations: what flows into compressed weights, on few levels."""
+
+    bits: int | None = Field(
+        None, ge=2, le=8, description="quantize the activations that compressed weights read to so many bits"
+    )
+    delta: float = Field(
+        1e-3,
+        ge=0,
+        description="element-wise gradient scaling (EWGS) of quantized activations in retraining; 0: straight-through",
+    )
+
+
 class Data(_Part):
     """Where samples come from; see `dtc.data` for what a source may be."""
 
@@ -108,6 +121,7 @@ class Recipe(_Part):
     rules: tuple[Rule, ...] = ()
     objective: Objective = Objective()
     data: Data = Data()
+    activations: Activations = Activations()
     training: Training | None = None
     batch_norm: Literal["batch", "frozen"] = Field(
         "batch",
@@ -126,6 +140,12 @@ class Recipe(_Part):
     def _data_to_train_on(self) -> Recipe:
         if self.training is not None and self.data.train is None:
             raise ValueError("retraining needs data: give --data")
+        return self
+
+    @model_validator(mode="after")
+    def _data_to_calibrate_on(self) -> Recipe:
+        if self.activations.bits is not None and self.data.train is None:
+            raise ValueError("quantized activations need data to take their ranges from: give --data")
         return self
 
     _places: reading.Places = PrivateAttr(default_factory=reading.Places)

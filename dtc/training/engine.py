@@ -37,11 +37,13 @@ class Engine(Protocol):
         parameters: What is trained, by initializer name; live: writing into an array changes the model in place.
         statistics: What is measured instead of trained, likewise live: means and variances of the
             BatchNormalizations that normalise with the moments of the batch in training; empty where there are none.
+        positive: Names of the parameters that must stay positive: the scales of quantized activations.
         frozen: Initializers that cannot or shall not be trained, by name, each with the reason in words.
     """
 
     parameters: Parameters
     statistics: Parameters
+    positive: frozenset[str]
     frozen: dict[str, str]
 
     def step(self, batch: Arrays, *, seed: int) -> StepResult:

@@ -1,8 +1,8 @@
 """The occasional distortion (J. Lee, P. Kapoor, S. J. Kim: DeepTwist, 2018, arXiv 1810.12823, section 2).
 
 Training is ordinary, in full precision. Every `distort_every` steps the weights are replaced by their distorted
-version, and training goes on from there; it ends on a distortion, which comes no sooner after the one before. Only distorted weights are evaluated, and the
-best of those are the result.
+version, and training goes on from there; it ends on a distortion, which comes no sooner after the one before. Only
+distorted weights are evaluated, and the best of those are the result.
 """
 
 from __future__ import annotations

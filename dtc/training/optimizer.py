@@ -2,13 +2,16 @@
 
 Arrays are gone through in blocks that stay in the cache: a step reads and writes every array once, and allocates
 nothing. The gradients themselves are left as they are.
+
+Parameters that must stay positive are updated in their logarithm (S. Jain et al.: Trained quantization thresholds,
+2020, arXiv 1903.08066), and do not decay.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -25,6 +28,8 @@ BLOCK = 1 << 15
 _BEGUN = "begun"
 """Kind of state: the step after which a parameter was taken in."""
 
+_DOUBLING = np.float32(math.log(2))
+
 
 class Optimizer(ABC):
     """Updates parameters in place.
@@ -35,8 +40,10 @@ class Optimizer(ABC):
 
     slots: tuple[str, ...] = ()
 
-    def __init__(self, options: recipe.Optimizer, parameters: Mapping[str, Array]) -> None:
-        self.options = options
+    def __init__(
+        self, options: recipe.Optimizer, parameters: Mapping[str, Array], positive: Collection[str] = ()
+    ) -> None:
+        self.options, self.positive = options, frozenset(positive)
         self.state: dict[str, Array] = {}
         self.begin(parameters)
         self._scratch = (np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32))
@@ -65,17 +72,36 @@ class Optimizer(ABC):
             begun = self.state.get(f"{_BEGUN}/{name}")
             own = t if begun is None else t - int(begun[0])
             held = [self.state[f"{slot}/{name}"] for slot in self.slots]
+            if name in self.positive:
+                self._step_logarithm(parameters[name], gradient, held, scale, rate, own)
+                continue
             for parameter, grad, *state in _blocks(parameters[name], gradient, *held):
                 scratch, spare = (whole[: grad.size] for whole in self._scratch)
                 np.multiply(grad, np.float32(scale), out=scratch)
+                self._decay(parameter, scratch, spare, rate)
                 self._update(parameter, scratch, spare, state, rate, own)
         return norm
+
+    def _step_logarithm(
+        self, parameter: Array, gradient: Array, held: list[Array], scale: float, rate: float, t: int
+    ) -> None:
+        """Update a parameter that must stay positive, by a factor of two at most.
+
+        The gradient is divided by the parameter: so the step of SGD is the one that it would take without the
+        logarithm, as long as it is small, and that of Adam is a share of the parameter, however small that is.
+        """
+        before = np.log(parameter, out=np.empty_like(parameter))
+        logarithm = before.copy()
+        slope = np.divide(np.float32(scale) * gradient, parameter, out=np.empty_like(parameter))
+        for block, grad, *state in _blocks(logarithm, slope, *held):
+            self._update(block, grad, np.empty_like(grad), state, rate, t)
+        np.exp(np.clip(logarithm, before - _DOUBLING, before + _DOUBLING), out=parameter)
 
     @abstractmethod
     def _update(self, p: Array, g: Array, spare: Array, state: list[Array], rate: float, t: int) -> None:
         """Update a block; `g` and `spare` may be overwritten."""
 
-    def _decay_into(self, g: Array, p: Array, spare: Array) -> None:
+    def _decay(self, p: Array, g: Array, spare: Array, rate: float) -> None:
         """Add the weight decay to the gradient."""
         if self.options.weight_decay:
             np.multiply(p, np.float32(self.options.weight_decay), out=spare)
@@ -86,7 +112,6 @@ class Sgd(Optimizer):
     """Stochastic gradient descent without momentum (torch.optim.SGD)."""
 
     def _update(self, p: Array, g: Array, spare: Array, state: list[Array], rate: float, t: int) -> None:
-        self._decay_into(g, p, spare)
         g *= np.float32(rate)
         p -= g
 
@@ -98,7 +123,6 @@ class Momentum(Optimizer):
 
     def _update(self, p: Array, g: Array, spare: Array, state: list[Array], rate: float, t: int) -> None:
         (velocity,) = state
-        self._decay_into(g, p, spare)
         velocity *= np.float32(self.options.momentum)
         velocity += g
         np.multiply(velocity, np.float32(rate), out=g)
@@ -114,7 +138,6 @@ class Adam(Optimizer):
     slots = ("mean", "square")
 
     def _update(self, p: Array, g: Array, spare: Array, state: list[Array], rate: float, t: int) -> None:
-        self._decay_into(g, p, spare)
         mean, square = state
         beta1, beta2 = self.options.betas
         np.multiply(g, np.float32(1 - beta1), out=spare)
@@ -138,24 +161,23 @@ class AdamW(Adam):
     I. Loshchilov, F. Hutter, 2017 (arXiv 1711.05101), algorithm 2.
     """
 
-    def _update(self, p: Array, g: Array, spare: Array, state: list[Array], rate: float, t: int) -> None:
+    def _decay(self, p: Array, g: Array, spare: Array, rate: float) -> None:
+        """Make the parameters smaller, and leave the gradient alone."""
         if self.options.weight_decay:
             p *= np.float32(1 - rate * self.options.weight_decay)
-        super()._update(p, g, spare, state, rate, t)
-
-    def _decay_into(self, g: Array, p: Array, spare: Array) -> None:
-        """Leave the gradient alone."""
 
 
-def make_optimizer(options: recipe.Optimizer, parameters: Mapping[str, Array]) -> Optimizer:
-    """Return the optimizer of a recipe, its state at zero."""
+def make_optimizer(
+    options: recipe.Optimizer, parameters: Mapping[str, Array], positive: Collection[str] = ()
+) -> Optimizer:
+    """Return the optimizer of a recipe, its state at zero; `positive` are the names of what must stay positive."""
     match options.kind:
         case "sgd":
-            return Momentum(options, parameters) if options.momentum else Sgd(options, parameters)
+            return (Momentum if options.momentum else Sgd)(options, parameters, positive)
         case "adam":
-            return Adam(options, parameters)
+            return Adam(options, parameters, positive)
         case "adamw":
-            return AdamW(options, parameters)
+            return AdamW(options, parameters, positive)
 
 
 def global_norm(gradients: Mapping[str, Array]) -> float:

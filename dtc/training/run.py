@@ -4,6 +4,7 @@ recipe.yaml     the recipe, its data named relative to this folder
 run.json        format, hash of the input, fingerprints of the data
 model/          the input model and its external data
 data/           the data sets, as hard links where the file system allows
+activations.json  levels that quantized activations start with, where there are any
 metrics.jsonl   events (dtc.training.events)
 checkpoints/    the last two
 best/           the best distorted weights and their forms, by step
@@ -17,7 +18,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ from dtc.data import Source, hold_out, open_source
 from dtc.errors import DataError, ModelError, RecipeError, TrainingError, UsageError
 from dtc.graph import all_graphs, load_model
 from dtc.passes.prepare import normalise
+from dtc.passes.prepare.quantize_activations import Quantization, quantize_activations
 from dtc.recipe import Data, Recipe
+from dtc.training.quantizations import FILE as ACTIVATIONS
+from dtc.training.quantizations import read_quantizations, write_quantizations
 
 FORMAT = 1
 
@@ -62,10 +66,16 @@ class Run:
         """The folder of the best weights, one folder a step."""
         return self.folder / "best"
 
-    def load_model(self) -> ir.Model:
-        """Load the copy of the input model, normalised."""
+    def quantizations(self) -> list[Quantization]:
+        """Return the levels that quantized activations start with."""
+        return read_quantizations(self.folder)
+
+    def load_model(self, *, quantized: bool = True) -> ir.Model:
+        """Load the copy of the input model, normalised, with or without the run's quantizers of activations."""
         model = load_model(self.model_path)
         normalise(model)
+        if quantized:
+            quantize_activations(model, self.quantizations())
         return model
 
     def open_data(self) -> tuple[Source, Source]:
@@ -82,10 +92,19 @@ class Run:
         return train, open_source(data.evaluate, batch_size=data.batch_size, base=self.folder, split="evaluate")
 
 
-def create_run(folder: Path, recipe: Recipe, model: Path, *, base: Path = Path(), replace: bool = False) -> Run:
+def create_run(
+    folder: Path,
+    recipe: Recipe,
+    model: Path,
+    *,
+    base: Path = Path(),
+    replace: bool = False,
+    quantizations: Sequence[Quantization] = (),
+) -> Run:
     """Make the directory of a new run, whole or not at all; relative data paths start at `base`.
 
-    With `replace`, an older run of that name goes; never a folder that is none.
+    `quantizations` are the activations to quantize. With `replace`, an older run of that name goes; never a folder that
+    is none.
 
     Raises:
         UsageError: The folder exists already, or the recipe has no training.
@@ -108,6 +127,7 @@ def create_run(folder: Path, recipe: Recipe, model: Path, *, base: Path = Path()
         }
         data = Data.model_validate(recipe.data.model_dump() | local)
         (new / "recipe.yaml").write_text(recipe.model_copy(update={"data": data}).to_yaml(), encoding="utf-8")
+        write_quantizations(new, quantizations)
         facts = {"format": FORMAT, "model": model.name, "files": dict(_fingerprints(new))}
         (new / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         if older:
@@ -195,7 +215,8 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _fingerprints(folder: Path) -> Iterator[tuple[str, str]]:
-    for path in sorted([*folder.glob("model/**/*"), *folder.glob("data/*/*"), *folder.glob("data/*/*/*")]):
+    patterns = ("model/**/*", "data/*/*", "data/*/*/*", ACTIVATIONS)
+    for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
         if path.is_file() and "__pycache__" not in path.parts:
             yield path.relative_to(folder).as_posix(), fingerprint(path)
 

@@ -98,7 +98,7 @@ def prepare(run: Run, tools: Tools) -> tuple[Retraining, Journal]:
     objective = resolve_objective(wanted, _first_batch(train, run.recipe.seed))
     methods = tools.make_methods(model, run.recipe.rules) if run.recipe.rules else NoMethods()
     engine = _make_engine(run, run.recipe.model_copy(update={"objective": objective}), methods, tools)
-    optimizer = make_optimizer(training.optimizer, engine.parameters)
+    optimizer = make_optimizer(training.optimizer, engine.parameters, engine.positive)
     known = Known(methods.needs)
     journal = Journal(run, engine.parameters, optimizer.state, known)
     known.masks = dict(methods.masks(known.forms))
@@ -123,7 +123,8 @@ def prepare(run: Run, tools: Tools) -> tuple[Retraining, Journal]:
 def _make_engine(run: Run, resolved: recipe.Recipe, methods: Methods, tools: Tools) -> Engine:
     """Return the engine; sites that it cannot train are distorted once, before training, and stay so."""
     model = run.load_model()
-    engine = tools.make_engine(model, resolved, None)
+    teacher = run.load_model(quantized=False) if run.quantizations() else None
+    engine = tools.make_engine(model, resolved, teacher)
     untrained = [site for site in find_sites(model) if site.name not in engine.parameters]
     if not untrained:
         return engine
@@ -131,7 +132,7 @@ def _make_engine(run: Run, resolved: recipe.Recipe, methods: Methods, tools: Too
     fixed = [site for site in untrained if site.name in dense]
     for site in fixed:
         site.assign(dense[site.name])
-    return tools.make_engine(model, resolved, run.load_model()) if fixed else engine
+    return tools.make_engine(model, resolved, run.load_model(quantized=False)) if fixed else engine
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveInitial
 
 from dtc.passes.prepare.fold_weights import FoldComputedWeightsPass
 from dtc.passes.prepare.name_nodes import NameNodesPass
+from dtc.passes.prepare.own_scales import OwnScalesPass
 from dtc.passes.prepare.own_statistics import OwnStatisticsPass
 from dtc.passes.prepare.remove_identities import RemoveIdentitiesPass
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
@@ -19,8 +20,8 @@ def normalise(model: ir.Model) -> None:
 
     Weights come to lie in initializers which are not inputs: an input with a default value stops being an input
     (as by ONNX Runtime's own tool; old exporters list every weight so), constants become initializers, and weights
-    computed from constants are folded. Statistics of BatchNormalization are shared by no two nodes. Names that are
-    unique stay; missing and doubled ones are made.
+    computed from constants are folded. Statistics of BatchNormalization are shared by no two nodes, the scale of a
+    quantizer by both of its operators. Names that are unique stay; missing and doubled ones are made.
     """
     pipeline = ir.passes.Sequential(
         NameNodesPass(),  # what follows needs names to register initializers
@@ -28,6 +29,7 @@ def normalise(model: ir.Model) -> None:
         LiftConstantsToInitializersPass(lift_all_constants=True),
         FoldComputedWeightsPass(),
         OwnStatisticsPass(),
+        OwnScalesPass(),
         RemoveUnusedPass(),
     )
     pipeline(model)

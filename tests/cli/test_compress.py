@@ -11,8 +11,8 @@ import onnxruntime as ort
 import pytest
 
 from dtc import models
+from dtc.faithful import FAITHFUL
 from dtc.graph import load_model, save_model
-from dtc.pipeline import FAITHFUL
 
 Dtc = Callable[..., tuple[int, str, str]]
 

@@ -52,6 +52,7 @@ class FakeEngine:
             name: np.array(value.const_value.numpy()) for name, value in model.graph.initializers.items()
         }
         self.statistics: dict[str, np.ndarray] = {}
+        self.positive: frozenset[str] = frozenset()
         self.frozen: dict[str, str] = {}
         self.dropout, self.pause = dropout, pause
         self.losses = 0

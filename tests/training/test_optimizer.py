@@ -127,3 +127,36 @@ def test_the_state_is_all_that_a_step_remembers(seed, kind, at):
                 fresh.state[name][...] = array.copy()
             two = fresh
     assert np.array_equal(whole["b"], parts["b"])
+
+
+KINDS = ["sgd", "adam", "adamw"]
+
+
+def stepped(scale: float, gradient: float, options: Optimizer, *, rate: float = RATE, steps: int = 1) -> float:
+    """A parameter that must stay positive, after some steps with the same gradient."""
+    parameters = {"s": np.array(scale, np.float32)}
+    optimizer = make_optimizer(options, parameters, {"s"})
+    for t in range(1, steps + 1):
+        optimizer.step(parameters, {"s": np.array(gradient, np.float32)}, rate=rate, t=t)
+    return float(parameters["s"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("gradient", [1e3, -1e-3])
+def test_what_must_stay_positive_does(kind: str, gradient: float) -> None:
+    found = stepped(0.01, gradient, Optimizer(kind=kind), rate=0.1, steps=30)
+    assert (0 < found < 0.01) if gradient > 0 else 0.01 < found < math.inf
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 30.0])
+def test_adam_takes_a_share_of_what_must_stay_positive(scale: float) -> None:
+    assert stepped(scale, 0.3, Optimizer(kind="adam")) == pytest.approx(scale * math.exp(-RATE), rel=1e-5)
+
+
+def test_a_small_step_of_sgd_is_the_usual_one() -> None:
+    assert stepped(2.0, 0.1, Optimizer(kind="sgd")) == pytest.approx(2.0 - RATE * 0.1, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_must_stay_positive_does_not_decay(kind: str) -> None:
+    assert stepped(0.5, 0.0, Optimizer(kind=kind, weight_decay=0.5), steps=5) == pytest.approx(0.5)

@@ -21,6 +21,7 @@ from dtc.training.ort.gradient import Plan, TrainingGraph, build_training_graph
 from dtc.training.ort.losses import LOSS, Kind
 from dtc.training.ort.prepare import prepare
 from dtc.training.ort.runtime import load_runtime, open_session
+from dtc.training.ort.selection import scales_of_quantizers
 from dtc.training.ort.shapes import ShapeProbe
 from dtc.training.ort.targets import choose_kind, labels_of, samples_axis, targets
 from dtc.training.ort.trainable.dropout import draw_mask
@@ -35,7 +36,8 @@ class OrtEngine:
     The model's graph is never changed: a training graph is derived from it for each sequence length, and the
     evaluation graph is the model itself. Both read the arrays in `parameters`. What distillation compares with is the
     output of `teacher` with its own weights; without one, of `model` as it was given. With `batch_norm` at "batch",
-    BatchNormalization is trained with the moments of the batch, else with its statistics as they are.
+    BatchNormalization is trained with the moments of the batch, else with its statistics as they are. `delta` is the
+    gradient scaling of quantized activations, 0 the straight-through estimator.
 
     Raises:
         EngineError: The model cannot be trained; names the node.
@@ -50,6 +52,7 @@ class OrtEngine:
         freeze: Sequence[str] = (),
         threads: int | None = None,
         batch_norm: Literal["batch", "frozen"] = "batch",
+        delta: float = 0.0,
     ) -> None:
         load_runtime()
         self._objective, self._threads = objective, threads
@@ -59,12 +62,13 @@ class OrtEngine:
         guess: Kind = "mse" if objective.loss == "auto" else objective.loss
         norms = measurable(self._base.graph) if batch_norm == "batch" else []
         by_batch = tuple(str(node.name) for node in norms)
-        self._plan = Plan(guess, objective.output, self._rank(), tuple(objective.carry), (), {}, by_batch)
+        self._plan = Plan(guess, objective.output, self._rank(), tuple(objective.carry), (), {}, by_batch, delta)
         capability = examine(self._base, self._plan, freeze)
         self._unrolled = capability.unrolled
         self._plan = replace(self._plan, parameters=capability.parameters)
         self.frozen: dict[str, str] = capability.frozen
         self.parameters: Parameters = {name: self._initial(name) for name in capability.parameters}
+        self.positive = frozenset(scales_of_quantizers(self._base.graph)) & self.parameters.keys()
         self.statistics: Parameters = {name: self._initial(name) for node in norms for name in statistics_of(node)}
         self._kind: Kind | None = None if objective.loss == "auto" else objective.loss
         dropouts = [str(n.name) for n in self._base.graph if n.op_type == "Dropout" and n.domain == ""]

@@ -19,6 +19,7 @@ from dtc.training.ort.trainable.gru import unroll_gru
 from dtc.training.ort.trainable.lstm import unroll_lstm
 from dtc.training.ort.trainable.normalization import expand_batch_norms
 from dtc.training.ort.trainable.padding import make_padding_explicit
+from dtc.training.ort.trainable.quantization import expand_quantizers, hold_quantizers
 from dtc.training.ort.trainable.recurrent import Unrolled
 from dtc.training.ort.trainable.reversal import expand_reversals
 from dtc.training.ort.trainable.transposed import expand_transposed
@@ -38,6 +39,7 @@ class Plan:
         parameters: Initializers to differentiate.
         lengths: Sequence length by name of the recurrent node to unroll.
         by_batch: Names of the BatchNormalizations that normalise with the moments of their batch.
+        delta: How much the gradient of a rounded activation is scaled by what it was rounded by.
     """
 
     kind: Kind
@@ -47,6 +49,7 @@ class Plan:
     parameters: tuple[str, ...]
     lengths: Mapping[str, int]
     by_batch: tuple[str, ...] = ()
+    delta: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def build_training_graph(base: ir.Model, plan: Plan) -> TrainingGraph:
     expand_batch_norms(model, opset, plan.by_batch)
     expand_activations(model, opset)
     unrolled = _unroll(model, plan, aliases, opset)
+    placeholders = hold_quantizers(model, set(plan.parameters), aliases.of)
     lookups = alias_tables(model, set(plan.parameters), aliases.of)
     attach_loss(model, plan.kind, plan.output, plan.label_rank)
     _set_outputs(model, plan.carry)
@@ -92,8 +96,10 @@ def build_training_graph(base: ir.Model, plan: Plan) -> TrainingGraph:
     direct = {name for name in plan.parameters if _input(model, name).uses()}
     wrt = direct | {lookup.rows for lookup in lookups}
     wrt |= {name for blocks in unrolled.values() for part in blocks for b in part.blocks for name in b.products}
+    wrt |= {each.output for each in placeholders if each.scale is not None}
     differentiated = differentiate(model, wrt, LOSS)
-    return _collect(differentiated, base, plan, aliases.sources, dropouts, direct, unrolled, lookups)
+    scales = expand_quantizers(differentiated, placeholders, plan.delta, opset)
+    return _collect(differentiated, base, plan, aliases.sources, dropouts, direct, unrolled, lookups, scales)
 
 
 class _Aliases:
@@ -157,6 +163,7 @@ def _collect(
     direct: set[str],
     unrolled: dict[str, list[Unrolled]],
     lookups: list[Lookup],
+    scales: dict[str, list[ir.Value]],
 ) -> TrainingGraph:
     """Append the products of the recurrent weights, and declare all outputs."""
     values = {str(value.name): value for node in model.graph for value in node.outputs}
@@ -166,6 +173,11 @@ def _collect(
     for name in sorted(direct):
         dense[f"{name}_grad"] = name
         outputs.append(_typed(values[f"{name}_grad"], base.graph.initializers[name]))
+    for name, parts in scales.items():
+        total = parts[0] if len(parts) == 1 else _append(model.graph, "Sum", parts)
+        total.name = f"{name}_grad"
+        dense[total.name] = name
+        outputs.append(_typed(total, base.graph.initializers[name]))
     for parameter, nodes in unrolled.items():
         for index, node in enumerate(nodes):
             gradient = _recurrent_gradient(model.graph, values, node, f"{parameter}::recurrent{index}")

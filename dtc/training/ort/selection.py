@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
+from dtc.graph import find_quantizers
+
 # Nodes that only rearrange a weight on its way to its reader.
 _REARRANGING = frozenset({"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Concat", "Flatten"})
 
@@ -32,6 +34,8 @@ _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE,
 def find_weights(graph: ir.Graph) -> list[str]:
     """Return the float32 initializers that are weights, biases or scales, in the order of their first reader.
 
+    The scales of quantized activations are the last.
+
     A vector that is added or multiplied counts only behind another weight: what stands before the first weight
     normalises the input and is no parameter.
     """
@@ -46,7 +50,12 @@ def find_weights(graph: ir.Graph) -> list[str]:
                 found.update(dict.fromkeys(_vectors(node, behind)))
         if node.op_type in _WEIGHTS or any(value in behind for value in node.inputs if value is not None):
             behind.update(node.outputs)
-    return list(found)
+    return [*found, *scales_of_quantizers(graph)]
+
+
+def scales_of_quantizers(graph: ir.Graph) -> list[str]:
+    """Return the initializers that are scales of quantized activations."""
+    return list(dict.fromkeys(str(each.scale.name) for each in find_quantizers(graph)))
 
 
 def _origins(value: ir.Value | None) -> Iterator[str]:
@@ -80,6 +89,7 @@ class Paths:
     def __init__(self, graph: ir.Graph, target: ir.Value) -> None:
         self._nodes = list(graph)
         self._target = target
+        self._rounded = {value for each in find_quantizers(graph) for value in each.integers}
         reads = [list(_reads(node)) for node in self._nodes]
         self._readers: dict[ir.Value, list[int]] = {}
         for index in self._reaching(reads):
@@ -95,7 +105,7 @@ class Paths:
             for index in self._readers.get(waiting.pop(), ()):
                 if index not in passed:
                     passed.add(index)
-                    new = [v for v in self._nodes[index].outputs if v.dtype in _FLOATS]
+                    new = [v for v in self._nodes[index].outputs if v.dtype in _FLOATS or v in self._rounded]
                     reached.update(new)
                     waiting += new
         return [self._nodes[index] for index in sorted(passed)] if self._target in reached else []

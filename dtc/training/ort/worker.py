@@ -26,6 +26,7 @@ def _engine(model: ir.Model, told: recipe.Recipe, teacher: ir.Model | None) -> E
         freeze=training.freeze,
         threads=training.threads,
         batch_norm=told.batch_norm,
+        delta=told.activations.delta,
     )
 
 

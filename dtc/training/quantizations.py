@@ -1,0 +1,42 @@
+"""How a run directory remembers the levels that its activations started with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from dtc.errors import TrainingError
+from dtc.passes.prepare.quantize_activations import Activation, Quantization
+from dtc.passes.solvers.activation_levels import Levels
+
+FILE = "activations.json"
+
+
+def write_quantizations(folder: Path, quantizations: Sequence[Quantization]) -> None:
+    """Leave them in a run directory; nothing where there are none."""
+    if quantizations:
+        text = json.dumps([asdict(each) for each in quantizations], indent=2)
+        (folder / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_quantizations(folder: Path) -> list[Quantization]:
+    """Read what `write_quantizations` left.
+
+    Raises:
+        TrainingError: The file is damaged.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return []
+    try:
+        return [
+            Quantization(
+                Activation(facts["activation"]["name"], tuple(facts["activation"]["readers"])),
+                Levels(**facts["levels"]),
+            )
+            for facts in json.loads(path.read_text(encoding="utf-8"))
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{path}: damaged ({error})") from error

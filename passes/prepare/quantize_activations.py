@@ -1,0 +1,126 @@
+"""Quantizers in front of compressed weights: what flows into them is rounded to few levels, in standard operators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.errors import ModelError
+from dtc.graph import Role, Site, find_sites
+from dtc.passes.lower.builder import Builder, Names
+from dtc.passes.lower.opset import require_opset
+from dtc.passes.solvers.activation_levels import Levels
+
+_PRODUCTS = frozenset({Role.MATMUL, Role.GEMM, Role.CONV})
+_BITS = 8
+"""Of the integers in the file."""
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A value that compressed weights are multiplied with.
+
+    Attributes:
+        name: Of the value.
+        readers: Names of the nodes that multiply it with a compressed weight.
+    """
+
+    name: str
+    readers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """An activation, and the levels that it is rounded to."""
+
+    activation: Activation
+    levels: Levels
+
+
+def require_quantizers(model: ir.Model, bits: int) -> None:
+    """Raise the opset of a model, in place, to one that has quantizers of so many bits; see `require_opset`.
+
+    Raises:
+        ModelError: The model cannot be converted.
+    """
+    require_opset(model, 10 if bits == _BITS else 12)  # Clip takes integers since opset 12
+
+
+def find_activations(model: ir.Model, sites: Sequence[Site]) -> list[Activation]:
+    """Return what the matrix products and convolutions of the main graph with one of `sites` read, once a value.
+
+    A value that no weight stands before is left out: the first layer of a network reads the input as it is. So are
+    values that are quantized already, and all that is no float32.
+    """
+    behind = _behind_weights(model)
+    readers: dict[ir.Value, list[str]] = {}
+    for reader in (reader for site in sites if site.value.dtype == ir.DataType.FLOAT for reader in site.readers):
+        if reader.role not in _PRODUCTS or reader.node.graph is not model.graph:
+            continue
+        value = reader.node.inputs[1 - reader.index]
+        if value is not None and value in behind and not _is_quantized(value):
+            readers.setdefault(value, []).append(reader.node_name)
+    return [Activation(str(value.name), tuple(dict.fromkeys(readers[value]))) for value in behind if value in readers]
+
+
+def quantize_activations(model: ir.Model, quantizations: Sequence[Quantization]) -> None:
+    """Put a quantizer between each activation and its readers, in place; other readers read it as it was.
+
+    The scale of a value is the initializer `<name>.scale`. Levels are unsigned integers of 8 bits, clipped where there
+    are fewer.
+
+    Raises:
+        ModelError: The model cannot be brought to an opset that has quantizers, or has no such nodes.
+    """
+    for bits in {each.levels.bits for each in quantizations}:
+        require_quantizers(model, bits)
+    names, nodes = Names(model), {node.name: node for node in model.graph}
+    for each in quantizations:
+        name = each.activation.name
+        readers = [nodes.get(reader) for reader in each.activation.readers]
+        reads = [(node, index) for node in readers if node for index in _inputs_called(node, name)]
+        if len({node for node, _ in reads}) < len(readers):
+            raise ModelError(f"{name!r} is not what {', '.join(each.activation.readers)} read, as it was when measured")
+        value = reads[0][0].inputs[reads[0][1]]
+        assert value is not None
+        producer = value.producer()
+        assert producer is not None, "it stands behind a weight"
+        builder = Builder(names, name, dtype=ir.DataType.FLOAT)
+        rounded = _round(builder, value, each.levels)
+        model.graph.insert_after(producer, builder.nodes)
+        for node, index in reads:
+            node.replace_input_with(index, rounded)
+
+
+def _behind_weights(model: ir.Model) -> dict[ir.Value, None]:
+    """Return the values of the main graph that a weight had its part in, in order."""
+    weighing = {reader.node for site in find_sites(model) for reader in site.readers}
+    found: dict[ir.Value, None] = {}
+    for node in model.graph:
+        if node in weighing or any(value in found for value in node.inputs if value is not None):
+            found.update(dict.fromkeys(node.outputs))
+    return found
+
+
+def _is_quantized(value: ir.Value) -> bool:
+    producer = value.producer()
+    return producer is not None and producer.op_type == "DequantizeLinear"
+
+
+def _inputs_called(node: ir.Node, name: str) -> list[int]:
+    return [index for index, value in enumerate(node.inputs) if value is not None and value.name == name]
+
+
+def _round(builder: Builder, value: ir.Value, levels: Levels) -> ir.Value:
+    scale = builder.initializer("scale", np.array(levels.scale, np.float32))
+    zero = builder.initializer("zero_point", np.array(levels.zero_point, np.uint8))
+    integers = builder.op("QuantizeLinear", [value, scale, zero], label="quantized", dtype=ir.DataType.UINT8)
+    if levels.bits < _BITS:
+        bounds = [builder.constant(np.array(bound, np.uint8)) for bound in (0, (1 << levels.bits) - 1)]
+        integers = builder.op("Clip", [integers, *bounds], label="clipped", dtype=ir.DataType.UINT8)
+    rounded = builder.op("DequantizeLinear", [integers, scale, zero], label="rounded")
+    rounded.shape = integers.shape = value.shape
+    return rounded
