@@ -108,7 +108,7 @@ def lowered(source: Path, method: str, mode: Mode, folder: Path) -> tuple[Path, 
 @pytest.fixture(autouse=True)
 def on_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no small size decide against an operator."""
-    monkeypatch.setattr(costs, "choose", lambda form: costs.Choice(True, "it is a test"))
+    monkeypatch.setattr(costs, "choose", lambda form, rows=None: costs.Choice(True, "it is a test"))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -64,7 +64,8 @@ class Reader:
     """One node input that is fed by a site.
 
     `perm` is the transposition between the initializer and the node (identity where there is none), `view`
-    reads the initializer's own array as the matrices `[out, in]` of this node.
+    reads the initializer's own array as the matrices `[out, in]` of this node. `rows` is how many vectors are
+    multiplied with a matrix at once; None where the model leaves that open.
     """
 
     node: ir.Node
@@ -72,6 +73,7 @@ class Reader:
     role: Role
     perm: tuple[int, ...]
     view: MatrixView
+    rows: int | None = None
 
     @property
     def node_name(self) -> str:
@@ -104,6 +106,12 @@ class Site:
     def shape(self) -> tuple[int, ...]:
         """Shape of the initializer."""
         return _static_shape(self.value)
+
+    @property
+    def rows(self) -> int | None:
+        """How many vectors are multiplied with a matrix at once, at most; None where that is open."""
+        known = [reader.rows for reader in self.readers if reader.role is not Role.EMBEDDING]
+        return max((rows for rows in known if rows is not None), default=None) if None not in known else None
 
     @property
     def size(self) -> int:
@@ -156,7 +164,7 @@ def find_sites(model: ir.Model) -> list[Site]:
             if view is None:
                 continue
             values[id(value)] = value
-            readers.setdefault(id(value), []).append(Reader(node, index, role, perm, view))
+            readers.setdefault(id(value), []).append(Reader(node, index, role, perm, view, _rows(node, role, index)))
     return [Site(values[key].name or "", values[key], tuple(found)) for key, found in readers.items()]
 
 
@@ -223,6 +231,36 @@ def _trace(value: ir.Value | None, owned: set[int]) -> tuple[ir.Value, tuple[int
             return None
         total = tuple(total[axis] for axis in axes)
     return value, total
+
+
+def _rows(node: ir.Node, role: Role, index: int) -> int | None:
+    """How many vectors a node multiplies with its weight at once: a batch, and the steps of a sequence where it can."""
+    match role:
+        case Role.MATMUL:
+            sizes = _sizes(node.inputs[1 - index])
+            return _product(None if sizes is None else sizes[:-1] if index == 1 else sizes[-1:])
+        case Role.GEMM:
+            sizes = _sizes(node.inputs[0])
+            return _product(None if sizes is None else sizes[1:] if node.attributes.get_int("transA", 0) else sizes[:1])
+        case Role.LSTM_INPUT | Role.GRU_INPUT:
+            sizes = _sizes(node.inputs[0])
+            return _product(None if sizes is None else sizes[:2])
+        case Role.LSTM_RECURRENT | Role.GRU_RECURRENT:
+            sizes = _sizes(node.inputs[0])
+            return _product(None if sizes is None else sizes[1:2])
+        case _:
+            return None
+
+
+def _sizes(value: ir.Value | None) -> list[int | None] | None:
+    if value is None or value.shape is None:
+        return None
+    return [size if isinstance(size, int) else None for size in value.shape]
+
+
+def _product(sizes: Sequence[int | None] | None) -> int | None:
+    known = [size for size in sizes or () if size is not None]
+    return math.prod(known) if sizes is not None and len(known) == len(sizes) else None
 
 
 def _view(node: ir.Node, role: Role, index: int, shape: tuple[int, ...], perm: tuple[int, ...]) -> MatrixView | None:

@@ -111,7 +111,7 @@ class _Lowering:
 
     def _is_operator(self, reader: Reader) -> bool:
         """True for a recurrent node that an operator can stand for."""
-        pays = self.mode == "compute" and costs.choose(self.form).on_codes
+        pays = self.mode == "compute" and costs.choose(self.form, self.site.rows).on_codes
         return pays and reader.view == self.site.view and can_be_operator(self.model, reader)
 
     def _recurrent(self) -> CodedWeight:
@@ -175,7 +175,7 @@ class _Lowering:
             return None
         if reader.role == Role.EMBEDDING:
             return self._embedding(reader, builder)
-        if self.mode == "compute" and is_plain_product(reader) and costs.choose(self.form).on_codes:
+        if self.mode == "compute" and is_plain_product(reader) and costs.choose(self.form, self.site.rows).on_codes:
             return self._product(reader, builder)
         return None
 

@@ -54,7 +54,7 @@ class _Lowering:
         self.stored = Stored(self.front, item)
         self.mode = mode
         self.operators = mode in ("compute", "storage") and self.stored.native
-        self.computes = self.operators and costs.choose(item.forms[0]).on_codes
+        self.computes = self.operators and costs.choose(item.forms[0], item.site.rows).on_codes
 
     def run(self) -> None:
         """Replace the readers that can do with indices, then decode for the others."""
@@ -67,7 +67,7 @@ class _Lowering:
         insert_first(self.front)
 
     def _is_recurrent(self, reader: Reader) -> bool:
-        pays = self.operators and costs.choose(self.stored.form).on_codes
+        pays = self.operators and costs.choose(self.stored.form, self.site.rows).on_codes
         return pays and reader.view == self.site.view and can_be_operator(self.model, reader)
 
     def _recurrent(self) -> CodedWeight:

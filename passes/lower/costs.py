@@ -2,13 +2,14 @@
 
 The alternative to an operator on codes is the dense product, after the weight was decoded when the session loaded. What
 the operator gains depends on the form, on the size, on how many rows are multiplied with the weight at once, and on the
-machine. The table holds what the benchmark `tests/benchmarks/native_costs.py` prints, with one thread; between its points
-it is interpolated.
+machine. The table holds what the benchmark `tests/benchmarks/native_costs.py` prints, with one thread; between its
+points it is interpolated.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -26,9 +27,9 @@ ROWS = (1, 20)
 UNKNOWN_ROWS = 4
 """Taken where the model leaves them open."""
 
-Table = dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]]
+Speeds: TypeAlias = tuple[tuple[float, float, float], tuple[float, float, float]]
 
-SPEEDS: Table = {
+SPEEDS: dict[str, Speeds] = {
     "binary 1": ((0.9, 2.2, 11.1), (0.7, 2.0, 6.8)),
     "binary 2": ((0.8, 2.0, 7.6), (0.6, 1.6, 3.8)),
     "binary 3": ((0.8, 1.7, 5.1), (0.5, 1.2, 2.6)),
@@ -47,11 +48,6 @@ SPEEDS: Table = {
 }
 """How many times faster than the dense float32 product, for each of `ROWS` and side; on a Zen 5 with AVX-512."""
 
-_SLOWEST = 0.5
-"""A product that saves memory may take up to twice the time of the dense one."""
-_WORTH_SAVING = 1 << 20
-"""Bytes of memory: a smaller weight is not worth a slower product."""
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -69,15 +65,12 @@ class Choice:
 
 def choose(form: Form, rows: int | None = None) -> Choice:
     """Choose for a product of so many rows with a weight of this form, by the table; None: they are not known."""
-    out, cols = form.shape
-    speed, saved = speed_of(form, rows), 4 * out * cols - form.nbytes
+    speed = speed_of(form, rows)
     if speed is None:
         return Choice(True, "computed on its parts")  # noqa: FBT003 - factors, kept lines: products that are smaller
-    told = f"{speed:.1f}x the speed of the dense product"
+    told = f"{speed:.1f}x the speed of the dense product" + ("" if rows is None else f" of {rows} rows")
     if speed >= 1:
         return Choice(True, f"computed on as it is: about {told}")  # noqa: FBT003
-    if speed >= _SLOWEST and saved >= _WORTH_SAVING:
-        return Choice(True, f"computed on as it is: {saved / 1e6:.1f} MB less memory, at about {told}")  # noqa: FBT003
     return Choice(False, f"decoded when a session loads: computed on as it is, it would have about {told}")  # noqa: FBT003
 
 

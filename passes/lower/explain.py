@@ -34,9 +34,9 @@ def _explained(item: Compressed, mode: Mode, operators: set[str], *, joined: boo
     if any(operator.endswith("Gather") for operator in operators):
         told.append("rows decoded as they are looked up")
     if any(not operator.endswith(_DECODING) for operator in operators) or costs.speed_of(form) is None:
-        told.append(costs.choose(form).reason)
+        told.append(costs.choose(form, item.site.rows).reason)
     elif {reader.role for reader in item.site.readers} != {Role.EMBEDDING}:
-        choice = costs.choose(form)
+        choice = costs.choose(form, item.site.rows)
         told.append("decoded when a session loads: no operator fits its reader" if choice.on_codes else choice.reason)
     return "; ".join(told) or "decoded when a session loads"
 

@@ -117,7 +117,7 @@ def _lower_to_factors(model: ir.Model, sites: Sequence[LowRankSite], mode: Mode)
 
 
 def _is_operator(model: ir.Model, item: LowRankSite, reader: Reader) -> bool:
-    return not item.coded and can_be_operator(model, reader) and costs.choose(item.forms[0]).on_codes
+    return not item.coded and can_be_operator(model, reader) and costs.choose(item.forms[0], item.site.rows).on_codes
 
 
 def low_rank_forms(site: Site, given: Sequence[Form]) -> tuple[LowRank, ...]:

@@ -76,7 +76,7 @@ def _lower_readers(model: ir.Model, shared: Shared, stored: StoredSparse, mode: 
 
 def _fits_operator(model: ir.Model, stored: StoredSparse, reader: Reader) -> bool:
     """True for a recurrent node that an operator can stand for, on this very matrix."""
-    pays = not _is_lines(stored) and costs.choose(stored.form).on_codes
+    pays = not _is_lines(stored) and costs.choose(stored.form, stored.site.rows).on_codes
     return pays and reader.view == stored.site.view and can_be_operator(model, reader)
 
 
@@ -96,7 +96,7 @@ def _compute(builder: Builder, stored: StoredSparse, reader: Reader, mode: Mode)
     if isinstance(pattern, Lines):
         pays = pays_to_multiply(pattern)
     else:
-        pays = mode == "compute" and costs.choose(stored.form).on_codes
+        pays = mode == "compute" and costs.choose(stored.form, stored.site.rows).on_codes
     if not pays:
         return None
     if node.attributes.get_int("transA", 0):

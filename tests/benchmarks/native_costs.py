@@ -34,7 +34,9 @@ def speeds(side: int, rows: int) -> dict[str, float]:
     products.COLD_BYTES = MOST_BYTES[side]
     products.MOST_COPIES = MOST_BYTES[side] // (4 * side * side)
     forms = {"dense": products.dense, **FORMS}
-    found = products.medians({name: products.runner(form, side, side, rows, 1) for name, form in forms.items()}, SECONDS)
+    found = products.medians(
+        {name: products.runner(form, side, side, rows, 1) for name, form in forms.items()}, SECONDS
+    )
     return {name: found["dense"] / found[name] for name in FORMS}
 
 

@@ -186,7 +186,7 @@ def test_what_needs_the_library_does_not_run_portably(bare: Path, dtc: Dtc) -> N
 def test_the_accuracy_level_reaches_the_nodes(
     dtc: Dtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: int | None
 ) -> None:
-    monkeypatch.setattr(costs, "choose", lambda form: costs.Choice(True, "it is a test"))
+    monkeypatch.setattr(costs, "choose", lambda form, rows=None: costs.Choice(True, "it is a test"))
     save_model(build("digits-mlp"), tmp_path / "digits.onnx")
     command = ["compress", tmp_path / "digits.onnx", "--method", "binary", "--bits", "1", "--seconds", "0"]
     command += [] if level is None else ["--accuracy-level", level]

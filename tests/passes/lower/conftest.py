@@ -11,4 +11,4 @@ from dtc.passes.lower import costs
 def on_codes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no small size decide for decoding, but where a test is about that decision (`measured_costs`)."""
     if "measured_costs" not in request.keywords:
-        monkeypatch.setattr(costs, "choose", lambda form: costs.Choice(True, "it is a test"))
+        monkeypatch.setattr(costs, "choose", lambda form, rows=None: costs.Choice(True, "it is a test"))

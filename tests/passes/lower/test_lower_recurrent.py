@@ -120,7 +120,9 @@ def test_default_activations_may_be_named() -> None:
 
 @pytest.mark.measured_costs
 def test_what_does_not_pay_is_decoded_in_front_of_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(costs, "choose", lambda form: costs.Choice(form.kind == "sparse", "asked for by a test"))
+    monkeypatch.setattr(
+        costs, "choose", lambda form, rows=None: costs.Choice(form.kind == "sparse", "asked for by a test")
+    )
     model, feeds = scaled_model(Options())
     sites = sites_by_name(model)
     assert error(model, [compressed(sites["W"], "sparse"), compressed(sites["R"], "binary")], feeds) <= 1e-5
