@@ -26,7 +26,7 @@ def normalise(model: ir.Model) -> None:
     pipeline = ir.passes.Sequential(
         NameNodesPass(),  # what follows needs names to register initializers
         RemoveInitializersFromInputsPass(),
-        LiftConstantsToInitializersPass(lift_all_constants=True),
+        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         FoldComputedWeightsPass(),
         OwnStatisticsPass(),
         OwnScalesPass(),

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
 from dtc import models
-from dtc.graph import save_model
+from dtc.graph import load_model, save_model
 
 Dtc = Callable[..., tuple[int, str, str]]
 
@@ -62,6 +63,28 @@ def test_retraining_learns_the_digits(dtc: Dtc, model: Path, tmp_path: Path) -> 
     assert result["faithful"]["failures"] == []
     session = ort.InferenceSession(output, providers=["CPUExecutionProvider"])
     assert session.run(None, {"image": np.zeros((2, 1, 8, 8), np.float32)})[0].shape == (2, 10)
+
+
+def test_a_small_bias_in_a_constant_node_is_trained_like_any_other(dtc: Dtc, tmp_path: Path) -> None:
+    built, path, output = models.build("digits-mlp"), tmp_path / "digits.onnx", tmp_path / "out.onnx"
+    reader, bias = next(
+        (node, value)
+        for node in built.graph
+        for value in node.inputs
+        if value is not None and value.is_initializer() and value.const_value.size == 10
+    )
+    constant = ir.node("Constant", [], {"value": bias.const_value}, name="bias")
+    constant.outputs[0].name = "constant_bias"
+    built.graph.insert_before(reader, constant)
+    bias.replace_all_uses_with(constant.outputs[0])
+    del built.graph.initializers[bias.name]
+    save_model(built, path)
+    status, out, err = dtc("compress", path, *SVD, *SHORT, *DIGITS, "--lr", "3e-3", "-o", output, "--json")
+    assert status == 0, err
+    assert metric(out)[1] > 0.4
+    found = load_model(output)
+    tensors = [value.const_value for value in found.graph.initializers.values()]
+    assert any(tensor.size == 10 and tensor.numpy().any() for tensor in tensors)
 
 
 def test_a_saved_recipe_with_retraining_gives_the_same_file(dtc: Dtc, model: Path, tmp_path: Path) -> None:
