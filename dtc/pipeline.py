@@ -165,7 +165,7 @@ def _write(
     strip_training(model)
     # The output appears when all is well with it, and what was there before is safe until then.
     with tempfile.TemporaryDirectory(dir=job.output.absolute().parent, prefix=f".{job.output.name}-") as folder:
-        dense = save_comparable(model, Path(folder) / "distorted.onnx")
+        dense = save_comparable(model, Path(folder) / f"distorted-{job.output.name}")
         items = plan.compressed(distorted.forms)
         lower(model, items, recipe.lower)
         lowered = explain(model, items, recipe.lower)
