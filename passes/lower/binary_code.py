@@ -2,9 +2,10 @@
 
 * `compute`: `dtc.BinaryMatMul` for MatMul and Gemm where it pays (`dtc.passes.lower.costs`), `dtc.BinaryGather` for
   embeddings, and the nodes of `standard` in front of whatever else reads the weight.
-* `standard`: the decoding nodes themselves, in front of the reader, which runtimes fold at load; an embedding is
-  decoded after its Gather, the looked-up rows alone. Loads in ONNX Runtime 1.19. The alternative for MatMul, sign
-  planes of INT2 that newer runtimes do not unfold, is `dtc.passes.lower.binary_int2`.
+* `standard`: the decoding nodes themselves, in front of the reader, which runtimes fold at load, on packed codes
+  (`dtc.passes.lower.binary_packed`) where they can; an embedding is decoded after its Gather, the looked-up rows alone.
+  Loads in ONNX Runtime 1.19. The alternative for MatMul, sign planes of INT2 that newer runtimes do not unfold, is
+  `dtc.passes.lower.binary_int2`.
 * `storage`: `dtc.BinaryDequantize` in front of every reader. With the native library weights stay packed in memory, as
   runtimes fold no operator that they do not know, and are decoded at every run; without it they are decoded at load.
 
@@ -21,13 +22,14 @@ import onnx_ir as ir
 
 from dtc.deploy.ops import DOMAIN, require_operator
 from dtc.deploy.ops.binary_blocks import blocks_of_rows, in_blocks
-from dtc.deploy.ops.binary_decode import OPSET, decode, integers
+from dtc.deploy.ops.binary_decode import OPSET, decode, integers, look_up
 from dtc.deploy.ops.binary_gather import gather_rows, reshape_rows
 from dtc.deploy.ops.binary_unmask import unmask
 from dtc.graph import Reader, Role, Site
 from dtc.graph.save import PORTABLE_IR_VERSION
 from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.lower import Compressed, Mode, costs
+from dtc.passes.lower.binary_packed import PACKED_BITS, pack, unpack
 from dtc.passes.lower.binary_parts import Nodes, Planes, Shared, add_initializer
 from dtc.passes.lower.emit import replace_node
 from dtc.passes.lower.recurrent_operator import (
@@ -215,8 +217,7 @@ class _Lowering:
         site, nodes = self.site, self.front
         flipped = site.view.perm == (1, 0)  # decoded as it is read: cheaper than to transpose floats
         if self.mode != "storage":
-            given = self.shared.constants(self.planes, transposed=flipped)
-            dense = decode(nodes, *self._in_rows(), given, transposed=flipped)
+            dense = self._decoded(transposed=flipped)
         else:
             dense = self._operator(nodes, "BinaryDequantize", *self._in_rows())
             if flipped:
@@ -231,6 +232,22 @@ class _Lowering:
             dense = nodes.op("Cast", [dense], to=site.value.dtype)
         dense.shape, dense.type = site.value.shape, site.value.type
         return dense
+
+    def _decoded(self, *, transposed: bool) -> ir.Value:
+        """Return the float matrix, of packed codes if those are no larger and nothing else reads codes in planes."""
+        planes, bits = self.planes, len(self.planes.codes)
+        alone = self._rows is None and self._blocks is None and planes.survivors is None
+        if alone and bits in PACKED_BITS:
+            code = planes.code.T if transposed else planes.code
+            packed = pack(code, bits)
+            if packed.nbytes <= planes.codes.nbytes:
+                stored = add_initializer(self.graph, self._name("codes"), packed)
+                alphas = add_initializer(self.graph, self._name("alphas"), planes.alphas)
+                levels = self.shared.levels(planes, transposed=transposed)
+                unpacked = unpack(self.front, stored, bits, len(code))
+                return look_up(self.front, unpacked, alphas, levels, transposed=transposed)
+        given = self.shared.constants(planes, transposed=transposed)
+        return decode(self.front, *self._in_rows(), given, transposed=transposed)
 
 
 def reads_as_stored(reader: Reader, site: Site) -> bool:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from dtc.deploy.ops.binary_decode import Constants, byte_bits, integers
+from dtc.deploy.ops.binary_decode import Constants, LevelConstants, byte_bits, integers
 from dtc.forms import BinaryCode
-from dtc.forms.binary_code import Packed
+from dtc.forms.binary_code import Packed, unpack_bits
 from dtc.passes.lower import Compressed
 from dtc.passes.lower.emit import Names
 
@@ -58,6 +58,14 @@ class Planes:
         return cls(codes, alphas, whole.bits, whole.cols, whole.group_size, survivors)
 
     @property
+    def code(self) -> Packed:
+        """The code of each weight, uint8 `[rows, cols]`: bit `p` is its sign in plane `p`."""
+        code = np.zeros((self.codes.shape[1], self.cols), dtype=np.uint8)
+        for plane, codes in enumerate(self.codes):
+            code |= unpack_bits(codes, self.cols).view(np.uint8) << plane
+        return code
+
+    @property
     def attributes(self) -> dict[str, int]:
         """Attributes of the operators."""
         return {
@@ -68,7 +76,7 @@ class Planes:
 
     @property
     def signs(self) -> npt.NDArray[np.float32]:
-        """What each code takes of each alpha, `[terms, 2^planes]`; see `Constants`."""
+        """What each code takes of each alpha, `[terms, 2^planes]`; see `LevelConstants`."""
         planes, terms = len(self.codes), len(self.alphas)
         numbers = np.arange(1 << planes)
         signs = ((numbers >> np.arange(self.bits)[:, None]) & 1) * 2 - 1
@@ -116,19 +124,23 @@ class Shared:
         if self._nodes.nodes:
             self.graph.insert_before(self.graph[0], self._nodes.nodes)
 
-    def constants(self, planes: Planes, *, transposed: bool = False) -> Constants:
-        """Return what decoding these planes needs."""
-        starts, width = planes.starts, 8 * planes.codes.shape[2]
+    def levels(self, planes: Planes, *, transposed: bool = False) -> LevelConstants:
+        """Return what looking up the levels of these planes needs."""
+        starts = planes.starts
         if starts is not None and transposed:
             starts = starts[:, None]
+        return LevelConstants(self.constant(planes.signs), None if starts is None else self.constant(starts))
+
+    def constants(self, planes: Planes, *, transposed: bool = False) -> Constants:
+        """Return what decoding these planes needs."""
+        width = 8 * planes.codes.shape[2]
         powers = np.array([[1 << plane for plane in range(len(planes.codes))]], dtype=np.uint8)
         return Constants(
             byte_bits=self.byte_bits,
             powers=self.constant(powers),
             padded=self.constant(integers(-1, width)),
             cols=None if width == planes.cols else self.constant(integers(planes.cols)),
-            signs=self.constant(planes.signs),
-            starts=None if starts is None else self.constant(starts),
+            levels=self.levels(planes, transposed=transposed),
         )
 
 
