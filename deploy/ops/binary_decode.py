@@ -44,6 +44,20 @@ class Emitter(Protocol):
 
 
 @dataclass(frozen=True)
+class LevelConstants:
+    """What looking up levels needs besides codes and alphas.
+
+    Attributes:
+        signs: float `[terms, codes there are]`: what each code takes of each alpha, a sign; 1 of a constant term; 0
+            where masked.
+        starts: int32, where the levels of each column's group start, `[in]` or, transposed, `[in, 1]`; None: at 0.
+    """
+
+    signs: ir.Value
+    starts: ir.Value | None
+
+
+@dataclass(frozen=True)
 class Constants:
     """What decoding needs besides codes and alphas.
 
@@ -52,17 +66,14 @@ class Constants:
         powers: uint8 `[1, planes]`: 1, 2, 4, ...
         padded: int64 `[2]`: shape `[-1, 8 * bytes]` of the codes, one a weight, with their padding.
         cols: int64 `[1]`, where the padding is cut off; None: there is none.
-        signs: float `[terms, codes there are]`: what each code takes of each alpha, a sign; 1 of a constant term; 0
-            where masked.
-        starts: int32, where the levels of each column's group start, `[in]` or, transposed, `[in, 1]`; None: at 0.
+        levels: What their lookup needs.
     """
 
     byte_bits: ir.Value
     powers: ir.Value
     padded: ir.Value
     cols: ir.Value | None
-    signs: ir.Value
-    starts: ir.Value | None
+    levels: LevelConstants
 
 
 def integers(*numbers: int) -> npt.NDArray[np.int64]:
@@ -73,10 +84,19 @@ def integers(*numbers: int) -> npt.NDArray[np.int64]:
 def decode(e: Emitter, codes: ir.Value, alphas: ir.Value, given: Constants, *, transposed: bool = False) -> ir.Value:
     """Return the float matrix `[out, in]`, or `[in, out]` if transposed."""
     code = _weight_codes(e, codes, given)
+    if transposed:
+        code = e.op("Transpose", [code], perm=[1, 0])
+    return look_up(e, code, alphas, given.levels, transposed=transposed)
+
+
+def look_up(
+    e: Emitter, code: ir.Value, alphas: ir.Value, given: LevelConstants, *, transposed: bool = False
+) -> ir.Value:
+    """Return the float matrix `[out, in]`, or `[in, out]` if transposed, of its weights' codes, uint8 of that shape."""
     scales = e.op("Transpose", [e.op("Cast", [alphas], to=ir.DataType.FLOAT)], perm=[1, 2, 0])
     levels = e.op("Flatten", [e.op("MatMul", [scales, given.signs])], axis=1)  # of no rows too, unlike Reshape
     if transposed:
-        code, levels = (e.op("Transpose", [value], perm=[1, 0]) for value in (code, levels))
+        levels = e.op("Transpose", [levels], perm=[1, 0])
     index = e.op("Cast", [code], to=ir.DataType.INT32)
     if given.starts is not None:
         index = e.op("Add", [index, given.starts])
@@ -122,13 +142,16 @@ def computed_constants(
     powers = np.array([2**plane for plane in range(8)], dtype=np.uint8)
     own_powers = e.op("Slice", [e.constant(powers), e.constant(integers(0)), planes])
     width = e.op("Mul", [_dimension(e, codes, 2), e.constant(integers(8))])
+    levels = LevelConstants(
+        signs=_signs(e, planes, size, bits, _dimension(e, alphas, 0)),
+        starts=_starts(e, cols, group_size, size, transposed=transposed),
+    )
     return Constants(
         byte_bits=byte_bits(e),
         powers=e.op("Reshape", [own_powers, e.constant(integers(1, -1))]),
         padded=e.op("Concat", [e.constant(integers(-1)), width], axis=0),
         cols=cols,
-        signs=_signs(e, planes, size, bits, _dimension(e, alphas, 0)),
-        starts=_starts(e, cols, group_size, size, transposed=transposed),
+        levels=levels,
     )
 
 

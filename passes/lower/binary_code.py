@@ -2,9 +2,10 @@
 
 * `compute`: `dtc.BinaryMatMul` for MatMul and Gemm where it pays (`dtc.passes.lower.costs`), `dtc.BinaryGather` for
   embeddings, and the nodes of `standard` in front of whatever else reads the weight.
-* `standard`: the decoding nodes themselves, in front of the reader, which runtimes fold at load; an embedding is
-  decoded after its Gather, the looked-up rows alone. Loads in ONNX Runtime 1.19. The alternative for MatMul, sign
-  planes of INT2 that newer runtimes do not unfold, is `dtc.passes.lower.binary_int2`.
+* `standard`: the decoding nodes themselves, in front of the reader, which runtimes fold at load, on packed codes
+  (`dtc.passes.lower.binary_packed`) where they can; an embedding is decoded after its Gather, the looked-up rows alone.
+  Loads in ONNX Runtime 1.19. The alternative for MatMul, sign planes of INT2 that newer runtimes do not unfold, is
+  `dtc.passes.lower.binary_int2`.
 * `storage`: `dtc.BinaryDequantize` in front of every reader. With the native library weights stay packed in memory, as
   runtimes fold no operator that they do not know, and are decoded at every run; without it they are decoded at load.
 
@@ -20,13 +21,14 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.deploy.ops.binary_blocks import blocks_of_rows, in_blocks
-from dtc.deploy.ops.binary_decode import OPSET, decode, integers
+from dtc.deploy.ops.binary_decode import OPSET, decode, integers, look_up
 from dtc.deploy.ops.binary_gather import gather_rows, reshape_rows
 from dtc.deploy.ops.binary_unmask import unmask
 from dtc.graph import Reader, Role, Site
 from dtc.graph.save import PORTABLE_IR_VERSION
 from dtc.passes.lower import Compressed, Mode, costs
-from dtc.passes.lower.binary_parts import Planes, constants
+from dtc.passes.lower.binary_packed import PACKED_BITS, pack, unpack
+from dtc.passes.lower.binary_parts import Planes, constants, level_constants
 from dtc.passes.lower.builder import Builder, Shared, insert_first, replace_node
 from dtc.passes.lower.decode import arranged, bits_of_bytes, feed_readers
 from dtc.passes.lower.recurrent_operator import (
@@ -204,10 +206,25 @@ class _Lowering:
         if self.mode == "storage":
             matrices = self._operator(builder, "BinaryDequantize", *self._in_rows())
         else:
-            given = constants(builder, self.planes, transposed=transposed)
-            matrices = decode(builder, *self._in_rows(), given, transposed=transposed)
+            matrices = self._decoded(transposed=transposed)
         shape = (view.count * view.rows, view.cols)
         return arranged(builder, matrices, self.site, shape=shape, transposed=transposed)
+
+    def _decoded(self, *, transposed: bool) -> ir.Value:
+        """Return the float matrix, of packed codes if those are no larger and nothing else reads codes in planes."""
+        planes, bits = self.planes, len(self.planes.codes)
+        alone = self._rows is None and self._blocks is None and planes.survivors is None
+        if alone and bits in PACKED_BITS:
+            code = planes.code.T if transposed else planes.code
+            packed = pack(code, bits)
+            if packed.nbytes <= planes.codes.nbytes:
+                stored = self.front.initializer("codes", packed)
+                alphas = self.front.initializer("alphas", planes.alphas)
+                levels = level_constants(self.front, planes, transposed=transposed)
+                unpacked = unpack(self.front, stored, bits, len(code))
+                return look_up(self.front, unpacked, alphas, levels, transposed=transposed)
+        given = constants(self.front, planes, transposed=transposed)
+        return decode(self.front, *self._in_rows(), given, transposed=transposed)
 
 
 def reads_as_stored(reader: Reader, site: Site) -> bool:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dtc.deploy.ops.binary_decode import Constants, integers
+from dtc.deploy.ops.binary_decode import Constants, LevelConstants, integers
 from dtc.forms import BinaryCode
-from dtc.forms.binary_code import Packed
+from dtc.forms.binary_code import Packed, unpack_bits
 from dtc.passes.lower import Compressed
 from dtc.passes.lower.builder import Builder
 from dtc.passes.lower.decode import bits_of_bytes
@@ -54,6 +54,14 @@ class Planes:
         return cls(codes, alphas, whole.bits, whole.cols, whole.group_size, survivors)
 
     @property
+    def code(self) -> Packed:
+        """The code of each weight, uint8 `[rows, cols]`: bit `p` is its sign in plane `p`."""
+        code = np.zeros((self.codes.shape[1], self.cols), dtype=np.uint8)
+        for plane, codes in enumerate(self.codes):
+            code |= unpack_bits(codes, self.cols).view(np.uint8) << plane
+        return code
+
+    @property
     def attributes(self) -> dict[str, int]:
         """Attributes of the operators."""
         return {
@@ -64,7 +72,7 @@ class Planes:
 
     @property
     def signs(self) -> npt.NDArray[np.float32]:
-        """What each code takes of each alpha, `[terms, 2^planes]`; see `Constants`."""
+        """What each code takes of each alpha, `[terms, 2^planes]`; see `LevelConstants`."""
         planes, terms = len(self.codes), len(self.alphas)
         numbers = np.arange(1 << planes)
         signs = ((numbers >> np.arange(self.bits)[:, None]) & 1) * 2 - 1
@@ -81,17 +89,22 @@ class Planes:
         return (np.arange(self.cols) // self.group_size << len(self.codes)).astype(np.int32)
 
 
-def constants(builder: Builder, planes: Planes, *, transposed: bool = False) -> Constants:
-    """Return what decoding these planes needs."""
-    starts, width = planes.starts, 8 * planes.codes.shape[2]
+def level_constants(builder: Builder, planes: Planes, *, transposed: bool = False) -> LevelConstants:
+    """Return what looking up the levels of these planes needs."""
+    starts = planes.starts
     if starts is not None and transposed:
         starts = starts[:, None]
+    return LevelConstants(builder.constant(planes.signs), None if starts is None else builder.constant(starts))
+
+
+def constants(builder: Builder, planes: Planes, *, transposed: bool = False) -> Constants:
+    """Return what decoding these planes needs."""
+    width = 8 * planes.codes.shape[2]
     powers = np.array([[1 << plane for plane in range(len(planes.codes))]], dtype=np.uint8)
     return Constants(
         byte_bits=bits_of_bytes(builder),
         powers=builder.constant(powers),
         padded=builder.constant(integers(-1, width)),
         cols=None if width == planes.cols else builder.constant(integers(planes.cols)),
-        signs=builder.constant(planes.signs),
-        starts=None if starts is None else builder.constant(starts),
+        levels=level_constants(builder, planes, transposed=transposed),
     )

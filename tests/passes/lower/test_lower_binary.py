@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 from running import assign_dense, checked_bytes, random_feeds, relative_error, run, session
@@ -62,6 +64,17 @@ def small_model(name: str, opset: int = 17) -> ir.Model:
         value.const_value = ir.tensor(array, name=value.name)
         model.graph.inputs.remove(value)
         model.graph.register_initializer(value)
+    return model
+
+
+def model_of_size(name: str, rows: int, cols: int) -> ir.Model:
+    """Return the MatMul or Gemm of the graph, with `x [3, cols]` and a weight of `rows` outputs."""
+    model = small_model(name)
+    shape = (rows, cols) if "transB" in name else (cols, rows)
+    array = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    value = model.graph.initializers["W"]
+    value.const_value, value.shape = ir.tensor(array, name="W"), ir.Shape(shape)
+    model.graph.inputs[0].shape, model.graph.outputs[0].shape = ir.Shape([3, cols]), ir.Shape([3, rows])
     return model
 
 
@@ -150,7 +163,6 @@ def test_an_embedding_is_decoded_after_its_gather():
 
 
 def test_runtimes_fold_the_decoding(tmp_path: Path):
-    import onnx
     import onnxruntime
 
     for mode in MODES:
@@ -171,16 +183,39 @@ def test_an_old_model_is_raised_to_the_opset_of_the_nodes():
 
 def test_the_file_grows_by_the_bytes_of_the_forms():
     for mode in MODES:
-        model = small_model("MatMul")
-        value = model.graph.initializers["W"]
-        array = np.random.default_rng(0).standard_normal((1000, 1600)).astype(np.float32)
-        value.const_value, value.shape = ir.tensor(array, name="W"), ir.Shape(array.shape)
-        model.graph.inputs[0].shape = ir.Shape([2, 3, 1000])
-        model.graph.outputs[0].shape = ir.Shape([2, 3, 1600])
+        model = model_of_size("MatMul", 1600, 1000)
         items = compressed(find_sites(model), *OPTIONS["2 bits"])
         expected = sum(form.nbytes for item in items for form in item.forms)
         lower(model, items, mode)
         assert expected <= len(checked_bytes(model)) <= expected * 1.01 + 5000  # the body of a function
+
+
+@pytest.mark.parametrize("rows", [1, 3, 10, 16])
+@pytest.mark.parametrize("bits", [1, 2, 3])
+def test_packed_codes_of_few_rows_make_no_larger_file(rows: int, bits: int):
+    model = model_of_size("Gemm transB", rows, 20000)
+    items = compressed(find_sites(model), "binary", {"bits": bits}, 0)
+    expected = sum(form.nbytes for item in items for form in item.forms)
+    lower(model, items, "standard")
+    assert len(checked_bytes(model)) <= expected + 3000  # the nodes
+
+
+@pytest.mark.parametrize("graph", ["MatMul", "Gemm transB", "LSTM"])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_codes_that_fill_bytes_are_decoded_to_exactly_the_dense_weight(graph: str, bits: int):
+    method, options = ("binary", {"bits": bits}) if bits < 8 else ("uniform", {"bits": bits, "symmetric": False})
+    assert lowered(small_model(graph), "standard", method, options, 0) <= 1e-6
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_what_is_kept_while_a_weight_is_folded_is_below_three_times_its_size(bits: int):
+    model = model_of_size("MatMul", 200, 1600)
+    lower(model, compressed(find_sites(model), "binary", {"bits": bits, "solver": "greedy"}, 0), "standard")
+    inferred = onnx.shape_inference.infer_shapes(ir.to_proto(model), strict_mode=True, data_prop=True)
+    values = [ir.from_proto(info) for info in inferred.graph.value_info]
+    assert {node.outputs[0].name for node in model.graph} - {"y"} <= {value.name for value in values}
+    kept = sum(math.prod(value.shape.numpy()) * value.dtype.itemsize for value in values)
+    assert 1 < kept / (4 * 200 * 1600) < 3
 
 
 @pytest.mark.parametrize(
