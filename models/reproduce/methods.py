@@ -98,7 +98,7 @@ _LENET = Training(
 )
 _RESNET = Training(
     epochs=1,
-    distort_every=20,
+    distort_every=19,
     optimizer=Optimizer(kind="sgd", learning_rate=0.05, momentum=0.9),
     schedule=Schedule(kind="cosine"),
 )
