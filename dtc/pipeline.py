@@ -192,7 +192,8 @@ def _write(
     if not folders:
         return Compression(job.output, summary, faithful, outcome, training, quantizers=quantizers)
     _, untouched = _planned(original, recipe)
-    report = make_report(original, job.output, recipe, untouched, distorted, summary, faithful, outcome, training)
+    found = (recipe, untouched, distorted, summary, faithful, outcome, training)
+    report = make_report(original, job.output, *found, quantizers=quantizers)
     pages = tuple(write_report(report, folder) for folder in folders)
     return Compression(job.output, summary, faithful, outcome, training, pages, quantizers=quantizers)
 

@@ -211,3 +211,13 @@ def test_a_saved_recipe_quantizes_alike(dtc: Dtc, model: Path, tmp_path: Path) -
     assert Recipe.load(recipe).activations.bits == 4
     assert dtc("compress", model, "--recipe", recipe, "-o", second, "--seconds", 0)[0] == 0
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_report_says_that_files_were_compared_without_the_rounding(dtc: Dtc, model: Path, tmp_path: Path) -> None:
+    given = (*UNIFORM, *DIGITS, "--activation-bits", "4")
+    status, _, err = dtc("compress", model, *given, "-o", tmp_path / "o.onnx", "--report", tmp_path / "report")
+    assert status == 0, err
+    check = json.loads((tmp_path / "report" / "report.json").read_text())["check"]
+    count = len(scales(tmp_path / "o.onnx"))
+    assert check["quantizers"] == count > 0
+    assert f"its {count} quantizers of activations left out of both" in (tmp_path / "report/report.html").read_text()

@@ -42,10 +42,13 @@ def make_report(
     faithful: CheckReport,
     outcome: CheckReport,
     training: Result | None = None,
+    *,
+    quantizers: int = 0,
 ) -> doc.Report:
     """Return the report of a finished compression.
 
     `plan` is of the original model, its weights untouched; they are read site by site, and nothing of them is kept.
+    `quantizers` are those of activations in the written file.
     """
     model = describe_model(original)
     return doc.Report(
@@ -55,7 +58,7 @@ def make_report(
         output=describe_model(output),
         recipe=recipe.model_dump(mode="json", exclude_defaults=True) | {"format": recipe.format},
         ratios=doc.Ratios(sites=summary.sites_ratio, file=summary.file_ratio, bits_per_weight=summary.bits_per_weight),
-        check=_check(faithful, outcome),
+        check=_check(faithful, outcome, quantizers),
         sites=tuple(_sites(recipe, plan, distorted, summary)),
         training=None if training is None else _training(training),
     )
@@ -145,7 +148,7 @@ def _training(result: Result) -> doc.Training:
     return describe_training(events, engine=_ENGINE, seconds=result.seconds)
 
 
-def _check(faithful: CheckReport, outcome: CheckReport) -> doc.Check:
+def _check(faithful: CheckReport, outcome: CheckReport, quantizers: int) -> doc.Check:
     before, after, metric = outcome.reference, outcome.candidate, outcome.metric
     return doc.Check(
         inputs=outcome.inputs,
@@ -167,6 +170,7 @@ def _check(faithful: CheckReport, outcome: CheckReport) -> doc.Check:
         outputs=tuple(doc.Output(**asdict(each)) for each in outcome.differences),
         rounding=max((each.relative_l2 for each in faithful.differences), default=None),
         kernels=outcome.kernels,
+        quantizers=quantizers,
         failures=(*faithful.failures, *outcome.failures),
     )
 

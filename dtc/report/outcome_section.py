@@ -130,8 +130,9 @@ def _measured(check: Check, machine: str) -> str:
 def _rounding(check: Check) -> str:
     text = (
         "Differences are from the original's outputs. The written file computes what the distorted dense model does, "
-        f"but for rounding: at most {_value(check.rounding)} relative L2."
+        f"but for rounding: at most {_value(check.rounding)} relative L2"
     )
+    text += f", its {check.quantizers} quantizers of activations left out of both." if check.quantizers else "."
     if check.kernels is None:
         return text
     return f"{text} On the native kernels, which ran here, its outputs move by at most {_value(check.kernels)}."
