@@ -80,7 +80,9 @@ def test_what_is_wrong_is_said(tmp_path: Path, held: bool):
     found = outcomes([case for case, _ in CASES], tmp_path, held=held)
     problems = []
     for (case, wrong), (stage, message) in zip(CASES, found, strict=True):
-        expected = "session" if held and wrong.what not in case.given else "run"
+        # An attribute that is missing or no integer is found without the arrays; a wrong integer only with them.
+        unreadable = not callable(wrong.value) and not isinstance(wrong.value, int)
+        expected = "session" if unreadable or (held and wrong.what not in case.given) else "run"
         if stage != expected or f"dtc.{case.operator}: " not in message or wrong.says not in message:
             problems.append(f"{case.operator}, {wrong}: {stage}, {message}")
     assert not problems, "\n".join(problems)
