@@ -35,7 +35,7 @@ Pace = Literal["usual", "codes", "greedy", "gentle"]
 
 codes: Between two distortions a weight has to come as far as another code, so they lie further apart (DeepTwist: 2,000
     steps for codes, 100 for other methods).
-greedy: Further still. The greedy code is no projection: each distortion takes something from codes that are codes.
+greedy: Once an epoch. The greedy code is no projection: each distortion takes something from codes that are codes.
 gentle: Where one-shot loses next to nothing, a small learning rate.
 """
 
@@ -72,20 +72,19 @@ class Case:
         return replace(self, training=self.training.model_copy(update=settings), paces=paces)
 
 
-def _paces(usual: Training) -> dict[Pace, Training]:
-    """Return the other paces, in proportion to the usual one."""
+def _paces(usual: Training, *, steps: int) -> dict[Pace, Training]:
+    """Return the other paces, in proportion to the usual one; an epoch has so many steps."""
 
-    def pace(*, rate: float, interval: int, epochs: int) -> Training:
+    def pace(*, rate: float, every: int, epochs: int) -> Training:
         optimizer = usual.optimizer.model_copy(update={"learning_rate": usual.optimizer.learning_rate * rate})
-        every = interval * usual.distort_every
         return usual.model_copy(
             update={"optimizer": optimizer, "distort_every": every, "epochs": usual.epochs * epochs}
         )
 
     return {
-        "codes": pace(rate=0.4, interval=2, epochs=2),
-        "greedy": pace(rate=0.4, interval=5, epochs=2),
-        "gentle": pace(rate=0.1, interval=1, epochs=1),
+        "codes": pace(rate=0.4, every=2 * usual.distort_every, epochs=2),
+        "greedy": pace(rate=0.4, every=steps, epochs=2),
+        "gentle": pace(rate=0.1, every=usual.distort_every, epochs=1),
     }
 
 
@@ -123,7 +122,7 @@ CASES = {
         Objective(metric="accuracy"),
         50,
         _LENET,
-        _paces(_LENET),
+        _paces(_LENET, steps=1100),
     ),
     "resnet-20": Case(
         "resnet-20",
@@ -132,7 +131,7 @@ CASES = {
         Objective(metric="accuracy"),
         100,
         _RESNET,
-        _paces(_RESNET),
+        _paces(_RESNET, steps=190),
     ),
 }
 
