@@ -1,8 +1,8 @@
 """The occasional distortion (J. Lee, P. Kapoor, S. J. Kim: DeepTwist, 2018, arXiv 1810.12823, section 2).
 
 Training is ordinary, in full precision. Every `distort_every` steps the weights are replaced by their distorted
-version, and training goes on from there; it ends on a distortion, which comes no sooner after the one before. Only
-distorted weights are evaluated, and the best of those are the result.
+version, and training goes on from there; it ends on a distortion. Only distorted weights are evaluated, and the best of
+those are the result.
 """
 
 from __future__ import annotations
@@ -119,16 +119,10 @@ class Plan:
     patience: int | None = None
 
     def distorts_at(self, step: int, epoch: int, *, ends_epoch: bool) -> bool:
-        """True every `distort_every` steps, or `iteration` epochs, and at the end.
-
-        One that would lie closer to the end than that is left out: after the last but one distortion, too, weights need
-        their time to recover.
-        """
-        every = self.distort_every
-        if every is None:
+        """True every `distort_every` steps, or `iteration` epochs, and at the end."""
+        if self.distort_every is None:
             return False
-        regular = step % every == 0 and self.steps - step >= every
-        due = self._ends_iteration(epoch, ends_epoch) if self.iteration else regular
+        due = self._ends_iteration(epoch, ends_epoch) if self.iteration else step % self.distort_every == 0
         return due or step == self.steps
 
     def evaluates_at(self, step: int, epoch: int, *, ends_epoch: bool) -> bool:

@@ -133,7 +133,7 @@ def test_a_run_has_the_report_of_its_training(run: Path) -> None:
     np.testing.assert_allclose(training["curve"]["mean"], losses, rtol=1e-6)
     jumps = [(e.step, e.loss_before, e.loss_after) for e in lines if isinstance(e, DistortedWeights)]
     assert [(each["step"], each["before"], each["after"]) for each in training["distortions"]] == jumps
-    assert [each[0] for each in jumps] == [5, 12]
+    assert [each[0] for each in jumps] == [5, 10, 12]
     assert training["best_step"] in (5, 10, 12)
     assert report["check"]["metric"]["name"] == "accuracy"
     assert report["versions"]["engine"] == training["engine"]

@@ -127,7 +127,7 @@ def test_the_parent_follows_every_event_and_gets_the_result(new_run, uninterrupt
     assert events[0] == Started(60, 6 * 12 + 12 * 12 + 12 * 3, {}, {"V": "no rule of the recipe matches it"})
     assert isinstance(events[-1], Finished)
     assert [event.step for event in events if isinstance(event, Stepped)] == list(range(1, 61))
-    assert (progress.steps, progress.step, progress.distortions) == (60, 60, 8)
+    assert (progress.steps, progress.step, progress.distortions) == (60, 60, 9)
     assert progress.seconds_left == 0
     assert result.step == 60
     assert 0 < result.distortion_share < 1
