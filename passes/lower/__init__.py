@@ -10,6 +10,7 @@ from functools import cache
 from typing import Literal, Protocol, TypeAlias
 
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedFunctionsPass
 
 import dtc.passes.lower
 from dtc.errors import ModelError
@@ -78,6 +79,8 @@ def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") 
     kinds = {each for item in items for each in _kinds(item.forms[0])}
     require_opset(model, max((getattr(lowerings()[kind], "OPSET", 1) for kind in kinds), default=1))
     lower_items(model, items, mode)
+    # The operator of a recurrent node of which one weight was coded gives way to the one of both.
+    RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
 
 
 def lower_items(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> None:

@@ -48,6 +48,9 @@ SPEEDS: dict[str, Speeds] = {
 }
 """How many times faster than the dense float32 product, for each of `ROWS` and side; on a Zen 5 with AVX-512."""
 
+WORTH = 1.2
+"""How many times faster an operator has to be: less may be noise, and its function takes room in the file."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -69,7 +72,7 @@ def choose(form: Form, rows: int | None = None) -> Choice:
     if speed is None:
         return Choice(True, "computed on its parts")  # noqa: FBT003 - factors, kept lines: products that are smaller
     told = f"{speed:.1f}x the speed of the dense product" + ("" if rows is None else f" of {rows} rows")
-    if speed >= 1:
+    if speed >= WORTH:
         return Choice(True, f"computed on as it is: about {told}")  # noqa: FBT003
     return Choice(False, f"decoded when a session loads: computed on as it is, it would have about {told}")  # noqa: FBT003
 

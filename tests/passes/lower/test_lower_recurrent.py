@@ -100,6 +100,7 @@ def test_each_weight_is_taken_in_its_form(w: str, r: str) -> None:
         old_opset = o.opset < 13 and {w, r} <= {"dense", "lowrank"}  # which no other form raises
         coded = (left, right) != ("dense", "dense") and not old_opset
         assert operators_in(model) == ([f"{o.op}_{left}_{right}"] if coded else [])
+        assert {name for _, name, _ in model.functions} == {n.op_type for n in all_nodes(model) if n.domain == "dtc"}
         assert not {"W", "R"} & {item.site.name for item in items} & set(model.graph.initializers)
 
     check()
