@@ -213,7 +213,7 @@ def _fit_activations(model: ir.Model, plan: Plan, recipe: Recipe, base: Path) ->
     data, bits = recipe.data, recipe.activations.bits
     if bits is None or data.train is None:
         return []
-    activations = find_activations(model, plan.in_main_graph(model))
+    activations = find_activations(model, plan.taken)
     if not activations:
         raise UsageError(
             "--activation-bits: no compressed weight reads an activation that can be quantized; the first layer reads "
@@ -243,7 +243,7 @@ def _distort_once(
     calibration = Calibration(path, samples, objective, seed) if samples and "gram" in plan.needs else None
     probe = None
     if "probe" in plan.needs:
-        probe = make_probe(model, plan.in_main_graph(model), objective, source=samples, seed=seed, fixed=job.fixed)
+        probe = make_probe(model, plan.taken, objective, source=samples, seed=seed, fixed=job.fixed)
     measured = "gradient" in plan.needs and recipe.data.train is not None
     return plan.distort(
         moment=Moment(seed=seed, probe=probe),

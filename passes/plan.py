@@ -110,9 +110,10 @@ class Plan:
                 _enter(result, site, outcomes[site.name])
         return result
 
-    def in_main_graph(self, model: ir.Model) -> list[Site]:
-        """Return the chosen sites whose weights lie in the main graph of `model`."""
-        return [site for _, sites in self.chosen for site in sites if site.value.graph is model.graph]
+    @property
+    def taken(self) -> list[Site]:
+        """The sites that have a method."""
+        return [site for _, sites in self.chosen for site in sites]
 
     def settled(self, moment: Moment) -> bool:
         """True where every method has its full strength."""

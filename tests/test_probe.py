@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
@@ -42,3 +43,28 @@ def test_with_labels_it_is_the_drop_of_the_metric(tmp_path: Path) -> None:
     other = ort.InferenceSession(tmp_path / "broken.onnx", providers=["CPUExecutionProvider"])
     accuracy = (other.run(None, {"image": images})[0].argmax(axis=1) == labels).mean()
     assert probe({sites[-1].name: broken}) == pytest.approx(1 - accuracy)
+
+
+def test_weights_of_a_branch_are_replaced_there() -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (bool b, float[2,4] x) => (float[2,4] y) {
+        y = If (b) <
+            then_branch = t () => (float[2,4] p) { p = MatMul(x, v) },
+            else_branch = e () => (float[2,4] q) { q = MatMul(x, w) }
+        >
+    }"""
+    model = ir.from_onnx_text(text)
+    rng = np.random.default_rng(0)
+    for name, branch in (("v", "then_branch"), ("w", "else_branch")):
+        body = model.graph[0].attributes[branch].as_graph()
+        tensor = ir.tensor(rng.normal(size=(4, 4)).astype(np.float32), name=name)
+        own = ir.Value(name=name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=tensor.shape)
+        body[0].replace_input_with(1, own)
+        body.register_initializer(own)
+        model.graph.initializers.pop(name, None)
+    sites = find_sites(model)
+    probe = make_probe(model, sites, Objective(), source=None, seed=0, fixed={"b": np.array(True)})
+    doubled = {site.name: 2 * site.matrices() for site in sites}
+    assert sorted(doubled) == ["v", "w"]
+    assert probe({"v": doubled["v"]}) == pytest.approx(1)
+    assert probe({"w": doubled["w"]}) == 0  # the other branch is taken
+    assert probe({}) == 0

@@ -12,9 +12,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.data import Source
-from dtc.errors import UsageError
 from dtc.evaluate import judged_output, stateful
-from dtc.graph import Array, Site, save_model
+from dtc.graph import Array, Site, all_graphs, save_model
 from dtc.graph.signature import TensorSpec, input_specs
 from dtc.metrics import default_metric, make_metric
 from dtc.passes.method import Probe
@@ -41,10 +40,7 @@ def make_probe(
 
     With labelled data it is the drop of the metric, in the metric's own unit. Without labels, on data or on generated
     inputs, it is the squared error of the judged output relative to its square. The weights of the sites are inputs of
-    one session, so that no session is made anew.
-
-    Raises:
-        UsageError: A site lies in a subgraph.
+    one session, so that no session is made anew; subgraphs read them from there.
     """
     own: Arrays = {site.name: site.array().astype(np.float32) for site in sites}
     by_name = {site.name: site for site in sites}
@@ -70,11 +66,10 @@ def _open(model: ir.Model, sites: Sequence[Site]) -> tuple[Run, tuple[TensorSpec
     """Return what runs the model with the weights of the sites among its inputs, and its other inputs."""
     specs = input_specs(model)
     clone = model.clone()
+    owners = {name: graph for graph in all_graphs(clone) for name in graph.initializers}
     with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
         for site in sites:
-            if site.name not in clone.graph.initializers:
-                raise UsageError(f"site {site.name!r} lies in a subgraph, where it cannot be probed; --exclude it")
-            weight = clone.graph.initializers.pop(site.name)
+            weight = owners[site.name].initializers.pop(site.name)
             weight.const_value = None
             weight.type, weight.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(site.shape)
             clone.graph.inputs.append(weight)
