@@ -105,7 +105,7 @@ def require_operator(model: ir.Model, name: str) -> None:
     same version of every operator. So a body may only use what has one form from `Body.opset` up to the model's.
 
     Raises:
-        ValueError: The model's opset is older than the body; raise it first (`dtc.passes.lower.opset`).
+        ValueError: The model's opset is older than the body; raise it first (`dtc.passes.opset`).
     """
     model.opset_imports.setdefault(DOMAIN, VERSION)
     key = (DOMAIN, name, "")

@@ -26,10 +26,10 @@ from dtc.deploy.ops.binary_gather import gather_rows, reshape_rows
 from dtc.deploy.ops.binary_unmask import unmask
 from dtc.graph import Reader, Role, Site
 from dtc.graph.save import PORTABLE_IR_VERSION
+from dtc.passes.builder import Builder, Shared, insert_first, replace_node
 from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.binary_packed import PACKED_BITS, pack, unpack
 from dtc.passes.lower.binary_parts import Planes, constants, level_constants
-from dtc.passes.lower.builder import Builder, Shared, insert_first, replace_node
 from dtc.passes.lower.decode import arranged, bits_of_bytes, feed_readers
 from dtc.passes.lower.recurrent_operator import (
     INPUT_ROLES,

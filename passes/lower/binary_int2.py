@@ -16,12 +16,12 @@ import onnx_ir as ir
 
 from dtc.forms.binary_code import unpack_bits
 from dtc.graph import Reader, Site
+from dtc.passes.builder import Builder, Shared, replace_node
 from dtc.passes.lower import Compressed, found_again
 from dtc.passes.lower import binary_code as portable
 from dtc.passes.lower.binary_parts import Planes
-from dtc.passes.lower.builder import Builder, Shared, replace_node
 from dtc.passes.lower.decode import forget, remove_unread
-from dtc.passes.lower.opset import require_opset
+from dtc.passes.opset import require_opset
 
 OPSET = 25
 IR_VERSION = 13

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from dtc.deploy.ops.binary_decode import Constants, LevelConstants, integers
 from dtc.forms import BinaryCode
 from dtc.forms.binary_code import Packed, unpack_bits
+from dtc.passes.builder import Builder
 from dtc.passes.lower import Compressed
-from dtc.passes.lower.builder import Builder
 from dtc.passes.lower.decode import bits_of_bytes
 
 

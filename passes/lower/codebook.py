@@ -19,8 +19,8 @@ import onnx_ir as ir
 from dtc.deploy.ops.codebook_decode import OPSET
 from dtc.deploy.ops.codebook_gather import flat_rows, like_ids
 from dtc.graph import Reader, Role, Site
+from dtc.passes.builder import Builder, Shared, insert_first, replace_node
 from dtc.passes.lower import Compressed, Mode, costs
-from dtc.passes.lower.builder import Builder, Shared, insert_first, replace_node
 from dtc.passes.lower.codebook_parts import Stored
 from dtc.passes.lower.decode import arranged, feed_readers
 from dtc.passes.lower.recurrent_operator import CodedWeight, can_be_operator, replace_weight, up_to_date

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.codebook_decode import integers, look_up
 from dtc.forms import Codebook
-from dtc.passes.lower.builder import Builder
+from dtc.passes.builder import Builder
 from dtc.passes.lower.codebook_nodes import decode_indices
 from dtc.passes.lower.huffman_nodes import decode_symbols
 

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.codebook_decode import NATIVE_BITS, codeword_table, digits, integers, look_up
 from dtc.forms.index_fields import field_widths
-from dtc.passes.lower.builder import Builder
+from dtc.passes.builder import Builder
 
 
 def decode_indices(

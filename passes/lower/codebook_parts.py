@@ -7,8 +7,8 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.codebook_decode import NATIVE_BITS, integers, look_up
 from dtc.forms import Codebook
+from dtc.passes.builder import Builder
 from dtc.passes.lower import Compressed
-from dtc.passes.lower.builder import Builder
 from dtc.passes.lower.codebook_indices import store_indices
 from dtc.passes.lower.codebook_nodes import bit_mask, decode_indices, expand
 

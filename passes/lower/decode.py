@@ -11,7 +11,7 @@ import onnx_ir as ir
 from dtc.deploy.ops.binary_decode import byte_bits
 from dtc.graph import MatrixView, Reader, Role, Site
 from dtc.graph.walk import PASS_THROUGH
-from dtc.passes.lower.builder import Builder
+from dtc.passes.builder import Builder
 
 HANDS_ON = PASS_THROUGH | {"Transpose", "Cast"}
 """Nodes between an initializer and the node that it is a weight of."""

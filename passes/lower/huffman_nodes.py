@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.codebook_decode import integers
 from dtc.forms.huffman import SEGMENT, SPARE, HuffmanCode
-from dtc.passes.lower.builder import Builder
+from dtc.passes.builder import Builder
 
 
 def decode_symbols(e: Builder, code: HuffmanCode, count: int, name: str) -> ir.Value:

@@ -11,8 +11,8 @@ from dtc.errors import ModelError
 from dtc.forms import Array, Form, LowRank
 from dtc.graph import Reader, Role, Site, all_nodes
 from dtc.graph.walk import PASS_THROUGH
+from dtc.passes.builder import Builder, Names, Shared
 from dtc.passes.lower import Compressed, Mode, costs
-from dtc.passes.lower.builder import Builder, Names, Shared
 from dtc.passes.lower.factors import Factors, LowRankSite
 from dtc.passes.lower.low_rank_feedforward import lower_conv, lower_embedding, lower_gemm, lower_matmul
 from dtc.passes.lower.low_rank_recurrent import lower_input, lower_to_operator, lower_whole

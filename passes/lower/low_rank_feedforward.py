@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.graph import Reader
-from dtc.passes.lower.builder import Builder, replace_node
+from dtc.passes.builder import Builder, replace_node
 from dtc.passes.lower.factors import Factors, LowRankSite, apply
 
 FIRST, SECOND = "low_rank_1", "low_rank_2"

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.graph import Reader
-from dtc.passes.lower.builder import Builder, insert_before, replace_node
+from dtc.passes.builder import Builder, insert_before, replace_node
 from dtc.passes.lower.factors import Factor, Factors, LowRankSite, apply
 from dtc.passes.lower.recurrent import Unrolled, initial_state, join, read_outputs, sample_lengths, scan
 from dtc.passes.lower.recurrent_cells import Cell, Direction, cells

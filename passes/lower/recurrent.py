@@ -13,7 +13,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from dtc.passes.lower.builder import Builder
+from dtc.passes.builder import Builder
 from dtc.passes.lower.recurrent_cells import Direction, step
 
 

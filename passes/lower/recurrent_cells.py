@@ -10,7 +10,7 @@ from typing import Protocol
 
 import onnx_ir as ir
 
-from dtc.passes.lower.builder import Builder
+from dtc.passes.builder import Builder
 
 ACTIVATIONS = {name.lower(): name for name in ("Sigmoid", "Tanh", "Relu", "Softsign", "Softplus")}
 

@@ -16,8 +16,8 @@ from dtc.deploy.ops.recurrent import CELLS, OPSET, forms_of, operator_name
 from dtc.deploy.ops.recurrent_weights import FORMS
 from dtc.graph import Reader, Role
 from dtc.graph.save import PORTABLE_IR_VERSION
+from dtc.passes.builder import opset_of
 from dtc.passes.lower import Compressed, found_again
-from dtc.passes.lower.builder import opset_of
 from dtc.passes.lower.recurrent_cells import has_default_activations
 
 INPUT_ROLES = frozenset({Role.LSTM_INPUT, Role.GRU_INPUT})

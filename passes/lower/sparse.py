@@ -19,8 +19,8 @@ import onnx_ir as ir
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Lines
 from dtc.graph import Reader, Role, Site
+from dtc.passes.builder import Builder, Shared, replace_node
 from dtc.passes.lower import Compressed, Mode, costs
-from dtc.passes.lower.builder import Builder, Shared, replace_node
 from dtc.passes.lower.recurrent_operator import (
     RECURRENT_ROLES,
     CodedWeight,

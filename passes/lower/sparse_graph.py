@@ -11,8 +11,8 @@ import onnx_ir as ir
 from dtc.deploy.ops.sparse_decode import PackedBitmap, PackedCsr
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Csr, Lines
+from dtc.passes.builder import Builder, Shared, insert_first
 from dtc.passes.lower import Compressed
-from dtc.passes.lower.builder import Builder, Shared, insert_first
 from dtc.passes.lower.decode import arranged, bits_of_bytes, feed_readers
 
 NODES_OF_CSR = 1100

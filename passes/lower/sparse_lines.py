@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.sparse_decode import count_up, filled
 from dtc.forms.sparse_pattern import Lines
-from dtc.passes.lower.builder import Builder
+from dtc.passes.builder import Builder
 from dtc.passes.lower.sparse_graph import StoredSparse
 
 PRODUCTS_PER_GATHERED = 300

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.forms import Array
-from dtc.passes.lower.builder import Builder, Names, insert_before
+from dtc.passes.builder import Builder, Names, insert_before
 
 BATCHES = 16
 """Batches that statistics are measured on; ResNet-20 on CIFAR-10, in batches of 100, gains nothing from 96 of them."""

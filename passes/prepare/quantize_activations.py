@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from dtc.errors import ModelError
 from dtc.graph import Role, Site, find_sites
-from dtc.passes.lower.builder import Builder, Names
-from dtc.passes.lower.opset import require_opset
+from dtc.passes.builder import Builder, Names
+from dtc.passes.opset import require_opset
 from dtc.passes.solvers.activation_levels import Levels
 
 _PRODUCTS = frozenset({Role.MATMUL, Role.GEMM, Role.CONV})
