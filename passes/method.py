@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from types import ModuleType
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -15,9 +14,10 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
-import dtc.passes
+import dtc.passes.methods
 from dtc.errors import RuleError
 from dtc.forms import Array, Form
+from dtc.registry import collect, own_classes
 
 
 class Options(BaseModel):
@@ -122,7 +122,7 @@ class Latents(Protocol):
 class Method(ABC):
     """A distortion: weights in, their compressed forms out. A pure function of its arguments.
 
-    Writing a subclass in a module of this folder is all it takes for the command line, the recipe, the
+    Writing a subclass in a module of `dtc.passes.methods` is all it takes for the command line, the recipe, the
     retraining loop and the report to know it.
     """
 
@@ -162,19 +162,14 @@ class Method(ABC):
 
 @cache
 def methods() -> dict[str, type[Method]]:
-    """Return every method of this folder by name; a name taken twice and an import error are loud."""
-    found: dict[str, type[Method]] = {}
-    for info in pkgutil.iter_modules(dtc.passes.__path__):
-        module = importlib.import_module(f"dtc.passes.{info.name}")
-        for item in vars(module).values():
-            if not (isinstance(item, type) and issubclass(item, Method) and item.__module__ == module.__name__):
-                continue
-            if "name" not in vars(item):
-                continue
-            if item.name in found:
-                raise RuntimeError(f"two methods are called {item.name!r}: {found[item.name]} and {item}")
-            found[item.name] = item
-    return found
+    """Return every method by name; a name taken twice and an import error are loud."""
+    return collect(dtc.passes.methods, _offered, "methods")
+
+
+def _offered(module: ModuleType) -> Iterator[tuple[str, type[Method]]]:
+    for method in own_classes(module, Method):  # type: ignore[type-abstract]  # its concrete subclasses
+        if "name" in vars(method):
+            yield method.name, method
 
 
 def options_of(name: str) -> dict[str, FieldInfo]:

@@ -10,10 +10,10 @@ import onnx_ir as ir
 from recurrent_graphs import Options, recurrent_model
 
 from dtc.deploy.ops import DOMAIN, require_operator
-from dtc.deploy.ops.binary_blocks import in_blocks
-from dtc.deploy.ops.recurrent import CELLS, operator_name
+from dtc.deploy.ops.binary.blocks import in_blocks
+from dtc.deploy.ops.recurrent.operators import CELLS, operator_name
 from dtc.forms import BinaryCode
-from dtc.forms.binary_code import pack_bits
+from dtc.forms.binary import pack_bits
 
 Array = np.ndarray[Any, Any]
 

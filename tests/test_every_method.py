@@ -25,7 +25,7 @@ from dtc.passes.prepare import normalise, strip_training
 from dtc.recipe import Rule
 from dtc.sample_inputs import sample_inputs
 from dtc.session import runner, session
-from dtc.training.ort.install import install
+from dtc.training.engines.ort.install import install
 
 MODELS = [
     "dnsmos_sig_bak_ovr",

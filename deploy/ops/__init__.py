@@ -6,11 +6,10 @@ operators, otherwise. The body is what an operator means: the oracle of the test
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 import dtc.deploy.ops
+from dtc.registry import collect, modules
 
 DOMAIN = "dtc"
 VERSION = 1
@@ -87,15 +87,18 @@ class Body:
 
 @cache
 def operators() -> dict[str, Operator]:
-    """Return every operator of this folder by name; a name taken twice and an import error are loud."""
-    found: dict[str, Operator] = {}
-    for info in pkgutil.iter_modules(dtc.deploy.ops.__path__):
-        module = importlib.import_module(f"dtc.deploy.ops.{info.name}")
-        for operator in (*getattr(module, "OPS", ()), *([module.OP] if hasattr(module, "OP") else [])):
-            if operator.name in found:
-                raise RuntimeError(f"two operators are called {operator.name!r}; the second is in {module.__name__}")
-            found[operator.name] = operator
-    return found
+    """Return every operator by name; a name taken twice and an import error are loud."""
+    return collect(dtc.deploy.ops, _offered, "operators")
+
+
+def _offered(module: ModuleType) -> Iterator[tuple[str, Operator]]:
+    """Yield the operators of a module, or of all modules of a form's folder."""
+    if hasattr(module, "__path__"):
+        for each in modules(module):
+            yield from _offered(each)
+        return
+    for operator in (*getattr(module, "OPS", ()), *([module.OP] if hasattr(module, "OP") else [])):
+        yield operator.name, operator
 
 
 def require_operator(model: ir.Model, name: str) -> None:

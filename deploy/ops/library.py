@@ -46,7 +46,7 @@ def _places() -> list[Path]:
     installed = [Path(folder) / "lib" / FILE for folder in spec.submodule_search_locations or ()]
     # In an editable installation the build folder comes first: `cmake --build` renews that one.
     checkout = Path(spec.origin or "").resolve().parents[1]
-    return [checkout / "build" / "ops" / FILE, *installed]
+    return [checkout / "build" / "native" / FILE, *installed]
 
 
 def register(options: ort.SessionOptions) -> bool:

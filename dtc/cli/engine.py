@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dtc.cli.render import console, table
-from dtc.training.ort import install as ort
+from dtc.training.engines.ort import install as ort
 
 
 @click.group("engine")

@@ -1,7 +1,7 @@
 """Compressed forms: NumPy only, no graph, no runtime."""
 
 from dtc.forms.base import Array, Form, Parts, bits_per_weight, stored_bytes
-from dtc.forms.binary_code import BinaryCode
+from dtc.forms.binary import BinaryCode
 from dtc.forms.codebook import Codebook
 from dtc.forms.codewords import Codewords, Grid
 from dtc.forms.low_rank import LowRank

@@ -4,7 +4,7 @@ D. A. Huffman, A method for the construction of minimum-redundancy codes (1952);
 `LONGEST` bits by package-merge (L. Larmore, D. Hirschberg, 1990), so that a table of all windows of that many bits
 decodes. The symbols are cut into segments whose first bits are stored: a decoder finds the code words of all segments
 together, and needs as many steps as a segment has symbols, or the logarithm of that where it doubles its jumps
-(`dtc.passes.lower.huffman_nodes`).
+(`dtc.passes.lower.codebook.huffman`).
 """
 
 from __future__ import annotations

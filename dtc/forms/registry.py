@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+from collections.abc import Iterator
 from functools import cache
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 import dtc.forms
 from dtc.forms.base import Form, Parts
+from dtc.registry import collect, own_classes
 
 
 @cache
 def forms() -> dict[str, type[Form]]:
     """Return every form by kind; a kind taken twice is loud."""
-    found: dict[str, type[Form]] = {}
-    for info in pkgutil.iter_modules(dtc.forms.__path__):
-        module = importlib.import_module(f"dtc.forms.{info.name}")
-        for item in vars(module).values():
-            if not isinstance(item, type) or item.__module__ != module.__name__:
-                continue
-            if not {"kind", "unpack"} <= vars(item).keys():  # the protocol itself has no kind
-                continue
-            kind: str = vars(item)["kind"]
-            if kind in found:
-                raise RuntimeError(f"two forms are called {kind!r}: {found[kind]} and {item}")
-            found[kind] = item
-    return found
+    return collect(dtc.forms, _offered, "forms")
+
+
+def _offered(module: ModuleType) -> Iterator[tuple[str, type[Form]]]:
+    item: Any
+    for item in own_classes(module, object):
+        if {"kind", "unpack"} <= vars(item).keys():  # the protocol itself has no kind
+            yield item.kind, item
 
 
 def pack_form(form: Form) -> Parts:

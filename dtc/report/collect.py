@@ -25,8 +25,8 @@ from dtc.report import document as doc
 from dtc.report.curve import describe_training, read_events
 from dtc.report.weights import describe_weights
 from dtc.summary import SiteRow, Summary
+from dtc.training.engines.ort.install import VERSION as ENGINE_VERSION
 from dtc.training.launch import Result
-from dtc.training.ort.install import VERSION as ENGINE_VERSION
 from dtc.training.run import Run, fingerprint
 
 _ENGINE = f"onnxruntime-training {ENGINE_VERSION}"

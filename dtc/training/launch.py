@@ -127,10 +127,10 @@ def worker_command(run: Run) -> Command:
     assert training is not None, "an opened run has training"
     if training.engine != "ort":
         raise EngineError(f"no engine is called {training.engine!r}; there is: ort")
-    from dtc.training.ort.install import install
+    from dtc.training.engines.ort.install import install
 
     # The engine's own copy of onnxruntime comes before the user's, and nothing from the working directory (-P).
-    return python_command("dtc.training.ort.worker", first_on_path=[install()])
+    return python_command("dtc.training.engines.ort.worker", first_on_path=[install()])
 
 
 def python_command(module: str, *, first_on_path: list[Path]) -> Command:

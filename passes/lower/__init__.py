@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +16,7 @@ from dtc.forms import Form, LowRank
 from dtc.forms.composite import Product, Sum
 from dtc.graph import Role, Site, find_sites
 from dtc.passes.opset import require_opset
+from dtc.registry import collect
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,16 +56,7 @@ class FormLowering(Protocol):
 @cache
 def lowerings() -> dict[str, FormLowering]:
     """Return the lowering of each kind of form; a kind taken twice is loud."""
-    found: dict[str, FormLowering] = {}
-    for info in pkgutil.iter_modules(dtc.passes.lower.__path__):
-        module = importlib.import_module(f"dtc.passes.lower.{info.name}")
-        kind = getattr(module, "KIND", None)
-        if kind is None:
-            continue
-        if kind in found:
-            raise RuntimeError(f"two lowerings are for {kind!r}: {found[kind]} and {module}")
-        found[kind] = module
-    return found
+    return collect(dtc.passes.lower, lambda m: [(m.KIND, m)] if hasattr(m, "KIND") else [], "lowerings")
 
 
 def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:

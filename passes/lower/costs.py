@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from dtc.deploy.ops.codebook_decode import NATIVE_BITS
+from dtc.deploy.ops.codebook.decode import NATIVE_BITS
 from dtc.forms import BinaryCode, Codebook, Form
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Lines

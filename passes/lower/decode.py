@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from dtc.deploy.ops.binary_decode import byte_bits
+from dtc.deploy.ops.binary.decode import byte_bits
 from dtc.graph import MatrixView, Reader, Role, Site
 from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.builder import Builder

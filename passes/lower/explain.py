@@ -10,7 +10,7 @@ from dtc.deploy.ops import DOMAIN
 from dtc.graph import Role
 from dtc.graph.walk import all_graphs, all_nodes
 from dtc.passes.lower import Compressed, Mode, costs
-from dtc.passes.lower.recurrent_operator import RECURRENT_ROLES
+from dtc.passes.lower.recurrent.operator import RECURRENT_ROLES
 
 _DECODING = ("Gather", "Dequantize", "Unmask")
 """What the names of operators end in that compute no product."""

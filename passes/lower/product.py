@@ -11,9 +11,10 @@ from dtc.errors import ModelError
 from dtc.forms import Array, Form, LowRank
 from dtc.forms.composite import Product
 from dtc.graph import Role, Site, find_sites
-from dtc.passes.lower import Compressed, Mode, low_rank, lower_items
+from dtc.passes.lower import Compressed, Mode, lower_items
 from dtc.passes.lower.decode import dense_site
-from dtc.passes.lower.factors import LowRankSite
+from dtc.passes.lower.low_rank import lowering as low_rank
+from dtc.passes.lower.low_rank.factors import LowRankSite
 
 KIND = Product.kind
 

@@ -17,7 +17,7 @@ from dtc.graph import Reader, Site, find_sites
 from dtc.passes.builder import Builder, Shared, insert_first, replace_node
 from dtc.passes.lower import Compressed, Mode, lower_items, lowerings
 from dtc.passes.lower.decode import arranged, dense_site, feed_readers
-from dtc.passes.lower.recurrent_operator import INPUT_ROLES, RECURRENT_ROLES
+from dtc.passes.lower.recurrent.operator import INPUT_ROLES, RECURRENT_ROLES
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 
 KIND = Sum.kind

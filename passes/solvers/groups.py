@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from dtc.errors import ModelError
 from dtc.forms import Array, BinaryCode, Form
-from dtc.forms.binary_code import pack_bits
+from dtc.forms.binary import pack_bits
 from dtc.passes.method import Outcome, Skip, Weights
 from dtc.passes.solvers.binary_codes import Codes, Kept, Rows, Wide
 

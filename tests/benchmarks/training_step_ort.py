@@ -17,9 +17,9 @@ from dtc import recipe
 from dtc.models import build, plan
 from dtc.passes.method import Moment
 from dtc.passes.plan import make_plan
+from dtc.training.engines.ort.engine import OrtEngine
 from dtc.training.objective import resolve_objective
 from dtc.training.optimizer import make_optimizer
-from dtc.training.ort.engine import OrtEngine
 
 Step = Callable[[], object]
 

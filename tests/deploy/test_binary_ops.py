@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from running import run
 
 from dtc.deploy.ops import DOMAIN, Body, operators, require_operator
-from dtc.deploy.ops.binary_blocks import blocks_of_rows, in_blocks
+from dtc.deploy.ops.binary.blocks import blocks_of_rows, in_blocks
 from dtc.forms import BinaryCode
-from dtc.forms.binary_code import pack_bits
+from dtc.forms.binary import pack_bits
 
 
 def one_node(op_type: str, opset: int, feeds: dict[str, np.ndarray], attributes: dict[str, int]) -> Any:

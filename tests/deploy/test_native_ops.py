@@ -21,7 +21,7 @@ from native_cases import EXACT, Array, Case, binary, bitmap, codebook, csr, mode
 from running import checked_bytes
 
 from dtc.deploy.ops.library import library_path, register
-from dtc.training.ort.install import install
+from dtc.training.engines.ort.install import install
 
 KINDS = ("MatMul", "Gather", "Dequantize")
 

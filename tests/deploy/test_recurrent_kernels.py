@@ -21,7 +21,7 @@ from running import relative_error, run
 from test_recurrent_ops import NAMES, options
 
 from dtc.deploy.ops.library import library_path, register
-from dtc.deploy.ops.recurrent import forms_of
+from dtc.deploy.ops.recurrent.operators import forms_of
 
 TOLERANCE = 1e-4
 

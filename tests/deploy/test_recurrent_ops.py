@@ -14,7 +14,7 @@ from recurrent_weights import pair
 from running import relative_error, run
 
 from dtc.deploy.ops import operators
-from dtc.deploy.ops.recurrent import OPS, forms_of
+from dtc.deploy.ops.recurrent.operators import OPS, forms_of
 
 NAMES = [op.name for op in OPS]
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtc.forms import BinaryCode, pack_form, unpack_form
-from dtc.forms.binary_code import pack_bits
+from dtc.forms.binary import pack_bits
 
 
 def random_code(bits: int, rows: int, cols: int, group: int, seed: int, *, offset: bool, kept: float) -> BinaryCode:

@@ -21,6 +21,7 @@ from dtc.report import read_report
 from dtc.report.charts import jump_chart, loss_chart
 from dtc.report.curve import POINTS, describe_training, read_events
 from dtc.report.document import Training
+from dtc.training.engines.ort.install import available
 from dtc.training.events import (
     DistortedWeights,
     Evaluated,
@@ -32,7 +33,6 @@ from dtc.training.events import (
     from_line,
     to_line,
 )
-from dtc.training.ort.install import available
 
 Dtc = Callable[..., tuple[int, str, str]]
 

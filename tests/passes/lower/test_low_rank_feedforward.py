@@ -14,7 +14,7 @@ from running import Feeds, checked_bytes, lowered_error, random_feeds, random_lo
 
 from dtc.graph import all_nodes, find_sites
 from dtc.passes.lower import lower
-from dtc.passes.lower.low_rank import refuse
+from dtc.passes.lower.low_rank.lowering import refuse
 
 TOLERANCE = 1e-4
 

@@ -13,7 +13,7 @@ import pytest
 from running import Feeds, low_rank_items, lowered_error, random_feeds, truncated
 
 from dtc.graph import all_nodes, find_sites, load_model
-from dtc.passes.lower.low_rank import refuse
+from dtc.passes.lower.low_rank.lowering import refuse
 from dtc.passes.prepare import normalise
 
 TOLERANCE = 1e-4

@@ -20,7 +20,7 @@ from dtc.errors import ModelError
 from dtc.graph import all_nodes, find_sites
 from dtc.passes.lower import Mode, lower
 from dtc.passes.lower.explain import explain
-from dtc.passes.lower.low_rank import refuse
+from dtc.passes.lower.low_rank.lowering import refuse
 
 MODE = "standard"  # the operators of `compute` are in test_lower_recurrent.py
 TOLERANCE = 1e-4

@@ -14,8 +14,8 @@ from running import assign_dense, checked_bytes, random_feeds, relative_error, r
 
 from dtc.graph import Site, all_nodes, find_sites, load_model
 from dtc.passes.lower import Compressed, Mode, lower, lowerings
-from dtc.passes.lower.binary_code import refuse
-from dtc.passes.lower.binary_int2 import lower_int2
+from dtc.passes.lower.binary.int2 import lower_int2
+from dtc.passes.lower.binary.lowering import refuse
 from dtc.passes.method import Skip, Weights, make_method
 
 MODES: list[Mode] = ["compute", "standard", "storage"]

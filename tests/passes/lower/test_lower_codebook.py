@@ -15,7 +15,7 @@ from dtc.forms import Codebook, Codewords, stored_bytes
 from dtc.forms.huffman import NODES, SEGMENT
 from dtc.graph import find_sites, load_model, save_model
 from dtc.passes.lower import Compressed, lower
-from dtc.passes.lower.codebook import OPSET
+from dtc.passes.lower.codebook.lowering import OPSET
 from dtc.passes.method import Skip, make_method
 from dtc.passes.plan import make_plan
 from dtc.recipe import Rule

@@ -20,8 +20,8 @@ from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Lines
 from dtc.graph import Role, all_nodes, find_sites, load_model
 from dtc.passes.lower import Compressed, Mode, lower
-from dtc.passes.lower.sparse import refuse
-from dtc.passes.lower.sparse_lines import pays_to_multiply
+from dtc.passes.lower.sparse.lines import pays_to_multiply
+from dtc.passes.lower.sparse.lowering import refuse
 from dtc.passes.prepare import normalise
 
 MODES: list[Mode] = ["compute", "standard", "storage"]

@@ -1,0 +1,31 @@
+// dtc.CodebookMatMul, dtc.CodebookGather, dtc.CodebookDequantize.
+
+#include "forms/codebook_matrix.h"
+#include "ort/register.h"
+#include "ort/weight_operators.h"
+
+namespace dtc {
+namespace {
+
+Extent extent(const std::vector<std::optional<Dims>>& shapes, const Inference& node) {
+  Extent found{{}, {node.integer("columns").value_or(-1), ""}};
+  if (shapes[0] && !shapes[0]->empty()) found.rows = shapes[0]->front();
+  return found;
+}
+
+template <typename Weight>
+auto bind(const Attributes& node) {
+  return [bits = node.integer("bits"), cols = node.integer("columns")](const Arrays& arrays) {
+    return Weight::make(arrays[0], arrays[1], bits, cols);
+  };
+}
+
+}  // namespace
+
+std::vector<Operator> codebook_operators() {
+  const FormOf<Matrix> matrix{2, bind<CodebookMatrix>, extent};
+  const FormOf<Rows> rows{2, bind<CodebookRows>, extent};
+  return {matmul("CodebookMatMul", matrix), gather("CodebookGather", rows), dequantize("CodebookDequantize", rows)};
+}
+
+}  // namespace dtc

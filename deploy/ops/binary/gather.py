@@ -1,0 +1,48 @@
+"""`dtc.BinaryGather`: rows of an embedding table of binary codes."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from dtc.deploy.ops import Body, Operator
+from dtc.deploy.ops.binary.decode import (
+    ATTRIBUTES,
+    INPUTS,
+    OPSET,
+    Emitter,
+    attributes,
+    computed_constants,
+    decode,
+    integers,
+)
+
+
+def gather_rows(e: Emitter, indices: ir.Value, codes: ir.Value, alphas: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Return codes and alphas of the rows of the given indices, flattened: no other row is decoded."""
+    flat = e.op("Reshape", [indices, e.constant(integers(-1))])
+    return e.op("Gather", [codes, flat], axis=1), e.op("Gather", [alphas, flat], axis=1)
+
+
+def reshape_rows(e: Emitter, rows: ir.Value, indices: ir.Value, cols: ir.Value) -> ir.Value:
+    """Return decoded rows as float `[*indices, in]`."""
+    return e.op("Reshape", [rows, e.op("Concat", [e.op("Shape", [indices]), cols], axis=0)])
+
+
+def function() -> ir.Function:
+    """Return the body: gather codes, and decode them."""
+    body = Body(["indices", *INPUTS], OPSET)
+    indices = body.inputs["indices"]
+    codes, alphas = gather_rows(body, indices, body.inputs["codes"], body.inputs["alphas"])
+    given = computed_constants(body, codes, alphas)
+    assert given.cols is not None
+    rows = decode(body, codes, alphas, given)
+    return body.close("BinaryGather", reshape_rows(body, rows, indices, given.cols), attributes())
+
+
+OP = Operator(
+    "BinaryGather",
+    function,
+    {"indices": "int32 or int64, any shape; negative ones count from the end"} | INPUTS,
+    ATTRIBUTES,
+    "The rows of the given indices of the matrix [out, in] that binary codes stand for: float [*indices, in].",
+)

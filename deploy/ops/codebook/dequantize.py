@@ -1,0 +1,20 @@
+"""`dtc.CodebookDequantize`: a weight of codewords, decoded for an operator that reads it dense."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from dtc.deploy.ops import Body, Operator
+from dtc.deploy.ops.codebook.decode import ATTRIBUTES, INPUTS, OPSET, attributes, decode_rows
+
+
+def function() -> ir.Function:
+    """Return the body: decode."""
+    body = Body(list(INPUTS), OPSET)
+    weight = decode_rows(body, body.inputs["indices"], body.inputs["codewords"])
+    return body.close("CodebookDequantize", weight, attributes())
+
+
+OP = Operator(
+    "CodebookDequantize", function, INPUTS, ATTRIBUTES, "The float matrix [out, columns] whose blocks are codewords."
+)

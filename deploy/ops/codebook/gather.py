@@ -1,0 +1,36 @@
+"""`dtc.CodebookGather`: rows of an embedding table of codewords."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from dtc.deploy.ops import Body, Operator
+from dtc.deploy.ops.codebook.decode import ATTRIBUTES, INPUTS, OPSET, Emitter, attributes, decode_rows, integers
+
+
+def flat_rows(e: Emitter, table: ir.Value, ids: ir.Value) -> ir.Value:
+    """Return the rows of a table of the given ids, `[number of ids, ...]`."""
+    return e.op("Gather", [table, e.op("Reshape", [ids, e.constant(integers(-1))])])
+
+
+def like_ids(e: Emitter, rows: ir.Value, ids: ir.Value) -> ir.Value:
+    """Return rows `[number of ids, columns]` as `[*ids, columns]`."""
+    columns = e.op("Gather", [e.op("Shape", [rows]), e.constant(integers(1))])
+    return e.op("Reshape", [rows, e.op("Concat", [e.op("Shape", [ids]), columns], axis=0)])
+
+
+def function() -> ir.Function:
+    """Return the body: gather the rows' indices, and decode them alone."""
+    body = Body(["ids", *INPUTS], OPSET)
+    ids = body.inputs["ids"]
+    rows = decode_rows(body, flat_rows(body, body.inputs["indices"], ids), body.inputs["codewords"])
+    return body.close("CodebookGather", like_ids(body, rows, ids), attributes())
+
+
+OP = Operator(
+    "CodebookGather",
+    function,
+    {"ids": "int32 or int64, any shape; negative ones count from the end"} | INPUTS,
+    ATTRIBUTES,
+    "The rows of the given ids of the matrix [out, columns] whose blocks are codewords: float [*ids, columns].",
+)

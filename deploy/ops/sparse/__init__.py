@@ -1,0 +1,1 @@
+"""Operators on sparse weights, in compressed rows or as a bitmap."""

@@ -1,0 +1,32 @@
+"""`dtc.BitmapMatMul`: a product with a weight in bitmap form."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from dtc.deploy.ops import Body, Operator
+from dtc.deploy.ops.sparse.decode import PackedBitmap, cols_attribute
+
+_INPUTS = {
+    "x": "float32 `[..., in]`",
+    "values": "the values of the weight, float32 or float16 `[count]`, row by row, at least one, finite",
+    "bitmap": "uint8 `[out, ceil(in / 8)]`: a bit for each weight, LSB first along the input dimension, pad bits 0",
+}
+
+
+def _function() -> ir.Function:
+    body = Body(list(_INPUTS), opset=13)
+    given = body.inputs
+    cols = cols_attribute(body)
+    values = body.op("Cast", [given["values"]], to=int(ir.DataType.FLOAT))
+    y = PackedBitmap(values, cols, given["bitmap"]).product(body, given["x"])
+    return body.close("BitmapMatMul", y, [ir.Attr("cols", ir.AttributeType.INT, None)])
+
+
+OP = Operator(
+    "BitmapMatMul",
+    _function,
+    _INPUTS,
+    {"cols": "columns of the weight, `in`"},
+    "`y = x W^T` with a sparse `W [out, in]`; y is float32 `[..., out]`.",
+)

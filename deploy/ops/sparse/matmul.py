@@ -1,0 +1,34 @@
+"""`dtc.SparseMatMul`: a product with a weight in compressed sparse rows."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from dtc.deploy.ops import Body, Operator
+from dtc.deploy.ops.sparse.decode import PackedCsr, cols_attribute
+
+_INPUTS = {
+    "x": "float32 `[..., in]`",
+    "values": "the values of the weight, float32 or float16 `[count]`, row by row, at least one, finite",
+    "columns": "uint8, uint16 or uint32 `[count]`: the column of each value, rising within a row",
+    "row_pointers": "uint8, uint16 or uint32 `[out + 1]`: where each row begins among the values, then their number",
+}
+
+
+def _function() -> ir.Function:
+    body = Body(list(_INPUTS), opset=13)
+    given = body.inputs
+    cols = cols_attribute(body)
+    values = body.op("Cast", [given["values"]], to=int(ir.DataType.FLOAT))
+    weight = PackedCsr(values, cols, given["columns"], given["row_pointers"]).dense(body, transposed=True)
+    y = body.op("MatMul", [given["x"], weight])
+    return body.close("SparseMatMul", y, [ir.Attr("cols", ir.AttributeType.INT, None)])
+
+
+OP = Operator(
+    "SparseMatMul",
+    _function,
+    _INPUTS,
+    {"cols": "columns of the weight, `in`"},
+    "`y = x W^T` with a sparse `W [out, in]`; y is float32 `[..., out]`.",
+)

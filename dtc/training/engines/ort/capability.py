@@ -1,0 +1,160 @@
+"""Before the first step: which parameters the training build can differentiate, and what stops the others."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from dtc.errors import EngineError
+from dtc.training.engines.ort.gradient import UNROLL, Plan
+from dtc.training.engines.ort.losses import scores_of
+from dtc.training.engines.ort.selection import Paths, find_weights
+from dtc.training.engines.ort.trial import Trials
+
+_MISSING = re.compile(r"gradient builder has not been registered:?\s*(\w+)", re.IGNORECASE)
+_NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\) node with name '([^']*)'")
+_NAMED = re.compile(r"Node[: ]+\(?'?([^\s')]+)")
+_PROBE_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What can be trained.
+
+    Attributes:
+        parameters: Names of the initializers to train.
+        frozen: Why the other weights stay as they are, by name.
+        unrolled: Recurrent nodes that the gradient goes through.
+    """
+
+    parameters: tuple[str, ...]
+    frozen: dict[str, str]
+    unrolled: tuple[str, ...]
+
+
+def examine(base: ir.Model, plan: Plan, freeze: Sequence[str]) -> Capability:
+    """Try the gradient, freezing what lies before each node that has none, until it can be built and run.
+
+    Raises:
+        EngineError: Nothing is left to train; names the nodes.
+    """
+    paths = Paths(base.graph, scores_of(base, plan.kind, plan.output))
+    downstream = {name: paths.downstream(base.graph.initializers[name]) for name in find_weights(base.graph)}
+    steps = {str(node.name): _declared_steps(node) for node in base.graph if node.op_type in UNROLL}
+    blocked = {node: reason for node in base.graph if (reason := _hopeless(node))}
+    trials = Trials(base)
+
+    def planned(names: Sequence[str]) -> Plan:
+        unrolled = dict.fromkeys(str(n.name) for p in names for n in downstream[p] if n.op_type in UNROLL)
+        return replace(plan, parameters=tuple(names), lengths={name: steps[name] for name in unrolled})
+
+    while True:
+        frozen = _inside_bodies(base) | _frozen(downstream, blocked, freeze)
+        names = tuple(name for name in downstream if name not in frozen)
+        if not names:
+            raise _nothing_left(frozen)
+        trial = planned(names)
+        failure = trials.run(trial)
+        if failure is None:
+            return Capability(names, frozen, tuple(trial.lengths))
+        through = {name: downstream[name] for name in names}
+        if failure.crashed:
+            found = _crashing(through, lambda some: (f := trials.run(planned(some))) is not None and f.crashed)
+        else:
+            found = _blame(failure.message, {node for nodes in through.values() for node in nodes})
+        if not found.keys() - blocked.keys():
+            raise EngineError(
+                f"onnxruntime-training cannot build the gradient of this model: {_brief(failure.message)}"
+            )
+        blocked |= found
+
+
+def _crashing(through: dict[str, list[ir.Node]], crashes: Callable[[Sequence[str]], bool]) -> dict[ir.Node, str]:
+    """Find a node whose gradient ends the process: parameters are added from the loss backwards until it does.
+
+    It is the first node that those before the last one added do not pass.
+    """
+    names = sorted(through, key=lambda name: len(through[name]))
+    fine, crashing = 0, len(names)
+    while crashing - fine > 1:
+        middle = (fine + crashing) // 2
+        fine, crashing = (fine, middle) if crashes(names[:middle]) else (middle, crashing)
+    passed = {node for name in names[:fine] for node in through[name]}
+    suspects = [node for node in through[names[fine]] if node not in passed]
+    node = suspects[-1] if suspects else through[names[fine]][0]
+    return {node: f"node {node.name!r}: onnxruntime-training crashes over the gradient of this {node.op_type}"}
+
+
+def _declared_steps(node: ir.Node) -> int:
+    shape = None if node.inputs[0] is None else node.inputs[0].shape
+    return shape[0] if shape is not None and isinstance(shape[0], int) else _PROBE_STEPS
+
+
+def _hopeless(node: ir.Node) -> str | None:
+    """Say why a gradient through this node would be missing, or wrong without a word."""
+    if any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()):
+        return f"node {node.name!r}: {node.op_type} has no gradient in onnxruntime-training"
+    if node.op_type == "Split" and not all(value.uses() or value.is_graph_output() for value in node.outputs):
+        return f"node {node.name!r}: the gradient of a Split with unused outputs is wrong in onnxruntime-training"
+    return None
+
+
+def _frozen(downstream: dict[str, list[ir.Node]], blocked: dict[ir.Node, str], freeze: Sequence[str]) -> dict[str, str]:
+    frozen = {}
+    for name, nodes in downstream.items():
+        pattern = next((glob for glob in freeze if fnmatch.fnmatchcase(name, glob)), None)
+        blocker = next((blocked[node] for node in nodes if node in blocked), None)
+        if pattern is not None:
+            frozen[name] = f"frozen by the option {pattern!r}"
+        elif not nodes:
+            frozen[name] = "the loss does not depend on it"
+        elif blocker is not None:
+            frozen[name] = f"lies before {blocker}"
+    return frozen
+
+
+def _inside_bodies(base: ir.Model) -> dict[str, str]:
+    frozen = {}
+    for node in base.graph:
+        for attribute in node.attributes.values():
+            if attribute.type != ir.AttributeType.GRAPH:
+                continue
+            body = attribute.as_graph()
+            for graph in (body, *body.subgraphs()):
+                for name in find_weights(graph):
+                    frozen[name] = f"lies inside node {node.name!r}: {node.op_type} has no gradient"
+    return frozen
+
+
+def _blame(error: str, nodes: set[ir.Node]) -> dict[ir.Node, str]:
+    """Return the nodes that an error of the builder or of the session is about, each with the reason."""
+    if match := _MISSING.search(error):
+        kind = match[1]
+        return {
+            node: f"node {node.name!r}: {kind} has no gradient in onnxruntime-training"
+            for node in nodes
+            if node.op_type == kind
+        }
+    named = {str(node.name): node for node in nodes}
+    words = [match[2]] if (match := _NO_KERNEL.search(error)) else _NAMED.findall(error)
+    for word in words:
+        owner = named.get(word) or named.get(re.split(r"_Grad/|::|_Grad_", word)[0])
+        if owner is not None:
+            return {owner: f"node {owner.name!r}: the gradient of this {owner.op_type} cannot be run"}
+    return {}
+
+
+def _nothing_left(frozen: dict[str, str]) -> EngineError:
+    if not frozen:
+        return EngineError("the model has no float32 weights that could be trained")
+    reasons = list(dict.fromkeys(frozen.values()))
+    shown = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
+    return EngineError(f"nothing can be trained: {len(frozen)} weights are frozen ({shown})")
+
+
+def _brief(error: str) -> str:
+    return " ".join(error.split())[-300:]

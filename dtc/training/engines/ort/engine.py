@@ -1,0 +1,271 @@
+"""The `ort` engine: gradients by the training build of ONNX Runtime, parameters in NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from dtc.errors import DataError, EngineError
+from dtc.passes.prepare.batch_moments import Moments, measurable, statistics_of
+from dtc.recipe import Objective
+from dtc.training.engine import Arrays, Parameters, StepResult
+from dtc.training.engines.ort.capability import examine
+from dtc.training.engines.ort.evaluation import Evaluation
+from dtc.training.engines.ort.gradient import Plan, TrainingGraph, build_training_graph
+from dtc.training.engines.ort.losses import LOSS, Kind
+from dtc.training.engines.ort.prepare import prepare
+from dtc.training.engines.ort.runtime import load_runtime, open_session
+from dtc.training.engines.ort.selection import scales_of_quantizers
+from dtc.training.engines.ort.shapes import ShapeProbe
+from dtc.training.engines.ort.targets import choose_kind, labels_of, samples_axis, targets
+from dtc.training.engines.ort.trainable.dropout import draw_mask
+from dtc.training.engines.ort.trainable.embedding import TableGradient
+
+Array = npt.NDArray[np.generic]
+
+
+class OrtEngine:
+    """Implements `dtc.training.engine.Engine` in a process whose `onnxruntime` is the training build.
+
+    The model's graph is never changed: a training graph is derived from it for each sequence length, and the
+    evaluation graph is the model itself. Both read the arrays in `parameters`. What distillation compares with is the
+    output of `teacher` with its own weights; without one, of `model` as it was given. With `batch_norm` at "batch",
+    BatchNormalization is trained with the moments of the batch, else with its statistics as they are. `delta` is the
+    gradient scaling of quantized activations, 0 the straight-through estimator.
+
+    Raises:
+        EngineError: The model cannot be trained; names the node.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        objective: Objective,
+        *,
+        teacher: ir.Model | None = None,
+        freeze: Sequence[str] = (),
+        threads: int | None = None,
+        batch_norm: Literal["batch", "frozen"] = "batch",
+        delta: float = 0.0,
+    ) -> None:
+        load_runtime()
+        self._objective, self._threads = objective, threads
+        self._base = prepare(model)
+        self._check_carry()
+        self._samples = samples_axis(self._base.graph, objective)
+        guess: Kind = "mse" if objective.loss == "auto" else objective.loss
+        norms = measurable(self._base.graph) if batch_norm == "batch" else []
+        by_batch = tuple(str(node.name) for node in norms)
+        self._plan = Plan(guess, objective.output, self._rank(), tuple(objective.carry), (), {}, by_batch, delta)
+        capability = examine(self._base, self._plan, freeze)
+        self._unrolled = capability.unrolled
+        self._plan = replace(self._plan, parameters=capability.parameters)
+        self.frozen: dict[str, str] = capability.frozen
+        self.parameters: Parameters = {name: self._initial(name) for name in capability.parameters}
+        self.positive = frozenset(scales_of_quantizers(self._base.graph)) & self.parameters.keys()
+        self.statistics: Parameters = {name: self._initial(name) for node in norms for name in statistics_of(node)}
+        self._kind: Kind | None = None if objective.loss == "auto" else objective.loss
+        dropouts = [str(n.name) for n in self._base.graph if n.op_type == "Dropout" and n.domain == ""]
+        self._probe = ShapeProbe(self._base, [*self._unrolled, *dropouts], threads)
+        live = (*self.parameters, *self.statistics)
+        self._evaluation = Evaluation(self._base, objective.output, live, threads)
+        self._teacher_model = teacher
+        self._steps: dict[tuple[Any, ...], _Step] = {}
+        self._gradients: dict[str, npt.NDArray[np.float32]] = {}
+
+    def step(self, batch: Arrays, *, seed: int) -> StepResult:
+        """Run forward and backward in training mode; see `Engine.step`.
+
+        Raises:
+            DataError: An input or the labels are missing or of the wrong type.
+            EngineError: ONNX Runtime refused to run the step.
+        """
+        inputs = self._inputs(batch)
+        kind, labels = self._target(batch, inputs)
+        shapes = self._probe.shapes(inputs)
+        lengths = {name: shapes[name][0] for name in self._unrolled}
+        step = self._step(kind, self._label_rank(kind, labels), lengths)
+        feeds = dict(inputs) | targets(kind, labels, self._lengths(batch), self._samples)
+        feeds |= step.masks(shapes, seed)
+        return step.run(feeds, self.parameters)
+
+    def loss(self, batch: Arrays) -> tuple[float, dict[str, Array]]:
+        """Return the loss and the carried outputs in evaluation mode.
+
+        Raises:
+            DataError: An input or the labels are missing or of the wrong type.
+        """
+        inputs = self._inputs(batch)
+        kind, labels = self._target(batch, inputs)
+        feeds = targets(kind, labels, self._lengths(batch), self._samples)
+        rank = self._label_rank(kind, labels)
+        return self._evaluation.loss(kind, rank, inputs, feeds, self._live(), tuple(self._objective.carry))
+
+    def moments(self, batch: Arrays) -> tuple[list[Moments], dict[str, Array]]:
+        """Return the moments of a batch and the carried outputs; see `Engine.moments`.
+
+        Raises:
+            DataError: An input is missing or of the wrong type.
+        """
+        if not self.statistics:
+            return [], {}
+        return self._evaluation.moments(self._inputs(batch), self._live(), tuple(self._objective.carry))
+
+    def predict(self, inputs: Arrays) -> dict[str, Array]:
+        """Return all outputs of the model in evaluation mode.
+
+        Raises:
+            DataError: An input is missing or of the wrong type.
+        """
+        return self._evaluation.predict(self._inputs(inputs), self._live())
+
+    def _live(self) -> Parameters:
+        return {**self.parameters, **self.statistics}
+
+    @cached_property
+    def _teacher(self) -> Evaluation:
+        model = self._base if self._teacher_model is None else prepare(self._teacher_model)
+        return Evaluation(model, self._objective.output, (), self._threads)
+
+    def _target(self, batch: Arrays, inputs: Arrays) -> tuple[Kind, Array]:
+        if self._kind is None:
+            self._kind = choose_kind(self._objective, batch)
+        if self._kind == "distill":
+            return self._kind, self._teacher.scores(inputs, {})
+        return self._kind, labels_of(self._objective, self._kind, batch)
+
+    def _step(self, kind: Kind, rank: int, lengths: dict[str, int]) -> _Step:
+        key = (kind, rank, tuple(lengths.items()))
+        if key not in self._steps:
+            plan = replace(self._plan, kind=kind, label_rank=rank, lengths=lengths)
+            graph = build_training_graph(self._base, plan)
+            self._steps[key] = _Step(graph, plan, self._gradients, self._threads)
+        return self._steps[key]
+
+    def _inputs(self, batch: Arrays) -> dict[str, Array]:
+        found = {}
+        for value in self._base.graph.inputs:
+            if value.name not in batch:
+                raise DataError(f"the batch holds no {value.name!r}, an input of the model")
+            assert value.name is not None
+            array = np.asarray(batch[value.name])
+            dtype = array.dtype if value.dtype is None else value.dtype.numpy()
+            if not np.can_cast(array.dtype, dtype, casting="same_kind"):
+                raise DataError(f"input {value.name!r} needs {dtype}, the batch holds {array.dtype}")
+            found[value.name] = np.ascontiguousarray(array, dtype=dtype)
+        return found
+
+    def _lengths(self, batch: Arrays) -> Array | None:
+        name = self._objective.lengths
+        if name is None:
+            return None
+        if name not in batch:
+            raise DataError(f"the batch holds no {name!r}, which the option lengths names")
+        return np.asarray(batch[name])
+
+    def _initial(self, name: str) -> npt.NDArray[np.float32]:
+        tensor = self._base.graph.initializers[name].const_value
+        assert tensor is not None
+        return np.array(tensor.numpy(), dtype=np.float32, order="C")
+
+    def _check_carry(self) -> None:
+        outputs = {value.name for value in self._base.graph.outputs}
+        inputs = {value.name for value in self._base.graph.inputs}
+        for source, target in self._objective.carry.items():
+            if source not in outputs or target not in inputs:
+                what = f"output {source!r}" if source not in outputs else f"input {target!r}"
+                raise EngineError(f"carry {source}={target}: the model has no {what}")
+
+    def _rank(self) -> int:
+        name = self._objective.output
+        value = next((v for v in self._base.graph.outputs if name in (None, v.name)), None)
+        rank = 2 if value is None or value.shape is None else len(value.shape)
+        return rank - 1 if self._objective.loss == "cross-entropy" and rank > 3 else 1
+
+    @staticmethod
+    def _label_rank(kind: Kind, labels: Array) -> int:
+        return labels.ndim if kind == "cross-entropy" and labels.ndim > 2 else 1
+
+
+class _Step:
+    """One training graph with its session and the buffers that its gradients are written into."""
+
+    def __init__(
+        self, graph: TrainingGraph, plan: Plan, buffers: dict[str, npt.NDArray[np.float32]], threads: int | None
+    ) -> None:
+        self._graph, self._plan = graph, plan
+        self._session = open_session(graph.model, threads)
+        self._inputs = {value.name for value in self._session.get_inputs()}
+        self._outputs = [value.name for value in self._session.get_outputs()]
+        self._buffers = buffers
+        self._tables: dict[str, TableGradient] = {}
+
+    def masks(self, shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, Array]:
+        """Draw the dropout masks of a step."""
+        return {
+            dropout.mask: draw_mask(shapes[dropout.node], dropout.ratio, seed, index)
+            for index, dropout in enumerate(self._graph.dropouts)
+            if dropout.mask in self._inputs
+        }
+
+    def run(self, feeds: dict[str, Array], parameters: Parameters) -> StepResult:
+        """Run the session and sum up the gradients."""
+        feeds |= {name: parameters[source] for name, source in self._graph.sources.items()}
+        found = self._run({name: array for name, array in feeds.items() if name in self._inputs}, parameters)
+        outputs = {name: found[name] for name in self._plan.carry}
+        return StepResult(float(found[LOSS]), self._sum(found, parameters), outputs)
+
+    def _run(self, feeds: dict[str, Array], parameters: Parameters) -> dict[str, Array]:
+        binding = self._session.io_binding()
+        for name, array in feeds.items():
+            binding.bind_cpu_input(name, array)
+        for name in self._outputs:
+            source = self._graph.dense.get(name)
+            if source is None:
+                binding.bind_output(name, "cpu")
+                continue
+            buffer = self._buffer(name, parameters[source].shape)
+            shape = buffer.shape if name == f"{source}_grad" else (-1, buffer.shape[-1])  # appended ones are matrices
+            binding.bind_output(name, "cpu", 0, np.float32, buffer.reshape(shape).shape, buffer.ctypes.data)
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise EngineError(f"ONNX Runtime could not run the training step: {reason}") from error
+        results = dict(zip(self._outputs, binding.get_outputs(), strict=True))
+        return {
+            name: self._buffers[name] if name in self._graph.dense else value.numpy() for name, value in results.items()
+        }
+
+    def _buffer(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        if name not in self._buffers:
+            self._buffers[name] = np.empty(shape, dtype=np.float32)
+        return self._buffers[name]
+
+    def _sum(self, found: dict[str, Array], parameters: Parameters) -> Parameters:
+        gradients: Parameters = {}
+        for output, source in self._graph.dense.items():
+            part: npt.NDArray[Any] = found[output]
+            gradients[source] = part if source not in gradients else gradients[source] + part
+        self._add_lookups(found, parameters, gradients)
+        for name in self._plan.parameters:
+            if name not in gradients:
+                gradients[name] = np.zeros_like(parameters[name])
+        return {name: gradients[name] for name in self._plan.parameters}
+
+    def _add_lookups(self, found: dict[str, Array], parameters: Parameters, gradients: Parameters) -> None:
+        for lookup in self._graph.lookups:
+            if lookup.table not in self._tables:
+                self._tables[lookup.table] = TableGradient(parameters[lookup.table].shape)
+            self._tables[lookup.table].clear()
+        for lookup in self._graph.lookups:
+            rows: npt.NDArray[Any] = found[f"{lookup.rows}_grad"]
+            self._tables[lookup.table].add(found[f"{lookup.rows}::ids"], rows)
+        for table, gradient in self._tables.items():
+            gradients[table] = gradients[table] + gradient.array if table in gradients else gradient.array

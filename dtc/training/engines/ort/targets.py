@@ -1,0 +1,101 @@
+"""What a loss is fed with: the labels of a batch, masked beyond each sample's length, and their weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from dtc.errors import DataError
+from dtc.recipe import Objective
+from dtc.training.engine import Arrays
+from dtc.training.engines.ort.losses import IGNORED, LABELS, WEIGHT, Kind
+
+Array = npt.NDArray[np.generic]
+
+
+def choose_kind(objective: Objective, batch: Arrays) -> Kind:
+    """Return the loss; `auto` goes by the labels of the batch: integers, floats, or none."""
+    if objective.loss != "auto":
+        return objective.loss
+    labels = batch.get(objective.labels)
+    if labels is None:
+        return "distill"
+    return "mse" if np.issubdtype(labels.dtype, np.floating) else "cross-entropy"
+
+
+def labels_of(objective: Objective, kind: Kind, batch: Arrays) -> Array:
+    """Return the labels of a batch.
+
+    Raises:
+        DataError: They are missing or of the wrong type.
+    """
+    if objective.labels not in batch:
+        raise DataError(f"the batch holds no {objective.labels!r}, which loss {kind} needs; name the labels")
+    labels = np.asarray(batch[objective.labels])
+    if kind == "cross-entropy" and not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{objective.labels!r} is {labels.dtype}, cross-entropy needs class numbers (integers)")
+    return labels
+
+
+def samples_axis(graph: ir.Graph, objective: Objective) -> int | None:
+    """Return the axis of the samples in what the loss reads, by the name of its size; None where names do not tell.
+
+    It is the axis of the output that has the symbolic size of the input which gives the lengths.
+    """
+    lengths = next((value for value in graph.inputs if value.name == objective.lengths), None)
+    output = next((value for value in graph.outputs if objective.output in (None, value.name)), None)
+    if lengths is None or output is None or not lengths.shape or output.shape is None or len(output.shape) < 2:
+        return None
+    size, sides = lengths.shape[0], tuple(output.shape[:2])
+    if not isinstance(size, ir.SymbolicDim) or size.value is None or sides.count(size) != 1:
+        return None
+    return sides.index(size)
+
+
+def targets(kind: Kind, labels: Array, lengths: Array | None, samples: int | None = None) -> dict[str, Array]:
+    """Return the feeds of the loss; `samples` is the axis of the samples where that is known.
+
+    Raises:
+        DataError: No label counts.
+    """
+    inside = (
+        None if lengths is None else inside_lengths(labels.shape, lengths, samples, steps_last=kind == "cross-entropy")
+    )
+    if kind == "cross-entropy":
+        classes = labels.astype(np.int64)
+        if inside is not None:
+            classes = np.where(inside, classes, IGNORED)
+        if not (classes != IGNORED).any():
+            raise DataError("no label of the batch counts: all are -1 or beyond their sample's length")
+        return {LABELS: classes if classes.ndim > 2 else classes.reshape(-1)}
+    counts = np.ones(labels.shape, np.float32)
+    if inside is not None:
+        counts *= inside
+    total = counts.sum(dtype=np.float64)
+    if not total:
+        raise DataError("no label of the batch counts: it is empty, or all lie beyond their sample's length")
+    flat = np.ascontiguousarray(labels, dtype=np.float32).reshape(-1)
+    return {LABELS: flat, WEIGHT: (counts / np.float32(total)).reshape(-1)}
+
+
+def inside_lengths(
+    shape: tuple[int, ...], lengths: Array, samples: int | None = None, *, steps_last: bool
+) -> npt.NDArray[np.bool_] | None:
+    """Return True where a step is inside its sample, broadcastable to `shape`; None where there are no steps.
+
+    Steps and samples are the first two axes. `samples` says which of them the samples are; without it the steps come
+    first (layout 0 of ONNX recurrent nodes, the only one that ONNX Runtime runs), or second where only that fits.
+    Without `steps_last` the last axis holds features and is not taken for steps.
+    """
+    count = lengths.size
+    needed = 2 if steps_last else 3
+    if len(shape) < needed:
+        return None
+    limits: npt.NDArray[np.int64] = lengths.reshape(-1).astype(np.int64)
+    tail = (1,) * (len(shape) - 2)
+    if samples != 0 and shape[1] == count and (samples == 1 or shape[0] >= limits.max(initial=0)):
+        return np.asarray(np.arange(shape[0])[:, None] < limits[None, :]).reshape(shape[:2] + tail)
+    if samples != 1 and shape[0] == count:
+        return np.asarray(np.arange(shape[1])[None, :] < limits[:, None]).reshape(shape[:2] + tail)
+    return None

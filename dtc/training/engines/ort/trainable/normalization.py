@@ -1,0 +1,61 @@
+"""BatchNormalization by the moments of the batch, as in training, or by frozen statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.training.engines.ort.trainable.builder import Builder
+
+_MICROSOFT = "com.microsoft"
+
+
+def expand_batch_norms(model: ir.Model, opset: int, by_batch: Collection[str]) -> None:
+    """Rewrite every BatchNormalization: those called in `by_batch` normalise with the moments of their batch.
+
+    The others are y = (x - mean) / sqrt(var + eps) * scale + bias with mean and variance as they are.
+    """
+    for node in list(model.graph):
+        if node.op_type != "BatchNormalization" or node.domain != "":
+            continue
+        if node.name in by_batch:
+            _normalise_by_batch(node)
+            model.opset_imports[_MICROSOFT] = 1
+        else:
+            _expand(node, opset)
+
+
+def _normalise_by_batch(node: ir.Node) -> None:
+    """Make it the operator of the training build that has a gradient; BatchNormalization itself has none there.
+
+    Its running statistics are not used.
+    """
+    epsilon = node.attributes.get_float("epsilon", 1e-5)
+    node.op_type, node.domain = "BatchNormInternal", _MICROSOFT
+    node.attributes.clear()
+    node.attributes["epsilon"] = ir.AttrFloat32("epsilon", 1e-5 if epsilon is None else epsilon)
+    node.attributes["training_mode"] = ir.AttrInt64("training_mode", 1)
+    node.resize_outputs(5)
+    scale = node.inputs[1]
+    assert scale is not None
+    for output, suffix in zip(
+        node.outputs[1:], ("running_mean", "running_var", "batch_mean", "inv_std_dev"), strict=True
+    ):
+        output.name = f"{node.name}::{suffix}"
+        output.type, output.shape = ir.TensorType(ir.DataType.FLOAT), scale.shape
+
+
+def _expand(node: ir.Node, opset: int) -> None:
+    data, scale, bias, mean, variance = node.inputs[:5]
+    assert data is not None
+    rank = 4 if data.shape is None else len(data.shape)
+    build = Builder(node, opset)
+    epsilon = build.constant(np.array(node.attributes.get_float("epsilon", 1e-5), dtype=np.float32))
+    deviation = build.op("Sqrt", build.op("Add", variance, epsilon))
+    factor = build.op("Div", scale, deviation)
+    shift = build.op("Sub", bias, build.op("Mul", mean, factor))
+    shape = build.integers(-1, *[1] * (rank - 2)) if rank > 2 else build.integers(1, -1)
+    scaled = build.op("Mul", data, build.op("Reshape", factor, shape))
+    build.finish({node.outputs[0]: build.op("Add", scaled, build.op("Reshape", shift, shape))})

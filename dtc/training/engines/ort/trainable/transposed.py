@@ -1,0 +1,125 @@
+"""ConvTranspose as an ordinary convolution: the training build builds its gradient but has no CPU kernel for it.
+
+A transposed convolution is the gradient of a convolution, hence a convolution of stride 1 over the input with
+`stride - 1` zeros after each sample, with the kernel turned around and its channels swapped (V. Dumoulin, F. Visin, A
+guide to convolution arithmetic for deep learning, 2016, arXiv 1603.07285, section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.errors import EngineError
+from dtc.training.engines.ort.trainable.builder import Builder
+
+
+@dataclass(frozen=True)
+class _Geometry:
+    """Sizes by spatial axis; `before` and `after` are the pads of the transposed convolution."""
+
+    kernel: list[int]
+    strides: list[int]
+    dilations: list[int]
+    extra: list[int]
+    before: list[int]
+    after: list[int]
+    group: int
+
+
+def expand_transposed(model: ir.Model, opset: int) -> None:
+    """Rewrite every ConvTranspose.
+
+    Raises:
+        EngineError: Its weight has no static shape, or `output_shape` depends on an input size that is not static.
+    """
+    for node in list(model.graph):
+        if node.op_type == "ConvTranspose" and node.domain == "":
+            _expand(node, opset)
+
+
+def _expand(node: ir.Node, opset: int) -> None:
+    data, weight, *bias = node.inputs
+    if data is None or weight is None or weight.shape is None or not weight.shape.is_static():
+        raise EngineError(f"node {node.name!r} (ConvTranspose): its weight has no static shape")
+    sizes = [int(str(size)) for size in weight.shape]
+    geometry = _geometry(node, sizes[2:])
+    build = Builder(node, opset)
+    spread = _spread(build, data, geometry)
+    # The zeros after the last sample count as padding that is there already.
+    reach = [(k - 1) * d for k, d in zip(geometry.kernel, geometry.dilations, strict=True)]
+    pads = [r - b for r, b in zip(reach, geometry.before, strict=True)]
+    pads += [
+        r - a + e - (s - 1) for r, a, e, s in zip(reach, geometry.after, geometry.extra, geometry.strides, strict=True)
+    ]
+    if min(pads) < 0:
+        crop = [min(pad, 0) for pad in pads]
+        rank = len(geometry.kernel)
+        spread = build.op("Pad", spread, build.integers(0, 0, *crop[:rank], 0, 0, *crop[rank:]))
+    inputs = [spread, _turned(build, weight, sizes, geometry.group), *bias]
+    attributes = {"pads": [max(pad, 0) for pad in pads], "dilations": geometry.dilations, "group": geometry.group}
+    build.finish({node.outputs[0]: build.op("Conv", *inputs, kernel_shape=geometry.kernel, **attributes)})
+
+
+def _spread(build: Builder, data: ir.Value, geometry: _Geometry) -> ir.Value:
+    """Return the input with `stride - 1` zeros after each sample of each spatial axis."""
+    if set(geometry.strides) == {1}:
+        return data
+    rank = len(geometry.strides)
+    columns = build.op("Unsqueeze", data, build.integers(*range(3, 3 + 2 * rank, 2)))
+    after = [size for stride in geometry.strides for size in (0, stride - 1)]
+    padded = build.op("Pad", columns, build.integers(*[0] * (2 + 2 * rank), 0, 0, *after))
+    shape = build.op("Mul", build.op("Shape", data), build.integers(1, 1, *geometry.strides))
+    return build.op("Reshape", padded, shape)
+
+
+def _turned(build: Builder, weight: ir.Value, sizes: Sequence[int], group: int) -> ir.Value:
+    """Return a weight `[in, out/group, ...]` as `[out, in/group, ...]`, each kernel turned around."""
+    enter, leave, *kernel = sizes
+    count = int(np.prod(kernel))
+    grouped = build.op("Reshape", weight, build.integers(group, enter // group, leave, count))
+    swapped = build.op("Transpose", grouped, perm=[0, 2, 1, 3])
+    if count > 1:
+        flat = build.op("Reshape", swapped, build.integers(-1, count))
+        swapped = build.op("MatMul", flat, build.constant(np.eye(count, dtype=np.float32)[::-1].copy()))
+    return build.op("Reshape", swapped, build.integers(group * leave, enter // group, *kernel))
+
+
+def _geometry(node: ir.Node, kernel: list[int]) -> _Geometry:
+    rank = len(kernel)
+
+    def numbers(name: str, otherwise: int, count: int = rank) -> list[int]:
+        return [int(n) for n in node.attributes.get_ints(name, ()) or [otherwise] * count]
+
+    strides, dilations, extra = numbers("strides", 1), numbers("dilations", 1), numbers("output_padding", 0)
+    pads = numbers("pads", 0, 2 * rank)
+    mode = node.attributes.get_string("auto_pad", "NOTSET") or "NOTSET"
+    wanted = node.attributes.get_ints("output_shape", ())
+    before, after = pads[:rank], pads[rank:]
+    if wanted or mode.startswith("SAME"):
+        for axis in range(rank):
+            # Without padding a side of n samples becomes (n - 1) s + (k - 1) d + 1 + extra long.
+            total = (kernel[axis] - 1) * dilations[axis] + 1 + extra[axis] - strides[axis]
+            if wanted:
+                total += _size(node, axis + 2) * strides[axis] - int(wanted[axis - rank])
+            small = max(total, 0) // 2
+            large = max(total, 0) - small
+            before[axis], after[axis] = (small, large) if mode == "SAME_UPPER" else (large, small)
+    elif mode == "VALID":
+        before, after = [0] * rank, [0] * rank
+    group = node.attributes.get_int("group", 1) or 1
+    return _Geometry(kernel, strides, dilations, extra, before, after, int(group))
+
+
+def _size(node: ir.Node, axis: int) -> int:
+    shape = None if node.inputs[0] is None else node.inputs[0].shape
+    size = None if shape is None else shape[axis]
+    if not isinstance(size, int):
+        raise EngineError(
+            f"node {node.name!r} (ConvTranspose): output_shape needs a static input size to be trained; export the "
+            "model with fixed height and width, or with explicit pads"
+        )
+    return size

@@ -1,0 +1,110 @@
+"""What the lowering of binary codes puts into a graph: planes, and constants for decoding them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dtc.deploy.ops.binary.decode import Constants, LevelConstants, integers
+from dtc.forms import BinaryCode
+from dtc.forms.binary import Packed, unpack_bits
+from dtc.passes.builder import Builder
+from dtc.passes.lower import Compressed
+from dtc.passes.lower.decode import bits_of_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """The forms of a site as one matrix `[count * out, in]`, in the arrays that operators take.
+
+    Attributes:
+        codes: uint8 `[bits (+ 1), rows, bytes]`, a mask being the last plane.
+        alphas: float16 or float32 `[bits (+ 1), rows, groups]`, an offset being the last.
+        survivors: uint8 `[bits, bytes]`, where codes are stored as those of the kept weights alone, and `mask` then.
+    """
+
+    codes: Packed
+    alphas: npt.NDArray[np.floating]
+    bits: int
+    cols: int
+    group_size: int
+    survivors: Packed | None = None
+
+    @classmethod
+    def of(cls, item: Compressed) -> Planes:
+        """Join the forms of a site, one under the other."""
+        forms = [form for form in item.forms if isinstance(form, BinaryCode)]
+        whole = BinaryCode(
+            np.concatenate([form.codes for form in forms], axis=1),
+            np.concatenate([form.alphas for form in forms], axis=1),
+            forms[0].cols,
+            forms[0].group_size,
+            None if forms[0].offset is None else np.concatenate([f.offset for f in forms if f.offset is not None]),
+            None if forms[0].mask is None else np.concatenate([f.mask for f in forms if f.mask is not None]),
+        )
+        codes = whole.codes if whole.mask is None else np.concatenate([whole.codes, whole.mask[None]])
+        alphas = whole.alphas if whole.offset is None else np.concatenate([whole.alphas, whole.offset[None]])
+        survivors = None
+        if whole.coded_survivors:
+            survivors = whole.survivors
+            if not int(whole.kept.sum()) % 8:  # `unmask` looks one bit past the last
+                survivors = np.pad(survivors, ((0, 0), (0, 1)))
+        return cls(codes, alphas, whole.bits, whole.cols, whole.group_size, survivors)
+
+    @property
+    def code(self) -> Packed:
+        """The code of each weight, uint8 `[rows, cols]`: bit `p` is its sign in plane `p`."""
+        code = np.zeros((self.codes.shape[1], self.cols), dtype=np.uint8)
+        for plane, codes in enumerate(self.codes):
+            code |= unpack_bits(codes, self.cols).view(np.uint8) << plane
+        return code
+
+    @property
+    def attributes(self) -> dict[str, int]:
+        """Attributes of the operators."""
+        return {
+            "bits": self.bits,
+            "in_features": self.cols,
+            "group_size": self.group_size or 8 * self.codes.shape[2],
+        }
+
+    @property
+    def signs(self) -> npt.NDArray[np.float32]:
+        """What each code takes of each alpha, `[terms, 2^planes]`; see `LevelConstants`."""
+        planes, terms = len(self.codes), len(self.alphas)
+        numbers = np.arange(1 << planes)
+        signs = ((numbers >> np.arange(self.bits)[:, None]) & 1) * 2 - 1
+        table = np.concatenate([signs, np.ones((terms - self.bits, len(numbers)), dtype=np.int64)])
+        if planes > self.bits:
+            table *= numbers >> self.bits
+        return table.astype(np.float32)
+
+    @property
+    def starts(self) -> npt.NDArray[np.int32] | None:
+        """Where the levels of each column's group start, `[in]`; None with one group a row."""
+        if not self.group_size:
+            return None
+        return (np.arange(self.cols) // self.group_size << len(self.codes)).astype(np.int32)
+
+
+def level_constants(builder: Builder, planes: Planes, *, transposed: bool = False) -> LevelConstants:
+    """Return what looking up the levels of these planes needs."""
+    starts = planes.starts
+    if starts is not None and transposed:
+        starts = starts[:, None]
+    return LevelConstants(builder.constant(planes.signs), None if starts is None else builder.constant(starts))
+
+
+def constants(builder: Builder, planes: Planes, *, transposed: bool = False) -> Constants:
+    """Return what decoding these planes needs."""
+    width = 8 * planes.codes.shape[2]
+    powers = np.array([[1 << plane for plane in range(len(planes.codes))]], dtype=np.uint8)
+    return Constants(
+        byte_bits=bits_of_bytes(builder),
+        powers=builder.constant(powers),
+        padded=builder.constant(integers(-1, width)),
+        cols=None if width == planes.cols else builder.constant(integers(planes.cols)),
+        levels=level_constants(builder, planes, transposed=transposed),
+    )

@@ -1,0 +1,132 @@
+"""The nodes that decode a codebook in a graph; sizes are known here, so that no node is in vain."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.deploy.ops.codebook.decode import NATIVE_BITS, codeword_table, digits, integers, look_up
+from dtc.forms.index_fields import field_widths
+from dtc.passes.builder import Builder
+
+
+def decode_indices(
+    e: Builder, packed: ir.Value, bits: int, rows: int, count: int, codewords: ir.Value | None = None, block: int = 1
+) -> ir.Value:
+    """Return the codewords of packed indices `[rows, bytes]`, `count` a row; without codewords the indices themselves.
+
+    The elements, float, or uint8 up to 8 bits, else int64, are in the order of `[rows, count, block]`, in whatever
+    shape; `rows` may be -1 where only a run knows it.
+    """
+    widths = field_widths(bits)
+    together = 8 // widths[0]  # indices that a number stands for
+    lead = -(-count // together)
+    numbers = _numbers(e, packed, widths, rows, count)
+    table = _byte_table(e, bits) if bits <= max(NATIVE_BITS) else _index_table(e, bits)
+    if codewords is not None:
+        table = codewords if together == 1 else codeword_table(e, codewords, _index_table(e, bits))
+    return trim(e, e.op("Gather", [table, numbers]), rows, (lead * together, count), block)
+
+
+def _numbers(e: Builder, packed: ir.Value, widths: list[int], rows: int, count: int) -> ir.Value:
+    """Return numbers of all bits of the indices that lie in one byte of the first field, int32 `[rows, bytes]`."""
+    together, lead = 8 // widths[0], -(-count * widths[0] // 8)
+    if len(widths) == 1:
+        return e.op("Cast", [packed], to=ir.DataType.INT32)
+    numbers = e.op("Cast", [_slice(e, packed, 0, lead)], to=ir.DataType.INT32)
+    start, base = lead, 8
+    for width in widths[1:]:
+        size = -(-count * width // 8)
+        parts = 8 // (width * together)  # numbers that a byte of this field has a part of
+        field = _slice(e, packed, start, start + size)
+        spread = look_up(e, _spread_table(e, width * together, parts, base), field)
+        flat = e.op("Reshape", [spread, e.constant(integers(rows, size * parts))])
+        numbers = e.op("Add", [numbers, flat if size * parts == lead else _slice(e, flat, 0, lead)])
+        start, base = start + size, base + width * together
+    return numbers
+
+
+def trim(e: Builder, value: ir.Value, rows: int, units: tuple[int, int], unit: int = 1) -> ir.Value:
+    """Return of `[rows, units[0], unit]` elements, in whatever shape, the first `units[1]` of each row."""
+    if units[0] == units[1]:
+        return value
+    return _slice(e, e.op("Reshape", [value, e.constant(integers(rows, units[0], unit))]), 0, units[1])
+
+
+def _slice(e: Builder, value: ir.Value, start: int, stop: int) -> ir.Value:
+    """Return a range of the second dimension."""
+    return e.op("Slice", [value, *(e.constant(integers(number)) for number in (start, stop, 1))])
+
+
+def _spread_table(e: Builder, width: int, parts: int, base: int) -> ir.Value:
+    """Return for each byte its `parts` digits of `width` bits, shifted by `base` bits, int32 `[256, parts]`."""
+
+    def make(front: Builder) -> ir.Value:
+        divisors = front.constant(2 ** (width * np.arange(parts)))
+        shifted = front.op(
+            "Mul", [digits(front, 256, divisors, front.constant(np.int64(2**width))), _power(front, base)]
+        )
+        return front.op("Cast", [shifted], to=ir.DataType.INT32)
+
+    return e.once(("spread", width, parts, base), make)
+
+
+def _index_table(e: Builder, bits: int) -> ir.Value:
+    """Return for each number the indices that it stands for, int64 `[2 ** (bits * together), together]`."""
+
+    def make(front: Builder) -> ir.Value:
+        widths = field_widths(bits)
+        together = 8 // widths[0]
+        total, base, shift = None, 0, 0
+        for width in widths:
+            divisors = front.constant(2 ** (base + width * np.arange(together)))
+            field = digits(front, 2 ** (bits * together), divisors, _power(front, width))
+            part = field if shift == 0 else front.op("Mul", [field, _power(front, shift)])
+            total = part if total is None else front.op("Add", [total, part])
+            base, shift = base + width * together, shift + width
+        assert total is not None
+        return total
+
+    return e.once(("index", bits), make)
+
+
+def _byte_table(e: Builder, bits: int) -> ir.Value:
+    """Return the table of indices as bytes, so that nothing as large as a matrix has wider integers."""
+    return e.once(("bytes", bits), lambda n: n.op("Cast", [_index_table(n, bits)], to=ir.DataType.UINT8))
+
+
+def _power(e: Builder, exponent: int) -> ir.Value:
+    return e.constant(np.int64(2**exponent))
+
+
+def bit_mask(e: Builder, packed: ir.Value, rows: int, cols: int) -> ir.Value:
+    """Return the packed bits `[rows, bytes]` as bool `[rows, cols]`."""
+    table = e.once("bits", lambda n: n.op("Cast", [_index_table(n, 1)], to=ir.DataType.BOOL))
+    bits = trim(e, look_up(e, table, packed), rows, (-(-cols // 8) * 8, cols))
+    return e.op("Reshape", [bits, e.constant(integers(rows, cols))])
+
+
+def expand(e: Builder, values: ir.Value, packed: ir.Value, rows: int, cols: int) -> ir.Value:
+    """Return float `[rows, cols]`: the values `[n]` where the packed bits `[rows, bytes]` are set, else zero.
+
+    Where a byte's first value lies is a running sum over bytes, where in the byte's share a bit's lies is in a table.
+    """
+    numbers = e.op("Cast", [packed], to=ir.DataType.INT32)
+    axis = e.constant(integers(1))
+
+    def ranks(n: Builder) -> ir.Value:
+        within = n.op("CumSum", [_index_table(n, 1), n.constant(np.int64(1))], exclusive=1)
+        return n.op("Cast", [within], to=ir.DataType.INT32)
+
+    def sizes(n: Builder) -> ir.Value:
+        return n.op("Cast", [n.op("ReduceSum", [_index_table(n, 1), axis])], to=ir.DataType.INT32)
+
+    size = e.op("Gather", [e.once("sizes", sizes), numbers])
+    flat = e.op("Reshape", [size, e.constant(integers(-1))])
+    first = e.op("CumSum", [flat, e.constant(np.int64(0))], exclusive=1)
+    rank = e.op("Gather", [e.once("ranks", ranks), numbers])
+    place = e.op("Add", [e.op("Reshape", [first, e.constant(integers(rows, -1, 1))]), rank])
+    padded = e.op("Concat", [values, e.constant(np.zeros(1, np.float32))], axis=0)  # a place after the last bit
+    spread = trim(e, e.op("Gather", [padded, place]), rows, (-(-cols // 8) * 8, cols))
+    matrix = e.op("Reshape", [spread, e.constant(integers(rows, cols))])
+    return e.op("Where", [bit_mask(e, packed, rows, cols), matrix, e.constant(np.float32(0))])

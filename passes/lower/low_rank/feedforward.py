@@ -1,0 +1,85 @@
+"""Low-rank MatMul, Gemm, Conv and embedding Gather: two nodes for one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.graph import Reader
+from dtc.passes.builder import Builder, replace_node
+from dtc.passes.lower.low_rank.factors import Factors, LowRankSite, apply
+
+FIRST, SECOND = "low_rank_1", "low_rank_2"
+
+
+def lower_matmul(item: LowRankSite, reader: Reader, factors: Factors, builder: Builder) -> None:
+    """`x W` becomes `(x right^T) left^T`, and `W x` becomes `left (right x)`; stacks of matrices likewise."""
+    node = reader.node
+    x = node.inputs[1 - reader.index]
+    assert x is not None
+    if len(reader.view.perm) > 2:
+        output = _stacked_matmul(item, reader, factors, builder, x)
+    else:
+        first, second = factors.linear(item, reader, builder.dtype)
+        if reader.index == 1:
+            output = apply(builder, apply(builder, x, first, FIRST), second, SECOND)
+        else:
+            middle = builder.op("MatMul", [first.value, x], label=FIRST)
+            output = builder.op("MatMul", [second.value, middle], label=SECOND)
+    replace_node(node, builder, {node.outputs[0]: output})
+
+
+def _stacked_matmul(item: LowRankSite, reader: Reader, factors: Factors, builder: Builder, x: ir.Value) -> ir.Value:
+    lead = [item.site.shape[axis] for axis in reader.view.perm[:-2]]
+    left, right = (np.stack([getattr(form, side) for form in item.forms]) for side in ("left", "right"))
+    if reader.index == 1:
+        left, right = left.swapaxes(1, 2), right.swapaxes(1, 2)
+    stored_left, stored_right = (
+        factors.of_site(item, tag, array.reshape(*lead, *array.shape[1:]), builder.dtype)
+        for tag, array in (("left", left), ("right", right))
+    )
+    if reader.index == 1:
+        return builder.op("MatMul", [builder.op("MatMul", [x, stored_right], label=FIRST), stored_left], label=SECOND)
+    return builder.op("MatMul", [stored_left, builder.op("MatMul", [stored_right, x], label=FIRST)], label=SECOND)
+
+
+def lower_gemm(item: LowRankSite, reader: Reader, factors: Factors, builder: Builder) -> None:
+    """Two Gemms: `transA` on the first; `alpha`, `beta` and the bias on the second."""
+    node = reader.node
+    first, second = factors.linear(item, reader, builder.dtype)
+    x, bias = node.inputs[0], node.inputs[2] if len(node.inputs) > 2 else None
+    assert x is not None
+    trans_a = node.attributes.get_int("transA", 0) or 0
+    middle = builder.gemm(x, first.value, transA=trans_a, transB=int(first.upright), label=FIRST)
+    scales = {name: node.attributes.get_float(name, 1.0) or 0.0 for name in ("alpha", "beta")}
+    output = builder.gemm(middle, second.value, bias, **scales, transB=int(second.upright), label=SECOND)
+    replace_node(node, builder, {node.outputs[0]: output})
+
+
+def lower_conv(item: LowRankSite, reader: Reader, factors: Factors, builder: Builder) -> None:
+    """The spatial kernel to `rank` channels a group, then a 1x1 Conv with the bias."""
+    node = reader.node
+    shape = [item.site.shape[axis] for axis in reader.view.perm]
+    groups, spatial = len(item.forms), shape[2:]
+    rank = item.forms[0].rank
+    right = np.stack([form.right for form in item.forms]).reshape(groups * rank, *shape[1:])
+    left = np.stack([form.left for form in item.forms]).reshape(shape[0], rank, *(1 for _ in spatial))
+    first, second = (
+        factors.of_site(item, tag, array, builder.dtype) for tag, array in (("right", right), ("left", left))
+    )
+    x, bias = node.inputs[0], node.inputs[2:]
+    attributes: dict[str, Any] = {**node.attributes, "kernel_shape": ir.AttrInt64s("kernel_shape", spatial)}
+    middle = builder.op("Conv", [x, first], label=FIRST, **attributes)
+    output = builder.op("Conv", [middle, second, *bias], label=SECOND, group=groups, kernel_shape=[1 for _ in spatial])
+    replace_node(node, builder, {node.outputs[0]: output})
+
+
+def lower_embedding(item: LowRankSite, reader: Reader, factors: Factors, builder: Builder) -> None:
+    """Rows of the left factor are looked up, then multiplied by the right one."""
+    node = reader.node
+    first, second = factors.linear(item, reader, builder.dtype)
+    rows = builder.op("Gather", [second.value, node.inputs[1]], axis=0, label=FIRST)
+    output = apply(builder, rows, first.turned(), SECOND)
+    replace_node(node, builder, {node.outputs[0]: output})

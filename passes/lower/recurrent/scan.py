@@ -1,0 +1,158 @@
+"""LSTM and GRU as a `Scan` over standard operators, with a recurrent weight of any form.
+
+The input part of all steps is computed in front of the Scan; its body holds the recurrent product and the cell, in as
+few nodes as possible, because each costs a microsecond or two at each step. The factors lie outside of the body,
+beside the old weight, so that nodes that share them (the branches of an `If`) go on to share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+
+from dtc.passes.builder import Builder
+from dtc.passes.lower.recurrent.cells import Direction, step
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Where samples end: `lasts` bool `[T, N, 1]`, `any` bool `[N, 1]` for those that have a step at all."""
+
+    lasts: ir.Value
+    any: ir.Value
+
+    def final(self, builder: Builder, state: ir.Value) -> ir.Value:
+        """Add nodes for the last state of an empty sample: zeros, as ONNX Runtime has it, not the initial state."""
+        return builder.op("Where", [self.any, state, builder.constant(0.0)])
+
+
+@dataclass(frozen=True)
+class Unrolled:
+    """What a Scan gives: every step's output `[T, N, H]` (if asked for) and the last states `[N, H]`."""
+
+    steps: ir.Value | None
+    last: tuple[ir.Value, ...]
+    projection: ir.Value | None = None
+    """Of every step's output, `[T, N, rank]`, where the direction emits it."""
+
+
+def scan(builder: Builder, direction: Direction, lengths: Lengths | None, *, with_steps: bool, label: str) -> Unrolled:
+    """Add the Scan of one direction.
+
+    Args:
+        builder: Takes the nodes.
+        direction: What to compute.
+        lengths: Beyond a sample's end the state is held and the output zero. A Scan that runs backwards so starts at
+            each sample's own end, with its initial state, as ONNX asks.
+        with_steps: Whether the outputs of all steps are read.
+        label: Name of the Scan.
+    """
+    body = builder.inner(label)
+    sequences = [*direction.inputs, *([] if lengths is None else [lengths.lasts])]
+    starts = list(direction.state)
+    if direction.emits_projection:  # it is carried on to the next step, and so computed once
+        starts.append(direction.weight.begin(builder, direction.state[0]))
+    elements = [_body_input(body, value, f"step_{i}") for i, value in enumerate(sequences)]
+    states = [_body_input(body, value, f"state_{i}") for i, value in enumerate(starts)]
+    results, emitted = _body_outputs(body, direction, states, elements, with_steps=with_steps)
+    name = f"{builder.prefix}/{label}"
+    outputs = [*results, *emitted]
+    reverse = int(direction.cell.reverse)
+    attributes: dict[str, Any] = {
+        "body": ir.Graph([*states, *elements], outputs, nodes=body.nodes, name=name, opset_imports={}),
+        "num_scan_inputs": len(elements),
+        "scan_input_directions": [reverse] * len(elements),
+    }
+    if emitted:
+        attributes["scan_output_directions"] = [reverse] * len(emitted)
+    values = builder.ops("Scan", [*starts, *sequences], len(outputs), label=label, **attributes)
+    last = values[: len(direction.state)]
+    return Unrolled(
+        steps=values[len(results)] if with_steps else None,
+        last=tuple(last if lengths is None else [lengths.final(builder, value) for value in last]),
+        projection=values[-1] if direction.emits_projection else None,
+    )
+
+
+def _body_outputs(
+    body: Builder, direction: Direction, states: list[ir.Value], elements: list[ir.Value], *, with_steps: bool
+) -> tuple[list[ir.Value], list[ir.Value]]:
+    """Add the nodes of the body; return the new states, and what is given out at each step."""
+    carried = direction.emits_projection
+    begun = states[-1] if carried else direction.weight.begin(body, states[0])
+    inputs, lasts = elements[: len(direction.inputs)], elements[len(direction.inputs) :]
+    results = step(body, direction, states, inputs, begun)
+    if carried:
+        results.append(direction.weight.begin(body, results[0]))
+    emitted = [*(results[:1] if with_steps else []), *(results[-1:] if carried else [])]
+    if lasts:
+        zero = body.constant(0.0)
+        emitted = [body.op("Where", [lasts[0], value, zero]) for value in emitted]
+        results = [body.op("Where", [lasts[0], new, old]) for new, old in zip(results, states, strict=True)]
+    else:
+        emitted = [body.op("Identity", [value]) for value in emitted]  # a value can be an output of a graph once
+    for value in (*results, *emitted):
+        value.shape = ir.Shape([None, None])  # inside of an `If`, ONNX Runtime does not infer it
+    for value in (*results[: len(direction.state)], *emitted[: int(with_steps)]):
+        value.shape = ir.Shape([None, direction.cell.hidden])
+    return results, emitted
+
+
+def _body_input(body: Builder, outside: ir.Value, name: str) -> ir.Value:
+    name = body.names.unique(f"{body.prefix}/{name}")
+    return ir.Value(name=name, type=outside.type, shape=ir.Shape([None, None]))
+
+
+def sample_lengths(builder: Builder, x: ir.Value, lengths: ir.Value) -> Lengths:
+    """Add nodes that compare `lengths [N]` to the steps of `x [T, N, ...]`."""
+    int64 = ir.DataType.INT64
+    steps = builder.op("Gather", [_shape(builder, x), builder.constant([0])], dtype=int64)
+    ones = builder.op("ConstantOfShape", [steps], value=ir.tensor([1], dtype=int64), dtype=int64)
+    # Range came with operator set 11, NonZero with 9
+    times = builder.op(
+        "Reshape", [builder.op("NonZero", [ones], dtype=int64), builder.constant([-1, 1, 1])], dtype=int64
+    )
+    ends = builder.op("Cast", [lengths], to=int64, dtype=int64)
+    ends = builder.op("Reshape", [ends, builder.constant([-1, 1])], dtype=int64)
+    return Lengths(
+        lasts=builder.op("Less", [times, ends], dtype=ir.DataType.BOOL),
+        any=builder.op("Less", [builder.constant(0), ends], dtype=ir.DataType.BOOL),
+    )
+
+
+def initial_state(builder: Builder, given: ir.Value | None, x: ir.Value, direction: int, hidden: int) -> ir.Value:
+    """Add nodes for the initial state `[N, H]` of one direction: of the given `[directions, N, H]`, or zeros."""
+    if given is not None:
+        return builder.op("Gather", [given, builder.constant(direction)], axis=0)
+    batch = builder.op("Gather", [_shape(builder, x), builder.constant([1])], dtype=ir.DataType.INT64)
+    sizes = builder.op("Concat", [batch, builder.constant([hidden])], axis=0, dtype=ir.DataType.INT64)
+    zero = ir.tensor([0.0], dtype=builder.dtype)
+    return builder.op("ConstantOfShape", [sizes], value=zero)
+
+
+def _shape(builder: Builder, x: ir.Value) -> ir.Value:
+    return builder.op("Shape", [x], dtype=ir.DataType.INT64)
+
+
+def join(builder: Builder, results: list[Unrolled], hidden: int) -> dict[int, ir.Value]:
+    """Add nodes for the node's outputs by number: Y `[T, D, N, H]`, Y_h and Y_c `[D, N, H]`."""
+    columns: dict[int, list[tuple[ir.Value, list[int]]]] = {}
+    for result in results:
+        if result.steps is not None:
+            columns.setdefault(0, []).append((result.steps, [0, 1, -1, hidden]))
+        for index, last in enumerate(result.last):
+            columns.setdefault(index + 1, []).append((last, [1, -1, hidden]))
+    joined: dict[int, ir.Value] = {}
+    for index, parts in columns.items():
+        values = [builder.op("Reshape", [value, builder.constant(shape)]) for value, shape in parts]
+        axis = 1 if index == 0 else 0
+        joined[index] = values[0] if len(values) == 1 else builder.op("Concat", values, axis=axis)
+    return joined
+
+
+def read_outputs(node: ir.Node, joined: Mapping[int, ir.Value]) -> dict[ir.Value, ir.Value]:
+    """Return the new value for each output of `node` that is read."""
+    return {old: joined[index] for index, old in enumerate(node.outputs) if old.uses() or old.is_graph_output()}

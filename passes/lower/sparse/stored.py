@@ -1,0 +1,155 @@
+"""What the lowering of the sparse form puts into a graph: stored arrays, nodes, the decoded weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from dtc.deploy.ops.sparse.decode import PackedBitmap, PackedCsr
+from dtc.forms.sparse import Sparse
+from dtc.forms.sparse_pattern import Bitmap, Csr, Lines
+from dtc.passes.builder import Builder, Shared, insert_first
+from dtc.passes.lower import Compressed
+from dtc.passes.lower.decode import arranged, bits_of_bytes, feed_readers
+
+NODES_OF_CSR = 1100
+"""Bytes that decoding CSR in nodes takes in a file more than decoding a bitmap, of each site, about."""
+
+
+class StoredSparse:
+    """The forms of a site as one matrix `[count * out, in]`, and its arrays in the graph that owns the weight."""
+
+    def __init__(self, item: Compressed, shared: Shared, *, in_nodes: bool) -> None:
+        forms = [form for form in item.forms if isinstance(form, Sparse)]
+        if len(forms) != len(item.forms):
+            raise ValueError(f"{item.site.name}: the matrices of one site are lowered together, all sparse")
+        self.site = item.site
+        form = Sparse.stack(forms)
+        self.form = _in_few_nodes(form) if in_nodes else form
+        self.dtype = item.site.value.dtype or ir.DataType.FLOAT
+        graph = item.site.value.graph
+        assert isinstance(graph, ir.Graph)
+        self.front = shared.builder(item.site.name, graph)
+        self._stored: dict[str, ir.Value] = {}
+
+    def to_csr(self) -> None:
+        """Store compressed rows in the place of a bitmap; before anything is stored."""
+        if isinstance(self.form.pattern, Bitmap):
+            assert not self._stored
+            self.form = Sparse(self.form.values, Csr.of(self.form.kept()))
+
+    def part(self, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
+        """Return the initializer `<site>.<name>`, made at the first call."""
+        if name not in self._stored:
+            self._stored[name] = self.front.initializer(name, array)
+        return self._stored[name]
+
+    def values(self) -> ir.Value:
+        """Return the stored values, of whole lines `[lines, width]`.
+
+        Of a float16 weight they are float16, as the dense weight would be.
+        """
+        values, pattern = self.form.values, self.form.pattern
+        if isinstance(pattern, Lines):
+            values = values.reshape(len(pattern.kept), -1)
+        return self.part("values", values.astype(np.float16) if self.dtype == ir.DataType.FLOAT16 else values)
+
+    def cast_values(self, builder: Builder) -> ir.Value:
+        """Return the values in the weight's own element type."""
+        values = self.values()
+        return values if values.dtype == self.dtype else builder.op("Cast", [values], to=int(self.dtype))
+
+    def packed(self, builder: Builder) -> PackedBitmap | PackedCsr:
+        """Return the matrix for decoding nodes; not of whole lines."""
+        cols = builder.constant(np.array([self.form.shape[1]], dtype=np.int64))
+        pattern = self.form.pattern
+        if isinstance(pattern, Bitmap):
+            return PackedBitmap(self.cast_values(builder), cols, self.part("bitmap", pattern.bits))
+        assert isinstance(pattern, Csr)
+        columns, pointers = (self.part(name, pattern.parts()[name]) for name in ("columns", "row_pointers"))
+        return PackedCsr(self.cast_values(builder), cols, columns, pointers)
+
+    def places(self) -> list[ir.Value]:
+        """Return the initializers of the pattern, as the operators take them."""
+        pattern = self.form.pattern
+        if isinstance(pattern, Bitmap):
+            return [self.part("bitmap", pattern.bits)]
+        assert isinstance(pattern, Csr)
+        return [self.part(name, pattern.parts()[name]) for name in ("columns", "row_pointers")]
+
+
+def _in_few_nodes(form: Sparse) -> Sparse:
+    """A small CSR matrix as a bitmap: its decoding takes a quarter of the nodes, which is more than CSR saves."""
+    pattern = form.pattern
+    if not isinstance(pattern, Csr):
+        return form
+    as_bitmap = Bitmap.cost(form.shape, pattern.count, form.values.itemsize)
+    return form if as_bitmap - form.nbytes > NODES_OF_CSR else Sparse(form.values, Bitmap.of(form.kept()))
+
+
+Decode = Callable[[Builder, StoredSparse, bool], ir.Value]
+"""Adds nodes for the matrix `[rows, cols]`, or for its transpose."""
+
+
+def decode_in_nodes(builder: Builder, stored: StoredSparse, transposed: bool) -> ir.Value:  # noqa: FBT001
+    """Decode in standard operators which ONNX Runtime folds at load."""
+    pattern = stored.form.pattern
+    if isinstance(pattern, Csr):
+        packed = stored.packed(builder)
+        assert isinstance(packed, PackedCsr)
+        return packed.dense(builder, transposed=transposed)
+    zero = ir.tensor(np.zeros(1, dtype=stored.dtype.numpy()), dtype=stored.dtype)
+    if isinstance(pattern, Lines):
+        return _decode_lines(builder, stored, pattern, zero, transposed)
+    return _decode_bitmap(builder, stored, zero, transposed)
+
+
+def _decode_bitmap(builder: Builder, stored: StoredSparse, zero: ir.TensorProtocol, transposed: bool) -> ir.Value:  # noqa: FBT001
+    """NonZero of the bits, then ScatterND: a third less memory than the body of the operator.
+
+    Its output's shape is written into the graph: without it ONNX Runtime 1.31 would not fold NonZero.
+    """
+    packed = stored.packed(builder)
+    assert isinstance(packed, PackedBitmap)
+    rows, _ = stored.form.shape
+    numbers = builder.op("Cast", [packed.bits], to=int(ir.DataType.INT32))
+    bits = builder.op("Gather", [bits_of_bytes(builder), numbers], axis=0)
+    bits = builder.op("Reshape", [bits, builder.constant(np.array([rows, -1], dtype=np.int64))])
+    places = builder.op("NonZero", [bits])
+    places.type, places.shape = ir.TensorType(ir.DataType.INT64), ir.Shape([2, len(stored.form.values)])
+    shape = np.array(stored.form.shape[:: -1 if transposed else 1], dtype=np.int64)
+    if transposed:
+        places = builder.op("Gather", [places, builder.constant(np.array([1, 0], dtype=np.int64))], axis=0)
+    zeros = builder.op("ConstantOfShape", [builder.constant(shape)], value=zero)
+    return builder.op("ScatterND", [zeros, builder.op("Transpose", [places], perm=[1, 0]), packed.values])
+
+
+def _decode_lines(
+    builder: Builder,
+    stored: StoredSparse,
+    lines: Lines,
+    zero: ir.TensorProtocol,
+    transposed: bool,  # noqa: FBT001
+) -> ir.Value:
+    shape = np.array(stored.form.shape[:: -1 if lines.axis else 1], dtype=np.int64)
+    zeros = builder.op("ConstantOfShape", [builder.constant(shape)], value=zero)
+    kept = builder.op("Cast", [stored.part("kept", lines.kept)], to=int(ir.DataType.INT64))
+    kept = builder.op("Reshape", [kept, builder.constant(np.array([-1, 1], dtype=np.int64))])
+    weight = builder.op("ScatterND", [zeros, kept, stored.cast_values(builder)])
+    return weight if transposed == bool(lines.axis) else builder.op("Transpose", [weight], perm=[1, 0])
+
+
+def feed_dense(stored: StoredSparse, decode: Decode) -> None:
+    """Feed what still reads the site's initializer from nodes that decode it; the initializer goes."""
+    front, transposed = stored.front, stored.site.view.perm == (1, 0)
+
+    def dense() -> ir.Value:
+        matrices = decode(front, stored, transposed)
+        shape = stored.form.shape
+        return arranged(front, matrices, stored.site, shape=shape, transposed=transposed, dtype=stored.dtype)
+
+    feed_readers(stored.site, dense)
+    insert_first(front)

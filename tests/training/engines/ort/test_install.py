@@ -1,0 +1,93 @@
+"""Where the private copy lies and how a failing pip is reported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dtc.errors import EngineError
+from dtc.training.engines.ort import install as engine
+
+
+def test_cache_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("DTC_CACHE", str(tmp_path))
+    assert engine.cache_folder() == tmp_path
+    assert engine.installed() is None
+
+
+def test_a_python_without_wheels_is_named(monkeypatch):
+    monkeypatch.setattr(engine.sys, "version_info", (3, 13, 0))
+    assert "3.13" in (engine.available() or "")
+
+
+def test_offline_says_how_to_install_from_a_file(monkeypatch, tmp_path):
+    if engine.available():
+        pytest.skip("no engine for this machine")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(EngineError, match="PIP_FIND_LINKS"):
+        engine.install(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Stands in for pip: writes a package like the engine's, slowly, so that two installs overlap.
+SLOW_PIP = """
+import pathlib, sys, time
+target = pathlib.Path(sys.argv[sys.argv.index("--target") + 1])
+capi = target / "onnxruntime" / "capi"
+capi.mkdir(parents=True)
+(target / "half").write_text("half")
+pathlib.Path(sys.argv[0]).with_name(f"started-{target.parent.name}").touch()
+time.sleep(1.0)
+(capi / "_pybind_state.py").write_text("whole")
+(target / "half").unlink()
+"""
+
+
+def start_install(folder: Path) -> subprocess.Popen[bytes]:
+    """Install into `folder/cache` in a process whose `python -m pip` is the stand-in."""
+    (folder / "pip.py").write_text(SLOW_PIP)
+    code = (
+        "import sys, pathlib\n"
+        "from dtc.training.engines.ort.install import install\n"
+        "print(install(pathlib.Path(sys.argv[1])))"
+    )
+    paths = os.pathsep.join([str(folder), *(path for path in sys.path if path), str(Path.cwd())])
+    command = [sys.executable, "-c", code, str(folder / "cache")]
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.PIPE, cwd=folder)
+
+
+def wait_for_pips(folder: Path, count: int) -> None:
+    for _ in range(3000):
+        if len(list(folder.glob("started-*"))) >= count:
+            return
+        time.sleep(0.01)
+    pytest.fail("pip was not started")
+
+
+def test_two_installs_at_once_leave_one_whole_copy(tmp_path):
+    both = [start_install(tmp_path) for _ in range(2)]
+    wait_for_pips(tmp_path, 2)
+    said = [process.communicate()[0].decode().strip() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert said[0] == said[1] == str(engine.installed(tmp_path / "cache"))
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [Path(said[0]).name]
+    assert not (Path(said[0]) / "half").exists()
+
+
+def test_a_killed_install_is_none_and_the_next_one_works(tmp_path):
+    process = start_install(tmp_path)
+    wait_for_pips(tmp_path, 1)
+    process.kill()
+    process.communicate()
+    assert engine.installed(tmp_path / "cache") is None
+    after = start_install(tmp_path)
+    after.communicate()
+    assert after.returncode == 0
+    folder = engine.installed(tmp_path / "cache")
+    assert folder is not None
+    assert (folder / "onnxruntime" / "capi" / "_pybind_state.py").read_text() == "whole"
