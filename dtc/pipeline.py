@@ -17,9 +17,8 @@ from dtc.errors import CheckFailedError, ModelError, RecipeError, RuleError, Usa
 from dtc.faithful import check_faithful, save_comparable
 from dtc.graph import load_model, move_model
 from dtc.job import Job
-from dtc.passes.lower import lower
+from dtc.passes.lower import Target, find_target, lower
 from dtc.passes.lower.accuracy import set_accuracy_level
-from dtc.passes.lower.explain import explain
 from dtc.passes.method import Moment
 from dtc.passes.plan import Distorted, Plan, make_plan
 from dtc.passes.prepare import normalise, strip_training
@@ -167,8 +166,7 @@ def _write(
     with tempfile.TemporaryDirectory(dir=job.output.absolute().parent, prefix=f".{job.output.name}-") as folder:
         dense = save_comparable(model, Path(folder) / f"distorted-{job.output.name}")
         items = plan.compressed(distorted.forms)
-        lower(model, items, recipe.lower)
-        lowered = explain(model, items, recipe.lower)
+        lowered = {each.site.name: each.reason for each in lower(model, items, _target(recipe))}
         set_accuracy_level(model, recipe.accuracy_level)
         written = save_comparable(model, Path(folder) / job.output.name)
         faithful = check_faithful(dense, written, recipe, job)
@@ -196,6 +194,10 @@ def _write(
     report = make_report(original, job.output, *found, quantizers=quantizers)
     pages = tuple(write_report(report, folder) for folder in folders)
     return Compression(job.output, summary, faithful, outcome, training, pages, quantizers=quantizers)
+
+
+def _target(recipe: Recipe) -> Target:
+    return find_target(recipe.lower, None if recipe.costs is None else Path(recipe.costs))
 
 
 def _assign(plan: Plan, distorted: Distorted) -> dict[str, float]:

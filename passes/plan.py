@@ -14,7 +14,7 @@ from dtc.errors import ModelError, RuleError
 from dtc.forms import Array, Form
 from dtc.graph import Role, Site, find_sites, source_of
 from dtc.passes.compose import Composition, make_methods
-from dtc.passes.lower import Compressed, lowerings
+from dtc.passes.lower import Compressed, kind_of
 from dtc.passes.method import Gram, Latents, Method, Moment, Need, Outcome, Skip, Weights
 
 _SHAPE_ONLY = frozenset({"Squeeze", "Unsqueeze", "Reshape", "Transpose", "Flatten"})
@@ -211,7 +211,7 @@ def _enter(result: Distorted, site: Site, outcome: Outcome) -> None:
     if isinstance(outcome, Skip):
         result.skipped[site.name] = outcome.reason
         return
-    refused = lowerings()[outcome[0].kind].refuse(site)
+    refused = kind_of(outcome[0]).refuse(site)
     if refused is not None:
         result.skipped[site.name] = refused
         return

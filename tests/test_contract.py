@@ -6,10 +6,13 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from dtc.deploy.ops import operators
+from dtc.deploy.ops.recurrent.weights import FORMS
 from dtc.forms import Form, bits_per_weight, pack_form, stored_bytes, unpack_form
 from dtc.forms.registry import forms
 from dtc.passes.compose import make_methods
-from dtc.passes.lower import lowerings
+from dtc.passes.lower import find_target, lower
+from dtc.passes.lower.kinds import kinds
 from dtc.passes.method import Method, Moment, Skip, Weights, make_method, methods
 
 EXAMPLES: dict[str, dict[str, object]] = {
@@ -105,7 +108,7 @@ def test_rows_of_a_form_are_those_of_its_matrix(name: str) -> None:
 def test_every_form_that_a_method_gives_can_be_lowered(name: str) -> None:
     outcome = example(name).distort([weights()])["w"]
     assert not isinstance(outcome, Skip)
-    assert {form.kind for form in outcome} <= set(lowerings())
+    assert {form.kind for form in outcome} <= set(kinds())
 
 
 @pytest.mark.parametrize("kind", PRIMITIVE)
@@ -120,11 +123,17 @@ def test_a_kind_that_nobody_knows_is_refused() -> None:
         unpack_form(parts)
 
 
-@pytest.mark.parametrize("kind", sorted(lowerings()))
-def test_a_lowering_offers_what_its_protocol_says(kind: str) -> None:
-    lowering = lowerings()[kind]
-    assert kind == lowering.KIND
-    assert callable(lowering.refuse)
+@pytest.mark.parametrize("kind", sorted(kinds()))
+def test_a_form_is_spelled_the_same_everywhere(kind: str) -> None:
+    row = kinds()[kind]
+    assert forms()[kind] is row.form
+    assert set(row.operators) <= set(operators())
+    assert set(row.recurrent) <= set(FORMS)
+    assert not row.recurrent or kind in row.recurrent
+
+
+def test_lowering_nothing_changes_nothing() -> None:
     model = ir.Model(ir.Graph([], [], nodes=[], opset_imports={"": 17}), ir_version=9)
-    lowering.lower(model, [], "standard")
+    assert lower(model, [], find_target("int2")) == []
     assert len(model.graph) == 0
+    assert model.opset_imports[""] == 17

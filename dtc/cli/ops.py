@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from dtc.cli.render import table
-from dtc.deploy.ops import operators
-from dtc.deploy.ops.library import library_path
 from dtc.errors import LibraryError
 
 
-@click.command("ops")
+@click.group("ops", invoke_without_command=True)
 @click.option("--path", "only_path", is_flag=True, help="print where the native library is, to register in a session")
-def command(only_path: bool) -> None:  # noqa: FBT001 - click gives it by name
+@click.pass_context
+def command(context: click.Context, only_path: bool) -> None:  # noqa: FBT001 - click gives it by name
     """Show the operators of the domain `dtc`, or where their native library is."""
+    if context.invoked_subcommand is not None:
+        return
+    from dtc.cli.render import table
+    from dtc.deploy.ops import operators
+    from dtc.deploy.ops.library import library_path
+
     path = library_path()
     if only_path:
         if path is None:
             raise LibraryError(
-                "there is no native library here; models run on the functions in their files. To build it, install "
-                "dtc where a C++ compiler is, or: cmake -S deploy/ops -B build/native && cmake --build build/native"
+                "there is no native library here; models run on the functions in their files. To build it, install dtc "
+                "where a C++ compiler is, or: cmake -S deploy/native -B build/native && cmake --build build/native"
             )
         click.echo(path)
         return
     table(["operator", "computes"], [[name, operators()[name].doc] for name in sorted(operators())])
     click.echo(f"native library: {path or 'none; models run on the functions in their files'}")
+
+
+@command.command("measure-costs")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="file to write, for --costs")
+@click.option("--seconds", type=click.FloatRange(min=0), default=0.5, show_default=True, help="for each form and size")
+@click.option("--force", is_flag=True, help="overwrite the file")
+def measure(output: Path, seconds: float, force: bool) -> None:  # noqa: FBT001 - click gives it by name
+    """Measure on this machine where computing on compressed weights pays, for `dtc compress --costs FILE`."""
+    from dtc.cli.render import console
+    from dtc.cost_measurement import measure_costs
+    from dtc.errors import UsageError
+
+    if output.exists() and not force:
+        raise UsageError(f"{output}: exists already; choose another --output or add --force")
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"{output.parent}: no such folder for the output")
+    costs = measure_costs(seconds=seconds, tell=lambda what: console.print(f"measuring {what}"))
+    output.write_text(costs.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    console.print(f"written: {output}")

@@ -57,7 +57,13 @@ _FLAGS: dict[type[BaseModel], dict[str, str]] = {
         "lr-every": "every",
         "lr-after": "after",
     },
-    Recipe: {"batch-norm": "batch_norm", "lower": "lower", "accuracy-level": "accuracy_level", "seed": "seed"},
+    Recipe: {
+        "batch-norm": "batch_norm",
+        "lower": "lower",
+        "costs": "costs",
+        "accuracy-level": "accuracy_level",
+        "seed": "seed",
+    },
 }
 """Flag to field, for each part."""
 

@@ -3,7 +3,7 @@
 from dtc.graph.load import load_model
 from dtc.graph.quantizers import Quantizer, bypass_quantizers, find_quantizers, share_scales
 from dtc.graph.save import file_bytes, move_model, save_model
-from dtc.graph.sites import Array, MatrixView, Reader, Role, Site, find_sites
+from dtc.graph.sites import Array, MatrixView, Reader, Role, Site, find_sites, site_of
 from dtc.graph.walk import all_graphs, all_nodes, find_initializer, nesting, source_of
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "nesting",
     "save_model",
     "share_scales",
+    "site_of",
     "source_of",
 ]

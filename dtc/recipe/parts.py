@@ -129,6 +129,9 @@ class Recipe(_Part):
         "the statistics anew on the samples for the compressed weights; or leave them as they are",
     )
     lower: Literal["compute", "standard", "storage", "int2"] = Field("compute", description="how forms become nodes")
+    costs: str | None = Field(
+        None, description="file of dtc ops measure-costs: how fast compressed products are on the machine to run on"
+    )
     accuracy_level: Literal[0, 1, 4] = Field(
         1,
         description="arithmetic of native kernels on binary codes: 0 exact float, 1 tables of 16 bits (relative error "

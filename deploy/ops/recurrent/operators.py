@@ -21,7 +21,7 @@ import onnx_ir as ir
 from dtc.deploy.ops import Body, Operator
 from dtc.deploy.ops.binary.decode import integer_attribute, integers
 from dtc.deploy.ops.binary.matmul import ACCURACY_DOC, ACCURACY_LEVEL
-from dtc.deploy.ops.recurrent.weights import FORMS, GivenWeight
+from dtc.deploy.ops.recurrent.weights import DENSE, FORMS, GivenWeight
 
 OPSET = 13
 
@@ -93,8 +93,7 @@ def operator_name(cell: str, w: str, r: str) -> str:
 
 def forms_of(op_type: str) -> tuple[str, str, str]:
     """Return the cell and the two forms of an operator's name."""
-    cell, w, r = op_type.split("_")
-    return cell, w, r
+    return _NAMES[op_type]
 
 
 def inputs_of(cell: str, w: str, r: str) -> dict[str, str]:
@@ -109,7 +108,7 @@ def _attributes_of(cell: str, w: str, r: str) -> dict[str, tuple[ir.AttributeTyp
         for prefix, form in (("w", w), ("r", r))
         for name, (default, doc) in FORMS[form].attributes.items()
     }
-    accuracy = {"accuracy_level": _ACCURACY} if "binary" in (w, r) else {}
+    accuracy = {"accuracy_level": _ACCURACY} if any(FORMS[form].has_accuracy for form in (w, r)) else {}
     return {**_ATTRIBUTES, **CELLS[cell].attributes, **own, **accuracy}
 
 
@@ -145,10 +144,12 @@ def _operator(cell: str, w: str, r: str) -> Operator:
     )
 
 
+_NAMES = {operator_name(cell, w, r): (cell, w, r) for cell in CELLS for w in FORMS for r in FORMS}
+
 OPS = [
     _operator(cell, w, r)
     for cell in CELLS
     for w, input_form in FORMS.items()
     for r in FORMS
-    if "w" in input_form.roles and (w, r) != ("dense", "dense")
+    if "w" in input_form.roles and (w, r) != (DENSE, DENSE)
 ]
