@@ -32,7 +32,7 @@ def example(name: str) -> Method:
 
 def weights(shape: tuple[int, ...] = (2, 48, 40), seed: int = 0) -> Weights:
     matrices = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-    return Weights("w", "MatMul", matrices, "node")
+    return Weights("w", matrices, "node")
 
 
 def test_every_method_has_an_example_here() -> None:
