@@ -23,7 +23,7 @@ def command(only_path: bool) -> None:  # noqa: FBT001 - click gives it by name
         if path is None:
             raise LibraryError(
                 "there is no native library here; models run on the functions in their files. To build it, install "
-                "dtc where a C++ compiler is, or: cmake -S deploy/ops -B build/native && cmake --build build/native"
+                "dtc where a C++ compiler is, or: cmake -S deploy/native -B build/native && cmake --build build/native"
             )
         click.echo(path)
         return
