@@ -34,9 +34,10 @@ class CodedSite(ABC):
 
     def __init__(self, rewriting: Rewriting, item: Compressed) -> None:
         self.rewriting, self.target = rewriting, rewriting.target
-        self.item, self.site, self.graph = item, rewriting.current(item.site), graph_of(item.site)
-        self.front = rewriting.front(item.site)  # runs before every reader
-        self.choice = choose_for(item.forms[0], item.site.rows, self.target.costs)
+        self.given, self.site = item.site, rewriting.current(item.site)
+        self.item, self.graph = Compressed(self.site, item.forms), graph_of(self.site)
+        self.front = rewriting.front(self.site)  # runs before every reader
+        self.choice = choose_for(item.forms[0], self.site.rows, self.target.costs)
 
     def run(self) -> Lowered:
         """Replace the readers that can do with codes, then decode for the others; tell how each was served."""
@@ -45,7 +46,7 @@ class CodedSite(ABC):
             feed_readers(self.site, self.dense)
             self.settle()
             insert_first(self.front)
-        return Lowered(self.item.site, self.item.forms, readers, spent.nbytes, spent.initializers)
+        return Lowered(self.given, self.item.forms, readers, spent.nbytes, spent.initializers)
 
     # What a form says.
 

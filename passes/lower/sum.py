@@ -6,6 +6,7 @@ LSTM and GRU are not linear in their weights: there the terms are decoded and ad
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,11 @@ def refuse(site: Site) -> str | None:
 
 def lower(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
     """Replace each reader by two and an Add, or its weight by an Add, in place, and lower both terms."""
-    return [_lower_site(rewriting, Compressed(rewriting.current(item.site), item.forms)) for item in items]
+    found = []
+    for item in items:
+        lowered = _lower_site(rewriting, Compressed(rewriting.current(item.site), item.forms))
+        found.append(replace(lowered, site=item.site))
+    return found
 
 
 def _lower_site(rewriting: Rewriting, item: Compressed) -> Lowered:

@@ -16,6 +16,7 @@ made of them at load, by `dtc.BinaryUnmask` or the same in standard nodes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -62,7 +63,7 @@ def _lower_site(rewriting: Rewriting, item: Compressed) -> Lowered:
     if rewriting.target.int2_planes:
         site, planes = rewriting.current(item.site), Planes.of(item)
         if unfit_planes(site, planes) is None:
-            return lower_to_planes(rewriting, Compressed(site, item.forms), planes)
+            return replace(lower_to_planes(rewriting, Compressed(site, item.forms), planes), site=item.site)
     return _BinarySite(rewriting, item).run()
 
 

@@ -65,8 +65,8 @@ class _SparseSite(CodedSite):
     def __init__(self, rewriting: Rewriting, item: Compressed) -> None:
         super().__init__(rewriting, item)
         decoded = self.target.replaces_readers and not self.target.functions
-        self.stored = StoredSparse(item, self.front, in_nodes=decoded)
-        self.choice = choose_for(self.stored.form, item.site.rows, self.target.costs)  # of all matrices together
+        self.stored = StoredSparse(self.item, self.front, in_nodes=decoded)
+        self.choice = choose_for(self.stored.form, self.site.rows, self.target.costs)  # of all matrices together
 
     def unfit(self) -> str | None:
         """Return why no operator reads the form: whole lines are left out of a dense product instead."""

@@ -13,7 +13,10 @@ from dtc.errors import LibraryError
 @click.option("--path", "only_path", is_flag=True, help="print where the native library is, to register in a session")
 @click.pass_context
 def command(context: click.Context, only_path: bool) -> None:  # noqa: FBT001 - click gives it by name
-    """Show the operators of the domain `dtc`, or where their native library is."""
+    """Show the native operators.
+
+    The operators of the domain `dtc`, and where their native library is.
+    """
     if context.invoked_subcommand is not None:
         return
     from dtc.cli.render import table
@@ -31,6 +34,15 @@ def command(context: click.Context, only_path: bool) -> None:  # noqa: FBT001 - 
         return
     table(["operator", "computes"], [[name, operators()[name].doc] for name in sorted(operators())])
     click.echo(f"native library: {path or 'none; models run on the functions in their files'}")
+
+
+@command.command("targets")
+def show_targets() -> None:
+    """Show what files can be written for, as `dtc compress --lower NAME` takes it."""
+    from dtc.cli.render import table
+    from dtc.passes.lower.target import targets
+
+    table(["target", "what"], [[name, target.title] for name, target in sorted(targets().items())])
 
 
 @command.command("measure-costs")
