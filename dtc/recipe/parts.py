@@ -75,7 +75,7 @@ class Objective(_Part):
 class Training(_Part):
     """Retraining with occasional distortion."""
 
-    engine: Literal["ort"] = Field("ort", description="what runs the training steps")
+    engine: str | None = Field(None, description="what runs the training steps; see dtc engine list")
     epochs: float = Field(1.0, gt=0, description="passes over the data")
     steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
     mode: Literal["deeptwist", "iterative"] = Field(

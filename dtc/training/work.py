@@ -18,10 +18,13 @@ from dtc.data import Batch, Source, count_batches, fitted
 from dtc.errors import DataError, TrainingError
 from dtc.forms import Array, Form
 from dtc.graph import find_sites
+from dtc.metrics import make_metric
 from dtc.passes.method import Moment, Need
+from dtc.passes.plan import make_plan
 from dtc.training.carry import Carry
 from dtc.training.checkpoint import write_json
 from dtc.training.engine import Engine
+from dtc.training.engine_kind import MakeEngine, engine_of
 from dtc.training.evaluate import Evaluation, Metric
 from dtc.training.events import Finished, Started
 from dtc.training.journal import Journal
@@ -38,17 +41,17 @@ MEASURED_BATCHES = 64
 """Batches over which gradients are averaged where nothing is trained."""
 
 
+def _engine_of_recipe(model: ir.Model, resolved: recipe.Recipe, teacher: ir.Model | None) -> Engine:
+    return engine_of(resolved).load()(model, resolved, teacher)
+
+
 @dataclass(frozen=True)
 class Tools:
-    """What differs between workers: the engine, and where distortions and metrics come from.
+    """What a worker makes engine, plan and metric with; without arguments, as the recipe says."""
 
-    `make_engine` is given the model to train, a recipe whose objective is resolved, and the model that distillation
-    learns from: None for the same.
-    """
-
-    make_engine: Callable[[ir.Model, recipe.Recipe, ir.Model | None], Engine]
-    make_methods: Callable[[ir.Model, Sequence[recipe.Rule]], Methods]
-    make_metric: Callable[[str], Metric]
+    make_engine: MakeEngine = _engine_of_recipe
+    make_methods: Callable[[ir.Model, Sequence[recipe.Rule]], Methods] = make_plan
+    make_metric: Callable[[str], Metric] = make_metric
 
 
 def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session: str = "") -> bool:

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from dtc.errors import EngineError
 from dtc.graph import save_model
 from dtc.passes.method import Moment, Weights, make_method
 from dtc.recipe import Recipe
 from dtc.training.carry import Carry
 from dtc.training.engine import StepResult
+from dtc.training.engine_kind import EngineKind
 from dtc.training.evaluate import Evaluation
 from dtc.training.loop import Plan, Retraining
 from dtc.training.optimizer import make_optimizer
@@ -87,6 +89,9 @@ class FakeEngine:
         self.losses += 1
         hidden, logits = self._forward(batch)
         return self._cross_entropy(logits, batch["labels"])[0], {"hn": hidden}
+
+    def moments(self, batch):
+        return [], {}
 
     def predict(self, inputs):
         hidden, logits = self._forward(inputs)
@@ -217,3 +222,22 @@ def make_retraining(source, evaluate, *, model=None, engine=None, carry=None, **
         record=FakeRecord(),
         state=State(),
     )
+
+
+def make_engine(model: ir.Model, recipe: Recipe, teacher: ir.Model | None) -> FakeEngine:
+    """The fake engine as a factory makes it: without dropout, which `network` has not, and for `network` alone."""
+    for node in model.graph:
+        if node.op_type not in ("MatMul", "Add", "Tanh") or set(model.graph.initializers) != {"W", "U", "V"}:
+            raise EngineError(f"node {node.name!r}: the fake engine trains `network` alone, and that has no such node")
+    return FakeEngine(model, dropout=0.0)
+
+
+ENGINE = EngineKind(
+    name="fake",
+    title="fake engine 1.0",
+    device="NumPy",
+    factory="fake_engine:make_engine",
+    unavailable=lambda: None,
+    installed=lambda: Path(__file__).parent,
+    install=list,
+)

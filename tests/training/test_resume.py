@@ -17,8 +17,9 @@ from fake_engine import make_run_inputs
 
 from dtc.errors import EngineError, Interrupted, TrainingError
 from dtc.training.checkpoint import finished, load_snapshot
+from dtc.training.command import python_command
 from dtc.training.events import DistortedWeights, Finished, Noted, Started, Stepped
-from dtc.training.launch import python_command, train
+from dtc.training.launch import train
 from dtc.training.progress import Progress
 from dtc.training.run import create_run, open_run
 

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from dtc.errors import DataError, EngineError
 from dtc.passes.prepare.batch_moments import Moments, measurable, statistics_of
-from dtc.recipe import Objective
+from dtc.recipe import Objective, Recipe
 from dtc.training.engine import Arrays, Parameters, StepResult
 from dtc.training.engines.ort.capability import examine
 from dtc.training.engines.ort.evaluation import Evaluation
@@ -28,6 +28,25 @@ from dtc.training.engines.ort.trainable.dropout import draw_mask
 from dtc.training.engines.ort.trainable.embedding import TableGradient
 
 Array = npt.NDArray[np.generic]
+
+
+def make_engine(model: ir.Model, recipe: Recipe, teacher: ir.Model | None) -> OrtEngine:
+    """Return the engine for a run of `recipe`; see `dtc.training.engine_kind.MakeEngine`.
+
+    Raises:
+        EngineError: The model cannot be trained; names the node.
+    """
+    training = recipe.training
+    assert training is not None, "a run has training"
+    return OrtEngine(
+        model,
+        recipe.objective,
+        teacher=teacher,
+        freeze=training.freeze,
+        threads=training.threads,
+        batch_norm=recipe.batch_norm,
+        delta=recipe.activations.delta,
+    )
 
 
 class OrtEngine:
