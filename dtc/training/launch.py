@@ -15,12 +15,12 @@ from typing import Any
 from dtc import errors
 from dtc.errors import Interrupted, TrainingError
 from dtc.forms import Form
+from dtc.training.best import load_best
 from dtc.training.command import Command
 from dtc.training.engine import Parameters
 from dtc.training.engine_kind import engine_of
 from dtc.training.evaluate import Score
 from dtc.training.events import Event, Started, from_line
-from dtc.training.journal import load_best
 from dtc.training.run import Run, open_run
 from dtc.training.worker import ENDED, STOPPED
 

@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 
 from dtc.errors import DtcError
-from dtc.training.checkpoint import write_json
+from dtc.training.snapshot import write_json
 from dtc.training.work import Tools, leave_gradients, work
 
 ENDED, FAILED, STOPPED = 0, 1, 3

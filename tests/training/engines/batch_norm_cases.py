@@ -16,7 +16,7 @@ from dtc.passes.prepare.batch_moments import pooled
 from dtc.recipe import Objective
 from dtc.training import statistics
 from dtc.training.engine import Engine
-from dtc.training.state import wearing
+from dtc.training.swap import swapped
 
 FLOAT = ir.DataType.FLOAT
 EPSILON = 0.02
@@ -66,7 +66,7 @@ def by_batch() -> object:
     engine, fed = engine_of(network()), batch(4)
     stepped = engine.step(fed, seed=0).loss
     kept = all(np.array_equal(engine.statistics[n], a.astype("f")) for n, a in (("mean", MEAN), ("variance", VARIANCE)))
-    with wearing(engine.statistics, statistics.of_batch(engine, fed)):
+    with swapped(engine.statistics, statistics.of_batch(engine, fed)):
         worn = engine.loss(fed)[0]
     wanted = loss_by_hand(engine, fed, *own(engine, fed))
     return {

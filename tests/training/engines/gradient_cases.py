@@ -15,8 +15,8 @@ from engine_under_test import make_engine, tell
 from dtc.models.net import Net
 from dtc.recipe import Objective
 from dtc.training.engine import Engine
-from dtc.training.state import wearing
 from dtc.training.statistics import of_batch
+from dtc.training.swap import swapped
 
 FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64
 RNG = np.random.default_rng(11)
@@ -39,7 +39,7 @@ class Case:
 
 def loss_as_in_training(engine: Engine, batch: dict[str, np.ndarray]) -> float:
     """Return the loss in evaluation, every BatchNormalization with the batch's own statistics, or with frozen ones."""
-    with wearing(engine.statistics, of_batch(engine, batch)):
+    with swapped(engine.statistics, of_batch(engine, batch)):
         return engine.loss(batch)[0]
 
 

@@ -20,9 +20,9 @@ from dtc.graph import save_model
 from dtc.models import build
 from dtc.models.net import Net
 from dtc.recipe import Recipe
-from dtc.training.checkpoint import finished, load_snapshot
 from dtc.training.engine_kind import engine_of
 from dtc.training.run import create_run, open_run
+from dtc.training.snapshot import Snapshot, finished
 
 TEXT = """
 import numpy as np
@@ -117,7 +117,7 @@ def content(folder: Path) -> dict[str, str]:
     """Everything that must be the same, bit for bit."""
     found = {"metrics": hashlib.sha256((folder / "metrics.jsonl").read_bytes()).hexdigest()}
     for kind in ("checkpoints", "best"):
-        for name, array in load_snapshot(finished(folder / kind)[-1]).arrays.items():
+        for name, array in Snapshot.load(finished(folder / kind)[-1]).arrays.items():
             found[f"{kind}/{name}"] = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
     return found
 
