@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -41,8 +42,8 @@ class EngineProcess:
 
 
 def refused(found: object) -> bool:
-    """True where an engine said in words that it cannot do a case."""
-    return isinstance(found, str) and found.startswith("EngineError: ")
+    """True where an engine said that it cannot do a case, and named the node or the initializer."""
+    return isinstance(found, str) and re.match("EngineError: (node|initializer) '", found) is not None
 
 
 class Results(dict[str, Any]):
