@@ -31,6 +31,7 @@ from dtc.passes.prepare.quantize_activations import (
 from dtc.recipe import Recipe
 from dtc.report import make_report, write_report
 from dtc.summary import Summary, relative_error, summarise
+from dtc.training.engine_kind import engine_of
 from dtc.training.events import Event
 from dtc.training.gradients import measure_gradients
 from dtc.training.launch import Result, train
@@ -88,6 +89,8 @@ def compress(
         DtcError: Whatever is wrong with model, recipe, data or output, in words for the user.
     """
     job.refuse_early(path, recipe)
+    if recipe.training is not None:
+        engine_of(recipe)  # a name that is no engine's shows before any work
     model, plan = _planned(path, recipe)
     if recipe.training is None:
         samples = _samples(recipe, base)

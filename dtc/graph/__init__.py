@@ -3,11 +3,10 @@
 from dtc.graph.load import load_model
 from dtc.graph.quantizers import Quantizer, bypass_quantizers, find_quantizers, share_scales
 from dtc.graph.save import file_bytes, move_model, save_model
-from dtc.graph.sites import Array, MatrixView, Reader, Role, Site, find_sites, site_of
+from dtc.graph.sites import MatrixView, Reader, Role, Site, find_sites, site_of
 from dtc.graph.walk import all_graphs, all_nodes, find_initializer, nesting, source_of
 
 __all__ = [
-    "Array",
     "MatrixView",
     "Quantizer",
     "Reader",

@@ -7,15 +7,13 @@ import fnmatch
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from dtc.forms import Array
 from dtc.graph.walk import PASS_THROUGH, all_graphs, all_nodes
-
-Array: TypeAlias = npt.NDArray[np.float32]
 
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
 

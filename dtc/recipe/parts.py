@@ -90,7 +90,9 @@ class Objective(_Part):
 class Training(_Part):
     """Retraining with occasional distortion."""
 
-    engine: Annotated[str, Flag("--engine")] = Field("ort", description="what runs the training steps")
+    engine: Annotated[str | None, Flag("--engine")] = Field(
+        None, description="what runs the training steps; see dtc engine list"
+    )
     epochs: Annotated[float, Flag("--epochs")] = Field(1.0, gt=0, description="passes over the data")
     steps: Annotated[int | None, Flag("--steps")] = Field(None, ge=1, description="optimizer steps, instead of epochs")
     mode: Annotated[Literal["deeptwist", "iterative"], Flag("--mode")] = Field(

@@ -20,7 +20,7 @@ from dtc.forms import Codebook, Codewords, Form
 from dtc.passes.method import Method, Moment, Need, Outcome, Probe, Weights
 from dtc.passes.options import Huffman, Options, Share, Try
 from dtc.passes.solvers.binning import Bins, Member, split_best
-from dtc.passes.solvers.blocks import Coded, from_labels, refuse_not_finite
+from dtc.passes.solvers.blocks import CodedBlocks, from_labels, refuse_not_finite
 from dtc.passes.solvers.clustering import Points, assign
 
 _SPARSE = 0.05
@@ -86,11 +86,11 @@ class BinAndQuant(Method):
             outcomes |= {coded.weights.site: self._outcome(coded) for coded in _coded(bins, moment.probe)}
         return outcomes
 
-    def _outcome(self, coded: Coded) -> Outcome:
+    def _outcome(self, coded: CodedBlocks) -> Outcome:
         return replace(coded, huffman=self.options.huffman).outcome()
 
 
-def _coded(bins: Bins, probe: Probe | None) -> list[Coded]:
+def _coded(bins: Bins, probe: Probe | None) -> list[CodedBlocks]:
     """Return the members' weights as indices of the bins that are not empty."""
     filled = np.flatnonzero(bins.counts())
     table = bins.representatives()
@@ -105,7 +105,7 @@ def _coded(bins: Bins, probe: Probe | None) -> list[Coded]:
             -1 if w.mask is not None else w.matrices.shape
         )
         gain = member.gain if shared else None
-        coded.append(Coded(w, indices, codewords, gain, "bins.codewords" if shared else None, w.mask, note))
+        coded.append(CodedBlocks(w, indices, codewords, gain, "bins.codewords" if shared else None, w.mask, note))
     return coded
 
 
@@ -113,7 +113,7 @@ def _was_binned(w: Weights) -> bool:
     return bool(w.previous) and all(isinstance(form, Codebook) and form.block == 1 for form in w.previous or ())
 
 
-def _again(w: Weights) -> Coded:
+def _again(w: Weights) -> CodedBlocks:
     """Return the weights at the nearest representatives of the last distortion."""
     form = (w.previous or ())[0]
     assert isinstance(form, Codebook)
@@ -122,7 +122,7 @@ def _again(w: Weights) -> Coded:
     indices = from_labels(labels, w.matrices.shape, 1)
     # The site's own table has the site's name again.
     name = form.name if form.gain is not None else None
-    return Coded(w, indices, form.codewords, form.gain, name, w.mask, form.note)
+    return CodedBlocks(w, indices, form.codewords, form.gain, name, w.mask, form.note)
 
 
 def _sparse_as_mask(w: Weights) -> Weights:

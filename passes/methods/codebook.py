@@ -18,9 +18,9 @@ from dtc.forms import Array, Codebook, Codewords, Form, Grid
 from dtc.forms.codewords import PRECISIONS
 from dtc.passes.method import Grams, Latents, Method, Moment, Need, Outcome, Skip, Weights
 from dtc.passes.options import Compensation, Huffman, Options, Share, Try
-from dtc.passes.solvers.blocks import Coded, from_labels, previous_codewords, refuse_not_finite, to_blocks
+from dtc.passes.solvers.blocks import CodedBlocks, from_labels, previous_codewords, refuse_not_finite, to_blocks
 from dtc.passes.solvers.clustering import Labels, Points, assign, centroids, cluster
-from dtc.passes.solvers.codeword_training import TrainedCodewords
+from dtc.passes.solvers.codeword_training import CodewordLatents
 from dtc.passes.solvers.compensated_codebook import compensated_labels
 
 _LARGEST_KERNEL = 25
@@ -121,7 +121,7 @@ class GradientWeightedKMeans(Method):
         tables = {site: one[0].name or site for site, one in coded.items() if one}
         fixed = {table for site, table in tables.items() if site not in trained}
         held = {site: coded[site] for site, table in tables.items() if table not in fixed}
-        return TrainedCodewords(held, self.options.ewgs_delta) if held else None
+        return CodewordLatents(held, self.options.ewgs_delta) if held else None
 
     def _block(self, w: Weights) -> int:
         """Return the weights a codeword: a whole kernel, or eight along the input while a codeword has 16 members."""
@@ -173,13 +173,13 @@ class GradientWeightedKMeans(Method):
 
     def _code(
         self, w: Weights, points: Points, codewords: Codewords, gain: np.float32 | None, name: str | None
-    ) -> Coded:
+    ) -> CodedBlocks:
         if (grams := self.moments(w)) is not None:
             labels = _compensated(w, grams, codewords.values if gain is None else codewords.values * gain)
         else:
             labels, _ = assign(points, codewords.values)
         indices = from_labels(labels, w.matrices.shape, codewords.block)
-        return Coded(w, indices, codewords, gain, name, w.mask, huffman=self.options.huffman)
+        return CodedBlocks(w, indices, codewords, gain, name, w.mask, huffman=self.options.huffman)
 
 
 def _unchanged(w: Weights) -> tuple[Form, ...]:

@@ -20,7 +20,7 @@ from dtc.forms.sparse import Sparse, smallest_cost
 from dtc.passes.method import Grams, Method, Moment, Need, Outcome, Skip, Weights
 from dtc.passes.options import Compensation, Options, Try
 from dtc.passes.solvers.compensated_pruning import by_groups, by_share, prune_and_compensate
-from dtc.passes.solvers.pruning_schedule import Point, Schedule
+from dtc.passes.solvers.pruning_schedule import Point, PruningSchedule
 from dtc.passes.solvers.selection import Bools, keep_largest, keep_lines, keep_n_of_m
 
 _Step = Annotated[str, BeforeValidator(lambda given: str(given) if isinstance(given, int) else given)]
@@ -166,10 +166,10 @@ class Prune(Method):
             return Skip(f"{stored} bytes stored against {w.matrices.nbytes} dense: {zeros:.3g} % of zeros save nothing")
         return forms
 
-    def _schedule(self) -> Schedule:
+    def _schedule(self) -> PruningSchedule:
         given = self.options
         final = given.sparsity if given.sparsity is not None else 0.0
-        return Schedule(
+        return PruningSchedule(
             given.initial_sparsity, final, Point.of(given.begin_step), Point.of(given.end_step), given.exponent
         )
 

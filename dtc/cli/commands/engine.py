@@ -1,10 +1,13 @@
-"""`dtc engine`: the training engine."""
+"""`dtc engine`: the training engines."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from dtc.training.engines.ort import install as ort
+if TYPE_CHECKING:
+    from dtc.training.engine_kind import EngineKind
 
 
 @click.group("engine")
@@ -13,19 +16,29 @@ def command() -> None:
 
 
 @command.command("install")
-@click.argument("name", type=click.Choice(["ort"]))
-def install(name: str) -> None:  # noqa: ARG001  # there is one engine so far, its name is still asked for
-    """Put a private copy of the engine into the user's cache; nothing else on the machine changes."""
+@click.argument("name")
+def install(name: str) -> None:
+    """Make an engine ready to run; a private copy goes into the user's cache, nothing else on the machine changes."""
     from dtc.cli.render import console
+    from dtc.training.engine_kind import find_engine
 
-    console.print(f"ort: installed in {ort.install()}")
+    kind = find_engine(name)
+    kind.install()
+    console.print(f"{name}: installed in {kind.installed()}")
 
 
 @command.command("list")
 def list_engines() -> None:
-    """Show the engines, and whether they are installed."""
+    """Show the engines, whether they are installed, and which one is the default."""
     from dtc.cli.render import table
+    from dtc.training.engine_kind import engines
 
-    where = ort.installed()
-    state = f"installed in {where}" if where else (ort.available() or "not installed; dtc engine install ort")
-    table(["engine", "what", "state"], [["ort", "onnxruntime-training 1.19.2, CPU", state]])
+    table(["engine", "what", "state"], [_row(kind) for _, kind in sorted(engines().items())])
+
+
+def _row(kind: EngineKind) -> list[str]:
+    from dtc.training.engine_kind import default_engine
+
+    where = kind.installed()
+    state = f"installed in {where}" if where else kind.unavailable() or f"not installed; dtc engine install {kind.name}"
+    return [kind.name, f"{kind.title}, {kind.device}", state + ("; the default" if kind is default_engine() else "")]

@@ -13,7 +13,7 @@ from onnx_ir.passes.common import (
 
 from dtc.errors import EngineError
 from dtc.graph import all_nodes
-from dtc.training.engines.ort.prune import remove_dead_nodes
+from dtc.training.engines.ort.dead_nodes import remove_dead_nodes
 
 OLDEST_OPSET = 13
 NEWEST_OPSET = 21

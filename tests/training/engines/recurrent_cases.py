@@ -6,11 +6,12 @@ Prints one JSON object: variant -> [loss difference to the node, relative errors
 from __future__ import annotations
 
 import itertools
-import json
-import sys
 
 import numpy as np
 import onnx_ir as ir
+from engine_under_test import make_engine, tell
+
+from dtc.recipe import Objective
 
 T, N, WIDTH, H = 4, 3, 2, 3
 
@@ -64,11 +65,8 @@ def build(kind: str, direction: str, extras: frozenset[str], linear: int) -> ir.
 
 
 def examine(model: ir.Model) -> list[float]:
-    from dtc.recipe import Objective
-    from dtc.training.engines.ort.engine import OrtEngine
-
     rng = np.random.default_rng(0)
-    engine = OrtEngine(model, Objective(loss="mse"), threads=1)
+    engine = make_engine(model, Objective(loss="mse"), threads=1)
     d = engine.parameters["W"].shape[0]
     batch = {"x": rng.normal(size=(T, N, WIDTH)).astype("f"), "lens": np.array([4, 1, 2], "i4")}
     batch |= {name: rng.normal(size=(d, N, H)).astype("f") for name in ("h0", "c0")}
@@ -102,16 +100,12 @@ def variants():
             yield "LSTM", direction, frozenset(extras) | {"peepholes"}, 0
 
 
-def main() -> None:
-    results = {}
-    for kind, direction, extras, linear in variants():
-        name = f"{kind}-{direction}-{'+'.join(sorted(extras))}-{linear}"
-        try:
-            results[name] = examine(build(kind, direction, extras, linear))
-        except Exception as error:  # noqa: BLE001 - reported to the test
-            results[name] = f"{type(error).__name__}: {error}"[:500]
-    json.dump(results, sys.stdout)
-
-
 if __name__ == "__main__":
-    main()
+    tell(
+        {
+            f"{kind}-{direction}-{'+'.join(sorted(extras))}-{linear}": lambda built=(kind, direction, extras, linear): (
+                examine(build(*built))
+            )
+            for kind, direction, extras, linear in variants()
+        }
+    )

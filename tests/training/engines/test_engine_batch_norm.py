@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from engine_process import Results
 
 
-@pytest.fixture(scope="module")
-def results(in_engine):
-    return in_engine("batch_norm_cases.py")
+@pytest.fixture
+def results(cases):
+    return Results(cases("batch_norm_cases.py"))
 
 
 def is_as_by_hand(pair) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from engine_process import Results
 
 
-@pytest.fixture(scope="module")
-def results(in_engine):
-    return in_engine("quantization_cases.py")
+@pytest.fixture
+def results(cases):
+    return Results(cases("quantization_cases.py"))
 
 
 ALL = ["A", "B", "s"]

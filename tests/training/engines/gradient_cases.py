@@ -5,19 +5,18 @@ Case -> [training loss less evaluation loss, relative errors of directional deri
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
+from engine_under_test import make_engine, tell
 
 from dtc.models.net import Net
 from dtc.recipe import Objective
-from dtc.training.engines.ort.engine import OrtEngine
-from dtc.training.state import wearing
+from dtc.training.engine import Engine
 from dtc.training.statistics import of_batch
+from dtc.training.swap import swapped
 
 FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64
 RNG = np.random.default_rng(11)
@@ -34,18 +33,18 @@ class Case:
     model: ir.Model
     batch: dict[str, np.ndarray]
     objective: Objective = field(default_factory=lambda: Objective(loss="mse"))
-    change: Callable[[OrtEngine], None] = lambda engine: None
+    change: Callable[[Engine], None] = lambda engine: None
     batch_norm: str = "batch"
 
 
-def loss_as_in_training(engine: OrtEngine, batch: dict[str, np.ndarray]) -> float:
+def loss_as_in_training(engine: Engine, batch: dict[str, np.ndarray]) -> float:
     """Return the loss in evaluation, every BatchNormalization with the batch's own statistics, or with frozen ones."""
-    with wearing(engine.statistics, of_batch(engine, batch)):
+    with swapped(engine.statistics, of_batch(engine, batch)):
         return engine.loss(batch)[0]
 
 
 def examine(case: Case) -> list[object]:
-    engine = OrtEngine(case.model, case.objective, threads=1, batch_norm=case.batch_norm)
+    engine = make_engine(case.model, case.objective, threads=1, batch_norm=case.batch_norm)
     batch = dict(case.batch)
     if "labels" not in batch and case.objective.loss == "mse":
         batch["labels"] = real(*next(iter(engine.predict(batch).values())).shape)
@@ -82,7 +81,7 @@ def dense(loss: str, labels: np.ndarray, shape: tuple[int, ...] = (5, 4), **opti
 
 
 def distilled() -> Case:
-    def change(engine: OrtEngine) -> None:
+    def change(engine: Engine) -> None:
         for array in engine.parameters.values():
             array += np.float32(0.1) * real(*array.shape)
 
@@ -238,15 +237,5 @@ CASES: dict[str, Callable[[], Case]] = {
 }  # fmt: skip
 
 
-def main() -> None:
-    results = {}
-    for name, build in CASES.items():
-        try:
-            results[name] = examine(build())
-        except Exception as error:  # noqa: BLE001 - reported to the test
-            results[name] = f"{type(error).__name__}: {error}"[:500]
-    json.dump(results, sys.stdout)
-
-
 if __name__ == "__main__":
-    main()
+    tell({name: lambda build=build: examine(build()) for name, build in CASES.items()})

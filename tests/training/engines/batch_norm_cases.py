@@ -5,19 +5,18 @@ A network of one convolution and one BatchNormalization is written out in NumPy,
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 
 import numpy as np
 import onnx_ir as ir
+from engine_under_test import make_engine, tell
 
 from dtc.models.net import Net
 from dtc.passes.prepare.batch_moments import pooled
 from dtc.recipe import Objective
 from dtc.training import statistics
-from dtc.training.engines.ort.engine import OrtEngine
-from dtc.training.state import wearing
+from dtc.training.engine import Engine
+from dtc.training.swap import swapped
 
 FLOAT = ir.DataType.FLOAT
 EPSILON = 0.02
@@ -34,8 +33,8 @@ def network(dropped: float = 0.0) -> ir.Model:
     return net.model({"y": (net.op("BatchNormalization", "norm", inputs, epsilon=EPSILON), ["N", 3, 3, 3])})
 
 
-def engine_of(model: ir.Model, mode: str = "batch") -> OrtEngine:
-    return OrtEngine(model, Objective(loss="mse"), threads=1, batch_norm=mode)
+def engine_of(model: ir.Model, mode: str = "batch") -> Engine:
+    return make_engine(model, Objective(loss="mse"), threads=1, batch_norm=mode)
 
 
 def batch(size: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -44,11 +43,11 @@ def batch(size: int, seed: int = 0) -> dict[str, np.ndarray]:
     return {"x": x, "labels": rng.normal(size=(size, 3, 3, 3)).astype("f")}
 
 
-def before_norm(engine: OrtEngine, fed: dict[str, np.ndarray]) -> np.ndarray:
+def before_norm(engine: Engine, fed: dict[str, np.ndarray]) -> np.ndarray:
     return np.einsum("nihw,oi->nohw", fed["x"].astype("d"), engine.parameters["W"][:, :, 0, 0].astype("d"))
 
 
-def loss_by_hand(engine: OrtEngine, fed: dict[str, np.ndarray], mean: np.ndarray, variance: np.ndarray) -> float:
+def loss_by_hand(engine: Engine, fed: dict[str, np.ndarray], mean: np.ndarray, variance: np.ndarray) -> float:
     def column(array: np.ndarray) -> np.ndarray:
         return array.astype("d")[None, :, None, None]
 
@@ -57,7 +56,7 @@ def loss_by_hand(engine: OrtEngine, fed: dict[str, np.ndarray], mean: np.ndarray
     return float(np.square(y - fed["labels"]).mean())
 
 
-def own(engine: OrtEngine, fed: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def own(engine: Engine, fed: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     h = before_norm(engine, fed)
     return h.mean((0, 2, 3)), h.var((0, 2, 3))
 
@@ -67,7 +66,7 @@ def by_batch() -> object:
     engine, fed = engine_of(network()), batch(4)
     stepped = engine.step(fed, seed=0).loss
     kept = all(np.array_equal(engine.statistics[n], a.astype("f")) for n, a in (("mean", MEAN), ("variance", VARIANCE)))
-    with wearing(engine.statistics, statistics.of_batch(engine, fed)):
+    with swapped(engine.statistics, statistics.of_batch(engine, fed)):
         worn = engine.loss(fed)[0]
     wanted = loss_by_hand(engine, fed, *own(engine, fed))
     return {
@@ -133,4 +132,4 @@ CASES: dict[str, Callable[[], object]] = {
 
 
 if __name__ == "__main__":
-    json.dump({name: case() for name, case in CASES.items()}, sys.stdout)
+    tell(CASES)

@@ -6,16 +6,14 @@ A network of two products with a quantizer between them is written out in NumPy,
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 
 import numpy as np
 import onnx_ir as ir
+from engine_under_test import make_engine, tell
 
 from dtc.models.net import Net
 from dtc.recipe import Objective
-from dtc.training.engines.ort.engine import OrtEngine
 
 FLOAT = ir.DataType.FLOAT
 SCALE = 0.13
@@ -62,7 +60,7 @@ def pair(
 ) -> object:
     limits = np.iinfo(zero.dtype)
     highest = None if bounds[1] == limits.max else bounds[1]
-    engine = OrtEngine(
+    engine = make_engine(
         network(zero, highest, shape=shape, readers=readers), Objective(loss="mse"), threads=1, delta=delta, **options
     )
     fed = batch()
@@ -97,7 +95,7 @@ def shared_scale() -> object:
         return net.model({"y": (x, ["N", 6])})
 
     fed = batch() | {"labels": np.random.default_rng(4).normal(size=(9, 6)).astype("f")}
-    one, two = (OrtEngine(build(names), Objective(loss="mse"), threads=1).step(fed, seed=0) for names in ("ss", "st"))
+    one, two = (make_engine(build(names), Objective(loss="mse"), threads=1).step(fed, seed=0) for names in ("ss", "st"))
     return [float(one.gradients["s"]), float(two.gradients["s"] + two.gradients["t"])]
 
 
@@ -121,7 +119,7 @@ def beside() -> object:
     other.remove(nodes)
     model.graph.extend(nodes)
     model.graph.outputs.append(output)
-    engine = OrtEngine(model, Objective(loss="mse"), threads=1)
+    engine = make_engine(model, Objective(loss="mse"), threads=1)
     engine.step(batch(), seed=0)
     return sorted(engine.parameters)
 
@@ -141,5 +139,6 @@ CASES: dict[str, Callable[[], object]] = {
     "beside": beside,
 }
 
+
 if __name__ == "__main__":
-    json.dump({name: case() for name, case in CASES.items()}, sys.stdout)
+    tell(CASES)

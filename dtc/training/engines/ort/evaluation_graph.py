@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.errors import DataError
+from dtc.forms import AnyArray
+from dtc.graph.signature import Arrays
 from dtc.passes.prepare.batch_moments import Exposed, Moments, use_batch_moments
-from dtc.training.engine import Arrays, Parameters
+from dtc.training.engine import Parameters
+from dtc.training.engines.ort.dead_nodes import remove_dead_nodes
 from dtc.training.engines.ort.losses import LOSS, SCORES, Kind, attach_loss, scores_of
-from dtc.training.engines.ort.prune import remove_dead_nodes
 from dtc.training.engines.ort.runtime import open_session
 from dtc.training.engines.ort.trainable.dropout import remove_dropout
-
-Array = npt.NDArray[np.generic]
 
 _MOMENTS = "moments"
 
 
-class Evaluation:
+class EvaluationGraph:
     """Sessions of the evaluation graph: the original nodes without dropout, parameters as graph inputs."""
 
     def __init__(self, base: ir.Model, output: str | None, parameters: tuple[str, ...], threads: int | None) -> None:
@@ -33,26 +31,26 @@ class Evaluation:
         self._sessions: dict[tuple[Any, ...], Any] = {}
         self._exposed: list[Exposed] = []
 
-    def predict(self, inputs: Arrays, parameters: Parameters) -> dict[str, Array]:
+    def predict(self, inputs: Arrays, parameters: Parameters) -> dict[str, AnyArray]:
         """Return all outputs of the model."""
         found = self._run(("predict",), inputs, parameters, self._names)
         return dict(zip(self._names, found, strict=True))
 
-    def scores(self, inputs: Arrays, parameters: Parameters) -> Array:
+    def scores(self, inputs: Arrays, parameters: Parameters) -> AnyArray:
         """Return what distillation compares: the output, before its final Softmax where there is one."""
-        scores: Array = self._run(("scores",), inputs, parameters, [SCORES])[0]
+        scores: AnyArray = self._run(("scores",), inputs, parameters, [SCORES])[0]
         return scores
 
     def loss(
         self, kind: Kind, label_rank: int, inputs: Arrays, feeds: Arrays, parameters: Parameters, carry: tuple[str, ...]
-    ) -> tuple[float, dict[str, Array]]:
+    ) -> tuple[float, dict[str, AnyArray]]:
         """Return the loss and the carried outputs."""
         found = self._run((kind, label_rank), {**inputs, **feeds}, parameters, [LOSS, *carry])
         return float(found[0]), dict(zip(carry, found[1:], strict=True))
 
     def moments(
         self, inputs: Arrays, parameters: Parameters, carry: tuple[str, ...]
-    ) -> tuple[list[Moments], dict[str, Array]]:
+    ) -> tuple[list[Moments], dict[str, AnyArray]]:
         """Return the moments of each BatchNormalization, and the carried outputs."""
         found = self._run((_MOMENTS, *carry), inputs, parameters, None)
         carried = dict(zip(carry, found, strict=False))
