@@ -17,6 +17,7 @@ from dtc.evaluate import stateful
 from dtc.forms import AnyArray
 from dtc.graph import Reader, Role, Site, find_sites, load_model, save_model
 from dtc.graph.signature import input_specs
+from dtc.passes.lower.readers import Product
 from dtc.passes.prepare import normalise
 from dtc.recipe import Objective
 from dtc.session import runner, session
@@ -86,7 +87,8 @@ class Calibration:
 def _watch(model: ir.Model, reader: Reader) -> list[str]:
     """Make what a node reads, and for a recurrent weight what it gives, outputs of the model; return their names."""
     node = reader.node
-    wanted = [node.inputs[1 if reader.role is Role.MATMUL and reader.index == 0 else 0]]
+    product = Product.of(reader)
+    wanted = [product.x if isinstance(product, Product) else node.inputs[0]]
     if reader.role in (Role.LSTM_RECURRENT, Role.GRU_RECURRENT):
         wanted = [node.outputs[0]]
         if len(node.inputs) > 5 and node.inputs[5] is not None:
@@ -100,19 +102,16 @@ def _watch(model: ir.Model, reader: Reader) -> list[str]:
     return [value.name or "" for value in wanted if value is not None]
 
 
-def _of_matmul(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
-    x = values[0]
-    if reader.index == 0:
-        x = np.swapaxes(x, -1, -2)
+def _of_product(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
+    """What a MatMul or Gemm multiplies with its weight, in rows: its left factor, or the transpose of its right one."""
+    product = Product.of(reader)
+    assert isinstance(product, Product), "a MatMul or Gemm"
+    x = np.swapaxes(values[0], -1, -2) if product.left or product.transposed else values[0]
     if reader.view.count == 1:
         return [x]
     stacked = np.broadcast_to(x, np.broadcast_shapes(x.shape[:-2], _lead(reader)) + x.shape[-2:])
     per_matrix = stacked.reshape(-1, reader.view.count, *x.shape[-2:])
     return [per_matrix[:, matrix] for matrix in range(reader.view.count)]
-
-
-def _of_gemm(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
-    return [values[0].T if reader.node.attributes.get_int("transA", 0) else values[0]]
 
 
 def _of_conv(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
@@ -137,8 +136,8 @@ def _of_state(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
 
 
 _INPUTS: dict[Role, Callable[[Reader, list[AnyArray]], list[AnyArray]]] = {
-    Role.MATMUL: _of_matmul,
-    Role.GEMM: _of_gemm,
+    Role.MATMUL: _of_product,
+    Role.GEMM: _of_product,
     Role.CONV: _of_conv,
     Role.LSTM_INPUT: _of_sequence,
     Role.GRU_INPUT: _of_sequence,

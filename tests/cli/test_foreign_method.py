@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from distributions import Run, distribution, runner
 
 from dtc import models
 from dtc.graph import save_model
@@ -68,40 +65,17 @@ class Ternary(Method):
         return assemble((w.matrices[index] > 0).astype(np.uint8), alphas, size.shape[1], 0, "float16", kept=kept)
 '''
 
-Run = Callable[..., tuple[int, str, str]]
 
-
-def distribution(folder: Path, source: str) -> None:
-    """Put what `pip install` would leave of a distribution with one module and one entry point into a folder."""
-    info = folder / "ternary_method-1.0.dist-info"
-    info.mkdir(parents=True)
-    (folder / "ternary_method.py").write_text(source)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ternary-method\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[dtc.passes.methods]\nternary = ternary_method\n")
-
-
-def runner(folder: Path) -> Run:
-    paths = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
-
-    def run(*words: object) -> tuple[int, str, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "dtc", *map(str, words)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "PYTHONPATH": paths},
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    return run
+def ternary(folder: Path, source: str) -> Run:
+    """Return the command line with a distribution of the method on its path."""
+    distribution(folder, {"ternary_method": source}, {"dtc.passes.methods": "ternary_method"})
+    return runner(folder)
 
 
 @pytest.fixture(scope="module")
 def dtc(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Run the command line in a process of its own, with the method on its path."""
-    folder = tmp_path_factory.mktemp("site")
-    distribution(folder, TERNARY)
-    return runner(folder)
+    return ternary(tmp_path_factory.mktemp("site"), TERNARY)
 
 
 @pytest.fixture
@@ -165,8 +139,7 @@ def test_the_method_is_in_the_retraining_loop(dtc: Run, model: Path, tmp_path: P
 
 
 def test_an_option_of_another_meaning_is_refused_when_methods_are_found(tmp_path: Path) -> None:
-    distribution(tmp_path / "site", TERNARY.replace("threshold", "sparsity"))
-    status, _, err = runner(tmp_path / "site")("methods")
+    status, _, err = ternary(tmp_path / "site", TERNARY.replace("threshold", "sparsity"))("methods")
     assert status == 1
     assert "declare --sparsity differently" in err
     assert "ternary" in err
@@ -174,7 +147,7 @@ def test_an_option_of_another_meaning_is_refused_when_methods_are_found(tmp_path
 
 
 def test_a_method_that_does_not_say_what_it_gives_is_refused(tmp_path: Path) -> None:
-    distribution(tmp_path / "site", TERNARY.replace("    gives: ClassVar[type[Form]] = BinaryCode\n", ""))
-    status, _, err = runner(tmp_path / "site")("methods")
+    silent = TERNARY.replace("    gives: ClassVar[type[Form]] = BinaryCode\n", "")
+    status, _, err = ternary(tmp_path / "site", silent)("methods")
     assert status == 1
     assert "method ternary (ternary_method) does not declare gives" in err
