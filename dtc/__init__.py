@@ -4,8 +4,7 @@ What the command line does, as functions: `compress`, `resume`, `inspect_model`,
 ONNX Runtime session of a compressed model.
 """
 
-from dtc.bench import bench
-from dtc.check import check
+from dtc.checking import CheckOptions, bench, check
 from dtc.inspection import inspect_model
 from dtc.job import Job
 from dtc.pipeline import Compression, compress, resume
@@ -13,6 +12,7 @@ from dtc.recipe import Recipe, Rule
 from dtc.session import session
 
 __all__ = [
+    "CheckOptions",
     "Compression",
     "Job",
     "Recipe",

@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from dtc.compare import Comparison
+from dtc.checking.differences import Comparison
 from dtc.deploy.ops.library import library_path
 from dtc.errors import DtcError
 from dtc.graph import load_model, save_model

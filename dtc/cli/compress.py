@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dtc.cli.check import show_outcome
-from dtc.cli.jsonable import to_json
 from dtc.cli.method_options import method_options
 from dtc.cli.parse import fixed_inputs
 from dtc.cli.progress import OnEvent, progress
@@ -19,7 +19,8 @@ from dtc.errors import UsageError
 from dtc.job import Job
 from dtc.pipeline import Compression, compress, resume
 from dtc.recipe import Recipe
-from dtc.summary import Summary
+from dtc.report import Report
+from dtc.report.document import SiteOutcome
 
 
 @click.command("compress")
@@ -33,10 +34,11 @@ from dtc.summary import Summary
 @click.option("--retrain", is_flag=True, help="retrain with occasional distortion; without labels, distil")
 @recipe_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="default: MODEL with the method in its name")
-@click.option("--run", type=click.Path(path_type=Path), help="run directory of the retraining; default: OUTPUT.dtc-run")
+@click.option("--run", type=click.Path(path_type=Path), help="run directory; with --retrain default: OUTPUT.dtc-run")
 @click.option(
     "--report", type=click.Path(path_type=Path), help="folder for report.html, report.json; a run has its own"
 )
+@click.option("--dump", type=click.Path(path_type=Path), help="folder for the model after each stage, checked there")
 @click.option("--resume", "resumed", type=click.Path(path_type=Path), help="go on with an interrupted run directory")
 @click.option("--force", is_flag=True, help="overwrite the output")
 @click.option("--max-drop", type=click.FloatRange(min=0), help="exit with status 1 if the metric loses more than this")
@@ -44,7 +46,7 @@ from dtc.summary import Summary
 @click.option(
     "--seconds", type=click.FloatRange(min=0), default=2.0, show_default=True, help="for latency; 0: not measured"
 )
-@click.option("--json", "as_json", is_flag=True, help="print the result as JSON")
+@click.option("--json", "as_json", is_flag=True, help="print the report as JSON")
 def command(model: Path | None, **options: Any) -> None:
     """Compress MODEL, check the written file, and print what was gained and lost.
 
@@ -55,11 +57,11 @@ def command(model: Path | None, **options: Any) -> None:
     as_json = options["as_json"]
     with progress(quiet=as_json) as on_event:
         if options["resumed"] is not None:
-            result = resume(options["resumed"], force=options["force"], on_event=on_event)
+            result = resume(options["resumed"], force=options["force"], dump=options["dump"], on_event=on_event)
         else:
             result = _start(model, options, on_event)
     if as_json:
-        click.echo(to_json(result))
+        click.echo(result.report.to_json(indent=2))
     else:
         _show(result)
     result.raise_if_failed()
@@ -78,6 +80,8 @@ def _start(model: Path | None, options: dict[str, Any], on_event: OnEvent) -> Co
         fixed=fixed_inputs(options["inputs"]),
         seconds=options["seconds"],
         report=options["report"],
+        describe_weights=options["as_json"],
+        dump=options["dump"],
     )
     return compress(model, recipe, job, run=options["run"], on_event=on_event)
 
@@ -88,41 +92,48 @@ def _default_output(model: Path, recipe: Recipe) -> Path:
 
 
 def _show(result: Compression) -> None:
-    _show_sites(result.summary)
-    worst = max((each.relative_l2 for each in result.faithful.differences), default=0.0)
-    unrounded = ", activations not rounded" if result.quantizers else ""
-    console.print(f"written file against the distorted dense model{unrounded}: at most {worst:.1e} relative L2")
-    before, after = result.summary.file_bytes
-    console.print(
-        f"ratios: sites {result.summary.sites_ratio:.2f}x, whole file {result.summary.file_ratio:.2f}x "
-        f"({size(before)} -> {size(after)}), {result.summary.bits_per_weight:.2f} bits per weight"
-    )
-    show_outcome(result.outcome)
-    if result.measured:
-        console.print(
-            f"statistics of {result.measured} BatchNormalizations measured anew on the samples (--batch-norm frozen "
-            "leaves them)"
-        )
-    if result.training is not None:
-        share = result.training.distortion_share
-        console.print(f"distortions took {share:.1%} of the training time; run directory: {result.training.run}")
+    report = result.report
+    _show_sites(report.sites)
+    _show_gain(report)
+    if report.check is not None:
+        show_outcome(report.check)
+    for note in report.notes:
+        console.print(note, markup=False)
+    if report.training is not None:
+        share = report.training.distortion_share
+        console.print(f"distortions took {share:.1%} of the training time; run directory: {result.run}")
+    elif result.run is not None:
+        console.print(f"run directory: {result.run}")
     console.print(f"written: {result.output}")
-    for page in result.reports:
+    for page in result.pages:
         console.print(f"report: {page}")
 
 
-def _show_sites(summary: Summary) -> None:
+def _show_gain(report: Report) -> None:
+    if report.fidelity is not None:
+        unrounded = ", activations not rounded" if report.fidelity.quantizers else ""
+        worst = report.fidelity.relative_l2 or 0.0
+        console.print(f"written file against the distorted dense model{unrounded}: at most {worst:.1e} relative L2")
+    if report.ratios is not None and report.output is not None:
+        console.print(
+            f"ratios: sites {report.ratios.sites:.2f}x, whole file {report.ratios.file:.2f}x "
+            f"({size(report.model.bytes)} -> {size(report.output.bytes)}), "
+            f"{report.ratios.bits_per_weight:.2f} bits per weight"
+        )
+
+
+def _show_sites(sites: Sequence[SiteOutcome]) -> None:
     rows = [
         [
-            row.name,
-            row.role,
-            shape(row.shape),
-            f"{row.form}, {row.detail}" if row.form else "left alone",
-            size(row.dense_bytes),
-            size(row.stored_bytes),
-            "" if row.error is None else f"{row.error:.2e}",
-            row.reason or row.lowered or "",
+            site.name,
+            site.role,
+            shape(site.shape),
+            f"{site.form}, {site.detail}" if site.form else "left alone",
+            size(site.nbytes),
+            size(site.stored_bytes),
+            "" if site.error is None else f"{site.error:.2e}",
+            site.reason or site.lowered or "",
         ]
-        for row in summary.sites
+        for site in sites
     ]
     table(["site", "role", "shape", "form", ">before", ">after", ">rel. error", "in the file, or why not"], rows)

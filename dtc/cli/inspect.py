@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from dtc.cli.jsonable import to_json
 from dtc.cli.render import console, shape, size, table
 from dtc.inspection import Inspection, inspect_model
 
@@ -18,7 +17,7 @@ def command(model: Path, *, as_json: bool) -> None:
     """Show the sites of MODEL: what can be compressed, what each method would save, and what cannot be."""
     found = inspect_model(model)
     if as_json:
-        click.echo(to_json(found))
+        click.echo(found.to_json(indent=2))
     else:
         _show(found)
 

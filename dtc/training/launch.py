@@ -122,9 +122,9 @@ def worker_command(run: Run) -> Command:
 
     Raises:
         EngineError: There is no such engine, or it cannot be installed.
+        RecipeError: The run trains nothing.
     """
-    training = run.recipe.training
-    assert training is not None, "an opened run has training"
+    training = run.training
     if training.engine != "ort":
         raise EngineError(f"no engine is called {training.engine!r}; there is: ort")
     from dtc.training.engines.ort.install import install

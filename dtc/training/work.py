@@ -91,8 +91,7 @@ def leave_gradients(folder: Path, tools: Tools) -> None:
 
 def prepare(run: Run, tools: Tools) -> tuple[Retraining, Journal]:
     """Build a retraining at the newest checkpoint of a run."""
-    training, wanted = run.recipe.training, run.recipe.objective
-    assert training is not None, "an opened run has training"
+    training, wanted = run.training, run.recipe.objective
     model = run.load_model()
     train, evaluate = (fitted(source, model, wanted) for source in run.open_data())
     objective = resolve_objective(wanted, _first_batch(train, run.recipe.seed))

@@ -1,0 +1,32 @@
+"""The written file is held to the model that it was made of, then to the original."""
+
+from __future__ import annotations
+
+from dtc.checking import CheckOptions, check, fidelity
+from dtc.errors import CheckFailedError
+from dtc.pipeline.work import Work
+
+
+def check_faithful(work: Work) -> None:
+    """Compare the written file with the distorted dense model.
+
+    Raises:
+        CheckFailedError: It computes something else.
+    """
+    limit = fidelity.FAITHFUL[work.recipe.lower]
+    work.faithful = fidelity.check_faithful(work.dense, work.written, limit, _options(work))
+    if work.faithful.failures:
+        told = "; ".join(work.faithful.failures)
+        raise CheckFailedError(f"{work.job.output}: not written, as it would be wrong: {told}")
+
+
+def check_outcome(work: Work) -> None:
+    """Compare the written file with the original: metric, size, latency, memory; failures are kept, not raised."""
+    work.outcome = check(work.original, work.written.path, source=work.samples.evaluation, options=_options(work))
+
+
+def _options(work: Work) -> CheckOptions:
+    recipe, job = work.recipe, work.job
+    return CheckOptions(
+        objective=recipe.objective, max_drop=job.max_drop, fixed=job.fixed, seed=recipe.seed, seconds=job.seconds
+    )
