@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,6 @@ from dtc.recipe import Objective
 AnyArray: TypeAlias = npt.NDArray[np.generic]
 Run: TypeAlias = "Callable[[dict[str, npt.NDArray[np.generic]]], dict[str, npt.NDArray[np.generic]]]"
 """Inputs by name to all outputs by name, in the model's order."""
-
-
-class Source(Protocol):
-    """Where batches come from: dicts of arrays named like the model's inputs, and the labels."""
-
-    def batches(self, *, epoch: int, seed: int, shuffle: bool) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
-        """Yield one pass over the data; the same arguments give the same batches."""
-        ...
 
 
 def evaluate(

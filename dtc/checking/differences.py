@@ -1,6 +1,6 @@
 """The arithmetic of a comparison: how far the outputs of two models are apart, over many runs.
 
-Knows arrays and no model: `dtc.checking.check` runs the models and says what is too far.
+Knows arrays and no model: `dtc.checking.candidate` runs the models and says what is too far.
 """
 
 from __future__ import annotations

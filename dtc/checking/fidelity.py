@@ -1,10 +1,12 @@
 """The written file against the distorted dense model: it computes the same, but for float rounding.
 
-Not how good a compression is, which `dtc.checking.check` tells against the original, but whether the file says what the
-compression meant. Where activations are quantized, float rounding moves one of them to the next level here and there,
-and every layer behind makes more of it: changing the input of a ResNet-20 by a millionth changes its outputs by 0.6 %
-at 8 bits, by 5 % at 2. So files are compared without the rounding of activations, as strictly as others; the quantizers
-have to be the same in both, and the file has to run as it is.
+This is not how good a compression is, which `dtc.checking.candidate` tells against the original, but whether the file
+says what the compression meant.
+
+Where activations are quantized, float rounding moves one of them to the next level here and there, and every layer
+behind makes more of it: changing the input of a ResNet-20 by a millionth changes its outputs by 0.6 % at 8 bits, by 5 %
+at 2. So files are compared without the rounding of activations, as strictly as others; the quantizers have to be the
+same in both, and the file has to run as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from dtc.checking.check import check
+from dtc.checking.candidate import check
 from dtc.checking.options import CheckOptions
 from dtc.checking.report import CheckReport
 from dtc.graph import bypass_quantizers, find_quantizers, save_model

@@ -1,6 +1,7 @@
 """What running a model costs on this machine: latency and memory of runs that a caller chooses.
 
-Nothing here says whether a model is right: `dtc.checking.check` does, and `dtc.checking.bench` sets costs side by side.
+Nothing here says whether a model is right: `dtc.checking.candidate` does; `dtc.checking.benchmark` sets costs side by
+side.
 """
 
 from __future__ import annotations

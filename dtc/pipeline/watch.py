@@ -45,10 +45,10 @@ class _Watch:
         self._work, self._folder = work, folder
         self._passed: list[str] = []
         self._files = 0
+        self._last = ""  # the first stage is written even where it has nothing to do: it is what others start with
         with tempfile.TemporaryDirectory(prefix="dtc-loaded-") as loaded:
             path = Path(loaded) / work.original.name
             _save(work.model, path)
-            self._last = _digest(path)
             refused = _refused(path)
         # Of a model that the checker refuses as it came, no stage can be told to have broken it.
         self._checks = refused is None

@@ -28,7 +28,7 @@ from dtc.training.run import Run
 OnEvent = Callable[[Event], None]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Work:
     """One compression: what it was told, and what its stages have found so far.
 
@@ -83,7 +83,7 @@ class Work:
     faithful: CheckReport = field(init=False)
     outcome: CheckReport = field(init=False)
     report: Report = field(init=False)
-    _resources: ExitStack = field(default_factory=ExitStack, repr=False)
+    _resources: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Work:
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,5 +23,5 @@ def quick_check() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dtc.pipeline.checking.check", quick)
         memory = Memory(idle=10_000_000, peak=25_000_000)
-        patch.setattr(sys.modules["dtc.checking.check"], "measure_memory", lambda *_, **__: memory)
+        patch.setattr("dtc.checking.candidate.measure_memory", lambda *_, **__: memory)
         yield

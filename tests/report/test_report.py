@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,7 +20,7 @@ from dtc.graph import find_sites, load_model
 from dtc.job import Job
 from dtc.pipeline import Compression, compress
 from dtc.recipe import Recipe, Rule
-from dtc.report import SCHEMA, page, read_report, write_report
+from dtc.report import SCHEMA, Report, page, read_report, write_report
 
 Dtc = Callable[..., tuple[int, str, str]]
 
@@ -244,3 +245,24 @@ def test_no_report_is_made_where_none_is_asked_for(tmp_path: Path) -> None:
     result = compress(tmp_path / "net.onnx", recipe, Job(tmp_path / "small.onnx"))
     assert result.pages == ()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "small.onnx"]
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_the_command_line_prints_the_document_that_the_file_holds(dtc: Dtc, tmp_path: Path, reported: bool) -> None:
+    two_layers(tmp_path / "net.onnx")
+    options = ("--method", "svd", "--rank", "4", "--json", "--seconds", "0")
+    given = ("--report", tmp_path / "report") if reported else ()
+    status, out, err = dtc("compress", tmp_path / "net.onnx", *options, *given)
+    assert status == 0, err
+    printed = Report.model_validate_json(out)
+    assert printed.schema_ == SCHEMA
+    assert all(site.weights is not None and site.weights.spectra for site in printed.sites)
+    assert "NaN" not in out
+    if reported:
+        assert json.loads(out) == strict_json(tmp_path / "report" / "report.json")
+
+
+def test_files_in_a_report_go_by_their_names(done: Done) -> None:
+    check = done.json()["check"]
+    assert [check[model]["path"] for model in ("reference", "candidate")] == ["net.onnx", "small.onnx"]
+    assert check["schema"] == "dtc-check/1"

@@ -12,10 +12,11 @@ from dtc.checking.metric import PairMetric
 from dtc.checking.options import CheckOptions
 from dtc.checking.pair import CandidateError, Pair, open_pair
 from dtc.checking.report import CheckReport, MetricChange, ModelFacts
+from dtc.data import Source
 from dtc.deploy.ops import DOMAIN
 from dtc.deploy.ops.library import library_path
 from dtc.errors import DataError, UsageError
-from dtc.evaluate import Source, stateful
+from dtc.evaluate import stateful
 from dtc.graph import file_bytes, load_model
 from dtc.graph.signature import Arrays, zero_state
 from dtc.sample_inputs import Inputs, sample_inputs
