@@ -12,8 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dtc.bench import bench
-    from dtc.check import check
+    from dtc.checking import CheckOptions, bench, check
     from dtc.inspection import inspect_model
     from dtc.job import Job
     from dtc.pipeline import Compression, compress, resume
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from dtc.session import session
 
 __all__ = [
+    "CheckOptions",
     "Compression",
     "Job",
     "Recipe",
@@ -34,12 +34,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CheckOptions": "dtc.checking",
     "Compression": "dtc.pipeline",
     "Job": "dtc.job",
     "Recipe": "dtc.recipe",
     "Rule": "dtc.recipe",
-    "bench": "dtc.bench",
-    "check": "dtc.check",
+    "bench": "dtc.checking",
+    "check": "dtc.checking",
     "compress": "dtc.pipeline",
     "inspect_model": "dtc.inspection",
     "resume": "dtc.pipeline",
@@ -61,7 +62,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """This package, in which `dtc.check` is the function although a module of that name lies here.
+    """This package, in which `dtc.session` is the function although a module of that name lies here.
 
     Importing a module sets it as an attribute of its package, and would hide the function of the same name.
     """

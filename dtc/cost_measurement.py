@@ -16,10 +16,10 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 
+from dtc.checking.measurements import MEASURED_SESSION, machine, measure_latency
 from dtc.deploy.ops.library import library_path, register
 from dtc.errors import LibraryError
 from dtc.graph import find_sites
-from dtc.measure import MEASURED_SESSION, machine, measure_latency
 from dtc.passes.lower import Compressed, find_target, lower
 from dtc.passes.lower.costs import Costs
 from dtc.passes.lower.kinds import Sample, kinds

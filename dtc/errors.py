@@ -67,6 +67,12 @@ class Interrupted(DtcError):  # noqa: N818 - not an error: the user asked for it
         self.run = run
 
 
+class StageError(DtcError):
+    """A stage of a compression left a model that ONNX's checker refuses: a mistake of dtc, or of a method."""
+
+    exit_status = 1
+
+
 class CheckFailedError(DtcError):
     """The candidate is not what it promises: it lost more than allowed, or computes something else."""
 

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import onnx_ir as ir
+from pydantic import Field
 
+from dtc.document import Document, Part
 from dtc.graph import Site, all_graphs, file_bytes, find_sites, load_model
 from dtc.passes.method import methods
 from dtc.passes.prepare import normalise
+from dtc.site_facts import SiteFacts, site_facts
 
 NOTEWORTHY = 1024
 """Bytes; smaller initializers are summed up and not listed."""
 
 
-@dataclass(frozen=True)
-class SiteFacts:
-    """One site: what it is, and what each method says of it."""
+class SiteOutlook(SiteFacts):
+    """A site, and what each method says of it, in words, by the method's name."""
 
-    name: str
-    role: str
-    readers: tuple[str, ...]
-    shape: tuple[int, ...]
-    matrices: tuple[int, int, int]
-    dtype: str
-    nbytes: int
-    share: float
     outlook: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Leftover:
+class Leftover(Part):
     """An initializer that is no site, and why."""
 
     name: str
@@ -41,15 +34,15 @@ class Leftover:
     reason: str
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """Everything `dtc inspect` shows."""
+class Inspection(Document):
+    """Everything that `dtc inspect` shows, and what its `--json` prints."""
 
+    schema_: Literal["dtc-inspect/1"] = Field("dtc-inspect/1", alias="schema")
     path: str
     file_bytes: int
     opset: int
     ir_version: int
-    sites: tuple[SiteFacts, ...]
+    sites: tuple[SiteOutlook, ...]
     leftovers: tuple[Leftover, ...]
     other_bytes: int
 
@@ -71,25 +64,16 @@ def inspect_model(path: str | Path) -> Inspection:
         file_bytes=size,
         opset=opset,
         ir_version=ir_version,
-        sites=tuple(_facts(site, size) for site in sites),
+        sites=tuple(_outlook(site, size) for site in sites),
         leftovers=leftovers,
         other_bytes=other,
     )
 
 
-def _facts(site: Site, size: int) -> SiteFacts:
-    view = site.view
-    return SiteFacts(
-        name=site.name,
-        role=str(site.role),
-        readers=tuple(f"{reader.node_name} ({reader.role})" for reader in site.readers),
-        shape=site.shape,
-        matrices=(view.count, view.rows, view.cols),
-        dtype=str(site.value.dtype),
-        nbytes=site.nbytes,
-        share=site.nbytes / size,
-        outlook={name: method.outlook(view.rows, view.cols) for name, method in methods().items()},
-    )
+def _outlook(site: Site, size: int) -> SiteOutlook:
+    rows, cols = site.view.rows, site.view.cols
+    said = {name: method.outlook(rows, cols) for name, method in methods().items()}
+    return SiteOutlook(**site_facts(site, size), outlook=said)
 
 
 def _leftovers(model: ir.Model, known: set[int]) -> tuple[tuple[Leftover, ...], int]:
@@ -103,7 +87,15 @@ def _leftovers(model: ir.Model, known: set[int]) -> tuple[tuple[Leftover, ...], 
                 other += tensor.nbytes
                 continue
             shape = tuple(int(str(d)) for d in tensor.shape)
-            listed.append(Leftover(value.name or "", shape, str(tensor.dtype), tensor.nbytes, _reason(value)))
+            listed.append(
+                Leftover(
+                    name=value.name or "",
+                    shape=shape,
+                    dtype=str(tensor.dtype),
+                    nbytes=tensor.nbytes,
+                    reason=_reason(value),
+                )
+            )
     return tuple(sorted(listed, key=lambda item: -item.nbytes)), other
 
 

@@ -1,4 +1,8 @@
-"""What a compression is told beside its recipe, and how a run directory remembers it."""
+"""What a compression is told beside its recipe, and how a run directory remembers it.
+
+A recipe says what is done to the weights, and gives the same file wherever it is run; a job says where that file goes,
+how it is checked and what else is left.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,8 @@ class Job:
         fixed: Inputs that the check holds fixed, by name.
         seconds: For measuring the latency of both models; with 0 neither latency nor memory is measured.
         report: Folder that the report is written to; None: only a run directory has one.
+        describe_weights: Whether the report has histograms and spectra of the weights even if it is not written.
+        dump: Folder for the model after each stage, checked there; None: it is not written.
     """
 
     output: Path
@@ -36,13 +42,15 @@ class Job:
     fixed: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
     seconds: float = 2.0
     report: Path | None = None
+    describe_weights: bool = False
+    dump: Path | None = None
 
     def refuse_early(self, source: Path, recipe: Recipe) -> None:
         """Stop before any work if the output cannot be written, or the limit not be checked.
 
         Raises:
             ModelError: The output exists and may not be overwritten, or it is the model itself, or has no folder.
-            UsageError: There is a limit on the metric, and no data to measure it on.
+            UsageError: There is a limit on the metric, and no data to measure it on; or a folder holds older files.
         """
         if self.max_drop is not None and recipe.data.train is None and recipe.data.evaluate is None:
             raise UsageError("a limit on the drop of the metric (--max-drop) needs data to measure it on: give --data")
@@ -52,11 +60,17 @@ class Job:
             raise ModelError(f"{self.output}: exists already; choose another --output or add --force")
         if not self.output.absolute().parent.is_dir():
             raise ModelError(f"{self.output.parent}: no such folder for the output")
-        if self.report is not None and self.report.exists():
-            if not self.report.is_dir():
-                raise UsageError(f"{self.report}: is no folder; name one for the report (--report)")
-            if not self.force and any((self.report / name).exists() for name in ("report.json", "report.html")):
-                raise UsageError(f"{self.report}: holds a report already; choose another --report or add --force")
+        if self.report is not None:
+            self._refuse_folder(self.report, "report", ("report.json", "report.html"))
+        if self.dump is not None:
+            self._refuse_folder(self.dump, "dump", ("*.onnx",))
+
+    def _refuse_folder(self, folder: Path, option: str, files: tuple[str, ...]) -> None:
+        """Stop if a folder to write to is none, or holds such files already."""
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder}: is no folder; name one for the {option} (--{option})")
+        if not self.force and any(any(folder.glob(pattern)) for pattern in files):
+            raise UsageError(f"{folder}: holds a {option} already; choose another --{option} or add --force")
 
     def write(self, run: Path) -> None:
         """Leave the job in a run directory; the output is named relative to it, so that both can be moved."""

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from dtc.cli import main
+from dtc.pipeline.watch import VERIFY
+
+os.environ[VERIFY] = "1"  # every compression of a test checks the model after each stage, in other processes too
 
 
 @pytest.fixture(scope="session")

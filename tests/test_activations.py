@@ -65,8 +65,8 @@ def test_the_file_rounds_activations_as_numpy_does(
     )
     assert status == 0, err
     result = json.loads(out)
-    assert result["quantizers"] == 3
-    assert result["faithful"]["failures"] == []
+    assert result["fidelity"]["quantizers"] == 3
+    assert result["fidelity"]["relative_l2"] < 1e-4
     quantizers = find_quantizers(written(output).graph)
     assert {each.highest for each in quantizers} == {2**bits - 1}
     image = np.random.default_rng(0).random((50, 1, 8, 8), dtype=np.float32)
@@ -76,7 +76,7 @@ def test_the_file_rounds_activations_as_numpy_does(
         steps = np.clip(np.rint(data / np.float32(scale)) + zero, low, high) - zero
         np.testing.assert_array_equal(rounded, (steps * np.float32(scale)).astype("f"))
     if training:
-        assert result["outcome"]["metric"]["after"] > 0.3 > result["outcome"]["metric"]["before"]
+        assert result["check"]["metric"]["after"] > 0.3 > result["check"]["metric"]["before"]
 
 
 def test_scales_are_trained_and_outlive_an_interruption(dtc: Dtc, model: Path, tmp_path: Path) -> None:
@@ -117,11 +117,11 @@ def test_without_labels_the_original_teaches(dtc: Dtc, tmp_path: Path) -> None:
     options = (*UNIFORM, "--data", tmp_path / "u.npz", "--activation-bits", "2", "--json")
     status, out, err = dtc("compress", path, *options, "-o", tmp_path / "once.onnx")
     assert status == 0, err
-    once = json.loads(out)["outcome"]["differences"][0]["relative_l2"]
+    once = json.loads(out)["check"]["differences"][0]["relative_l2"]
     long = (*SHORT, "--steps", "200", "--lr", "3e-3", "-o", tmp_path / "trained.onnx")
     status, out, err = dtc("compress", path, *options, *long)
     assert status == 0, err
-    assert json.loads(out)["outcome"]["differences"][0]["relative_l2"] < 0.9 * once
+    assert json.loads(out)["check"]["differences"][0]["relative_l2"] < 0.9 * once
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int8"])
@@ -143,7 +143,7 @@ def test_a_model_that_came_with_quantizers_is_trained_with_them(dtc: Dtc, tmp_pa
     assert status == 0, err
     (found,) = find_quantizers(written(output).graph)
     assert found.levels[0] != pytest.approx(0.02, rel=1e-3)
-    assert json.loads(out)["outcome"]["metric"]["after"] > 0.4
+    assert json.loads(out)["check"]["metric"]["after"] > 0.4
 
 
 @pytest.mark.parametrize("lower", ["compute", "standard", "storage"])
@@ -162,21 +162,20 @@ def test_every_way_of_lowering_is_checked_without_the_rounding(tmp_path: Path, l
         lower=lower,
     )
     result = compress(tmp_path / "m.onnx", recipe, Job(tmp_path / "out.onnx", seconds=0.0))
-    assert result.quantizers == 5
-    assert result.faithful.differences[0].relative_l2 < 1e-5
+    assert result.report.fidelity is not None
+    assert result.report.fidelity.quantizers == 5
+    assert result.report.fidelity.relative_l2 < 1e-5
 
 
 def test_a_wrong_weight_is_still_found_behind_quantizers(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dtc import pipeline
-
     def wrong(model: ir.Model, *_: object) -> None:
         value = model.graph.initializers["fc1.weight"]
         value.const_value = ir.tensor(value.const_value.numpy() * np.float32(1.001), name=value.name)
 
-    monkeypatch.setattr(pipeline, "lower", wrong)
-    monkeypatch.setattr(pipeline, "explain", lambda *_: {})
+    monkeypatch.setattr("dtc.passes.lower.lower", wrong)
+    monkeypatch.setattr("dtc.pipeline.writing.explain", lambda *_: {})
     recipe = Recipe(
         rules=(Rule(method="uniform", options={"bits": 8}),),
         data=Data(train="dtc.models.datasets:digits"),
@@ -217,7 +216,7 @@ def test_the_report_says_that_files_were_compared_without_the_rounding(dtc: Dtc,
     given = (*UNIFORM, *DIGITS, "--activation-bits", "4")
     status, _, err = dtc("compress", model, *given, "-o", tmp_path / "o.onnx", "--report", tmp_path / "report")
     assert status == 0, err
-    check = json.loads((tmp_path / "report" / "report.json").read_text())["check"]
+    fidelity = json.loads((tmp_path / "report" / "report.json").read_text())["fidelity"]
     count = len(scales(tmp_path / "o.onnx"))
-    assert check["quantizers"] == count > 0
+    assert fidelity["quantizers"] == count > 0
     assert f"its {count} quantizers of activations left out of both" in (tmp_path / "report/report.html").read_text()

@@ -10,10 +10,10 @@ import onnxruntime
 import pytest
 
 import dtc.models
-from dtc.bench import bench
+from dtc.checking import bench
+from dtc.checking.measurements import measure_latency, measure_memory
 from dtc.errors import DataError, ModelError
 from dtc.graph import save_model
-from dtc.measure import file_bytes, measure_latency, measure_memory
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +71,3 @@ def test_a_slow_function_is_not_run_longer_than_asked() -> None:
 def test_memory_of_a_model_that_cannot_run(models: tuple[Path, Path]) -> None:
     with pytest.raises(ModelError, match=r"narrow\.onnx: its memory cannot be measured .*DataError"):
         measure_memory(models[0], {"pixels": np.zeros(3, np.float32)})
-
-
-def test_file_bytes_of_what_is_no_model(tmp_path: Path) -> None:
-    (tmp_path / "junk.onnx").write_bytes(b"\xff\xff junk")
-    with pytest.raises(ModelError, match=r"junk\.onnx"):
-        file_bytes(tmp_path / "junk.onnx")

@@ -64,8 +64,8 @@ def test_patches_times_kernel_is_the_convolution(
 def gram(path: Path, data: Path, site: str) -> np.ndarray:
     model = load_model(path)
     normalise(model)
-    calibration = Calibration(path, open_source(str(data), batch_size=4), Objective(), 0)
-    compute = calibration.gram_of(next(each for each in find_sites(model) if each.name == site), model)
+    calibration = Calibration(model, open_source(str(data), batch_size=4), Objective(), 0)
+    compute = calibration.gram_of(next(each for each in find_sites(model) if each.name == site))
     assert compute is not None
     return compute()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import onnx_ir as ir
 import pytest
 
 import dtc.models
-from dtc.check import CheckReport, MetricChange, check
+from dtc.checking import CheckOptions, CheckReport, MetricChange, check
 from dtc.errors import DataError, ModelError, UsageError
 from dtc.graph import find_initializer, load_model, save_model
 from dtc.models import datasets
@@ -51,8 +52,9 @@ def changed(reference: Path, tmp_path: Path) -> Callable[[Callable[[ir.Model], o
     return change
 
 
-def quick(reference: Path, candidate: Path, **options: object) -> CheckReport:
-    return check(reference, candidate, threads=1, **({"seconds": 0} | options))  # type: ignore[arg-type]
+def quick(reference: Path, candidate: Path, source: Batches | None = None, **options: object) -> CheckReport:
+    told = CheckOptions(threads=1, **({"seconds": 0} | options))  # type: ignore[arg-type]
+    return check(reference, candidate, source=source, options=told)
 
 
 def scale(name: str, factor: float) -> Callable[[ir.Model], None]:
@@ -69,7 +71,7 @@ def scale(name: str, factor: float) -> Callable[[ir.Model], None]:
 def test_a_model_equals_itself(reference: Path, source: Batches | None) -> None:
     report = quick(reference, reference, source=source, max_difference=0.0)
     assert report.passed
-    assert report.failures == []
+    assert report.failures == ()
     (difference,) = report.differences
     assert (difference.name, difference.max_abs, difference.relative_l2) == ("logits", 0, 0)
     assert (difference.snr, difference.agreement) == (math.inf, 1.0)
@@ -143,10 +145,10 @@ def test_limits_that_cannot_be_measured(reference: Path) -> None:
 
 def test_a_renamed_output_fails(reference: Path, changed: Callable[..., Path]) -> None:
     report = quick(reference, changed(lambda model: setattr(model.graph.outputs[0], "name", "scores")))
-    assert report.failures == [
+    assert report.failures == (
         "the candidate has a new output 'scores'",
         "the candidate has no output 'logits'; it has scores",
-    ]
+    )
     assert report.differences == ()
 
 
@@ -233,12 +235,27 @@ def test_external_data_counts(reference: Path, tmp_path: Path) -> None:
     assert report.passed
 
 
+def changed_metric(name: str, before: float, after: float, *, higher_is_better: bool) -> MetricChange:
+    return MetricChange(name=name, higher_is_better=higher_is_better, before=before, after=after, labelled=True)
+
+
 def test_drop_has_a_direction() -> None:
-    assert MetricChange("accuracy", True, 0.9, 0.8, True).drop == pytest.approx(0.1)
-    assert MetricChange("perplexity", False, 80.0, 82.0, True).drop == pytest.approx(2.0)
-    assert MetricChange("perplexity", False, 80.0, 79.0, True).drop == pytest.approx(-1.0)
-    assert MetricChange("snr", True, math.inf, math.inf, False).drop == 0
-    assert math.isnan(MetricChange("perplexity", False, 80.0, math.nan, True).drop)
+    assert changed_metric("accuracy", 0.9, 0.8, higher_is_better=True).drop == pytest.approx(0.1)
+    assert changed_metric("perplexity", 80.0, 82.0, higher_is_better=False).drop == pytest.approx(2.0)
+    assert changed_metric("perplexity", 80.0, 79.0, higher_is_better=False).drop == pytest.approx(-1.0)
+    assert changed_metric("snr", math.inf, math.inf, higher_is_better=True).drop == 0
+    assert math.isnan(changed_metric("perplexity", 80.0, math.nan, higher_is_better=False).drop)
+
+
+def test_a_report_is_a_document_that_is_read_back(reference: Path) -> None:
+    report = quick(reference, reference)
+    text = report.to_json()
+    assert json.loads(text)["schema"] == "dtc-check/1"
+    assert json.loads(text)["differences"][0]["snr"] is None  # JSON knows no infinity
+    again = CheckReport.model_validate_json(text)
+    assert math.isnan(again.differences[0].snr)
+    assert again.candidate == report.candidate
+    assert again.to_json() == text
 
 
 def test_state_is_carried(tmp_path: Path) -> None:
@@ -263,7 +280,8 @@ def test_penn_treebank_reference(data_dir: Path) -> None:
     """The published figures of the model: validation 140.09, test 135.84."""
     path = data_dir / "onnx" / "ptb_rnnlm_lstm100_derived.onnx"
     objective = Objective(metric="perplexity", carry={"hn": "h0", "cn": "c0"})
-    report = check(path, path, source=Batches(*datasets.ptb_valid()), objective=objective, max_drop=0.0, seconds=0)
+    options = CheckOptions(objective=objective, max_drop=0.0, seconds=0)
+    report = check(path, path, source=Batches(*datasets.ptb_valid()), options=options)
     assert report.passed
     assert report.metric is not None
     assert round(report.metric.before, 2) == 140.09

@@ -16,7 +16,7 @@ import onnxruntime as ort
 import pytest
 from running import eager
 
-from dtc.compare import Comparison
+from dtc.checking.differences import Comparison
 from dtc.deploy.ops.library import library_path
 from dtc.errors import DtcError
 from dtc.graph import load_model, save_model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,9 @@ from dtc.calibration.patches import patches
 from dtc.data import Source
 from dtc.evaluate import stateful
 from dtc.forms import AnyArray
-from dtc.graph import Reader, Role, Site, find_sites, load_model, save_model
+from dtc.graph import Reader, Role, Site, save_model
 from dtc.graph.signature import input_specs
 from dtc.passes.lower.readers import Product
-from dtc.passes.prepare import normalise
 from dtc.recipe import Objective
 from dtc.session import runner, session
 
@@ -30,37 +29,34 @@ ENOUGH = 16
 
 @dataclass(frozen=True)
 class Calibration:
-    """Where second moments come from: a model file and samples.
+    """Where second moments come from: a model and samples.
 
     Attributes:
-        path: The model.
+        model: The model, normalised; it is cloned, and never changed.
         source: The samples.
         objective: How the state is carried from batch to batch.
         seed: Of the order of the samples.
     """
 
-    path: Path
+    model: ir.Model
     source: Source
     objective: Objective
     seed: int
 
-    def gram_of(self, site: Site, model: ir.Model) -> Callable[[], Gram] | None:
-        """Return what computes `X^T X / n`, float64 `[count, in, in]`, of the inputs of a site of `model`.
+    def gram_of(self, site: Site) -> Callable[[], Gram] | None:
+        """Return what computes `X^T X / n`, float64 `[count, in, in]`, of the inputs of a site of the model.
 
         The model is run anew for each site, so that no more than one site's moments are held. None for sites in
         subgraphs, whose inputs are not seen, and for embeddings, which have none.
         """
         reader = site.readers[0]
-        if reader.role not in _INPUTS or reader.node.graph is not model.graph:
+        if reader.role not in _INPUTS or reader.node.graph is not self.model.graph:
             return None
-        return lambda: self._gram(site.name)
+        return lambda: self._gram(site)
 
-    def _gram(self, name: str) -> Gram:
-        model = load_model(self.path)
-        normalise(model)
-        site = next(site for site in find_sites(model) if site.name == name)
-        reader = site.readers[0]
-        watched = _watch(model, reader)
+    def _gram(self, site: Site) -> Gram:
+        reader, model = site.readers[0], self.model.clone()
+        watched = _watch(model, replace(reader, node=self._cloned(reader.node, model)))
         total = np.zeros((site.view.count, site.view.cols, site.view.cols))
         count = 0
         for outputs in self._run(model):
@@ -72,6 +68,10 @@ class Calibration:
             if count >= ENOUGH * site.view.cols:
                 break
         return total / max(count, 1)
+
+    def _cloned(self, node: ir.Node, clone: ir.Model) -> ir.Node:
+        """Return the node of a clone that stands where `node` does in the model."""
+        return next(copy for own, copy in zip(self.model.graph, clone.graph, strict=True) if own is node)
 
     def _run(self, model: ir.Model) -> Iterator[dict[str, AnyArray]]:
         specs = input_specs(model)
@@ -86,8 +86,7 @@ class Calibration:
 
 def _watch(model: ir.Model, reader: Reader) -> list[str]:
     """Make what a node reads, and for a recurrent weight what it gives, outputs of the model; return their names."""
-    node = reader.node
-    product = Product.of(reader)
+    node, product = reader.node, Product.of(reader)
     wanted = [product.x if isinstance(product, Product) else node.inputs[0]]
     if reader.role in (Role.LSTM_RECURRENT, Role.GRU_RECURRENT):
         wanted = [node.outputs[0]]
@@ -95,7 +94,7 @@ def _watch(model: ir.Model, reader: Reader) -> list[str]:
             wanted.append(node.inputs[5])
     for value in wanted:
         assert value is not None, "a weight is read together with an activation"
-        value.name = value.name or f"{reader.node_name}.watched"
+        value.name = value.name or f"{node.name}.watched"
         value.type = value.type or ir.TensorType(ir.DataType.FLOAT)
         if value not in model.graph.outputs and value not in model.graph.inputs:
             model.graph.outputs.append(value)

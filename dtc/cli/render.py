@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dtc.words import milliseconds, shape, size
+from dtc.formatting import milliseconds, shape, size
 
 __all__ = ["console", "milliseconds", "shape", "size", "table"]
 

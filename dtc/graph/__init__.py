@@ -1,8 +1,9 @@
 """The model as a graph: loading, saving, and the sites where a weight can be compressed."""
 
+from dtc.graph.files import file_bytes, model_files
 from dtc.graph.load import load_model
 from dtc.graph.quantizers import Quantizer, bypass_quantizers, find_quantizers, share_scales
-from dtc.graph.save import file_bytes, move_model, save_model
+from dtc.graph.save import move_model, save_model
 from dtc.graph.sites import MatrixView, Reader, Role, Site, find_sites, site_of
 from dtc.graph.walk import all_graphs, all_nodes, find_initializer, nesting, source_of
 
@@ -20,6 +21,7 @@ __all__ = [
     "find_quantizers",
     "find_sites",
     "load_model",
+    "model_files",
     "move_model",
     "nesting",
     "save_model",

@@ -48,14 +48,6 @@ def move_model(source: Path, target: Path) -> None:
     source.replace(target)
 
 
-def file_bytes(path: Path, model: ir.Model) -> int:
-    """Bytes on disk of a model's file and of the external data that it names."""
-    graphs = [model.graph, *model.graph.subgraphs()]
-    tensors = (value.const_value for graph in graphs for value in graph.initializers.values())
-    external = {path.parent / tensor.location for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
-    return sum(file.stat().st_size for file in {path, *external})
-
-
 def _ir_version(model: ir.Model) -> int:
     opset = model.opset_imports.get("", 1) or 1
     return PORTABLE_IR_VERSION if opset <= 21 else max(model.ir_version, PORTABLE_IR_VERSION)

@@ -1,16 +1,15 @@
 """The report of a compression: what was done to each site, what it cost, and how the retraining went."""
 
-from dtc.report.collect import make_report, report_unfinished
 from dtc.report.document import SCHEMA, Report
 from dtc.report.files import HTML, JSON, read_report, write_report
 from dtc.report.page import page
+from dtc.report.unfinished import report_unfinished
 
 __all__ = [
     "HTML",
     "JSON",
     "SCHEMA",
     "Report",
-    "make_report",
     "page",
     "read_report",
     "report_unfinished",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dtc.report.document import Histogram, Jump, Spectrum, Training
+from dtc.report.document import Histogram, Jump, SpectrumPair, TrainingOutcome
 from dtc.report.markup import Markup
 from dtc.report.plot import Frame, Plot
 from dtc.report.scale import Scale, padded
@@ -19,7 +19,7 @@ _RESOLUTION = 1e-7
 """Singular values below this share of the largest are rounding errors of float32."""
 
 
-def loss_chart(training: Training, width: float, height: float, class_: str) -> Markup:
+def loss_chart(training: TrainingOutcome, width: float, height: float, class_: str) -> Markup:
     """Loss against step; each distortion a vertical segment from the loss before it to the loss after it."""
     curve, jumps = training.curve, _thinned(training.distortions)
     scores = [(float(each.step), each.loss) for each in training.evaluations if each.loss is not None]
@@ -39,7 +39,7 @@ def loss_chart(training: Training, width: float, height: float, class_: str) -> 
     return plot.svg("Loss of the training steps, with the jump at each distortion", class_)
 
 
-def jump_chart(training: Training, width: float, height: float, class_: str) -> Markup:
+def jump_chart(training: TrainingOutcome, width: float, height: float, class_: str) -> Markup:
     """How much each distortion raised the loss: the health of the run, which must shrink."""
     points = [
         (float(jump.step), jump.after - jump.before)
@@ -52,7 +52,7 @@ def jump_chart(training: Training, width: float, height: float, class_: str) -> 
     return plot.svg("What each distortion added to the loss", class_)
 
 
-def metric_chart(training: Training, width: float, height: float, class_: str) -> Markup:
+def metric_chart(training: TrainingOutcome, width: float, height: float, class_: str) -> Markup:
     """The metric of the distorted weights against step."""
     points = [(float(each.step), each.value) for each in training.evaluations if each.value is not None]
     plot = _over_steps(training, [y for _, y in points], Frame(width, height), training.metric or "metric")
@@ -83,7 +83,7 @@ def histogram_chart(histogram: Histogram, width: float, height: float) -> Markup
     return plot.svg("Histogram of the weights before and after")
 
 
-def spectrum_chart(spectra: Sequence[Spectrum], width: float, height: float) -> Markup:
+def spectrum_chart(spectra: Sequence[SpectrumPair], width: float, height: float) -> Markup:
     """Singular values against their number, on a log scale, as shares of the largest of each matrix."""
     drawn = [each for each in spectra[:_DRAWN_MATRICES] if each.before and each.before[0] > 0]
     curves = [tuple(_relative(values, each.before[0]) for values in (each.before, each.after)) for each in drawn]
@@ -102,7 +102,7 @@ def spectrum_chart(spectra: Sequence[Spectrum], width: float, height: float) -> 
 
 
 def _over_steps(
-    training: Training, values: list[float], frame: Frame, y_label: str, *, log: bool = False, zero: bool = False
+    training: TrainingOutcome, values: list[float], frame: Frame, y_label: str, *, log: bool = False, zero: bool = False
 ) -> Plot:
     x = Scale(0.0, max(training.planned, training.steps, 1), *frame.horizontal)
     return Plot(frame, x, padded(values, *frame.vertical, log=log, zero=zero), "step", y_label)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dtc.errors import TrainingError
-from dtc.report.document import Curve, Evaluation, Jump, Training
+from dtc.report.document import Curve, EvaluationPoint, Jump, TrainingOutcome
 from dtc.training.events import DistortedWeights, Evaluated, Event, Finished, Noted, Started, Stepped, from_line
 
 POINTS = 2000
@@ -56,11 +56,11 @@ def read_events(metrics: Path) -> Iterator[Event]:
         raise TrainingError(f"{metrics}: cannot be read ({error})") from error
 
 
-def describe_training(events: Iterable[Event], *, engine: str, seconds: dict[str, float]) -> Training:
+def describe_training(events: Iterable[Event], *, engine: str, seconds: dict[str, float]) -> TrainingOutcome:
     """Return what the events tell of a training, finished or not."""
     started, thinner = Started(0, 0), _Thinner(1)
     jumps: list[Jump] = []
-    evaluations: list[Evaluation] = []
+    evaluations: list[EvaluationPoint] = []
     notes: list[str] = []
     step, best, metric = 0, None, None
     for event in events:
@@ -73,13 +73,13 @@ def describe_training(events: Iterable[Event], *, engine: str, seconds: dict[str
             case DistortedWeights(loss_before=before, loss_after=after):
                 jumps.append(Jump(step=event.step, before=before, after=after))
             case Evaluated(loss=loss, value=value):
-                evaluations.append(Evaluation(step=event.step, loss=loss, value=value, best=event.best))
+                evaluations.append(EvaluationPoint(step=event.step, loss=loss, value=value, best=event.best))
                 metric, best = event.metric or metric, event.step if event.best else best
             case Noted(text=text):
                 notes.append(text)
             case Finished():
                 best = event.best_step
-    return Training(
+    return TrainingOutcome(
         engine=engine,
         steps=step,
         planned=started.steps,

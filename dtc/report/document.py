@@ -1,6 +1,6 @@
-"""What `report.json` holds, declared once: it validates what is written and what is read back.
+"""What `report.json` holds and `dtc compress --json` prints, declared once.
 
-A number that is not finite is null. Arrays of numbers are rounded to seven digits, which is what float32 tells.
+Numbers that are not finite are null. Arrays of numbers are rounded to seven digits, which is what float32 tells.
 """
 
 from __future__ import annotations
@@ -8,7 +8,11 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
+
+from dtc.checking import CheckReport
+from dtc.document import Document, Part, Real
+from dtc.site_facts import SiteFacts
 
 SCHEMA: Final = "dtc-report/1"
 
@@ -25,11 +29,7 @@ Number = Annotated[float | None, BeforeValidator(_finite)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_rounded)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class File(_Part):
+class FileFacts(Part):
     """A file of a model: its bytes, and the SHA-256 of its content (`sampled:` where it is above 256 MB)."""
 
     name: str
@@ -37,10 +37,10 @@ class File(_Part):
     sha256: str
 
 
-class Model(_Part):
+class ModelFiles(Part):
     """A model: the file itself, then the external data that it names."""
 
-    files: tuple[File, ...] = Field(min_length=1)
+    files: tuple[FileFacts, ...] = Field(min_length=1)
 
     @property
     def name(self) -> str:
@@ -53,7 +53,7 @@ class Model(_Part):
         return sum(file.bytes for file in self.files)
 
 
-class Ratios(_Part):
+class Ratios(Part):
     """The three ratios: of the compressed sites, of the whole file, and the stored bits per weight of those sites."""
 
     sites: float
@@ -61,7 +61,7 @@ class Ratios(_Part):
     bits_per_weight: float
 
 
-class Histogram(_Part):
+class Histogram(Part):
     """Weights in bins of equal width before and after; counts are of weights.
 
     `edges` has one number more than the counts. The first and the last bin also count what lies beyond them, so that a
@@ -73,14 +73,14 @@ class Histogram(_Part):
     after: tuple[int, ...]
 
 
-class Spectrum(_Part):
+class SpectrumPair(Part):
     """Singular values of one matrix, falling: of the original, and of the low-rank product written (`rank` many)."""
 
     before: Numbers
     after: Numbers
 
 
-class Weights(_Part):
+class WeightsChange(Part):
     """What happened to the weights of a site, all of its matrices together.
 
     `difference` is the relative squared difference `|W - W'|^2 / |W|^2` of the weights written from the original
@@ -90,33 +90,70 @@ class Weights(_Part):
     difference: Number
     zeros: tuple[float, float]
     histogram: Histogram
-    spectra: tuple[Spectrum, ...] = ()
+    spectra: tuple[SpectrumPair, ...] = ()
 
 
-class Site(_Part):
-    """One site: what was done to it, or why nothing was.
+class StandingForReader(Part):
+    """How one node that reads a weight gets it: `how` is one of `dtc.passes.lower.lowered.How`.
 
-    `error` is the method's own: `|W - W'|^2 / |W|^2` against the weights that it was given; null after retraining,
-    whose last weights are gone. `bytes` are before and after, parts shared with other sites counted in full.
+    `speed` is how many times faster than the dense product it is expected to be.
     """
 
-    name: str
+    node: str
     role: str
-    shape: tuple[int, ...]
+    how: str
+    reason: str
+    speed: Number
+
+
+class Standing(Part):
+    """How a compressed site stands in the file, as its lowering told."""
+
+    how: str
+    reason: str
+    speed: Number
+    readers: tuple[StandingForReader, ...]
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The reasons, and what has to be told with them."""
+        return "; ".join((self.reason, *self.caveats))
+
+
+class SiteOutcome(SiteFacts):
+    """One site: what was done to it, or why nothing was.
+
+    Attributes:
+        method: The method; None where the site was left alone.
+        form: Kind of the compressed form; None likewise.
+        detail: What is particular to the form, in words (its rank, for one).
+        stored_bytes: Bytes of the form's arrays, parts shared with other sites counted in full.
+        file_bytes: Bytes that the site takes in the file: arrays, tables, nodes, names; what several sites need
+            together is divided among them.
+        ratio: Bytes before divided by those after.
+        bits_per_weight: Stored bits per weight, all metadata counted.
+        error: The method's own, `|W - W'|^2 / |W|^2` against the weights that it was given; None after retraining,
+            whose last weights are gone.
+        reason: Why the site was left alone.
+        lowered: How it stands in the file; None where it was left alone.
+        weights: What became of its weights; None where they were left alone or are not described.
+    """
+
     method: str | None
     form: str | None
     detail: str
-    bytes: tuple[int, int]
+    stored_bytes: int
+    file_bytes: int
     ratio: float
     bits_per_weight: float
-    share_of_file: float = Field(description="bytes before, as a share of the whole file before")
     error: Number
     reason: str | None
-    lowered: str | None = Field(None, description="how its readers get the compressed weight, and why")
-    weights: Weights | None = None
+    lowered: Standing | None = None
+    weights: WeightsChange | None = None
 
 
-class Jump(_Part):
+class Jump(Part):
     """One distortion: the loss on the step's batch just before and just after it."""
 
     step: int
@@ -124,7 +161,7 @@ class Jump(_Part):
     after: Number
 
 
-class Evaluation(_Part):
+class EvaluationPoint(Part):
     """Distorted weights on the evaluation data."""
 
     step: int
@@ -133,7 +170,7 @@ class Evaluation(_Part):
     best: bool
 
 
-class Curve(_Part):
+class Curve(Part):
     """The loss of the training steps; each point is of `every` steps: the last one's number, mean, least, greatest."""
 
     every: int
@@ -143,7 +180,7 @@ class Curve(_Part):
     greatest: Numbers
 
 
-class Training(_Part):
+class TrainingOutcome(Part):
     """What a retraining did; `best_step` is the step whose weights are the result, null while there is none."""
 
     engine: str
@@ -157,74 +194,52 @@ class Training(_Part):
     notes: tuple[str, ...]
     curve: Curve
     distortions: tuple[Jump, ...]
-    evaluations: tuple[Evaluation, ...]
+    evaluations: tuple[EvaluationPoint, ...]
+
+    @property
+    def distortion_share(self) -> float:
+        """Share of the training time that the distortions took."""
+        return self.seconds.get("distortion", 0.0) / max(sum(self.seconds.values()), 1e-9)
 
 
-class Metric(_Part):
-    """The metric on the evaluation data; `labelled` is false where the original's own outputs stand for labels."""
+class Fidelity(Part):
+    """The written file against the distorted dense model that it was made of: rounding and nothing else.
 
-    name: str
-    higher_is_better: bool
-    labelled: bool
-    before: Number
-    after: Number
-
-
-class Latency(_Part):
-    """Seconds of one run."""
-
-    median: float
-    p10: float
-    p90: float
-    runs: int
-
-
-class Memory(_Part):
-    """Resident bytes: of the process before the model is loaded, and at most."""
-
-    idle: int
-    peak: int
-
-
-class Output(_Part):
-    """How far one output of the written model is from the original's."""
-
-    name: str
-    max_abs: Number
-    relative_l2: Number
-    snr: Number = Field(description="dB; null where the outputs are equal")
-    agreement: Number
-
-
-class Check(_Part):
-    """The written model against the original in ONNX Runtime; pairs are before and after.
-
-    `rounding` is the largest relative L2 difference of its outputs from the distorted dense model's; `kernels` that of
-    its outputs on the native kernels from those on the functions in the file, null where no kernel ran. Where
-    `quantizers` round activations, `rounding` is measured without them.
+    Attributes:
+        relative_l2: Largest relative L2 difference of an output; None where none was compared.
+        quantizers: Quantizers of activations in the file; where there are any, both are compared without them.
     """
 
-    inputs: str
-    metric: Metric | None
-    latency: tuple[Latency, Latency] | None
-    memory: tuple[Memory, Memory] | None
-    outputs: tuple[Output, ...]
-    rounding: Number
-    kernels: Number = None
-    quantizers: int = 0
-    failures: tuple[str, ...]
+    relative_l2: Real | None
+    quantizers: int
 
 
-class Report(_Part):
-    """The whole report. `output`, `ratios` and `check` are null while a run is not finished."""
+class Report(Document):
+    """The whole report of a compression; what a finished run alone has is null in the others.
+
+    Attributes:
+        created: When the report was made.
+        versions: Of dtc, of what it ran on, and the machine.
+        model: The original.
+        output: The written model.
+        recipe: What was asked for.
+        ratios: What was gained.
+        check: The written model against the original, as `dtc check --json` tells it; files go by their names.
+        fidelity: The written model against the distorted one.
+        sites: All sites of the original.
+        training: How the retraining went; null where there was none.
+        notes: What was done beside what the recipe says, in words.
+    """
 
     schema_: Literal["dtc-report/1"] = Field(SCHEMA, alias="schema")
     created: str
     versions: dict[str, str]
-    model: Model
-    output: Model | None
+    model: ModelFiles
+    output: ModelFiles | None
     recipe: dict[str, Any]
     ratios: Ratios | None
-    check: Check | None
-    sites: tuple[Site, ...]
-    training: Training | None
+    check: CheckReport | None
+    fidelity: Fidelity | None
+    sites: tuple[SiteOutcome, ...]
+    training: TrainingOutcome | None
+    notes: tuple[str, ...] = ()

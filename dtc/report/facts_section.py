@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import yaml
 
+from dtc.formatting import size
 from dtc.report.blocks import name, number, row, section, table, text
-from dtc.report.document import File, Report
+from dtc.report.document import FileFacts, Report
 from dtc.report.markup import Markup, tag
-from dtc.words import size
 
 
 def facts_section(report: Report) -> Markup:
@@ -26,5 +26,5 @@ def facts_section(report: Report) -> Markup:
     )
 
 
-def _file(kind: str, file: File) -> Markup:
+def _file(kind: str, file: FileFacts) -> Markup:
     return row(text(kind), text(name(file.name), "name"), number(size(file.bytes)), text(file.sha256, "hash"))

@@ -19,7 +19,7 @@ def write_report(report: Report, folder: Path) -> Path:
     Raises:
         UsageError: The folder cannot be written.
     """
-    texts = {JSON: report.model_dump_json(by_alias=True) + "\n", HTML: page(report)}
+    texts = {JSON: report.to_json() + "\n", HTML: page(report)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():

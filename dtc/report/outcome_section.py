@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
+from dtc.checking import CheckReport, MetricChange
+from dtc.checking.differences import OutputDifference
+from dtc.formatting import milliseconds, size
 from dtc.report.blocks import name, number, row, section, table, text
-from dtc.report.document import Check, Metric, Report
+from dtc.report.document import Fidelity, Report
 from dtc.report.markup import Markup, tag
-from dtc.words import milliseconds, size
 
 
 def headline(report: Report) -> Markup:
@@ -22,17 +25,18 @@ def headline(report: Report) -> Markup:
 
 def outcome_section(report: Report) -> Markup | None:
     """Return the comparison of the written file with the original; None while there is none."""
-    check, output = report.check, report.output
-    if check is None or output is None:
+    check = report.check
+    if check is None:
         return None
     failures = [tag("li", failure) for failure in check.failures]
     return section(
         "Before and after",
         tag("ul", failures, class_="failures") if failures else None,
-        table(["", ">before", ">after", ">change"], _comparison(report.model.bytes, output.bytes, check)),
+        table(["", ">before", ">after", ">change"], _comparison(check)),
         tag("p", _measured(check, report.versions.get("machine", "")), class_="small"),
-        _outputs(check) if check.outputs else None,
-        tag("p", _rounding(check), class_="small"),
+        _outputs(check) if check.differences else None,
+        tag("p", _rounding(report.fidelity, check.kernels), class_="small") if report.fidelity else None,
+        [tag("p", note, class_="small") for note in report.notes],
         id_="outcome",
     )
 
@@ -67,38 +71,41 @@ def _tiles(report: Report) -> list[Markup]:
         ]
     if report.check is not None:
         tiles.append(_quality(report.check))
-        if report.check.latency is not None:
-            before, after = report.check.latency
+        before, after = report.check.reference.latency, report.check.candidate.latency
+        if before is not None and after is not None:
             spans = f"{milliseconds(before.median)} \N{RIGHTWARDS ARROW} {milliseconds(after.median)}"
             tiles.append(_tile("speed", f"{before.median / after.median:.2f}\N{MULTIPLICATION SIGN}", spans))
     return tiles
 
 
-def _quality(check: Check) -> Markup:
+def _quality(check: CheckReport) -> Markup:
     metric = check.metric
     if metric is not None:
         values = f"{_value(metric.before)} \N{RIGHTWARDS ARROW} {_value(metric.after)}"
         note = f"{_change(metric)}; {check.inputs}"
         return _tile(_name(metric), values, note)
-    if not check.outputs:
+    if not check.differences:
         return _tile("outputs", "not compared", "the written file could not be run as the original")
-    worst = max((each.relative_l2 for each in check.outputs if each.relative_l2 is not None), default=None)
-    return _tile("output difference", _value(worst), f"relative L2; inputs: {check.inputs}; no data, no metric")
+    note = f"relative L2; inputs: {check.inputs}; no data, no metric"
+    return _tile("output difference", _value(check.largest_difference), note)
 
 
 def _tile(name: str, value: str, note: str) -> Markup:
     return tag("div", tag("span", name), tag("b", value), tag("small", note), class_="tile")
 
 
-def _comparison(before: int, after: int, check: Check) -> list[Markup]:
-    rows = [_compared("file", map(size, (before, after)), _times(before, after))]
-    if check.latency is not None:
-        medians = [each.median for each in check.latency]
-        spans = [f"{milliseconds(each.p10)} to {milliseconds(each.p90)}" for each in check.latency]
+def _comparison(check: CheckReport) -> list[Markup]:
+    before, after = check.reference, check.candidate
+    sizes = before.file_bytes, after.file_bytes
+    rows = [_compared("file", map(size, sizes), _times(*sizes))]
+    if before.latency is not None and after.latency is not None:
+        latencies = (before.latency, after.latency)
+        medians = [each.median for each in latencies]
+        spans = [f"{milliseconds(each.p10)} to {milliseconds(each.p90)}" for each in latencies]
         rows.append(_compared("latency, median", map(milliseconds, medians), _times(*medians)))
-        rows.append(_compared("latency, 10th to 90th percentile", spans, f"{check.latency[0].runs} runs"))
-    if check.memory is not None:
-        taken = [max(0, each.peak - each.idle) for each in check.memory]
+        rows.append(_compared("latency, 10th to 90th percentile", spans, f"{before.latency.runs} runs"))
+    if before.memory is not None and after.memory is not None:
+        taken = (before.memory.taken, after.memory.taken)
         rows.append(_compared("memory of load and run", map(size, taken), _times(*taken)))
     if (metric := check.metric) is not None:
         rows.append(_compared(_name(metric), map(_value, (metric.before, metric.after)), _change(metric)))
@@ -109,41 +116,47 @@ def _compared(name: str, pair: Iterable[str], change: str) -> Markup:
     return row(text(name), *(number(each) for each in pair), number(change))
 
 
-def _outputs(check: Check) -> Markup:
+def _outputs(check: CheckReport) -> Markup:
     rows = [
         row(
             text(name(each.name), "name"),
             number(_value(each.relative_l2)),
             number(_value(each.max_abs)),
-            number("equal" if each.snr is None else f"{each.snr:.1f} dB"),
+            number(_snr(each)),
             number("" if each.agreement is None else f"{each.agreement:.2%}"),
         )
-        for each in check.outputs
+        for each in check.differences
     ]
     return table(["output", ">relative L2", ">largest difference", ">SNR", ">agreement"], rows)
 
 
-def _measured(check: Check, machine: str) -> str:
+def _measured(check: CheckReport, machine: str) -> str:
     return f"Both files in ONNX Runtime, in turns; inputs: {check.inputs}. {machine}."
 
 
-def _rounding(check: Check) -> str:
+def _snr(output: OutputDifference) -> str:
+    if output.max_abs == 0:
+        return "equal"
+    return f"{output.snr:.1f} dB" if math.isfinite(output.snr) else ""
+
+
+def _rounding(fidelity: Fidelity, kernels: float | None) -> str:
     text = (
         "Differences are from the original's outputs. The written file computes what the distorted dense model does, "
-        f"but for rounding: at most {_value(check.rounding)} relative L2"
+        f"but for rounding: at most {_value(fidelity.relative_l2)} relative L2"
     )
-    text += f", its {check.quantizers} quantizers of activations left out of both." if check.quantizers else "."
-    if check.kernels is None:
+    text += f", its {fidelity.quantizers} quantizers of activations left out of both." if fidelity.quantizers else "."
+    if kernels is None:
         return text
-    return f"{text} On the native kernels, which ran here, its outputs move by at most {_value(check.kernels)}."
+    return f"{text} On the native kernels, which ran here, its outputs move by at most {_value(kernels)}."
 
 
-def _name(metric: Metric) -> str:
+def _name(metric: MetricChange) -> str:
     return metric.name if metric.labelled else f"{metric.name} (against the original's own outputs)"
 
 
-def _change(metric: Metric) -> str:
-    if metric.before is None or metric.after is None:
+def _change(metric: MetricChange) -> str:
+    if not (math.isfinite(metric.before) and math.isfinite(metric.after)):
         return ""
     change = metric.after - metric.before
     better = (change > 0) == metric.higher_is_better
@@ -151,7 +164,7 @@ def _change(metric: Metric) -> str:
 
 
 def _value(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.4g}"
+    return f"{value:.4g}" if value is not None and math.isfinite(value) else "not finite"
 
 
 def _times(before: float, after: float) -> str:

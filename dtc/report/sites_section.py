@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dtc.formatting import shape, size
 from dtc.report.blocks import legend, name, number, row, section, table, text
 from dtc.report.charts import histogram_chart, spectrum_chart
-from dtc.report.document import Report, Site, Weights
+from dtc.report.document import Report, SiteOutcome, WeightsChange
 from dtc.report.markup import Markup, tag
-from dtc.words import shape, size
 
 _DRAWN = 100
 """Most sites with pictures, the largest ones: a page of thousands opens in no browser."""
@@ -50,7 +50,7 @@ def weights_section(report: Report) -> Markup | None:
     described = [(site, site.weights) for site in report.sites if site.weights is not None]
     if not described:
         return None
-    largest = sorted(described, key=lambda pair: -pair[0].bytes[0])[:_DRAWN]
+    largest = sorted(described, key=lambda pair: -pair[0].nbytes)[:_DRAWN]
     drawn = {site.name for site, _ in largest}
     low_rank = any(weights.spectra for _, weights in described)
     return section(
@@ -62,14 +62,18 @@ def weights_section(report: Report) -> Markup | None:
     )
 
 
-def _row(site: Site) -> Markup:
+def _row(site: SiteOutcome) -> Markup:
     left_alone = site.form is None
-    before, after = site.bytes
+    before, after = site.nbytes, site.stored_bytes
     error = site.weights.difference if site.weights else None
     form = (
         tag("span", "left alone: " + (site.reason or ""), class_="muted")
         if left_alone
-        else tag("span", f"{site.form}, {site.detail}", tag("div", site.lowered or "", class_="muted small"))
+        else tag(
+            "span",
+            f"{site.form}, {site.detail}",
+            tag("div", site.lowered.words if site.lowered else "", class_="muted small"),
+        )
     )
     return row(
         text(name(site.name), "name"),
@@ -77,7 +81,7 @@ def _row(site: Site) -> Markup:
         text(shape(site.shape), "tight"),
         text(site.method or ""),
         text(form, "form"),
-        number(f"{site.share_of_file:.1%}", site.share_of_file),
+        number(f"{site.share:.1%}", site.share),
         number(size(before), before),
         number(size(after), after),
         number("" if left_alone else f"{site.ratio:.2f}\N{MULTIPLICATION SIGN}", site.ratio),
@@ -86,7 +90,7 @@ def _row(site: Site) -> Markup:
     )
 
 
-def _explained(described: Sequence[tuple[Site, Weights]], drawn: int) -> str:
+def _explained(described: Sequence[tuple[SiteOutcome, WeightsChange]], drawn: int) -> str:
     words = (
         "Histograms count at their ends what lies beyond them; over bars that are cut stands the share of the highest."
     )
@@ -97,7 +101,7 @@ def _explained(described: Sequence[tuple[Site, Weights]], drawn: int) -> str:
     return words
 
 
-def _card(site: Site, weights: Weights) -> Markup:
+def _card(site: SiteOutcome, weights: WeightsChange) -> Markup:
     pictures = [histogram_chart(weights.histogram, 360, 190)]
     if weights.spectra:
         pictures.append(spectrum_chart(weights.spectra, 360, 190))

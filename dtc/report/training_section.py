@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from dtc.report.blocks import legend, name, section
 from dtc.report.charts import jump_chart, loss_chart, metric_chart
-from dtc.report.document import Report, Training
+from dtc.report.document import Report, TrainingOutcome
 from dtc.report.markup import Markup, tag
 
 
@@ -26,14 +26,18 @@ def training_section(report: Report) -> Markup | None:
 
 
 def _figure(
-    chart: Callable[[Training, float, float, str], Markup], training: Training, height: float, words: Markup, title: str
+    chart: Callable[[TrainingOutcome, float, float, str], Markup],
+    training: TrainingOutcome,
+    height: float,
+    words: Markup,
+    title: str,
 ) -> Markup:
     """Return a chart twice, for wide and for narrow screens: text keeps its size on both."""
     wide, narrow = chart(training, 900, height, "wide"), chart(training, 380, min(height, 240), "narrow")
     return tag("figure", tag("figcaption", title), words, wide, narrow)
 
 
-def _loss_legend(training: Training) -> Markup:
+def _loss_legend(training: TrainingOutcome) -> Markup:
     step = "training step" if training.curve.every == 1 else f"training, mean of {training.curve.every} steps"
     return legend(
         ("loss", step),
@@ -43,7 +47,7 @@ def _loss_legend(training: Training) -> Markup:
     )
 
 
-def _facts(training: Training) -> str:
+def _facts(training: TrainingOutcome) -> str:
     total = sum(training.seconds.values())
     trained = f"{training.parameters:,} parameters trained by {training.engine}"
     done = f"{len(training.distortions)} distortions, {len(training.evaluations)} evaluations"
@@ -60,7 +64,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
-def _notes(training: Training) -> Markup | None:
+def _notes(training: TrainingOutcome) -> Markup | None:
     items = [tag("li", note) for note in training.notes]
     items += [tag("li", "not trained: ", name(site), f" ({reason})") for site, reason in training.frozen.items()]
     return tag("details", tag("summary", f"Notes ({len(items)})"), tag("ul", items)) if items else None

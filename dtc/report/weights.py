@@ -11,8 +11,7 @@ import scipy.linalg
 
 from dtc.forms import Array, Form, LowRank
 from dtc.forms.composite import Product
-from dtc.report.document import Histogram, Spectrum, Weights
-from dtc.summary import relative_error
+from dtc.report.document import Histogram, SpectrumPair, WeightsChange
 
 AnyArray = npt.NDArray[np.generic]
 
@@ -23,22 +22,29 @@ _REACH = 4.5
 """The histogram ends at this many root mean squares; a normal distribution has three in a million beyond."""
 
 
-def describe_weights(before: AnyArray, after: Array, matrices: Array, forms: Sequence[Form]) -> Weights:
+def describe_weights(before: AnyArray, after: Array, matrices: Array, forms: Sequence[Form]) -> WeightsChange:
     """Describe a site whose weights `before` became `after`.
 
     Both are of the initializer's shape; `matrices [count, out, in]` is `before` as the site's matrices, and `forms` has
     the form of each. Low-rank forms have spectra, too.
     """
-    return Weights(
+    return WeightsChange(
         difference=relative_error(before.astype(np.float32), after),
         zeros=(_zeros(before), _zeros(after)),
         histogram=histogram(before, after),
         spectra=tuple(
-            Spectrum(before=singular_values(matrix), after=_singular_values_of_product(form))
+            SpectrumPair(before=singular_values(matrix), after=_singular_values_of_product(form))
             for matrix, form in zip(matrices, forms, strict=True)
             if isinstance(form, LowRank | Product)
         ),
     )
+
+
+def relative_error(before: Array, after: Array) -> float:
+    """Return `|before - after|^2 / |before|^2`; 0 where both are zero."""
+    scale = float(np.square(before, dtype=np.float64).sum())
+    difference = float(np.square(before.astype(np.float64) - after).sum())
+    return difference / scale if scale else float(difference > 0)
 
 
 def histogram(before: AnyArray, after: AnyArray) -> Histogram:

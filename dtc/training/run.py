@@ -1,5 +1,8 @@
 """The run directory: everything of one run, whole in itself, so that it can be moved and resumed anywhere.
 
+A run trains a model, retrains one that it compresses, or compresses one without training; a compression also has
+`job.json` (dtc.job) and, once it is finished, `report.json` with its result (dtc.report.document).
+
 recipe.yaml     the recipe, its data named relative to this folder
 run.json        format, hash of the input, fingerprints of the data
 model/          the input model and its external data
@@ -8,7 +11,7 @@ activations.json  levels that quantized activations start with, where there are 
 metrics.jsonl   events (dtc.training.events)
 checkpoints/    the last two
 best/           the best distorted weights and their forms, by step
-result.json     written at the end
+result.json     of a training, written at its end
 """
 
 from __future__ import annotations
@@ -27,10 +30,10 @@ import onnx_ir as ir
 
 from dtc.data import Source, hold_out, open_source
 from dtc.errors import DataError, ModelError, RecipeError, TrainingError, UsageError
-from dtc.graph import all_graphs, load_model
+from dtc.graph import load_model, model_files
 from dtc.passes.prepare import normalise
 from dtc.passes.prepare.quantize_activations import Quantization, quantize_activations
-from dtc.recipe import Data, Recipe
+from dtc.recipe import Data, Recipe, Training
 from dtc.training.engine_kind import engine_of
 from dtc.training.quantizations import FILE as ACTIVATIONS
 from dtc.training.quantizations import read_quantizations, write_quantizations
@@ -66,6 +69,17 @@ class Run:
     def best(self) -> Path:
         """The folder of the best weights, one folder a step."""
         return self.folder / "best"
+
+    @property
+    def training(self) -> Training:
+        """What is trained.
+
+        Raises:
+            RecipeError: Nothing is.
+        """
+        if self.recipe.training is None:
+            raise RecipeError(f"{self.folder / 'recipe.yaml'}: has no training")
+        return self.recipe.training
 
     def quantizations(self) -> list[Quantization]:
         """Return the levels that quantized activations start with."""
@@ -109,28 +123,28 @@ def create_run(
     is none.
 
     Raises:
-        UsageError: The folder exists already, the recipe has no training, or there is no engine of that name.
+        UsageError: The folder exists already, or there is no engine of that name.
         RecipeError: There is no engine of that name, and the recipe was read from a file.
         ModelError: The model cannot be loaded.
         DataError: There is no such data.
     """
-    if recipe.training is None:
-        raise UsageError("a run needs training in its recipe: give --retrain")
-    training = recipe.training.model_copy(update={"engine": engine_of(recipe).name})
+    if recipe.training is not None:
+        training = recipe.training.model_copy(update={"engine": engine_of(recipe).name})
+        recipe = recipe.model_copy(update={"training": training})
     older = replace and (folder / "run.json").is_file()
     if folder.exists() and not older and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: exists already; resume it, or choose another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as unfinished:
         new = Path(unfinished) / "run"
-        _copy_model(load_model(model), model, new / "model")
+        _copy_model(model_files(model, load_model(model)), new / "model")
         local = {
             split: _copy_data(spec, base, new, split)
             for split, spec in (("train", recipe.data.train), ("evaluate", recipe.data.evaluate))
             if spec is not None
         }
         data = Data.model_validate(recipe.data.model_dump() | local)
-        frozen = recipe.model_copy(update={"data": data, "training": training})
+        frozen = recipe.model_copy(update={"data": data, "costs": _copy_costs(recipe, base, new)})
         (new / "recipe.yaml").write_text(frozen.to_yaml(), encoding="utf-8")
         write_quantizations(new, quantizations)
         facts = {"format": FORMAT, "model": model.name, "files": dict(_fingerprints(new))}
@@ -139,6 +153,17 @@ def create_run(
             folder.rename(Path(unfinished) / "older")
         new.replace(folder)
     return open_run(folder)
+
+
+def _copy_costs(recipe: Recipe, base: Path, new: Path) -> str | None:
+    """Copy the table of costs that a recipe names into a run; return its name there."""
+    if recipe.costs is None:
+        return None
+    try:
+        shutil.copyfile(base / recipe.costs, new / "costs.json")
+    except OSError as error:
+        raise UsageError(f"{base / recipe.costs}: cannot be read ({error.strerror})") from error
+    return "costs.json"
 
 
 def open_run(folder: Path) -> Run:
@@ -162,28 +187,22 @@ def open_run(folder: Path) -> Run:
                 f"{folder / path}: has changed since the run began, so it cannot be resumed; "
                 "put the file back, or start a new run"
             )
-    recipe = Recipe.load(folder / "recipe.yaml")
-    if recipe.training is None:
-        raise RecipeError(f"{folder / 'recipe.yaml'}: has no training")
-    return Run(folder, recipe, folder / "model" / Path(name).name)
+    return Run(folder, Recipe.load(folder / "recipe.yaml"), folder / "model" / Path(name).name)
 
 
-def _copy_model(model: ir.Model, path: Path, target: Path) -> None:
-    """Copy a model file and its external data, which `load_model` found in the model's folder.
+def _copy_model(files: Sequence[Path], target: Path) -> None:
+    """Copy a model file and its external data, which lies in the model's folder.
 
     Copied, not linked: whoever exports the model again writes into the same file.
     """
-    files = {Path(path.name)}
-    for graph in all_graphs(model):
-        for value in graph.initializers.values():
-            if isinstance(value.const_value, ir.ExternalTensor):
-                files.add(Path(value.const_value.location))
+    folder = files[0].parent
     try:
         for file in files:
-            (target / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path.parent / file, target / file)
+            copy = target / file.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy)
     except OSError as error:
-        raise ModelError(f"{path}: cannot be copied into the run ({error.strerror})") from error
+        raise ModelError(f"{files[0]}: cannot be copied into the run ({error.strerror})") from error
 
 
 def _copy_data(spec: str, base: Path, run: Path, split: str) -> str:

@@ -18,12 +18,12 @@ from typing import Any, Literal
 import click
 
 from dtc import models
-from dtc.check import check
+from dtc.checking import CheckOptions, check
+from dtc.checking.measurements import machine
 from dtc.data import open_source
 from dtc.errors import DataError
 from dtc.graph import load_model, save_model
 from dtc.job import Job
-from dtc.measure import machine
 from dtc.models.train import train_reference
 from dtc.passes.plan import make_plan
 from dtc.passes.prepare import normalise
@@ -221,13 +221,13 @@ def _measure(case: Case, original: Path, words: str, line: Line, folder: Path, *
             return
         original = _pruned(original, folder / f"{case.name}.pruned.onnx")
     job = Job(output, force=True, seconds=0.0)
-    result = compress(original, case.recipe(line, retrain=retrain), job, run=folder / f"{stem}.run")
+    run = folder / f"{stem}.run" if retrain else None
+    result = compress(original, case.recipe(line, retrain=retrain), job, run=run)
     report = check(
         original,
         output,
         source=open_source(case.test, batch_size=200, split="evaluate"),
-        objective=case.objective,
-        seconds=0.0,
+        options=CheckOptions(objective=case.objective, seconds=0.0),
     )
     assert report.metric is not None, "there is data"
     record.write_text(json.dumps(_facts(words, result, report.metric.before, report.metric.after, retrain=retrain)))
@@ -248,17 +248,20 @@ def _pruned(original: Path, path: Path) -> Path:
 
 
 def _facts(line: str, result: Compression, before: float, after: float, *, retrain: bool) -> dict[str, Any]:
-    sites = [row for row in result.summary.sites if row.error is not None]
-    weight = sum(row.dense_bytes for row in sites)
+    report = result.report
+    assert report.ratios is not None, "a compression has ratios"
+    assert report.check is not None, "a compression is checked"
+    sites = [site for site in report.sites if site.error is not None]
+    weight = sum(site.nbytes for site in sites)
     return {
         "line": line,
         "retrained": retrain,
         "before": before,
         "after": after,
-        "file_bytes": result.summary.file_bytes,
-        "sites_ratio": result.summary.sites_ratio,
-        "bits": result.summary.bits_per_weight,
-        "error": sum((row.error or 0.0) * row.dense_bytes for row in sites) / weight if weight else None,
+        "file_bytes": [report.check.reference.file_bytes, report.check.candidate.file_bytes],
+        "sites_ratio": report.ratios.sites,
+        "bits": report.ratios.bits_per_weight,
+        "error": sum((site.error or 0.0) * site.nbytes for site in sites) / weight if weight else None,
     }
 
 

@@ -22,9 +22,9 @@ import numpy.typing as npt
 import onnx_ir as ir
 import onnxruntime
 
+from dtc.checking.measurements import machine
 from dtc.deploy.ops import DOMAIN
 from dtc.deploy.ops.library import library_path
-from dtc.measure import machine
 
 Array = npt.NDArray[np.generic]
 

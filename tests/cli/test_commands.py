@@ -62,6 +62,7 @@ def test_inspect_says_what_could_be_saved(dtc: Dtc, model: Path) -> None:
         assert word in row
     status, out, _ = dtc("inspect", model, "--json")
     found = json.loads(out)
+    assert found["schema"] == "dtc-inspect/1"
     assert [site["name"] for site in found["sites"]] == ["fc1.weight", "fc2.weight", "fc3.weight"]
     assert found["sites"][0]["nbytes"] == 256 * 64 * 4
     assert found["file_bytes"] == model.stat().st_size
@@ -120,6 +121,7 @@ def test_check_fails_with_status_1_over_a_limit(dtc: Dtc, model: Path, compresse
     status, out, err = dtc("check", model, compressed, "--max-difference", "1e-3", "--seconds", 0, "--json")
     assert status == 1
     assert "differs by" in err
+    assert json.loads(out)["schema"] == "dtc-check/1"
     assert json.loads(out)["failures"]
     assert dtc("check", model, compressed, "--seconds", 0)[0] == 0
     own = samples.with_name("own.npz")
@@ -145,7 +147,8 @@ def test_check_fails_another_interface_and_refuses_no_model(dtc: Dtc, model: Pat
 def test_bench_compares_in_one_run(dtc: Dtc, model: Path, compressed: Path) -> None:
     status, out, _ = dtc("bench", model, compressed, "--batch", 4, "--seconds", 0.1, "--json")
     assert status == 0
-    rows = json.loads(out)
+    assert json.loads(out)["schema"] == "dtc-bench/1"
+    rows = json.loads(out)["models"]
     assert [row["path"] for row in rows] == [str(model), str(compressed)]
     assert [row["file_bytes"] for row in rows] == [model.stat().st_size, compressed.stat().st_size]
     assert rows[0]["inputs"] == {"image": [4, 1, 8, 8]}
@@ -213,7 +216,7 @@ def test_each_site_has_the_first_rule_that_matches(dtc: Dtc, model: Path, sample
     recipe.write_text(RECIPE)
     status, out, err = dtc("compress", model, "--recipe", recipe, "--seconds", 0, "--json")
     assert status == 0, err
-    forms = {site["name"]: site["form"] for site in json.loads(out)["summary"]["sites"]}
+    forms = {site["name"]: site["form"] for site in json.loads(out)["sites"]}
     assert forms["fc1.weight"] == "sparse"
     assert forms["fc2.weight"] == forms["fc3.weight"] == "low_rank"
 
@@ -230,7 +233,7 @@ def test_data_of_a_recipe_is_found_from_the_recipe(
         "compress", model, "--recipe", recipe, "--seconds", 0, "--json", "--save-recipe", saved, "-o", "a.onnx"
     )
     assert status == 0, err
-    assert json.loads(out)["outcome"]["metric"]["name"] == "accuracy"
+    assert json.loads(out)["check"]["metric"]["name"] == "accuracy"
     assert "train: ../s.npz" in saved.read_text()
     monkeypatch.chdir(tmp_path.parent)
     assert dtc("compress", model, "--recipe", saved, "--seconds", 0, "-o", tmp_path / "b.onnx")[0] == 0

@@ -16,7 +16,7 @@ import pytest
 from native_cases import Case, binary, model_of, with_input
 from running import EAGER
 
-from dtc.check import check
+from dtc.checking import CheckOptions, check
 from dtc.deploy.ops import DOMAIN, Operator, operators
 from dtc.deploy.ops.library import library_path, register
 from dtc.errors import LibraryError, ModelError
@@ -164,7 +164,9 @@ def test_ops_tells_where_the_library_is(dtc: Dtc, library: Path, monkeypatch: py
 
 
 def test_check_tells_what_the_kernels_change(model: Path, dtc: Dtc) -> None:
-    native, portable = check(model, model, seconds=0), check(model, model, seconds=0, native=False)
+    native, portable = (
+        check(model, model, options=CheckOptions(seconds=0, native=kernels)) for kernels in (True, False)
+    )
     assert native.kernels is not None
     assert 0 < native.kernels < 5e-5
     assert portable.kernels is None

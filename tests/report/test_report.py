@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,7 +20,7 @@ from dtc.graph import find_sites, load_model
 from dtc.job import Job
 from dtc.pipeline import Compression, compress
 from dtc.recipe import Recipe, Rule
-from dtc.report import SCHEMA, page, read_report, write_report
+from dtc.report import SCHEMA, Report, page, read_report, write_report
 
 Dtc = Callable[..., tuple[int, str, str]]
 
@@ -44,8 +45,10 @@ KEYS = {
     "recipe",
     "ratios",
     "check",
+    "fidelity",
     "sites",
     "training",
+    "notes",
 }
 
 
@@ -59,27 +62,26 @@ def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def test_the_numbers_are_those_of_the_compression(done: Done) -> None:
     result, weights, method, folder = done.result, done.weights, done.method, done.folder
-    assert result.reports == (folder / "report" / "report.html",)
+    assert result.pages == (folder / "report" / "report.html",)
     report = done.json()
-    summary, outcome = result.summary, result.outcome
+    ratios, outcome = result.report.ratios, result.report.check
+    assert ratios is not None
+    assert outcome is not None
     assert set(report) == KEYS
     assert report["schema"] == SCHEMA == "dtc-report/1"
-    assert report["ratios"] == {
-        "sites": summary.sites_ratio,
-        "file": summary.file_ratio,
-        "bits_per_weight": summary.bits_per_weight,
-    }
+    sizes = [(folder / name).stat().st_size for name in ("net.onnx", "small.onnx")]
+    assert report["ratios"]["file"] == sizes[0] / sizes[1]
+    assert report["ratios"]["sites"] == ratios.sites
     assert report["recipe"]["rules"][0]["method"] == method
-    assert report["model"]["files"][0]["bytes"] == (folder / "net.onnx").stat().st_size
-    assert report["output"]["files"][0]["bytes"] == (folder / "small.onnx").stat().st_size
+    assert [report[kind]["files"][0]["bytes"] for kind in ("model", "output")] == sizes
     assert outcome.candidate.latency is not None
-    assert report["check"]["latency"][1]["median"] == outcome.candidate.latency.median
-    assert report["check"]["outputs"][0]["relative_l2"] == outcome.differences[0].relative_l2
+    assert report["check"]["candidate"]["latency"]["median"] == outcome.candidate.latency.median
+    assert report["check"]["differences"][0]["relative_l2"] == outcome.differences[0].relative_l2
     assert report["check"]["failures"] == []
     assert report["training"] is None
-    for site, row in zip(report["sites"], summary.sites, strict=True):
+    for site, row in zip(report["sites"], result.report.sites, strict=True):
         assert (site["name"], site["method"], site["form"], site["detail"]) == (row.name, method, row.form, row.detail)
-        assert site["bytes"] == [row.dense_bytes, row.stored_bytes]
+        assert (site["nbytes"], site["stored_bytes"]) == (weights[row.name].nbytes, row.stored_bytes)
         assert site["error"] == row.error
         assert site["bits_per_weight"] == pytest.approx(8 * row.stored_bytes / weights[row.name].size)
         assert site["weights"]["difference"] == pytest.approx(row.error)
@@ -118,7 +120,7 @@ def test_a_site_left_alone_has_its_reason_and_no_picture(tmp_path: Path) -> None
     assert second["reason"] == "excluded"
     assert first["reason"] is None
     kept = next(site for site in find_sites(load_model(result.output)) if site.name == "second")
-    assert kept.array().nbytes == second["bytes"][1] == second["bytes"][0]
+    assert kept.array().nbytes == second["stored_bytes"] == second["nbytes"]
 
 
 def test_the_page_is_whole_and_loads_nothing(done: Done) -> None:
@@ -133,7 +135,9 @@ def test_the_page_is_whole_and_loads_nothing(done: Done) -> None:
     assert "@import" not in text
     assert "url(" not in text
     words = found.text()
-    for expected in ("first", "second", f"{result.summary.sites_ratio:.2f}", f"{result.summary.file_ratio:.2f}"):
+    ratios = result.report.ratios
+    assert ratios is not None
+    for expected in ("first", "second", f"{ratios.sites:.2f}", f"{ratios.file:.2f}"):
         assert expected in words
     assert found.count("svg") == (4 if done.method == "svd" else 2)
     assert "nan" not in " ".join(str(value) for _, attributes in found.elements for value in attributes.values())
@@ -160,17 +164,17 @@ def test_weights_that_are_no_numbers_stay_out_of_the_json(tmp_path: Path) -> Non
     report = read_report(tmp_path / "report" / "report.json")
     assert report.check is not None
     broken = report.check.model_copy(
-        update={"outputs": (report.check.outputs[0].model_copy(update={"max_abs": np.inf}),)}
+        update={"differences": (report.check.differences[0].model_copy(update={"max_abs": np.inf}),)}
     )
     write_report(report.model_copy(update={"check": broken}), tmp_path / "again")
-    assert strict_json(tmp_path / "again" / "report.json")["check"]["outputs"][0]["max_abs"] is None
+    assert strict_json(tmp_path / "again" / "report.json")["check"]["differences"][0]["max_abs"] is None
 
 
 def test_a_failure_is_named_on_the_page(tmp_path: Path) -> None:
     compressed(tmp_path, "svd")
     report = read_report(tmp_path / "report" / "report.json")
     assert report.check is not None
-    failed = report.check.model_copy(update={"outputs": (), "latency": None, "failures": ("it <b>fell</b>",)})
+    failed = report.check.model_copy(update={"differences": (), "failures": ("it <b>fell</b>",)})
     text = Page(page(report.model_copy(update={"check": failed}))).text()
     assert "failed" in text
     assert "it <b>fell</b>" in text
@@ -239,5 +243,26 @@ def test_no_report_is_made_where_none_is_asked_for(tmp_path: Path) -> None:
     two_layers(tmp_path / "net.onnx")
     recipe = Recipe(rules=(Rule(method="svd", options={"rank": 4}),))
     result = compress(tmp_path / "net.onnx", recipe, Job(tmp_path / "small.onnx"))
-    assert result.reports == ()
+    assert result.pages == ()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "small.onnx"]
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_the_command_line_prints_the_document_that_the_file_holds(dtc: Dtc, tmp_path: Path, reported: bool) -> None:
+    two_layers(tmp_path / "net.onnx")
+    options = ("--method", "svd", "--rank", "4", "--json", "--seconds", "0")
+    given = ("--report", tmp_path / "report") if reported else ()
+    status, out, err = dtc("compress", tmp_path / "net.onnx", *options, *given)
+    assert status == 0, err
+    printed = Report.model_validate_json(out)
+    assert printed.schema_ == SCHEMA
+    assert all(site.weights is not None and site.weights.spectra for site in printed.sites)
+    assert "NaN" not in out
+    if reported:
+        assert json.loads(out) == strict_json(tmp_path / "report" / "report.json")
+
+
+def test_files_in_a_report_go_by_their_names(done: Done) -> None:
+    check = done.json()["check"]
+    assert [check[model]["path"] for model in ("reference", "candidate")] == ["net.onnx", "small.onnx"]
+    assert check["schema"] == "dtc-check/1"

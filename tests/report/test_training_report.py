@@ -20,7 +20,7 @@ from dtc.recipe import Recipe
 from dtc.report import read_report
 from dtc.report.charts import jump_chart, loss_chart
 from dtc.report.curve import POINTS, describe_training, read_events
-from dtc.report.document import Training
+from dtc.report.document import TrainingOutcome
 from dtc.training.engines.ort.install import unavailable
 from dtc.training.events import (
     DistortedWeights,
@@ -48,7 +48,7 @@ def events(steps: int, every: int = 10) -> list[Event]:
     return [*found, Noted(steps, "a <note>"), Finished(steps, steps)]
 
 
-def described(found: list[Event]) -> Training:
+def described(found: list[Event]) -> TrainingOutcome:
     return describe_training(found, engine="engine", seconds={"step": 2.0, "distortion": 1.0})
 
 

@@ -12,10 +12,10 @@ import pytest
 from fake_engine import Accuracy, FakeEngine, FakePlan, distort, make_run_inputs, network, samples
 
 from dtc.data import ArraySource
-from dtc.errors import DataError, ModelError, TrainingError, UsageError
+from dtc.errors import DataError, ModelError, RecipeError, TrainingError, UsageError
 from dtc.recipe import Objective, Recipe
 from dtc.training.best import load_best
-from dtc.training.launch import read_result
+from dtc.training.launch import read_result, train
 from dtc.training.objective import resolve_objective
 from dtc.training.run import create_run, fingerprint, open_run
 from dtc.training.snapshot import Snapshot, finished
@@ -152,9 +152,15 @@ def test_a_run_that_cannot_be_made_leaves_nothing(tmp_path):
         create_run(tmp_path / "run", recipe_with(recipe, train="absent.npz"), model, base=tmp_path)
     with pytest.raises(ModelError):
         create_run(tmp_path / "run", recipe, tmp_path / "absent.onnx", base=tmp_path)
-    with pytest.raises(UsageError, match="--retrain"):
-        create_run(tmp_path / "run", recipe.model_copy(update={"training": None}), model, base=tmp_path)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_run_without_training_is_not_trained(tmp_path):
+    recipe, model = make_run_inputs(tmp_path)
+    run = create_run(tmp_path / "run", recipe.model_copy(update={"training": None}), model, base=tmp_path)
+    assert run.recipe.training is None
+    with pytest.raises(RecipeError, match=r"recipe\.yaml: has no training"):
+        train(run.folder)
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"format": 9, "model": "m", "files": {}}'])

@@ -21,8 +21,7 @@ def command(models: tuple[Path, ...], **options: Any) -> None:
 
     Latency and memory of MODELS, in one run, in turns, on the same inputs.
     """
-    from dtc.bench import bench
-    from dtc.cli.jsonable import to_json
+    from dtc.checking import BenchReport, bench
     from dtc.cli.parse import fixed_inputs
     from dtc.cli.render import console, milliseconds, size, table
 
@@ -35,7 +34,7 @@ def command(models: tuple[Path, ...], **options: Any) -> None:
         native=not options["portable"],
     )
     if options["as_json"]:
-        click.echo(to_json(rows))
+        click.echo(BenchReport(models=tuple(rows)).to_json(indent=2))
         return
     first = rows[0].latency.median
     table(
@@ -48,7 +47,7 @@ def command(models: tuple[Path, ...], **options: Any) -> None:
                 milliseconds(row.latency.p10),
                 milliseconds(row.latency.p90),
                 f"{first / row.latency.median:.2f}x",
-                size(row.memory.peak - row.memory.idle) if row.memory else "",
+                size(row.memory.taken) if row.memory else "",
             ]
             for row in rows
         ],

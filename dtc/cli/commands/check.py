@@ -12,7 +12,8 @@ from dtc.cli.sections import Command, Option, Section, option
 from dtc.errors import CheckFailedError
 
 if TYPE_CHECKING:
-    from dtc.check import CheckReport
+    from dtc.checking import CheckOptions, CheckReport
+    from dtc.checking.differences import OutputDifference
 
 
 def _further() -> Iterator[Option]:
@@ -55,70 +56,76 @@ def command(reference: Path, candidate: Path, **options: Any) -> None:
     CANDIDATE and REFERENCE are run in ONNX Runtime: outputs, metric, size, latency, memory.
     Exit status 1 when the candidate loses more than allowed.
     """
-    from dtc.check import check
-    from dtc.cli.jsonable import to_json
-    from dtc.cli.parse import fixed_inputs
+    from dtc.checking import check
     from dtc.cli.recipe_options import overridden
     from dtc.data import open_source
-    from dtc.recipe import Data, Objective
+    from dtc.recipe import Data
 
     data = overridden(Data(), options)
     spec = data.evaluate or data.train
-    report = check(
-        reference,
-        candidate,
-        source=open_source(spec, batch_size=data.batch_size, split="evaluate") if spec else None,
-        objective=overridden(Objective(), options),
-        max_drop=options["max_drop"],
-        max_difference=options["max_difference"],
-        fixed=fixed_inputs(options["inputs"]),
-        threads=options["threads"],
-        seed=options["seed"],
-        seconds=options["seconds"],
-        native=not options["portable"],
-    )
+    source = open_source(spec, batch_size=data.batch_size, split="evaluate") if spec else None
+    report = check(reference, candidate, source=source, options=_told(options))
     if options["as_json"]:
-        click.echo(to_json(report))
+        click.echo(report.to_json(indent=2))
     else:
         show_outcome(report, differences=True)
     if not report.passed:
         raise CheckFailedError(f"{candidate}: {'; '.join(report.failures)}")
 
 
-def show_outcome(report: CheckReport, *, differences: bool = False) -> None:
-    """Print a check: before, after, and their relation."""
-    from dtc.cli.render import console, milliseconds, size, table
+def _told(options: dict[str, Any]) -> CheckOptions:
+    from dtc.checking import CheckOptions
+    from dtc.cli.parse import fixed_inputs
+    from dtc.cli.recipe_options import overridden
+    from dtc.recipe import Objective
 
-    before, after = report.reference, report.candidate
-    rows = [["file", size(before.file_bytes), size(after.file_bytes), f"{before.file_bytes / after.file_bytes:.2f}x"]]
-    if before.latency and after.latency:
-        ratio = before.latency.median / after.latency.median
-        latencies = [milliseconds(fact.latency.median) for fact in (before, after) if fact.latency]
-        rows.append(["latency, median of a run", *latencies, f"{ratio:.2f}x"])
-    if before.memory and after.memory:
-        peaks = [fact.memory.peak - fact.memory.idle for fact in (before, after) if fact.memory]
-        rows.append(["memory of load and run", *map(size, peaks), f"{peaks[0] / max(peaks[1], 1):.2f}x"])
-    if report.metric is not None:
-        metric = report.metric
-        name = metric.name if metric.labelled else f"{metric.name} (against the reference's own outputs)"
-        rows.append([name, f"{metric.before:.6g}", f"{metric.after:.6g}", f"{metric.after - metric.before:+.4g}"])
-    table(["", ">before", ">after", ">"], rows)
+    return CheckOptions(
+        objective=overridden(Objective(), options),
+        max_drop=options["max_drop"],
+        max_difference=options["max_difference"],
+        fixed=fixed_inputs(options["inputs"]),
+        seed=options["seed"],
+        threads=options["threads"],
+        seconds=options["seconds"],
+        native=not options["portable"],
+    )
+
+
+def show_outcome(report: CheckReport, *, differences: bool = False) -> None:
+    """Print a check: before, after, and their relation; with `differences` each output, too."""
+    from dtc.cli.render import console, table
+
+    table(["", ">before", ">after", ">"], _comparison(report))
     if report.kernels is not None:
         console.print(f"native kernels against the functions in the file: at most {report.kernels:.1e} relative L2")
     if differences and report.differences:
         table(
             ["output", ">max abs", ">relative L2", ">SNR dB", ">top-1 agreement"],
-            [
-                [
-                    each.name,
-                    f"{each.max_abs:.3g}",
-                    f"{each.relative_l2:.3g}",
-                    f"{each.snr:.1f}",
-                    "" if each.agreement is None else f"{each.agreement:.2%}",
-                ]
-                for each in report.differences
-            ],
+            [_output(each) for each in report.differences],
             title=f"outputs ({report.inputs})",
         )
     for failure in report.failures:
         console.print(f"failed: {failure}", markup=False)
+
+
+def _comparison(report: CheckReport) -> list[list[str]]:
+    from dtc.cli.render import milliseconds, size
+
+    before, after = report.reference, report.candidate
+    rows = [["file", size(before.file_bytes), size(after.file_bytes), f"{before.file_bytes / after.file_bytes:.2f}x"]]
+    if before.latency and after.latency:
+        medians = (before.latency.median, after.latency.median)
+        rows.append(["latency, median of a run", *map(milliseconds, medians), f"{medians[0] / medians[1]:.2f}x"])
+    if before.memory and after.memory:
+        taken = (before.memory.taken, after.memory.taken)
+        rows.append(["memory of load and run", *map(size, taken), f"{taken[0] / max(taken[1], 1):.2f}x"])
+    if report.metric is not None:
+        metric = report.metric
+        name = metric.name if metric.labelled else f"{metric.name} (against the reference's own outputs)"
+        rows.append([name, f"{metric.before:.6g}", f"{metric.after:.6g}", f"{metric.after - metric.before:+.4g}"])
+    return rows
+
+
+def _output(each: OutputDifference) -> list[str]:
+    agreement = "" if each.agreement is None else f"{each.agreement:.2%}"
+    return [each.name, f"{each.max_abs:.3g}", f"{each.relative_l2:.3g}", f"{each.snr:.1f}", agreement]

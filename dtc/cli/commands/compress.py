@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from dtc.cli.progress import OnEvent
     from dtc.pipeline import Compression
     from dtc.recipe import Recipe
-    from dtc.summary import Summary
+    from dtc.report import Report
+    from dtc.report.document import SiteOutcome
 
 
 def _further() -> Iterator[Option]:
@@ -43,7 +44,7 @@ def _further() -> Iterator[Option]:
     type=click.Path(path_type=Path),
     help="folder for report.html, report.json; a run has its own",
 )
-@option(Section.MODEL, "--json", "as_json", is_flag=True, help="print the result as JSON")
+@option(Section.MODEL, "--json", "as_json", is_flag=True, help="print the report as JSON")
 @option(
     Section.METHOD,
     "-m",
@@ -69,10 +70,16 @@ def _further() -> Iterator[Option]:
     help="retrain with occasional distortion; without labels, distil [needs --data]",
 )
 @option(
-    Section.TRAINING,
+    Section.MODEL,
     "--run",
     type=click.Path(path_type=Path),
-    help="run directory of the retraining; default: OUTPUT.dtc-run",
+    help="run directory, which remembers the compression; with --retrain default: OUTPUT.dtc-run",
+)
+@option(
+    Section.MODEL,
+    "--dump",
+    type=click.Path(path_type=Path),
+    help="folder for the model after each stage, each checked",
 )
 @option(
     Section.TRAINING,
@@ -111,18 +118,17 @@ def command(model: Path | None, **options: Any) -> None:
     dtc compress model.onnx --method svd --rank 96
     dtc compress model.onnx --method svd --rank 96 --retrain --data train.npz
     """  # noqa: D301 - the backspace keeps click from joining the lines
-    from dtc.cli.jsonable import to_json
     from dtc.cli.progress import progress
     from dtc.pipeline import resume
 
     as_json = options["as_json"]
     with progress(quiet=as_json) as on_event:
         if options["resumed"] is not None:
-            result = resume(options["resumed"], force=options["force"], on_event=on_event)
+            result = resume(options["resumed"], force=options["force"], dump=options["dump"], on_event=on_event)
         else:
             result = _start(model, options, on_event)
     if as_json:
-        click.echo(to_json(result))
+        click.echo(result.report.to_json(indent=2))
     else:
         _show(result)
     result.raise_if_failed()
@@ -146,6 +152,8 @@ def _start(model: Path | None, options: dict[str, Any], on_event: OnEvent) -> Co
         fixed=fixed_inputs(options["inputs"]),
         seconds=options["seconds"],
         report=options["report"],
+        describe_weights=options["as_json"],
+        dump=options["dump"],
     )
     return compress(model, recipe, job, run=options["run"], on_event=on_event)
 
@@ -157,45 +165,54 @@ def _default_output(model: Path, recipe: Recipe) -> Path:
 
 def _show(result: Compression) -> None:
     from dtc.cli.commands.check import show_outcome
-    from dtc.cli.render import console, size
+    from dtc.cli.render import console
 
-    _show_sites(result.summary)
-    worst = max((each.relative_l2 for each in result.faithful.differences), default=0.0)
-    unrounded = ", activations not rounded" if result.quantizers else ""
-    console.print(f"written file against the distorted dense model{unrounded}: at most {worst:.1e} relative L2")
-    before, after = result.summary.file_bytes
-    console.print(
-        f"ratios: sites {result.summary.sites_ratio:.2f}x, whole file {result.summary.file_ratio:.2f}x "
-        f"({size(before)} -> {size(after)}), {result.summary.bits_per_weight:.2f} bits per weight"
-    )
-    show_outcome(result.outcome)
-    if result.measured:
-        console.print(
-            f"statistics of {result.measured} BatchNormalizations measured anew on the samples (--batch-norm frozen "
-            "leaves them)"
-        )
-    if result.training is not None:
-        share = result.training.distortion_share
-        console.print(f"distortions took {share:.1%} of the training time; run directory: {result.training.run}")
+    report = result.report
+    _show_sites(report.sites)
+    _show_gain(report)
+    if report.check is not None:
+        show_outcome(report.check)
+    for note in report.notes:
+        console.print(note, markup=False)
+    if report.training is not None:
+        share = report.training.distortion_share
+        console.print(f"distortions took {share:.1%} of the training time; run directory: {result.run}")
+    elif result.run is not None:
+        console.print(f"run directory: {result.run}")
     console.print(f"written: {result.output}")
-    for page in result.reports:
+    for page in result.pages:
         console.print(f"report: {page}")
 
 
-def _show_sites(summary: Summary) -> None:
+def _show_gain(report: Report) -> None:
+    from dtc.cli.render import console, size
+
+    if report.fidelity is not None:
+        unrounded = ", activations not rounded" if report.fidelity.quantizers else ""
+        worst = report.fidelity.relative_l2 or 0.0
+        console.print(f"written file against the distorted dense model{unrounded}: at most {worst:.1e} relative L2")
+    if report.ratios is not None and report.output is not None:
+        console.print(
+            f"ratios: sites {report.ratios.sites:.2f}x, whole file {report.ratios.file:.2f}x "
+            f"({size(report.model.bytes)} -> {size(report.output.bytes)}), "
+            f"{report.ratios.bits_per_weight:.2f} bits per weight"
+        )
+
+
+def _show_sites(sites: Sequence[SiteOutcome]) -> None:
     from dtc.cli.render import shape, size, table
 
     rows = [
         [
-            row.name,
-            row.role,
-            shape(row.shape),
-            f"{row.form}, {row.detail}" if row.form else "left alone",
-            size(row.dense_bytes),
-            size(row.stored_bytes),
-            "" if row.error is None else f"{row.error:.2e}",
-            row.reason or row.lowered or "",
+            site.name,
+            site.role,
+            shape(site.shape),
+            f"{site.form}, {site.detail}" if site.form else "left alone",
+            size(site.nbytes),
+            size(site.file_bytes),
+            "" if site.error is None else f"{site.error:.2e}",
+            site.reason or (site.lowered.words if site.lowered else ""),
         ]
-        for row in summary.sites
+        for site in sites
     ]
     table(["site", "role", "shape", "form", ">before", ">after", ">rel. error", "in the file, or why not"], rows)

@@ -19,12 +19,11 @@ def command(model: Path, *, as_json: bool) -> None:
 
     The sites of MODEL, what each method would save there, and what cannot be compressed and why.
     """
-    from dtc.cli.jsonable import to_json
     from dtc.inspection import inspect_model
 
     found = inspect_model(model)
     if as_json:
-        click.echo(to_json(found))
+        click.echo(found.to_json(indent=2))
     else:
         _show(found)
 

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them."""
+"""Numbers written for people: bytes, times and shapes, alike on the terminal and in the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How far the outputs of two models are apart, over many runs."""
+"""The arithmetic of a comparison: how far the outputs of two models are apart, over many runs.
+
+Knows arrays and no model: `dtc.checking.candidate` runs the models and says what is too far.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
+from dtc.document import Part, Real
 from dtc.graph.signature import Arrays, TensorSpec
 from dtc.metrics import decibels
 
 
-@dataclass(frozen=True)
-class OutputDifference:
+class OutputDifference(Part):
     """One output of two models, over all runs.
 
     Attributes:
@@ -27,9 +31,9 @@ class OutputDifference:
     """
 
     name: str
-    max_abs: float
-    relative_l2: float
-    snr: float
+    max_abs: Real
+    relative_l2: Real
+    snr: Real = Field(description="dB; null where the outputs are equal")
     agreement: float | None
 
 
@@ -128,4 +132,10 @@ def _difference(name: str, sums: _Sums) -> OutputDifference:
     squared = sums.noise / sums.signal if sums.signal else math.inf
     relative = math.sqrt(squared) if sums.noise else 0.0
     agreement = sums.agreed / sums.compared if sums.compared else None
-    return OutputDifference(name, sums.largest, relative, decibels(sums.signal, sums.noise), agreement)
+    return OutputDifference(
+        name=name,
+        max_abs=sums.largest,
+        relative_l2=relative,
+        snr=decibels(sums.signal, sums.noise),
+        agreement=agreement,
+    )

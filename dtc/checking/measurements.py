@@ -1,4 +1,8 @@
-"""Measuring a model: latency, memory, size of its files."""
+"""What running a model costs on this machine: latency and memory of runs that a caller chooses.
+
+Nothing here says whether a model is right: `dtc.checking.candidate` does; `dtc.checking.benchmark` sets costs side by
+side.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as ir
 
+from dtc.document import Part
 from dtc.errors import ModelError
-from dtc.graph.load import load_model
 from dtc.graph.signature import Arrays
-from dtc.graph.walk import all_graphs
 
 MEASURED_SESSION = {"session.force_spinning_stop": "1"}
 """Settings of sessions that are measured in turns: the idle threads of one must not take the cores of the other."""
@@ -28,8 +29,7 @@ _BURST = 5
 _ROUNDS = 3
 
 
-@dataclass(frozen=True)
-class Latency:
+class Latency(Part):
     """Seconds of one run: the median and the 10th and 90th percentile of `runs` runs."""
 
     median: float
@@ -38,8 +38,7 @@ class Latency:
     runs: int
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(Part):
     """Resident bytes of a process: before the model was loaded, and at most, through its load and one run."""
 
     idle: int
@@ -89,7 +88,7 @@ def measure_memory(
     """
     if not Path("/proc/self/status").exists():
         return None
-    root = str(Path(__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory(prefix="dtc-memory-") as folder:
         feed = Path(folder) / "inputs.npz"
@@ -112,18 +111,6 @@ def measure_memory(
     return Memory(**json.loads(result.stdout))
 
 
-def file_bytes(path: str | Path) -> int:
-    """Return the bytes of a model's file and of the external data files that it names.
-
-    Raises:
-        ModelError: As `load_model`.
-    """
-    path = Path(path)
-    tensors = (v.const_value for graph in all_graphs(load_model(path)) for v in graph.initializers.values())
-    files = {path.parent / str(tensor.location) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
-    return path.stat().st_size + sum(file.stat().st_size for file in files)
-
-
 def machine() -> str:
     """Return the processor and the number of cores that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -142,4 +129,4 @@ def _processor() -> str:
 
 def _latency(times: Sequence[float]) -> Latency:
     p10, median, p90 = np.percentile(times, [10, 50, 90])
-    return Latency(float(median), float(p10), float(p90), len(times))
+    return Latency(median=float(median), p10=float(p10), p90=float(p90), runs=len(times))

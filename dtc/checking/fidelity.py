@@ -1,5 +1,8 @@
 """The written file against the distorted dense model: it computes the same, but for float rounding.
 
+This is not how good a compression is, which `dtc.checking.candidate` tells against the original, but whether the file
+says what the compression meant.
+
 Where activations are quantized, float rounding moves one of them to the next level here and there, and every layer
 behind makes more of it: changing the input of a ResNet-20 by a millionth changes its outputs by 0.6 % at 8 bits, by 5 %
 at 2. So files are compared without the rounding of activations, as strictly as others; the quantizers have to be the
@@ -8,21 +11,15 @@ same in both, and the file has to run as it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx_ir as ir
 
-from dtc.check import CheckReport, check
+from dtc.checking.candidate import check
+from dtc.checking.options import CheckOptions
+from dtc.checking.report import CheckReport
 from dtc.graph import bypass_quantizers, find_quantizers, save_model
-from dtc.job import Job
-from dtc.recipe import Recipe
-
-FAITHFUL = {"compute": 1e-4, "standard": 1e-4, "storage": 1e-4, "int2": 5e-2}
-"""Largest relative L2 difference between the written file and the distorted dense model, by the mode of lowering.
-
-Float rounding and nothing else, but for INT2 planes, which ONNX Runtime multiplies with activations of 8 bits.
-"""
 
 
 @dataclass(frozen=True)
@@ -52,23 +49,16 @@ def save_comparable(model: ir.Model, path: Path) -> Comparable:
     return Comparable(path, unrounded, levels)
 
 
-def check_faithful(dense: Comparable, lowered: Comparable, recipe: Recipe, job: Job) -> CheckReport:
-    """Compare a lowered file with the distorted dense model that it was made of."""
+def check_faithful(dense: Comparable, lowered: Comparable, limit: float, options: CheckOptions) -> CheckReport:
+    """Compare a lowered file with the distorted dense model that it was made of; `limit` is a relative L2 difference.
 
-    def compare(reference: Path, candidate: Path, limit: float | None) -> CheckReport:
-        return check(
-            reference,
-            candidate,
-            max_difference=limit,
-            fixed=job.fixed,
-            seed=recipe.seed,
-            seconds=0.0,
-            native=False,  # what the file says, to the last bit; the check against the original runs the kernels
-        )
-
-    limit = FAITHFUL[recipe.lower]
+    Of `options` the inputs and the seed count: nothing is measured, and no kernel runs, because this is about what the
+    file says, to the last bit; the check against the original runs the kernels.
+    """
+    told = replace(options, max_drop=None, seconds=0.0, native=False)
+    strict = replace(told, max_difference=limit)
     if dense.unrounded is None or lowered.unrounded is None or dense.levels != lowered.levels:
-        return compare(dense.path, lowered.path, limit)
-    report = compare(dense.unrounded, lowered.unrounded, limit)
-    report.failures.extend(compare(dense.path, lowered.path, None).failures)
-    return report
+        return check(dense.path, lowered.path, options=strict)
+    report = check(dense.unrounded, lowered.unrounded, options=strict)
+    rounded = check(dense.path, lowered.path, options=replace(told, max_difference=None))
+    return report.model_copy(update={"failures": report.failures + rounded.failures})

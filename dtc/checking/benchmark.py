@@ -1,27 +1,27 @@
-"""Latency and memory of models, side by side in one run."""
+"""What models cost, side by side in one run: latency and memory, and no reference that they are held to."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-import onnx_ir as ir
 import onnxruntime as ort
+from pydantic import Field
 
+from dtc.checking.measurements import MEASURED_SESSION, Latency, Memory, machine, measure_latency, measure_memory
+from dtc.document import Document, Part
 from dtc.errors import DataError
-from dtc.graph.load import load_model
+from dtc.graph import file_bytes, load_model
 from dtc.graph.signature import Arrays, TensorSpec, input_specs
-from dtc.measure import MEASURED_SESSION, Latency, Memory, file_bytes, machine, measure_latency, measure_memory
 from dtc.sample_inputs import batch_dimension, sample_inputs
 from dtc.session import runner, session, signature
 
 
-@dataclass(frozen=True)
-class BenchRow:
+class BenchRow(Part):
     """What was measured of one model, and on what."""
 
     path: Path
@@ -34,6 +34,13 @@ class BenchRow:
     versions: dict[str, str]
 
 
+class BenchReport(Document):
+    """What `dtc bench --json` prints: a row a model, in the order in which they were named."""
+
+    schema_: Literal["dtc-bench/1"] = Field("dtc-bench/1", alias="schema")
+    models: tuple[BenchRow, ...]
+
+
 def bench(
     paths: Sequence[str | Path],
     *,
@@ -41,7 +48,6 @@ def bench(
     batch: int | None = None,
     seconds: float = 3.0,
     fixed: Arrays | None = None,
-    seed: int = 0,
     native: bool = True,
 ) -> list[BenchRow]:
     """Measure models in turns in this process; models with the same inputs get the same numbers.
@@ -61,30 +67,34 @@ def bench(
         running = session(path, threads=threads, settings=MEASURED_SESSION, native=native)
         specs, run = signature(running)[0], runner(running)
         if specs not in feeds:
-            try:
-                feeds[specs] = _feed(load_model(path), run, batch, fixed, seed)
-            except DataError as error:
-                raise DataError(f"{path}: {error}") from error
+            feeds[specs] = _feed(path, run, batch, fixed)
         chosen.append(feeds[specs])
         runs.append(run)
     timed = measure_latency([partial(run, feed) for run, feed in zip(runs, chosen, strict=True)], seconds=seconds)
-    return [
-        BenchRow(
-            path=Path(path),
-            file_bytes=file_bytes(path),
-            latency=latency,
-            memory=measure_memory(path, feed, threads=threads, native=native),
-            inputs={name: array.shape for name, array in feed.items()},
-            threads=threads,
-            machine=machine(),
-            versions={"python": sys.version.split()[0], "onnxruntime": ort.__version__, "numpy": np.__version__},
-        )
-        for path, feed, latency in zip(paths, chosen, timed, strict=True)
-    ]
+    rows = []
+    for path, feed, latency in zip(map(Path, paths), chosen, timed, strict=True):
+        memory = measure_memory(path, feed, threads=threads, native=native)
+        rows.append(_row(path, feed, latency, memory, threads))
+    return rows
 
 
-def _feed(
-    model: ir.Model, run: Callable[[Arrays], object], batch: int | None, fixed: Arrays | None, seed: int
-) -> Arrays:
-    sizes = {} if batch is None else {batch_dimension(input_specs(model)): batch}
-    return sample_inputs(model, run, count=1, seed=seed, fixed=fixed, sizes=sizes)[0]
+def _row(path: Path, feed: Arrays, latency: Latency, memory: Memory | None, threads: int) -> BenchRow:
+    return BenchRow(
+        path=path,
+        file_bytes=file_bytes(path, load_model(path)),
+        latency=latency,
+        memory=memory,
+        inputs={name: array.shape for name, array in feed.items()},
+        threads=threads,
+        machine=machine(),
+        versions={"python": sys.version.split()[0], "onnxruntime": ort.__version__, "numpy": np.__version__},
+    )
+
+
+def _feed(path: Path, run: Callable[[Arrays], object], batch: int | None, fixed: Arrays | None) -> Arrays:
+    model = load_model(path)
+    try:
+        sizes = {} if batch is None else {batch_dimension(input_specs(model)): batch}
+        return sample_inputs(model, run, count=1, seed=0, fixed=fixed, sizes=sizes)[0]
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error

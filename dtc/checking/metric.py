@@ -1,0 +1,70 @@
+"""The metric of both models of a pair over the same batches; labels may be missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dtc.checking.options import CheckOptions
+from dtc.checking.report import MetricChange
+from dtc.errors import DataError, UsageError
+from dtc.evaluate import judged_output, within_lengths
+from dtc.graph.signature import Arrays
+from dtc.metrics import Metric, default_metric, make_metric
+from dtc.session import Outputs
+
+
+class PairMetric:
+    """Judges the outputs of both models, batch by batch; where there are no labels, the reference's outputs are."""
+
+    def __init__(self, options: CheckOptions) -> None:
+        self._options = options
+        self._metrics: list[Metric] = []
+        self._labelled = True
+
+    def update(self, reference: Outputs, candidate: Outputs, batch: Arrays) -> None:
+        """Take in what both models gave for one batch.
+
+        Raises:
+            UsageError: There is a limit on the drop, and without labels the metric has no value before.
+            DataError: The outputs do not fit the objective or the labels.
+        """
+        objective = self._options.objective
+        judged = [judged_output(outputs, objective) for outputs in (reference, candidate)]
+        if not self._metrics:
+            self._begin(batch)
+        labels = batch[objective.labels] if self._labelled else _stand_in(judged[0], self._metrics[0].name)
+        for metric, outputs in zip(self._metrics, judged, strict=True):
+            metric.update(*within_lengths(outputs, labels, batch, objective))
+
+    def change(self) -> MetricChange:
+        """Return the metric before and after.
+
+        Raises:
+            DataError: There was no batch.
+        """
+        if not self._metrics:
+            raise DataError("the data holds no batch to check on")
+        before, after = self._metrics
+        return MetricChange(
+            name=before.name,
+            higher_is_better=before.higher_is_better,
+            before=before.value(),
+            after=after.value(),
+            labelled=self._labelled,
+        )
+
+    def _begin(self, batch: Arrays) -> None:
+        objective = self._options.objective
+        self._labelled = objective.labels in batch
+        name = objective.metric or default_metric(batch.get(objective.labels), carries=bool(objective.carry))
+        self._metrics = [make_metric(name), make_metric(name)]
+        if self._options.max_drop is not None and not self._labelled and self._metrics[0].name == "snr":
+            raise UsageError(
+                "a limit on the drop (--max-drop) needs labels, or --metric accuracy for how often both agree"
+            )
+
+
+def _stand_in(reference: npt.NDArray[np.generic], metric: str) -> npt.NDArray[np.generic]:
+    """Return what stands for labels: the reference's outputs, or the classes that it chooses."""
+    return reference if metric in {"snr", "mse"} else np.asarray(reference.argmax(axis=-1))

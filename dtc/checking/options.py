@@ -1,0 +1,33 @@
+"""What a check is told: its limits, its inputs, and how both models run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dtc.graph.signature import Arrays
+from dtc.recipe import Objective
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """How a candidate is checked.
+
+    Attributes:
+        objective: The metric, and which output and labels it reads.
+        max_drop: Largest allowed loss of the metric, in its own unit: 0.01 is one point of accuracy.
+        max_difference: Largest allowed distance of any output, as relative L2.
+        fixed: Inputs held as they are, by name, where no data is given.
+        seed: Of generated inputs.
+        threads: Threads of one operator of ONNX Runtime; None for all physical cores.
+        seconds: For the latency of both models; with 0 neither latency nor memory is measured.
+        native: Whether operators of dtc run on the native kernels where there are any, or on the functions in the file.
+    """
+
+    objective: Objective = field(default_factory=Objective)
+    max_drop: float | None = None
+    max_difference: float | None = None
+    fixed: Arrays = field(default_factory=dict)
+    seed: int = 0
+    threads: int | None = None
+    seconds: float = 2.0
+    native: bool = True

@@ -1,0 +1,36 @@
+"""Documents: what a command prints as JSON or leaves in a file, declared once.
+
+A document is validated when it is made and when it is read back. Its `schema` names the command and a version, so that
+a program which reads it knows what it has. Numbers that are not finite are null in JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _or_nan(value: Any) -> Any:
+    return math.nan if value is None else value
+
+
+Real: TypeAlias = Annotated[float, BeforeValidator(_or_nan)]
+"""A number that need not be finite; read back from null it is NaN."""
+
+
+class Part(BaseModel):
+    """A part of a document; it never changes, and has no keys but those that it declares."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Document(Part):
+    """A whole document; each kind declares the one `schema` that it has."""
+
+    schema_: str = Field(alias="schema")
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """Return the document as JSON; with `indent`, on lines for people."""
+        return self.model_dump_json(by_alias=True, indent=indent)

@@ -1,0 +1,33 @@
+"""The written file is held to the model that it was made of, then to the original."""
+
+from __future__ import annotations
+
+from dtc.checking import CheckOptions, check, fidelity
+from dtc.errors import CheckFailedError
+from dtc.pipeline.work import Work
+
+
+def check_faithful(work: Work) -> None:
+    """Compare the written file with the distorted dense model.
+
+    Raises:
+        CheckFailedError: It computes something else.
+    """
+    limits = (each.tolerance for each in work.lowered.values() if each.tolerance is not None)
+    limit = max((work.target.tolerance, *limits))
+    work.faithful = fidelity.check_faithful(work.dense, work.written, limit, _options(work))
+    if work.faithful.failures:
+        told = "; ".join(work.faithful.failures)
+        raise CheckFailedError(f"{work.job.output}: not written, as it would be wrong: {told}")
+
+
+def check_outcome(work: Work) -> None:
+    """Compare the written file with the original: metric, size, latency, memory; failures are kept, not raised."""
+    work.outcome = check(work.original, work.written.path, source=work.samples.evaluation, options=_options(work))
+
+
+def _options(work: Work) -> CheckOptions:
+    recipe, job = work.recipe, work.job
+    return CheckOptions(
+        objective=recipe.objective, max_drop=job.max_drop, fixed=job.fixed, seed=recipe.seed, seconds=job.seconds
+    )

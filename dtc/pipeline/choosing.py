@@ -1,0 +1,60 @@
+"""The first stages: the graph is made regular, its sites are found, and each is given to a method."""
+
+from __future__ import annotations
+
+from dtc.errors import ModelError, RecipeError, RuleError
+from dtc.passes import prepare
+from dtc.passes.plan import make_plan
+from dtc.passes.prepare.quantize_activations import require_quantizers
+from dtc.pipeline.work import Work
+from dtc.training.run import create_run
+
+
+def normalise(work: Work) -> None:
+    """Bring the graph into the form that sites are found in."""
+    prepare.normalise(work.model)
+
+
+def choose(work: Work) -> None:
+    """Give every site to the first rule that matches it, and remember the original's weights.
+
+    Raises:
+        RecipeError: A rule is wrong; the message names its line.
+        UsageError: Likewise, of a recipe that came from no file.
+        ModelError: The model has no site, or its opset is too old and cannot be raised.
+    """
+    recipe = work.recipe
+    try:
+        if recipe.activations.bits is not None:
+            require_quantizers(work.model, recipe.activations.bits)  # raising the opset may replace nodes of sites
+        work.plan = make_plan(work.model, recipe.rules)
+    except RuleError as error:
+        place = recipe.place(error.path)
+        if place is None:
+            raise
+        raise RecipeError(f"{place}: {'.'.join(map(str, error.path))}: {error.reason}") from error
+    except ModelError as error:
+        raise ModelError(f"{work.original}: {error}") from error
+    tensors = {site.name: site.value.const_value for site in work.plan.sites}
+    work.untouched = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+
+
+def begin_run(work: Work) -> None:
+    """Make the run directory where one is asked for, and go on with the copies in it.
+
+    Raises:
+        UsageError: The folder exists already.
+        DataError: There is no such data.
+    """
+    if work.run is not None or work.run_folder is None:
+        return
+    run = create_run(
+        work.run_folder,
+        work.recipe,
+        work.original,
+        base=work.samples.base,
+        replace=work.job.force,
+        quantizations=work.levels,
+    )
+    work.job.write(run.folder)
+    work.move_into(run)

@@ -1,0 +1,113 @@
+"""Compression from file to file: `compress` begins one, `resume` ends one that was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dtc.errors import CheckFailedError, Interrupted
+from dtc.job import Job
+from dtc.pipeline.stages import ONE_SHOT, RESUMED, RETRAINED, Stage
+from dtc.pipeline.watch import watched
+from dtc.pipeline.work import OnEvent, Work, begin, begin_again
+from dtc.recipe import Recipe
+from dtc.report import HTML, JSON, Report, read_report
+from dtc.report.provenance import describe_files
+from dtc.training.run import Run, open_run
+
+
+@dataclass(frozen=True)
+class Compression:
+    """What a compression gave.
+
+    Attributes:
+        output: The file written.
+        report: What was done and what it cost, as `report.json` holds it and `dtc compress --json` prints it.
+        pages: Pages of the report, one in each folder that it was written to.
+        run: The run directory, where there is one.
+    """
+
+    output: Path
+    report: Report
+    pages: tuple[Path, ...] = ()
+    run: Path | None = None
+
+    def raise_if_failed(self) -> None:
+        """Raise CheckFailedError if the written file lost more than it may."""
+        if self.report.check is not None and self.report.check.failures:
+            raise CheckFailedError(f"{self.output}: {'; '.join(self.report.check.failures)}")
+
+
+def compress(
+    path: Path,
+    recipe: Recipe,
+    job: Job,
+    *,
+    base: Path = Path(),
+    run: Path | None = None,
+    on_event: OnEvent | None = None,
+) -> Compression:
+    """Compress the model at `path`: normalise, choose, distort or retrain, lower, write, check, report.
+
+    Relative paths of the recipe's data start at `base`. `run` is the run directory; without it one-shot compression
+    has none, and retraining one beside the output. `on_event` is told how a retraining goes.
+
+    Raises:
+        CheckFailedError: The lowered model does not compute what the distorted one does; nothing is written.
+        DtcError: Whatever is wrong with model, recipe, data or output, in words for the user.
+    """
+    job.refuse_early(path, recipe)
+    trained = recipe.training is not None
+    work = begin(path, recipe, job, base)
+    work.run_folder = run or (job.output.with_suffix(".dtc-run") if trained else None)
+    work.on_event = on_event
+    return _carry_out(work, RETRAINED if trained else ONE_SHOT)
+
+
+def resume(
+    folder: Path, *, force: bool = False, dump: Path | None = None, on_event: OnEvent | None = None
+) -> Compression:
+    """Carry the compression of a run directory on to its end.
+
+    Retraining goes on from its newest checkpoint; without training all is done anew. A run that has its result gives it
+    again, unless `force` asks to do it over. `dump` is a folder for the model after each stage.
+
+    Raises:
+        DtcError: The folder is no run of `compress`, or whatever else is wrong, in words for the user.
+    """
+    run, job = open_run(folder), replace(Job.read(folder, force=force), dump=dump)
+    if not force and (known := _known(run, job)) is not None:
+        return known
+    job.refuse_early(run.model_path, run.recipe)
+    work = begin_again(run, job)
+    work.on_event = on_event
+    return _carry_out(work, ONE_SHOT if run.recipe.training is None else RESUMED)
+
+
+def _carry_out(work: Work, stages: Sequence[Stage]) -> Compression:
+    try:
+        with work, watched(work) as look:
+            for stage in stages:
+                stage(work)
+                look(stage.__name__)
+    except KeyboardInterrupt:
+        if work.run is None:
+            raise
+        raise Interrupted(work.run.folder) from None
+    run = None if work.run is None else work.run.folder
+    return Compression(work.job.output, work.report, tuple(work.pages), run)
+
+
+def _known(run: Run, job: Job) -> Compression | None:
+    """Return the result of a run that is finished and whose output still is what was written; None for another."""
+    if not (run.folder / JSON).is_file():
+        return None
+    report = read_report(run.folder / JSON)
+    if report.output is None:
+        return None
+    files = [job.output.parent / file.name for file in report.output.files]
+    if not all(file.is_file() for file in files) or describe_files(files) != report.output:
+        return None
+    pages = [folder / HTML for folder in (run.folder, job.report) if folder is not None]
+    return Compression(job.output, report, tuple(page for page in pages if page.is_file()), run.folder)

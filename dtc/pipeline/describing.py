@@ -1,0 +1,127 @@
+"""The work as a document: what was done to each site, what it gained and what it cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dtc.checking import CheckReport
+from dtc.forms import stored_bytes
+from dtc.graph import Site, load_model, model_files
+from dtc.passes.lower import Lowered
+from dtc.pipeline.work import Work
+from dtc.report import Report, write_report
+from dtc.report.curve import describe_training, read_events
+from dtc.report.document import (
+    Fidelity,
+    Ratios,
+    SiteOutcome,
+    Standing,
+    StandingForReader,
+    TrainingOutcome,
+    WeightsChange,
+)
+from dtc.report.provenance import describe_files, provenance
+from dtc.report.weights import describe_weights
+from dtc.site_facts import site_facts
+from dtc.training.engine_kind import engine_title
+
+
+def describe(work: Work) -> None:
+    """Make the report of the work."""
+    output = work.job.output
+    methods = {
+        site.name: rule.method
+        for rule, (_, sites) in zip(work.recipe.rules, work.plan.chosen, strict=True)
+        for site in sites
+    }
+    work.report = Report(
+        **provenance(work.recipe),
+        model=describe_files(work.files),
+        output=describe_files(model_files(output, load_model(output))),
+        ratios=_ratios(work),
+        check=_named(work.outcome, work.original, output),
+        fidelity=Fidelity(relative_l2=work.faithful.largest_difference, quantizers=len(work.written.levels)),
+        sites=tuple(_site(work, site, methods.get(site.name)) for site in work.plan.sites),
+        training=_training(work),
+        notes=tuple(work.notes),
+    )
+
+
+def leave_report(work: Work) -> None:
+    """Write the report into the run directory, and where else it is asked for.
+
+    Raises:
+        UsageError: A folder cannot be written.
+    """
+    work.pages += [write_report(work.report, folder) for folder in _folders(work)]
+
+
+def _folders(work: Work) -> list[Path]:
+    run = None if work.run is None else work.run.folder
+    return [folder for folder in (run, work.job.report) if folder is not None]
+
+
+def _ratios(work: Work) -> Ratios:
+    forms, outcome = work.distorted.forms, work.outcome
+    touched = [site for site in work.plan.sites if site.name in forms]
+    stored = stored_bytes(form for site in touched for form in forms[site.name])
+    weights = sum(site.size for site in touched)
+    return Ratios(
+        sites=sum(site.nbytes for site in touched) / stored if stored else 1.0,
+        file=outcome.reference.file_bytes / outcome.candidate.file_bytes,
+        bits_per_weight=8 * stored / weights if weights else 0.0,
+    )
+
+
+def _named(outcome: CheckReport, original: Path, output: Path) -> CheckReport:
+    """Return a check whose files go by their names: a report may be read elsewhere, and moves with its run."""
+    before = outcome.reference.model_copy(update={"path": Path(original.name)})
+    after = outcome.candidate.model_copy(update={"path": Path(output.name)})
+    return outcome.model_copy(update={"reference": before, "candidate": after})
+
+
+def _site(work: Work, site: Site, method: str | None) -> SiteOutcome:
+    forms = work.distorted.forms.get(site.name)
+    stored = sum(form.nbytes for form in forms) if forms else site.nbytes
+    lowered = work.lowered.get(site.name)
+    return SiteOutcome(
+        **site_facts(site, work.outcome.reference.file_bytes),
+        method=method if forms else None,
+        form=forms[0].kind if forms else None,
+        detail=forms[0].detail if forms else "",
+        stored_bytes=stored,
+        file_bytes=lowered.nbytes if lowered else site.nbytes,
+        ratio=site.nbytes / max(stored, 1),
+        bits_per_weight=8 * stored / max(site.size, 1),
+        error=work.errors.get(site.name),
+        reason=None if forms else work.distorted.skipped.get(site.name),
+        lowered=_standing(lowered) if lowered else None,
+        weights=_weights(work, site),
+    )
+
+
+def _standing(lowered: Lowered) -> Standing:
+    readers = tuple(
+        StandingForReader(node=each.node, role=each.role, how=each.how, reason=each.reason, speed=each.speed)
+        for each in lowered.readers
+    )
+    return Standing(
+        how=lowered.how, reason=lowered.reason, speed=lowered.speed, readers=readers, caveats=lowered.caveats
+    )
+
+
+def _weights(work: Work, site: Site) -> WeightsChange | None:
+    """Describe what became of the weights of a site, where somebody reads it: it takes a moment."""
+    forms = work.distorted.forms.get(site.name)
+    if forms is None or not (work.job.describe_weights or _folders(work)):
+        return None
+    before = work.untouched[site.name].numpy()
+    return describe_weights(before, work.distorted.dense[site.name], site.matrices(before), forms)
+
+
+def _training(work: Work) -> TrainingOutcome | None:
+    if work.training is None or work.run is None:
+        return None
+    return describe_training(
+        read_events(work.run.metrics), engine=engine_title(work.recipe), seconds=work.training.seconds
+    )

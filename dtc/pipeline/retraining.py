@@ -1,0 +1,58 @@
+"""Retraining with occasional distortion, in a worker process that takes the run directory."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.passes.method import Moment
+from dtc.passes.plan import Distorted
+from dtc.pipeline.work import Work
+from dtc.training import launch
+from dtc.training.run import Run
+
+
+def try_rules(work: Work) -> None:
+    """Distort once and forget it: a method that refuses its options for these sites does so now.
+
+    Raises:
+        UsageError: A method refuses its options for these sites.
+    """
+    work.plan.distort(moment=Moment(steps=1, seed=work.recipe.seed))
+
+
+def train(work: Work) -> None:
+    """Carry the retraining on to its end, from the newest checkpoint of the run.
+
+    Raises:
+        Interrupted: Ctrl-C; the run can be resumed.
+        DtcError: Whatever the worker raised.
+    """
+    work.training = launch.train(_run(work).folder, on_event=work.on_event)
+
+
+def take_trained(work: Work) -> None:
+    """Take the best distorted weights and their forms, and every other parameter that was trained with them.
+
+    Raises:
+        TrainingError: The files of the run are damaged.
+    """
+    assert work.training is not None, "the stage before this one trains"
+    parameters, forms, skipped = work.training.load()
+    for name, array in parameters.items():
+        work.model.graph.initializers[name].const_value = ir.tensor(array, name=name)
+    dense = {
+        site.name: site.restore(np.stack([form.dense() for form in forms[site.name]]))
+        for site in work.plan.sites
+        if site.name in forms
+    }
+    work.distorted = Distorted(dense, forms, skipped)
+    # The weights that were distorted last are gone, and errors against the original's would tell nothing.
+    for site in work.plan.sites:
+        if site.name in dense:
+            site.assign(dense[site.name])
+
+
+def _run(work: Work) -> Run:
+    assert work.run is not None, "a retraining has a run directory"
+    return work.run

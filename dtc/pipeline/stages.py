@@ -1,0 +1,66 @@
+"""The stages of a compression, in order: what is done to a model between two files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dtc.pipeline.checking import check_faithful, check_outcome
+from dtc.pipeline.choosing import begin_run, choose, normalise
+from dtc.pipeline.describing import describe, leave_report
+from dtc.pipeline.distorting import distort, measure_statistics
+from dtc.pipeline.quantizing import fit_activations, quantize_activations, remeasure_statistics
+from dtc.pipeline.retraining import take_trained, train, try_rules
+from dtc.pipeline.work import Work
+from dtc.pipeline.writing import deliver, lower, write, write_dense
+
+Stage = Callable[[Work], None]
+
+_WRITE: tuple[Stage, ...] = (
+    # The distorted model is written twice, dense and lowered, so that the one can be held to the other.
+    write_dense,
+    lower,
+    write,
+    # The output appears when all is well with it, and what was there before is safe until then.
+    check_faithful,
+    check_outcome,
+    deliver,
+    # What was done to each site, what it gained and what it cost.
+    describe,
+    leave_report,
+)
+
+_RETRAIN: tuple[Stage, ...] = (
+    # The worker takes the run directory, and leaves the best of many distorted weights in it.
+    train,
+    quantize_activations,
+    take_trained,
+    *_WRITE,
+)
+
+ONE_SHOT: tuple[Stage, ...] = (
+    # Which method has which weight. What is wrong with the rules shows before anything is left behind.
+    normalise,
+    choose,
+    begin_run,
+    # The weights change once, and statistics and ranges are taken of the model as it is then.
+    distort,
+    measure_statistics,
+    fit_activations,
+    quantize_activations,
+    remeasure_statistics,
+    *_WRITE,
+)
+
+RETRAINED: tuple[Stage, ...] = (
+    normalise,
+    choose,
+    # What is wrong with the rules shows before any training.
+    try_rules,
+    # Retraining begins with rounded activations, so their levels are part of the run.
+    fit_activations,
+    begin_run,
+    *_RETRAIN,
+)
+
+RESUMED: tuple[Stage, ...] = (normalise, choose, *_RETRAIN)
+"""Of a retraining whose run directory is there already."""

@@ -1,0 +1,109 @@
+"""A look at the model after each stage: it is written and held to ONNX's checker, all shapes inferred.
+
+So that a stage which breaks the graph is named, and not the one that trips over it. `Job.dump` asks for it, and the
+environment variable `DTC_VERIFY_STAGES` for the checks without files that stay; tests set it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from dtc.errors import StageError
+from dtc.graph import save_model
+from dtc.pipeline.work import Work
+
+VERIFY = "DTC_VERIFY_STAGES"
+
+Look = Callable[[str], None]
+
+
+@contextmanager
+def watched(work: Work) -> Iterator[Look]:
+    """Yield what looks at the model of `work` after the stage that it is told; where nobody asks, it does nothing."""
+    if work.job.dump is not None:
+        work.job.dump.mkdir(parents=True, exist_ok=True)
+        yield _Watch(work, work.job.dump).look
+    elif os.environ.get(VERIFY):
+        with tempfile.TemporaryDirectory(prefix="dtc-stages-") as folder:
+            yield _Watch(work, Path(folder)).look
+    else:
+        yield lambda _: None
+
+
+class _Watch:
+    """Writes the model wherever a stage changed it, and checks it there."""
+
+    def __init__(self, work: Work, folder: Path) -> None:
+        self._work, self._folder = work, folder
+        self._passed: list[str] = []
+        self._files = 0
+        self._last = ""  # the first stage is written even where it has nothing to do: it is what others start with
+        with tempfile.TemporaryDirectory(prefix="dtc-loaded-") as loaded:
+            path = Path(loaded) / work.original.name
+            _save(work.model, path)
+            refused = _refused(path)
+        # Of a model that the checker refuses as it came, no stage can be told to have broken it.
+        self._checks = refused is None
+        if refused is not None:
+            work.notes.append(f"the model as it came does not pass ONNX's checker, so no stage is checked: {refused}")
+
+    def look(self, stage: str) -> None:
+        """Look at the model after a stage.
+
+        Raises:
+            StageError: The stage left a model that ONNX's checker refuses.
+        """
+        path = self._folder / f"{self._files + 1:02d}-{stage}.onnx"
+        _save(self._work.model, path)
+        found = _digest(path)
+        if found == self._last:
+            _remove(path)
+        else:
+            self._last, self._files = found, self._files + 1
+            self._check(path, stage)
+        self._passed.append(stage)
+
+    def _check(self, path: Path, stage: str) -> None:
+        refused = _refused(path) if self._checks else None
+        if refused is not None:
+            before = f", after {', '.join(self._passed)}" if self._passed else ""
+            raise StageError(f"{path}: stage {stage}{before}, left a model that ONNX's checker refuses: {refused}")
+
+
+def _save(model: ir.Model, path: Path) -> None:
+    """Write a clone: writing a model sets its IR version, and a look changes nothing."""
+    save_model(model.clone(), path, force=True)
+
+
+def _files(path: Path) -> list[Path]:
+    return [file for file in (path, path.with_name(f"{path.name}.data")) if file.exists()]
+
+
+def _digest(path: Path) -> str:
+    found = hashlib.sha256()
+    for each in _files(path):
+        with each.open("rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
+
+
+def _remove(path: Path) -> None:
+    for file in _files(path):
+        file.unlink()
+
+
+def _refused(path: Path) -> str | None:
+    """Return on one line why ONNX's checker refuses a model file; None if it does not."""
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        return " ".join(str(error).split())[:400]
+    return None

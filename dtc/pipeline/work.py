@@ -1,0 +1,134 @@
+"""The parcel that the stages of a compression hand on."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+
+import onnx_ir as ir
+
+from dtc.checking import CheckReport
+from dtc.checking.fidelity import Comparable
+from dtc.graph import load_model, model_files
+from dtc.job import Job
+from dtc.passes.lower import Lowered, Target, find_target
+from dtc.passes.plan import Distorted, Plan
+from dtc.passes.prepare.quantize_activations import Quantization
+from dtc.pipeline.samples import Samples
+from dtc.recipe import Recipe
+from dtc.report import Report
+from dtc.training.events import Event
+from dtc.training.launch import Result
+from dtc.training.run import Run
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(eq=False, repr=False)
+class Work:
+    """One compression: what it was told, and what its stages have found so far.
+
+    A field without a value is set by the stage that is named at it; to read it before is an AttributeError.
+
+    Attributes:
+        original: The model file that the result is held to.
+        files: That file, and those of its external data.
+        recipe: What to do with the weights.
+        job: Where the result goes, and how it is checked.
+        model: The model; stages change it in place.
+        samples: The data of the recipe.
+        target: What the file is written for.
+        run_folder: The run directory to make; None where none is asked for.
+        run: The run directory; None while there is none.
+        on_event: Is told how a retraining goes.
+        levels: The levels of quantized activations, fitted before they are put into the model.
+        errors: The methods' own relative squared errors, by site; empty after retraining.
+        training: What a retraining did.
+        notes: What was done beside what the recipe says, in words for the report.
+        pages: The pages of the report that were written.
+        plan: Which method has which sites (choose).
+        untouched: The original's weights, by site (choose).
+        distorted: The weights to write, and their forms (distort, or take_trained).
+        dense: The distorted model in a file, before its sites are lowered (write_dense).
+        lowered: How each site stands in the file, by site (lower).
+        written: The lowered model in a file, not yet at its place (write).
+        faithful: The written file against the distorted model (check_faithful).
+        outcome: The written file against the original (check_outcome).
+        report: All of it as a document (describe).
+    """
+
+    original: Path
+    files: tuple[Path, ...]
+    recipe: Recipe
+    job: Job
+    model: ir.Model
+    samples: Samples
+    target: Target
+    run_folder: Path | None = None
+    run: Run | None = None
+    on_event: OnEvent | None = None
+    levels: list[Quantization] = field(default_factory=list)
+    errors: dict[str, float] = field(default_factory=dict)
+    training: Result | None = None
+    notes: list[str] = field(default_factory=list)
+    pages: list[Path] = field(default_factory=list)
+    plan: Plan = field(init=False)
+    untouched: Mapping[str, ir.TensorProtocol] = field(init=False)
+    distorted: Distorted = field(init=False)
+    dense: Comparable = field(init=False)
+    lowered: Mapping[str, Lowered] = field(init=False)
+    written: Comparable = field(init=False)
+    faithful: CheckReport = field(init=False)
+    outcome: CheckReport = field(init=False)
+    report: Report = field(init=False)
+    _resources: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Work:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._resources.close()
+
+    @cached_property
+    def scratch(self) -> Path:
+        """A folder beside the output that is gone when the work ends: what lies there can be moved to its place."""
+        place, prefix = self.job.output.absolute().parent, f".{self.job.output.name}-"
+        return Path(self._resources.enter_context(tempfile.TemporaryDirectory(dir=place, prefix=prefix)))
+
+    def move_into(self, run: Run) -> None:
+        """Go on with what a run directory holds: copies of the model and the data that nobody changes meanwhile."""
+        folder = self.original.parent
+        self.files = tuple(run.model_path.parent / file.relative_to(folder) for file in self.files)
+        ir.external_data.set_base_dir(self.model.graph, run.model_path.parent)
+        self.original, self.run, self.recipe = run.model_path, run, run.recipe
+        self.samples = Samples(run.recipe, run.folder)
+
+
+def begin(path: Path, recipe: Recipe, job: Job, base: Path) -> Work:
+    """Open the work on a model file; relative paths of the recipe's data start at `base`.
+
+    Raises:
+        ModelError: The model cannot be loaded.
+        UsageError: There is no such target, or the file of costs is none.
+    """
+    target = find_target(recipe.lower, None if recipe.costs is None else base / recipe.costs)
+    model = load_model(path)
+    return Work(path, model_files(path, model), recipe, job, model, Samples(recipe, base), target)
+
+
+def begin_again(run: Run, job: Job) -> Work:
+    """Open the work of a run directory.
+
+    Raises:
+        ModelError: The copy of the model cannot be loaded.
+    """
+    work = begin(run.model_path, run.recipe, job, run.folder)
+    work.run, work.levels = run, run.quantizations()
+    return work
