@@ -63,6 +63,7 @@ class Calibration:
         total = np.zeros((site.view.count, site.view.cols, site.view.cols))
         count = 0
         for outputs in self._run(model):
+            # One list entry for each matrix of the site, its last axis what the matrix is multiplied with.
             inputs = _INPUTS[reader.role](reader, [outputs[value] for value in watched])
             for matrix, rows in enumerate(inputs):
                 wide = rows.reshape(-1, site.view.cols).astype(np.float64)
@@ -86,6 +87,7 @@ class Calibration:
 def _watch(model: ir.Model, reader: Reader) -> list[str]:
     """Make what a node reads, and for a recurrent weight what it gives, outputs of the model; return their names."""
     node = reader.node
+    # A product watches its other operand; a recurrent weight multiplies states, which are the node's own outputs.
     wanted = [node.inputs[1 if reader.role is Role.MATMUL and reader.index == 0 else 0]]
     if reader.role in (Role.LSTM_RECURRENT, Role.GRU_RECURRENT):
         wanted = [node.outputs[0]]
@@ -102,10 +104,12 @@ def _watch(model: ir.Model, reader: Reader) -> list[str]:
 
 def _of_matmul(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
     x = values[0]
+    # W x instead of x W: each column of x is an input then.
     if reader.index == 0:
         x = np.swapaxes(x, -1, -2)
     if reader.view.count == 1:
         return [x]
+    # x [2, 1, n, in] with a weight [3, in, out] is multiplied as [2, 3, n, in]: matrix k has all of [:, k].
     stacked = np.broadcast_to(x, np.broadcast_shapes(x.shape[:-2], _lead(reader)) + x.shape[-2:])
     per_matrix = stacked.reshape(-1, reader.view.count, *x.shape[-2:])
     return [per_matrix[:, matrix] for matrix in range(reader.view.count)]
@@ -128,6 +132,7 @@ def _of_state(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
     outputs = values[0]  # [T, directions, N, H]
     start = values[1] if len(values) > 1 else np.zeros_like(outputs[0])
     direction = reader.node.attributes.get_string("direction", "forward")
+    # [T, directions, N, H]: forward, the state before step t is the output of t - 1; backward, that of t + 1.
     before = []
     for index in range(reader.view.count):
         first, own = start[index][None], outputs[:, index]
