@@ -64,6 +64,7 @@ def within_lengths(
             f"lengths {list(lengths.shape)} do not fit outputs {list(outputs.shape)} and labels {list(labels.shape)}; "
             "lengths [N] need outputs and labels [T, N, ...]"
         )
+    # lengths [3, 1] of two sequences in 3 steps: [[1, 1], [1, 0], [1, 0]] chooses 4 of 6 rows.
     inside = np.arange(len(labels))[:, None] < lengths.astype(np.int64)
     return outputs[inside], labels[inside]
 

@@ -64,6 +64,7 @@ class TopK:
         """Count the batch."""
         for scores, chosen in _rows(self.name, outputs, labels):
             own = np.take_along_axis(scores, chosen[:, None], axis=1)
+            # Of equal scores the first class wins: the label's rank counts those before it, too.
             before = np.arange(scores.shape[1]) < chosen[:, None]
             rank = np.sum((scores > own) | ((scores == own) & before), axis=1)
             right = (rank < self._k) & ~np.isnan(scores).any(axis=1)
@@ -233,6 +234,7 @@ def _pair(name: str, outputs: AnyArray, labels: AnyArray) -> tuple[Doubles, Doub
 def _log_likelihood(scores: Doubles, labels: Labels) -> Doubles:
     chosen = np.take_along_axis(scores, labels[:, None], axis=1)[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):
+        # Probabilities are taken as they are; all else is logits, whose largest is taken off against overflow.
         if scores.min() >= 0 and np.all(np.abs(scores.sum(axis=1) - 1) <= 1e-3):
             return np.asarray(np.log(chosen))
         top = scores.max(axis=1, keepdims=True)

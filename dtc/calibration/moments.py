@@ -60,6 +60,7 @@ class Calibration:
         total = np.zeros((site.view.count, site.view.cols, site.view.cols))
         count = 0
         for outputs in self._run(model):
+            # One list entry for each matrix of the site, its last axis what the matrix is multiplied with.
             inputs = _INPUTS[reader.role](reader, [outputs[value] for value in watched])
             for matrix, rows in enumerate(inputs):
                 wide = rows.reshape(-1, site.view.cols).astype(np.float64)
@@ -87,6 +88,7 @@ class Calibration:
 def _watch(model: ir.Model, reader: Reader) -> list[str]:
     """Make what a node reads, and for a recurrent weight what it gives, outputs of the model; return their names."""
     node, product = reader.node, Product.of(reader)
+    # A product watches its other operand; a recurrent weight multiplies states, which are the node's own outputs.
     wanted = [product.x if isinstance(product, Product) else node.inputs[0]]
     if reader.role in (Role.LSTM_RECURRENT, Role.GRU_RECURRENT):
         wanted = [node.outputs[0]]
@@ -105,9 +107,11 @@ def _of_product(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
     """What a MatMul or Gemm multiplies with its weight, in rows: its left factor, or the transpose of its right one."""
     product = Product.of(reader)
     assert isinstance(product, Product), "a MatMul or Gemm"
+    # W x instead of x W, or x^T W: each column of x is an input then.
     x = np.swapaxes(values[0], -1, -2) if product.left or product.transposed else values[0]
     if reader.view.count == 1:
         return [x]
+    # x [2, 1, n, in] with a weight [3, in, out] is multiplied as [2, 3, n, in]: matrix k has all of [:, k].
     stacked = np.broadcast_to(x, np.broadcast_shapes(x.shape[:-2], _lead(reader)) + x.shape[-2:])
     per_matrix = stacked.reshape(-1, reader.view.count, *x.shape[-2:])
     return [per_matrix[:, matrix] for matrix in range(reader.view.count)]
@@ -126,6 +130,7 @@ def _of_state(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
     outputs = values[0]  # [T, directions, N, H]
     start = values[1] if len(values) > 1 else np.zeros_like(outputs[0])
     direction = reader.node.attributes.get_string("direction", "forward")
+    # [T, directions, N, H]: forward, the state before step t is the output of t - 1; backward, that of t + 1.
     before = []
     for index in range(reader.view.count):
         first, own = start[index][None], outputs[:, index]

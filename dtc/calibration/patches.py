@@ -13,6 +13,7 @@ def patches(x: AnyArray, node: ir.Node, kernel: tuple[int, ...], *, groups: int)
 
     Follows the attributes strides, dilations, pads and auto_pad of the ONNX operator Conv.
     """
+    # A kernel of 3 taps with dilation 2 spans 5 samples: windows of 5, of which every second is a tap.
     dims = len(kernel)
     strides = tuple(node.attributes.get_ints("strides", [1] * dims) or [1] * dims)
     dilations = tuple(node.attributes.get_ints("dilations", [1] * dims) or [1] * dims)
@@ -32,6 +33,7 @@ def patches(x: AnyArray, node: ir.Node, kernel: tuple[int, ...], *, groups: int)
 def _pads(
     node: ir.Node, sizes: tuple[int, ...], spans: tuple[int, ...], strides: tuple[int, ...]
 ) -> list[tuple[int, int]]:
+    # SAME: as many outputs as size / stride, rounded up; an odd sample of padding goes to the end (UPPER) or the start.
     mode = node.attributes.get_string("auto_pad", "NOTSET")
     if mode == "NOTSET":
         pads = node.attributes.get_ints("pads", [0] * 2 * len(sizes)) or [0] * 2 * len(sizes)

@@ -66,6 +66,7 @@ def _open(model: ir.Model, sites: Sequence[Site]) -> tuple[Run, tuple[TensorSpec
     clone = model.clone()
     owners = {name: graph for graph in all_graphs(clone) for name in graph.initializers}
     with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
+        # Weights become inputs, in whichever graph they are: bodies read them from the main graph.
         for site in sites:
             weight = owners[site.name].initializers.pop(site.name)
             weight.const_value = None
@@ -85,6 +86,7 @@ def _judge(
 
         return [judged_output(found, objective) for found, _ in stateful(with_weights, batches, objective, specs)]
 
+    # With labels on all batches a metric judges, without them the distance to the outputs of the model's own weights.
     labels = [batch.get(objective.labels) for batch in batches]
     if any(each is None for each in labels):
         wanted = outputs(own)

@@ -67,6 +67,7 @@ class Evaluation:
             fed = self.carry.join(batch, state)
             loss, outputs = engine.loss(fed)
             state = self.carry.take(outputs)
+            # A mean over batches of several sizes weighs each by what counts in it.
             weight = _samples(batch, self.labels)
             total, samples = total + loss * weight, samples + weight
             if metric:

@@ -138,6 +138,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _follow(run: Run, process: subprocess.Popen[bytes], session: str) -> Iterator[Event]:
     """Yield the events that the worker writes, until it ends."""
+    # 1. Until the worker says where its events begin: those of an earlier session after its last checkpoint are taken
+    #    back, so the file may still become shorter.
     ended = False
     while (offset := _session_offset(run, session)) is None:
         if ended:
@@ -145,13 +147,16 @@ def _follow(run: Run, process: subprocess.Popen[bytes], session: str) -> Iterato
         ended = process.poll() is not None  # looked at once more after its end
         time.sleep(_POLL)
     with run.metrics.open("rb") as metrics:
+        # 2. A run that goes on does not tell again what it was started with.
         if offset:
             first = from_line(metrics.readline().decode())
             if isinstance(first, Started):
                 yield first
+        # 3. Line by line; what comes after the last line break is still being written.
         metrics.seek(offset)
         pending = b""
         while True:
+            # Asked before reading: what is written before the end is read after it.
             ended = process.poll() is not None
             *lines, pending = (pending + metrics.read()).split(b"\n")
             for line in lines:

@@ -48,12 +48,16 @@ class Retraining:
         stopped = False
         while not (self._ended() or stopped):
             for batch, ends_epoch in self._batches():
+                # 1. An ordinary step. Steps and epochs of what follows are those of this step.
                 fed = self._train_on(batch)
                 at, distorted = (progress.step, progress.epoch), None
+                # 2. Now and then, the weights become their distorted version.
                 if schedule.distorts_at(*at, ends_epoch=ends_epoch):
                     distorted = self._distort(fed)
+                # 3. Evaluation is of distorted weights, of a copy of them where training goes on undistorted.
                 if schedule.evaluates_at(*at, ends_epoch=ends_epoch):
                     self._evaluate(distorted)
+                # 4. A checkpoint stands between two batches, so a resumed run begins with the next one.
                 progress.advance(ends_epoch=ends_epoch)
                 stopped = should_stop()
                 if progress.step % schedule.checkpoint_every == 0 or self._ended() or stopped:

@@ -66,13 +66,15 @@ class ArrayOptimizer(ABC):
         limit = self.options.clip_norm
         scale = 1.0 if limit is None else min(1.0, limit / (norm + 1e-6))
         for name, gradient in gradients.items():
+            # Bias correction counts the steps of this parameter, which may have been taken in late.
             begun = self.state.get(f"{_BEGUN}/{name}")
             own = t if begun is None else t - int(begun[0])
-            held = [self.state[f"{slot}/{name}"] for slot in self.slots]
+            slots = [self.state[f"{slot}/{name}"] for slot in self.slots]
             if name in self.positive:
-                self._step_logarithm(parameters[name], gradient, held, scale, rate, own)
+                self._step_logarithm(parameters[name], gradient, slots, scale, rate, own)
                 continue
-            for parameter, grad, *state in _blocks(parameters[name], gradient, *held):
+            for parameter, grad, *state in _blocks(parameters[name], gradient, *slots):
+                # The gradient is the engine's: it is scaled into scratch memory.
                 scratch, spare = (whole[: grad.size] for whole in self._scratch)
                 np.multiply(grad, np.float32(scale), out=scratch)
                 self._decay(parameter, scratch, spare, rate)
@@ -80,7 +82,7 @@ class ArrayOptimizer(ABC):
         return norm
 
     def _step_logarithm(
-        self, parameter: Array, gradient: Array, held: list[Array], scale: float, rate: float, t: int
+        self, parameter: Array, gradient: Array, slots: list[Array], scale: float, rate: float, t: int
     ) -> None:
         """Update a parameter that must stay positive, by a factor of two at most.
 
@@ -90,7 +92,7 @@ class ArrayOptimizer(ABC):
         before = np.log(parameter, out=np.empty_like(parameter))
         logarithm = before.copy()
         slope = np.divide(np.float32(scale) * gradient, parameter, out=np.empty_like(parameter))
-        for block, grad, *state in _blocks(logarithm, slope, *held):
+        for block, grad, *state in _blocks(logarithm, slope, *slots):
             self._update(block, grad, np.empty_like(grad), state, rate, t)
         np.exp(np.clip(logarithm, before - _DOUBLING, before + _DOUBLING), out=parameter)
 
@@ -135,6 +137,7 @@ class Adam(ArrayOptimizer):
     slots = ("mean", "square")
 
     def _update(self, p: Array, g: Array, spare: Array, state: list[Array], rate: float, t: int) -> None:
+        # p -= rate / (1 - beta1^t) * mean / (sqrt(square) / sqrt(1 - beta2^t) + epsilon), without new arrays.
         mean, square = state
         beta1, beta2 = self.options.betas
         np.multiply(g, np.float32(1 - beta1), out=spare)

@@ -135,6 +135,7 @@ def create_run(
     if folder.exists() and not older and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: exists already; resume it, or choose another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # Everything is put together beside the folder, which then appears by one rename.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as unfinished:
         new = Path(unfinished) / "run"
         _copy_model(model_files(model, load_model(model)), new / "model")
@@ -149,6 +150,7 @@ def create_run(
         write_quantizations(new, quantizations)
         facts = {"format": FORMAT, "model": model.name, "files": dict(_fingerprints(new))}
         (new / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        # The older run moves into the temporary folder, and goes with it.
         if older:
             folder.rename(Path(unfinished) / "older")
         new.replace(folder)
@@ -207,6 +209,7 @@ def _copy_model(files: Sequence[Path], target: Path) -> None:
 
 def _copy_data(spec: str, base: Path, run: Path, split: str) -> str:
     """Bring data into the run; return what it is called from there."""
+    # 1. file.py:function: the script comes along.  2. A folder or a file.  3. module:function goes by its name.
     place, colon, function = spec.rpartition(":")
     script = bool(colon) and place.endswith(".py")
     source = base / (place if script else spec)

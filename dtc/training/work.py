@@ -72,15 +72,19 @@ def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session
     """
     run = open_run(folder)
     with only_worker(folder):
+        # 1. The run as at its beginning, then as at its newest checkpoint; nothing on the disk changes so far.
         begun, snapshot = begin(run, tools), Snapshot.newest(run.checkpoints)
         begun.session.restore(snapshot)
+        # How many steps there are is decided once: it may take a pass over the data to count them.
         progress = begun.session.progress
         progress.steps = progress.steps or _total_steps(run.recipe, begun.data)
         schedule = TrainingSchedule.of(run.recipe, progress.steps)
+        # 2. What was written after that checkpoint goes, and the parent is told where this session's events begin.
         with closing(Journal.open(run, snapshot)) as journal:
             write_json(folder / "session.json", {"session": session, "offset": journal.offset})
             if journal.offset == 0:
                 journal.log(_started(begun.session))
+            # 3. The training itself.
             retraining = Retraining(begun.session, begun.data, begun.evaluation, schedule, journal)
             ended = retraining.run(should_stop)
             if ended:

@@ -42,6 +42,7 @@ def examine(base: ir.Model, plan: GradientPlan, freeze: Sequence[str]) -> Capabi
     Raises:
         EngineError: Nothing is left to train; names the nodes.
     """
+    # What the gradient of each weight goes through, in the order of the graph; it alone can stand in its way.
     paths = Paths(base.graph, scores_of(base, plan.kind, plan.output))
     downstream = {name: paths.downstream(base.graph.initializers[name]) for name in find_weights(base.graph)}
     steps = {str(node.name): _declared_steps(node) for node in base.graph if node.op_type in UNROLL}
@@ -52,20 +53,25 @@ def examine(base: ir.Model, plan: GradientPlan, freeze: Sequence[str]) -> Capabi
         unrolled = dict.fromkeys(str(n.name) for p in names for n in downstream[p] if n.op_type in UNROLL)
         return replace(plan, parameters=tuple(names), lengths={name: steps[name] for name in unrolled})
 
+    # Each round freezes what lies before one more blocked node, so that there are at most as many as there are nodes.
     while True:
+        # 1. What is trained, if the nodes that are blocked so far are all.
         frozen = _inside_bodies(base) | _frozen(downstream, blocked, freeze)
         names = tuple(name for name in downstream if name not in frozen)
         if not names:
             raise _nothing_left(frozen)
+        # 2. Whether the gradient of that can be built and run.
         trial = planned(names)
         failure = trials.run(trial)
         if failure is None:
             return Capability(names, frozen, tuple(trial.lengths))
+        # 3. If not: which node is in the way. A crash says nothing, an error names a node or a kind of node.
         through = {name: downstream[name] for name in names}
         if failure.crashed:
             found = _crashing(through, lambda some: (f := trials.run(planned(some))) is not None and f.crashed)
         else:
             found = _blame(failure.message, {node for nodes in through.values() for node in nodes})
+        # Without news the next round would be the same as this one.
         if not found.keys() - blocked.keys():
             raise EngineError(
                 f"onnxruntime-training cannot build the gradient of this model: {_brief(failure.message)}"
@@ -76,13 +82,16 @@ def examine(base: ir.Model, plan: GradientPlan, freeze: Sequence[str]) -> Capabi
 def _crashing(through: dict[str, list[ir.Node]], crashes: Callable[[Sequence[str]], bool]) -> dict[ir.Node, str]:
     """Find a node whose gradient ends the process: parameters are added from the loss backwards until it does.
 
-    It is the first node that those before the last one added do not pass.
+    It is the first node that those before the last one added do not pass. With gradients of a, b, c that go through
+    the nodes a: [3], b: [2, 3], c: [1, 2, 3], where {a, b} is fine and {a, b, c} crashes, that is node 1.
     """
+    # The nearer to the loss, the fewer nodes; so sets of names only ever grow by nodes further from it.
     names = sorted(through, key=lambda name: len(through[name]))
     fine, crashing = 0, len(names)
     while crashing - fine > 1:
         middle = (fine + crashing) // 2
         fine, crashing = (fine, middle) if crashes(names[:middle]) else (middle, crashing)
+    # names[:fine] is fine, names[:fine + 1] crashes: it is one of the nodes that the last name adds.
     passed = {node for name in names[:fine] for node in through[name]}
     suspects = [node for node in through[names[fine]] if node not in passed]
     node = suspects[-1] if suspects else through[names[fine]][0]
@@ -131,7 +140,11 @@ def _inside_bodies(base: ir.Model) -> dict[str, str]:
 
 
 def _blame(error: str, nodes: set[ir.Node]) -> dict[ir.Node, str]:
-    """Return the nodes that an error of the builder or of the session is about, each with the reason."""
+    """Return the nodes that an error of the builder or of the session is about, each with the reason.
+
+    The runtime has three kinds of errors, told apart by their text.
+    """
+    # 1. "gradient builder has not been registered: Round": no node of that kind has a gradient.
     if match := _MISSING.search(error):
         kind = match[1]
         return {
@@ -139,6 +152,8 @@ def _blame(error: str, nodes: set[ir.Node]) -> dict[ir.Node, str]:
             for node in nodes
             if node.op_type == kind
         }
+    # 2. "Could not find an implementation for ConvGrad(9) node with name 'conv_Grad/ConvGrad_0'": one node.
+    # 3. "... Node (conv_Grad/ConvGrad_0) Op (ConvGrad) ...": one node, too; nodes of gradients begin with its name.
     named = {str(node.name): node for node in nodes}
     words = [match[2]] if (match := _NO_KERNEL.search(error)) else _NAMED.findall(error)
     for word in words:

@@ -24,14 +24,17 @@ class Aside:
 def set_aside(model: onnx.ModelProto) -> Aside:
     """Take the nodes with bodies out of the graph and return them; what they read becomes an output of the graph."""
     graph = model.graph
+    # 1. The nodes leave, so the builder does not walk into them.
     nodes = [node for node in graph.node if any(_bodies(node))]
     for node in nodes:
         graph.node.remove(node)
     known = {info.name: info for info in (*graph.value_info, *graph.input, *graph.output)}
+    # 2. What they read must still be computed: it becomes an output. Names from inside of a body are not there.
     handed_out = {info.name for info in graph.output}
     there = {name for node in graph.node for name in node.output}
     reads = {name for node in nodes for name in _reads(node)}
     graph.output.extend(known[name] for name in sorted(reads & there & known.keys() - handed_out))
+    # 3. What they gave is an input now, that nothing is differentiated by.
     for node in nodes:
         graph.input.extend(known[name] for name in node.output if name in known)
     return Aside(nodes, [tensor for tensor in graph.initializer if tensor.name in reads])

@@ -78,6 +78,7 @@ class OrtEngine:
         self._base = prepare(model)
         self._check_carry()
         self._samples = samples_axis(self._base.graph, objective)
+        # `auto` is decided by the first batch; what can be differentiated does not depend on the loss that it becomes.
         guess: Kind = "mse" if objective.loss == "auto" else objective.loss
         norms = measurable(self._base.graph) if batch_norm == "batch" else []
         by_batch = tuple(str(node.name) for node in norms)
@@ -108,6 +109,7 @@ class OrtEngine:
         """
         inputs = self._inputs(batch)
         kind, labels = self._target(batch, inputs)
+        # A training graph is for one length of each unrolled node, which only the inputs tell.
         shapes = self._probe.shapes(inputs)
         lengths = {name: shapes[name][0] for name in self._unrolled}
         step = self._step(kind, self._label_rank(kind, labels), lengths)
@@ -247,6 +249,7 @@ class _Step:
             binding.bind_cpu_input(name, array)
         for name in self._outputs:
             source = self._graph.dense.get(name)
+            # Gradients are written where they are summed up later; all else is the runtime's to allocate.
             if source is None:
                 binding.bind_output(name, "cpu")
                 continue

@@ -82,6 +82,7 @@ class EvaluationGraph:
         elif key[0] != "predict":
             attach_loss(model, key[0], self._output, key[1])
             model.graph.outputs.append(next(v for n in model.graph for v in n.outputs if v.name == LOSS))
+        # Live parameters are fed with every run: as constants they would be folded into the session.
         for name in self._parameters:
             value = model.graph.initializers.pop(name, None)
             if value is None:  # nothing reads it any more

@@ -80,6 +80,7 @@ def build_training_graph(base: ir.Model, plan: GradientPlan) -> TrainingGraph:
     """
     model = base.clone()
     opset = opset_of(model)
+    # 1. Nodes that the training build has no gradient for, or a wrong one, become nodes that it has one for.
     aliases = _Aliases(model)
     dropouts = mask_dropout(model)
     make_padding_explicit(model)
@@ -87,17 +88,22 @@ def build_training_graph(base: ir.Model, plan: GradientPlan) -> TrainingGraph:
     expand_reversals(model, opset)
     expand_batch_norms(model, opset, plan.by_batch)
     expand_activations(model, opset)
+    # 2. What is read through an alias is not differentiated by the builder: recurrent weights (one product a step),
+    #    scales of quantizers and embedding tables get their gradients from those of other values, in 5.
     unrolled = _unroll(model, plan, aliases, opset)
     placeholders = hold_quantizers(model, set(plan.parameters), aliases.of)
     lookups = alias_tables(model, set(plan.parameters), aliases.of)
+    # 3. The loss, with the parameters as inputs of the graph.
     attach_loss(model, plan.kind, plan.output, plan.label_rank)
     _set_outputs(model, plan.carry)
     _parameters_to_inputs(model, plan.parameters)
+    # 4. The gradients that the builder makes: of parameters that are read themselves, and of the values named in 2.
     direct = {name for name in plan.parameters if _input(model, name).uses()}
     wrt = direct | {lookup.rows for lookup in lookups}
     wrt |= {name for blocks in unrolled.values() for part in blocks for b in part.blocks for name in b.products}
     wrt |= {each.output for each in placeholders if each.scale is not None}
     differentiated = differentiate(model, wrt, LOSS)
+    # 5. The gradients of the rest.
     scales = expand_quantizers(differentiated, placeholders, plan.delta, opset)
     return _collect(differentiated, base, plan, aliases.sources, dropouts, direct, unrolled, lookups, scales)
 
@@ -170,6 +176,7 @@ def _collect(
     values |= {str(value.name): value for value in (*model.graph.inputs, *model.graph.initializers.values())}
     outputs = [values[LOSS], *(values[name] for name in plan.carry)]
     dense: dict[str, str] = {}
+    # A parameter may have several summands: where it is read itself, as a scale, in each recurrent node, as a table.
     for name in sorted(direct):
         dense[f"{name}_grad"] = name
         outputs.append(_typed(values[f"{name}_grad"], base.graph.initializers[name]))
@@ -183,6 +190,7 @@ def _collect(
             gradient = _recurrent_gradient(model.graph, values, node, f"{parameter}::recurrent{index}")
             dense[str(gradient.name)] = parameter
             outputs.append(gradient)
+    # The gradient of a table is mostly zeros: the graph hands out the rows that were read and their numbers.
     for lookup in lookups:
         ids = ir.node("Identity", [values[lookup.ids]])
         ids.outputs[0].name = f"{lookup.rows}::ids"

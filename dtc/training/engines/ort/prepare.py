@@ -31,10 +31,12 @@ def prepare(model: ir.Model) -> ir.Model:
     RemoveInitializersFromInputsPass()(copy)
     copy.ir_version = IR_VERSION
     copy = _convert(copy)
+    # The converter raises it, and the training build reads no newer one.
     copy.ir_version = IR_VERSION
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
     NameFixPass()(copy)
     _declare_layer_norm_statistics(copy)
+    # Shapes of initializers are what shape inference starts from.
     for value in copy.graph.initializers.values():
         tensor = value.const_value
         if tensor is not None:

@@ -42,10 +42,12 @@ def find_weights(graph: ir.Graph) -> list[str]:
     found: dict[str, None] = {}
     behind: set[ir.Value] = set()
     for node in graph:
+        # 1. Inputs that are weights by the operator, seen through nodes that rearrange them.
         if node.domain == "":
             for index in _WEIGHTS.get(node.op_type, ()):
                 if index < len(node.inputs):
                     found.update(dict.fromkeys(_origins(node.inputs[index])))
+            # 2. Vectors that are added or multiplied: y = x W + b as MatMul and Add, a learnt scale as Mul.
             if node.op_type in _ELEMENTWISE:
                 found.update(dict.fromkeys(_vectors(node, behind)))
         if node.op_type in _WEIGHTS or any(value in behind for value in node.inputs if value is not None):
@@ -98,6 +100,7 @@ class Paths:
 
     def downstream(self, value: ir.Value) -> list[ir.Node]:
         """Return the nodes between `value` and the loss, in order; empty if the loss does not depend on it."""
+        # A gradient flows through floats alone, and through the integers of a quantizer, which stand for floats.
         reached: set[ir.Value] = {value}
         passed: set[int] = set()
         waiting = [value]

@@ -87,14 +87,17 @@ def inside_lengths(
     first (layout 0 of ONNX recurrent nodes, the only one that ONNX Runtime runs), or second where only that fits.
     Without `steps_last` the last axis holds features and is not taken for steps.
     """
+    # Labels of classes [T, N] have steps and samples alone, other labels [T, N, ...] features behind them.
     count = lengths.size
     needed = 2 if steps_last else 3
     if len(shape) < needed:
         return None
     limits: npt.NDArray[np.int64] = lengths.reshape(-1).astype(np.int64)
     tail = (1,) * (len(shape) - 2)
+    # Steps first: [T, N, ...] with lengths [3, 1] of N = 2 samples gives columns [1, 1, 1] and [1, 0, 0].
     if samples != 0 and shape[1] == count and (samples == 1 or shape[0] >= limits.max(initial=0)):
         return np.asarray(np.arange(shape[0])[:, None] < limits[None, :]).reshape(shape[:2] + tail)
+    # Samples first: rows instead.
     if samples != 1 and shape[0] == count:
         return np.asarray(np.arange(shape[1])[None, :] < limits[:, None]).reshape(shape[:2] + tail)
     return None

@@ -52,6 +52,7 @@ class Trials:
             EngineError: What the rewriting of the graph refuses; names the node.
         """
         helper = _Helper.current()
+        # A helper keeps the model of the last question; one that was started anew has none.
         base = None if helper is self._served_by else self._base
         self._served_by = helper
         answer = helper.ask((base, plan))
@@ -128,6 +129,7 @@ class _Helper:
         self.close()
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
         what = f"{how} {' '.join(words)[-200:]}".strip()
+        # Killed, as by the system where memory is short, is no word on the gradient.
         if -status not in _CRASHES:
             raise EngineError(f"the process that tries out gradients was ended ({what}); is there enough memory?")
         return Failure(what, crashed=True)

@@ -1,7 +1,7 @@
 """ConvTranspose as an ordinary convolution: the training build builds its gradient but has no CPU kernel for it.
 
 A transposed convolution is the gradient of a convolution, hence a convolution of stride 1 over the input with
-`stride - 1` zeros after each sample, with the kernel turned around and its channels swapped (V. Dumoulin, F. Visin, A
+`stride - 1` zeros after each sample, with the kernel flipped and its channels swapped (V. Dumoulin, F. Visin, A
 guide to convolution arithmetic for deep learning, 2016, arXiv 1603.07285, section 4).
 """
 
@@ -42,6 +42,12 @@ def expand_transposed(model: ir.Model, opset: int) -> None:
 
 
 def _expand(node: ir.Node, opset: int) -> None:
+    """Replace a ConvTranspose by Pad and Reshape (zeros between the samples), and Conv with the flipped kernel.
+
+    One axis, kernel [a, b, c], stride 2, no pads, x = [1, 2]: the samples spread to [1, 0, 2, 0], of which the last
+    zero counts as padding; padded by k - 1 = 2 on the left and 1 on the right they are [0, 0, 1, 0, 2, 0, 0]; the
+    flipped kernel [c, b, a] over it gives [a, b, c + 2 a, 2 b, 2 c].
+    """
     data, weight, *bias = node.inputs
     if data is None or weight is None or weight.shape is None or not weight.shape.is_static():
         raise EngineError(f"node {node.name!r} (ConvTranspose): its weight has no static shape")
@@ -55,11 +61,12 @@ def _expand(node: ir.Node, opset: int) -> None:
     pads += [
         r - a + e - (s - 1) for r, a, e, s in zip(reach, geometry.after, geometry.extra, geometry.strides, strict=True)
     ]
+    # Conv has no negative pads: what is to be cropped is taken off before it.
     if min(pads) < 0:
         crop = [min(pad, 0) for pad in pads]
         rank = len(geometry.kernel)
         spread = build.op("Pad", spread, build.integers(0, 0, *crop[:rank], 0, 0, *crop[rank:]))
-    inputs = [spread, _turned(build, weight, sizes, geometry.group), *bias]
+    inputs = [spread, _flipped(build, weight, sizes, geometry.group), *bias]
     attributes = {"pads": [max(pad, 0) for pad in pads], "dilations": geometry.dilations, "group": geometry.group}
     build.finish({node.outputs[0]: build.op("Conv", *inputs, kernel_shape=geometry.kernel, **attributes)})
 
@@ -68,6 +75,7 @@ def _spread(build: Builder, data: ir.Value, geometry: _Geometry) -> ir.Value:
     """Return the input with `stride - 1` zeros after each sample of each spatial axis."""
     if set(geometry.strides) == {1}:
         return data
+    # [N, C, 2, 3] with strides 2, 2: as [N, C, 2, 1, 3, 1], padded to [N, C, 2, 2, 3, 2], read as [N, C, 4, 6].
     rank = len(geometry.strides)
     columns = build.op("Unsqueeze", data, build.integers(*range(3, 3 + 2 * rank, 2)))
     after = [size for stride in geometry.strides for size in (0, stride - 1)]
@@ -76,12 +84,13 @@ def _spread(build: Builder, data: ir.Value, geometry: _Geometry) -> ir.Value:
     return build.op("Reshape", padded, shape)
 
 
-def _turned(build: Builder, weight: ir.Value, sizes: Sequence[int], group: int) -> ir.Value:
-    """Return a weight `[in, out/group, ...]` as `[out, in/group, ...]`, each kernel turned around."""
+def _flipped(build: Builder, weight: ir.Value, sizes: Sequence[int], group: int) -> ir.Value:
+    """Return a weight `[in, out/group, ...]` as `[out, in/group, ...]`, each kernel flipped along all its axes."""
     enter, leave, *kernel = sizes
     count = int(np.prod(kernel))
     grouped = build.op("Reshape", weight, build.integers(group, enter // group, leave, count))
     swapped = build.op("Transpose", grouped, perm=[0, 2, 1, 3])
+    # A product with the exchange matrix reverses the taps; Slice with a negative step has no gradient that runs.
     if count > 1:
         flat = build.op("Reshape", swapped, build.integers(-1, count))
         swapped = build.op("MatMul", flat, build.constant(np.eye(count, dtype=np.float32)[::-1].copy()))
@@ -99,6 +108,7 @@ def _geometry(node: ir.Node, kernel: list[int]) -> _Geometry:
     mode = node.attributes.get_string("auto_pad", "NOTSET") or "NOTSET"
     wanted = node.attributes.get_ints("output_shape", ())
     before, after = pads[:rank], pads[rank:]
+    # Pads are given, or follow from the size of the output, which `output_shape` names and SAME makes n times s.
     if wanted or mode.startswith("SAME"):
         for axis in range(rank):
             # Without padding a side of n samples becomes (n - 1) s + (k - 1) d + 1 + extra long.
