@@ -15,7 +15,7 @@ from dtc.errors import ModelError
 from dtc.forms import Form, LowRank
 from dtc.forms.composite import Product, Sum
 from dtc.graph import Role, Site, find_sites
-from dtc.passes.opset import require_opset
+from dtc.graph.opset import require_opset
 from dtc.registry import collect
 
 

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from dtc.forms import Form
 from dtc.forms.composite import Sum
 from dtc.graph import Reader, Site, find_sites
-from dtc.passes.builder import Builder, Shared, insert_first, replace_node
+from dtc.graph.builder import GraphBuilder, Shared, insert_first, replace_node
 from dtc.passes.lower import Compressed, Mode, lower_items, lowerings
 from dtc.passes.lower.decode import arranged, dense_site, feed_readers
 from dtc.passes.lower.recurrent.operator import INPUT_ROLES, RECURRENT_ROLES
@@ -76,7 +76,7 @@ def _split(item: Compressed, shared: Shared) -> dict[str, tuple[Form, ...]]:
     return {value.name or "": forms for value, forms in terms.items()}
 
 
-def _read_twice(reader: Reader, values: Sequence[ir.Value], builder: Builder) -> None:
+def _read_twice(reader: Reader, values: Sequence[ir.Value], builder: GraphBuilder) -> None:
     """Put two copies of the reading node in its place; a bias is added once."""
     node, outputs = reader.node, []
     attributes: dict[str, Any] = dict(node.attributes)
@@ -89,7 +89,7 @@ def _read_twice(reader: Reader, values: Sequence[ir.Value], builder: Builder) ->
     replace_node(node, builder, {node.outputs[0]: builder.op("Add", outputs)})
 
 
-def _front(site: Site, shared: Shared) -> Builder:
+def _front(site: Site, shared: Shared) -> GraphBuilder:
     graph = site.value.graph
     assert isinstance(graph, ir.Graph), "a site's initializer is registered in a graph"
     return shared.builder(site.name, graph)

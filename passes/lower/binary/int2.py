@@ -16,12 +16,12 @@ import onnx_ir as ir
 
 from dtc.forms.binary import unpack_bits
 from dtc.graph import Reader, Site
-from dtc.passes.builder import Builder, Shared, replace_node
+from dtc.graph.builder import GraphBuilder, Shared, replace_node
+from dtc.graph.opset import require_opset
 from dtc.passes.lower import Compressed, found_again
 from dtc.passes.lower.binary import lowering as portable
 from dtc.passes.lower.binary.parts import Planes
 from dtc.passes.lower.decode import forget, remove_unread
-from dtc.passes.opset import require_opset
 
 OPSET = 25
 IR_VERSION = 13
@@ -76,7 +76,7 @@ def _planes(item: Compressed, shared: Shared) -> None:
     forget(site.value)
 
 
-def _store(front: Builder, planes: Planes, plane: int) -> tuple[ir.Value, ir.Value]:
+def _store(front: GraphBuilder, planes: Planes, plane: int) -> tuple[ir.Value, ir.Value]:
     """Store signs INT2 `[in, out]` and scales `[out]` or `[groups, out]`."""
     signs = unpack_bits(planes.codes[plane], planes.cols).T.astype(np.int8) * 2 - 1
     int2 = ir.DataType.INT2
@@ -86,7 +86,9 @@ def _store(front: Builder, planes: Planes, plane: int) -> tuple[ir.Value, ir.Val
     return value, front.initializer(f"plane{plane}.scale", scale)
 
 
-def _product(reader: Reader, builder: Builder, stored: Sequence[tuple[ir.Value, ir.Value]], planes: Planes) -> ir.Value:
+def _product(
+    reader: Reader, builder: GraphBuilder, stored: Sequence[tuple[ir.Value, ir.Value]], planes: Planes
+) -> ir.Value:
     grouping: dict[str, Any] = {"axis": 0, "block_size": planes.group_size} if planes.group_size else {"axis": 1}
     x = reader.node.inputs[0]
     products = [builder.op("MatMul", [x, builder.op("DequantizeLinear", [*pair], **grouping)]) for pair in stored]

@@ -20,13 +20,14 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from dtc.deploy.ops import call
 from dtc.deploy.ops.binary.blocks import blocks_of_rows, in_blocks
 from dtc.deploy.ops.binary.decode import OPSET, decode, integers, look_up
 from dtc.deploy.ops.binary.gather import gather_rows, reshape_rows
 from dtc.deploy.ops.binary.unmask import unmask
 from dtc.graph import Reader, Role, Site
+from dtc.graph.builder import GraphBuilder, Shared, insert_first, replace_node
 from dtc.graph.save import PORTABLE_IR_VERSION
-from dtc.passes.builder import Builder, Shared, insert_first, replace_node
 from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.binary.packed import PACKED_BITS, pack, unpack
 from dtc.passes.lower.binary.parts import Planes, constants, level_constants
@@ -109,7 +110,7 @@ class _Lowering:
         mask = self.front.initializer("mask", self.planes.codes[-1])
         if self.mode == "standard":
             return unmask(self.front, stored, mask, bits_of_bytes(self.front))
-        return self.front.call("BinaryUnmask", [stored, mask])
+        return call(self.front, "BinaryUnmask", [stored, mask])
 
     def _is_operator(self, reader: Reader) -> bool:
         """True for a recurrent node that an operator can stand for."""
@@ -171,7 +172,7 @@ class _Lowering:
     def _is_recurrent(self) -> bool:
         return self.site.role in INPUT_ROLES | RECURRENT_ROLES
 
-    def _on_codes(self, reader: Reader, builder: Builder) -> ir.Value | None:
+    def _on_codes(self, reader: Reader, builder: GraphBuilder) -> ir.Value | None:
         """Return the reader's output, computed from codes; None where it needs the dense weight."""
         if self.mode == "storage" or reader.view != self.site.view or not reads_as_stored(reader, self.site):
             return None
@@ -181,7 +182,7 @@ class _Lowering:
             return self._product(reader, builder)
         return None
 
-    def _embedding(self, reader: Reader, builder: Builder) -> ir.Value:
+    def _embedding(self, reader: Reader, builder: GraphBuilder) -> ir.Value:
         indices = reader.node.inputs[1]
         assert indices is not None
         if self.mode == "compute":
@@ -190,13 +191,13 @@ class _Lowering:
         rows = decode(builder, *gather_rows(builder, indices, *self._in_rows()), given)
         return reshape_rows(builder, rows, indices, builder.constant(integers(self.planes.cols)))
 
-    def _product(self, reader: Reader, builder: Builder) -> ir.Value:
+    def _product(self, reader: Reader, builder: GraphBuilder) -> ir.Value:
         product = self._operator(builder, "BinaryMatMul", reader.node.inputs[0], *self._in_blocks())
         bias = reader.node.inputs[2] if len(reader.node.inputs) > 2 else None
         return product if bias is None else builder.op("Add", [product, bias])
 
-    def _operator(self, builder: Builder, name: str, *inputs: ir.Value | None) -> ir.Value:
-        return builder.call(name, inputs, **self.planes.attributes)
+    def _operator(self, builder: GraphBuilder, name: str, *inputs: ir.Value | None) -> ir.Value:
+        return call(builder, name, inputs, **self.planes.attributes)
 
     def _dense_value(self) -> ir.Value:
         """Return the weight in the initializer's own shape and dtype, decoded in front of every reader."""

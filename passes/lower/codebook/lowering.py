@@ -16,10 +16,11 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from dtc.deploy.ops import call
 from dtc.deploy.ops.codebook.decode import OPSET
 from dtc.deploy.ops.codebook.gather import flat_rows, like_ids
 from dtc.graph import Reader, Role, Site
-from dtc.passes.builder import Builder, Shared, insert_first, replace_node
+from dtc.graph.builder import GraphBuilder, Shared, insert_first, replace_node
 from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.codebook.parts import Stored
 from dtc.passes.lower.decode import arranged, feed_readers
@@ -97,7 +98,7 @@ class _Lowering:
         output = self._gathered(e, node) if reader.role == Role.EMBEDDING else self._product(e, node)
         replace_node(node, e, {node.outputs[0]: output})
 
-    def _gathered(self, e: Builder, node: ir.Node) -> ir.Value:
+    def _gathered(self, e: GraphBuilder, node: ir.Node) -> ir.Value:
         ids = node.inputs[1]
         assert ids is not None
         if self.operators:
@@ -105,7 +106,7 @@ class _Lowering:
         rows = self.stored.decode_rows(e, flat_rows(e, self.stored.addressable(self.front), ids))
         return like_ids(e, rows, ids)
 
-    def _product(self, e: Builder, node: ir.Node) -> ir.Value:
+    def _product(self, e: GraphBuilder, node: ir.Node) -> ir.Value:
         product = self._operator(e, "CodebookMatMul", [node.inputs[0]])
         if node.op_type == "MatMul":
             return product
@@ -117,9 +118,9 @@ class _Lowering:
             else e.op("Add", [product, _scaled(e, bias, node.attributes.get_float("beta", 1.0))])
         )
 
-    def _operator(self, e: Builder, name: str, inputs: list[ir.Value | None]) -> ir.Value:
+    def _operator(self, e: GraphBuilder, name: str, inputs: list[ir.Value | None]) -> ir.Value:
         indices, codewords, bits = self.stored.operands(self.front)
-        return e.call(name, [*inputs, indices, codewords], bits=bits, columns=self.stored.cols)
+        return call(e, name, [*inputs, indices, codewords], bits=bits, columns=self.stored.cols)
 
     def _whole(self) -> ir.Value:
         """Return the decoded weight, of the initializer's shape and type."""
@@ -128,5 +129,5 @@ class _Lowering:
         return arranged(self.front, matrix, self.site)
 
 
-def _scaled(e: Builder, value: ir.Value, factor: float | None) -> ir.Value:
+def _scaled(e: GraphBuilder, value: ir.Value, factor: float | None) -> ir.Value:
     return value if factor in (None, 1.0) else e.op("Mul", [value, e.constant(np.float32(factor))])

@@ -10,22 +10,22 @@ from dtc.deploy.ops import DOMAIN
 from dtc.errors import ModelError
 from dtc.forms import Array, Form, LowRank
 from dtc.graph import Reader, Role, Site, all_nodes
+from dtc.graph.builder import GraphBuilder, Names, Shared
 from dtc.graph.walk import PASS_THROUGH
-from dtc.passes.builder import Builder, Names, Shared
 from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.low_rank.factors import Factors, LowRankSite
 from dtc.passes.lower.low_rank.feedforward import lower_conv, lower_embedding, lower_gemm, lower_matmul
 from dtc.passes.lower.low_rank.recurrent import lower_input, lower_to_operator, lower_whole
 from dtc.passes.lower.low_rank.shared_projection import SharedProjections
 from dtc.passes.lower.low_rank.storage import lower_to_storage
-from dtc.passes.lower.recurrent.cells import can_be_scan
 from dtc.passes.lower.recurrent.operator import RECURRENT_ROLES, can_be_operator
+from dtc.passes.lower.recurrent.scan import can_be_scan
 from dtc.passes.prepare.constant_arrays import constant_array
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 
 KIND = LowRank.kind
 
-_FEEDFORWARD: dict[Role, Callable[[LowRankSite, Reader, Factors, Builder], None]] = {
+_FEEDFORWARD: dict[Role, Callable[[LowRankSite, Reader, Factors, GraphBuilder], None]] = {
     Role.MATMUL: lower_matmul,
     Role.GEMM: lower_gemm,
     Role.CONV: lower_conv,
@@ -132,8 +132,8 @@ def low_rank_forms(site: Site, given: Sequence[Form]) -> tuple[LowRank, ...]:
     return forms
 
 
-def _builder(names: Names, reader: Reader) -> Builder:
-    return Builder(names, reader.node_name, dtype=_compute_type(reader))
+def _builder(names: Names, reader: Reader) -> GraphBuilder:
+    return GraphBuilder(names, reader.node_name, dtype=_compute_type(reader))
 
 
 def _compute_type(reader: Reader) -> ir.DataType:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.forms import Array
-from dtc.passes.builder import Shared, insert_first
+from dtc.graph.builder import Shared, insert_first
 from dtc.passes.lower.decode import arranged, feed_readers
 from dtc.passes.lower.low_rank.factors import LowRankSite
 

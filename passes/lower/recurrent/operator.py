@@ -15,10 +15,10 @@ from dtc.deploy.ops import DOMAIN, require_operator
 from dtc.deploy.ops.recurrent.operators import CELLS, OPSET, forms_of, operator_name
 from dtc.deploy.ops.recurrent.weights import FORMS
 from dtc.graph import Reader, Role
+from dtc.graph.cells import has_default_activations
+from dtc.graph.opset import opset_of
 from dtc.graph.save import PORTABLE_IR_VERSION
-from dtc.passes.builder import opset_of
 from dtc.passes.lower import Compressed, found_again
-from dtc.passes.lower.recurrent.cells import has_default_activations
 
 INPUT_ROLES = frozenset({Role.LSTM_INPUT, Role.GRU_INPUT})
 RECURRENT_ROLES = frozenset({Role.LSTM_RECURRENT, Role.GRU_RECURRENT})

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from dtc.deploy.ops import call
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Lines
 from dtc.graph import Reader, Role, Site
-from dtc.passes.builder import Builder, Shared, replace_node
+from dtc.graph.builder import GraphBuilder, Shared, replace_node
 from dtc.passes.lower import Compressed, Mode, costs
 from dtc.passes.lower.recurrent.operator import (
     RECURRENT_ROLES,
@@ -80,7 +81,7 @@ def _fits_operator(model: ir.Model, stored: StoredSparse, reader: Reader) -> boo
     return pays and reader.view == stored.site.view and can_be_operator(model, reader)
 
 
-def _compute(builder: Builder, stored: StoredSparse, reader: Reader, mode: Mode) -> ir.Value | None:
+def _compute(builder: GraphBuilder, stored: StoredSparse, reader: Reader, mode: Mode) -> ir.Value | None:
     """Return the node's output computed on the stored weight; None where it needs the dense one."""
     node, pattern = reader.node, stored.form.pattern
     if reader.role == Role.EMBEDDING:
@@ -108,7 +109,7 @@ def _compute(builder: Builder, stored: StoredSparse, reader: Reader, mode: Mode)
     return product if reader.role == Role.MATMUL else _scaled_and_biased(builder, node, product)
 
 
-def _scaled_and_biased(builder: Builder, node: ir.Node, product: ir.Value) -> ir.Value:
+def _scaled_and_biased(builder: GraphBuilder, node: ir.Node, product: ir.Value) -> ir.Value:
     """What a Gemm does behind its product."""
     alpha, beta = (node.attributes.get_float(name, 1.0) for name in ("alpha", "beta"))
     if alpha != 1.0:
@@ -121,13 +122,13 @@ def _scaled_and_biased(builder: Builder, node: ir.Node, product: ir.Value) -> ir
     return builder.op("Add", [product, bias])
 
 
-def _operator(builder: Builder, stored: StoredSparse, what: str, inputs: Sequence[ir.Value | None]) -> ir.Value:
+def _operator(builder: GraphBuilder, stored: StoredSparse, what: str, inputs: Sequence[ir.Value | None]) -> ir.Value:
     """Add `dtc.Sparse<what>` or `dtc.Bitmap<what>`, by the form's pattern, and its function to the model."""
     name = ("Bitmap" if isinstance(stored.form.pattern, Bitmap) else "Sparse") + what
-    return builder.call(name, inputs, cols=stored.form.shape[1])
+    return call(builder, name, inputs, cols=stored.form.shape[1])
 
 
-def _decode_by_operator(builder: Builder, stored: StoredSparse, transposed: bool) -> ir.Value:  # noqa: FBT001 - Decode
+def _decode_by_operator(builder: GraphBuilder, stored: StoredSparse, transposed: bool) -> ir.Value:  # noqa: FBT001 - Decode
     if _is_lines(stored):
         return decode_in_nodes(builder, stored, transposed)
     weight = _operator(builder, stored, "Dequantize", [stored.values(), *stored.places()])

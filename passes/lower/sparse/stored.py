@@ -11,7 +11,7 @@ import onnx_ir as ir
 from dtc.deploy.ops.sparse.decode import PackedBitmap, PackedCsr
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Csr, Lines
-from dtc.passes.builder import Builder, Shared, insert_first
+from dtc.graph.builder import GraphBuilder, Shared, insert_first
 from dtc.passes.lower import Compressed
 from dtc.passes.lower.decode import arranged, bits_of_bytes, feed_readers
 
@@ -57,12 +57,12 @@ class StoredSparse:
             values = values.reshape(len(pattern.kept), -1)
         return self.part("values", values.astype(np.float16) if self.dtype == ir.DataType.FLOAT16 else values)
 
-    def cast_values(self, builder: Builder) -> ir.Value:
+    def cast_values(self, builder: GraphBuilder) -> ir.Value:
         """Return the values in the weight's own element type."""
         values = self.values()
         return values if values.dtype == self.dtype else builder.op("Cast", [values], to=int(self.dtype))
 
-    def packed(self, builder: Builder) -> PackedBitmap | PackedCsr:
+    def packed(self, builder: GraphBuilder) -> PackedBitmap | PackedCsr:
         """Return the matrix for decoding nodes; not of whole lines."""
         cols = builder.constant(np.array([self.form.shape[1]], dtype=np.int64))
         pattern = self.form.pattern
@@ -90,11 +90,11 @@ def _in_few_nodes(form: Sparse) -> Sparse:
     return form if as_bitmap - form.nbytes > NODES_OF_CSR else Sparse(form.values, Bitmap.of(form.kept()))
 
 
-Decode = Callable[[Builder, StoredSparse, bool], ir.Value]
+Decode = Callable[[GraphBuilder, StoredSparse, bool], ir.Value]
 """Adds nodes for the matrix `[rows, cols]`, or for its transpose."""
 
 
-def decode_in_nodes(builder: Builder, stored: StoredSparse, transposed: bool) -> ir.Value:  # noqa: FBT001
+def decode_in_nodes(builder: GraphBuilder, stored: StoredSparse, transposed: bool) -> ir.Value:  # noqa: FBT001
     """Decode in standard operators which ONNX Runtime folds at load."""
     pattern = stored.form.pattern
     if isinstance(pattern, Csr):
@@ -107,7 +107,7 @@ def decode_in_nodes(builder: Builder, stored: StoredSparse, transposed: bool) ->
     return _decode_bitmap(builder, stored, zero, transposed)
 
 
-def _decode_bitmap(builder: Builder, stored: StoredSparse, zero: ir.TensorProtocol, transposed: bool) -> ir.Value:  # noqa: FBT001
+def _decode_bitmap(builder: GraphBuilder, stored: StoredSparse, zero: ir.TensorProtocol, transposed: bool) -> ir.Value:  # noqa: FBT001
     """NonZero of the bits, then ScatterND: a third less memory than the body of the operator.
 
     Its output's shape is written into the graph: without it ONNX Runtime 1.31 would not fold NonZero.
@@ -128,7 +128,7 @@ def _decode_bitmap(builder: Builder, stored: StoredSparse, zero: ir.TensorProtoc
 
 
 def _decode_lines(
-    builder: Builder,
+    builder: GraphBuilder,
     stored: StoredSparse,
     lines: Lines,
     zero: ir.TensorProtocol,

@@ -10,7 +10,7 @@ from running import random_feeds, relative_error, run
 
 from dtc.errors import ModelError
 from dtc.graph import find_sites, load_model
-from dtc.passes.opset import require_opset
+from dtc.graph.opset import require_opset
 
 
 @pytest.mark.parametrize("name", ["mnist-8", "kws_dnn_s", "gtcrn_simple", "silero_vad_v4", "resnet20_cifar10_derived"])
