@@ -1,4 +1,7 @@
-"""The model as a graph: loading, saving, and the sites where a weight can be compressed."""
+"""The model as a graph: loading, saving, and the sites where a weight can be compressed.
+
+Beside that: new nodes (`dtc.graph.builder`), the cells of LSTM and GRU (`dtc.graph.cells`), opsets (`dtc.graph.opset`).
+"""
 
 from dtc.graph.files import file_bytes, model_files
 from dtc.graph.load import load_model

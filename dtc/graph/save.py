@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from dtc.errors import ModelError
+from dtc.graph.opset import opset_of
 
 PORTABLE_IR_VERSION = 10
 """What runtimes in the field read; `onnx`'s own newest default is refused by them."""
@@ -49,8 +50,7 @@ def move_model(source: Path, target: Path) -> None:
 
 
 def _ir_version(model: ir.Model) -> int:
-    opset = model.opset_imports.get("", 1) or 1
-    return PORTABLE_IR_VERSION if opset <= 21 else max(model.ir_version, PORTABLE_IR_VERSION)
+    return PORTABLE_IR_VERSION if opset_of(model) <= 21 else max(model.ir_version, PORTABLE_IR_VERSION)
 
 
 def _tensor_bytes(model: ir.Model) -> int:

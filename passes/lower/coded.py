@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from dtc.graph import Reader, Role
-from dtc.passes.builder import Builder, insert_first, replace_node
+from dtc.graph.builder import GraphBuilder, insert_first, replace_node
 from dtc.passes.lower.decode import feed_readers
 from dtc.passes.lower.kinds import choose_for
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
@@ -59,11 +59,11 @@ class CodedSite(ABC):
         """Return the weight as an operator for LSTM or GRU takes it."""
 
     @abstractmethod
-    def multiply(self, builder: Builder, x: ir.Value) -> ir.Value:
+    def multiply(self, builder: GraphBuilder, x: ir.Value) -> ir.Value:
         """Return `x [..., in] W^T` by an operator."""
 
     @abstractmethod
-    def look_up(self, builder: Builder, ids: ir.Value) -> ir.Value:
+    def look_up(self, builder: GraphBuilder, ids: ir.Value) -> ir.Value:
         """Return the rows `ids`, by an operator where the target has them, else by nodes that decode those alone."""
 
     def unfit_lookup(self) -> str | None:
@@ -131,12 +131,12 @@ class CodedSite(ABC):
             return f"{AT_LOAD}: {unfit}"
         return None if self.choice.pays else self.choice.reason
 
-    def builder(self, reader: Reader) -> Builder:
+    def builder(self, reader: Reader) -> GraphBuilder:
         """Return a builder for the nodes that stand for a reader."""
         return self.rewriting.shared.builder(reader.node_name, self.graph)
 
     @staticmethod
-    def replace(reader: Reader, builder: Builder, output: ir.Value) -> None:
+    def replace(reader: Reader, builder: GraphBuilder, output: ir.Value) -> None:
         """Put the builder's nodes in the place of a reader of one output."""
         replace_node(reader.node, builder, {reader.node.outputs[0]: output})
 

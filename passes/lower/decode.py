@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.binary.decode import byte_bits
 from dtc.graph import MatrixView, Reader, Role, Site
+from dtc.graph.builder import GraphBuilder
 from dtc.graph.walk import PASS_THROUGH
-from dtc.passes.builder import Builder
 
 HANDS_ON = PASS_THROUGH | {"Transpose", "Cast"}
 """Nodes between an initializer and the node that it is a weight of."""
@@ -47,7 +47,7 @@ def dense_site(value: ir.Value, perm: tuple[int, ...]) -> Site:
 
 
 def arranged(
-    builder: Builder,
+    builder: GraphBuilder,
     matrices: ir.Value,
     site: Site,
     *,
@@ -75,7 +75,7 @@ def arranged(
     return matrices if dtype == wanted else builder.op("Cast", [matrices], to=wanted)
 
 
-def bits_of_bytes(builder: Builder) -> ir.Value:
+def bits_of_bytes(builder: GraphBuilder) -> ir.Value:
     """Return the bits of every byte, uint8 `[256, 8]`, LSB first, computed once for all sites."""
     return builder.once("bits of bytes", byte_bits)
 

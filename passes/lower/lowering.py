@@ -10,12 +10,11 @@ from onnx_ir.passes.common import RemoveUnusedFunctionsPass
 
 from dtc.errors import ModelError
 from dtc.graph import all_graphs, find_sites
-from dtc.passes.builder import opset_of
+from dtc.graph.opset import opset_of, require_opset
 from dtc.passes.lower.kinds import kinds, opset_of_form
 from dtc.passes.lower.lowered import Compressed, Lowered
 from dtc.passes.lower.rewriting import Rewriting
 from dtc.passes.lower.target import Target
-from dtc.passes.opset import require_opset
 
 
 def lower(model: ir.Model, items: Sequence[Compressed], target: Target) -> list[Lowered]:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from dtc.errors import ModelError
 from dtc.graph import Reader, Role, Site, site_of
-from dtc.passes.builder import Builder, Shared
+from dtc.graph.builder import GraphBuilder, Shared
 from dtc.passes.lower.ledger import Ledger
 from dtc.passes.lower.lowered import Compressed
 from dtc.passes.lower.target import Target
@@ -32,7 +32,7 @@ class Rewriting:
         self._heirs: dict[ir.Value, ir.Value] = {}
         self._moved: dict[ir.Node, tuple[ir.Node, Mapping[Role, int]]] = {}
 
-    def front(self, site: Site) -> Builder:
+    def front(self, site: Site) -> GraphBuilder:
         """Return a builder for what stands in front of every reader of a site, in the graph that owns the weight."""
         return self.shared.builder(site.name, graph_of(site))
 

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from dtc.forms import Form
 from dtc.forms.composite import Sum
 from dtc.graph import MatrixView, Reader, Site
-from dtc.passes.builder import Builder, insert_first, replace_node
+from dtc.graph.builder import GraphBuilder, insert_first, replace_node
 from dtc.passes.lower.decode import arranged, dense_site, feed_readers, forget, remove_unread
 from dtc.passes.lower.kinds import FormKind
 from dtc.passes.lower.low_rank import KIND as LOW_RANK
@@ -107,7 +107,7 @@ def _reading_as_seen(reader: Reader, node: ir.Node) -> Reader:
     return Reader(node, reader.index, reader.role, tuple(range(len(axes))), seen, reader.rows)
 
 
-def _read_twice(reader: Reader, values: Sequence[ir.Value], builder: Builder) -> list[ir.Node]:
+def _read_twice(reader: Reader, values: Sequence[ir.Value], builder: GraphBuilder) -> list[ir.Node]:
     """Put two copies of the reading node in its place; a bias is added once."""
     node, outputs = reader.node, []
     attributes: dict[str, Any] = dict(node.attributes)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.forms import Array
-from dtc.passes.builder import Builder, Names, insert_before
+from dtc.graph.builder import GraphBuilder, Names, insert_before
 
 BATCHES = 16
 """Batches that statistics are measured on; ResNet-20 on CIFAR-10, in batches of 100, gains nothing from 96 of them."""
@@ -80,7 +80,7 @@ def use_batch_moments(model: ir.Model) -> list[Exposed]:
     """Let every measurable BatchNormalization take the moments of its batch for its statistics, in place."""
     names, found = Names(model), []
     for node in measurable(model.graph):
-        builder = Builder(names, f"{node.name}/moments", dtype=ir.DataType.FLOAT)
+        builder = GraphBuilder(names, f"{node.name}/moments", dtype=ir.DataType.FLOAT)
         exposed = Exposed(statistics_of(node), _moments(builder, node))
         insert_before(node, builder)
         for index, value in zip((3, 4), exposed.values, strict=False):
@@ -123,20 +123,14 @@ def _is_own(value: ir.Value | None) -> bool:
     return value.const_value.dtype == ir.DataType.FLOAT and len(value.uses()) == 1 and not value.is_graph_output()
 
 
-def _moments(builder: Builder, node: ir.Node) -> tuple[ir.Value, ir.Value, ir.Value]:
+def _moments(builder: GraphBuilder, node: ir.Node) -> tuple[ir.Value, ir.Value, ir.Value]:
     """Add nodes for mean and variance over all axes but the second, whatever the rank."""
     data = builder.op("Reshape", [node.inputs[0], builder.constant([0, 0, -1])])  # [N, C, the rest], 1 where none is
-    mean = _mean(builder, data)
+    mean = builder.mean(data, [0, 2])
     deviation = builder.op("Sub", [data, builder.op("Reshape", [mean, builder.constant([1, -1, 1])])])
-    variance = _mean(builder, builder.op("Mul", [deviation, deviation]))
+    variance = builder.mean(builder.op("Mul", [deviation, deviation]), [0, 2])
     shape = builder.op("Shape", [data], dtype=ir.DataType.INT64)
     channels = node.inputs[3].shape if node.inputs[3] is not None else None
     mean.shape = variance.shape = channels
     shape.shape = ir.Shape([3])
     return mean, variance, shape
-
-
-def _mean(builder: Builder, data: ir.Value) -> ir.Value:
-    if builder.opset < 18:
-        return builder.op("ReduceMean", [data], axes=[0, 2], keepdims=0)
-    return builder.op("ReduceMean", [data, builder.constant([0, 2])], keepdims=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from dtc.graph import source_of
-from dtc.passes.builder import Names, add_initializer
+from dtc.graph.builder import Names, add_initializer
 
 STATISTICS = (3, 4)
 """The inputs of BatchNormalization that are measured and not trained: mean and variance."""

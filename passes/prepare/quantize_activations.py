@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from dtc.errors import ModelError
 from dtc.graph import Role, Site, find_sites
-from dtc.passes.builder import Builder, Names
-from dtc.passes.opset import require_opset
+from dtc.graph.builder import GraphBuilder, Names
+from dtc.graph.opset import require_opset
 from dtc.passes.solvers.activation_levels import Levels
 
 _PRODUCTS = frozenset({Role.MATMUL, Role.GEMM, Role.CONV})
@@ -88,7 +88,7 @@ def quantize_activations(model: ir.Model, quantizations: Sequence[Quantization])
         assert value is not None
         producer = value.producer()
         assert producer is not None, "it stands behind a weight"
-        builder = Builder(names, name, dtype=ir.DataType.FLOAT)
+        builder = GraphBuilder(names, name, dtype=ir.DataType.FLOAT)
         rounded = _round(builder, value, each.levels)
         model.graph.insert_after(producer, builder.nodes)
         for node, index in reads:
@@ -114,7 +114,7 @@ def _inputs_called(node: ir.Node, name: str) -> list[int]:
     return [index for index, value in enumerate(node.inputs) if value is not None and value.name == name]
 
 
-def _round(builder: Builder, value: ir.Value, levels: Levels) -> ir.Value:
+def _round(builder: GraphBuilder, value: ir.Value, levels: Levels) -> ir.Value:
     scale = builder.initializer("scale", np.array(levels.scale, np.float32))
     zero = builder.initializer("zero_point", np.array(levels.zero_point, np.uint8))
     integers = builder.op("QuantizeLinear", [value, scale, zero], label="quantized", dtype=ir.DataType.UINT8)

@@ -75,7 +75,7 @@ from half_form import Half
 
 from dtc.passes.lower import Compressed, FormKind, Lowered, ReadBy
 from dtc.passes.lower.decode import arranged, feed_readers
-from dtc.passes.builder import insert_first
+from dtc.graph.builder import insert_first
 from dtc.passes.lower.rewriting import Rewriting
 
 

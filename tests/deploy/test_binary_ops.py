@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from running import run
 
-from dtc.deploy.ops import DOMAIN, Body, operators, require_operator
+from dtc.deploy.ops import DOMAIN, operators, require_operator
 from dtc.deploy.ops.binary.blocks import blocks_of_rows, in_blocks
 from dtc.forms import BinaryCode
 from dtc.forms.binary import pack_bits
+from dtc.graph.builder import FunctionBuilder
 
 
 def one_node(op_type: str, opset: int, feeds: dict[str, np.ndarray], attributes: dict[str, int]) -> Any:
@@ -104,7 +105,7 @@ def test_matmul_is_the_product_with_the_dense_weight(case: Any):
 @given(st.integers(1, 3), st.integers(1, 100), st.integers(1, 9))
 def test_nodes_bring_rows_into_blocks(planes: int, out: int, width: int):
     codes = np.random.default_rng(out).integers(0, 256, (planes, out, width), dtype=np.uint8)
-    body = Body(["codes"], 13)
+    body = FunctionBuilder(DOMAIN, ["codes"], 13)
     graph = body.close("Blocks", blocks_of_rows(body, body.inputs["codes"])).graph
     for value, rank in ((graph.inputs[0], 3), (graph.outputs[0], 2)):
         value.type, value.shape = ir.TensorType(ir.DataType.UINT8), ir.Shape([None] * rank)

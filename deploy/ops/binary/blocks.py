@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from dtc.deploy.ops.binary.decode import Emitter, integers
+from dtc.graph.builder import Builder
 
 BLOCK_ROWS = 32
 
@@ -23,41 +23,41 @@ def in_blocks(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.concatenate([block.transpose(0, 2, 1).reshape(planes, -1) for block in blocks], axis=1)
 
 
-def rows_of_blocks(e: Emitter, codes: ir.Value, out: ir.Value) -> ir.Value:
+def rows_of_blocks(build: Builder, codes: ir.Value, out: ir.Value) -> ir.Value:
     """Return codes in rows, `[planes, out, bytes]`, of codes in blocks; `out` is int64 `[1]`."""
-    rows, block = e.op("Cast", [out], to=ir.DataType.INT32), e.constant(np.array([BLOCK_ROWS], dtype=np.int32))
-    total = e.op("Gather", [e.op("Shape", [codes]), e.constant(integers(1))])
-    width = e.op("Div", [e.op("Cast", [total], to=ir.DataType.INT32), rows])
-    row = e.op("Reshape", [_count(e, rows), e.constant(integers(-1, 1))])
-    first = e.op("Mul", [e.op("Div", [row, block]), block])
-    left = e.op("Min", [e.op("Sub", [rows, first]), block])
-    start = e.op("Add", [e.op("Mul", [first, width]), e.op("Sub", [row, first])])
-    place = e.op("Add", [e.op("Mul", [_count(e, width), left]), start])
-    return e.op("Gather", [codes, place], axis=1)
+    rows, block = build.op("Cast", [out], to=ir.DataType.INT32), build.constant(np.array([BLOCK_ROWS], dtype=np.int32))
+    total = build.op("Gather", [build.op("Shape", [codes]), build.constant([1])])
+    width = build.op("Div", [build.op("Cast", [total], to=ir.DataType.INT32), rows])
+    row = build.op("Reshape", [_count(build, rows), build.constant([-1, 1])])
+    first = build.op("Mul", [build.op("Div", [row, block]), block])
+    left = build.op("Min", [build.op("Sub", [rows, first]), block])
+    start = build.op("Add", [build.op("Mul", [first, width]), build.op("Sub", [row, first])])
+    place = build.op("Add", [build.op("Mul", [_count(build, width), left]), start])
+    return build.op("Gather", [codes, place], axis=1)
 
 
-def blocks_of_rows(e: Emitter, codes: ir.Value) -> ir.Value:
+def blocks_of_rows(build: Builder, codes: ir.Value) -> ir.Value:
     """Return codes in blocks, `[planes, out * bytes]`, of codes in rows; for a weight that others read in rows."""
-    sizes = e.op(
+    sizes = build.op(
         "Cast",
         [
-            e.op("Shape", [codes]),
+            build.op("Shape", [codes]),
         ],
         to=ir.DataType.INT32,
     )
-    rows, width = (e.op("Gather", [sizes, e.constant(integers(axis))]) for axis in (1, 2))
-    block = e.constant(np.array([BLOCK_ROWS], dtype=np.int32))
-    place = _count(e, e.op("Mul", [rows, width]))
-    first = e.op("Mul", [e.op("Div", [place, e.op("Mul", [block, width])]), block])
-    left = e.op("Min", [e.op("Sub", [rows, first]), block])
-    inside = e.op("Sub", [place, e.op("Mul", [first, width])])
-    byte = e.op("Div", [inside, left])
-    row = e.op("Add", [first, e.op("Sub", [inside, e.op("Mul", [byte, left])])])
-    source = e.op("Add", [e.op("Mul", [row, width]), byte])
-    return e.op("Gather", [e.op("Reshape", [codes, e.constant(integers(0, -1))]), source], axis=1)
+    rows, width = (build.op("Gather", [sizes, build.constant([axis])]) for axis in (1, 2))
+    block = build.constant(np.array([BLOCK_ROWS], dtype=np.int32))
+    place = _count(build, build.op("Mul", [rows, width]))
+    first = build.op("Mul", [build.op("Div", [place, build.op("Mul", [block, width])]), block])
+    left = build.op("Min", [build.op("Sub", [rows, first]), block])
+    inside = build.op("Sub", [place, build.op("Mul", [first, width])])
+    byte = build.op("Div", [inside, left])
+    row = build.op("Add", [first, build.op("Sub", [inside, build.op("Mul", [byte, left])])])
+    source = build.op("Add", [build.op("Mul", [row, width]), byte])
+    return build.op("Gather", [build.op("Reshape", [codes, build.constant([0, -1])]), source], axis=1)
 
 
-def _count(e: Emitter, stop: ir.Value) -> ir.Value:
+def _count(build: Builder, stop: ir.Value) -> ir.Value:
     """Return 0, 1, ... below int32 `[1]`."""
-    scalar = e.op("Reshape", [stop, e.constant(integers())])
-    return e.op("Range", [e.constant(np.int32(0)), scalar, e.constant(np.int32(1))])
+    scalar = build.op("Reshape", [stop, build.constant([])])
+    return build.op("Range", [build.constant(np.int32(0)), scalar, build.constant(np.int32(1))])

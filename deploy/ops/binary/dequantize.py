@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from dtc.deploy.ops import Body, Operator
+from dtc.deploy.ops import DOMAIN, Operator
 from dtc.deploy.ops.binary.decode import ATTRIBUTES, INPUTS, OPSET, attributes, computed_constants, decode
+from dtc.graph.builder import FunctionBuilder
 
 
 def function() -> ir.Function:
     """Return the body: decode."""
-    body = Body(list(INPUTS), OPSET)
+    body = FunctionBuilder(DOMAIN, list(INPUTS), OPSET)
     codes, alphas = body.inputs["codes"], body.inputs["alphas"]
     given = computed_constants(body, codes, alphas)
     weight = decode(body, codes, alphas, given)

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from dtc.deploy.ops import Body, Operator
+from dtc.deploy.ops import DOMAIN, Operator
 from dtc.deploy.ops.binary.decode import (
     ATTRIBUTES,
     INPUTS,
     OPSET,
-    Emitter,
     attributes,
     computed_constants,
     decode,
-    integers,
 )
+from dtc.graph.builder import Builder, FunctionBuilder
 
 
-def gather_rows(e: Emitter, indices: ir.Value, codes: ir.Value, alphas: ir.Value) -> tuple[ir.Value, ir.Value]:
+def gather_rows(build: Builder, indices: ir.Value, codes: ir.Value, alphas: ir.Value) -> tuple[ir.Value, ir.Value]:
     """Return codes and alphas of the rows of the given indices, flattened: no other row is decoded."""
-    flat = e.op("Reshape", [indices, e.constant(integers(-1))])
-    return e.op("Gather", [codes, flat], axis=1), e.op("Gather", [alphas, flat], axis=1)
+    flat = build.op("Reshape", [indices, build.constant([-1])])
+    return build.op("Gather", [codes, flat], axis=1), build.op("Gather", [alphas, flat], axis=1)
 
 
-def reshape_rows(e: Emitter, rows: ir.Value, indices: ir.Value, cols: ir.Value) -> ir.Value:
+def reshape_rows(build: Builder, rows: ir.Value, indices: ir.Value, cols: ir.Value) -> ir.Value:
     """Return decoded rows as float `[*indices, in]`."""
-    return e.op("Reshape", [rows, e.op("Concat", [e.op("Shape", [indices]), cols], axis=0)])
+    return build.op("Reshape", [rows, build.op("Concat", [build.op("Shape", [indices]), cols], axis=0)])
 
 
 def function() -> ir.Function:
     """Return the body: gather codes, and decode them."""
-    body = Body(["indices", *INPUTS], OPSET)
+    body = FunctionBuilder(DOMAIN, ["indices", *INPUTS], OPSET)
     indices = body.inputs["indices"]
     codes, alphas = gather_rows(body, indices, body.inputs["codes"], body.inputs["alphas"])
     given = computed_constants(body, codes, alphas)

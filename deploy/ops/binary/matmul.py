@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from dtc.deploy.ops import Body, Operator
+from dtc.deploy.ops import DOMAIN, Operator
 from dtc.deploy.ops.binary.blocks import rows_of_blocks
-from dtc.deploy.ops.binary.decode import ATTRIBUTES, OPSET, attributes, computed_constants, decode, integers
+from dtc.deploy.ops.binary.decode import ATTRIBUTES, OPSET, attributes, computed_constants, decode
+from dtc.graph.builder import FunctionBuilder
 
 ACCURACY_LEVEL = 1
 ACCURACY_DOC = (
@@ -26,9 +27,9 @@ INPUTS = {
 
 def function() -> ir.Function:
     """Return the body: decode, in the order that a MatMul reads, and multiply."""
-    body = Body(list(INPUTS), OPSET)
+    body = FunctionBuilder(DOMAIN, list(INPUTS), OPSET)
     alphas = body.op("Transpose", [body.inputs["alphas"]], perm=[0, 2, 1])
-    out = body.op("Gather", [body.op("Shape", [body.inputs["alphas"]]), body.constant(integers(2))])
+    out = body.op("Gather", [body.op("Shape", [body.inputs["alphas"]]), body.constant([2])])
     codes = rows_of_blocks(body, body.inputs["codes"], out)
     given = computed_constants(body, codes, alphas, transposed=True)
     weight = decode(body, codes, alphas, given, transposed=True)

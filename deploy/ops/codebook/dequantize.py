@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from dtc.deploy.ops import Body, Operator
+from dtc.deploy.ops import DOMAIN, Operator
 from dtc.deploy.ops.codebook.decode import ATTRIBUTES, INPUTS, OPSET, attributes, decode_rows
+from dtc.graph.builder import FunctionBuilder
 
 
 def function() -> ir.Function:
     """Return the body: decode."""
-    body = Body(list(INPUTS), OPSET)
+    body = FunctionBuilder(DOMAIN, list(INPUTS), OPSET)
     weight = decode_rows(body, body.inputs["indices"], body.inputs["codewords"])
     return body.close("CodebookDequantize", weight, attributes())
 

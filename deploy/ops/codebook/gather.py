@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from dtc.deploy.ops import Body, Operator
-from dtc.deploy.ops.codebook.decode import ATTRIBUTES, INPUTS, OPSET, Emitter, attributes, decode_rows, integers
+from dtc.deploy.ops import DOMAIN, Operator
+from dtc.deploy.ops.codebook.decode import ATTRIBUTES, INPUTS, OPSET, attributes, decode_rows
+from dtc.graph.builder import Builder, FunctionBuilder
 
 
-def flat_rows(e: Emitter, table: ir.Value, ids: ir.Value) -> ir.Value:
+def flat_rows(build: Builder, table: ir.Value, ids: ir.Value) -> ir.Value:
     """Return the rows of a table of the given ids, `[number of ids, ...]`."""
-    return e.op("Gather", [table, e.op("Reshape", [ids, e.constant(integers(-1))])])
+    return build.op("Gather", [table, build.op("Reshape", [ids, build.constant([-1])])])
 
 
-def like_ids(e: Emitter, rows: ir.Value, ids: ir.Value) -> ir.Value:
+def like_ids(build: Builder, rows: ir.Value, ids: ir.Value) -> ir.Value:
     """Return rows `[number of ids, columns]` as `[*ids, columns]`."""
-    columns = e.op("Gather", [e.op("Shape", [rows]), e.constant(integers(1))])
-    return e.op("Reshape", [rows, e.op("Concat", [e.op("Shape", [ids]), columns], axis=0)])
+    columns = build.op("Gather", [build.op("Shape", [rows]), build.constant([1])])
+    return build.op("Reshape", [rows, build.op("Concat", [build.op("Shape", [ids]), columns], axis=0)])
 
 
 def function() -> ir.Function:
     """Return the body: gather the rows' indices, and decode them alone."""
-    body = Body(["ids", *INPUTS], OPSET)
+    body = FunctionBuilder(DOMAIN, ["ids", *INPUTS], OPSET)
     ids = body.inputs["ids"]
     rows = decode_rows(body, flat_rows(body, body.inputs["indices"], ids), body.inputs["codewords"])
     return body.close("CodebookGather", like_ids(body, rows, ids), attributes())

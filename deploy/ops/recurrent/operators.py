@@ -15,13 +15,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import onnx_ir as ir
 
-from dtc.deploy.ops import Body, Operator
-from dtc.deploy.ops.binary.decode import integer_attribute, integers
+from dtc.deploy.ops import DOMAIN, Operator
+from dtc.deploy.ops.binary.decode import integer_attribute
 from dtc.deploy.ops.binary.matmul import ACCURACY_DOC, ACCURACY_LEVEL
 from dtc.deploy.ops.recurrent.weights import DENSE, FORMS, GivenWeight
+from dtc.graph.builder import FunctionBuilder
 
 OPSET = 13
 
@@ -114,19 +116,20 @@ def _attributes_of(cell: str, w: str, r: str) -> dict[str, tuple[ir.AttributeTyp
 
 def _function(cell: str, w: str, r: str) -> ir.Function:
     """Return the body: decode both weights, then the standard node."""
-    body, attributes = Body(list(inputs_of(cell, w, r)), OPSET), _attributes_of(cell, w, r)
+    body, attributes = FunctionBuilder(DOMAIN, list(inputs_of(cell, w, r)), OPSET), _attributes_of(cell, w, r)
     hidden = integer_attribute(body, "hidden_size")
-    rows = body.op("Mul", [hidden, body.constant(integers(CELLS[cell].gates))])
+    rows = body.op("Mul", [hidden, body.constant([CELLS[cell].gates])])
     weights = {
         "W": FORMS[w].decode(GivenWeight(body, "w", rows, integer_attribute(body, "input_size"))),
         "R": FORMS[r].decode(GivenWeight(body, "r", rows, hidden)),
     }
     names = ["hidden_size", "direction", "clip", *CELLS[cell].attributes]
+    handed_on: dict[str, Any] = {name: ir.RefAttr(name, name, attributes[name][0]) for name in names}
     outputs = body.ops(
         cell,
         [weights[name] if name in weights else body.inputs[name] for name in CELLS[cell].node_inputs],
         len(CELLS[cell].outputs),
-        **{name: ir.RefAttr(name, name, attributes[name][0]) for name in names},
+        **handed_on,
     )
     described = [ir.Attr(name, kind, default) for name, (kind, default, _) in attributes.items()]
     named = dict(zip(CELLS[cell].outputs, outputs, strict=True))

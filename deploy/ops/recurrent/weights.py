@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from dtc.deploy.ops import Body
 from dtc.deploy.ops.binary.blocks import rows_of_blocks
 from dtc.deploy.ops.binary.decode import computed_constants, decode, integer_attribute, integers
 from dtc.deploy.ops.codebook.decode import decode_matrix
 from dtc.deploy.ops.sparse.decode import PackedBitmap, PackedCsr
+from dtc.graph.builder import FunctionBuilder
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class GivenWeight:
         cols: int64 `[1]`.
     """
 
-    body: Body
+    body: FunctionBuilder
     prefix: str
     rows: ir.Value
     cols: ir.Value
@@ -88,7 +88,7 @@ def _bitmap(given: GivenWeight) -> ir.Value:
 
 def _binary(given: GivenWeight) -> ir.Value:
     body, codes, alphas = given.body, given.array("codes"), given.array("alphas")
-    planes = body.op("Slice", [body.op("Shape", [codes]), body.constant(integers(1)), body.constant(integers(2))])
+    planes = body.op("Slice", [body.op("Shape", [codes]), body.constant([1]), body.constant([2])])
     flat = body.op("Reshape", [codes, given.shape(integers(-1), _dimension(body, codes, 2))])
     rows = body.op(
         "Reshape",
@@ -106,17 +106,16 @@ def _binary(given: GivenWeight) -> ir.Value:
 def _width(given: GivenWeight) -> ir.Value:
     """Bytes of a row of codes."""
     body = given.body
-    return body.op("Div", [body.op("Add", [given.cols, body.constant(integers(7))]), body.constant(integers(8))])
+    return body.op("Div", [body.op("Add", [given.cols, body.constant([7])]), body.constant([8])])
 
 
-def _dimension(body: Body, value: ir.Value, axis: int) -> ir.Value:
-    return body.op("Gather", [body.op("Shape", [value]), body.constant(integers(axis))])
+def _dimension(body: FunctionBuilder, value: ir.Value, axis: int) -> ir.Value:
+    return body.op("Gather", [body.op("Shape", [value]), body.constant([axis])])
 
 
 def _codebook(given: GivenWeight) -> ir.Value:
     bits, cols = (
-        given.body.op("Reshape", [each, given.body.constant(integers())])
-        for each in (given.attribute("bits"), given.cols)
+        given.body.op("Reshape", [each, given.body.constant([])]) for each in (given.attribute("bits"), given.cols)
     )
     return given.stacked(decode_matrix(given.body, given.array("indices"), given.array("codewords"), bits, cols))
 

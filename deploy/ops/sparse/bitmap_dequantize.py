@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from dtc.deploy.ops import Body, Operator
+from dtc.deploy.ops import DOMAIN, Operator
 from dtc.deploy.ops.sparse.decode import PackedBitmap, cols_attribute
+from dtc.graph.builder import FunctionBuilder
 
 _INPUTS = {
     "values": "the values of the weight, float32 or float16 `[count]`, row by row, at least one, finite",
@@ -14,7 +15,7 @@ _INPUTS = {
 
 
 def _function() -> ir.Function:
-    body = Body(list(_INPUTS), opset=13)
+    body = FunctionBuilder(DOMAIN, list(_INPUTS), 13)
     given = body.inputs
     cols = cols_attribute(body)
     values = body.op("Cast", [given["values"]], to=int(ir.DataType.FLOAT))

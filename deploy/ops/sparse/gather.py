@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from dtc.deploy.ops import Body, Operator
+from dtc.deploy.ops import DOMAIN, Operator
 from dtc.deploy.ops.sparse.decode import PackedCsr, cols_attribute
+from dtc.graph.builder import FunctionBuilder
 
 _INPUTS = {
     "ids": "int32 or int64 `[...]`: numbers of rows; negative ones count from the end",
@@ -16,7 +17,7 @@ _INPUTS = {
 
 
 def _function() -> ir.Function:
-    body = Body(list(_INPUTS), opset=13)
+    body = FunctionBuilder(DOMAIN, list(_INPUTS), 13)
     given = body.inputs
     cols = cols_attribute(body)
     values = body.op("Cast", [given["values"]], to=int(ir.DataType.FLOAT))

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from dtc.forms.binary import unpack_bits
 from dtc.graph import Site
-from dtc.passes.builder import Builder, replace_node
+from dtc.graph.builder import GraphBuilder, replace_node
 from dtc.passes.lower.binary.parts import Planes
 from dtc.passes.lower.decode import forget, remove_unread
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
@@ -61,7 +61,7 @@ def lower_to_planes(rewriting: Rewriting, item: Compressed, planes: Planes) -> L
     return Lowered(site, item.forms, readers, spent.nbytes, spent.initializers, (CAVEAT,), TOLERANCE)
 
 
-def _store(front: Builder, planes: Planes, plane: int) -> tuple[ir.Value, ir.Value]:
+def _store(front: GraphBuilder, planes: Planes, plane: int) -> tuple[ir.Value, ir.Value]:
     """Store signs INT2 `[in, out]` and scales `[out]` or `[groups, out]`."""
     signs = unpack_bits(planes.codes[plane], planes.cols).T.astype(np.int8) * 2 - 1
     int2 = ir.DataType.INT2
@@ -71,7 +71,9 @@ def _store(front: Builder, planes: Planes, plane: int) -> tuple[ir.Value, ir.Val
     return value, front.initializer(f"plane{plane}.scale", scale)
 
 
-def _multiply(builder: Builder, x: ir.Value, stored: Sequence[tuple[ir.Value, ir.Value]], planes: Planes) -> ir.Value:
+def _multiply(
+    builder: GraphBuilder, x: ir.Value, stored: Sequence[tuple[ir.Value, ir.Value]], planes: Planes
+) -> ir.Value:
     grouping: dict[str, Any] = {"axis": 0, "block_size": planes.group_size} if planes.group_size else {"axis": 1}
     products = [builder.op("MatMul", [x, builder.op("DequantizeLinear", [*pair], **grouping)]) for pair in stored]
     return products[0] if len(products) == 1 else builder.op("Sum", products)

@@ -22,13 +22,14 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
+from dtc.deploy.ops import call
 from dtc.deploy.ops.binary.blocks import blocks_of_rows, in_blocks
 from dtc.deploy.ops.binary.decode import decode, integers, look_up
 from dtc.deploy.ops.binary.gather import gather_rows, reshape_rows
 from dtc.deploy.ops.binary.unmask import unmask
 from dtc.forms import BinaryCode
 from dtc.graph import Reader
-from dtc.passes.builder import Builder
+from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.binary.int2 import lower_to_planes, unfit_planes
 from dtc.passes.lower.binary.packed import PACKED_BITS, pack, unpack
 from dtc.passes.lower.binary.parts import Planes, constants, level_constants
@@ -81,11 +82,11 @@ class _BinarySite(CodedSite):
         attributes = {name: self.planes.attributes[name] for name in ("bits", "group_size")}
         return CodedWeight(BinaryCode.kind, self._in_blocks(), attributes)
 
-    def multiply(self, builder: Builder, x: ir.Value) -> ir.Value:
+    def multiply(self, builder: GraphBuilder, x: ir.Value) -> ir.Value:
         """Return the product by `dtc.BinaryMatMul`."""
         return self._operator(builder, "BinaryMatMul", x, *self._in_blocks())
 
-    def look_up(self, builder: Builder, ids: ir.Value) -> ir.Value:
+    def look_up(self, builder: GraphBuilder, ids: ir.Value) -> ir.Value:
         """Return the rows by `dtc.BinaryGather`, or decoded behind a Gather of their codes."""
         if self.target.computes:
             return self._operator(builder, "BinaryGather", ids, *self._in_rows())
@@ -129,7 +130,7 @@ class _BinarySite(CodedSite):
         mask = self.front.initializer("mask", self.planes.codes[-1])
         if not self.target.functions:
             return unmask(self.front, stored, mask, bits_of_bytes(self.front))
-        return self.front.call("BinaryUnmask", [stored, mask])
+        return call(self.front, "BinaryUnmask", [stored, mask])
 
     def _in_blocks(self) -> tuple[ir.Value, ir.Value]:
         """Return codes and alphas in the layout of products, of recurrent nodes one product a direction.
@@ -173,8 +174,8 @@ class _BinarySite(CodedSite):
     def _is_recurrent(self) -> bool:
         return self.site.role in INPUT_ROLES | RECURRENT_ROLES
 
-    def _operator(self, builder: Builder, name: str, *inputs: ir.Value | None) -> ir.Value:
-        return builder.call(name, inputs, **self.planes.attributes)
+    def _operator(self, builder: GraphBuilder, name: str, *inputs: ir.Value | None) -> ir.Value:
+        return call(builder, name, inputs, **self.planes.attributes)
 
     def _decoded(self, *, transposed: bool) -> ir.Value:
         """Return the float matrix, of packed codes if those are no larger and nothing else reads codes in planes."""

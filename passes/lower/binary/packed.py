@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from dtc.deploy.ops.binary.decode import Emitter, integers
+from dtc.deploy.ops.binary.decode import integers
 from dtc.forms.binary import Packed
+from dtc.graph.builder import Builder
 
 PACKED_BITS = (1, 2, 4, 8)
 """Widths of codes that fill a byte."""
@@ -25,7 +26,7 @@ def pack(code: Packed, bits: int) -> Packed:
     return np.bitwise_or.reduce(padded << shifts, axis=1, keepdims=True)
 
 
-def unpack(e: Emitter, packed: ir.Value, bits: int, rows: int) -> ir.Value:
+def unpack(e: Builder, packed: ir.Value, bits: int, rows: int) -> ir.Value:
     """Return the codes, uint8 `[rows, columns]`: shifts drop what is above a code in its byte, then what is below."""
     count = 8 // bits
     if count > 1:

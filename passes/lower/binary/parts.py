@@ -10,7 +10,7 @@ import numpy.typing as npt
 from dtc.deploy.ops.binary.decode import Constants, LevelConstants, integers
 from dtc.forms import BinaryCode
 from dtc.forms.binary import Packed, unpack_bits
-from dtc.passes.builder import Builder
+from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.decode import bits_of_bytes
 from dtc.passes.lower.lowered import Compressed
 
@@ -89,7 +89,7 @@ class Planes:
         return (np.arange(self.cols) // self.group_size << len(self.codes)).astype(np.int32)
 
 
-def level_constants(builder: Builder, planes: Planes, *, transposed: bool = False) -> LevelConstants:
+def level_constants(builder: GraphBuilder, planes: Planes, *, transposed: bool = False) -> LevelConstants:
     """Return what looking up the levels of these planes needs."""
     starts = planes.starts
     if starts is not None and transposed:
@@ -97,7 +97,7 @@ def level_constants(builder: Builder, planes: Planes, *, transposed: bool = Fals
     return LevelConstants(builder.constant(planes.signs), None if starts is None else builder.constant(starts))
 
 
-def constants(builder: Builder, planes: Planes, *, transposed: bool = False) -> Constants:
+def constants(builder: GraphBuilder, planes: Planes, *, transposed: bool = False) -> Constants:
     """Return what decoding these planes needs."""
     width = 8 * planes.codes.shape[2]
     powers = np.array([[1 << plane for plane in range(len(planes.codes))]], dtype=np.uint8)

@@ -13,10 +13,10 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.codebook.decode import integers
 from dtc.forms.huffman import SEGMENT, SPARE, HuffmanCode
-from dtc.passes.builder import Builder
+from dtc.graph.builder import GraphBuilder
 
 
-def decode_symbols(e: Builder, code: HuffmanCode, count: int, name: str) -> ir.Value:
+def decode_symbols(e: GraphBuilder, code: HuffmanCode, count: int, name: str) -> ir.Value:
     """Return the `count` symbols of a code, uint8 or uint16 `[count]`; its parts are stored under `name`."""
     longest = int(code.lengths[-1])
     order, lengths, starts, stream = (
@@ -29,11 +29,11 @@ def decode_symbols(e: Builder, code: HuffmanCode, count: int, name: str) -> ir.V
     return e.op("Gather", [symbols, e.op("Gather", [windows, positions])])
 
 
-def _gather_int32(e: Builder, values: ir.Value, indices: ir.Value) -> ir.Value:
+def _gather_int32(e: GraphBuilder, values: ir.Value, indices: ir.Value) -> ir.Value:
     return e.op("Cast", [e.op("Gather", [values, indices])], to=ir.DataType.INT32)
 
 
-def _rank_of_window(e: Builder, lengths: ir.Value, words: int, longest: int) -> ir.Value:
+def _rank_of_window(e: GraphBuilder, lengths: ir.Value, words: int, longest: int) -> ir.Value:
     """Return which code word each window of `longest` bits begins with, in canonical order, int32 `[2^longest]`.
 
     The windows that begin with a code word are as many as the bits behind it can be; the code words ascend. (`Greater`,
@@ -49,7 +49,7 @@ def _rank_of_window(e: Builder, lengths: ir.Value, words: int, longest: int) -> 
     return e.op("Sub", [e.constant(np.int32(words - 1)), count])
 
 
-def _windows(e: Builder, stream: ir.Value, size: int, longest: int) -> ir.Value:
+def _windows(e: GraphBuilder, stream: ir.Value, size: int, longest: int) -> ir.Value:
     """Return the `longest` bits from each bit of the stream on, int32 `[bits]`."""
     wide = e.op("Cast", [stream], to=ir.DataType.INT32)
     three = None
@@ -64,7 +64,7 @@ def _windows(e: Builder, stream: ir.Value, size: int, longest: int) -> ir.Value:
     return e.op("Reshape", [windows, e.constant(integers(-1))])
 
 
-def _positions(e: Builder, starts: ir.Value, lengths: ir.Value, code: HuffmanCode, count: int) -> ir.Value:
+def _positions(e: GraphBuilder, starts: ir.Value, lengths: ir.Value, code: HuffmanCode, count: int) -> ir.Value:
     """Return the first bit of each of `count` code words, int32 `[count]`, given the length of one at every bit."""
     bits = 8 * (len(code.stream) - SPARE + 1)
     here = e.op("Range", [e.constant(np.int32(number)) for number in (0, bits, 1)])

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.codebook.decode import integers, look_up
 from dtc.forms import Codebook
-from dtc.passes.builder import Builder
+from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.codebook.huffman import decode_symbols
 from dtc.passes.lower.codebook.nodes import decode_indices
 
@@ -26,20 +26,20 @@ class StoredIndices(Protocol):
     packed: ir.Value | None
     width: int
 
-    def unpacked(self, e: Builder) -> ir.Value:
+    def unpacked(self, e: GraphBuilder) -> ir.Value:
         """Return the indices one by one, `[count * out, blocks]`."""
         ...
 
-    def blocks(self, e: Builder, codewords: ir.Value) -> ir.Value:
+    def blocks(self, e: GraphBuilder, codewords: ir.Value) -> ir.Value:
         """Return the codewords of all indices, float, in the order of `[count * out, blocks, block]`."""
         ...
 
-    def survivors(self, e: Builder, matrix: int, codewords: ir.Value) -> ir.Value:
+    def survivors(self, e: GraphBuilder, matrix: int, codewords: ir.Value) -> ir.Value:
         """Return the values of a matrix of which only the survivors' indices are stored, float `[survivors]`."""
         ...
 
 
-def store_indices(e: Builder, forms: Sequence[Codebook]) -> StoredIndices:
+def store_indices(e: GraphBuilder, forms: Sequence[Codebook]) -> StoredIndices:
     """Store the indices of a site's matrices."""
     return _Huffman(e, forms) if forms[0].huffman else _FixedWidth(e, forms)
 
@@ -47,7 +47,7 @@ def store_indices(e: Builder, forms: Sequence[Codebook]) -> StoredIndices:
 class _FixedWidth:
     """Indices as `dtc.forms.index_fields` packs them."""
 
-    def __init__(self, e: Builder, forms: Sequence[Codebook]) -> None:
+    def __init__(self, e: GraphBuilder, forms: Sequence[Codebook]) -> None:
         self._forms, self._form = forms, forms[0]
         self.width = self._form.layout.bits
         parts = [form.pack()["indices"] for form in forms]
@@ -67,14 +67,14 @@ class _FixedWidth:
             return len(self._forms) * rows, blocks
         return len(self._forms), rows * blocks
 
-    def unpacked(self, e: Builder) -> ir.Value:
+    def unpacked(self, e: GraphBuilder) -> ir.Value:
         indices = decode_indices(e, self._stored[0], self.width, *self._shape)
         return e.op("Reshape", [indices, e.constant(integers(-1, self._form.indices.shape[1]))])
 
-    def blocks(self, e: Builder, codewords: ir.Value) -> ir.Value:
+    def blocks(self, e: GraphBuilder, codewords: ir.Value) -> ir.Value:
         return decode_indices(e, self._stored[0], self.width, *self._shape, codewords, self._form.block)
 
-    def survivors(self, e: Builder, matrix: int, codewords: ir.Value) -> ir.Value:
+    def survivors(self, e: GraphBuilder, matrix: int, codewords: ir.Value) -> ir.Value:
         size = self._forms[matrix].stored_indices.size
         values = decode_indices(e, self._stored[matrix], self.width, 1, size, codewords)
         return e.op("Reshape", [values, e.constant(integers(-1))])
@@ -86,20 +86,20 @@ class _Huffman:
     packed: ir.Value | None = None
     width = 0
 
-    def __init__(self, e: Builder, forms: Sequence[Codebook]) -> None:
+    def __init__(self, e: GraphBuilder, forms: Sequence[Codebook]) -> None:
         self._cols = forms[0].indices.shape[1]
         self._symbols = [
             decode_symbols(e, form.huffman_code, form.stored_indices.size, f"indices_{i}")
             for i, form in enumerate(forms)
         ]
 
-    def unpacked(self, e: Builder) -> ir.Value:
+    def unpacked(self, e: GraphBuilder) -> ir.Value:
         symbols = self._symbols[0] if len(self._symbols) == 1 else e.op("Concat", self._symbols, axis=0)
         return e.op("Reshape", [symbols, e.constant(integers(-1, self._cols))])
 
-    def blocks(self, e: Builder, codewords: ir.Value) -> ir.Value:
+    def blocks(self, e: GraphBuilder, codewords: ir.Value) -> ir.Value:
         return look_up(e, codewords, self.unpacked(e))
 
-    def survivors(self, e: Builder, matrix: int, codewords: ir.Value) -> ir.Value:
+    def survivors(self, e: GraphBuilder, matrix: int, codewords: ir.Value) -> ir.Value:
         values = look_up(e, codewords, self._symbols[matrix])
         return e.op("Reshape", [values, e.constant(integers(-1))])

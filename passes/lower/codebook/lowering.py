@@ -17,11 +17,12 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
+from dtc.deploy.ops import call
 from dtc.deploy.ops.codebook.decode import NATIVE_BITS
 from dtc.deploy.ops.codebook.gather import flat_rows, like_ids
 from dtc.forms import Codebook, Codewords
 from dtc.graph import Reader
-from dtc.passes.builder import Builder
+from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.codebook.parts import Stored
 from dtc.passes.lower.coded import CodedSite, lower_each
 from dtc.passes.lower.decode import arranged
@@ -89,11 +90,11 @@ class _CodebookSite(CodedSite):
         indices, codewords, bits = self.stored.operands(self.front)
         return CodedWeight(Codebook.kind, (indices, codewords), {"bits": bits})
 
-    def multiply(self, builder: Builder, x: ir.Value) -> ir.Value:
+    def multiply(self, builder: GraphBuilder, x: ir.Value) -> ir.Value:
         """Return the product by `dtc.CodebookMatMul`."""
         return self._operator(builder, "CodebookMatMul", [x])
 
-    def look_up(self, builder: Builder, ids: ir.Value) -> ir.Value:
+    def look_up(self, builder: GraphBuilder, ids: ir.Value) -> ir.Value:
         """Return the rows by `dtc.CodebookGather`, or decoded behind a Gather of their indices."""
         if self.target.computes and self.stored.native:
             return self._operator(builder, "CodebookGather", [ids])
@@ -106,6 +107,6 @@ class _CodebookSite(CodedSite):
         matrix = self._operator(self.front, "CodebookDequantize", []) if stays else self.stored.decode(self.front)
         return arranged(self.front, matrix, self.site)
 
-    def _operator(self, builder: Builder, name: str, inputs: list[ir.Value | None]) -> ir.Value:
+    def _operator(self, builder: GraphBuilder, name: str, inputs: list[ir.Value | None]) -> ir.Value:
         indices, codewords, bits = self.stored.operands(self.front)
-        return builder.call(name, [*inputs, indices, codewords], bits=bits, columns=self.stored.cols)
+        return call(builder, name, [*inputs, indices, codewords], bits=bits, columns=self.stored.cols)

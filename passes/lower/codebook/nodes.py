@@ -7,11 +7,17 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.codebook.decode import NATIVE_BITS, codeword_table, digits, integers, look_up
 from dtc.forms.index_fields import field_widths
-from dtc.passes.builder import Builder
+from dtc.graph.builder import GraphBuilder
 
 
 def decode_indices(
-    e: Builder, packed: ir.Value, bits: int, rows: int, count: int, codewords: ir.Value | None = None, block: int = 1
+    e: GraphBuilder,
+    packed: ir.Value,
+    bits: int,
+    rows: int,
+    count: int,
+    codewords: ir.Value | None = None,
+    block: int = 1,
 ) -> ir.Value:
     """Return the codewords of packed indices `[rows, bytes]`, `count` a row; without codewords the indices themselves.
 
@@ -28,7 +34,7 @@ def decode_indices(
     return trim(e, e.op("Gather", [table, numbers]), rows, (lead * together, count), block)
 
 
-def _numbers(e: Builder, packed: ir.Value, widths: list[int], rows: int, count: int) -> ir.Value:
+def _numbers(e: GraphBuilder, packed: ir.Value, widths: list[int], rows: int, count: int) -> ir.Value:
     """Return numbers of all bits of the indices that lie in one byte of the first field, int32 `[rows, bytes]`."""
     together, lead = 8 // widths[0], -(-count * widths[0] // 8)
     if len(widths) == 1:
@@ -46,22 +52,22 @@ def _numbers(e: Builder, packed: ir.Value, widths: list[int], rows: int, count: 
     return numbers
 
 
-def trim(e: Builder, value: ir.Value, rows: int, units: tuple[int, int], unit: int = 1) -> ir.Value:
+def trim(e: GraphBuilder, value: ir.Value, rows: int, units: tuple[int, int], unit: int = 1) -> ir.Value:
     """Return of `[rows, units[0], unit]` elements, in whatever shape, the first `units[1]` of each row."""
     if units[0] == units[1]:
         return value
     return _slice(e, e.op("Reshape", [value, e.constant(integers(rows, units[0], unit))]), 0, units[1])
 
 
-def _slice(e: Builder, value: ir.Value, start: int, stop: int) -> ir.Value:
+def _slice(e: GraphBuilder, value: ir.Value, start: int, stop: int) -> ir.Value:
     """Return a range of the second dimension."""
     return e.op("Slice", [value, *(e.constant(integers(number)) for number in (start, stop, 1))])
 
 
-def _spread_table(e: Builder, width: int, parts: int, base: int) -> ir.Value:
+def _spread_table(e: GraphBuilder, width: int, parts: int, base: int) -> ir.Value:
     """Return for each byte its `parts` digits of `width` bits, shifted by `base` bits, int32 `[256, parts]`."""
 
-    def make(front: Builder) -> ir.Value:
+    def make(front: GraphBuilder) -> ir.Value:
         divisors = front.constant(2 ** (width * np.arange(parts)))
         shifted = front.op(
             "Mul", [digits(front, 256, divisors, front.constant(np.int64(2**width))), _power(front, base)]
@@ -71,10 +77,10 @@ def _spread_table(e: Builder, width: int, parts: int, base: int) -> ir.Value:
     return e.once(("spread", width, parts, base), make)
 
 
-def _index_table(e: Builder, bits: int) -> ir.Value:
+def _index_table(e: GraphBuilder, bits: int) -> ir.Value:
     """Return for each number the indices that it stands for, int64 `[2 ** (bits * together), together]`."""
 
-    def make(front: Builder) -> ir.Value:
+    def make(front: GraphBuilder) -> ir.Value:
         widths = field_widths(bits)
         together = 8 // widths[0]
         total, base, shift = None, 0, 0
@@ -90,23 +96,23 @@ def _index_table(e: Builder, bits: int) -> ir.Value:
     return e.once(("index", bits), make)
 
 
-def _byte_table(e: Builder, bits: int) -> ir.Value:
+def _byte_table(e: GraphBuilder, bits: int) -> ir.Value:
     """Return the table of indices as bytes, so that nothing as large as a matrix has wider integers."""
     return e.once(("bytes", bits), lambda n: n.op("Cast", [_index_table(n, bits)], to=ir.DataType.UINT8))
 
 
-def _power(e: Builder, exponent: int) -> ir.Value:
+def _power(e: GraphBuilder, exponent: int) -> ir.Value:
     return e.constant(np.int64(2**exponent))
 
 
-def bit_mask(e: Builder, packed: ir.Value, rows: int, cols: int) -> ir.Value:
+def bit_mask(e: GraphBuilder, packed: ir.Value, rows: int, cols: int) -> ir.Value:
     """Return the packed bits `[rows, bytes]` as bool `[rows, cols]`."""
     table = e.once("bits", lambda n: n.op("Cast", [_index_table(n, 1)], to=ir.DataType.BOOL))
     bits = trim(e, look_up(e, table, packed), rows, (-(-cols // 8) * 8, cols))
     return e.op("Reshape", [bits, e.constant(integers(rows, cols))])
 
 
-def expand(e: Builder, values: ir.Value, packed: ir.Value, rows: int, cols: int) -> ir.Value:
+def expand(e: GraphBuilder, values: ir.Value, packed: ir.Value, rows: int, cols: int) -> ir.Value:
     """Return float `[rows, cols]`: the values `[n]` where the packed bits `[rows, bytes]` are set, else zero.
 
     Where a byte's first value lies is a running sum over bytes, where in the byte's share a bit's lies is in a table.
@@ -114,11 +120,11 @@ def expand(e: Builder, values: ir.Value, packed: ir.Value, rows: int, cols: int)
     numbers = e.op("Cast", [packed], to=ir.DataType.INT32)
     axis = e.constant(integers(1))
 
-    def ranks(n: Builder) -> ir.Value:
+    def ranks(n: GraphBuilder) -> ir.Value:
         within = n.op("CumSum", [_index_table(n, 1), n.constant(np.int64(1))], exclusive=1)
         return n.op("Cast", [within], to=ir.DataType.INT32)
 
-    def sizes(n: Builder) -> ir.Value:
+    def sizes(n: GraphBuilder) -> ir.Value:
         return n.op("Cast", [n.op("ReduceSum", [_index_table(n, 1), axis])], to=ir.DataType.INT32)
 
     size = e.op("Gather", [e.once("sizes", sizes), numbers])

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.codebook.decode import NATIVE_BITS, integers, look_up
 from dtc.forms import Codebook
-from dtc.passes.builder import Builder
+from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.codebook.indices import store_indices
 from dtc.passes.lower.codebook.nodes import bit_mask, decode_indices, expand
 from dtc.passes.lower.lowered import Compressed
@@ -16,7 +16,7 @@ from dtc.passes.lower.lowered import Compressed
 class Stored:
     """The forms of a site, stored in its graph: indices of all matrices as one array, one table."""
 
-    def __init__(self, e: Builder, item: Compressed) -> None:
+    def __init__(self, e: GraphBuilder, item: Compressed) -> None:
         forms = [form for form in item.forms if isinstance(form, Codebook)]
         assert len(forms) == len(item.forms)
         self.forms, self.form, self.count = forms, forms[0], len(forms)
@@ -36,17 +36,17 @@ class Stored:
         """True if the operators can read it."""
         return not self.masked and self.form.layout.bits <= max(NATIVE_BITS)
 
-    def operands(self, e: Builder) -> tuple[ir.Value, ir.Value, int]:
+    def operands(self, e: GraphBuilder) -> tuple[ir.Value, ir.Value, int]:
         """Return indices and codewords as the operators want them, and the width of the indices."""
         if self.indices.packed is not None and self.indices.width in NATIVE_BITS:
             return self.indices.packed, self.codewords, self.indices.width
         return self._one_by_one(e), self.codewords, 8
 
-    def addressable(self, e: Builder) -> ir.Value:
+    def addressable(self, e: GraphBuilder) -> ir.Value:
         """Return indices whose rows can be gathered: packed ones, or one by one where rows share bytes."""
         return self._one_by_one(e) if self.indices.packed is None else self.indices.packed
 
-    def decode_rows(self, e: Builder, rows: ir.Value) -> ir.Value:
+    def decode_rows(self, e: GraphBuilder, rows: ir.Value) -> ir.Value:
         """Return float `[number of rows, cols]` of rows of what `addressable` gives."""
         if self.indices.packed is None:
             decoded = look_up(e, self.codewords, rows)
@@ -54,7 +54,7 @@ class Stored:
             decoded = decode_indices(e, rows, self.indices.width, -1, self.blocks, self.codewords, self.block)
         return self._rows(e, decoded, -1)
 
-    def decode(self, e: Builder) -> ir.Value:
+    def decode(self, e: GraphBuilder) -> ir.Value:
         """Return all matrices, float `[count * rows, cols]`, in some shape."""
         if self.survivors:
             matrices = [
@@ -72,13 +72,13 @@ class Stored:
         masks = self.masks[0] if self.count == 1 else e.op("Concat", self.masks, axis=0)
         return e.op("Where", [bit_mask(e, masks, total, self.cols), matrix, e.constant(np.float32(0))])
 
-    def _one_by_one(self, e: Builder) -> ir.Value:
+    def _one_by_one(self, e: GraphBuilder) -> ir.Value:
         """Return the indices unpacked, once for all readers."""
         if self._unpacked is None:
             self._unpacked = self.indices.unpacked(e)
         return self._unpacked
 
-    def _rows(self, e: Builder, decoded: ir.Value, rows: int) -> ir.Value:
+    def _rows(self, e: GraphBuilder, decoded: ir.Value, rows: int) -> ir.Value:
         """Return decoded blocks as rows, without what pads their last block."""
         width = self.blocks * self.block
         matrix = e.op("Reshape", [decoded, e.constant(integers(rows, width))])
@@ -87,7 +87,7 @@ class Stored:
         ends = (e.constant(integers(number)) for number in (0, self.cols, 1))
         return e.op("Slice", [matrix, *ends])
 
-    def _codewords(self, e: Builder) -> ir.Value:
+    def _codewords(self, e: GraphBuilder) -> ir.Value:
         """Return the table, float `[entries, block]`: a shared one is stored and decoded once."""
         form = self.form
         if form.name is not None:
@@ -100,7 +100,7 @@ class Stored:
             values = e.op("Concat", [e.constant(np.zeros((1, self.block), np.float32)), values], axis=0)
         return values
 
-    def _values(self, e: Builder, name: str) -> ir.Value:
+    def _values(self, e: GraphBuilder, name: str) -> ir.Value:
         words, parts = self.form.codewords, self.form.codewords.pack()
         stored = e.initializer(f"{name}.values" if name else "codewords", parts["codewords"])
         if words.grid is None:

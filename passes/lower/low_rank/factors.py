@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from dtc.forms import LowRank
 from dtc.graph import Reader, Role, Site, nesting
-from dtc.passes.builder import Builder, Names, add_initializer
+from dtc.graph.builder import Builder, Names, add_initializer
 
 Side = Literal["left", "right"]
 

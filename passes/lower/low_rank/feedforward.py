@@ -9,14 +9,14 @@ import onnx_ir as ir
 
 from dtc.forms import Array
 from dtc.graph import Reader
-from dtc.passes.builder import Builder, replace_node
+from dtc.graph.builder import GraphBuilder, replace_node
 from dtc.passes.lower.low_rank.factors import Factors, LowRankSite, Side, apply
 from dtc.passes.lower.readers import Product
 
 FIRST, SECOND = "low_rank_1", "low_rank_2"
 
 
-def lower_matmul(item: LowRankSite, reader: Reader, factors: Factors, builder: Builder) -> None:
+def lower_matmul(item: LowRankSite, reader: Reader, factors: Factors, builder: GraphBuilder) -> None:
     """`x W` becomes `(x right^T) left^T`, and `W x` becomes `left (right x)`; stacks of matrices likewise."""
     node = reader.node
     x = node.inputs[1 - reader.index]
@@ -33,7 +33,9 @@ def lower_matmul(item: LowRankSite, reader: Reader, factors: Factors, builder: B
     replace_node(node, builder, {node.outputs[0]: output})
 
 
-def _stacked_matmul(item: LowRankSite, reader: Reader, factors: Factors, builder: Builder, x: ir.Value) -> ir.Value:
+def _stacked_matmul(
+    item: LowRankSite, reader: Reader, factors: Factors, builder: GraphBuilder, x: ir.Value
+) -> ir.Value:
     lead = [item.site.shape[axis] for axis in reader.view.perm[:-2]]
     left, right = (np.stack([getattr(form, side) for form in item.forms]) for side in ("left", "right"))
     if reader.index == 1:
@@ -54,7 +56,7 @@ def _stacked_matmul(item: LowRankSite, reader: Reader, factors: Factors, builder
     return builder.op("MatMul", [stored_left, builder.op("MatMul", [stored_right, x], label=FIRST)], label=SECOND)
 
 
-def lower_gemm(item: LowRankSite, reader: Reader, factors: Factors, builder: Builder) -> None:
+def lower_gemm(item: LowRankSite, reader: Reader, factors: Factors, builder: GraphBuilder) -> None:
     """Two Gemms: `transA` on the first; `alpha`, `beta` and the bias on the second."""
     product = Product.of(reader)
     assert isinstance(product, Product), "a Gemm is one"
@@ -74,7 +76,7 @@ def lower_gemm(item: LowRankSite, reader: Reader, factors: Factors, builder: Bui
     replace_node(reader.node, builder, {reader.node.outputs[0]: output})
 
 
-def lower_conv(item: LowRankSite, reader: Reader, factors: Factors, builder: Builder) -> None:
+def lower_conv(item: LowRankSite, reader: Reader, factors: Factors, builder: GraphBuilder) -> None:
     """The spatial kernel to `rank` channels a group, then a 1x1 Conv with the bias."""
     node = reader.node
     shape = [item.site.shape[axis] for axis in reader.view.perm]
@@ -91,7 +93,7 @@ def lower_conv(item: LowRankSite, reader: Reader, factors: Factors, builder: Bui
     replace_node(node, builder, {node.outputs[0]: output})
 
 
-def lower_embedding(item: LowRankSite, reader: Reader, factors: Factors, builder: Builder) -> None:
+def lower_embedding(item: LowRankSite, reader: Reader, factors: Factors, builder: GraphBuilder) -> None:
     """Rows of the left factor are looked up, then multiplied by the right one."""
     node = reader.node
     first, second = factors.linear(item, reader, builder.dtype)

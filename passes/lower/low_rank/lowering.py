@@ -12,8 +12,8 @@ from dtc.deploy.ops import DOMAIN
 from dtc.errors import ModelError
 from dtc.forms import Form, LowRank
 from dtc.graph import Reader, Role, Site, all_nodes
+from dtc.graph.builder import GraphBuilder, Names
 from dtc.graph.walk import PASS_THROUGH
-from dtc.passes.builder import Builder, Names
 from dtc.passes.lower.ledger import Spent, array_bytes
 from dtc.passes.lower.low_rank.factors import Factors, LowRankSite, Part
 from dtc.passes.lower.low_rank.feedforward import lower_conv, lower_embedding, lower_gemm, lower_matmul
@@ -22,7 +22,7 @@ from dtc.passes.lower.low_rank.shared_projection import SharedProjections
 from dtc.passes.lower.low_rank.storage import lower_to_storage
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
 from dtc.passes.lower.readers import RECURRENT_ROLES, compute_type, unfit_recurrence
-from dtc.passes.lower.recurrent.cells import can_be_scan
+from dtc.passes.lower.recurrent.scan import can_be_scan
 from dtc.passes.lower.rewriting import Rewriting
 from dtc.passes.lower.target import Target
 from dtc.passes.prepare.constant_arrays import constant_array
@@ -30,7 +30,7 @@ from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 
 JOINED = "joined of its parts when a session loads: no node like its reader computes on them"
 
-_FEEDFORWARD: dict[Role, Callable[[LowRankSite, Reader, Factors, Builder], None]] = {
+_FEEDFORWARD: dict[Role, Callable[[LowRankSite, Reader, Factors, GraphBuilder], None]] = {
     Role.MATMUL: lower_matmul,
     Role.GEMM: lower_gemm,
     Role.CONV: lower_conv,
@@ -220,8 +220,8 @@ def low_rank_forms(site: Site, given: Sequence[Form]) -> tuple[LowRank, ...]:
     return forms
 
 
-def _builder(names: Names, reader: Reader) -> Builder:
-    return Builder(names, reader.node_name, dtype=compute_type(reader))
+def _builder(names: Names, reader: Reader) -> GraphBuilder:
+    return GraphBuilder(names, reader.node_name, dtype=compute_type(reader))
 
 
 def _refuse_tie(site: Site) -> str | None:

@@ -2,7 +2,8 @@
 
 The input weight is lowered in front of the node, which keeps its fast kernel. A recurrent weight is taken in two
 factors by an operator of domain `dtc`. In standard operators no node takes it so, and the whole node becomes a Scan
-(passes/lower/recurrent.py), whose factors, in the outer graph, are constant to ONNX Runtime, which packs them once.
+(`dtc.passes.lower.recurrent.scan`), whose factors, in the outer graph, are constant to ONNX Runtime, which packs them
+once.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import onnx_ir as ir
 
 from dtc.forms import LowRank
 from dtc.graph import Reader
-from dtc.passes.builder import Builder, insert_before, replace_node
+from dtc.graph.builder import Builder, GraphBuilder, insert_before, replace_node
+from dtc.graph.cells import Cell, cells
 from dtc.passes.lower.low_rank.factors import Factor, Factors, LowRankSite, Part, apply
 from dtc.passes.lower.low_rank.shared_projection import SharedProjections
-from dtc.passes.lower.recurrent.cells import Cell, Direction, cells
 from dtc.passes.lower.recurrent.operator import CodedWeight, replace_weight, set_dense_input
-from dtc.passes.lower.recurrent.scan import Unrolled, initial_state, join, read_outputs, sample_lengths, scan
+from dtc.passes.lower.recurrent.scan import Direction, Unrolled, initial_state, join, read_outputs, sample_lengths, scan
 from dtc.passes.lower.rewriting import Rewriting
 from dtc.passes.prepare.constant_arrays import AnyArray, constant_array
 
@@ -45,7 +46,7 @@ class LowRankRecurrence:
 
 
 def lower_input(
-    item: LowRankSite, node: ir.Node, factors: Factors, shared: SharedProjections, builder: Builder
+    item: LowRankSite, node: ir.Node, factors: Factors, shared: SharedProjections, builder: GraphBuilder
 ) -> None:
     """Project the input in front of the node, whose W becomes the left factor; all else of it stays.
 
@@ -75,7 +76,7 @@ def lower_input(
 
 
 def lower_to_operator(
-    rewriting: Rewriting, item: LowRankSite, reader: Reader, factors: Factors, builder: Builder
+    rewriting: Rewriting, item: LowRankSite, reader: Reader, factors: Factors, builder: GraphBuilder
 ) -> None:
     """Put the operator on the factors of R into the place of the node."""
     left = factors.of_site(
@@ -91,7 +92,7 @@ def lower_to_operator(
     replace_weight(rewriting, reader, CodedWeight(LowRank.kind, (left, right)))
 
 
-def _stacked_bases(item: LowRankSite, factors: Factors, builder: Builder) -> ir.Value:
+def _stacked_bases(item: LowRankSite, factors: Factors, builder: GraphBuilder) -> ir.Value:
     """Bases that other sites use too, `[directions, rank, H]`; a small copy in memory, none in the file."""
     parts = []
     for index, form in enumerate(item.forms):
@@ -107,7 +108,7 @@ def lower_whole(
     node: ir.Node,
     factors: Factors,
     shared: SharedProjections,
-    builder: Builder,
+    builder: GraphBuilder,
 ) -> None:
     """Put a Scan in the place of the node: one a direction. `given` is its input weight, if that is low-rank too."""
     x = node.inputs[0]
@@ -149,7 +150,7 @@ class _Parts:
         given: LowRankSite | None,
         factors: Factors,
         shared: SharedProjections,
-        builder: Builder,
+        builder: GraphBuilder,
     ) -> None:
         self.hidden = node.attributes["hidden_size"].as_int()
         self._node = node
@@ -237,7 +238,7 @@ class _Parts:
 
 
 def _projected(
-    item: LowRankSite, matrix: int, x: ir.Value, factors: Factors, shared: SharedProjections, builder: Builder
+    item: LowRankSite, matrix: int, x: ir.Value, factors: Factors, shared: SharedProjections, builder: GraphBuilder
 ) -> ir.Value:
     """`x right^T`: of the layer before where that computes it, else by a node of its own."""
     given = shared.get(x, item)

@@ -13,8 +13,25 @@ from typing import Any
 
 import onnx_ir as ir
 
-from dtc.passes.builder import Builder
-from dtc.passes.lower.recurrent.cells import Direction, step
+from dtc.graph.builder import Builder, GraphBuilder
+from dtc.graph.cells import ACTIVATIONS, Recurrence, activations, hold, silence, step, zero_state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Direction(Recurrence):
+    """One direction of a node.
+
+    Attributes:
+        inputs: The input parts of the gates of all steps, biases added: LSTM `[T, N, 4H]`; GRU `[T, N, 2H]` and
+            `[T, N, H]`.
+        state: The initial states `[N, H]`.
+        emits_projection: What `weight.begin` makes of every step's output is read by another node too, and is given
+            out.
+    """
+
+    inputs: tuple[ir.Value, ...]
+    state: tuple[ir.Value, ...]
+    emits_projection: bool = False
 
 
 @dataclass(frozen=True)
@@ -24,7 +41,7 @@ class Lengths:
     lasts: ir.Value
     any: ir.Value
 
-    def final(self, builder: Builder, state: ir.Value) -> ir.Value:
+    def final(self, builder: GraphBuilder, state: ir.Value) -> ir.Value:
         """Add nodes for the last state of an empty sample: zeros, as ONNX Runtime has it, not the initial state."""
         return builder.op("Where", [self.any, state, builder.constant(0.0)])
 
@@ -39,7 +56,18 @@ class Unrolled:
     """Of every step's output, `[T, N, rank]`, where the direction emits it."""
 
 
-def scan(builder: Builder, direction: Direction, lengths: Lengths | None, *, with_steps: bool, label: str) -> Unrolled:
+def can_be_scan(node: ir.Node, opset: int) -> bool:
+    """Return whether an LSTM or GRU can become a Scan, which came with operator set 9.
+
+    ONNX Runtime runs no node of layout 1 (batch first) either, so there is nothing to compare with.
+    """
+    plain = not node.attributes.get_int("layout", 0) and not node.attributes.get_int("input_forget", 0)
+    return opset >= 9 and plain and all(name.lower() in ACTIVATIONS for name in activations(node))
+
+
+def scan(
+    builder: GraphBuilder, direction: Direction, lengths: Lengths | None, *, with_steps: bool, label: str
+) -> Unrolled:
     """Add the Scan of one direction.
 
     Args:
@@ -55,8 +83,8 @@ def scan(builder: Builder, direction: Direction, lengths: Lengths | None, *, wit
     starts = list(direction.state)
     if direction.emits_projection:  # it is carried on to the next step, and so computed once
         starts.append(direction.weight.begin(builder, direction.state[0]))
-    elements = [_body_input(body, value, f"step_{i}") for i, value in enumerate(sequences)]
-    states = [_body_input(body, value, f"state_{i}") for i, value in enumerate(starts)]
+    elements = [_body_input(builder, body, value, f"step_{i}") for i, value in enumerate(sequences)]
+    states = [_body_input(builder, body, value, f"state_{i}") for i, value in enumerate(starts)]
     results, emitted = _body_outputs(body, direction, states, elements, with_steps=with_steps)
     name = f"{builder.prefix}/{label}"
     outputs = [*results, *emitted]
@@ -89,9 +117,8 @@ def _body_outputs(
         results.append(direction.weight.begin(body, results[0]))
     emitted = [*(results[:1] if with_steps else []), *(results[-1:] if carried else [])]
     if lasts:
-        zero = body.constant(0.0)
-        emitted = [body.op("Where", [lasts[0], value, zero]) for value in emitted]
-        results = [body.op("Where", [lasts[0], new, old]) for new, old in zip(results, states, strict=True)]
+        emitted = silence(body, lasts[0], emitted)
+        results = hold(body, lasts[0], results, states)
     else:
         emitted = [body.op("Identity", [value]) for value in emitted]  # a value can be an output of a graph once
     for value in (*results, *emitted):
@@ -101,15 +128,15 @@ def _body_outputs(
     return results, emitted
 
 
-def _body_input(body: Builder, outside: ir.Value, name: str) -> ir.Value:
-    name = body.names.unique(f"{body.prefix}/{name}")
+def _body_input(builder: GraphBuilder, body: Builder, outside: ir.Value, name: str) -> ir.Value:
+    name = builder.names.unique(f"{body.prefix}/{name}")
     return ir.Value(name=name, type=outside.type, shape=ir.Shape([None, None]))
 
 
-def sample_lengths(builder: Builder, x: ir.Value, lengths: ir.Value) -> Lengths:
+def sample_lengths(builder: GraphBuilder, x: ir.Value, lengths: ir.Value) -> Lengths:
     """Add nodes that compare `lengths [N]` to the steps of `x [T, N, ...]`."""
     int64 = ir.DataType.INT64
-    steps = builder.op("Gather", [_shape(builder, x), builder.constant([0])], dtype=int64)
+    steps = builder.op("Gather", [builder.op("Shape", [x], dtype=int64), builder.constant([0])], dtype=int64)
     ones = builder.op("ConstantOfShape", [steps], value=ir.tensor([1], dtype=int64), dtype=int64)
     # Range came with operator set 11, NonZero with 9
     times = builder.op(
@@ -123,21 +150,14 @@ def sample_lengths(builder: Builder, x: ir.Value, lengths: ir.Value) -> Lengths:
     )
 
 
-def initial_state(builder: Builder, given: ir.Value | None, x: ir.Value, direction: int, hidden: int) -> ir.Value:
+def initial_state(builder: GraphBuilder, given: ir.Value | None, x: ir.Value, direction: int, hidden: int) -> ir.Value:
     """Add nodes for the initial state `[N, H]` of one direction: of the given `[directions, N, H]`, or zeros."""
     if given is not None:
         return builder.op("Gather", [given, builder.constant(direction)], axis=0)
-    batch = builder.op("Gather", [_shape(builder, x), builder.constant([1])], dtype=ir.DataType.INT64)
-    sizes = builder.op("Concat", [batch, builder.constant([hidden])], axis=0, dtype=ir.DataType.INT64)
-    zero = ir.tensor([0.0], dtype=builder.dtype)
-    return builder.op("ConstantOfShape", [sizes], value=zero)
+    return zero_state(builder, x, hidden)
 
 
-def _shape(builder: Builder, x: ir.Value) -> ir.Value:
-    return builder.op("Shape", [x], dtype=ir.DataType.INT64)
-
-
-def join(builder: Builder, results: list[Unrolled], hidden: int) -> dict[int, ir.Value]:
+def join(builder: GraphBuilder, results: list[Unrolled], hidden: int) -> dict[int, ir.Value]:
     """Add nodes for the node's outputs by number: Y `[T, D, N, H]`, Y_h and Y_c `[D, N, H]`."""
     columns: dict[int, list[tuple[ir.Value, list[int]]]] = {}
     for result in results:

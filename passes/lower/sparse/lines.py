@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.sparse.decode import count_up, filled
 from dtc.forms.sparse_pattern import Lines
-from dtc.passes.builder import Builder
+from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.sparse.stored import StoredSparse
 
 PRODUCTS_PER_GATHERED = 300
@@ -26,7 +26,7 @@ def pays_to_multiply(lines: Lines) -> bool:
     return (of - kept) * lines.shape[1 - lines.axis] >= PRODUCTS_PER_GATHERED * gathered
 
 
-def multiply_lines(builder: Builder, stored: StoredSparse, lines: Lines, x: ir.Value) -> ir.Value:
+def multiply_lines(builder: GraphBuilder, stored: StoredSparse, lines: Lines, x: ir.Value) -> ir.Value:
     """Add nodes for `x [..., in] @ W [out, in]^T`.
 
     Of zero columns: the inputs that are left are gathered, then multiplied. Of zero rows: the outputs that are left
@@ -40,7 +40,7 @@ def multiply_lines(builder: Builder, stored: StoredSparse, lines: Lines, x: ir.V
     return builder.op("Gather", [builder.op("MatMul", [x, weight]), _line_of_each(builder, stored, lines)], axis=-1)
 
 
-def lookup_lines(builder: Builder, stored: StoredSparse, lines: Lines, ids: ir.Value) -> ir.Value:
+def lookup_lines(builder: GraphBuilder, stored: StoredSparse, lines: Lines, ids: ir.Value) -> ir.Value:
     """Add nodes for the rows `ids [...]` of the table: `[..., in]`."""
     line_of_each = _line_of_each(builder, stored, lines)
     if lines.axis == 0:
@@ -50,17 +50,17 @@ def lookup_lines(builder: Builder, stored: StoredSparse, lines: Lines, ids: ir.V
     return builder.op("Gather", [builder.op("Gather", [rows, ids], axis=0), line_of_each], axis=-1)
 
 
-def _with_zero_row(builder: Builder, stored: StoredSparse, lines: Lines) -> ir.Value:
+def _with_zero_row(builder: GraphBuilder, stored: StoredSparse, lines: Lines) -> ir.Value:
     zeros = np.array([1, lines.shape[1 - lines.axis]], dtype=np.int64)
     zero_row = builder.op("ConstantOfShape", [builder.constant(zeros)], value=ir.tensor(np.zeros(1, dtype=np.float32)))
     return builder.op("Concat", [stored.cast_values(builder), zero_row], axis=0)
 
 
-def _kept(builder: Builder, stored: StoredSparse, lines: Lines) -> ir.Value:
+def _kept(builder: GraphBuilder, stored: StoredSparse, lines: Lines) -> ir.Value:
     return builder.op("Cast", [stored.part("kept", lines.kept)], to=int(ir.DataType.INT32))
 
 
-def _line_of_each(builder: Builder, stored: StoredSparse, lines: Lines) -> ir.Value:
+def _line_of_each(builder: GraphBuilder, stored: StoredSparse, lines: Lines) -> ir.Value:
     """The kept line that each line of the matrix is; the row of zeros behind them for the others."""
     count, total = (
         builder.constant(np.array([number], dtype=np.int64)) for number in (len(lines.kept), lines.shape[lines.axis])

@@ -17,10 +17,11 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
+from dtc.deploy.ops import call
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Csr, Lines
 from dtc.graph import Reader, Role, Site
-from dtc.passes.builder import Builder
+from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.coded import CodedSite, lower_each
 from dtc.passes.lower.kinds import Measured, Sample, choose_for
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
@@ -83,7 +84,7 @@ class _SparseSite(CodedSite):
         layout = "bitmap" if isinstance(self.stored.form.pattern, Bitmap) else "sparse"
         return CodedWeight(layout, [self.stored.values(), *self.stored.places()])
 
-    def multiply(self, builder: Builder, x: ir.Value) -> ir.Value:
+    def multiply(self, builder: GraphBuilder, x: ir.Value) -> ir.Value:
         """Return the product by `dtc.SparseMatMul` or `dtc.BitmapMatMul`."""
         return self._operator(builder, "MatMul", [x, self.stored.values(), *self.stored.places()])
 
@@ -105,7 +106,7 @@ class _SparseSite(CodedSite):
             return None
         return "another node needs the whole table"
 
-    def look_up(self, builder: Builder, ids: ir.Value) -> ir.Value:
+    def look_up(self, builder: GraphBuilder, ids: ir.Value) -> ir.Value:
         """Return the rows by `dtc.SparseGather` or `dtc.BitmapGather`, or decoded by nodes."""
         if self._lines is not None:
             return lookup_lines(builder, self.stored, self._lines, ids)
@@ -128,10 +129,10 @@ class _SparseSite(CodedSite):
             weight = self.front.op("Cast", [weight], to=self.stored.dtype)
         return self.front.op("Transpose", [weight], perm=[1, 0]) if transposed else weight
 
-    def _operator(self, builder: Builder, what: str, inputs: Sequence[ir.Value | None]) -> ir.Value:
+    def _operator(self, builder: GraphBuilder, what: str, inputs: Sequence[ir.Value | None]) -> ir.Value:
         """Add `dtc.Sparse<what>` or `dtc.Bitmap<what>`, by the form's pattern, and its function to the model."""
         name = ("Bitmap" if isinstance(self.stored.form.pattern, Bitmap) else "Sparse") + what
-        return builder.call(name, inputs, cols=self.stored.form.shape[1])
+        return call(builder, name, inputs, cols=self.stored.form.shape[1])
 
     @property
     def _lines(self) -> Lines | None:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from dtc.deploy.ops.sparse.decode import PackedBitmap, PackedCsr
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Csr, Lines
-from dtc.passes.builder import Builder
+from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.decode import arranged, bits_of_bytes
 from dtc.passes.lower.lowered import Compressed
 
@@ -20,7 +20,7 @@ NODES_OF_CSR = 1100
 class StoredSparse:
     """The forms of a site as one matrix `[count * out, in]`, and its arrays in the graph that owns the weight."""
 
-    def __init__(self, item: Compressed, front: Builder, *, in_nodes: bool) -> None:
+    def __init__(self, item: Compressed, front: GraphBuilder, *, in_nodes: bool) -> None:
         forms = [form for form in item.forms if isinstance(form, Sparse)]
         if len(forms) != len(item.forms):
             raise ValueError(f"{item.site.name}: the matrices of one site are lowered together, all sparse")
@@ -53,12 +53,12 @@ class StoredSparse:
             values = values.reshape(len(pattern.kept), -1)
         return self.part("values", values.astype(np.float16) if self.dtype == ir.DataType.FLOAT16 else values)
 
-    def cast_values(self, builder: Builder) -> ir.Value:
+    def cast_values(self, builder: GraphBuilder) -> ir.Value:
         """Return the values in the weight's own element type."""
         values = self.values()
         return values if values.dtype == self.dtype else builder.op("Cast", [values], to=int(self.dtype))
 
-    def packed(self, builder: Builder) -> PackedBitmap | PackedCsr:
+    def packed(self, builder: GraphBuilder) -> PackedBitmap | PackedCsr:
         """Return the matrix for decoding nodes; not of whole lines."""
         cols = builder.constant(np.array([self.form.shape[1]], dtype=np.int64))
         pattern = self.form.pattern
@@ -108,7 +108,9 @@ def _decode(stored: StoredSparse, *, transposed: bool) -> ir.Value:
     return _decode_bitmap(builder, stored, zero, transposed=transposed)
 
 
-def _decode_bitmap(builder: Builder, stored: StoredSparse, zero: ir.TensorProtocol, *, transposed: bool) -> ir.Value:
+def _decode_bitmap(
+    builder: GraphBuilder, stored: StoredSparse, zero: ir.TensorProtocol, *, transposed: bool
+) -> ir.Value:
     """NonZero of the bits, then ScatterND: a third less memory than the body of the operator.
 
     Its output's shape is written into the graph: without it ONNX Runtime 1.31 would not fold NonZero.
@@ -129,7 +131,7 @@ def _decode_bitmap(builder: Builder, stored: StoredSparse, zero: ir.TensorProtoc
 
 
 def _decode_lines(
-    builder: Builder,
+    builder: GraphBuilder,
     stored: StoredSparse,
     lines: Lines,
     zero: ir.TensorProtocol,

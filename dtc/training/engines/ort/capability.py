@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from dtc.errors import EngineError
-from dtc.training.engines.ort.gradient import UNROLL, GradientPlan
+from dtc.training.engines.ort.gradient import UNROLLED, GradientPlan
 from dtc.training.engines.ort.losses import scores_of
 from dtc.training.engines.ort.selection import Paths, find_weights
 from dtc.training.engines.ort.trial import Trials
@@ -45,12 +45,12 @@ def examine(base: ir.Model, plan: GradientPlan, freeze: Sequence[str]) -> Capabi
     # What the gradient of each weight goes through, in the order of the graph; it alone can stand in its way.
     paths = Paths(base.graph, scores_of(base, plan.kind, plan.output))
     downstream = {name: paths.downstream(base.graph.initializers[name]) for name in find_weights(base.graph)}
-    steps = {str(node.name): _declared_steps(node) for node in base.graph if node.op_type in UNROLL}
+    steps = {str(node.name): _declared_steps(node) for node in base.graph if node.op_type in UNROLLED}
     blocked = {node: reason for node in base.graph if (reason := _hopeless(node))}
     trials = Trials(base)
 
     def planned(names: Sequence[str]) -> GradientPlan:
-        unrolled = dict.fromkeys(str(n.name) for p in names for n in downstream[p] if n.op_type in UNROLL)
+        unrolled = dict.fromkeys(str(n.name) for p in names for n in downstream[p] if n.op_type in UNROLLED)
         return replace(plan, parameters=tuple(names), lengths={name: steps[name] for name in unrolled})
 
     # Each round freezes what lies before one more blocked node, so that there are at most as many as there are nodes.

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from dtc.graph import source_of
+from dtc.graph.builder import Builder, GraphBuilder, Names, Shared
 from dtc.training.engines.ort.dead_nodes import remove_dead_nodes
 from dtc.training.engines.ort.losses import LOSS, Kind, attach_loss
-from dtc.training.engines.ort.prepare import opset_of
 from dtc.training.engines.ort.runtime import differentiate
 from dtc.training.engines.ort.trainable.activation import expand_activations
 from dtc.training.engines.ort.trainable.dropout import Dropout, mask_dropout
 from dtc.training.engines.ort.trainable.embedding import Lookup, alias_tables
-from dtc.training.engines.ort.trainable.gru import unroll_gru
-from dtc.training.engines.ort.trainable.lstm import unroll_lstm
+from dtc.training.engines.ort.trainable.names import OwnerNames
 from dtc.training.engines.ort.trainable.normalization import expand_batch_norms
 from dtc.training.engines.ort.trainable.padding import make_padding_explicit
 from dtc.training.engines.ort.trainable.quantization import expand_quantizers, hold_quantizers
-from dtc.training.engines.ort.trainable.recurrent import Unrolled
+from dtc.training.engines.ort.trainable.recurrent import Unrolled, unroll
 from dtc.training.engines.ort.trainable.reversal import expand_reversals
 from dtc.training.engines.ort.trainable.transposed import expand_transposed
 
-UNROLL: dict[str, Callable[[ir.Node, int, int], Unrolled]] = {"LSTM": unroll_lstm, "GRU": unroll_gru}
+UNROLLED = frozenset({"LSTM", "GRU"})
+"""The operators whose gradient goes through their steps."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +79,18 @@ def build_training_graph(base: ir.Model, plan: GradientPlan) -> TrainingGraph:
         RuntimeError: A gradient is missing; see `capability`.
     """
     model = base.clone()
-    opset = opset_of(model)
+    shared = Shared(model, OwnerNames)
     # 1. Nodes that the training build has no gradient for, or a wrong one, become nodes that it has one for.
     aliases = _Aliases(model)
     dropouts = mask_dropout(model)
     make_padding_explicit(model)
-    expand_transposed(model, opset)
-    expand_reversals(model, opset)
-    expand_batch_norms(model, opset, plan.by_batch)
-    expand_activations(model, opset)
+    expand_transposed(model, shared)
+    expand_reversals(model, shared)
+    expand_batch_norms(model, shared, plan.by_batch)
+    expand_activations(model, shared)
     # 2. What is read through an alias is not differentiated by the builder: recurrent weights (one product a step),
     #    scales of quantizers and embedding tables get their gradients from those of other values, in 5.
-    unrolled = _unroll(model, plan, aliases, opset)
+    unrolled = _unroll(model, plan, aliases, shared)
     placeholders = hold_quantizers(model, set(plan.parameters), aliases.of)
     lookups = alias_tables(model, set(plan.parameters), aliases.of)
     # 3. The loss, with the parameters as inputs of the graph.
@@ -104,7 +104,7 @@ def build_training_graph(base: ir.Model, plan: GradientPlan) -> TrainingGraph:
     wrt |= {each.output for each in placeholders if each.scale is not None}
     differentiated = differentiate(model, wrt, LOSS)
     # 5. The gradients of the rest.
-    scales = expand_quantizers(differentiated, placeholders, plan.delta, opset)
+    scales = expand_quantizers(differentiated, placeholders, plan.delta, Shared(differentiated, OwnerNames))
     return _collect(differentiated, base, plan, aliases.sources, dropouts, direct, unrolled, lookups, scales)
 
 
@@ -123,7 +123,7 @@ class _Aliases:
         return alias
 
 
-def _unroll(model: ir.Model, plan: GradientPlan, aliases: _Aliases, opset: int) -> dict[str, list[Unrolled]]:
+def _unroll(model: ir.Model, plan: GradientPlan, aliases: _Aliases, shared: Shared) -> dict[str, list[Unrolled]]:
     """Unroll the recurrent nodes; return the blocks by the parameter that is their recurrent weight."""
     found: dict[str, list[Unrolled]] = {}
     for node in list(model.graph):
@@ -133,7 +133,7 @@ def _unroll(model: ir.Model, plan: GradientPlan, aliases: _Aliases, opset: int) 
         parameter = recurrent.name if recurrent is not None and recurrent.name in plan.parameters else None
         if parameter is not None:
             node.replace_input_with(2, aliases.of(parameter))
-        unrolled = UNROLL[node.op_type](node, plan.lengths[node.name], opset)
+        unrolled = unroll(node, plan.lengths[node.name], shared)
         if parameter is not None and all(block.products for block in unrolled.blocks):
             found.setdefault(parameter, []).append(unrolled)
     return found
@@ -175,52 +175,47 @@ def _collect(
     values = {str(value.name): value for node in model.graph for value in node.outputs}
     values |= {str(value.name): value for value in (*model.graph.inputs, *model.graph.initializers.values())}
     outputs = [values[LOSS], *(values[name] for name in plan.carry)]
+    build = GraphBuilder(Names(model), "gradient")
     dense: dict[str, str] = {}
     # A parameter may have several summands: where it is read itself, as a scale, in each recurrent node, as a table.
     for name in sorted(direct):
         dense[f"{name}_grad"] = name
         outputs.append(_typed(values[f"{name}_grad"], base.graph.initializers[name]))
     for name, parts in scales.items():
-        total = parts[0] if len(parts) == 1 else _append(model.graph, "Sum", parts)
+        total = parts[0] if len(parts) == 1 else build.op("Sum", parts)
         total.name = f"{name}_grad"
         dense[total.name] = name
         outputs.append(_typed(total, base.graph.initializers[name]))
     for parameter, nodes in unrolled.items():
         for index, node in enumerate(nodes):
-            gradient = _recurrent_gradient(model.graph, values, node, f"{parameter}::recurrent{index}")
+            gradient = _recurrent_gradient(build, values, node, f"{parameter}::recurrent{index}")
             dense[str(gradient.name)] = parameter
             outputs.append(gradient)
     # The gradient of a table is mostly zeros: the graph hands out the rows that were read and their numbers.
     for lookup in lookups:
-        ids = ir.node("Identity", [values[lookup.ids]])
-        ids.outputs[0].name = f"{lookup.rows}::ids"
-        ids.outputs[0].type = _value(base, lookup.ids).type or ir.TensorType(ir.DataType.INT64)
-        model.graph.append(ids)
+        ids = build.op("Identity", [values[lookup.ids]])
+        ids.name = f"{lookup.rows}::ids"
+        ids.type = _value(base, lookup.ids).type or ir.TensorType(ir.DataType.INT64)
         rows = values[f"{lookup.rows}_grad"]
         rows.type = ir.TensorType(ir.DataType.FLOAT)
-        outputs += [ids.outputs[0], rows]
+        outputs += [ids, rows]
+    model.graph.extend(build.nodes)
     model.graph.outputs.clear()
     model.graph.outputs.extend(outputs)
     sources = sources | {name: name for name in direct}
     return TrainingGraph(model, sources, dropouts, dense, lookups)
 
 
-def _recurrent_gradient(graph: ir.Graph, values: dict[str, ir.Value], node: Unrolled, name: str) -> ir.Value:
+def _recurrent_gradient(build: Builder, values: dict[str, ir.Value], node: Unrolled, name: str) -> ir.Value:
     """Append dR = [dG_1; ..; dG_T]' [H_0; ..; H_T-1] for each block, the blocks one below the other."""
     rows = []
     for block in node.blocks:
-        gradients = _append(graph, "Concat", [values[f"{p}_grad"] for p in block.products], axis=0)
-        states = _append(graph, "Concat", [values[s] for s in block.states], axis=0)
-        rows.append(_append(graph, "Gemm", [gradients, states], transA=1))
-    joined = rows[0] if len(rows) == 1 else _append(graph, "Concat", rows, axis=0)
+        gradients = build.op("Concat", [values[f"{p}_grad"] for p in block.products], axis=0)
+        states = build.op("Concat", [values[s] for s in block.states], axis=0)
+        rows.append(build.gemm(gradients, states, transA=1))
+    joined = build.concat(rows, 0)
     joined.name, joined.type = name, ir.TensorType(ir.DataType.FLOAT)
     return joined
-
-
-def _append(graph: ir.Graph, kind: str, inputs: list[ir.Value], **attributes: int) -> ir.Value:
-    node = ir.node(kind, inputs, attributes)
-    graph.append(node)
-    return node.outputs[0]
 
 
 def _typed(value: ir.Value, like: ir.Value) -> ir.Value:

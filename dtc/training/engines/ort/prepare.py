@@ -11,8 +11,9 @@ from onnx_ir.passes.common import (
     ShapeInferencePass,
 )
 
-from dtc.errors import EngineError
+from dtc.errors import EngineError, ModelError
 from dtc.graph import all_nodes
+from dtc.graph.opset import opset_of, require_opset
 from dtc.training.engines.ort.dead_nodes import remove_dead_nodes
 
 OLDEST_OPSET = 13
@@ -30,7 +31,7 @@ def prepare(model: ir.Model) -> ir.Model:
     copy = model.clone()
     RemoveInitializersFromInputsPass()(copy)
     copy.ir_version = IR_VERSION
-    copy = _convert(copy)
+    _convert(copy)
     # The converter raises it, and the training build reads no newer one.
     copy.ir_version = IR_VERSION
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
@@ -76,11 +77,6 @@ def _declare_ranks(model: ir.Model) -> bool:
     return bool(unknown)
 
 
-def opset_of(model: ir.Model) -> int:
-    """Return the version of the default operator set."""
-    return model.opset_imports.get("", 1) or 1
-
-
 def _refuse_half(model: ir.Model) -> None:
     for value in model.graph.initializers.values():
         if value.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16) and value.uses():
@@ -90,23 +86,18 @@ def _refuse_half(model: ir.Model) -> None:
             )
 
 
-def _convert(model: ir.Model) -> ir.Model:
-    opset = opset_of(model)
-    if OLDEST_OPSET <= opset <= NEWEST_OPSET:
-        return model
-    if opset > NEWEST_OPSET:
-        return _relabel(model)
+def _convert(model: ir.Model) -> None:
+    """Bring the model to an opset that the training build reads, in place."""
+    if opset_of(model) > NEWEST_OPSET:
+        _relabel(model)
+        return
     try:
-        converted = onnx.version_converter.convert_version(ir.to_proto(model), OLDEST_OPSET)
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0][:160]
-        raise EngineError(
-            f"the model's opset {opset} cannot be brought to {OLDEST_OPSET} ({reason}); export it with opset 13 to 21"
-        ) from error
-    return ir.from_proto(converted)
+        require_opset(model, OLDEST_OPSET, needed_by="the ort engine")
+    except ModelError as error:
+        raise EngineError(str(error)) from error
 
 
-def _relabel(model: ir.Model) -> ir.Model:
+def _relabel(model: ir.Model) -> None:
     """An operator that did not change since opset 21 means the same under the older label."""
     opset = opset_of(model)
     for node in all_nodes(model):
@@ -116,7 +107,6 @@ def _relabel(model: ir.Model) -> ir.Model:
         if schema.since_version > NEWEST_OPSET:
             _as_before(node, schema.since_version)
     model.opset_imports[""] = NEWEST_OPSET
-    return model
 
 
 # Revisions after opset 21 that only added types or attributes with defaults; the attributes they added.

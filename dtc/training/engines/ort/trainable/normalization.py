@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import numpy as np
 import onnx_ir as ir
 
-from dtc.training.engines.ort.trainable.builder import Builder
+from dtc.graph.builder import Shared, replace_node
 
 _MICROSOFT = "com.microsoft"
 
 
-def expand_batch_norms(model: ir.Model, opset: int, by_batch: Collection[str]) -> None:
+def expand_batch_norms(model: ir.Model, shared: Shared, by_batch: Collection[str]) -> None:
     """Rewrite every BatchNormalization: those called in `by_batch` normalise with the moments of their batch.
 
     The others are y = (x - mean) / sqrt(var + eps) * scale + bias with mean and variance as they are.
@@ -24,7 +23,7 @@ def expand_batch_norms(model: ir.Model, opset: int, by_batch: Collection[str]) -
             _normalise_by_batch(node)
             model.opset_imports[_MICROSOFT] = 1
         else:
-            _expand(node, opset)
+            _expand(node, shared)
 
 
 def _normalise_by_batch(node: ir.Node) -> None:
@@ -47,15 +46,17 @@ def _normalise_by_batch(node: ir.Node) -> None:
         output.type, output.shape = ir.TensorType(ir.DataType.FLOAT), scale.shape
 
 
-def _expand(node: ir.Node, opset: int) -> None:
+def _expand(node: ir.Node, shared: Shared) -> None:
     data, scale, bias, mean, variance = node.inputs[:5]
     assert data is not None
     rank = 4 if data.shape is None else len(data.shape)
-    build = Builder(node, opset)
-    epsilon = build.constant(np.array(node.attributes.get_float("epsilon", 1e-5), dtype=np.float32))
-    deviation = build.op("Sqrt", build.op("Add", variance, epsilon))
-    factor = build.op("Div", scale, deviation)
-    shift = build.op("Sub", bias, build.op("Mul", mean, factor))
-    shape = build.integers(-1, *[1] * (rank - 2)) if rank > 2 else build.integers(1, -1)
-    scaled = build.op("Mul", data, build.op("Reshape", factor, shape))
-    build.finish({node.outputs[0]: build.op("Add", scaled, build.op("Reshape", shift, shape))})
+    build = shared.builder(str(node.name))
+    epsilon = node.attributes.get_float("epsilon", 1e-5)
+    bounded = build.op("Add", [variance, build.constant(1e-5 if epsilon is None else epsilon)])
+    deviation = build.op("Sqrt", [bounded])
+    factor = build.op("Div", [scale, deviation])
+    shift = build.op("Sub", [bias, build.op("Mul", [mean, factor])])
+    shape = build.constant([-1, *[1] * (rank - 2)] if rank > 2 else [1, -1])
+    scaled = build.op("Mul", [data, build.op("Reshape", [factor, shape])])
+    result = build.op("Add", [scaled, build.op("Reshape", [shift, shape])])
+    replace_node(node, build, {node.outputs[0]: result})

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 
 from dtc.graph import Quantizer, find_quantizers
-from dtc.training.engines.ort.trainable.builder import Builder
+from dtc.graph.builder import GraphBuilder, Shared, replace_node
 
 _MICROSOFT = "com.microsoft"
 
@@ -54,7 +53,7 @@ def hold_quantizers(model: ir.Model, trained: Collection[str], alias: Callable[[
 
 
 def expand_quantizers(
-    model: ir.Model, placeholders: Sequence[Placeholder], delta: float, opset: int
+    model: ir.Model, placeholders: Sequence[Placeholder], delta: float, shared: Shared
 ) -> dict[str, list[ir.Value]]:
     """Write placeholders and their gradients out in the graph with gradients; return those of the trained scales.
 
@@ -71,12 +70,13 @@ def expand_quantizers(
         if each.node not in nodes:  # the loss does not depend on it
             continue
         node = nodes[each.node]
-        readers = [use.node for use in node.outputs[1].uses()]
-        rounding = _expand(node, each, opset)
-        for reader in readers:
-            _expand_gradient(reader, rounding, delta / (each.highest - each.lowest), opset)
+        build = shared.builder(each.node)
+        rounding = _round(build, node, each)
+        for reader in [use.node for use in node.outputs[1].uses()]:
+            _expand_gradient(reader, rounding, delta / (each.highest - each.lowest), shared)
+        replace_node(node, build, {node.outputs[0]: build.op("Mul", [rounding.rounded, rounding.scale])})
         if each.scale is not None:
-            part = _scale_gradient(values[f"{each.output}_grad"], rounding, each, opset)
+            part = _scale_gradient(values[f"{each.output}_grad"], rounding, each, shared)
             gradients.setdefault(each.scale, []).append(part)
     return gradients
 
@@ -107,53 +107,41 @@ def _fake_quant(graph: ir.Graph, quantizer: Quantizer, scale: ir.Value) -> ir.No
     return node
 
 
-def _expand(node: ir.Node, levels: Placeholder, opset: int) -> _Rounding:
-    build = Builder(node, opset)
+def _round(build: GraphBuilder, node: ir.Node, levels: Placeholder) -> _Rounding:
     data, scale = node.inputs[:2]
     assert data is not None
     assert scale is not None
-    scaled = build.op("Div", data, scale)
-    bounds = [build.constant(np.array(bound, np.float32)) for bound in (levels.lowest, levels.highest)]
-    clipped = build.op("Clip", scaled, *bounds)
-    rounded = build.op("Round", clipped)
-    inside = build.op("Cast", build.op("Equal", scaled, clipped), to=int(ir.DataType.FLOAT))
-    # The mask is read by gradients that are replaced next.
-    build.finish({node.outputs[0]: build.op("Mul", rounded, scale), node.outputs[1]: inside})
+    scaled = build.op("Div", [data, scale])
+    clipped = build.clip(scaled, float(levels.lowest), float(levels.highest))
+    rounded = build.op("Round", [clipped])
+    inside = build.op("Cast", [build.op("Equal", [scaled, clipped])], to=int(ir.DataType.FLOAT))
     return _Rounding(data, scale, scaled, clipped, rounded, inside)
 
 
-def _expand_gradient(node: ir.Node, rounding: _Rounding, delta: float, opset: int) -> None:
+def _expand_gradient(node: ir.Node, rounding: _Rounding, delta: float, shared: Shared) -> None:
     """Put the scaled gradient in the place of a FakeQuantGrad."""
-    build, gradient = Builder(node, opset), node.inputs[0]
+    build, gradient = shared.builder(str(node.name)), node.inputs[0]
     if delta:
         # g sign(g) is |g|; what was clipped has no rounding error.
-        error = build.op("Mul", build.op("Sub", rounding.clipped, rounding.rounded), _number(build, delta))
-        gradient = build.op("Add", gradient, build.op("Mul", build.op("Abs", gradient), error))
-    result = build.op("Mul", gradient, rounding.inside)
-    name = node.outputs[0].name
-    build.finish({node.outputs[0]: result})
-    result.name = name  # it may be asked for by it
+        error = build.op("Mul", [build.op("Sub", [rounding.clipped, rounding.rounded]), build.constant(delta)])
+        gradient = build.op("Add", [gradient, build.op("Mul", [build.op("Abs", [gradient]), error])])
+    result = build.op("Mul", [gradient, rounding.inside])
+    replace_node(node, build, {node.outputs[0]: result})
 
 
-def _scale_gradient(gradient: ir.Value, rounding: _Rounding, levels: Placeholder, opset: int) -> ir.Value:
+def _scale_gradient(gradient: ir.Value, rounding: _Rounding, levels: Placeholder, shared: Shared) -> ir.Value:
     """Append the gradient of a scale, one number."""
     producer = gradient.producer()
     assert producer is not None
     assert isinstance(producer.graph, ir.Graph)
     scale = rounding.scale
-    end = ir.node("Identity", [gradient], name=f"{levels.node}::scale")
-    producer.graph.append(end)
-    build = Builder(end, opset)
-    error = build.op("Sub", rounding.rounded, build.op("Mul", rounding.inside, rounding.scaled))
-    total = build.op("ReduceSum", build.op("Mul", gradient, error), keepdims=0)
-    first = build.op("Gather", build.op("Shape", rounding.data), build.constant(np.array(0, np.int64)))
-    sample = build.op("Cast", build.op("Div", build.op("Size", rounding.data), first), to=int(ir.DataType.FLOAT))
-    count = build.op("Mul", sample, _number(build, levels.highest - levels.lowest))
+    build = shared.builder(levels.node)
+    error = build.op("Sub", [rounding.rounded, build.op("Mul", [rounding.inside, rounding.scaled])])
+    total = build.op("ReduceSum", [build.op("Mul", [gradient, error])], keepdims=0)
+    first = build.op("Gather", [build.op("Shape", [rounding.data]), build.constant(0)])
+    sample = build.op("Cast", [build.op("Div", [build.op("Size", [rounding.data]), first])], to=int(ir.DataType.FLOAT))
+    count = build.op("Mul", [sample, build.constant(float(levels.highest - levels.lowest))])
     shape = () if scale.shape is None else scale.shape.numpy()
-    result = build.op("Reshape", build.op("Div", total, build.op("Sqrt", count)), build.integers(*shape))
-    build.finish({end.outputs[0]: result})
+    result = build.op("Reshape", [build.op("Div", [total, build.op("Sqrt", [count])]), build.constant(list(shape))])
+    producer.graph.extend(build.nodes)
     return result
-
-
-def _number(build: Builder, number: float) -> ir.Value:
-    return build.constant(np.array(number, np.float32))

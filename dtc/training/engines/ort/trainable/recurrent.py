@@ -1,21 +1,40 @@
-"""What the unrolled LSTM and GRU have in common: directions, masks, and the gradient of the recurrent weight.
+"""LSTM and GRU, unrolled: one product over all steps for the input, then at each step one for the state, and the gates.
 
-A recurrent weight read at each of T steps would get its gradient as a sum of T matrix products of inner size
-`batch`. All of it is one product, dR = sum_t dG_t' H_t-1 = [dG_1; ..; dG_T]' [H_0; ..; H_T-1] of inner size
-T*batch, so the weight is read through an alias that the gradient builder does not differentiate, and the product
-is appended to the gradient graph (`gradient.py`).
+The gates of a step are those of a Scan (`dtc.graph.cells`). Of the recurrent weight, read at each of T steps, the
+gradient would be a sum of T matrix products of inner size `batch`. All of it is one product,
+dR = sum_t dG_t' H_t-1 = [dG_1; ..; dG_T]' [H_0; ..; H_T-1] of inner size T*batch, so the weight is read through an
+alias that the gradient builder does not differentiate, and the product is appended to the gradient graph
+(`gradient.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
 
 from dtc.errors import EngineError
-from dtc.training.engines.ort.trainable.builder import Builder
+from dtc.graph.builder import Builder, Shared, replace_node
+from dtc.graph.cells import (
+    Cell,
+    Recurrence,
+    activations,
+    cells,
+    default_activations,
+    has_default_activations,
+    hidden_size,
+    hold,
+    silence,
+    step,
+    zero_state,
+)
+
+_INPUTS = {"W": 1, "R": 2, "B": 3, "initial_h": 5, "initial_c": 6, "P": 7}
+"""The inputs that each direction has its part of, by ONNX's names."""
+
+_STATES = {"LSTM": ("initial_h", "initial_c"), "GRU": ("initial_h",)}
 
 
 @dataclass
@@ -34,111 +53,150 @@ class Unrolled:
 
 
 @dataclass(frozen=True)
-class Shape:
-    """Sizes and options that both kinds share."""
+class _DenseWeight:
+    """`h R^T` with the rows of R `[gates * hidden, hidden]` by gates; each product is noted for the gradient of R."""
 
-    hidden: int
-    directions: int
-    reverse: tuple[bool, ...]
-    length: int
-    clip: float | None
+    rows: Mapping[str, ir.Value]
+    blocks: Mapping[str, Block]
+
+    def begin(self, body: Builder, state: ir.Value) -> ir.Value:
+        """Return the state itself: the gates have nothing in common."""
+        return state
+
+    def finish(self, body: Builder, begun: ir.Value, gates: str, addend: ir.Value | None) -> ir.Value:
+        """Return `[batch, gates * hidden]`: one Gemm."""
+        product = body.gemm(begun, self.rows[gates], addend, transB=1)
+        self.blocks[gates].states.append(str(begun.name))
+        self.blocks[gates].products.append(str(product.name))
+        return product
 
 
-def read_shape(node: ir.Node, length: int, activations: Sequence[str]) -> Shape:
-    """Check the attributes of a recurrent node.
+@dataclass(frozen=True, kw_only=True)
+class _Direction(Recurrence):
+    """One direction of a node: the input part of the gates step by step, and the states that it begins with."""
+
+    weight: _DenseWeight
+    inputs: Sequence[tuple[ir.Value, ...]]
+    state: Sequence[ir.Value]
+
+
+def unroll(node: ir.Node, length: int, shared: Shared) -> Unrolled:
+    """Replace an LSTM or GRU node by its steps, for sequences of exactly `length` steps.
 
     Raises:
         EngineError: Something that ONNX Runtime cannot run or the rewrite does not know; names the node.
     """
-    attributes = node.attributes
-    direction = attributes.get_string("direction", "forward") or "forward"
-    reverse = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}[direction]
-    given = attributes.get_strings("activations", None)
-    if given and [name.lower() for name in given] != [name.lower() for name in activations] * len(reverse):
-        raise refuse(node, f"activations {', '.join(given)}; only {', '.join(activations)} can be trained")
-    if attributes.get_int("layout", 0):
-        raise refuse(node, "layout 1, which ONNX Runtime does not run; export it with layout 0")
-    if attributes.get_int("input_forget", 0):
-        raise refuse(node, "input_forget, which cannot be trained")
-    recurrent = node.inputs[2]
-    hidden = attributes.get_int("hidden_size", None)
-    if hidden is None and recurrent is not None and recurrent.shape is not None:
-        hidden = int(str(recurrent.shape[2]))
-    if hidden is None:
-        raise refuse(node, "no hidden_size; set the attribute")
-    clip = attributes.get_float("clip", None)
-    return Shape(int(hidden), len(reverse), reverse, length, clip)
+    _refuse_untrainable(node)
+    build, found = shared.builder(str(node.name)), cells(node)
+    insides = _insides(build, _input(node, 4), length)
+    flat = build.op("Flatten", [node.inputs[0]], axis=-1)
+    joined: list[list[ir.Value]] = []
+    blocks: list[Block] = []
+    for cell, parts in zip(found, _parts(build, node, found), strict=True):
+        direction = _direction(build, cell, parts, flat, length)
+        outputs, states = _run(build, direction, insides)
+        steps = build.op("Reshape", [build.concat(outputs, 0), build.constant([length, 1, -1, cell.hidden])])
+        joined.append([steps, *(build.unsqueeze(state, [0]) for state in states)])
+        blocks += direction.weight.blocks.values()
+    axes = [1, 0, 0]  # of the directions, in Y, Y_h and Y_c
+    read = {index: old for index, old in enumerate(node.outputs) if old.uses() or old.is_graph_output()}
+    results = {old: build.concat([each[index] for each in joined], axes[index]) for index, old in read.items()}
+    replace_node(node, build, results)
+    return Unrolled(tuple(blocks))
 
 
-def refuse(node: ir.Node, what: str) -> EngineError:
-    """Return the error for a recurrent node with something that cannot be trained."""
+def _refuse_untrainable(node: ir.Node) -> None:
+    if not has_default_activations(node):
+        known = default_activations(node)[: 3 if node.op_type == "LSTM" else 2]
+        raise _refusal(node, f"activations {', '.join(activations(node))}; only {', '.join(known)} can be trained")
+    if node.attributes.get_int("layout", 0):
+        raise _refusal(node, "layout 1, which ONNX Runtime does not run; export it with layout 0")
+    if node.attributes.get_int("input_forget", 0):
+        raise _refusal(node, "input_forget, which cannot be trained")
+    if hidden_size(node) is None:
+        raise _refusal(node, "no hidden_size; set the attribute")
+
+
+def _refusal(node: ir.Node, what: str) -> EngineError:
     return EngineError(f"node {node.name!r} ({node.op_type}): has {what}")
 
 
-def optional_input(node: ir.Node, index: int) -> ir.Value | None:
-    """Return an input, or None where it is left out."""
-    return node.inputs[index] if index < len(node.inputs) else None
-
-
-def per_direction(build: Builder, value: ir.Value | None, shape: Shape) -> list[ir.Value | None]:
-    """Cut `[directions, ...]` into one value `[...]` a direction."""
-    if value is None:
-        return [None] * shape.directions
-    parts = build.split(value, shape.directions, 0)
-    return [build.op("Squeeze", part, build.integers(0)) for part in parts]
-
-
-def step_masks(build: Builder, lengths: ir.Value | None, shape: Shape) -> list[ir.Value | None]:
-    """Return for each step `[batch, 1]`: 1 where the step is inside the sample, 0 where it is padding."""
-    if lengths is None:
-        return [None] * shape.length
-    steps = build.constant(np.arange(shape.length, dtype=np.int32)[:, None])
-    inside = build.op("Less", steps, build.op("Unsqueeze", lengths, build.integers(0)))
-    floats = build.op("Cast", inside, to=int(ir.DataType.FLOAT))
-    column = build.op("Reshape", floats, build.integers(-1, 1))
-    return list(build.split(column, shape.length, 0))
-
-
-def zero_state(build: Builder, inputs: ir.Value, shape: Shape) -> ir.Value:
-    """Return zeros `[batch, hidden]` for inputs `[steps*batch, width]`.
+def _parts(build: Builder, node: ir.Node, found: Sequence[Cell]) -> list[dict[str, ir.Value]]:
+    """Return the inputs that are given, `[directions, ...]` each, cut into one value `[...]` a direction, by name.
 
     A state that is left out is made explicit so that every part of every gate has a gradient: the gradient builder
     joins only those parts of a Split that have one.
     """
-    rows = build.op("Slice", build.op("Shape", inputs), build.integers(0), build.integers(1))
-    batch = build.op("Div", rows, build.integers(shape.length))
-    return build.op("ConstantOfShape", build.op("Concat", batch, build.integers(shape.hidden), axis=0))
+    x = node.inputs[0]
+    assert x is not None
+    cut: list[dict[str, ir.Value]] = [{} for _ in found]
+    for name, index in _INPUTS.items():
+        whole = _input(node, index)
+        if whole is not None:
+            parts = [build.squeeze(part, [0]) for part in build.split_evenly(whole, len(found), 0)]
+        elif name in _STATES[node.op_type]:
+            parts = [zero_state(build, x, cell.hidden) for cell in found]
+        else:
+            continue
+        for direction, part in zip(cut, parts, strict=True):
+            direction[name] = part
+    return cut
 
 
-def hold(build: Builder, new: ir.Value, old: ir.Value | None, mask: ir.Value | None) -> ir.Value:
-    """Return `new` inside the sample and `old` at padded steps."""
-    if mask is None:
-        return new
-    return build.op("Add", old, build.op("Mul", build.op("Sub", new, old), mask))
+def _direction(build: Builder, cell: Cell, parts: Mapping[str, ir.Value], flat: ir.Value, length: int) -> _Direction:
+    """Add the product with the input of all steps, `flat [T * batch, n]`, and cut it into steps."""
+    ahead, hidden_bias = _biases(build, cell, parts.get("B"))
+    gates = build.gemm(flat, parts["W"], ahead, transB=1)
+    if cell.op_type == "LSTM":
+        rows, columns = {"iofc": parts["R"]}, [gates]
+    else:
+        sizes = [2 * cell.hidden, cell.hidden]
+        rows = dict(zip(("zr", "h"), build.split(parts["R"], sizes, 0), strict=True))
+        columns = build.split(gates, sizes, 1)
+    return _Direction(
+        cell=cell,
+        weight=_DenseWeight(rows, {name: Block() for name in rows}),
+        peepholes=tuple(build.split_evenly(parts["P"], 3, 0)) if "P" in parts else (),
+        hidden_bias=hidden_bias,
+        inputs=list(zip(*(build.split_evenly(column, length, 0) for column in columns), strict=True)),
+        state=[parts[name] for name in _STATES[cell.op_type]],
+    )
 
 
-def clipped(build: Builder, value: ir.Value, shape: Shape) -> ir.Value:
-    """Return what enters an activation."""
-    if not shape.clip:
-        return value
-    low, high = (build.constant(np.array(bound, dtype=np.float32)) for bound in (-shape.clip, shape.clip))
-    return build.op("Clip", value, low, high)
+def _biases(build: Builder, cell: Cell, both: ir.Value | None) -> tuple[ir.Value | None, ir.Value | None]:
+    """Return the biases `[gates * hidden]` that are added ahead of the steps, and the one that a reset gate scales."""
+    if both is None:
+        return None, None
+    of_input, of_state = build.split_evenly(both, 2, 0)
+    if not cell.linear_before_reset:
+        return build.op("Add", [of_input, of_state]), None
+    sizes = [2 * cell.hidden, cell.hidden]
+    (input_zr, input_h), (state_zr, state_h) = (build.split(bias, sizes, 0) for bias in (of_input, of_state))
+    return build.concat([build.op("Add", [input_zr, state_zr]), input_h], 0), state_h
 
 
-def product(build: Builder, block: Block, state: ir.Value, weight: ir.Value, addend: ir.Value | None) -> ir.Value:
-    """Return `state @ weight.T + addend` and note it for the gradient of `weight`."""
-    inputs = [state, weight] if addend is None else [state, weight, addend]
-    result = build.op("Gemm", *inputs, transB=1)
-    block.states.append(str(state.name))
-    block.products.append(str(result.name))
-    return result
+def _run(
+    build: Builder, direction: _Direction, insides: Sequence[ir.Value] | None
+) -> tuple[list[ir.Value], list[ir.Value]]:
+    """Add all steps; return the outputs, `[batch, hidden]` each, and the last states."""
+    states, length = list(direction.state), len(direction.inputs)
+    outputs: list[ir.Value] = [states[0]] * length
+    for t in reversed(range(length)) if direction.cell.reverse else range(length):
+        begun = direction.weight.begin(build, states[0])
+        new = step(build, direction, states, direction.inputs[t], begun)
+        outputs[t] = new[0] if insides is None else silence(build, insides[t], new[:1])[0]
+        states = new if insides is None else hold(build, insides[t], new, states)
+    return outputs, states
 
 
-def join_steps(build: Builder, outputs: Sequence[ir.Value], shape: Shape) -> ir.Value:
-    """Return T values `[batch, hidden]` as `[T, 1, batch, hidden]`."""
-    return build.op("Reshape", build.concat(outputs, 0), build.integers(shape.length, 1, -1, shape.hidden))
+def _insides(build: Builder, lengths: ir.Value | None, length: int) -> list[ir.Value] | None:
+    """Return for each step where a sample goes on, bool `[batch, 1]`, for lengths `[batch]`."""
+    if lengths is None:
+        return None
+    steps = build.constant(np.arange(length, dtype=np.int32)[:, None])
+    inside = build.op("Less", [steps, build.unsqueeze(lengths, [0])])
+    return build.split_evenly(build.op("Reshape", [inside, build.constant([-1, 1])]), length, 0)
 
 
-def join_states(build: Builder, states: Sequence[ir.Value]) -> ir.Value:
-    """Return a state `[batch, hidden]` a direction as `[directions, batch, hidden]`."""
-    return build.concat([build.op("Unsqueeze", state, build.integers(0)) for state in states], 0)
+def _input(node: ir.Node, index: int) -> ir.Value | None:
+    return node.inputs[index] if index < len(node.inputs) else None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
-from dtc.training.engines.ort.trainable.builder import Builder
+from dtc.graph.builder import Shared, replace_node
 
 
-def expand_reversals(model: ir.Model, opset: int) -> None:
+def expand_reversals(model: ir.Model, shared: Shared) -> None:
     """Rewrite a Slice with a negative step as a Gather for each axis: the positions are sliced, not the data."""
     for node in list(model.graph):
         if node.op_type == "Slice" and node.domain == "" and _runs_backwards(node):
-            _expand(node, opset)
+            _expand(node, shared)
 
 
 def _runs_backwards(node: ir.Node) -> bool:
@@ -21,20 +20,19 @@ def _runs_backwards(node: ir.Node) -> bool:
     return known and any(step < 0 for step in steps or ())
 
 
-def _expand(node: ir.Node, opset: int) -> None:
+def _expand(node: ir.Node, shared: Shared) -> None:
     data, starts, ends, _, steps = node.inputs
-    build = Builder(node, opset)
+    build = shared.builder(str(node.name))
     count = len(_constant(node, 4) or ())
-    parts = [build.split(value, count, 0) for value in (starts, ends, steps) if value is not None]
+    parts = [build.split_evenly(value, count, 0) for value in (starts, ends, steps) if value is not None]
     result = data
     for axis, start, end, step in zip(_constant(node, 3) or range(count), *parts, strict=True):
-        size = build.op("Gather", build.op("Shape", data), build.constant(np.array(axis, np.int64)))
-        zero, one = (build.constant(np.array(number, np.int64)) for number in (0, 1))
-        positions = build.op("Range", zero, size, one)
-        chosen = build.op("Slice", positions, start, end, build.integers(0), step)
-        result = build.op("Gather", result, chosen, axis=axis)
+        size = build.op("Gather", [build.op("Shape", [data]), build.constant(axis)])
+        positions = build.op("Range", [build.constant(0), size, build.constant(1)])
+        chosen = build.op("Slice", [positions, start, end, build.constant([0]), step])
+        result = build.op("Gather", [result, chosen], axis=axis)
     assert result is not None
-    build.finish({node.outputs[0]: result})
+    replace_node(node, build, {node.outputs[0]: result})
 
 
 def _constant(node: ir.Node, index: int) -> list[int] | None:

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.errors import EngineError
-from dtc.training.engines.ort.trainable.builder import Builder
+from dtc.graph.builder import Builder, Shared, replace_node
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class _Geometry:
     group: int
 
 
-def expand_transposed(model: ir.Model, opset: int) -> None:
+def expand_transposed(model: ir.Model, shared: Shared) -> None:
     """Rewrite every ConvTranspose.
 
     Raises:
@@ -38,10 +38,10 @@ def expand_transposed(model: ir.Model, opset: int) -> None:
     """
     for node in list(model.graph):
         if node.op_type == "ConvTranspose" and node.domain == "":
-            _expand(node, opset)
+            _expand(node, shared)
 
 
-def _expand(node: ir.Node, opset: int) -> None:
+def _expand(node: ir.Node, shared: Shared) -> None:
     """Replace a ConvTranspose by Pad and Reshape (zeros between the samples), and Conv with the flipped kernel.
 
     One axis, kernel [a, b, c], stride 2, no pads, x = [1, 2]: the samples spread to [1, 0, 2, 0], of which the last
@@ -53,7 +53,7 @@ def _expand(node: ir.Node, opset: int) -> None:
         raise EngineError(f"node {node.name!r} (ConvTranspose): its weight has no static shape")
     sizes = [int(str(size)) for size in weight.shape]
     geometry = _geometry(node, sizes[2:])
-    build = Builder(node, opset)
+    build = shared.builder(str(node.name))
     spread = _spread(build, data, geometry)
     # The zeros after the last sample count as padding that is there already.
     reach = [(k - 1) * d for k, d in zip(geometry.kernel, geometry.dilations, strict=True)]
@@ -65,10 +65,17 @@ def _expand(node: ir.Node, opset: int) -> None:
     if min(pads) < 0:
         crop = [min(pad, 0) for pad in pads]
         rank = len(geometry.kernel)
-        spread = build.op("Pad", spread, build.integers(0, 0, *crop[:rank], 0, 0, *crop[rank:]))
+        spread = build.op("Pad", [spread, build.constant([0, 0, *crop[:rank], 0, 0, *crop[rank:]])])
     inputs = [spread, _flipped(build, weight, sizes, geometry.group), *bias]
-    attributes = {"pads": [max(pad, 0) for pad in pads], "dilations": geometry.dilations, "group": geometry.group}
-    build.finish({node.outputs[0]: build.op("Conv", *inputs, kernel_shape=geometry.kernel, **attributes)})
+    result = build.op(
+        "Conv",
+        inputs,
+        kernel_shape=geometry.kernel,
+        pads=[max(pad, 0) for pad in pads],
+        dilations=geometry.dilations,
+        group=geometry.group,
+    )
+    replace_node(node, build, {node.outputs[0]: result})
 
 
 def _spread(build: Builder, data: ir.Value, geometry: _Geometry) -> ir.Value:
@@ -77,24 +84,24 @@ def _spread(build: Builder, data: ir.Value, geometry: _Geometry) -> ir.Value:
         return data
     # [N, C, 2, 3] with strides 2, 2: as [N, C, 2, 1, 3, 1], padded to [N, C, 2, 2, 3, 2], read as [N, C, 4, 6].
     rank = len(geometry.strides)
-    columns = build.op("Unsqueeze", data, build.integers(*range(3, 3 + 2 * rank, 2)))
+    columns = build.unsqueeze(data, range(3, 3 + 2 * rank, 2))
     after = [size for stride in geometry.strides for size in (0, stride - 1)]
-    padded = build.op("Pad", columns, build.integers(*[0] * (2 + 2 * rank), 0, 0, *after))
-    shape = build.op("Mul", build.op("Shape", data), build.integers(1, 1, *geometry.strides))
-    return build.op("Reshape", padded, shape)
+    padded = build.op("Pad", [columns, build.constant([0] * (2 + 2 * rank) + [0, 0, *after])])
+    shape = build.op("Mul", [build.op("Shape", [data]), build.constant([1, 1, *geometry.strides])])
+    return build.op("Reshape", [padded, shape])
 
 
 def _flipped(build: Builder, weight: ir.Value, sizes: Sequence[int], group: int) -> ir.Value:
     """Return a weight `[in, out/group, ...]` as `[out, in/group, ...]`, each kernel flipped along all its axes."""
     enter, leave, *kernel = sizes
     count = int(np.prod(kernel))
-    grouped = build.op("Reshape", weight, build.integers(group, enter // group, leave, count))
-    swapped = build.op("Transpose", grouped, perm=[0, 2, 1, 3])
+    grouped = build.op("Reshape", [weight, build.constant([group, enter // group, leave, count])])
+    swapped = build.op("Transpose", [grouped], perm=[0, 2, 1, 3])
     # A product with the exchange matrix reverses the taps; Slice with a negative step has no gradient that runs.
     if count > 1:
-        flat = build.op("Reshape", swapped, build.integers(-1, count))
-        swapped = build.op("MatMul", flat, build.constant(np.eye(count, dtype=np.float32)[::-1].copy()))
-    return build.op("Reshape", swapped, build.integers(group * leave, enter // group, *kernel))
+        flat = build.op("Reshape", [swapped, build.constant([-1, count])])
+        swapped = build.op("MatMul", [flat, build.constant(np.eye(count, dtype=np.float32)[::-1].copy())])
+    return build.op("Reshape", [swapped, build.constant([group * leave, enter // group, *kernel])])
 
 
 def _geometry(node: ir.Node, kernel: list[int]) -> _Geometry:

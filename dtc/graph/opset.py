@@ -1,4 +1,4 @@
-"""Raising a model's opset, for lowerings whose nodes are younger than the model."""
+"""The default operator set of a model: its version, and raising it where new nodes are younger than the model."""
 
 from __future__ import annotations
 
@@ -7,22 +7,32 @@ import onnx.version_converter
 import onnx_ir as ir
 
 from dtc.errors import ModelError
-from dtc.graph import all_graphs
+from dtc.graph.walk import all_graphs
 
 CONVERTIBLE_BYTES = 1_900_000_000
 """The converter takes one protobuf message, which cannot hold more than 2 GiB."""
 
 
-def require_opset(model: ir.Model, version: int) -> bool:
+def opset_of(model: ir.Model) -> int:
+    """Return the version of the default operator set; 1 where a model names none."""
+    return model.opset_imports.get("", 1) or 1
+
+
+def require_opset(model: ir.Model, version: int, needed_by: str = "its compressed form") -> bool:
     """Raise the default domain of `model` to opset `version`, in place; return whether it was older.
 
     Then `model.graph` is another object: sites that were found before have to be found again. Initializers keep
     their names and tensors (external ones stay where they are).
 
+    Args:
+        model: Of any opset.
+        version: The oldest opset that will do.
+        needed_by: What cannot do with less, for the message.
+
     Raises:
         ModelError: The converter cannot convert this model.
     """
-    own = model.opset_imports.get("", 1) or 1
+    own = opset_of(model)
     if own >= version:
         return False
     tensors = {name: value.const_value for graph in all_graphs(model) for name, value in graph.initializers.items()}
@@ -35,7 +45,7 @@ def require_opset(model: ir.Model, version: int) -> bool:
     except Exception as error:  # the converter raises whatever its C++ half throws
         reason = str(error).strip().split("\n")[0][:160]
         raise ModelError(
-            f"the model of opset {own} cannot be converted to opset {version}, which its compressed form needs "
+            f"the model of opset {own} cannot be converted to opset {version}, which {needed_by} needs "
             f"({reason}); export it at opset {version} or later"
         ) from error
     for graph in all_graphs(converted):

@@ -10,7 +10,7 @@ from running import random_feeds, relative_error, run
 
 from dtc.errors import ModelError
 from dtc.graph import find_sites, load_model
-from dtc.passes.opset import require_opset
+from dtc.graph.opset import require_opset
 
 
 @pytest.mark.parametrize("name", ["mnist-8", "kws_dnn_s", "gtcrn_simple", "silero_vad_v4", "resnet20_cifar10_derived"])
@@ -39,3 +39,5 @@ def test_a_model_that_cannot_be_converted_is_refused_with_what_to_do():
     text = '<ir_version: 8, opset_import: ["": 9, "": 9]> g (float[2] x) => (float[2] y) { y = NoSuchOperator(x) }'
     with pytest.raises(ModelError, match=r"opset 9 cannot be converted to opset 13.*export it"):
         require_opset(ir.from_onnx_text(text), 13)
+    with pytest.raises(ModelError, match=r"opset 13, which the engine needs"):
+        require_opset(ir.from_onnx_text(text), 13, needed_by="the engine")

@@ -1,0 +1,139 @@
+"""Nodes of a model's graph: what its builders have in common, and how their nodes get into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy.typing as npt
+import onnx_ir as ir
+
+from dtc.graph.builder.names import Names
+from dtc.graph.builder.nodes import Builder
+from dtc.graph.opset import opset_of
+
+
+class GraphBuilder(Builder):
+    """Collects new nodes of a graph.
+
+    A node with a label is named `<prefix>/<label>`; all else has a short name.
+
+    Attributes:
+        names: Those of the model.
+        graph: Where the initializers go.
+    """
+
+    def __init__(
+        self,
+        names: Names,
+        prefix: str,
+        *,
+        graph: ir.Graph | None = None,
+        dtype: ir.DataType | None = None,
+        shared: Shared | None = None,
+    ) -> None:
+        """Begin with no nodes.
+
+        Args:
+            names: Of the model.
+            prefix: What the nodes stand for: a node that they replace, or a weight that they decode.
+            graph: Where initializers go; the main graph if none is given.
+            dtype: Type of fractional constants, and of values that no other is given for; none: float32, and values
+                are left to the runtime's inference.
+            shared: Holds the constants in common with other builders; none: they are nodes among the others.
+        """
+        super().__init__(names, opset_of(names.model), prefix=prefix, dtype=dtype)
+        self.names = names
+        self.graph = names.model.graph if graph is None else graph
+        self._shared = shared
+
+    def inner(self, label: str) -> Builder:
+        """Return a builder for the nodes of a subgraph, named below this one's; constants are nodes of the subgraph."""
+        return Builder(self.names, self.opset, prefix=f"{self.prefix}/{label}", dtype=self.dtype)
+
+    def initializer(self, name: str, array: npt.NDArray[Any] | ir.TensorProtocol) -> ir.Value:
+        """Store `array` as `<prefix>.<name>`."""
+        return add_initializer(self.graph, self.names.unique(f"{self.prefix}.{name}"), array)
+
+    def once(self, key: object, make: Callable[[GraphBuilder], ir.Value]) -> ir.Value:
+        """Return the value that `make` adds nodes for, the same one for all builders that share constants."""
+        return make(self) if self._shared is None else self._shared.once(key, make)
+
+    def _stored(self, array: npt.NDArray[Any]) -> ir.Value:
+        return super()._stored(array) if self._shared is None else self._shared.constant(array)
+
+
+class Shared:
+    """What the builders of a model have in common: constants, and tables computed of them, in the main graph.
+
+    Args:
+        model: Where they are stored.
+        names: How nodes are called.
+    """
+
+    def __init__(self, model: ir.Model, names: type[Names] = Names) -> None:
+        self.names = names(model)
+        self._front = self.builder("dtc")
+        self._made: dict[object, ir.Value] = {}
+
+    def builder(self, prefix: str, graph: ir.Graph | None = None) -> GraphBuilder:
+        """Return a builder that takes its constants here; its initializers go to the main graph if none is given."""
+        return GraphBuilder(self.names, prefix, graph=graph, shared=self)
+
+    def constant(self, array: npt.NDArray[Any]) -> ir.Value:
+        """Return the initializer of that type, shape and content."""
+        key = (array.dtype, array.shape, array.tobytes())
+        return self.once(key, lambda front: add_initializer(front.graph, self.names.short(), array))
+
+    def once(self, key: object, make: Callable[[GraphBuilder], ir.Value]) -> ir.Value:
+        """Return what `make` gives, called the first time that the key is asked for."""
+        if key not in self._made:
+            self._made[key] = make(self._front)
+        return self._made[key]
+
+    def insert(self) -> None:
+        """Put the nodes that were needed in front of all others; when all sites are done."""
+        insert_first(self._front)
+
+
+def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any] | ir.TensorProtocol) -> ir.Value:
+    """Store an array in a graph, under a name that is free."""
+    tensor = ir.tensor(array)
+    tensor.name = name
+    shape = ir.Shape(tensor.numpy().shape)
+    value = ir.Value(name=name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=shape)
+    graph.register_initializer(value)
+    return value
+
+
+def insert_first(builder: GraphBuilder) -> None:
+    """Put the builder's nodes in front of all others of its graph."""
+    first = next(iter(builder.graph), None)
+    if first is None:
+        builder.graph.extend(builder.nodes)
+    else:
+        builder.graph.insert_before(first, builder.nodes)
+
+
+def insert_before(node: ir.Node, builder: Builder) -> None:
+    """Put the builder's nodes in front of `node`."""
+    assert isinstance(node.graph, ir.Graph)
+    node.graph.insert_before(node, builder.nodes)
+
+
+def replace_node(node: ir.Node, builder: Builder, outputs: Mapping[ir.Value, ir.Value]) -> None:
+    """Put the builder's nodes in the place of `node`; each new value takes over its old one's name and readers.
+
+    Args:
+        node: Leaves its graph.
+        builder: Has the new nodes.
+        outputs: The new value for each output of `node` that is read.
+    """
+    insert_before(node, builder)
+    for old, new in outputs.items():
+        name = old.name
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+        new.type, new.shape = old.type or new.type, old.shape
+        old.name, new.name = None, name
+    assert node.graph is not None
+    node.graph.remove(node, safe=True)
