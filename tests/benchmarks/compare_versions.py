@@ -55,8 +55,11 @@ SAME = 1e-4
 """Relative L2 up to which outputs are the same: what rounding in another order may do."""
 
 SLOWEST_COUNTED = {"processor": 0.2, "latency": 5e-5}
-"""What is compared, and the seconds below which a difference is noise. A compression is held to its processor time, which
-a busy machine does not change; a run of the file to the shortest of many."""
+"""What is compared, and the seconds below which a difference is noise.
+
+A compression is held to its processor time, which a busy machine does not change; a run of the file to the shortest of
+many.
+"""
 
 
 @dataclass(frozen=True)
@@ -292,9 +295,10 @@ def compare(old: Path, new: Path, *, again: bool) -> None:
     names = [name for name in before.cells if name in after.cells]
     if again:
         time_again([n for n in names if any("latency" in words for words in findings(n, before, after))], before, after)
-    print(
-        f"{'model / method / mode':60} {'bytes':>28} {'processor seconds':>24} {'latency, ms':>24} {'rounding':>17} {'distance':>17}"
+    titles = zip(
+        ("bytes", "processor seconds", "latency, ms", "rounding", "distance"), (28, 24, 24, 17, 17), strict=True
     )
+    print(f"{'model / method / mode':60} " + " ".join(f"{title:>{width}}" for title, width in titles))
     for name in names:
         print(row(name, before.cells[name], after.cells[name]))
     worse = [f"{name}: {words}" for name in names for words in findings(name, before, after)]

@@ -17,7 +17,7 @@ from dtc.cli import main
 
 
 def compress(words: list[str]) -> dict[str, Any]:
-    """Return what one command line printed: its JSON, or its error; and the seconds, on the clock and of the processor."""
+    """Return what one command line printed: its JSON, or its error; seconds on the clock and of the processor."""
     sys.argv = ["dtc", *words]
     printed, complaint = io.StringIO(), io.StringIO()
     status: object = 0
