@@ -245,6 +245,52 @@ def test_huffman_coded_indices(page: Any, compress: Compress) -> None:
     assert_same(page.codebook(numbers, written.arrays["codewords"].astype(np.float32), 400), written)
 
 
+def test_a_table_that_two_weights_share(page: Any, tmp_path: Path) -> None:
+    source, output = tmp_path / "model.onnx", tmp_path / "small.onnx"
+    rng = np.random.default_rng(0)
+    weights = {"W": rng.standard_normal((64, 96)), "V": 3 * rng.standard_normal((96, 64))}
+    body = "h = MatMul(x, W) y = MatMul(h, V)"
+    model = parser.parse_model(
+        f'<ir_version: 10, opset_import: ["" : 17]> g (float[N, 64] x) => (float[N, 64] y) {{ {body} }}'
+    )
+    model.graph.initializer.extend(numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items())
+    onnx.save(model, source)
+    rule = dtc.Rule(method="codebook", options={"codewords": 16, "block": 1, "share": True})
+    dtc.compress(source, dtc.Recipe(rules=(rule,), lower="standard"), dtc.Job(output, seconds=0))
+    stored = {each.name: numpy_helper.to_array(each) for each in onnx.load(output).graph.initializer}
+    table = next(array for name, array in stored.items() if name.endswith(".values")).astype(np.float32)
+    first, second = (
+        page.codebook(page.unpack_indices(stored[f"{name}.indices"], 4, cols), table * stored[f"{name}.gain"], cols)
+        for name, cols in (("W", 64), ("V", 96))
+    )
+    unit = dtc.session(output, native=False).run(None, {"x": np.eye(64, dtype=np.float32)})[0]
+    np.testing.assert_allclose(first.T @ second.T, unit, atol=1e-4)
+
+
+def test_blocks_with_a_mask(page: Any, compress: Compress) -> None:
+    written = compress("prune+codebook", (64, 96), lower="standard", sparsity=0.5, codewords=16, block=4)
+    numbers = page.unpack_indices(written.arrays["indices"], 4, 16)
+    dense = page.codebook(numbers, written.arrays["codewords"].astype(np.float32), 64)
+    assert_same(np.where(page.unpack_bits(written.arrays["mask_0"], 64), dense, 0), written)
+
+
+def test_an_index_for_zero(page: Any, compress: Compress) -> None:
+    written = compress(
+        "prune+codebook", (64, 96), lower="standard", sparsity=0.5, structure="row", codewords=15, block=4
+    )
+    assert "mask_0" not in written.arrays
+    table = written.arrays["codewords"].astype(np.float32)
+    table = np.concatenate([np.zeros((1, 4), np.float32), table])
+    assert_same(page.codebook(page.unpack_indices(written.arrays["indices"], 4, 16), table, 64), written)
+
+
+def test_terms_of_a_sum(page: Any, compress: Compress) -> None:
+    written = compress("prune+svd", (96, 80), lower="standard", sparsity=0.95, rank=4)
+    arrays = written.arrays
+    first = page.bitmap(arrays["first.values"], arrays["first.bitmap"], 96)
+    assert_same(first + (arrays["second.right"] @ arrays["second.left"]).T, written)
+
+
 def test_factors(compress: Compress) -> None:
     written = compress("svd", SMALL, rank=5)
     assert_same((written.arrays["right"] @ written.arrays["left"]).T, written)
@@ -258,35 +304,78 @@ def test_coded_factors(page: Any, compress: Compress) -> None:
     np.testing.assert_allclose(left @ right.T, expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_weights_of_an_lstm(page: Any, tmp_path: Path) -> None:
-    steps, size, hidden = 3, 200, 256
-    source, output, dense = (tmp_path / name for name in ("lstm.onnx", "small.onnx", "dense.onnx"))
-    rng = np.random.default_rng(0)
-    w, r = (rng.standard_normal((1, 4 * hidden, n)).astype(np.float32) / 16 for n in (size, hidden))
-    _save_lstm(source, (steps, size, hidden), w, r)
-    rules = (
-        dtc.Rule(method="binary", options={"bits": 2}, include=("W",)),
-        dtc.Rule(method="prune", options={"sparsity": 0.9}, include=("R",)),
-    )
-    dtc.compress(source, dtc.Recipe(rules=rules), dtc.Job(output, seconds=0))
-    node = next(node for node in onnx.load(output).graph.node if node.domain == "dtc")
-    assert node.op_type == "LSTM_binary_sparse"
+STEPS, SIZE, HIDDEN = 3, 200, 256
+
+
+@pytest.mark.parametrize(
+    ("cell", "methods", "operator"),
+    [
+        ("LSTM", (("binary", {"bits": 2}), ("prune", {"sparsity": 0.9})), "LSTM_binary_sparse"),
+        ("GRU", (("prune", {"sparsity": 0.85}), ("codebook", {"codewords": 16, "block": 8})), "GRU_bitmap_codebook"),
+        ("LSTM", (("binary", {"bits": 1}), ("svd", {"rank": 16})), "LSTM_binary_lowrank"),
+    ],
+)
+def test_weights_of_recurrent_operators(
+    page: Any, tmp_path: Path, cell: str, methods: tuple[tuple[str, dict[str, Any]], ...], operator: str
+) -> None:
+    source, output, dense = (tmp_path / name for name in ("model.onnx", "small.onnx", "dense.onnx"))
+    rng, rows = np.random.default_rng(0), {"LSTM": 4, "GRU": 3}[cell] * HIDDEN
+    w, r = (rng.standard_normal((1, rows, n)).astype(np.float32) / 16 for n in (SIZE, HIDDEN))
+    _save_recurrent(source, cell, w, r)
+    rules = [dtc.Rule(method=m, options=o, include=(site,)) for site, (m, o) in zip("WR", methods, strict=True)]
+    dtc.compress(source, dtc.Recipe(rules=tuple(rules)), dtc.Job(output, seconds=0))
+
+    graph = onnx.load(output).graph
+    node = next(node for node in graph.node if node.domain == "dtc")
+    assert node.op_type == operator
     given = {each.name: each.i for each in node.attribute}
-    stored = {each.name: numpy_helper.to_array(each) for each in onnx.load(output).graph.initializer}
-    codes, alphas, *places = (stored[name] for name in node.input[-5:])
-    rows = page.rows_of_blocks(codes[0], 4 * hidden)
-    w = page.binary(rows, alphas[0].transpose(0, 2, 1), given["w_bits"], size, given["w_group_size"])[None]
-    r = page.csr(*places, hidden)[None]
-    _save_lstm(dense, (steps, size, hidden), w, r)
-    x = rng.standard_normal((steps, 1, size)).astype(np.float32)
+    produced = {name: _made(graph, name) for name in node.input if name}
+    plain = {"LSTM": 6, "GRU": 4}[cell]
+    _, w_form, r_form = operator.split("_")
+    arrays = [produced[name] for name in node.input[plain:]]
+    count = {"binary": 2, "bitmap": 2}[w_form]
+    w = _weight(page, w_form, arrays[:count], (rows, SIZE), {k[2:]: v for k, v in given.items() if k.startswith("w_")})
+    r = _weight(
+        page, r_form, arrays[count:], (rows, HIDDEN), {k[2:]: v for k, v in given.items() if k.startswith("r_")}
+    )
+    _save_recurrent(dense, cell, w[None], r[None])
+    x = rng.standard_normal((STEPS, 1, SIZE)).astype(np.float32)
     expected, found = (dtc.session(path, native=False).run(None, {"x": x})[0] for path in (dense, output))
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def _save_lstm(path: Path, sizes: tuple[int, int, int], w: np.ndarray, r: np.ndarray) -> None:
-    steps, size, hidden = sizes
-    x, y = f"float[{steps}, 1, {size}] x", f"float[{steps}, 1, 1, {hidden}] y"
-    body = f"y = LSTM <hidden_size = {hidden}> (x, W, R)"
+def _weight(
+    page: Any, form: str, arrays: list[np.ndarray], shape: tuple[int, int], sizes: dict[str, int]
+) -> np.ndarray:
+    """Decode a weight of one direction."""
+    rows, cols = shape
+    match form:
+        case "binary":
+            codes, alphas = page.rows_of_blocks(arrays[0][0], rows), arrays[1][0].transpose(0, 2, 1)
+            return page.binary(codes, alphas, sizes["bits"], cols, sizes["group_size"])
+        case "sparse":
+            return page.csr(*arrays, cols)
+        case "bitmap":
+            return page.bitmap(*arrays, cols)
+        case "codebook":
+            indices = page.unpack_indices(arrays[0], sizes["bits"], -(-cols // arrays[1].shape[1]))
+            return page.codebook(indices, arrays[1].astype(np.float32), cols)
+    left, right = arrays
+    return (left @ right)[0]
+
+
+def _made(graph: onnx.GraphProto, name: str) -> np.ndarray:
+    """Return an initializer, or what a Cast makes of one."""
+    stored = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    if name in stored:
+        return stored[name]
+    maker = next((node for node in graph.node if name in node.output and node.op_type == "Cast"), None)
+    return np.zeros(0) if maker is None else stored[maker.input[0]].astype(np.float32)
+
+
+def _save_recurrent(path: Path, cell: str, w: np.ndarray, r: np.ndarray) -> None:
+    x, y = f"float[{STEPS}, 1, {SIZE}] x", f"float[{STEPS}, 1, 1, {HIDDEN}] y"
+    body = f"y = {cell} <hidden_size = {HIDDEN}> (x, W, R)"
     model = parser.parse_model(f'<ir_version: 10, opset_import: ["" : 17]> g ({x}) => ({y}) {{ {body} }}')
     model.graph.initializer.extend([numpy_helper.from_array(w, "W"), numpy_helper.from_array(r, "R")])
     onnx.save(model, path)
