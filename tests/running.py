@@ -12,7 +12,8 @@ import onnxruntime
 from dtc.forms import LowRank
 from dtc.graph import Site, find_sites
 from dtc.passes.lower import Compressed, Mode, lower
-from dtc.passes.method import Skip, Weights, make_method
+from dtc.passes.method import Skip, make_method
+from dtc.passes.plan import weights_of
 
 Feeds = dict[str, Any]
 
@@ -84,8 +85,7 @@ def relative_error(found: Any, expected: Any) -> float:
 
 def low_rank_items(sites: list[Site], **options: Any) -> list[Compressed]:
     """Return the sites that `svd` compresses under the options, with their factors."""
-    weights = [Weights(s.name, str(s.role), s.matrices(), s.readers[0].node_name) for s in sites]
-    outcomes = make_method("svd", options).distort(weights)
+    outcomes = make_method("svd", options).distort([weights_of(s, sites) for s in sites])
     return [Compressed(s, forms) for s in sites if not isinstance(forms := outcomes[s.name], Skip)]
 
 

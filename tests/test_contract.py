@@ -12,31 +12,16 @@ from dtc.passes.compose import make_methods
 from dtc.passes.lower import lowerings
 from dtc.passes.method import Method, Moment, Skip, Weights, make_method, methods
 
-EXAMPLES: dict[str, dict[str, object]] = {
-    "bins": {"bins": 8},
-    "binary": {"bits": 2},
-    "codebook": {"codewords": 16, "block": 1},
-    "prune": {"sparsity": 0.8},
-    "prune-masked": {"sparsity": 0.8},
-    "svd": {"rank": 6},
-    "uniform": {"bits": 4},
-}
-"""Options that every new method adds here: enough for it to do something."""
-
 PRIMITIVE = sorted(set(forms()) - {"product", "sum"})
 
 
 def example(name: str) -> Method:
-    return make_method(name, EXAMPLES[name])
+    return make_method(name, dict(methods()[name].example))
 
 
 def weights(shape: tuple[int, ...] = (2, 48, 40), seed: int = 0) -> Weights:
     matrices = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-    return Weights("w", "MatMul", matrices, "node")
-
-
-def test_every_method_has_an_example_here() -> None:
-    assert sorted(EXAMPLES) == sorted(methods())
+    return Weights("w", matrices, "node")
 
 
 @pytest.mark.parametrize("name", sorted(methods()))
@@ -90,7 +75,7 @@ def test_what_is_stored_gives_back_the_same_matrix_bit_for_bit(name: str) -> Non
 
 @pytest.mark.parametrize("name", [*sorted(methods()), "svd+binary", "prune+svd", "prune+binary", "prune+codebook"])
 def test_rows_of_a_form_are_those_of_its_matrix(name: str) -> None:
-    options = {option: value for part in name.split("+") for option, value in EXAMPLES[part].items()}
+    options = {option: value for part in name.split("+") for option, value in methods()[part].example.items()}
     outcome = make_methods(name, options).distort([weights()])["w"]
     assert not isinstance(outcome, Skip)
     for form in outcome:

@@ -64,7 +64,7 @@ def methods() -> None:
         say(f"  ours, own start   {seconds:6.2f} s, of theirs {assign(points, words)[1] / theirs.inertia_:.4f}")
         say(f"  from their start  {warm:6.2f} s, of theirs {assign(points, warm_words)[1] / theirs.inertia_:.4f}")
         say(f"  scikit-learn      {sk_seconds:6.2f} s, {theirs.n_iter_} iterations")
-    weights = Weights("w", "MatMul", matrix[None], "n")
+    weights = Weights("w", matrix[None], "n")
     for name, options in (("codebook", {}), ("codebook", {"codewords": 16, "block": 1}), ("bins", {"bins": 16})):
         method = make_method(name, options)
         seconds, _ = best(lambda: method.distort([weights]))  # noqa: B023

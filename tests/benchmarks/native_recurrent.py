@@ -49,7 +49,7 @@ def forms_of(site: Site, name: str) -> tuple[Form, ...]:
         right = rng.standard_normal((rank, site.view.cols)) / np.sqrt(site.view.cols)
         return (LowRank(left.astype(np.float32), right.astype(np.float32)),)
     method, options = METHODS[name]
-    outcome = make_method(method, options).distort([Weights(site.name, str(site.role), site.matrices(), "n")])
+    outcome = make_method(method, options).distort([Weights(site.name, site.matrices(), "n")])
     forms = outcome[site.name]
     assert not isinstance(forms, Skip)
     return forms

@@ -63,7 +63,7 @@ def best(function: Callable[[], object], times: int = 5) -> float:
 def time_methods(rows: int, cols: int) -> None:
     """Print the times of pruning one matrix."""
     matrix = np.random.default_rng(0).standard_normal((rows, cols)).astype(np.float32)
-    weights = Weights("w", "MatMul", matrix[None], "node")
+    weights = Weights("w", matrix[None], "node")
 
     def by_argsort() -> object:
         order = np.argsort(np.abs(matrix), axis=None, kind="stable")

@@ -118,7 +118,7 @@ class FakeDistorted:
 def distort(parameters, moment: Moment, rank: int = 2) -> FakeDistorted:
     """Low rank of W and U by the real method."""
     method = make_method("svd", {"rank": rank})
-    weights = [Weights(name, "MatMul", np.ascontiguousarray(parameters[name].T)[None], name) for name in ("W", "U")]
+    weights = [Weights(name, np.ascontiguousarray(parameters[name].T)[None], name) for name in ("W", "U")]
     forms = method.distort(weights, moment)
     dense = {name: np.ascontiguousarray(form[0].dense().T) for name, form in forms.items()}
     return FakeDistorted(dense, forms, {"V": "no rule of the recipe matches it"})

@@ -37,7 +37,7 @@ def test_nothing_is_kept_that_no_method_needs() -> None:
 def test_a_checkpoint_brings_everything_back() -> None:
     known = Known(frozenset({"gradient", "previous"}))
     matrix = np.random.default_rng(0).normal(size=(1, 20, 30)).astype(np.float32)
-    forms = make_method("svd", {"rank": 3}).distort([Weights("a/b", "MatMul", matrix, "n")])
+    forms = make_method("svd", {"rank": 3}).distort([Weights("a/b", matrix, "n")])
     known.distorted({"a/b": forms["a/b"]}, {})
     known.see({"a/b": np.full(3, 2, np.float32)})
     again = Known(known.wants)

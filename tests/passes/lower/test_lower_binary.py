@@ -83,7 +83,7 @@ def compressed(sites: list[Site], method: str, options: dict[str, Any], pruned: 
     for site in sites:
         matrices = site.matrices()
         mask = np.abs(matrices) >= np.quantile(np.abs(matrices), pruned) if pruned else None
-        weights = Weights(site.name, str(site.role), matrices, "n", mask=mask)
+        weights = Weights(site.name, matrices, "n", mask=mask)
         outcome = make_method(method, options).distort([weights])[site.name]
         if not isinstance(outcome, Skip):
             items.append(Compressed(site, outcome))

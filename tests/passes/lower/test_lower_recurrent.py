@@ -37,7 +37,7 @@ def compressed(site: Site, form: str, seed: int = 0) -> Compressed:
     if form in ("sparse", "bitmap"):
         return Compressed(site, tuple(sparse(matrix, form) for matrix in site.matrices()))
     method, options = METHODS[form]
-    outcome = make_method(method, options).distort([Weights(site.name, str(site.role), site.matrices(), "n")])
+    outcome = make_method(method, options).distort([Weights(site.name, site.matrices(), "n")])
     forms = outcome[site.name]
     assert not isinstance(forms, Skip)
     return Compressed(site, forms)
@@ -137,7 +137,7 @@ def test_signs_of_few_survivors_are_put_into_blocks_at_load(direction: str) -> N
     for site in find_sites(model):
         matrices = site.matrices()
         mask = np.abs(matrices) >= np.quantile(np.abs(matrices), 0.9)
-        weights = Weights(site.name, str(site.role), matrices, "n", mask=mask)
+        weights = Weights(site.name, matrices, "n", mask=mask)
         forms = make_method("binary", {"bits": 1}).distort([weights])[site.name]
         assert not isinstance(forms, Skip)
         items.append(Compressed(site, forms))
@@ -193,7 +193,7 @@ def test_all_outputs_have_names_as_the_functions_have_all() -> None:
 def test_coded_factors_of_r_beside_a_coded_w_are_multiplied_at_load() -> None:
     model, feeds = scaled_model(Options(inputs=40, hidden=40))
     sites = sites_by_name(model)
-    weights = Weights("R", "LSTM.R", sites["R"].matrices(), "cell")
+    weights = Weights("R", sites["R"].matrices(), "cell")
     factored = make_method("svd", {"rank": 8}).distort([weights])["R"]
     assert not isinstance(factored, Skip)
     items = [compressed(sites["W"], "binary"), Compressed(sites["R"], coded(factored))]
@@ -211,7 +211,7 @@ def coded(factored: Any) -> Any:
         sides = {}
         for side in ("left", "right"):
             matrix = getattr(form, side)[None]
-            outcome = options.distort([Weights(side, "MatMul", matrix, "n")])[side]
+            outcome = options.distort([Weights(side, matrix, "n")])[side]
             assert not isinstance(outcome, Skip)
             sides[side] = outcome[0]
         parts.append(Product(sides["left"], sides["right"]))

@@ -2,56 +2,119 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dtc.cli.check import show_outcome
-from dtc.cli.jsonable import to_json
-from dtc.cli.method_options import method_options
-from dtc.cli.parse import fixed_inputs
-from dtc.cli.progress import OnEvent, progress
-from dtc.cli.recipe_options import recipe_options
-from dtc.cli.render import console, shape, size, table
-from dtc.cli.told_recipe import save_recipe, told_recipe
+from dtc.cli.method_command import MethodCommand
+from dtc.cli.sections import Option, Section, option
 from dtc.errors import UsageError
-from dtc.job import Job
-from dtc.pipeline import Compression, compress, resume
-from dtc.recipe import Recipe
-from dtc.summary import Summary
+
+if TYPE_CHECKING:
+    from dtc.cli.progress import OnEvent
+    from dtc.pipeline import Compression
+    from dtc.recipe import Recipe
+    from dtc.summary import Summary
 
 
-@click.command("compress")
+def _further() -> Iterator[Option]:
+    from dtc.cli.method_options import method_options
+    from dtc.cli.recipe_options import recipe_options
+
+    yield from method_options()
+    yield from recipe_options()
+
+
+@click.command("compress", cls=MethodCommand, further=_further)
 @click.argument("model", type=click.Path(path_type=Path), required=False)
-@click.option("-m", "--method", help="name of a method, see dtc inspect; with its options below")
-@method_options
-@click.option("--include", multiple=True, help="glob over site, node, op or role names (repeatable; default all)")
-@click.option("--exclude", multiple=True, help="glob of sites to leave alone (repeatable)")
-@click.option("--recipe", "recipe_file", type=click.Path(path_type=Path), help="YAML recipe in place of --method")
-@click.option("--save-recipe", type=click.Path(path_type=Path), help="write the recipe of this command line")
-@click.option("--retrain", is_flag=True, help="retrain with occasional distortion; without labels, distil")
-@recipe_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="default: MODEL with the method in its name")
-@click.option("--run", type=click.Path(path_type=Path), help="run directory of the retraining; default: OUTPUT.dtc-run")
-@click.option(
-    "--report", type=click.Path(path_type=Path), help="folder for report.html, report.json; a run has its own"
+@option(
+    Section.MODEL,
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="file to write; default: MODEL with the method in its name",
 )
-@click.option("--resume", "resumed", type=click.Path(path_type=Path), help="go on with an interrupted run directory")
-@click.option("--force", is_flag=True, help="overwrite the output")
-@click.option("--max-drop", type=click.FloatRange(min=0), help="exit with status 1 if the metric loses more than this")
-@click.option("--input", "inputs", multiple=True, help="NAME=VALUE: an input that the check holds fixed (repeatable)")
-@click.option(
-    "--seconds", type=click.FloatRange(min=0), default=2.0, show_default=True, help="for latency; 0: not measured"
+@option(Section.MODEL, "--force", is_flag=True, help="overwrite the output")
+@option(
+    Section.MODEL,
+    "--report",
+    type=click.Path(path_type=Path),
+    help="folder for report.html, report.json; a run has its own",
 )
-@click.option("--json", "as_json", is_flag=True, help="print the result as JSON")
+@option(Section.MODEL, "--json", "as_json", is_flag=True, help="print the result as JSON")
+@option(
+    Section.METHOD,
+    "-m",
+    "--method",
+    help="name of a method, or two joined such as prune+binary, with its options [required, or --recipe]",
+)
+@option(
+    Section.METHOD,
+    "--recipe",
+    "recipe_file",
+    type=click.Path(path_type=Path),
+    help="YAML recipe in place of --method: several methods, each for some sites",
+)
+@option(Section.METHOD, "--save-recipe", type=click.Path(path_type=Path), help="write the recipe of this command line")
+@option(
+    Section.METHOD, "--include", multiple=True, help="glob over site, node, op or role names (repeatable; default all)"
+)
+@option(Section.METHOD, "--exclude", multiple=True, help="glob of sites to leave alone (repeatable)")
+@option(
+    Section.TRAINING,
+    "--retrain",
+    is_flag=True,
+    help="retrain with occasional distortion; without labels, distil [needs --data]",
+)
+@option(
+    Section.TRAINING,
+    "--run",
+    type=click.Path(path_type=Path),
+    help="run directory of the retraining; default: OUTPUT.dtc-run",
+)
+@option(
+    Section.TRAINING,
+    "--resume",
+    "resumed",
+    type=click.Path(path_type=Path),
+    help="go on with an interrupted run directory; nothing else is needed",
+)
+@option(
+    Section.CHECKING,
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    help="exit with status 1 if the metric loses more than this, in its own unit [needs --data]",
+)
+@option(
+    Section.CHECKING,
+    "--input",
+    "inputs",
+    multiple=True,
+    help="NAME=VALUE: an input that the check holds fixed (repeatable)",
+)
+@option(
+    Section.CHECKING,
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    help="for latency; 0: not measured",
+)
 def command(model: Path | None, **options: Any) -> None:
-    """Compress MODEL, check the written file, and print what was gained and lost.
+    """Compress a model, and check the written file.
+
+    What was gained and lost is printed. MODEL and either --method or --recipe are required, but for --resume.
 
     \b
     dtc compress model.onnx --method svd --rank 96
     dtc compress model.onnx --method svd --rank 96 --retrain --data train.npz
     """  # noqa: D301 - the backspace keeps click from joining the lines
+    from dtc.cli.jsonable import to_json
+    from dtc.cli.progress import progress
+    from dtc.pipeline import resume
+
     as_json = options["as_json"]
     with progress(quiet=as_json) as on_event:
         if options["resumed"] is not None:
@@ -68,6 +131,11 @@ def command(model: Path | None, **options: Any) -> None:
 def _start(model: Path | None, options: dict[str, Any], on_event: OnEvent) -> Compression:
     if model is None:
         raise UsageError("name the model to compress: dtc compress MODEL --method svd --rank 96 (or --resume RUN)")
+    from dtc.cli.parse import fixed_inputs
+    from dtc.cli.told_recipe import save_recipe, told_recipe
+    from dtc.job import Job
+    from dtc.pipeline import compress
+
     recipe = told_recipe(options)
     if options["save_recipe"] is not None:
         save_recipe(recipe, options["save_recipe"], force=options["force"])
@@ -88,6 +156,9 @@ def _default_output(model: Path, recipe: Recipe) -> Path:
 
 
 def _show(result: Compression) -> None:
+    from dtc.cli.commands.check import show_outcome
+    from dtc.cli.render import console, size
+
     _show_sites(result.summary)
     worst = max((each.relative_l2 for each in result.faithful.differences), default=0.0)
     unrounded = ", activations not rounded" if result.quantizers else ""
@@ -112,6 +183,8 @@ def _show(result: Compression) -> None:
 
 
 def _show_sites(summary: Summary) -> None:
+    from dtc.cli.render import shape, size, table
+
     rows = [
         [
             row.name,

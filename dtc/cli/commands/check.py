@@ -2,40 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dtc.check import CheckReport, check
-from dtc.cli.jsonable import to_json
-from dtc.cli.parse import fixed_inputs
-from dtc.cli.recipe_options import objective_and_data_options, overridden
-from dtc.cli.render import console, milliseconds, size, table
-from dtc.data import open_source
+from dtc.cli.sections import Command, Option, Section, option
 from dtc.errors import CheckFailedError
-from dtc.recipe import Data, Objective
+
+if TYPE_CHECKING:
+    from dtc.check import CheckReport
 
 
-@click.command("check")
+def _further() -> Iterator[Option]:
+    from dtc.cli.recipe_options import objective_and_data_options
+
+    return objective_and_data_options()
+
+
+@click.command("check", cls=Command, further=_further)
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
-@objective_and_data_options
-@click.option("--max-drop", type=click.FloatRange(min=0), help="largest allowed loss of the metric, in its own unit")
-@click.option("--max-difference", type=click.FloatRange(min=0), help="largest allowed relative L2 of any output")
-@click.option("--input", "inputs", multiple=True, help="NAME=VALUE: an input held fixed (repeatable)")
-@click.option(
-    "--seconds", type=click.FloatRange(min=0), default=2.0, show_default=True, help="for latency; 0: not measured"
+@option(
+    Section.CHECKING,
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    help="largest allowed loss of the metric, in its own unit",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="threads of ONNX Runtime; else all cores")
-@click.option("--seed", type=int, default=0, show_default=True, help="of generated inputs")
-@click.option("--portable", is_flag=True, help="without the native kernels: on the functions in the files")
+@option(
+    Section.CHECKING,
+    "--max-difference",
+    type=click.FloatRange(min=0),
+    help="largest allowed relative L2 of any output",
+)
+@option(Section.CHECKING, "--input", "inputs", multiple=True, help="NAME=VALUE: an input held fixed (repeatable)")
+@option(
+    Section.CHECKING,
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    help="for latency; 0: not measured",
+)
+@option(Section.CHECKING, "--threads", type=click.IntRange(min=1), help="threads of ONNX Runtime; else all cores")
+@option(Section.CHECKING, "--seed", type=int, default=0, show_default=True, help="of generated inputs")
+@option(Section.CHECKING, "--portable", is_flag=True, help="without the native kernels: on the functions in the files")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of tables")
 def command(reference: Path, candidate: Path, **options: Any) -> None:
-    """Compare CANDIDATE with REFERENCE in ONNX Runtime: outputs, metric, size, latency, memory.
+    """Compare a compressed model with its reference.
 
+    CANDIDATE and REFERENCE are run in ONNX Runtime: outputs, metric, size, latency, memory.
     Exit status 1 when the candidate loses more than allowed.
     """
+    from dtc.check import check
+    from dtc.cli.jsonable import to_json
+    from dtc.cli.parse import fixed_inputs
+    from dtc.cli.recipe_options import overridden
+    from dtc.data import open_source
+    from dtc.recipe import Data, Objective
+
     data = overridden(Data(), options)
     spec = data.evaluate or data.train
     report = check(
@@ -61,6 +87,8 @@ def command(reference: Path, candidate: Path, **options: Any) -> None:
 
 def show_outcome(report: CheckReport, *, differences: bool = False) -> None:
     """Print a check: before, after, and their relation."""
+    from dtc.cli.render import console, milliseconds, size, table
+
     before, after = report.reference, report.candidate
     rows = [["file", size(before.file_bytes), size(after.file_bytes), f"{before.file_bytes / after.file_bytes:.2f}x"]]
     if before.latency and after.latency:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from dtc.cli.jsonable import to_json
-from dtc.cli.render import console, shape, size, table
-from dtc.inspection import Inspection, inspect_model
+if TYPE_CHECKING:
+    from dtc.inspection import Inspection
 
 
 @click.command("inspect")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of tables")
 def command(model: Path, *, as_json: bool) -> None:
-    """Show the sites of MODEL: what can be compressed, what each method would save, and what cannot be."""
+    """Show what of a model can be compressed.
+
+    The sites of MODEL, what each method would save there, and what cannot be compressed and why.
+    """
+    from dtc.cli.jsonable import to_json
+    from dtc.inspection import inspect_model
+
     found = inspect_model(model)
     if as_json:
         click.echo(to_json(found))
@@ -24,6 +30,8 @@ def command(model: Path, *, as_json: bool) -> None:
 
 
 def _show(found: Inspection) -> None:
+    from dtc.cli.render import console, shape, size, table
+
     console.print(f"{found.path}: {size(found.file_bytes)}, opset {found.opset}, IR {found.ir_version}")
     rows = [
         [

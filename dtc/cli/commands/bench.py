@@ -7,11 +7,6 @@ from typing import Any
 
 import click
 
-from dtc.bench import bench
-from dtc.cli.jsonable import to_json
-from dtc.cli.parse import fixed_inputs
-from dtc.cli.render import console, milliseconds, size, table
-
 
 @click.command("bench")
 @click.argument("models", type=click.Path(path_type=Path), nargs=-1, required=True)
@@ -22,7 +17,15 @@ from dtc.cli.render import console, milliseconds, size, table
 @click.option("--portable", is_flag=True, help="without the native kernels: on the functions in the files")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 def command(models: tuple[Path, ...], **options: Any) -> None:
-    """Measure latency and memory of MODELS in one run, in turns, on the same inputs."""
+    """Measure models side by side.
+
+    Latency and memory of MODELS, in one run, in turns, on the same inputs.
+    """
+    from dtc.bench import bench
+    from dtc.cli.jsonable import to_json
+    from dtc.cli.parse import fixed_inputs
+    from dtc.cli.render import console, milliseconds, size, table
+
     rows = bench(
         models,
         threads=options["threads"],
