@@ -21,7 +21,7 @@ DOCS = Path(__file__).resolve().parents[1]
 def pages() -> dict[str, str]:
     """Return every generated page, by its path below the folder; of methods, those of this repository."""
     own = {name: method for name, method in sorted(methods().items()) if method.__module__.startswith("dtc.passes.")}
-    written = {f"methods/{name}.md": method_page(name, method) for name, method in own.items()}
+    written = {f"methods/{name}.md": method_page(method) for name, method in own.items()}
     written["methods/compositions.md"] = compositions_page(list(own))
     written["recipe.md"] = recipe_page()
     written["operators.md"] = operators_page()

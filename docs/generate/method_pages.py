@@ -5,25 +5,14 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
-import numpy as np
+from pydantic.fields import FieldInfo
 from tables import docstring, field_row, named, page, table
 
 from dtc.errors import DtcError
-from dtc.passes.compose import make_methods
-from dtc.passes.method import Method, Skip, Weights, make_method, options_of
-
-EXAMPLES: dict[str, dict[str, Any]] = {
-    "svd": {"rank": 8},
-    "prune": {"sparsity": 0.9},
-    "prune-masked": {"sparsity": 0.9},
-    "binary": {"bits": 2},
-    "uniform": {"bits": 4},
-    "codebook": {"codewords": 16, "block": 1},
-    "bins": {"bins": 8},
-}
-"""Options of the command that the page of a method shows; a new method adds its own."""
+from dtc.passes.compose import compositions, make_methods
+from dtc.passes.method import Method, methods
+from dtc.passes.options import flag, tried
 
 NEEDS = {
     "gradient": "the magnitude of the loss's gradient (`--data`), where there is some",
@@ -33,25 +22,22 @@ NEEDS = {
 }
 
 
-def method_page(name: str, method: type[Method]) -> str:
+def method_page(method: type[Method]) -> str:
     """Return the page of a method."""
-    form = _form(name)
+    form = method.gives.kind
     parts = [
         docstring(method),
         docstring(inspect.getmodule(method)),
         "## Example",
-        _commands([name]),
+        _commands([method.name]),
         f"The written form is [`{form}`](../formats.md#{form}).",
         "## Options",
-        table(
-            ["option", "values", "default", "what it does"],
-            [field_row(_flag(each), field) for each, field in method.options_type.model_fields.items()],
-        ),
+        *_options(method),
         *_what_it_uses(method),
         "## Goes with",
-        _partners(name),
+        f"{named(_partners(method))}; see [compositions](compositions.md).",
     ]
-    return page(f"{name}: {method.title}", parts)
+    return page(f"{method.name}: {method.title}", parts)
 
 
 def compositions_page(names: Sequence[str]) -> str:
@@ -74,29 +60,34 @@ def compositions_page(names: Sequence[str]) -> str:
 def _commands(names: Sequence[str]) -> str:
     lines = []
     for name in names:
-        options = [EXAMPLES[part] for part in name.split("+")]
-        words = [f"{_flag(key)} {value}" for given in options for key, value in given.items()]
+        options = [methods()[part].example for part in name.split("+")]
+        words = [f"{flag(key)} {value}" for given in options for key, value in given.items()]
         lines.append(f"dtc compress model.onnx --method {name} {' '.join(words)}\n")
     return f"```sh\n{''.join(lines)}```"
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def _options(method: type[Method]) -> Iterator[str]:
+    fields = method.options_type.model_fields
+    yield table(
+        ["option", "values", "default", "what it does"], [_option(name, field) for name, field in fields.items()]
+    )
+    if method.options_type.one_of:
+        yield f"Exactly one of {named(map(flag, method.options_type.one_of))} has to be given."
 
 
-def _form(name: str) -> str:
-    """Return the kind of form that a method gives."""
-    matrices = np.random.default_rng(0).normal(size=(1, 48, 40)).astype(np.float32)
-    outcome = make_method(name, EXAMPLES[name]).distort([Weights("w", "MatMul", matrices, "node")])["w"]
-    assert not isinstance(outcome, Skip)
-    return outcome[0].kind
+def _option(name: str, field: FieldInfo) -> list[str]:
+    """Return the row of an option, with the values worth trying behind its description."""
+    row = field_row(flag(name), field)
+    if values := tried(field):
+        row[-1] += f"; worth trying: {', '.join(map(str, values))}"
+    return row
 
 
 def _what_it_uses(method: type[Method]) -> Iterator[str]:
     """Yield what a run gives to the method beside the weights."""
     needs = [words for need, words in NEEDS.items() if need in method.needs]
-    if "compensate" in method.options_type.model_fields:
-        needs.append(f"with `--compensate`, {NEEDS['gram']}")
+    if method.compensates is not None:
+        needs.append(f"with `--compensate`, {NEEDS['gram']}: {method.compensates}")
     if method.keeps_mask:
         yield "Weights that a distortion made zero stay zero until the next one, in training too."
     if needs:
@@ -105,20 +96,15 @@ def _what_it_uses(method: type[Method]) -> Iterator[str]:
         yield "\n".join(f"* {need}" for need in needs)
 
 
-def _partners(name: str) -> str:
-    pairs = dict.fromkeys(pair for other in EXAMPLES for pair in ((name, other), (other, name)))
-    possible = ["+".join(pair) for pair in pairs if _refusal(*pair) is None]
-    return f"{named(possible)}; see [compositions](compositions.md)."
+def _partners(method: type[Method]) -> list[str]:
+    return ["+".join(pair) for pair in compositions() if method.name in pair]
 
 
 def _refusal(first: str, second: str) -> str | None:
     """Return why two methods cannot be composed; None where they can."""
-    name = f"{first}+{second}"
-    options = {
-        key: value for part in (first, second) for key, value in EXAMPLES[part].items() if key in options_of(name)
-    }
+    options = {**methods()[first].example, **methods()[second].example}
     try:
-        make_methods(name, options)
+        make_methods(f"{first}+{second}", options)
     except DtcError as error:
         return str(error).partition(": ")[2]
     return None

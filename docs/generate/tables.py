@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 NOTE = "<!-- Written by `python docs/generate`; change the docstrings and the declared options instead. -->"
 
 _KINDS = {bool: "yes or no", int: "whole number", float: "number", str: "text", dict: "names and values"}
-_BOUNDS = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 def page(title: str, parts: Iterable[str]) -> str:
@@ -45,8 +45,8 @@ def field_row(label: str, field: FieldInfo) -> list[str]:
 def values_of(field: FieldInfo) -> str:
     """Return what a field takes, in words.
 
-    `int` with `ge=1, le=8` is "whole number from 1 to 8"; `Literal["a", "b"]` is "`a`, `b`"; other bounds are in the
-    description.
+    `int` with `ge=1, le=8` is "whole number, 1 to 8", with `gt=0` alone "whole number, above 0"; `Literal["a", "b"]`
+    is "`a`, `b`". What a validator refuses is in the description.
     """
     kinds = [field.annotation]
     if typing.get_origin(field.annotation) in (typing.Union, types.UnionType):
@@ -54,11 +54,13 @@ def values_of(field: FieldInfo) -> str:
     if typing.get_origin(kinds[0]) is Literal:
         return named(map(str, typing.get_args(kinds[0])))
     names = {_KINDS.get(typing.get_origin(kind) or kind, "list") for kind in kinds}  # type: ignore[arg-type]
-    return " ".join([" or ".join(sorted(names)), *_bounds(field)])
+    return ", ".join([" or ".join(sorted(names)), *_bounds(field)])
 
 
 def _bounds(field: FieldInfo) -> list[str]:
     found = {name: getattr(each, name) for each in field.metadata for name in _BOUNDS if hasattr(each, name)}
+    if {"ge", "le"} <= found.keys():
+        return [f"{found['ge']} to {found['le']}"]
     return [f"{word} {found[name]}" for name, word in _BOUNDS.items() if name in found]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,20 +11,23 @@ import pytest
 from sklearn.datasets import load_digits
 
 from dtc import models
+from dtc.errors import DtcError
 from dtc.models.train import train_reference
-from dtc.training.engines.ort.install import available
 
 
 @pytest.fixture(scope="session")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `model.onnx`, the digits network trained a little, and `train.npz`."""
-    if reason := available():
-        pytest.skip(reason)
     folder = tmp_path_factory.mktemp("example")
     plan = models.plan("digits-mlp")
     assert plan.training is not None
     short = plan.model_copy(update={"training": plan.training.model_copy(update={"epochs": 3})})
-    train_reference(models.build("digits-mlp"), short, folder / "model.onnx", folder / "run")
+    try:
+        train_reference(models.build("digits-mlp"), short, folder / "model.onnx", folder / "run")
+    except DtcError as error:  # there is no engine for this Python or machine
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
     digits = load_digits()
     images = digits.images.reshape(-1, 1, 8, 8).astype(np.float32) / 16
     np.savez(folder / "train.npz", image=images, labels=digits.target)
