@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -27,7 +28,6 @@ import numpy as np
 import onnxruntime
 
 from dtc.graph import load_model
-from dtc.measure import machine
 from dtc.sample_inputs import sample_inputs
 from dtc.session import runner, session
 
@@ -88,7 +88,7 @@ class Cell:
         fixed = [f"--input={each.name}={FIXED[each.name]}" for each in inputs if each.name in FIXED]
         return [
             *("compress", str(self.model), *METHODS[self.method], "--lower", self.mode, "-o", str(output)),
-            *("--seconds", "0", "--force", "--json", *fixed),
+            *("--seconds", "0", "--force", *fixed),
         ]
 
 
@@ -103,12 +103,18 @@ class Worker:
             raise click.ClickException(f"{checkout}: Python finds dtc in {where} instead")
 
     def compress(self, words: list[str]) -> dict[str, Any]:
-        """Return what one command line gave."""
+        """Return what one command line gave; in a new process it is run twice, as the first time imports the house."""
         if self._process is None:
             command = [sys.executable, "-P", str(Path(__file__).with_name("version_worker.py"))]
             self._process = subprocess.Popen(
                 command, env=self._environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
+            self._ask(words)
+        return self._ask(words)
+
+    def _ask(self, words: list[str]) -> dict[str, Any]:
+        if self._process is None:
+            return {"error": "the process died"}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(words) + "\n")
@@ -143,6 +149,10 @@ class Result:
         """The native library of the version."""
         return Path(self.found["library"])
 
+    def outputs(self, name: str) -> Path:
+        """What the written file of a cell gave."""
+        return (self.files / self.cells[name]["file"]).with_suffix(".npz")
+
     def keep(self, name: str, record: dict[str, Any]) -> None:
         """Add a record, and write the file whole."""
         self.cells[name] = record
@@ -152,7 +162,7 @@ class Result:
 
 
 def inputs_of(model: Path, folder: Path) -> dict[str, np.ndarray]:
-    """Return the inputs of a model that all results of a folder share."""
+    """Return the inputs of a model that all results of a folder share; made at the first call."""
     path = folder / "inputs" / f"{model.stem}.npz"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
@@ -162,6 +172,13 @@ def inputs_of(model: Path, folder: Path) -> dict[str, np.ndarray]:
         np.savez(path, **made)
     with np.load(path) as found:
         return dict(found)
+
+
+def save_outputs(model: Path, feed: dict[str, np.ndarray], path: Path) -> None:
+    """Write what a model gives without any native library."""
+    running = opened(model, None)
+    names = [each.name for each in running.get_outputs()]
+    np.savez(path, **dict(zip(names, running.run(None, feed), strict=True)))
 
 
 def opened(path: Path, library: Path | None) -> onnxruntime.InferenceSession:
@@ -195,9 +212,7 @@ def measure_cell(cell: Cell, worker: Worker, result: Result) -> dict[str, Any]:
     if "error" in record:
         return record
     feed = inputs_of(cell.model, result.path.parent)
-    plain = opened(output, None)
-    names = [each.name for each in plain.get_outputs()]
-    np.savez(output.with_suffix(".npz"), **dict(zip(names, plain.run(None, feed), strict=True)))
+    save_outputs(output, feed, output.with_suffix(".npz"))
     running = opened(output, result.library)
     return record | {"bytes": output.stat().st_size, "latency": latencies([partial(running.run, None, feed)])[0]}
 
@@ -228,30 +243,37 @@ def findings(name: str, old: Result, new: Result) -> Iterator[str]:
     for what, floor in SLOWEST_COUNTED.items():
         if after[what] > max(TENTH * before[what], before[what] + floor):
             yield f"slower: {what} {before[what]:.3g} -> {after[what]:.3g} s ({after[what] / before[what]:.2f}x)"
-    far = apart(*(each.files / after["file"].replace(".onnx", ".npz") for each in (old, new)))
+    far = apart(*(each.outputs(name) for each in (old, new)))
     if far > SAME:
         yield f"computes something else: {far:.1e} relative L2 apart"
 
 
-def row(name: str, before: dict[str, Any], after: dict[str, Any]) -> str:
+def row(name: str, old: Result, new: Result) -> str:
     """Return a line of the table."""
+    before, after = old.cells[name], new.cells[name]
     if "error" in before or "error" in after:
         return f"{name:60} {before.get('error', 'written')[:50]} | {after.get('error', 'written')[:50]}"
     words = [f"{name:60}", f"{before['bytes']:>10,} {after['bytes']:>10,} {after['bytes'] / before['bytes']:6.3f}"]
     for what, scale in (("processor", 1.0), ("latency", 1e3)):
         words.append(f"{before[what] * scale:8.2f} {after[what] * scale:8.2f} {after[what] / before[what]:6.2f}")
-    words.append(
-        f"{before['rounding']:8.1e} {after['rounding']:8.1e} {before['distance']:9.2e} {after['distance']:9.2e}"
-    )
+    words.append(" ".join(f"{cell.get('rounding', float('nan')):8.1e}" for cell in (before, after)))
+    words.append(" ".join(f"{distance(name, each):8.1e}" for each in (old, new)))
     return " ".join(words)
+
+
+def distance(name: str, result: Result) -> float:
+    """Return how far the written file's outputs are from the original model's."""
+    model = Path(os.environ["DTC_DATA"]) / "onnx" / f"{name.partition(' / ')[0]}.onnx"
+    path = result.path.parent / "inputs" / f"{model.stem}.outputs.npz"
+    if not path.exists():
+        save_outputs(model, inputs_of(model, result.path.parent), path)
+    return apart(path, result.outputs(name))
 
 
 def time_again(names: Sequence[str], old: Result, new: Result) -> None:
     """Measure the latency of some cells anew, the files of both versions taking turns."""
     for name in names:
-        stem = name.split(" / ")[0]
-        with np.load(new.path.parent / "inputs" / f"{stem}.npz") as found:
-            feed = dict(found)
+        feed = inputs_of(Path(f"{name.partition(' / ')[0]}.onnx"), new.path.parent)
         file = new.cells[name]["file"]
         running = [opened(each.files / file, each.library) for each in (old, new)]
         both = latencies([partial(one.run, None, feed) for one in running])
@@ -276,7 +298,7 @@ def measure(
     """Compress every model by every method with the version in a checkout, into the file RESULT."""
     kept = Result(result)
     library = library or checkout / "build" / "native" / "libdtc_ops.so"
-    kept.found |= {"checkout": str(checkout), "library": str(library), "machine": machine()}
+    kept.found |= {"checkout": str(checkout), "library": str(library), "machine": platform.platform()}
     kept.files.mkdir(parents=True, exist_ok=True)
     worker = Worker(checkout, library)
     paths = sorted((Path(os.environ["DTC_DATA"]) / "onnx").glob("*.onnx"))
@@ -302,7 +324,7 @@ def compare(old: Path, new: Path, *, again: bool) -> None:
     )
     print(f"{'model / method / mode':60} " + " ".join(f"{title:>{width}}" for title, width in titles))
     for name in names:
-        print(row(name, before.cells[name], after.cells[name]))
+        print(row(name, before, after))
     worse = [f"{name}: {words}" for name in names for words in findings(name, before, after)]
     missing = [name for name in before.cells if name not in after.cells]
     print(
