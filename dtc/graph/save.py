@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from dtc.errors import ModelError
 from dtc.graph.opset import opset_of
+from dtc.graph.walk import all_graphs
 
 PORTABLE_IR_VERSION = 10
 """What runtimes in the field read; `onnx`'s own newest default is refused by them."""
@@ -20,7 +21,8 @@ EXTERNAL_DATA_ABOVE = 1_900_000_000
 def save_model(model: ir.Model, path: str | Path, *, force: bool = False) -> None:
     """Write `model` to `path`: first beside it, then renamed, so that no half-written file is ever seen.
 
-    Weights of more than 2 GB go to `<name>.data` beside it.
+    Weights of more than 2 GB go to `<name>.data` beside it; up to there the file is whole in itself, also where `model`
+    came with external data.
 
     Raises:
         ModelError: The file exists and `force` is not given, or its folder cannot be written.
@@ -34,8 +36,10 @@ def save_model(model: ir.Model, path: str | Path, *, force: bool = False) -> Non
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
             written = Path(folder) / path.name
-            external = f"{path.name}.data" if _tensor_bytes(model) > EXTERNAL_DATA_ABOVE else None
-            ir.save(model, written, external_data=external)
+            if _tensor_bytes(model) > EXTERNAL_DATA_ABOVE:
+                ir.save(model, written, external_data=f"{path.name}.data")
+            else:
+                ir.save(_self_contained(model), written)
             move_model(written, path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be written ({error.strerror})") from error
@@ -49,10 +53,18 @@ def move_model(source: Path, target: Path) -> None:
     source.replace(target)
 
 
+def _self_contained(model: ir.Model) -> ir.Model:
+    """Return a model without references to external data, which would be looked for beside the new file."""
+    tensors = (value.const_value for graph in all_graphs(model) for value in graph.initializers.values())
+    if not any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors):
+        return model
+    return ir.external_data.load_to_model(model.clone())
+
+
 def _ir_version(model: ir.Model) -> int:
     return PORTABLE_IR_VERSION if opset_of(model) <= 21 else max(model.ir_version, PORTABLE_IR_VERSION)
 
 
 def _tensor_bytes(model: ir.Model) -> int:
-    graphs = [model.graph, *model.graph.subgraphs()]
-    return sum(v.const_value.nbytes for g in graphs for v in g.initializers.values() if v.const_value is not None)
+    tensors = (value.const_value for graph in all_graphs(model) for value in graph.initializers.values())
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None)

@@ -146,3 +146,17 @@ def test_a_tensor_that_declares_what_it_does_not_hold_is_refused(path: Path, dim
     path.write_bytes(proto.SerializeToString())
     with pytest.raises(ModelError, match=r"tensor 'w' declares .* the file is damaged"):
         load_model(path)
+
+
+def test_a_model_that_came_with_external_data_is_written_whole(tmp_path: Path) -> None:
+    weights = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    (tmp_path / "in").mkdir()
+    ir.save(model_with(weights), tmp_path / "in" / "model.onnx", external_data="weights.bin")
+    model = load_model(tmp_path / "in" / "model.onnx")
+    (tmp_path / "out").mkdir()
+    save_model(model, tmp_path / "out" / "model.onnx")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["model.onnx"]
+    (found,) = load_model(tmp_path / "out" / "model.onnx").graph.initializers.values()
+    np.testing.assert_array_equal(found.const_value.numpy(), weights)
+    (own,) = model.graph.initializers.values()
+    assert isinstance(own.const_value, ir.ExternalTensor)  # the model itself stays as it was

@@ -6,14 +6,18 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from dtc import models
-from dtc.graph import save_model
+from dtc.graph import load_model, save_model
 from dtc.job import Job
+from dtc.passes.plan import Distorted, Plan
 from dtc.pipeline import compress, resume
+from dtc.pipeline.watch import VERIFY
 from dtc.recipe import Data, Recipe, Rule
 
 Dtc = Callable[..., tuple[int, str, str]]
@@ -165,3 +169,22 @@ def test_functions_do_what_the_command_line_does(model: Path, samples: Path, tmp
     again = resume(tmp_path / "run")
     assert again.report.to_json() == first.report.to_json()
     assert (again.output, again.pages, again.run) == (first.output, first.pages, first.run)
+
+
+def test_external_data_is_read_from_the_run(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever exports the model again while a run goes on writes into the file that it was begun with."""
+    source, recipe = tmp_path / "in", Recipe(rules=(Rule(method="svd", options={"rank": 6}, include=("fc2*",)),))
+    source.mkdir()
+    ir.save(load_model(model), source / "digits.onnx", external_data="weights.bin")
+    compress(model, recipe, Job(tmp_path / "plain.onnx", seconds=0.0))
+    taken = Plan.distort
+
+    def overwrite(plan: Plan, **given: Any) -> Distorted:
+        weights = source / "weights.bin"
+        weights.write_bytes(bytes(weights.stat().st_size))
+        return taken(plan, **given)
+
+    monkeypatch.setattr(Plan, "distort", overwrite)
+    monkeypatch.delenv(VERIFY)  # a look at the model maps its weights
+    compress(source / "digits.onnx", recipe, Job(tmp_path / "out.onnx", seconds=0.0), run=tmp_path / "run")
+    assert (tmp_path / "out.onnx").read_bytes() == (tmp_path / "plain.onnx").read_bytes()
