@@ -4,13 +4,21 @@ What the command line does, as functions: `compress`, `resume`, `inspect_model`,
 ONNX Runtime session of a compressed model.
 """
 
-from dtc.bench import bench
-from dtc.check import check
-from dtc.inspection import inspect_model
-from dtc.job import Job
-from dtc.pipeline import Compression, compress, resume
-from dtc.recipe import Recipe, Rule
-from dtc.session import session
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dtc.bench import bench
+    from dtc.check import check
+    from dtc.inspection import inspect_model
+    from dtc.job import Job
+    from dtc.pipeline import Compression, compress, resume
+    from dtc.recipe import Recipe, Rule
+    from dtc.session import session
 
 __all__ = [
     "Compression",
@@ -24,3 +32,43 @@ __all__ = [
     "resume",
     "session",
 ]
+
+_HOMES = {
+    "Compression": "dtc.pipeline",
+    "Job": "dtc.job",
+    "Recipe": "dtc.recipe",
+    "Rule": "dtc.recipe",
+    "bench": "dtc.bench",
+    "check": "dtc.check",
+    "compress": "dtc.pipeline",
+    "inspect_model": "dtc.inspection",
+    "resume": "dtc.pipeline",
+    "session": "dtc.session",
+}
+"""Where each public name is written: its module is imported when the name is first used, so that `import dtc`, and with
+it the command line, does not wait for ONNX Runtime."""
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
+
+
+class _Package(ModuleType):
+    """This package, in which `dtc.check` is the function although a module of that name lies here.
+
+    Importing a module sets it as an attribute of its package, and would hide the function of the same name.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dtc.compare import Comparison, OutputDifference, interface_differences
+from dtc.data import Source
 from dtc.deploy.ops import DOMAIN
 from dtc.deploy.ops.library import library_path
 from dtc.errors import DataError, ModelError, UsageError
-from dtc.evaluate import Source, judged_output, stateful, within_lengths
+from dtc.evaluate import judged_output, stateful, within_lengths
 from dtc.graph.load import load_model
 from dtc.graph.signature import Arrays, TensorSpec, zero_state
 from dtc.measure import MEASURED_SESSION, Latency, Memory, file_bytes, measure_latency, measure_memory

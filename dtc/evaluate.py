@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from dtc.errors import DataError
+from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays, TensorSpec, zero_state
 from dtc.metrics import Metric
 from dtc.recipe import Objective
 
-AnyArray: TypeAlias = npt.NDArray[np.generic]
-Run: TypeAlias = "Callable[[dict[str, npt.NDArray[np.generic]]], dict[str, npt.NDArray[np.generic]]]"
+Run: TypeAlias = Callable[[dict[str, AnyArray]], dict[str, AnyArray]]
 """Inputs by name to all outputs by name, in the model's order."""
-
-
-class Source(Protocol):
-    """Where batches come from: dicts of arrays named like the model's inputs, and the labels."""
-
-    def batches(self, *, epoch: int, seed: int, shuffle: bool) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
-        """Yield one pass over the data; the same arguments give the same batches."""
-        ...
 
 
 def evaluate(
@@ -79,9 +70,9 @@ def within_lengths(
 
 def stateful(
     run: Run, batches: Iterable[Arrays], objective: Objective, inputs: Sequence[TensorSpec]
-) -> Iterator[tuple[dict[str, npt.NDArray[np.generic]], Arrays]]:
+) -> Iterator[tuple[dict[str, AnyArray], Arrays]]:
     """Yield the outputs of each batch, and the batch; state is carried from one batch to the next."""
-    carried: dict[str, npt.NDArray[np.generic]] | None = None
+    carried: dict[str, AnyArray] | None = None
     for batch in batches:
         given = {name: array for name, array in batch.items() if name != objective.labels}
         if carried is None:
@@ -91,7 +82,7 @@ def stateful(
         yield outputs, batch
 
 
-def judged_output(outputs: Arrays, objective: Objective) -> npt.NDArray[np.generic]:
+def judged_output(outputs: Arrays, objective: Objective) -> AnyArray:
     """Return the output that the objective reads: the one it names, else the first.
 
     Raises:
@@ -100,7 +91,7 @@ def judged_output(outputs: Arrays, objective: Objective) -> npt.NDArray[np.gener
     return output_named(outputs, objective.output) if objective.output else next(iter(outputs.values()))
 
 
-def output_named(outputs: Arrays, name: str) -> npt.NDArray[np.generic]:
+def output_named(outputs: Arrays, name: str) -> AnyArray:
     """Return one output.
 
     Raises:

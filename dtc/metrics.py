@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dtc.errors import DataError, UsageError
+from dtc.forms import AnyArray
 
-AnyArray: TypeAlias = npt.NDArray[np.generic]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = npt.NDArray[np.int64]
 

@@ -17,9 +17,8 @@ from dtc.errors import CheckFailedError, ModelError, RecipeError, RuleError, Usa
 from dtc.faithful import check_faithful, save_comparable
 from dtc.graph import load_model, move_model
 from dtc.job import Job
-from dtc.passes.lower import lower
+from dtc.passes.lower import Target, find_target, lower
 from dtc.passes.lower.accuracy import set_accuracy_level
-from dtc.passes.lower.explain import explain
 from dtc.passes.method import Moment
 from dtc.passes.plan import Distorted, Plan, make_plan
 from dtc.passes.prepare import normalise, strip_training
@@ -32,6 +31,7 @@ from dtc.passes.prepare.quantize_activations import (
 from dtc.recipe import Recipe
 from dtc.report import make_report, write_report
 from dtc.summary import Summary, relative_error, summarise
+from dtc.training.engine_kind import engine_of
 from dtc.training.events import Event
 from dtc.training.gradients import measure_gradients
 from dtc.training.launch import Result, train
@@ -89,6 +89,8 @@ def compress(
         DtcError: Whatever is wrong with model, recipe, data or output, in words for the user.
     """
     job.refuse_early(path, recipe)
+    if recipe.training is not None:
+        engine_of(recipe)  # a name that is no engine's shows before any work
     model, plan = _planned(path, recipe)
     if recipe.training is None:
         samples = _samples(recipe, base)
@@ -167,8 +169,7 @@ def _write(
     with tempfile.TemporaryDirectory(dir=job.output.absolute().parent, prefix=f".{job.output.name}-") as folder:
         dense = save_comparable(model, Path(folder) / f"distorted-{job.output.name}")
         items = plan.compressed(distorted.forms)
-        lower(model, items, recipe.lower)
-        lowered = explain(model, items, recipe.lower)
+        lowered = {each.site.name: each.reason for each in lower(model, items, _target(recipe))}
         set_accuracy_level(model, recipe.accuracy_level)
         written = save_comparable(model, Path(folder) / job.output.name)
         faithful = check_faithful(dense, written, recipe, job)
@@ -196,6 +197,10 @@ def _write(
     report = make_report(original, job.output, *found, quantizers=quantizers)
     pages = tuple(write_report(report, folder) for folder in folders)
     return Compression(job.output, summary, faithful, outcome, training, pages, quantizers=quantizers)
+
+
+def _target(recipe: Recipe) -> Target:
+    return find_target(recipe.lower, None if recipe.costs is None else Path(recipe.costs))
 
 
 def _assign(plan: Plan, distorted: Distorted) -> dict[str, float]:

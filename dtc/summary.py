@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dtc.forms import Form, stored_bytes
-from dtc.graph import Array, Site
+from dtc.forms import Array, Form, stored_bytes
+from dtc.graph import Site
 
 
 @dataclass(frozen=True)

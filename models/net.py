@@ -9,12 +9,11 @@ import numpy.typing as npt
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
+from dtc.forms import Array
 from dtc.graph.save import PORTABLE_IR_VERSION
 
 OPSET = 17
 """Old enough for every runtime in the field, new enough for the operators used here."""
-
-Array = npt.NDArray[np.float32]
 
 
 class Net:

@@ -1,27 +1,44 @@
 """Compositions: two methods in the order written, `prune+binary` for one.
 
-prune, then a coder: the survivors alone are coded (masked coding; algorithms of Lee et al., 2018 to 2020).
-svd, then a coder or prune: both factors are treated.
-prune, then svd: the largest weights stay sparse and what remains becomes low rank, `W = S + L`.
+Which two methods go together follows from what they declare, never from their names:
+
+1. Survivors. The first gives `Sparse`, the second heeds a mask: what is left is coded alone, and zeros cost nothing
+   (masked coding; algorithms of Lee et al., 2018 to 2020). `prune+binary`.
+2. Factors. The first gives `LowRank`: the second treats both factors. `svd+binary`, `svd+prune`.
+3. Remainder. The first gives `Sparse`, the second gives `LowRank`: the largest weights stay sparse and what remains
+   becomes low rank, `W = S + L`. `prune+svd`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from dtc.errors import RuleError
 from dtc.forms import Array, Form, LowRank
 from dtc.forms.composite import Product, Sum
-from dtc.passes.method import Latents, Method, Moment, Need, Outcome, Skip, Weights, make_method, options_of
+from dtc.forms.sparse import Sparse
+from dtc.passes.method import (
+    Gram,
+    Grams,
+    Latents,
+    Method,
+    Moment,
+    Need,
+    Outcome,
+    Skip,
+    Weights,
+    find_method,
+    make_method,
+    methods,
+    options_of,
+)
+from dtc.passes.options import flag
 
-Outcomes = Mapping[str, Outcome]
-
-CODERS = frozenset({"binary", "uniform", "codebook", "bins"})
-"""Methods that write every kept weight as a code."""
+Outcomes: TypeAlias = Mapping[str, Outcome]
 
 
 class Combine(Protocol):
@@ -35,12 +52,11 @@ class Combine(Protocol):
 class Composition:
     """Two methods as one; it has the attributes that a plan needs of a method."""
 
-    def __init__(self, first: Method, second: Method) -> None:
+    def __init__(self, first: Method, second: Method, combine: Combine) -> None:
         self.first, self.second = first, second
         self.needs: frozenset[Need] = first.needs | second.needs
         self.keeps_mask = first.keeps_mask or second.keeps_mask
-        self._combine = _rule(first.name, second.name)
-        self._codes_survivors = self._combine is _code_survivors
+        self._combine = combine
 
     def settled(self, moment: Moment) -> bool:
         """True where both have their full strength."""
@@ -57,7 +73,7 @@ class Composition:
         they are, and codes, which are all alike, would hide it (D. Lee, B. Kim, 2018: prune, retrain, then quantize).
         """
         first = self.first.distort(weights, moment)
-        if self._codes_survivors and not self.first.settled(moment):
+        if self._combine is _code_survivors and not self.first.settled(moment):
             return first
         done = {name: outcome for name, outcome in first.items() if isinstance(outcome, Skip)}
         rest = [w for w in weights if w.site not in done]
@@ -77,34 +93,49 @@ def make_methods(name: str, options: dict[str, Any]) -> Method | Composition:
         raise RuleError(f"method {name}: two methods can be composed, not {len(parts)}", ("method",))
     stranger = next((option for option in options if option not in options_of(name)), None)
     if stranger is not None:
-        flag = f"--{stranger.replace('_', '-')}"
         neither = f"is an option of neither method of {name}"
-        raise RuleError(f"{flag} {neither}", ("options", stranger), neither)
-    if parts[0] == "svd" and options.get("keep_assignments"):
+        raise RuleError(f"{flag(stranger)} {neither}", ("options", stranger), neither)
+    kinds = find_method(parts[0]), find_method(parts[1])
+    combine = _rule(*kinds)
+    if combine is None:
+        raise RuleError(f"method {name} makes no sense: {_missing(*kinds)}", ("method",))
+    first, second = (make_method(part, {k: v for k, v in options.items() if k in options_of(part)}) for part in parts)
+    if combine is _treat_factors and second.trains_latents:
+        assert second.latent_option is not None
         why = "holds for codes of weights; factors are found anew at every distortion, and their codes with them"
-        raise RuleError(f"--keep-assignments {why}", ("options", "keep_assignments"), why)
-    made = [make_method(part, {k: v for k, v in options.items() if k in options_of(part)}) for part in parts]
-    return Composition(made[0], made[1])
+        raise RuleError(f"{flag(second.latent_option)} {why}", ("options", second.latent_option), why)
+    return Composition(first, second, combine)
 
 
-def _rule(first: str, second: str) -> Combine:
-    if first.startswith("prune") and second in CODERS:
-        return _code_survivors
-    if first == "svd" and (second in CODERS or second == "prune"):
-        return _treat_factors
-    if first.startswith("prune") and second == "svd":
-        return _factor_remainder
-    raise RuleError(f"method {first}+{second} makes no sense: {_reason(first, second)}", ("method",))
+def compositions() -> list[tuple[str, str]]:
+    """Return all pairs of methods that can be composed, by name, in the order in which they work."""
+    found = methods()
+    return [(a, b) for a in sorted(found) for b in sorted(found) if _rule(found[a], found[b]) is not None]
 
 
-def _reason(first: str, second: str) -> str:
-    if first in CODERS and second.startswith("prune"):
-        return f"{first} codes cannot represent the zeros that are cut into them afterwards; write {second}+{first}"
-    if first in CODERS and second == "svd":
-        return f"the product of factors is no {first} code any more; write svd+{first}"
-    if first in CODERS and second in CODERS:
-        return "weights are coded once"
-    return "there is no form that holds both"
+def _rule(first: type[Method], second: type[Method]) -> Combine | None:
+    """Return how the second method goes on from what the first one gives; None where it cannot."""
+    if issubclass(second.gives, LowRank):
+        return _factor_remainder if issubclass(first.gives, Sparse) else None
+    if issubclass(first.gives, LowRank):
+        return None if second.keeps_mask else _treat_factors
+    codes_survivors = issubclass(first.gives, Sparse) and not issubclass(second.gives, Sparse) and second.heeds_mask
+    return _code_survivors if codes_survivors else None
+
+
+def _missing(first: type[Method], second: type[Method]) -> str:
+    """Return in words which ability two methods lack that cannot be composed, and the other order where that works."""
+    one, other = first.name, second.name
+    if not issubclass(first.gives, LowRank | Sparse):
+        turned = f"; write {other}+{one}" if _rule(second, first) else ""
+        return f"{one} neither prunes nor factors, and weights are coded once{turned}"
+    if issubclass(second.gives, LowRank):
+        return f"{other} factors as {one} does, and the product of two factors needs no others"
+    if issubclass(first.gives, LowRank):
+        return f"{other} keeps its mask from one distortion to the next, and {one} finds other factors at each"
+    if issubclass(second.gives, Sparse):
+        return f"{other} neither codes nor factors what {one} leaves: both choose what becomes zero"
+    return f"{other} heeds no mask: it would give other values to weights that {one} made zero"
 
 
 def _code_survivors(second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:
@@ -116,25 +147,40 @@ def _code_survivors(second: Method, weights: Sequence[Weights], first: Outcomes,
 
 
 def _treat_factors(second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:
-    factors: list[Weights] = []
-    for w in weights:
-        forms = [form for form in _forms(first[w.site]) if isinstance(form, LowRank)]
-        for side in ("left", "right"):
-            stack = np.stack([getattr(form, side) for form in forms])
-            if side == "right" and _turns(w):
-                stack = np.ascontiguousarray(stack.transpose(0, 2, 1))
-            previous = _sides(w.previous, side)
-            factors.append(Weights(f"{w.site}.{side}", w.role, stack, w.node, previous=previous))
+    factors = [factor for w in weights for factor in _factors(w, first[w.site])]
     treated = second.distort(factors, moment)
     return {
-        w.site: _product(treated[f"{w.site}.left"], treated[f"{w.site}.right"], first[w.site], turned=_turns(w))
+        w.site: _product(treated[f"{w.site}.left"], treated[f"{w.site}.right"], first[w.site], turned=w.is_table)
         for w in weights
     }
 
 
-def _turns(w: Weights) -> bool:
-    """The right factor of an embedding is multiplied with rows that were looked up: it is read as its transpose."""
-    return w.role == "Gather"
+def _factors(w: Weights, outcome: Outcome) -> list[Weights]:
+    """Return both factors of a site as weights of their own.
+
+    The right factor reads the site's inputs x, the left one what that makes of them: second moments G of x are
+    `right G right^T` there. The right factor of a table is multiplied with rows that were looked up: it is read as its
+    transpose.
+    """
+    forms = [form for form in _forms(outcome) if isinstance(form, LowRank)]
+    left, right = (np.stack([getattr(form, side) for form in forms]) for side in ("left", "right"))
+    upright = np.ascontiguousarray(right.transpose(0, 2, 1)) if w.is_table else right
+    inner = None if w.gram is None else _seen_through(right, w.gram)
+    sides = {"left": (left, inner), "right": (upright, w.gram)}
+    return [
+        Weights(f"{w.site}.{side}", matrices, w.node, w.is_table, gram=gram, previous=_sides(w.previous, side))
+        for side, (matrices, gram) in sides.items()
+    ]
+
+
+def _seen_through(right: Array, gram: Gram) -> Gram:
+    """Return the second moments of `right @ x`, `right` being `[count, rank, in]`, where `gram` are those of x."""
+
+    def moments() -> Grams:
+        wide = right.astype(np.float64)
+        return np.asarray(wide @ gram() @ wide.transpose(0, 2, 1))
+
+    return moments
 
 
 def _product(left: Outcome, right: Outcome, untreated: Outcome, *, turned: bool) -> Outcome:

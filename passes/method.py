@@ -1,4 +1,24 @@
-"""What a compression method is, and how the ones in this folder are found."""
+"""What a compression method is, and how the ones in `dtc.passes.methods` are found.
+
+To write a method:
+
+1. Choose. A method is a distortion: it takes the matrices of sites and returns them in a compressed form. Look whether
+   a form of `dtc.forms` holds what the method makes; most methods need no new one. One module with one subclass of
+   `Method` is all there is to write, in `dtc.passes.methods` or in a distribution of somebody else, which names the
+   module under the entry-point group `dtc.passes.methods`. The command line, its help, recipes, the retraining loop,
+   the report and compositions find the method there.
+2. Lifecycle. `make_method` validates the options and makes one object for each rule of a recipe. The object sees its
+   sites as `Weights`: arrays and plain facts, no graph. Without training `distort` is called once; with training it is
+   called every so many steps and at the end, and `Moment` says when. In between the loop asks `settled` (is the
+   schedule at its end?), `keeps_mask` (do zeros have to stay zero?) and `latents` (is something else trained than the
+   weights?). The forms of a distortion come back at the next one as `Weights.previous`; the object itself remembers
+   nothing, so that a run can be killed and resumed.
+3. Test. The contract tests take every method that is found, with the options of its `example`, and hold it to what it
+   declares: `gives`, `heeds_mask`, `compensates`, options with descriptions, a pure `distort`, and every composition.
+   A test file of the method's own shows what it promises beyond that, against numbers of its paper.
+
+What a method can do is told by attributes of its class, never by its name: compositions, help and the loop ask them.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +31,20 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 import dtc.passes.methods
-from dtc.errors import RuleError
+from dtc.errors import RuleError, UsageError
 from dtc.forms import Array, Form
+from dtc.passes.options import Compensation, Options, flag, refuse_clashes
 from dtc.registry import collect, own_classes
 
+Grams: TypeAlias = npt.NDArray[np.float64]
+"""Second moments of the inputs of matrices, `X^T X / n`, float64 `[count, in, in]`."""
 
-class Options(BaseModel):
-    """Options of a method, declared once: they validate a recipe and make the command line's options."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-Gram: TypeAlias = Callable[[], npt.NDArray[np.float64]]
-"""Computes second moments, float64 `[count, in, in]`."""
+Gram: TypeAlias = Callable[[], Grams]
+"""Computes second moments."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +53,11 @@ class Weights:
 
     Attributes:
         site: Name of the site.
-        role: What the weight does, in the words of `dtc.graph.Role`.
         matrices: float32 `[count, out, in]`.
-        node: Name of the node that reads it first; the weights of one LSTM have the same.
-        feeds: Names of the recurrent input weights that read nothing but this node's output; shared projections
-            need them.
+        node: Name of the node that reads the site first, for messages.
+        is_table: True if rows are looked up, as in an embedding, and nothing is multiplied with a matrix.
+        partner: For a recurrent weight, the site of the input weight of its own layer; None where there is none.
+        feeds: For a recurrent weight, the sites of input weights that read nothing but its layer's output.
         kernel: Spatial size of a convolution's kernel, `in` being channels times its product; empty otherwise.
         mask: Boolean `[count, out, in]`, False where an earlier method of a composition pruned; None: all are kept.
         gradient: Mean magnitude of the loss's gradient, float32 `[count, out, in]`, where the run has one.
@@ -50,9 +67,10 @@ class Weights:
     """
 
     site: str
-    role: str
     matrices: Array
     node: str
+    is_table: bool = False
+    partner: str | None = None
     feeds: tuple[str, ...] = ()
     kernel: tuple[int, ...] = ()
     mask: npt.NDArray[np.bool_] | None = None
@@ -64,6 +82,11 @@ class Weights:
     def out_in(self) -> tuple[int, int]:
         """Rows and columns of each matrix."""
         return self.matrices.shape[1], self.matrices.shape[2]
+
+    @property
+    def sums(self) -> bool:
+        """True if an output is a sum over a row's weights, in which the error of one can make up for another's."""
+        return not self.is_table
 
 
 Probe: TypeAlias = Callable[[Mapping[str, Array]], float]
@@ -122,27 +145,69 @@ class Latents(Protocol):
 class Method(ABC):
     """A distortion: weights in, their compressed forms out. A pure function of its arguments.
 
-    Writing a subclass in a module of `dtc.passes.methods` is all it takes for the command line, the recipe, the
-    retraining loop and the report to know it.
+    A subclass declares what it is called, what it can do and what it needs as attributes of the class, and writes
+    `outlook` and `distort`; the rest has defaults that suit most methods. Its docstring is the text of its help page.
     """
 
     name: ClassVar[str]
+    """What `--method` and a recipe call it."""
     title: ClassVar[str]
+    """What it is, in a few words for a table."""
+    paper: ClassVar[str]
+    """Where it comes from: authors, title, year, a number to find it by; several are joined by semicolons."""
     options_type: ClassVar[type[Options]]
-    needs: frozenset[Need] = frozenset()
-    """What of `Weights` and `Moment` a run provides where it can; an option may add to it."""
+    """Its options; what it shares with other methods is declared in `dtc.passes.options`."""
+    example: ClassVar[Mapping[str, Any]] = {}
+    """Options, by name, that make something of nearly any matrix: for the command in its help, and for tests."""
+
+    gives: ClassVar[type[Form]]
+    """The form that it gives. What gives `Sparse` can be followed by a code of the survivors, or by factors of the
+    remainder; what gives `LowRank` by a treatment of both factors."""
+    heeds_mask: ClassVar[bool] = False
+    """True if weights where `Weights.mask` is False are exactly zero in its forms, and count for nothing else."""
+    compensates: ClassVar[str | None] = None
+    """How it makes up for errors at a layer's outputs when told to `--compensate`, by name; None: it cannot.
+    The options of a method that can are a subclass of `Compensation`."""
     keeps_mask: ClassVar[bool] = False
     """True if weights that a distortion made zero have to stay zero until the next one, in the training loop too."""
+    latent_option: ClassVar[str | None] = None
+    """Name of the option with which `latents` are trained in place of weights; None: never."""
+    needs: frozenset[Need] = frozenset()
+    """What of `Weights` and `Moment` a run provides where it can; an option may add to it."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        if getattr(options, "compensate", False):
+        if self.compensating:
             self.needs = self.needs | {"gram"}
 
     @classmethod
     @abstractmethod
     def outlook(cls, rows: int, cols: int) -> str:
         """Return in a few words what the method can save at a matrix `[rows, cols]`, for `dtc inspect`."""
+
+    @property
+    def compensating(self) -> bool:
+        """True if the method was told to make up for errors at the outputs of layers."""
+        return isinstance(self.options, Compensation) and self.options.compensate
+
+    @property
+    def trains_latents(self) -> bool:
+        """True if the method was told to have something else trained than the weights."""
+        return self.latent_option is not None and bool(getattr(self.options, self.latent_option))
+
+    def moments(self, weights: Weights) -> Grams | None:
+        """Return the second moments to make up for errors by, float64 `[count, in, in]`; None where that is not meant.
+
+        It is not meant without `--compensate`, nor for a table, whose rows are looked up: nothing is summed there.
+
+        Raises:
+            UsageError: The run has no samples of the inputs.
+        """
+        if not self.compensating or not weights.sums:
+            return None
+        if weights.gram is None:
+            raise UsageError(f"--compensate needs samples of the inputs of {weights.node!r}: give --data")
+        return weights.gram()
 
     def settled(self, moment: Moment) -> bool:
         """True where a distortion has its full strength; before, its result is no candidate for the best one."""
@@ -160,10 +225,24 @@ class Method(ABC):
         """Return the outcome of every site, by name."""
 
 
+_DECLARED = ("title", "paper", "options_type", "gives")
+
+
 @cache
 def methods() -> dict[str, type[Method]]:
-    """Return every method by name; a name taken twice and an import error are loud."""
-    return collect(dtc.passes.methods, _offered, "methods")
+    """Return every method by name.
+
+    Raises:
+        RuntimeError: Two have one name, one does not declare what it is, or two mean different things by one option.
+        ImportError: A module cannot be imported.
+    """
+    found = collect(dtc.passes.methods, _offered, "methods")
+    for name, method in found.items():
+        missing = [attribute for attribute in _DECLARED if not hasattr(method, attribute)]
+        if missing:
+            raise RuntimeError(f"method {name} ({method.__module__}) does not declare {', '.join(missing)}")
+    refuse_clashes({name: method.options_type for name, method in found.items()})
+    return found
 
 
 def _offered(module: ModuleType) -> Iterator[tuple[str, type[Method]]]:
@@ -180,8 +259,19 @@ def options_of(name: str) -> dict[str, FieldInfo]:
     """
     fields: dict[str, FieldInfo] = {}
     for part in name.split("+"):
-        fields |= _known(part).options_type.model_fields
+        fields |= find_method(part).options_type.model_fields
     return fields
+
+
+def find_method(name: str) -> type[Method]:
+    """Return the method of that name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if name not in methods():
+        raise RuleError(f"no method is called {name!r}; there are: {', '.join(sorted(methods()))}", ("method",))
+    return methods()[name]
 
 
 def make_method(name: str, options: dict[str, Any]) -> Method:
@@ -190,20 +280,14 @@ def make_method(name: str, options: dict[str, Any]) -> Method:
     Raises:
         UsageError: No such method, or an option that it does not have or whose value it refuses.
     """
-    method = _known(name)
+    method = find_method(name)
     try:
         return method(method.options_type.model_validate(options))
     except ValidationError as error:
         first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "options"
+        option = flag(str(first["loc"][0])) if first["loc"] else "options"
         message = str(first["msg"]).removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             message = f"method {name} has no such option; it has: {', '.join(sorted(method.options_type.model_fields))}"
         reason = "is required" if first["type"] == "missing" else f"{message} (given: {first['input']!r})"
         raise RuleError(f"method {name}, {option}: {reason}", ("options", *first["loc"]), reason) from error
-
-
-def _known(name: str) -> type[Method]:
-    if name not in methods():
-        raise RuleError(f"no method is called {name!r}; there are: {', '.join(sorted(methods()))}", ("method",))
-    return methods()[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,34 +14,11 @@ from dtc.errors import ModelError, RuleError
 from dtc.forms import Array, Form
 from dtc.graph import Role, Site, find_sites, source_of
 from dtc.passes.compose import Composition, make_methods
-from dtc.passes.lower import Compressed, lowerings
+from dtc.passes.lower import Compressed, kind_of
 from dtc.passes.method import Gram, Latents, Method, Moment, Need, Outcome, Skip, Weights
+from dtc.recipe import Rule
 
 _SHAPE_ONLY = frozenset({"Squeeze", "Unsqueeze", "Reshape", "Transpose", "Flatten"})
-
-
-class RuleLike(Protocol):
-    """A rule of a recipe: a method, its options, and the sites that it is for."""
-
-    @property
-    def method(self) -> str:
-        """Name of a method."""
-        ...
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Its options."""
-        ...
-
-    @property
-    def include(self) -> Sequence[str]:
-        """Globs of sites that it is for."""
-        ...
-
-    @property
-    def exclude(self) -> Sequence[str]:
-        """Globs of sites that it leaves alone."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -92,13 +69,10 @@ class Plan:
         arrays, slopes = parameters or {}, gradients or {}
         for method, sites in self.chosen:
             weights = [
-                Weights(
-                    site=site.name,
-                    role=str(site.role),
-                    matrices=site.matrices(arrays.get(site.name)),
-                    node=site.readers[0].node_name,
-                    feeds=_fed_by(site, self.sites),
-                    kernel=site.shape[2:] if site.role is Role.CONV else (),
+                weights_of(
+                    site,
+                    self.sites,
+                    arrays.get(site.name),
                     gradient=site.matrices(slopes[site.name]) if site.name in slopes else None,
                     gram=grams(site),
                     previous=(previous or {}).get(site.name),
@@ -176,7 +150,27 @@ class SiteLatents:
         return {name: _dense(by_name[name], forms) for name, forms in self.forms().items()}
 
 
-def make_plan(model: ir.Model, rules: Sequence[RuleLike]) -> Plan:
+def weights_of(
+    site: Site, sites: Sequence[Site] = (), array: npt.NDArray[np.generic] | None = None, **facts: Any
+) -> Weights:
+    """Return what a method sees of a site, its weights being `array` or else the model's own.
+
+    `sites` are all sites of the model, among which a recurrent weight finds its partners; `facts` are what a run adds:
+    mask, gradient, gram, previous.
+    """
+    return Weights(
+        site=site.name,
+        matrices=site.matrices(array),
+        node=site.readers[0].node_name,
+        is_table=site.role is Role.EMBEDDING,
+        partner=_partner(site, sites),
+        feeds=_fed_by(site, sites),
+        kernel=site.shape[2:] if site.role is Role.CONV else (),
+        **facts,
+    )
+
+
+def make_plan(model: ir.Model, rules: Sequence[Rule]) -> Plan:
     """Give every site of a normalised model to the first rule that matches it.
 
     Raises:
@@ -211,7 +205,7 @@ def _enter(result: Distorted, site: Site, outcome: Outcome) -> None:
     if isinstance(outcome, Skip):
         result.skipped[site.name] = outcome.reason
         return
-    refused = lowerings()[outcome[0].kind].refuse(site)
+    refused = kind_of(outcome[0]).refuse(site)
     if refused is not None:
         result.skipped[site.name] = refused
         return
@@ -223,13 +217,25 @@ def _dense(site: Site, forms: Sequence[Form]) -> Array:
     return site.restore(np.stack([form.dense() for form in forms]))
 
 
-def _fed_by(site: Site, sites: Sequence[Site]) -> tuple[str, ...]:
-    """Names of the recurrent input weights that read nothing but the output sequence of this site's node."""
-    if site.role not in (Role.LSTM_RECURRENT, Role.GRU_RECURRENT):
-        return ()
+_INPUT_OF = {Role.LSTM_RECURRENT: Role.LSTM_INPUT, Role.GRU_RECURRENT: Role.GRU_INPUT}
+"""The role of the input weight that a layer has beside its recurrent one."""
+
+
+def _partner(site: Site, sites: Sequence[Site]) -> str | None:
+    """Name of the input weight of a recurrent weight's own layer."""
     node = site.readers[0].node
-    followers = [s for s in sites if s.role in (Role.LSTM_INPUT, Role.GRU_INPUT)]
-    return tuple(s.name for s in followers if _producer(s.readers[0].node.inputs[0]) is node)
+    return next((other.name for other in _inputs_beside(site, sites) if other.readers[0].node is node), None)
+
+
+def _fed_by(site: Site, sites: Sequence[Site]) -> tuple[str, ...]:
+    """Names of the input weights that read nothing but the output sequence of a recurrent weight's layer."""
+    node = site.readers[0].node
+    inputs = _inputs_beside(site, sites)
+    return tuple(s.name for s in inputs if _producer(s.readers[0].node.inputs[0]) is node)
+
+
+def _inputs_beside(site: Site, sites: Sequence[Site]) -> list[Site]:
+    return [other for other in sites if other.role is _INPUT_OF.get(site.role)]
 
 
 def _producer(value: ir.Value | None) -> ir.Node | None:

@@ -94,7 +94,7 @@ def codebook(weight: Array, rng: np.random.Generator) -> Stored:
     return Stored(np.ascontiguousarray(full), {"indices": packed, "codewords": words}, {"bits": bits})
 
 
-def lowrank(weight: Array, rng: np.random.Generator) -> Stored:
+def low_rank(weight: Array, rng: np.random.Generator) -> Stored:
     directions, rows, cols = weight.shape
     rank = int(rng.integers(1, 4))
     left = rng.standard_normal((directions, rows, rank)).astype(np.float32)
@@ -108,7 +108,7 @@ STORE = {
     "bitmap": bitmap,
     "binary": binary,
     "codebook": codebook,
-    "lowrank": lowrank,
+    "low_rank": low_rank,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ import onnxruntime
 
 from dtc.forms import LowRank
 from dtc.graph import Site, find_sites
-from dtc.passes.lower import Compressed, Mode, lower
-from dtc.passes.method import Skip, Weights, make_method
+from dtc.passes.lower import Compressed, Lowered, Target, find_target, lower
+from dtc.passes.lower.costs import default_costs
+from dtc.passes.method import Skip, make_method
+from dtc.passes.plan import weights_of
 
 Feeds = dict[str, Any]
 
@@ -20,6 +23,15 @@ Feeds = dict[str, Any]
 _FIXED: Feeds = {"sr": np.array(16000, dtype=np.int64)}
 _SIZES = {"sequence": 512, "T": 5, "N": 2}
 _ID_LIMIT = 5  # every table in the test data is longer
+
+
+EAGER = default_costs().model_copy(update={"worth": 1e-9})
+"""Costs by which small matrices, too, are computed on as they are."""
+
+
+def eager(name: str = "compute") -> Target:
+    """Return a target on which no small size decides for decoding."""
+    return replace(find_target(name), costs=EAGER)
 
 
 def checked_bytes(model: ir.Model) -> bytes:
@@ -84,8 +96,7 @@ def relative_error(found: Any, expected: Any) -> float:
 
 def low_rank_items(sites: list[Site], **options: Any) -> list[Compressed]:
     """Return the sites that `svd` compresses under the options, with their factors."""
-    weights = [Weights(s.name, str(s.role), s.matrices(), s.readers[0].node_name) for s in sites]
-    outcomes = make_method("svd", options).distort(weights)
+    outcomes = make_method("svd", options).distort([weights_of(s, sites) for s in sites])
     return [Compressed(s, forms) for s in sites if not isinstance(forms := outcomes[s.name], Skip)]
 
 
@@ -117,13 +128,20 @@ def assign_dense(items: list[Compressed]) -> None:
         item.site.assign(item.site.restore(np.stack([form.dense() for form in item.forms])))
 
 
-def lowered_error(model: ir.Model, items: list[Compressed], feeds: Feeds, mode: Mode = "compute") -> float:
+def lowered_error(model: ir.Model, items: list[Compressed], feeds: Feeds, mode: str = "compute") -> float:
     """Lower the items in `model`; return the worst relative error of its outputs against the dense weights'."""
+    return lowered_and_run(model, items, feeds, eager(mode))[0]
+
+
+def lowered_and_run(
+    model: ir.Model, items: list[Compressed], feeds: Feeds, target: Target
+) -> tuple[float, dict[str, Lowered]]:
+    """Lower the items in `model`; return the worst relative error of its outputs, and what was told of each site."""
     assign_dense(items)
     expected = run(model, feeds)
-    lower(model, items, mode)
+    told = {each.site.name: each for each in lower(model, items, target)}
     found = run(model, feeds)
-    return max(relative_error(f, e) for f, e in zip(found, expected, strict=True))
+    return max(relative_error(f, e) for f, e in zip(found, expected, strict=True)), told
 
 
 def sites_by_name(model: ir.Model) -> dict[str, Site]:

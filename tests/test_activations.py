@@ -178,7 +178,7 @@ def test_a_wrong_weight_is_still_found_behind_quantizers(
     monkeypatch.setattr(pipeline, "lower", wrong)
     monkeypatch.setattr(pipeline, "explain", lambda *_: {})
     recipe = Recipe(
-        rules=(Rule(method="uniform"),),
+        rules=(Rule(method="uniform", options={"bits": 8}),),
         data=Data(train="dtc.models.datasets:digits"),
         activations=Activations(bits=8),
     )

@@ -6,37 +6,25 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from dtc.deploy.ops import operators
+from dtc.deploy.ops.recurrent.weights import FORMS
 from dtc.forms import Form, bits_per_weight, pack_form, stored_bytes, unpack_form
 from dtc.forms.registry import forms
 from dtc.passes.compose import make_methods
-from dtc.passes.lower import lowerings
+from dtc.passes.lower import find_target, lower
+from dtc.passes.lower.kinds import kinds
 from dtc.passes.method import Method, Moment, Skip, Weights, make_method, methods
-
-EXAMPLES: dict[str, dict[str, object]] = {
-    "bins": {"bins": 8},
-    "binary": {"bits": 2},
-    "codebook": {"codewords": 16, "block": 1},
-    "prune": {"sparsity": 0.8},
-    "prune-masked": {"sparsity": 0.8},
-    "svd": {"rank": 6},
-    "uniform": {"bits": 4},
-}
-"""Options that every new method adds here: enough for it to do something."""
 
 PRIMITIVE = sorted(set(forms()) - {"product", "sum"})
 
 
 def example(name: str) -> Method:
-    return make_method(name, EXAMPLES[name])
+    return make_method(name, dict(methods()[name].example))
 
 
 def weights(shape: tuple[int, ...] = (2, 48, 40), seed: int = 0) -> Weights:
     matrices = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-    return Weights("w", "MatMul", matrices, "node")
-
-
-def test_every_method_has_an_example_here() -> None:
-    assert sorted(EXAMPLES) == sorted(methods())
+    return Weights("w", matrices, "node")
 
 
 @pytest.mark.parametrize("name", sorted(methods()))
@@ -90,7 +78,7 @@ def test_what_is_stored_gives_back_the_same_matrix_bit_for_bit(name: str) -> Non
 
 @pytest.mark.parametrize("name", [*sorted(methods()), "svd+binary", "prune+svd", "prune+binary", "prune+codebook"])
 def test_rows_of_a_form_are_those_of_its_matrix(name: str) -> None:
-    options = {option: value for part in name.split("+") for option, value in EXAMPLES[part].items()}
+    options = {option: value for part in name.split("+") for option, value in methods()[part].example.items()}
     outcome = make_methods(name, options).distort([weights()])["w"]
     assert not isinstance(outcome, Skip)
     for form in outcome:
@@ -105,7 +93,7 @@ def test_rows_of_a_form_are_those_of_its_matrix(name: str) -> None:
 def test_every_form_that_a_method_gives_can_be_lowered(name: str) -> None:
     outcome = example(name).distort([weights()])["w"]
     assert not isinstance(outcome, Skip)
-    assert {form.kind for form in outcome} <= set(lowerings())
+    assert {form.kind for form in outcome} <= set(kinds())
 
 
 @pytest.mark.parametrize("kind", PRIMITIVE)
@@ -120,11 +108,17 @@ def test_a_kind_that_nobody_knows_is_refused() -> None:
         unpack_form(parts)
 
 
-@pytest.mark.parametrize("kind", sorted(lowerings()))
-def test_a_lowering_offers_what_its_protocol_says(kind: str) -> None:
-    lowering = lowerings()[kind]
-    assert kind == lowering.KIND
-    assert callable(lowering.refuse)
+@pytest.mark.parametrize("kind", sorted(kinds()))
+def test_a_form_is_spelled_the_same_everywhere(kind: str) -> None:
+    row = kinds()[kind]
+    assert forms()[kind] is row.form
+    assert set(row.operators) <= set(operators())
+    assert set(row.recurrent) <= set(FORMS)
+    assert not row.recurrent or kind in row.recurrent
+
+
+def test_lowering_nothing_changes_nothing() -> None:
     model = ir.Model(ir.Graph([], [], nodes=[], opset_imports={"": 17}), ir_version=9)
-    lowering.lower(model, [], "standard")
+    assert lower(model, [], find_target("int2")) == []
     assert len(model.graph) == 0
+    assert model.opset_imports[""] == 17

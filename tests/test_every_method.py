@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
+from running import eager
 
 from dtc.compare import Comparison
 from dtc.deploy.ops.library import library_path
 from dtc.errors import DtcError
 from dtc.graph import load_model, save_model
-from dtc.passes.lower import Mode, costs, lower
+from dtc.passes.lower import lower
 from dtc.passes.plan import make_plan
 from dtc.passes.prepare import normalise, strip_training
 from dtc.recipe import Rule
@@ -87,7 +88,7 @@ print(json.dumps([ort.__version__, worst]))
 """
 
 
-def lowered(source: Path, method: str, mode: Mode, folder: Path) -> tuple[Path, Path]:
+def lowered(source: Path, method: str, mode: str, folder: Path) -> tuple[Path, Path]:
     """Write the distorted model dense, and lowered."""
     model = load_model(source)
     normalise(model)
@@ -100,15 +101,9 @@ def lowered(source: Path, method: str, mode: Mode, folder: Path) -> tuple[Path, 
     strip_training(model)
     dense, small = folder / f"{source.stem}.{method}.dense.onnx", folder / f"{source.stem}.{method}.{mode}.onnx"
     save_model(model, dense, force=True)
-    lower(model, plan.compressed(distorted.forms), mode)
+    lower(model, plan.compressed(distorted.forms), eager(mode))
     save_model(model, small)
     return dense, small
-
-
-@pytest.fixture(autouse=True)
-def on_codes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no small size decide against an operator."""
-    monkeypatch.setattr(costs, "choose", lambda form, rows=None: costs.Choice(True, "it is a test"))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -126,7 +121,7 @@ def test_a_lowered_model_computes_what_the_forms_say(data_dir: Path, tmp_path: P
     for number, method in enumerate(METHODS):
         if name in LARGE_GRAPHS and number % 2:
             continue
-        mode: Mode = "standard" if number % 4 in (1, 2) else "compute"
+        mode = "standard" if number % 4 in (1, 2) else "compute"
         try:
             dense, small = lowered(source, method, mode, tmp_path)
         except DtcError as error:

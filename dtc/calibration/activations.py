@@ -12,13 +12,12 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.data import Source
 from dtc.errors import DataError
 from dtc.evaluate import stateful
-from dtc.forms import Array
+from dtc.forms import AnyArray, Array
 from dtc.graph import save_model
 from dtc.graph.signature import input_specs
 from dtc.passes.prepare.quantize_activations import Activation, Quantization
@@ -69,7 +68,7 @@ class _Seen:
     high: float = 0.0
     parts: list[Array] = field(default_factory=list)
 
-    def add(self, values: npt.NDArray[np.generic], name: str, rng: np.random.Generator) -> None:
+    def add(self, values: AnyArray, name: str, rng: np.random.Generator) -> None:
         flat = values.ravel().astype(np.float32, copy=False)
         if not np.isfinite(flat).all():
             raise DataError(f"the activation {name!r} is not finite on the samples, so it cannot be quantized")

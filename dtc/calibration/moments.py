@@ -14,6 +14,7 @@ import onnx_ir as ir
 from dtc.calibration.patches import patches
 from dtc.data import Source
 from dtc.evaluate import stateful
+from dtc.forms import AnyArray
 from dtc.graph import Reader, Role, Site, find_sites, load_model, save_model
 from dtc.graph.signature import input_specs
 from dtc.passes.prepare import normalise
@@ -21,7 +22,6 @@ from dtc.recipe import Objective
 from dtc.session import runner, session
 
 Gram = npt.NDArray[np.float64]
-Activation = npt.NDArray[np.generic]
 
 ENOUGH = 16
 """Rows for each input of a site: with fewer than a few, moments are rank-deficient and compensation does harm."""
@@ -72,7 +72,7 @@ class Calibration:
                 break
         return total / max(count, 1)
 
-    def _run(self, model: ir.Model) -> Iterator[dict[str, Activation]]:
+    def _run(self, model: ir.Model) -> Iterator[dict[str, AnyArray]]:
         specs = input_specs(model)
         with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
             path = Path(folder) / "watched.onnx"
@@ -100,7 +100,7 @@ def _watch(model: ir.Model, reader: Reader) -> list[str]:
     return [value.name or "" for value in wanted if value is not None]
 
 
-def _of_matmul(reader: Reader, values: list[Activation]) -> list[Activation]:
+def _of_matmul(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
     x = values[0]
     if reader.index == 0:
         x = np.swapaxes(x, -1, -2)
@@ -111,19 +111,19 @@ def _of_matmul(reader: Reader, values: list[Activation]) -> list[Activation]:
     return [per_matrix[:, matrix] for matrix in range(reader.view.count)]
 
 
-def _of_gemm(reader: Reader, values: list[Activation]) -> list[Activation]:
+def _of_gemm(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
     return [values[0].T if reader.node.attributes.get_int("transA", 0) else values[0]]
 
 
-def _of_conv(reader: Reader, values: list[Activation]) -> list[Activation]:
+def _of_conv(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
     return patches(values[0], reader.node, _weight_shape(reader)[2:], groups=reader.view.count)
 
 
-def _of_sequence(reader: Reader, values: list[Activation]) -> list[Activation]:
+def _of_sequence(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
     return [values[0]] * reader.view.count
 
 
-def _of_state(reader: Reader, values: list[Activation]) -> list[Activation]:
+def _of_state(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
     """The state before each step: the output of the step before it, in the direction of reading."""
     outputs = values[0]  # [T, directions, N, H]
     start = values[1] if len(values) > 1 else np.zeros_like(outputs[0])
@@ -136,7 +136,7 @@ def _of_state(reader: Reader, values: list[Activation]) -> list[Activation]:
     return before
 
 
-_INPUTS: dict[Role, Callable[[Reader, list[Activation]], list[Activation]]] = {
+_INPUTS: dict[Role, Callable[[Reader, list[AnyArray]], list[AnyArray]]] = {
     Role.MATMUL: _of_matmul,
     Role.GEMM: _of_gemm,
     Role.CONV: _of_conv,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
-Activation = npt.NDArray[np.generic]
+from dtc.forms import AnyArray
 
 
-def patches(x: Activation, node: ir.Node, kernel: tuple[int, ...], *, groups: int) -> list[Activation]:
+def patches(x: AnyArray, node: ir.Node, kernel: tuple[int, ...], *, groups: int) -> list[AnyArray]:
     """Return for each group the patches `[n, channels * product(kernel)]` of `x [N, C, *spatial]`.
 
     Follows the attributes strides, dilations, pads and auto_pad of the ONNX operator Conv.

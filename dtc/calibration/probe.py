@@ -8,20 +8,18 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.data import Source
 from dtc.evaluate import judged_output, stateful
-from dtc.graph import Array, Site, all_graphs, save_model
-from dtc.graph.signature import TensorSpec, input_specs
+from dtc.forms import AnyArray, Array
+from dtc.graph import Site, all_graphs, save_model
+from dtc.graph.signature import Arrays, TensorSpec, input_specs
 from dtc.metrics import default_metric, make_metric
 from dtc.passes.method import Probe
 from dtc.recipe import Objective
 from dtc.sample_inputs import sample_inputs
 from dtc.session import runner, session
-
-Arrays = dict[str, npt.NDArray[np.generic]]
 
 PROBED_BATCHES = 16
 _DRAWS = 8
@@ -34,7 +32,7 @@ def make_probe(
     *,
     source: Source | None,
     seed: int,
-    fixed: Mapping[str, npt.NDArray[np.generic]],
+    fixed: Arrays,
 ) -> Probe:
     """Return what tells, for matrices by site, how much worse the model is with them; 0 with its own weights.
 
@@ -59,7 +57,7 @@ def make_probe(
     return probe
 
 
-Run = Callable[[Mapping[str, npt.NDArray[np.generic]]], Arrays]
+Run = Callable[[Arrays], dict[str, AnyArray]]
 
 
 def _open(model: ir.Model, sites: Sequence[Site]) -> tuple[Run, tuple[TensorSpec, ...]]:
@@ -80,9 +78,9 @@ def _open(model: ir.Model, sites: Sequence[Site]) -> tuple[Run, tuple[TensorSpec
 
 def _judge(
     objective: Objective, batches: Sequence[Arrays], run: Run, own: Arrays, specs: Sequence[TensorSpec]
-) -> Callable[[Mapping[str, npt.NDArray[np.generic]]], float]:
-    def outputs(weights: Mapping[str, npt.NDArray[np.generic]]) -> list[npt.NDArray[np.generic]]:
-        def with_weights(batch: Mapping[str, npt.NDArray[np.generic]]) -> Arrays:
+) -> Callable[[Arrays], float]:
+    def outputs(weights: Arrays) -> list[AnyArray]:
+        def with_weights(batch: Arrays) -> dict[str, AnyArray]:
             return run({**batch, **weights})
 
         return [judged_output(found, objective) for found, _ in stateful(with_weights, batches, objective, specs)]
@@ -93,7 +91,7 @@ def _judge(
         return lambda weights: _relative_error(wanted, outputs(weights))
     name = objective.metric or default_metric(labels[0], carries=bool(objective.carry))
 
-    def lost(weights: Mapping[str, npt.NDArray[np.generic]]) -> float:
+    def lost(weights: Arrays) -> float:
         metric = make_metric(name)
         for found, label in zip(outputs(weights), labels, strict=True):
             assert label is not None, "looked at above"
@@ -103,7 +101,7 @@ def _judge(
     return lost
 
 
-def _relative_error(wanted: list[npt.NDArray[np.generic]], found: list[npt.NDArray[np.generic]]) -> float:
+def _relative_error(wanted: list[AnyArray], found: list[AnyArray]) -> float:
     noise = sum(float(np.square(np.subtract(b, a, dtype=np.float64)).sum()) for a, b in zip(wanted, found, strict=True))
     signal = sum(float(np.square(a, dtype=np.float64).sum()) for a in wanted)
     return noise / signal if signal else noise

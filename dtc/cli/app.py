@@ -1,4 +1,4 @@
-"""The `dtc` command: finds the commands in this folder, and shows mistakes without a traceback."""
+"""The `dtc` command: finds the commands in their folder, and shows mistakes without a traceback."""
 
 from __future__ import annotations
 
@@ -8,26 +8,22 @@ import sys
 
 import click
 
-import dtc.cli
+import dtc.cli.commands
 from dtc.errors import DtcError, Interrupted
-from dtc.job import is_compression
 
 
 class _Commands(click.Group):
-    """Every module of `dtc.cli` that has a `command` is one."""
+    """Every module of `dtc.cli.commands` that has a `command` is one; a module is imported when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(info.name for info in pkgutil.iter_modules(dtc.cli.__path__) if self._find(info.name))
+        return sorted(info.name for info in pkgutil.iter_modules(dtc.cli.commands.__path__))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return self._find(cmd_name)
-
-    @staticmethod
-    def _find(name: str) -> click.Command | None:
-        if name not in {info.name for info in pkgutil.iter_modules(dtc.cli.__path__)}:
+        if cmd_name not in self.list_commands(ctx):
             return None
-        command = getattr(importlib.import_module(f"dtc.cli.{name}"), "command", None)
-        return command if isinstance(command, click.Command) else None
+        command = importlib.import_module(f"dtc.cli.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,13 +38,16 @@ def app() -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit status 2."""
     try:
-        app.main(standalone_mode=False)
+        app.main(standalone_mode=False, prog_name="dtc")
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.Abort:
         sys.exit(130)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"dtc: error: {_with_help(error)}", err=True)
         sys.exit(error.exit_code)
     except Interrupted as stop:
         click.echo(_how_to_go_on(stop), err=True)
@@ -58,7 +57,16 @@ def main() -> None:
         sys.exit(error.exit_status)
 
 
+def _with_help(error: click.ClickException) -> str:
+    """Return the message of a mistake on the command line, and where help is."""
+    message = error.format_message()
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return message if context is None else f"{message.rstrip('.')}; see {context.command_path} --help"
+
+
 def _how_to_go_on(stop: Interrupted) -> str:
+    from dtc.job import is_compression
+
     if not stop.run.is_dir():
         return "interrupted; nothing is kept: name a run directory (--run) to be able to go on"
     command = "compress" if is_compression(stop.run) else "models train"

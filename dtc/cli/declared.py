@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, Union, get_args, get_origin
 
 import click
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
+from dtc.cli.sections import Option, Section
 
-def option(flag: str, parameter: str, field: FieldInfo, *, note: str = "") -> Any:
-    """Return a click option for a field; it is None (or empty) where it was not given.
 
-    The help is the field's description, with `note` before it and the default after it.
+def declared(
+    flag: str, parameter: str, field: FieldInfo, section: Section, *, notes: tuple[str, ...] = (), hidden: bool = False
+) -> Option:
+    """Return a click option for a field; its value is None (or empty) where it was not given.
+
+    The help is the field's description, and in brackets bounds, default and `notes`.
+
+    Args:
+        flag: As it is written, such as `--rank-ratio`.
+        parameter: Name of the argument that the command gets.
+        field: What is declared.
+        section: Where it stands in the help.
+        notes: What else the help says in the brackets.
+        hidden: True if the help does not show it.
     """
+    told: dict[str, Any] = {"default": None, "help": _text(field, notes), "section": section, "hidden": hidden}
     if field.annotation is bool:
-        return click.option(f"{flag}/--no-{flag.removeprefix('--')}", parameter, default=None, help=_text(field, note))
+        return Option([f"{flag}/--no-{flag.removeprefix('--')}", parameter], **told)
     kind, several = _kind(field.annotation)
-    text = _text(field, note)
     if several:
-        return click.option(flag, parameter, type=kind, multiple=True, help=text)
-    return click.option(flag, parameter, type=kind, default=None, help=text, callback=_as_declared(field.annotation))
+        return Option([flag, parameter], type=kind, multiple=True, **told)
+    return Option([flag, parameter], type=kind, callback=_as_declared(field.annotation), **told)
 
 
 def _as_declared(annotation: Any) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -30,8 +43,9 @@ def _as_declared(annotation: Any) -> Callable[[click.Context, click.Parameter, A
     return lambda _context, _parameter, value: words.get(value, value)
 
 
-def _text(field: FieldInfo, note: str) -> str:
-    return " ".join(word for word in (note, field.description or "", _default(field)) if word)
+def _text(field: FieldInfo, notes: tuple[str, ...]) -> str:
+    facts = "; ".join([*_required(field), *_bounds(field), *_default(field), *notes])
+    return " ".join(word for word in (field.description or "", f"[{facts}]" if facts else "") if word)
 
 
 def _kind(annotation: Any) -> tuple[click.ParamType[Any] | type, bool]:
@@ -45,7 +59,33 @@ def _kind(annotation: Any) -> tuple[click.ParamType[Any] | type, bool]:
     return (annotation if annotation in (int, float, str) else str), False
 
 
-def _default(field: FieldInfo) -> str:
-    if field.is_required() or not isinstance(field.default, int | float | str) or field.default is False:
-        return ""
-    return f"(default: {field.default})"
+def _required(field: FieldInfo) -> Iterator[str]:
+    if field.is_required():
+        yield "required"
+
+
+def _bounds(field: FieldInfo) -> Iterator[str]:
+    """Yield the bounds in words: `1 to 8`, `above 0, at most 1`."""
+    least = next((bound.ge for bound in field.metadata if isinstance(bound, Ge)), None)
+    most = next((bound.le for bound in field.metadata if isinstance(bound, Le)), None)
+    if least is not None and most is not None:
+        yield f"{least} to {most}"
+        return
+    words = []
+    for bound in field.metadata:
+        match bound:
+            case Ge(ge=least):
+                words.append(f"at least {least}")
+            case Gt(gt=below):
+                words.append(f"above {below}")
+            case Le(le=most):
+                words.append(f"at most {most}")
+            case Lt(lt=above):
+                words.append(f"below {above}")
+    if words:
+        yield ", ".join(words)
+
+
+def _default(field: FieldInfo) -> Iterator[str]:
+    if not field.is_required() and isinstance(field.default, int | float | str) and field.default is not False:
+        yield f"default: {field.default}"

@@ -2,86 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from dtc.cli.declared import option
+from dtc.cli.declared import declared
 from dtc.cli.parse import pairs
+from dtc.cli.sections import Option, Section
 from dtc.errors import UsageError
-from dtc.recipe import Activations, Data, Objective, Optimizer, Recipe, Schedule, Training
+from dtc.recipe import Activations, Data, Objective, Optimizer, Recipe, Schedule, Training, flags_of
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 PartT = TypeVar("PartT", bound=BaseModel)
 
-_FLAGS: dict[type[BaseModel], dict[str, str]] = {
-    Data: {
-        "data": "train",
-        "eval-data": "evaluate",
-        "batch-size": "batch_size",
-        "held-out": "held_out",
-    },
-    Objective: {
-        "loss": "loss",
-        "loss-output": "output",
-        "labels": "labels",
-        "metric": "metric",
-        "carry": "carry",
-        "lengths": "lengths",
-    },
-    Activations: {"activation-bits": "bits", "activation-delta": "delta"},
-    Training: {
-        "epochs": "epochs",
-        "steps": "steps",
-        "mode": "mode",
-        "iteration-epochs": "iteration_epochs",
-        "patience": "patience",
-        "distort-every": "distort_every",
-        "evaluate-every": "evaluate_every",
-        "checkpoint-every": "checkpoint_every",
-        "freeze": "freeze",
-        "engine": "engine",
-        "threads": "threads",
-    },
-    Optimizer: {
-        "optimizer": "kind",
-        "lr": "learning_rate",
-        "momentum": "momentum",
-        "weight-decay": "weight_decay",
-        "clip-norm": "clip_norm",
-    },
-    Schedule: {
-        "schedule": "kind",
-        "lr-factor": "factor",
-        "lr-every": "every",
-        "lr-after": "after",
-    },
-    Recipe: {"batch-norm": "batch_norm", "lower": "lower", "accuracy-level": "accuracy_level", "seed": "seed"},
+_SECTIONS: dict[type[BaseModel], Section] = {
+    Data: Section.DATA,
+    Objective: Section.OBJECTIVE,
+    Activations: Section.ACTIVATIONS,
+    Training: Section.TRAINING,
+    Optimizer: Section.OPTIMIZER,
+    Schedule: Section.OPTIMIZER,
+    Recipe: Section.LOWERING,
 }
-"""Flag to field, for each part."""
+"""Where the options of each part stand in the help."""
 
 
-def recipe_options(command: Command) -> Command:
-    """Add the options of all parts of a recipe to a click command."""
-    return _add(command, *_FLAGS)
+def recipe_options() -> Iterator[Option]:
+    """Yield the options of all parts of a recipe."""
+    return _options(*_SECTIONS)
 
 
-def plan_options(command: Command) -> Command:
-    """Add the options of the parts of a recipe that trains a reference model and compresses nothing."""
-    return _add(command, *(kind for kind in _FLAGS if kind is not Activations))
+def plan_options() -> Iterator[Option]:
+    """Yield the options of the parts of a recipe that trains a reference model and compresses nothing."""
+    return _options(*(part for part in _SECTIONS if part is not Activations))
 
 
-def objective_and_data_options(command: Command) -> Command:
-    """Add the options that say what is measured, and on what."""
-    return _add(command, Data, Objective)
+def objective_and_data_options() -> Iterator[Option]:
+    """Yield the options that say what is measured, and on what."""
+    return _options(Data, Objective)
 
 
-def _add(command: Command, *kinds: type[BaseModel]) -> Command:
-    for kind in reversed(kinds):
-        for flag, name in reversed(_FLAGS[kind].items()):
-            command = option(f"--{flag}", _parameter(flag), kind.model_fields[name])(command)
-    return command
+def _options(*parts: type[BaseModel]) -> Iterator[Option]:
+    for part in parts:
+        for name, flag in flags_of(part).items():
+            yield declared(flag.text, flag.parameter, part.model_fields[name], _SECTIONS[part])
 
 
 def overridden(base: PartT, options: Mapping[str, Any]) -> PartT:
@@ -90,13 +54,13 @@ def overridden(base: PartT, options: Mapping[str, Any]) -> PartT:
     Raises:
         UsageError: A value is refused; the message names the option.
     """
-    flags = _FLAGS[type(base)]
+    flags = flags_of(type(base))
     given: dict[str, Any] = {}
-    for flag, name in flags.items():
-        value = options[_parameter(flag)]
+    for name, flag in flags.items():
+        value = options[flag.parameter]
         if value is None or value == ():
             continue
-        given[name] = pairs(value, f"--{flag}") if name == "carry" else value
+        given[name] = pairs(value, flag.text) if isinstance(getattr(base, name), dict) else value
     if isinstance(base, Training):
         given["optimizer"] = overridden(base.optimizer, options)
         given["schedule"] = overridden(base.schedule, options)
@@ -107,15 +71,13 @@ def overridden(base: PartT, options: Mapping[str, Any]) -> PartT:
         message = str(first["msg"]).removeprefix("Value error, ")
         if not first["loc"]:
             raise UsageError(message) from error
-        flag = next((flag for flag, name in flags.items() if name == first["loc"][0]), str(first["loc"][0]))
-        raise UsageError(f"--{flag}: {message} (given: {first['input']!r})") from error
+        name = str(first["loc"][0])
+        told = flags[name].text if name in flags else name
+        raise UsageError(f"{told}: {message} (given: {first['input']!r})") from error
 
 
 def training_flags(options: Mapping[str, Any]) -> list[str]:
     """Return the flags of the training that were given."""
-    flags = [flag for kind in (Training, Optimizer, Schedule) for flag in _FLAGS[kind]] + ["activation-delta"]
-    return [f"--{flag}" for flag in flags if options[_parameter(flag)] not in (None, ())]
-
-
-def _parameter(flag: str) -> str:
-    return flag.replace("-", "_")
+    flags = [flag for part in (Training, Optimizer, Schedule) for flag in flags_of(part).values()]
+    flags.append(flags_of(Activations)["delta"])
+    return [flag.text for flag in flags if options[flag.parameter] not in (None, ())]

@@ -9,12 +9,12 @@ from typing import Protocol
 import numpy as np
 import onnx_ir as ir
 
-from dtc.data.npy import AnyArray
 from dtc.data.source import ArraySource, Batch, Source
 from dtc.errors import DataError
+from dtc.forms import AnyArray
 
 
-class Names(Protocol):
+class ObjectiveNames(Protocol):
     """What an objective says about the arrays of a batch (see `dtc.recipe.Objective`)."""
 
     @property
@@ -41,7 +41,9 @@ class _Input:
     carried: bool
 
 
-def check_fit(model: ir.Model, batch: Mapping[str, AnyArray], objective: Names, *, source: str = "data") -> Batch:
+def check_fit(
+    model: ir.Model, batch: Mapping[str, AnyArray], objective: ObjectiveNames, *, source: str = "data"
+) -> Batch:
     """Return the batch with the dtypes that the model's inputs have.
 
     Integers are cast between widths where every value fits, floats and booleans to float, narrow integers (images
@@ -54,7 +56,7 @@ def check_fit(model: ir.Model, batch: Mapping[str, AnyArray], objective: Names, 
     return _fit(_inputs(model, objective), batch, objective, source)
 
 
-def fitted(source: Source, model: ir.Model, objective: Names) -> Source:
+def fitted(source: Source, model: ir.Model, objective: ObjectiveNames) -> Source:
     """Return `source` with every batch passed through `check_fit`.
 
     Where the model has a fixed batch size, or carries state from batch to batch, a last short batch cannot be run:
@@ -71,7 +73,7 @@ def fitted(source: Source, model: ir.Model, objective: Names) -> Source:
 class _Fitted:
     source: Source
     inputs: tuple[_Input, ...]
-    objective: Names
+    objective: ObjectiveNames
 
     @property
     def name(self) -> str:
@@ -86,7 +88,7 @@ class _Fitted:
             yield _fit(self.inputs, batch, self.objective, self.name)
 
 
-def _inputs(model: ir.Model, objective: Names) -> tuple[_Input, ...]:
+def _inputs(model: ir.Model, objective: ObjectiveNames) -> tuple[_Input, ...]:
     carried = set(objective.carry.values())
     names = {value.name for value in model.graph.inputs}
     if missing := sorted(carried - names):
@@ -101,7 +103,7 @@ def _inputs(model: ir.Model, objective: Names) -> tuple[_Input, ...]:
     return tuple(found)
 
 
-def _fit(inputs: tuple[_Input, ...], batch: Mapping[str, AnyArray], objective: Names, source: str) -> Batch:
+def _fit(inputs: tuple[_Input, ...], batch: Mapping[str, AnyArray], objective: ObjectiveNames, source: str) -> Batch:
     fit: Batch = {}
     for wanted in inputs:
         if wanted.name in batch:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from dtc.data.npy import AnyArray
 from dtc.errors import DataError
+from dtc.forms import AnyArray
 
 _OFFERED = ("epoch", "seed", "batch_size", "split")
 

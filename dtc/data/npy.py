@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
 from dtc.errors import DataError
-
-AnyArray = npt.NDArray[np.generic]
+from dtc.forms import AnyArray
 
 _DEFLATE_LIMIT = 1032
 """DEFLATE cannot shrink more than this many times (zlib's technical notes)."""

@@ -11,8 +11,9 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 
 from dtc.data.functions import FunctionSource, load_function
-from dtc.data.npy import AnyArray, map_npy, read_npz
+from dtc.data.npy import map_npy, read_npz
 from dtc.errors import DataError
+from dtc.forms import AnyArray
 
 Batch: TypeAlias = dict[str, AnyArray]
 Split: TypeAlias = Literal["train", "evaluate"]

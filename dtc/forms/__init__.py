@@ -1,6 +1,6 @@
 """Compressed forms: NumPy only, no graph, no runtime."""
 
-from dtc.forms.base import Array, Form, Parts, bits_per_weight, stored_bytes
+from dtc.forms.base import AnyArray, Array, Form, Parts, bits_per_weight, stored_bytes
 from dtc.forms.binary import BinaryCode
 from dtc.forms.codebook import Codebook
 from dtc.forms.codewords import Codewords, Grid
@@ -8,6 +8,7 @@ from dtc.forms.low_rank import LowRank
 from dtc.forms.registry import pack_form, unpack_form
 
 __all__ = [
+    "AnyArray",
     "Array",
     "BinaryCode",
     "Codebook",

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, Protocol, Self, runtime_checkable
+from typing import ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+Array: TypeAlias = npt.NDArray[np.float32]
+"""Weights, and what they are made of."""
+
+AnyArray: TypeAlias = npt.NDArray[np.generic]
+"""Of any dtype: what flows through a model, or is stored."""
+
 Parts = dict[str, npt.NDArray[np.generic]]
 """The arrays that a form is stored as, by name."""
 

@@ -18,7 +18,7 @@ class LowRank:
     `nbytes` counts it in full for each user, `dtc.forms.stored_bytes` counts it once.
     """
 
-    kind: ClassVar[str] = "low-rank"
+    kind: ClassVar[str] = "low_rank"
 
     left: Array
     right: Array

@@ -6,11 +6,10 @@ Beside that: new nodes (`dtc.graph.builder`), the cells of LSTM and GRU (`dtc.gr
 from dtc.graph.load import load_model
 from dtc.graph.quantizers import Quantizer, bypass_quantizers, find_quantizers, share_scales
 from dtc.graph.save import file_bytes, move_model, save_model
-from dtc.graph.sites import Array, MatrixView, Reader, Role, Site, find_sites
+from dtc.graph.sites import MatrixView, Reader, Role, Site, find_sites, site_of
 from dtc.graph.walk import all_graphs, all_nodes, find_initializer, nesting, source_of
 
 __all__ = [
-    "Array",
     "MatrixView",
     "Quantizer",
     "Reader",
@@ -28,5 +27,6 @@ __all__ = [
     "nesting",
     "save_model",
     "share_scales",
+    "site_of",
     "source_of",
 ]

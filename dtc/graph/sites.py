@@ -7,15 +7,13 @@ import fnmatch
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from dtc.forms import Array
 from dtc.graph.walk import PASS_THROUGH, all_graphs, all_nodes
-
-Array: TypeAlias = npt.NDArray[np.float32]
 
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
 
@@ -156,16 +154,37 @@ def find_sites(model: ir.Model) -> list[Site]:
     values: dict[int, ir.Value] = {}
     for node in all_nodes(model):
         for index, role in _weight_inputs(node):
-            found = _trace(node.inputs[index], owned)
-            if found is None:
-                continue
-            value, perm = found
-            view = _view(node, role, index, _static_shape(value), perm)
-            if view is None:
-                continue
-            values[id(value)] = value
-            readers.setdefault(id(value), []).append(Reader(node, index, role, perm, view, _rows(node, role, index)))
+            found = _reader(node, index, role, owned)
+            if found is not None:
+                value, reader = found
+                values[id(value)] = value
+                readers.setdefault(id(value), []).append(reader)
     return [Site(values[key].name or "", values[key], tuple(found)) for key, found in readers.items()]
+
+
+def site_of(value: ir.Value) -> Site | None:
+    """Return the site that one initializer is, with the nodes that read it as a weight; None if none does."""
+    readers: list[Reader] = []
+    waiting = [value]
+    for handed in waiting:  # grows as the value is handed on
+        for node, index in handed.uses():
+            roles = dict(_weight_inputs(node))
+            if index in roles:
+                found = _reader(node, index, roles[index], {id(value)})
+                readers += [] if found is None else [found[1]]
+            elif index == 0 and node.domain == "" and (node.op_type in PASS_THROUGH | {"Transpose", "Cast"}):
+                waiting.append(node.outputs[0])
+    return Site(value.name or "", value, tuple(readers)) if readers else None
+
+
+def _reader(node: ir.Node, index: int, role: Role, owned: set[int]) -> tuple[ir.Value, Reader] | None:
+    """Return the initializer that reaches an input of a node, and the input as its reader; None if none does."""
+    found = _trace(node.inputs[index], owned)
+    if found is None:
+        return None
+    value, perm = found
+    view = _view(node, role, index, _static_shape(value), perm)
+    return None if view is None else (value, Reader(node, index, role, perm, view, _rows(node, role, index)))
 
 
 def _weight_inputs(node: ir.Node) -> list[tuple[int, Role]]:
@@ -195,17 +214,20 @@ def _recurrent_weights(node: ir.Node) -> list[tuple[int, Role]]:
 
     The arrays of W stand behind all other inputs, those of R behind them; a dense weight is one array.
     """
-    match node.op_type.split("_"):
-        case ["LSTM", "dense", _]:
-            return [(6, Role.LSTM_INPUT)]
-        case ["GRU", "dense", _]:
-            return [(4, Role.GRU_INPUT)]
-        case ["LSTM", _, "dense"]:
-            return [(len(node.inputs) - 1, Role.LSTM_RECURRENT)]
-        case ["GRU", _, "dense"]:
-            return [(len(node.inputs) - 1, Role.GRU_RECURRENT)]
-        case _:
-            return []
+    cell, _, forms = node.op_type.partition("_")
+    if cell not in _RECURRENT:
+        return []
+    first, roles = _RECURRENT[cell]
+    if forms.startswith("dense_"):
+        return [(first, roles[0])]
+    return [(len(node.inputs) - 1, roles[1])] if forms.endswith("_dense") else []
+
+
+_RECURRENT = {
+    "LSTM": (6, (Role.LSTM_INPUT, Role.LSTM_RECURRENT)),
+    "GRU": (4, (Role.GRU_INPUT, Role.GRU_RECURRENT)),
+}
+"""Inputs of the operators in front of their weights, and the roles of W and R."""
 
 
 def _trace(value: ir.Value | None, owned: set[int]) -> tuple[ir.Value, tuple[int, ...]] | None:

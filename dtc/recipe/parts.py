@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from dtc.errors import RecipeError
 from dtc.recipe import mistakes, reading, writing
+from dtc.recipe.flags import Flag
 
 
 class _Part(BaseModel):
@@ -37,68 +38,98 @@ class Schedule(_Part):
     `factor` each epoch after the first `after` epochs (what the language-model papers use).
     """
 
-    kind: Literal["constant", "step", "cosine", "decay"] = Field("constant", description="learning rate over time")
-    factor: float = Field(0.5, gt=0, le=1, description="[step, decay] what the rate is multiplied by")
-    every: int = Field(1, ge=1, description="[step] epochs between two steps")
-    after: int = Field(0, ge=0, description="[decay] epochs before it begins")
+    kind: Annotated[Literal["constant", "step", "cosine", "decay"], Flag("--schedule")] = Field(
+        "constant", description="learning rate over time"
+    )
+    factor: Annotated[float, Flag("--lr-factor")] = Field(
+        0.5, gt=0, le=1, description="[step, decay] what the rate is multiplied by"
+    )
+    every: Annotated[int, Flag("--lr-every")] = Field(1, ge=1, description="[step] epochs between two steps")
+    after: Annotated[int, Flag("--lr-after")] = Field(0, ge=0, description="[decay] epochs before it begins")
 
 
 class Optimizer(_Part):
     """The optimizer and its constants."""
 
-    kind: Literal["sgd", "adam", "adamw"] = Field("adam", description="the optimizer")
-    learning_rate: float = Field(1e-3, gt=0, description="initial learning rate")
-    momentum: float = Field(0.0, ge=0, lt=1, description="[sgd] momentum")
-    weight_decay: float = Field(0.0, ge=0, description="added to the gradient [sgd, adam] or decoupled [adamw]")
+    kind: Annotated[Literal["sgd", "adam", "adamw"], Flag("--optimizer")] = Field("adam", description="the optimizer")
+    learning_rate: Annotated[float, Flag("--lr")] = Field(1e-3, gt=0, description="initial learning rate")
+    momentum: Annotated[float, Flag("--momentum")] = Field(0.0, ge=0, lt=1, description="[sgd] momentum")
+    weight_decay: Annotated[float, Flag("--weight-decay")] = Field(
+        0.0, ge=0, description="added to the gradient [sgd, adam] or decoupled [adamw]"
+    )
     betas: tuple[float, float] = Field((0.9, 0.999), description="[adam, adamw] decay of the moments")
     epsilon: float = Field(1e-8, gt=0, description="[adam, adamw] added to the root of the second moment")
-    clip_norm: float | None = Field(None, gt=0, description="upper limit of the norm of all gradients together")
+    clip_norm: Annotated[float | None, Flag("--clip-norm")] = Field(
+        None, gt=0, description="upper limit of the norm of all gradients together"
+    )
 
 
 class Objective(_Part):
     """What training minimises and what evaluation reports."""
 
-    loss: Literal["auto", "cross-entropy", "mse", "bce", "distill"] = Field(
+    loss: Annotated[Literal["auto", "cross-entropy", "mse", "bce", "distill"], Flag("--loss")] = Field(
         "auto",
         description="auto: cross-entropy with integer labels, mse with float labels, distill without labels",
     )
-    output: str | None = Field(None, description="model output that the loss reads; else the first")
-    labels: str = Field("labels", description="name of the labels in a batch")
-    metric: str | None = Field(None, description="accuracy, top-5, perplexity, mse, snr; else by the labels")
-    carry: dict[str, str] = Field(
+    output: Annotated[str | None, Flag("--loss-output")] = Field(
+        None, description="model output that the loss reads; else the first"
+    )
+    labels: Annotated[str, Flag("--labels")] = Field("labels", description="name of the labels in a batch")
+    metric: Annotated[str | None, Flag("--metric")] = Field(
+        None, description="accuracy, top-5, perplexity, mse, snr; else by the labels"
+    )
+    carry: Annotated[dict[str, str], Flag("--carry")] = Field(
         default_factory=dict,
         description="OUTPUT=INPUT: state carried to the next batch (truncated back-propagation)",
     )
-    lengths: str | None = Field(None, description="input that holds the sequence lengths, to mask padded steps")
+    lengths: Annotated[str | None, Flag("--lengths")] = Field(
+        None, description="input that holds the sequence lengths, to mask padded steps"
+    )
 
 
 class Training(_Part):
     """Retraining with occasional distortion."""
 
-    engine: Literal["ort"] = Field("ort", description="what runs the training steps")
-    epochs: float = Field(1.0, gt=0, description="passes over the data")
-    steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
-    mode: Literal["deeptwist", "iterative"] = Field(
+    engine: Annotated[str | None, Flag("--engine")] = Field(
+        None, description="what runs the training steps; see dtc engine list"
+    )
+    epochs: Annotated[float, Flag("--epochs")] = Field(1.0, gt=0, description="passes over the data")
+    steps: Annotated[int | None, Flag("--steps")] = Field(None, ge=1, description="optimizer steps, instead of epochs")
+    mode: Annotated[Literal["deeptwist", "iterative"], Flag("--mode")] = Field(
         "deeptwist", description="distort every so many steps, or at the end of iterations with a restarted schedule"
     )
-    iteration_epochs: int = Field(1, ge=1, description="[iterative] epochs of an iteration")
-    patience: int = Field(2, ge=1, description="[iterative] iterations without a better score before the run ends")
-    distort_every: int = Field(100, ge=1, description="S_D: optimizer steps between two distortions")
-    evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; else once an epoch")
-    checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
+    iteration_epochs: Annotated[int, Flag("--iteration-epochs")] = Field(
+        1, ge=1, description="[iterative] epochs of an iteration"
+    )
+    patience: Annotated[int, Flag("--patience")] = Field(
+        2, ge=1, description="[iterative] iterations without a better score before the run ends"
+    )
+    distort_every: Annotated[int, Flag("--distort-every")] = Field(
+        100, ge=1, description="S_D: optimizer steps between two distortions"
+    )
+    evaluate_every: Annotated[int | None, Flag("--evaluate-every")] = Field(
+        None, ge=1, description="steps between evaluations; else once an epoch"
+    )
+    checkpoint_every: Annotated[int, Flag("--checkpoint-every")] = Field(
+        200, ge=1, description="steps between checkpoints"
+    )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
-    freeze: tuple[str, ...] = Field((), description="globs of initializers that stay as they are")
-    threads: int | None = Field(None, ge=1, description="threads of the engine; else all cores")
+    freeze: Annotated[tuple[str, ...], Flag("--freeze")] = Field(
+        (), description="globs of initializers that stay as they are"
+    )
+    threads: Annotated[int | None, Flag("--threads")] = Field(
+        None, ge=1, description="threads of the engine; else all cores"
+    )
 
 
 class Activations(_Part):
     """Quantized activations: what flows into compressed weights, on few levels."""
 
-    bits: int | None = Field(
+    bits: Annotated[int | None, Flag("--activation-bits")] = Field(
         None, ge=2, le=8, description="quantize the activations that compressed weights read to so many bits"
     )
-    delta: float = Field(
+    delta: Annotated[float, Flag("--activation-delta")] = Field(
         1e-3,
         ge=0,
         description="element-wise gradient scaling (EWGS) of quantized activations in retraining; 0: straight-through",
@@ -108,10 +139,16 @@ class Activations(_Part):
 class Data(_Part):
     """Where samples come from; see `dtc.data` for what a source may be."""
 
-    train: str | None = Field(None, description="samples: .npz, folder of .npy, module:function or file.py:function")
-    evaluate: str | None = Field(None, description="likewise, for evaluation; else a held-out tail of the samples")
-    batch_size: int = Field(32, ge=1, description="samples a batch")
-    held_out: float = Field(0.1, gt=0, lt=1, description="share of the samples held out for evaluation")
+    train: Annotated[str | None, Flag("--data")] = Field(
+        None, description="samples: .npz, folder of .npy, module:function or file.py:function"
+    )
+    evaluate: Annotated[str | None, Flag("--eval-data")] = Field(
+        None, description="likewise, for evaluation; else a held-out tail of the samples"
+    )
+    batch_size: Annotated[int, Flag("--batch-size")] = Field(32, ge=1, description="samples a batch")
+    held_out: Annotated[float, Flag("--held-out")] = Field(
+        0.1, gt=0, lt=1, description="share of the samples held out for evaluation"
+    )
 
 
 class Recipe(_Part):
@@ -123,18 +160,24 @@ class Recipe(_Part):
     data: Data = Data()
     activations: Activations = Activations()
     training: Training | None = None
-    batch_norm: Literal["batch", "frozen"] = Field(
+    batch_norm: Annotated[Literal["batch", "frozen"], Flag("--batch-norm")] = Field(
         "batch",
         description="BatchNormalization: train with the moments of the batch (of more than one sample), and measure "
         "the statistics anew on the samples for the compressed weights; or leave them as they are",
     )
-    lower: Literal["compute", "standard", "storage", "int2"] = Field("compute", description="how forms become nodes")
-    accuracy_level: Literal[0, 1, 4] = Field(
+    lower: Annotated[str, Flag("--lower")] = Field(
+        "compute",
+        description="what the file is written for: compute, standard, storage, int2; see dtc ops targets",
+    )
+    costs: Annotated[str | None, Flag("--costs")] = Field(
+        None, description="file of dtc ops measure-costs: how fast compressed products are on the machine to run on"
+    )
+    accuracy_level: Annotated[Literal[0, 1, 4], Flag("--accuracy-level")] = Field(
         1,
         description="arithmetic of native kernels on binary codes: 0 exact float, 1 tables of 16 bits (relative error "
         "near 3e-5), 4 tables of 8 bits (near 7e-3, fastest)",
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="of everything random")
+    seed: Annotated[int, Flag("--seed")] = Field(0, ge=0, lt=2**32, description="of everything random")
 
     @model_validator(mode="after")
     def _data_to_train_on(self) -> Recipe:

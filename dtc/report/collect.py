@@ -25,11 +25,9 @@ from dtc.report import document as doc
 from dtc.report.curve import describe_training, read_events
 from dtc.report.weights import describe_weights
 from dtc.summary import SiteRow, Summary
-from dtc.training.engines.ort.install import VERSION as ENGINE_VERSION
+from dtc.training.engine_kind import engine_title
 from dtc.training.launch import Result
 from dtc.training.run import Run, fingerprint
-
-_ENGINE = f"onnxruntime-training {ENGINE_VERSION}"
 
 
 def make_report(
@@ -60,7 +58,7 @@ def make_report(
         ratios=doc.Ratios(sites=summary.sites_ratio, file=summary.file_ratio, bits_per_weight=summary.bits_per_weight),
         check=_check(faithful, outcome, quantizers),
         sites=tuple(_sites(recipe, plan, distorted, summary)),
-        training=None if training is None else _training(training),
+        training=None if training is None else _training(training, recipe),
     )
 
 
@@ -79,7 +77,7 @@ def report_unfinished(run: Run) -> doc.Report:
         ratios=None,
         check=None,
         sites=(),
-        training=describe_training(read_events(run.metrics), engine=_ENGINE, seconds={}),
+        training=describe_training(read_events(run.metrics), engine=engine_title(run.recipe), seconds={}),
     )
 
 
@@ -143,9 +141,9 @@ def _weights(site: GraphSite, dense: Mapping[str, Array], forms: Mapping[str, tu
     return describe_weights(before, dense[site.name], site.matrices(before), forms[site.name])
 
 
-def _training(result: Result) -> doc.Training:
+def _training(result: Result, recipe: Recipe) -> doc.Training:
     events = read_events(result.run / "metrics.jsonl")
-    return describe_training(events, engine=_ENGINE, seconds=result.seconds)
+    return describe_training(events, engine=engine_title(recipe), seconds=result.seconds)
 
 
 def _check(faithful: CheckReport, outcome: CheckReport, quantizers: int) -> doc.Check:
@@ -179,7 +177,7 @@ def _versions(recipe: Recipe) -> dict[str, str]:
     found = {"dtc": _own_version(), "python": platform.python_version()}
     # Asked of the modules: a distribution may go by another name (onnxruntime-gpu, for one).
     found |= {module.__name__: module.__version__ for module in (onnx, ir, onnxruntime, np)}
-    return found | ({"engine": _ENGINE} if recipe.training else {}) | {"machine": machine()}
+    return found | ({"engine": engine_title(recipe)} if recipe.training else {}) | {"machine": machine()}
 
 
 def _own_version() -> str:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.errors import DataError, UsageError
-from dtc.graph.signature import input_specs, zero_state
-
-Arrays = dict[str, npt.NDArray[np.generic]]
+from dtc.forms import AnyArray
+from dtc.graph.signature import Arrays, input_specs, zero_state
 
 
 class Carry:
@@ -25,7 +23,11 @@ class Carry:
             if source not in outputs or target not in inputs:
                 raise UsageError(f"--carry {source}={target}: the model has no such output or no such input")
 
-    def join(self, batch: Mapping[str, npt.NDArray[np.generic]], state: Arrays) -> Arrays:
+    def __bool__(self) -> bool:
+        """False where nothing is carried over, so that batches need not follow each other."""
+        return bool(self._pairs)
+
+    def join(self, batch: Arrays, state: Arrays) -> dict[str, AnyArray]:
         """Return the batch with the carried inputs: those of `state`, or zeros where that is empty.
 
         Raises:
@@ -42,6 +44,6 @@ class Carry:
                 )
         return {**batch, **fresh, **state}
 
-    def take(self, outputs: Mapping[str, npt.NDArray[np.generic]]) -> Arrays:
+    def take(self, outputs: Arrays) -> dict[str, AnyArray]:
         """Return the state for the next batch, copied out of the engine's buffers."""
         return {target: np.array(outputs[source]) for source, target in self._pairs.items()}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
+from dtc.forms import AnyArray, Array
+from dtc.graph.signature import Arrays
 from dtc.passes.prepare.batch_moments import Moments
 
-Arrays: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
-Parameters: TypeAlias = dict[str, npt.NDArray[np.float32]]
+Parameters: TypeAlias = dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ class StepResult:
 
     loss: float
     gradients: Parameters
-    outputs: dict[str, npt.NDArray[np.generic]]
+    outputs: dict[str, AnyArray]
 
 
 class Engine(Protocol):
@@ -53,11 +50,11 @@ class Engine(Protocol):
         """
         ...
 
-    def loss(self, batch: Arrays) -> tuple[float, dict[str, npt.NDArray[np.generic]]]:
+    def loss(self, batch: Arrays) -> tuple[float, dict[str, AnyArray]]:
         """Return the loss and the carried outputs in evaluation mode (no dropout), without gradients."""
         ...
 
-    def moments(self, batch: Arrays) -> tuple[list[Moments], dict[str, npt.NDArray[np.generic]]]:
+    def moments(self, batch: Arrays) -> tuple[list[Moments], dict[str, AnyArray]]:
         """Return the moments of a batch and the carried outputs, normalised by them and without dropout.
 
         They are those of the present weights; `statistics` are not read and stay as they are. Where there are none,
@@ -65,6 +62,6 @@ class Engine(Protocol):
         """
         ...
 
-    def predict(self, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
+    def predict(self, inputs: Arrays) -> dict[str, AnyArray]:
         """Return all outputs of the model in evaluation mode."""
         ...

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from dtc.data import Source
 from dtc.errors import DataError
-from dtc.training.carry import Arrays, Carry
+from dtc.forms import AnyArray
+from dtc.graph.signature import Arrays
+from dtc.metrics import Metric
+from dtc.training.carry import Carry
 from dtc.training.engine import Engine
-
-
-class Metric(Protocol):
-    """What the loop needs of a metric of `dtc.metrics`."""
-
-    name: str
-    higher_is_better: bool
-
-    def update(self, outputs: npt.NDArray[np.generic], labels: npt.NDArray[np.generic]) -> None:
-        """Take in one batch."""
-        ...
-
-    def value(self) -> float:
-        """Return the metric over all batches so far."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -75,7 +61,7 @@ class Evaluation:
             DataError: The evaluation data has no batches.
         """
         metric = self.make_metric() if self.make_metric else None
-        state: Arrays = {}
+        state: dict[str, AnyArray] = {}
         total, samples = 0.0, 0
         for batch in self.source.batches(epoch=0, seed=self.seed, shuffle=False):
             fed = self.carry.join(batch, state)
@@ -93,6 +79,6 @@ class Evaluation:
         return Score(total / samples, metric.name, float(metric.value()), metric.higher_is_better)
 
 
-def _samples(batch: Mapping[str, npt.NDArray[np.generic]], labels: str) -> int:
+def _samples(batch: Arrays, labels: str) -> int:
     """A mean over batches of different sizes weighs each by its labels, or by its samples."""
     return batch[labels].size if labels in batch else next(iter(batch.values())).shape[0]

@@ -11,7 +11,8 @@ import numpy as np
 from dtc.data.npy import read_npz
 from dtc.forms import Array
 from dtc.recipe import Recipe, Training
-from dtc.training.launch import failure, worker_command
+from dtc.training.engine_kind import engine_of
+from dtc.training.launch import failure
 from dtc.training.run import create_run
 from dtc.training.work import GRADIENTS
 
@@ -27,7 +28,7 @@ def measure_gradients(model: Path, recipe: Recipe, *, base: Path = Path()) -> di
     with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
         plain = recipe.model_copy(update={"training": recipe.training or Training(), "rules": ()})
         run = create_run(Path(folder) / "run", plain, model, base=base)
-        command = worker_command(run)
+        command = engine_of(run.recipe).command()
         done = subprocess.run(
             [*command.arguments, str(run.folder), "", "gradients"],
             env=dict(command.environment),

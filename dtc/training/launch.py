@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dtc import errors
-from dtc.errors import EngineError, Interrupted, TrainingError
+from dtc.errors import Interrupted, TrainingError
 from dtc.forms import Form
+from dtc.training.best import load_best
+from dtc.training.command import Command
 from dtc.training.engine import Parameters
+from dtc.training.engine_kind import engine_of
 from dtc.training.evaluate import Score
 from dtc.training.events import Event, Started, from_line
-from dtc.training.journal import load_best
 from dtc.training.run import Run, open_run
 from dtc.training.worker import ENDED, STOPPED
 
 _POLL = 0.05
 """Seconds between two looks at the run."""
-
-_BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -64,14 +62,6 @@ class Result:
         return load_best(self.run / "best" / f"{self.best_step:09d}")
 
 
-@dataclass(frozen=True)
-class Command:
-    """How a worker is started: the run and the session's name are added as the last arguments."""
-
-    arguments: tuple[str, ...]
-    environment: Mapping[str, str]
-
-
 def train(folder: Path, *, on_event: Callable[[Event], None] | None = None, command: Command | None = None) -> Result:
     """Carry a run on to its end in a worker process.
 
@@ -84,7 +74,7 @@ def train(folder: Path, *, on_event: Callable[[Event], None] | None = None, comm
         TrainingError: The worker died; the run can be resumed.
     """
     run = open_run(folder)
-    command = command or worker_command(run)
+    command = command or engine_of(run.recipe).command()
     tell = on_event or (lambda _: None)
     session = secrets.token_hex(8)
     with _worker(run, command, session) as process:
@@ -115,35 +105,6 @@ def read_result(run: Run) -> Result:
         return Result(run.folder, facts["step"], best["step"], score, facts["distortions"], facts["seconds"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"{run.folder}: the run has no result yet; resume it") from error
-
-
-def worker_command(run: Run) -> Command:
-    """Return how the worker of the recipe's engine is started.
-
-    Raises:
-        EngineError: There is no such engine, or it cannot be installed.
-    """
-    training = run.recipe.training
-    assert training is not None, "an opened run has training"
-    if training.engine != "ort":
-        raise EngineError(f"no engine is called {training.engine!r}; there is: ort")
-    from dtc.training.engines.ort.install import install
-
-    # The engine's own copy of onnxruntime comes before the user's, and nothing from the working directory (-P).
-    return python_command("dtc.training.engines.ort.worker", first_on_path=[install()])
-
-
-def python_command(module: str, *, first_on_path: list[Path]) -> Command:
-    """Return how a module is run as a worker by this Python, with this dtc, and folders first on its path.
-
-    The linear algebra of the distortions keeps to one thread: the engine's threads spin while they wait, and a second
-    pool on the same cores made a distortion take thirty times as long.
-    """
-    paths = [*map(str, first_on_path), str(Path(__file__).resolve().parents[2])]
-    if "PYTHONPATH" in os.environ:
-        paths.append(os.environ["PYTHONPATH"])
-    environment = {**os.environ, **dict.fromkeys(_BLAS_THREADS, "1"), "PYTHONPATH": os.pathsep.join(paths)}
-    return Command((sys.executable, "-P", "-m", module), environment)
 
 
 @contextmanager

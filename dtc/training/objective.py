@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
-import numpy.typing as npt
-
 from dtc.errors import DataError
+from dtc.forms import AnyArray
+from dtc.graph.signature import Arrays
 from dtc.metrics import default_metric
 from dtc.recipe import Objective
 
 
-def resolve_objective(objective: Objective, batch: Mapping[str, npt.NDArray[np.generic]]) -> Objective:
+def resolve_objective(objective: Objective, batch: Arrays) -> Objective:
     """Return the objective with its loss and its metric chosen by the labels of a batch.
 
     The metric stays None where the loss itself is what is reported: without labels that is how far the outputs are from
@@ -34,7 +31,7 @@ def resolve_objective(objective: Objective, batch: Mapping[str, npt.NDArray[np.g
     return objective.model_copy(update={"loss": loss, "metric": metric})
 
 
-def _metric(loss: str, labels: npt.NDArray[np.generic], *, carries: bool) -> str | None:
+def _metric(loss: str, labels: AnyArray, *, carries: bool) -> str | None:
     if loss == "bce" or (labels.dtype.kind == "f" and loss != "mse"):
         return None
     return default_metric(labels, carries=carries)

@@ -12,15 +12,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from dtc import recipe
 from dtc.errors import TrainingError
-
-Array: TypeAlias = npt.NDArray[np.float32]
+from dtc.forms import Array
 
 BLOCK = 1 << 15
 """Elements; the up to six blocks in use at a time fit in the second-level cache of any current core."""
@@ -31,7 +28,7 @@ _BEGUN = "begun"
 _DOUBLING = np.float32(math.log(2))
 
 
-class Optimizer(ABC):
+class ArrayOptimizer(ABC):
     """Updates parameters in place.
 
     Attributes:
@@ -108,7 +105,7 @@ class Optimizer(ABC):
             g += spare
 
 
-class Sgd(Optimizer):
+class Sgd(ArrayOptimizer):
     """Stochastic gradient descent without momentum (torch.optim.SGD)."""
 
     def _update(self, p: Array, g: Array, spare: Array, state: list[Array], rate: float, t: int) -> None:
@@ -116,7 +113,7 @@ class Sgd(Optimizer):
         p -= g
 
 
-class Momentum(Optimizer):
+class Momentum(ArrayOptimizer):
     """SGD with momentum, without dampening (torch.optim.SGD with `momentum`)."""
 
     slots = ("momentum",)
@@ -129,7 +126,7 @@ class Momentum(Optimizer):
         p -= g
 
 
-class Adam(Optimizer):
+class Adam(ArrayOptimizer):
     """Adam with the weight decay added to the gradient (torch.optim.Adam).
 
     D. Kingma, J. Ba, 2014 (arXiv 1412.6980), algorithm 1.
@@ -169,7 +166,7 @@ class AdamW(Adam):
 
 def make_optimizer(
     options: recipe.Optimizer, parameters: Mapping[str, Array], positive: Collection[str] = ()
-) -> Optimizer:
+) -> ArrayOptimizer:
     """Return the optimizer of a recipe, its state at zero; `positive` are the names of what must stay positive."""
     match options.kind:
         case "sgd":

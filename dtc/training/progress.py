@@ -1,51 +1,137 @@
-"""How far a run is, from its events and a clock."""
+"""How far a run has come: everything that changes from step to step, apart from what engine and optimizer hold."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
-from dtc.training.events import DistortedWeights, Evaluated, Event, Started, Stepped
+import numpy as np
+import numpy.typing as npt
+
+from dtc.forms import AnyArray, Array, Form, pack_form, unpack_form
+from dtc.passes.plan import Plan, SiteLatents
+from dtc.training.best import Best
+from dtc.training.engine import Parameters
+from dtc.training.evaluate import Score
+from dtc.training.snapshot import Snapshot
+
+PHASES = ("step", "distortion", "evaluation", "data", "checkpoint")
+
+_FACTS = ("steps", "step", "epoch", "position", "distortions", "best", "stale", "seconds")
+
+
+@dataclass
+class MeanMagnitudes:
+    """The mean magnitude of gradients over some steps, by parameter."""
+
+    sums: dict[str, Array] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, gradients: Parameters) -> None:
+        """Take in the gradients of a step."""
+        self.count += 1
+        for name, gradient in gradients.items():
+            if name not in self.sums:
+                self.sums[name] = np.zeros_like(gradient)
+            self.sums[name] += np.abs(gradient)
+
+    def means(self) -> dict[str, Array]:
+        """Return the means; nothing before the first step."""
+        return {name: total / np.float32(self.count) for name, total in self.sums.items()}
 
 
 @dataclass
 class Progress:
-    """Follows the events of a run; for a progress bar.
+    """How far a run has come.
 
     Attributes:
-        steps: Steps planned in all; 0 until it is known.
-        step: Steps done.
-        loss: Loss of the last step.
+        steps: Optimizer steps planned in all; 0 until it is known.
+        step: Optimizer steps done.
+        epoch: Number of the present epoch, from 0.
+        position: Batches done in this epoch.
         distortions: Distortions done.
-        score: The last evaluation.
+        best: The best evaluation so far.
+        stale: Evaluations since then.
+        seconds: Time spent so far in each of `PHASES`, over all sessions of the run.
+        carry: Inputs carried to the next batch; empty at the start of an epoch.
+        forms: The forms of the last distortion, by site; empty where no method needs them.
+        gradients: Those since the last distortion; empty where no method needs them.
+        masks: Which weights training may change, by parameter; they follow from the forms.
+        latents: What is trained in place of some parameters; None as long as all are trained themselves.
     """
 
-    clock: Callable[[], float] = time.monotonic
     steps: int = 0
     step: int = 0
-    loss: float | None = None
+    epoch: int = 0
+    position: int = 0
     distortions: int = 0
-    score: Evaluated | None = None
-    _since: tuple[int, float] | None = field(default=None, repr=False)
+    best: Best | None = None
+    stale: int = 0
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+    carry: dict[str, AnyArray] = field(default_factory=dict)
+    forms: dict[str, tuple[Form, ...]] = field(default_factory=dict)
+    gradients: MeanMagnitudes = field(default_factory=MeanMagnitudes)
+    masks: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    latents: SiteLatents | None = None
 
-    def update(self, event: Event) -> None:
-        """Take in an event."""
-        match event:
-            case Started():
-                self.steps = event.steps
-            case Stepped():
-                self.step, self.loss = event.step, event.loss
-                self._since = self._since or (event.step, self.clock())
-            case DistortedWeights():
-                self.distortions = event.count
-            case Evaluated():
-                self.score = event
+    def advance(self, *, ends_epoch: bool) -> None:
+        """Go on to the next batch, or to the next epoch with nothing carried over."""
+        self.position += 1
+        if ends_epoch:
+            self.epoch, self.position, self.carry = self.epoch + 1, 0, {}
 
-    @property
-    def seconds_left(self) -> float | None:
-        """Time left at the pace of this session, None until there is a pace."""
-        if self._since is None or self.step <= self._since[0]:
-            return None
-        first, start = self._since
-        return (self.clock() - start) / (self.step - first) * (self.steps - self.step)
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Add the time of the block to a phase."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] += time.perf_counter() - start
+
+    def to_snapshot(self) -> Snapshot:
+        """Return numbers as facts, and all else as arrays: `carry/<input>`, `form/<matrix>/<part>/<site>` and so on."""
+        arrays: dict[str, AnyArray] = {f"carry/{name}": array for name, array in self.carry.items()}
+        for site, forms in self.forms.items():
+            for index, form in enumerate(forms):
+                arrays |= {f"form/{index}/{part}/{site}": array for part, array in pack_form(form).items()}
+        arrays |= {f"gradient/{name}": total for name, total in self.gradients.sums.items()}
+        if self.latents is not None:
+            arrays |= {f"latent/{name}": array for name, array in self.latents.arrays.items()}
+        numbers = {name: getattr(self, name) for name in _FACTS} | {"summed": self.gradients.count}
+        numbers["best"] = None if self.best is None else asdict(self.best)
+        return Snapshot(arrays, {"progress": numbers})
+
+    @classmethod
+    def from_snapshot(cls, snapshot: Snapshot, plan: Plan, trained: Container[str]) -> Self:
+        """Return the progress that `to_snapshot` was called on.
+
+        Masks and latents follow from the forms, so the plan makes them anew; `trained` are the parameters that latents
+        may stand for, and what latents had been trained to is put into them.
+        """
+        numbers = dict(snapshot.facts["progress"])
+        summed, best = numbers.pop("summed"), numbers.pop("best")
+        found = cls(**numbers, best=Best(best["step"], Score(**best["score"])) if best else None)
+        found.carry = snapshot.below("carry")
+        found.forms = _forms(snapshot.below("form"))
+        sums = {name: array.astype(np.float32) for name, array in snapshot.below("gradient").items()}
+        found.gradients = MeanMagnitudes(sums, summed)
+        found.masks = plan.masks(found.forms)
+        if numbers_of_latents := snapshot.below("latent"):
+            found.latents = plan.latents(found.forms, trained)
+            assert found.latents is not None, "the same forms have the same latents"
+            for name, array in numbers_of_latents.items():
+                found.latents.arrays[name][...] = array
+        return found
+
+
+def _forms(packed: Mapping[str, AnyArray]) -> dict[str, tuple[Form, ...]]:
+    """Return the forms by site, of parts by `<matrix>/<part>/<site>`; a site may have slashes in its name."""
+    parts: dict[str, dict[int, dict[str, Any]]] = {}
+    for key, array in packed.items():
+        index, part, site = key.split("/", 2)
+        parts.setdefault(site, {}).setdefault(int(index), {})[part] = array
+    return {site: tuple(unpack_form(one[index]) for index in sorted(one)) for site, one in parts.items()}

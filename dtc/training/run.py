@@ -31,6 +31,7 @@ from dtc.graph import all_graphs, load_model
 from dtc.passes.prepare import normalise
 from dtc.passes.prepare.quantize_activations import Quantization, quantize_activations
 from dtc.recipe import Data, Recipe
+from dtc.training.engine_kind import engine_of
 from dtc.training.quantizations import FILE as ACTIVATIONS
 from dtc.training.quantizations import read_quantizations, write_quantizations
 
@@ -103,16 +104,19 @@ def create_run(
 ) -> Run:
     """Make the directory of a new run, whole or not at all; relative data paths start at `base`.
 
-    `quantizations` are the activations to quantize. With `replace`, an older run of that name goes; never a folder that
+    The engine is decided here: a run that is moved goes on with the engine that it began with. `quantizations` are the
+    activations to quantize. With `replace`, an older run of that name goes; never a folder that
     is none.
 
     Raises:
-        UsageError: The folder exists already, or the recipe has no training.
+        UsageError: The folder exists already, the recipe has no training, or there is no engine of that name.
+        RecipeError: There is no engine of that name, and the recipe was read from a file.
         ModelError: The model cannot be loaded.
         DataError: There is no such data.
     """
     if recipe.training is None:
         raise UsageError("a run needs training in its recipe: give --retrain")
+    training = recipe.training.model_copy(update={"engine": engine_of(recipe).name})
     older = replace and (folder / "run.json").is_file()
     if folder.exists() and not older and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: exists already; resume it, or choose another folder")
@@ -126,7 +130,8 @@ def create_run(
             if spec is not None
         }
         data = Data.model_validate(recipe.data.model_dump() | local)
-        (new / "recipe.yaml").write_text(recipe.model_copy(update={"data": data}).to_yaml(), encoding="utf-8")
+        frozen = recipe.model_copy(update={"data": data, "training": training})
+        (new / "recipe.yaml").write_text(frozen.to_yaml(), encoding="utf-8")
         write_quantizations(new, quantizations)
         facts = {"format": FORMAT, "model": model.name, "files": dict(_fingerprints(new))}
         (new / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -1,10 +1,12 @@
-"""The learning rate over time."""
+"""What happens at which step of a run, and at which learning rate."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Self
 
-from dtc.recipe import Schedule
+from dtc.recipe import Recipe, Schedule
 
 
 def learning_rate(schedule: Schedule, base: float, *, step: int, steps: int, epoch: int) -> float:
@@ -23,3 +25,68 @@ def learning_rate(schedule: Schedule, base: float, *, step: int, steps: int, epo
             return base * 0.5 * (1.0 + math.cos(math.pi * step / steps))
         case "decay":
             return base * schedule.factor ** max(0, epoch + 1 - max(1, schedule.after))
+
+
+@dataclass(frozen=True)
+class TrainingSchedule:
+    """How long a run is, and what happens at which step (steps count from 1).
+
+    There are no distortions where `distort_every` is None. With `iteration`, distortions lie that many epochs apart
+    instead, the learning rate begins anew after each, and the run ends when `patience` evaluations in a row were no
+    better: retraining-based iterative quantization (D. Lee, B. Kim, 2018, arXiv 1805.11233), which is the occasional
+    distortion with a long interval.
+    """
+
+    steps: int
+    distort_every: int | None
+    evaluate_every: int | None
+    checkpoint_every: int
+    base_rate: float
+    rates: Schedule
+    iteration: int | None = None
+    patience: int | None = None
+
+    @classmethod
+    def of(cls, recipe: Recipe, steps: int) -> Self:
+        """Return the schedule that a recipe asks for; without rules nothing is distorted."""
+        training = recipe.training
+        assert training is not None, "a run has training"
+        iterative = bool(recipe.rules) and training.mode == "iterative"
+        return cls(
+            steps=steps,
+            distort_every=training.distort_every if recipe.rules else None,
+            evaluate_every=training.evaluate_every,
+            checkpoint_every=training.checkpoint_every,
+            base_rate=training.optimizer.learning_rate,
+            rates=training.schedule,
+            iteration=training.iteration_epochs if iterative else None,
+            patience=training.patience if iterative else None,
+        )
+
+    def distorts_at(self, step: int, epoch: int, *, ends_epoch: bool) -> bool:
+        """True every `distort_every` steps, or `iteration` epochs, and at the end."""
+        if self.distort_every is None:
+            return False
+        due = self._ends_iteration(epoch, ends_epoch) if self.iteration else step % self.distort_every == 0
+        return due or step == self.steps
+
+    def evaluates_at(self, step: int, epoch: int, *, ends_epoch: bool) -> bool:
+        """True every `evaluate_every` steps or, without that, once an epoch or iteration; and at the end."""
+        due = ends_epoch if self.evaluate_every is None else step % self.evaluate_every == 0
+        if self.iteration:
+            due = self._ends_iteration(epoch, ends_epoch)
+        return due or step == self.steps
+
+    def has_ended(self, step: int, stale: int) -> bool:
+        """True after the last step, or after `patience` evaluations in a row that were no better."""
+        return step >= self.steps or (self.patience is not None and stale >= self.patience)
+
+    def learning_rate(self, step: int, epoch: int) -> float:
+        """Return the rate of a step (from 0) in an epoch (from 0)."""
+        if self.iteration is None:
+            return learning_rate(self.rates, self.base_rate, step=step, steps=self.steps, epoch=epoch)
+        within = epoch % self.iteration
+        return learning_rate(self.rates, self.base_rate, step=within, steps=self.iteration, epoch=within)
+
+    def _ends_iteration(self, epoch: int, ends_epoch: bool) -> bool:  # noqa: FBT001 - a fact of the batch
+        return ends_epoch and self.iteration is not None and (epoch + 1) % self.iteration == 0

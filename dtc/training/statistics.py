@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-import numpy as np
-import numpy.typing as npt
-
+from dtc.forms import AnyArray
+from dtc.graph.signature import Arrays
 from dtc.passes.prepare.batch_moments import BATCHES, Moments, pooled
 from dtc.training.carry import Carry
-from dtc.training.engine import Arrays, Engine, Parameters
+from dtc.training.engine import Engine, Parameters
 
 
 def measured(engine: Engine, batches: Iterator[Arrays], carry: Carry) -> Parameters:
@@ -30,7 +29,7 @@ def of_batch(engine: Engine, fed: Arrays) -> Parameters:
 
 
 def _moments(engine: Engine, batches: Iterator[Arrays], carry: Carry) -> Iterator[Sequence[Moments]]:
-    state: dict[str, npt.NDArray[np.generic]] = {}
+    state: dict[str, AnyArray] = {}
     for batch in batches:
         found, outputs = engine.moments(carry.join(batch, state))
         state = carry.take(outputs)

@@ -3,52 +3,63 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
-from dtc import recipe
 from dtc.data import Batch, Source, count_batches, fitted
 from dtc.errors import DataError, TrainingError
-from dtc.forms import Array, Form
+from dtc.forms import AnyArray
 from dtc.graph import find_sites
-from dtc.passes.method import Moment, Need
-from dtc.training.carry import Carry
-from dtc.training.checkpoint import write_json
+from dtc.metrics import Metric, make_metric
+from dtc.passes.method import Moment
+from dtc.passes.plan import Plan, make_plan
+from dtc.recipe import Recipe, Rule
 from dtc.training.engine import Engine
-from dtc.training.evaluate import Evaluation, Metric
+from dtc.training.engine_kind import MakeEngine, engine_of
+from dtc.training.evaluate import Evaluation
 from dtc.training.events import Finished, Started
 from dtc.training.journal import Journal
-from dtc.training.known import Known
 from dtc.training.lock import only_worker
-from dtc.training.loop import Methods, Plan, Retraining
+from dtc.training.loop import Retraining
 from dtc.training.objective import resolve_objective
-from dtc.training.optimizer import make_optimizer
+from dtc.training.progress import MeanMagnitudes, Progress
 from dtc.training.run import Run, open_run
-from dtc.training.state import State
+from dtc.training.schedule import TrainingSchedule
+from dtc.training.session import Session
+from dtc.training.snapshot import Snapshot, write_json
 
 GRADIENTS = "gradients.npz"
 MEASURED_BATCHES = 64
 """Batches over which gradients are averaged where nothing is trained."""
 
 
+def _engine_of_recipe(model: ir.Model, resolved: Recipe, teacher: ir.Model | None) -> Engine:
+    return engine_of(resolved).load()(model, resolved, teacher)
+
+
 @dataclass(frozen=True)
 class Tools:
-    """What differs between workers: the engine, and where distortions and metrics come from.
+    """What a worker makes engine, plan and metric with; without arguments, as the recipe says."""
 
-    `make_engine` is given the model to train, a recipe whose objective is resolved, and the model that distillation
-    learns from: None for the same.
-    """
+    make_engine: MakeEngine = _engine_of_recipe
+    make_plan: Callable[[ir.Model, Sequence[Rule]], Plan] = make_plan
+    make_metric: Callable[[str], Metric] = make_metric
 
-    make_engine: Callable[[ir.Model, recipe.Recipe, ir.Model | None], Engine]
-    make_methods: Callable[[ir.Model, Sequence[recipe.Rule]], Methods]
-    make_metric: Callable[[str], Metric]
+
+@dataclass(frozen=True)
+class Beginning:
+    """A run before its first step: its session, and the data that it trains and is evaluated on."""
+
+    session: Session
+    data: Source
+    evaluation: Evaluation
 
 
 def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session: str = "") -> bool:
@@ -61,66 +72,57 @@ def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session
     """
     run = open_run(folder)
     with only_worker(folder):
-        retraining, journal = prepare(run, tools)
-        try:
+        begun, snapshot = begin(run, tools), Snapshot.newest(run.checkpoints)
+        begun.session.restore(snapshot)
+        progress = begun.session.progress
+        progress.steps = progress.steps or _total_steps(run.recipe, begun.data)
+        schedule = TrainingSchedule.of(run.recipe, progress.steps)
+        with closing(Journal.open(run, snapshot)) as journal:
             write_json(folder / "session.json", {"session": session, "offset": journal.offset})
             if journal.offset == 0:
-                _begin(retraining, journal)
+                journal.log(_started(begun.session))
+            retraining = Retraining(begun.session, begun.data, begun.evaluation, schedule, journal)
             ended = retraining.run(should_stop)
             if ended:
-                journal.log(Finished(retraining.state.step, _write_result(run, retraining.state)))
-        finally:
-            journal.close()
+                journal.log(Finished(progress.step, _write_result(run, progress)))
     return ended
 
 
 def leave_gradients(folder: Path, tools: Tools) -> None:
     """Leave the mean magnitude of each gradient over the first batches in the run directory; train nothing."""
-    retraining, journal = prepare(open_run(folder), tools)
-    journal.close()
-    known = Known(frozenset({"gradient"}))
-    carried: dict[str, npt.NDArray[np.generic]] = {}
-    batches = retraining.data.batches(epoch=0, seed=retraining.plan.seed, shuffle=retraining.plan.shuffle)
+    begun, gradients = begin(open_run(folder), tools), MeanMagnitudes()
+    session, carried = begun.session, dict[str, AnyArray]()
+    batches = begun.data.batches(epoch=0, seed=session.seed, shuffle=not session.carry)
     for number, batch in enumerate(islice(batches, MEASURED_BATCHES)):
-        result = retraining.engine.step(retraining.carry.join(batch, carried), seed=number)
-        carried = retraining.carry.take(result.outputs)
-        known.see(result.gradients)
-    arrays: dict[str, Any] = known.gradients()
+        result = session.engine.step(session.carry.join(batch, carried), seed=number)
+        carried = session.carry.take(result.outputs)
+        gradients.add(result.gradients)
+    arrays: dict[str, Any] = gradients.means()
     np.savez(folder / GRADIENTS, **arrays)
 
 
-def prepare(run: Run, tools: Tools) -> tuple[Retraining, Journal]:
-    """Build a retraining at the newest checkpoint of a run."""
-    training, wanted = run.recipe.training, run.recipe.objective
-    assert training is not None, "an opened run has training"
-    model = run.load_model()
+def begin(run: Run, tools: Tools) -> Beginning:
+    """Make all that a run needs, as it stands before the first step; nothing in its directory changes."""
+    model, wanted = run.load_model(), run.recipe.objective
     train, evaluate = (fitted(source, model, wanted) for source in run.open_data())
     objective = resolve_objective(wanted, _first_batch(train, run.recipe.seed))
-    methods = tools.make_methods(model, run.recipe.rules) if run.recipe.rules else NoMethods()
-    engine = _make_engine(run, run.recipe.model_copy(update={"objective": objective}), methods, tools)
-    optimizer = make_optimizer(training.optimizer, engine.parameters, engine.positive)
-    known = Known(methods.needs)
-    journal = Journal(run, engine.parameters, optimizer.state, known)
-    known.masks = dict(methods.masks(known.forms))
-    if known.saved_latents and (latents := methods.latents(known.forms, engine.parameters)) is not None:
-        known.hold(latents)
-    state = journal.state
-    state.steps = state.steps or _total_steps(training, train, run.recipe.seed)
-    carry = Carry(model, objective.carry)
+    resolved = run.recipe.model_copy(update={"objective": objective})
+    # A run without rules trains and distorts nothing: its plan is empty.
+    plan = tools.make_plan(model, resolved.rules) if resolved.rules else Plan((), (), {})
+    session = Session.begin(model, resolved, _make_engine(run, resolved, plan, tools), plan)
     metric = objective.metric
     evaluation = Evaluation(
         source=evaluate,
-        carry=carry,
+        carry=session.carry,
         make_metric=None if metric is None else lambda: tools.make_metric(metric),
         output=objective.output or str(model.graph.outputs[0].name),
         labels=objective.labels,
-        seed=run.recipe.seed,
+        seed=resolved.seed,
     )
-    plan = _plan(run.recipe, training, state.steps)
-    return Retraining(engine, optimizer, methods, train, carry, evaluation, plan, journal, state, known), journal
+    return Beginning(session, train, evaluation)
 
 
-def _make_engine(run: Run, resolved: recipe.Recipe, methods: Methods, tools: Tools) -> Engine:
+def _make_engine(run: Run, resolved: Recipe, plan: Plan, tools: Tools) -> Engine:
     """Return the engine; sites that it cannot train are distorted once, before training, and stay so."""
     model = run.load_model()
     teacher = run.load_model(quantized=False) if run.quantizations() else None
@@ -128,61 +130,17 @@ def _make_engine(run: Run, resolved: recipe.Recipe, methods: Methods, tools: Too
     untrained = [site for site in find_sites(model) if site.name not in engine.parameters]
     if not untrained:
         return engine
-    dense = methods.distort({}, Moment(seed=resolved.seed), {}, {}).dense
+    dense = plan.distort({}, Moment(seed=resolved.seed), {}, {}).dense
     fixed = [site for site in untrained if site.name in dense]
     for site in fixed:
         site.assign(dense[site.name])
     return tools.make_engine(model, resolved, run.load_model(quantized=False)) if fixed else engine
 
 
-@dataclass(frozen=True)
-class Undistorted:
-    """Weights as they are."""
-
-    dense: Mapping[str, Array] = field(default_factory=dict)
-    forms: Mapping[str, tuple[Form, ...]] = field(default_factory=dict)
-    skipped: Mapping[str, str] = field(default_factory=dict)
-
-
-class NoMethods:
-    """A run that trains and distorts nothing."""
-
-    needs: frozenset[Need] = frozenset()
-
-    def distort(self, *_: object) -> Undistorted:
-        """Return the weights as they are."""
-        return Undistorted()
-
-    def settled(self, _: Moment) -> bool:
-        """Every step's weights may be the best."""
-        return True
-
-    def masks(self, *_: object) -> dict[str, npt.NDArray[np.bool_]]:
-        """Every weight may change."""
-        return {}
-
-    def latents(self, *_: object) -> None:
-        """The weights themselves are trained."""
-
-
-def _plan(whole: recipe.Recipe, training: recipe.Training, steps: int) -> Plan:
-    return Plan(
-        steps=steps,
-        distort_every=training.distort_every if whole.rules else None,
-        evaluate_every=training.evaluate_every,
-        checkpoint_every=training.checkpoint_every,
-        rate=training.optimizer.learning_rate,
-        schedule=training.schedule,
-        # Carried state only means something between batches that follow each other.
-        shuffle=not whole.objective.carry,
-        seed=whole.seed,
-        iteration=training.iteration_epochs if whole.rules and training.mode == "iterative" else None,
-        patience=training.patience if whole.rules and training.mode == "iterative" else None,
-    )
-
-
-def _total_steps(training: recipe.Training, train: Source, seed: int) -> int:
-    return training.steps or math.ceil(training.epochs * count_batches(train, seed))
+def _total_steps(recipe: Recipe, train: Source) -> int:
+    training = recipe.training
+    assert training is not None, "an opened run has training"
+    return training.steps or math.ceil(training.epochs * count_batches(train, recipe.seed))
 
 
 def _first_batch(source: Source, seed: int) -> Batch:
@@ -191,20 +149,20 @@ def _first_batch(source: Source, seed: int) -> Batch:
     raise DataError(f"{source.name}: has no batches")
 
 
-def _begin(retraining: Retraining, journal: Journal) -> None:
-    """Log the start of a run, after a trial that shows before the training what is wrong with the rules."""
-    trial = retraining.distorted()
-    retraining.state.seconds["distortion"] = 0.0
-    engine = retraining.engine
+def _started(session: Session) -> Started:
+    """Return the start of a run, after a trial that shows before the training what is wrong with the rules."""
+    trial = session.distorted()
+    session.progress.seconds["distortion"] = 0.0
+    engine = session.engine
     trained = sum(array.size for array in engine.parameters.values())
-    journal.log(Started(retraining.plan.steps, trained, dict(engine.frozen), dict(trial.skipped)))
+    return Started(session.progress.steps, trained, dict(engine.frozen), dict(trial.skipped))
 
 
-def _write_result(run: Run, state: State) -> int:
+def _write_result(run: Run, progress: Progress) -> int:
     """Write `result.json`; return the step of the best weights."""
-    best = state.best
+    best = progress.best
     if best is None:
         raise TrainingError(f"{run.folder}: no evaluation gave a number, so there are no best weights")
-    facts = {"step": state.step, "best": asdict(best), "distortions": state.distortions, "seconds": state.seconds}
-    write_json(run.folder / "result.json", facts)
+    facts = {"step": progress.step, "best": asdict(best), "distortions": progress.distortions}
+    write_json(run.folder / "result.json", {**facts, "seconds": progress.seconds})
     return best.step

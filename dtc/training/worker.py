@@ -10,14 +10,14 @@ import traceback
 from pathlib import Path
 
 from dtc.errors import DtcError
-from dtc.training.checkpoint import write_json
+from dtc.training.snapshot import write_json
 from dtc.training.work import Tools, leave_gradients, work
 
 ENDED, FAILED, STOPPED = 0, 1, 3
 """Exit statuses of a worker."""
 
 
-def main(folder: Path, session: str, tools: Tools, job: str = "train") -> int:
+def main(folder: Path, session: str, tools: Tools | None = None, job: str = "train") -> int:
     """Work on a run, and return an exit status; an error is left in `error.json`.
 
     The job `gradients` measures gradients and trains nothing.
@@ -32,9 +32,9 @@ def main(folder: Path, session: str, tools: Tools, job: str = "train") -> int:
         threading.Thread(target=_watch_parent, args=(stop,), daemon=True).start()
     try:
         if job == "gradients":
-            leave_gradients(folder, tools)
+            leave_gradients(folder, tools or Tools())
             return ENDED
-        return ENDED if work(folder, tools, should_stop=stop.is_set, session=session) else STOPPED
+        return ENDED if work(folder, tools or Tools(), should_stop=stop.is_set, session=session) else STOPPED
     except DtcError as error:
         _tell(folder, session, type(error).__name__, str(error))
     except BaseException as error:  # noqa: BLE001 - the parent is told of everything

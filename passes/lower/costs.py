@@ -1,55 +1,80 @@
-"""When computing on a compressed weight beats decoding it at load: a small measured table.
+"""When computing on a compressed weight beats decoding it at load: a small measured table, which a target holds.
 
 The alternative to an operator on codes is the dense product, after the weight was decoded when the session loaded. What
 the operator gains depends on the form, on the size, on how many rows are multiplied with the weight at once, and on the
-machine. The table holds what the benchmark `tests/benchmarks/native_costs.py` prints, with one thread; between its
-points it is interpolated.
+machine. `dtc ops measure-costs` measures a table with one thread; between its points it is interpolated.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from dtc.deploy.ops.codebook.decode import NATIVE_BITS
-from dtc.forms import BinaryCode, Codebook, Form
-from dtc.forms.sparse import Sparse
-from dtc.forms.sparse_pattern import Lines
-
-SIDES = (128, 512, 2048)
-"""Sides of the square matrices measured: in the nearest cache, in the last one, and in memory."""
-
-ROWS = (1, 20)
-"""Rows of the other factor measured: the batch, or the steps times the batch of a sequence."""
+from dtc.errors import UsageError
 
 UNKNOWN_ROWS = 4
-"""Taken where the model leaves them open."""
+"""Rows of the other factor that are taken where the model leaves them open."""
 
-Speeds: TypeAlias = tuple[tuple[float, float, float], tuple[float, float, float]]
+MAX_BYTES = 1 << 20
+"""No table of costs is longer; a larger file is something else."""
 
-SPEEDS: dict[str, Speeds] = {
-    "binary 1": ((0.9, 2.2, 11.1), (0.7, 2.0, 6.8)),
-    "binary 2": ((0.8, 2.0, 7.6), (0.6, 1.6, 3.8)),
-    "binary 3": ((0.8, 1.7, 5.1), (0.5, 1.2, 2.6)),
-    "binary 4": ((0.7, 1.6, 4.3), (0.4, 0.9, 2.0)),
-    "binary 8": ((0.6, 1.1, 2.3), (0.3, 0.5, 1.0)),
-    "sparse 50%": ((0.4, 0.5, 0.9), (0.6, 0.7, 0.9)),
-    "sparse 80%": ((0.6, 0.9, 2.0), (0.7, 1.5, 2.1)),
-    "sparse 90%": ((0.7, 1.4, 3.5), (0.8, 2.3, 4.3)),
-    "sparse 95%": ((0.8, 1.8, 6.4), (0.9, 3.1, 8.1)),
-    "sparse 98%": ((0.8, 2.2, 12.1), (1.0, 4.2, 15.1)),
-    "codebook 4 x 1": ((0.8, 1.6, 3.1), (0.5, 0.8, 1.5)),
-    "codebook 16 x 1": ((0.7, 1.1, 2.0), (0.5, 0.8, 1.3)),
-    "codebook 256 x 1": ((0.5, 0.5, 1.1), (0.4, 0.6, 1.0)),
-    "codebook 256 x 4": ((0.6, 0.9, 2.0), (0.5, 0.7, 1.2)),
-    "codebook 256 x 8": ((0.7, 1.3, 3.5), (0.5, 0.8, 1.4)),
-}
-"""How many times faster than the dense float32 product, for each of `ROWS` and side; on a Zen 5 with AVX-512."""
 
-WORTH = 1.2
-"""How many times faster an operator has to be: less may be noise, and its function takes room in the file."""
+class Costs(BaseModel):
+    """How many times faster than the dense float32 product the products with compressed weights are, on one machine.
+
+    Attributes:
+        format: Version of the file.
+        machine: What was measured, and with which versions, in words.
+        sides: Sides of the square matrices measured, ascending: one in the nearest cache, one in the last, one in
+            memory.
+        rows: Rows of the other factor measured, ascending: the batch, or the steps times the batch of a sequence.
+        speeds: For each measured form, by name, a row for each of `rows` and in it a number for each of `sides`.
+        worth: How many times faster an operator has to be: less may be noise, and its function takes room in the file.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    format: int = Field(1, ge=1, le=1)
+    machine: str
+    sides: tuple[int, ...] = Field(min_length=1)
+    rows: tuple[int, ...] = Field(min_length=1)
+    speeds: Mapping[str, tuple[tuple[float, ...], ...]]
+    worth: float = Field(1.2, gt=0)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Costs:
+        if list(self.sides) != sorted(set(self.sides)) or list(self.rows) != sorted(set(self.rows)):
+            raise ValueError("sides and rows ascend")
+        if min(self.sides) < 1 or min(self.rows) < 1:
+            raise ValueError("sides and rows are at least 1")
+        for name, table in self.speeds.items():
+            if [len(line) for line in table] != [len(self.sides)] * len(self.rows):
+                raise ValueError(f"{name}: {len(self.rows)} rows of {len(self.sides)} speeds are needed")
+            if min(min(line) for line in table) <= 0:
+                raise ValueError(f"{name}: a speed is above 0")
+        return self
+
+    def speed(self, points: Mapping[str, float], at: float, shape: tuple[int, int], rows: int | None) -> float | None:
+        """Return the speed of a form between measured ones, for a matrix `[out, in]` and so many rows at once.
+
+        `points` are the measured forms with their places on a line, ascending, on which the form is `at`. None where
+        the table has none of them.
+        """
+        known = {name: place for name, place in points.items() if name in self.speeds}
+        if not known:
+            return None
+        return _between(at, list(known.values()), [self._of(name, shape, rows) for name in known])
+
+    def _of(self, name: str, shape: tuple[int, int], rows: int | None) -> float:
+        side = float(np.sqrt(max(shape[0] * shape[1], 1)))
+        by_rows = [_between(np.log2(side), np.log2(self.sides), line) for line in self.speeds[name]]
+        return _between(np.log2(UNKNOWN_ROWS if rows is None else max(rows, 1)), np.log2(self.rows), by_rows)
 
 
 @dataclass(frozen=True)
@@ -57,59 +82,53 @@ class Choice:
     """How the product with a compressed weight is computed, and why.
 
     Attributes:
-        on_codes: True for an operator on the compressed weight; False for the dense product, with the weight decoded
-            when a session loads.
+        pays: True for an operator on the compressed weight; False for the dense product, with the weight decoded when
+            a session loads.
         reason: In words, with the numbers.
+        speed: How many times faster than the dense product the operator is expected to be; None: the table does not
+            tell.
     """
 
-    on_codes: bool
+    pays: bool
     reason: str
+    speed: float | None
 
 
-def choose(form: Form, rows: int | None = None) -> Choice:
-    """Choose for a product of so many rows with a weight of this form, by the table; None: they are not known."""
-    speed = speed_of(form, rows)
+def choose(speed: float | None, rows: int | None, costs: Costs) -> Choice:
+    """Choose for a product that is so many times faster on codes than dense, with so many rows (None: not known)."""
     if speed is None:
-        return Choice(True, "computed on its parts")  # noqa: FBT003 - factors, kept lines: products that are smaller
+        return Choice(pays=True, reason="computed on as it is; how fast was not measured", speed=None)
     told = f"{speed:.1f}x the speed of the dense product" + ("" if rows is None else f" of {rows} rows")
-    if speed >= WORTH:
-        return Choice(True, f"computed on as it is: about {told}")  # noqa: FBT003
-    return Choice(False, f"decoded when a session loads: computed on as it is, it would have about {told}")  # noqa: FBT003
+    if speed >= costs.worth:
+        return Choice(pays=True, reason=f"computed on as it is: about {told}", speed=speed)
+    decoded = f"decoded when a session loads: computed on as it is, it would have about {told}"
+    return Choice(pays=False, reason=decoded, speed=speed)
 
 
-def speed_of(form: Form, rows: int | None = None) -> float | None:
-    """Return how many times faster than dense the product is, as far as the table tells."""
-    match form:
-        case BinaryCode():
-            planes = form.bits + (form.mask is not None)
-            points = [1, 2, 3, 4, 8]
-            return _between(planes, points, [_at(f"binary {bits}", form.shape, rows) for bits in points])
-        case Sparse() if not isinstance(form.pattern, Lines):
-            zeros = 1 - form.values.size / max(form.shape[0] * form.shape[1], 1)
-            points = [50, 80, 90, 95, 98]
-            return _between(100 * zeros, points, [_at(f"sparse {point}%", form.shape, rows) for point in points])
-        case Codebook():
-            return _at(_nearest_codebook(form), form.shape, rows)
-    return None
+@cache
+def default_costs() -> Costs:
+    """Return the table that targets have where the user names no other; `machine` says what it was measured on."""
+    text = files("dtc.passes.lower.targets").joinpath("costs.json").read_text(encoding="utf-8")
+    return Costs.model_validate_json(text)
 
 
-def _nearest_codebook(form: Codebook) -> str:
-    """Return the measured codebook that is most like one: an approximation, few sizes were measured.
+def load_costs(path: Path) -> Costs:
+    """Read a table that `dtc ops measure-costs` wrote.
 
-    Indices of widths that operators do not read are bytes when they run.
+    Raises:
+        UsageError: The file is missing, or is none.
     """
-    if form.block > 1:
-        return f"codebook 256 x {4 if form.block < 8 else 8}"
-    packed = not form.huffman and form.layout.aligned
-    bits = form.layout.bits if packed and form.layout.bits in NATIVE_BITS else max(NATIVE_BITS)
-    return f"codebook {4 if bits <= 2 else 16 if bits <= 4 else 256} x 1"
-
-
-def _at(name: str, shape: tuple[int, ...], rows: int | None) -> float:
-    """Return a row of the table at the size of a matrix, and so many rows of the other factor."""
-    side = float(np.sqrt(max(shape[0] * shape[1], 1)))
-    by_rows = [_between(np.log2(side), np.log2(SIDES), speeds) for speeds in SPEEDS[name]]
-    return _between(np.log2(UNKNOWN_ROWS if rows is None else max(rows, 1)), np.log2(ROWS), by_rows)
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES)
+        return Costs.model_validate_json(text)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        reason = f"{place + ': ' if place else ''}{first['msg']}"
+        raise UsageError(f"{path}: is no table of costs ({reason}); dtc ops measure-costs writes one") from error
 
 
 def _between(at: float, points: object, values: object) -> float:

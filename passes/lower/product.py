@@ -2,77 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
-import numpy as np
 import onnx_ir as ir
 
-from dtc.errors import ModelError
-from dtc.forms import Array, Form, LowRank
+from dtc.forms import LowRank
 from dtc.forms.composite import Product
-from dtc.graph import Role, Site, find_sites
-from dtc.passes.lower import Compressed, Mode, lower_items
+from dtc.graph import Site, site_of
 from dtc.passes.lower.decode import dense_site
-from dtc.passes.lower.low_rank import lowering as low_rank
-from dtc.passes.lower.low_rank.factors import LowRankSite
+from dtc.passes.lower.kinds import FormKind
+from dtc.passes.lower.ledger import array_bytes
+from dtc.passes.lower.low_rank import KIND as LOW_RANK
+from dtc.passes.lower.low_rank.factors import LowRankSite, Part
+from dtc.passes.lower.low_rank.lowering import Factored, low_rank_forms, lower_to_factors
+from dtc.passes.lower.lowered import Compressed, Lowered
+from dtc.passes.lower.lowering import lower_items
+from dtc.passes.lower.rewriting import Rewriting
 
-KIND = Product.kind
 
-
-def refuse(site: Site) -> str | None:
-    """Return why `site` cannot be lowered to coded factors, naming the node; None if it can."""
-    return low_rank.refuse(site)
-
-
-def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
+def lower(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
     """Replace the sites by their factors, in place, and the factors by their own forms.
 
     Sites that are low rank alone are lowered with them: the weights of one node may be of both kinds.
-
-    Raises:
-        ModelError: A factor is laid out in a way that its form cannot be lowered to.
     """
-    wanted: dict[bytes, tuple[Form, ...]] = {}
-    factors: list[LowRankSite] = []
-    for item in items:
-        if isinstance(item.forms[0], LowRank):
-            factors.append(LowRankSite(item.site, low_rank.low_rank_forms(item.site, item.forms)))
-            continue
-        products = [form for form in item.forms if isinstance(form, Product)]
-        for forms in _parts(item.site, products):
-            wanted[_key(np.stack([form.dense() for form in forms]))] = forms
-        dense = tuple(LowRank(product.left.dense(), product.right_dense()) for product in products)
-        factors.append(LowRankSite(item.site, low_rank.low_rank_forms(item.site, dense), coded=True))
-    stored = low_rank.lower_to_factors(model, factors, mode)
-    sites = {site.value: site for site in find_sites(model)}
-    coded = [_coded(value, array, sites.get(value), wanted) for value, array in stored.items()]
-    lower_items(model, coded, mode)
+    given = {item.site.name: item for item in items}
+    found = lower_to_factors(rewriting, [_factored(item) for item in items])
+    return [_coded(rewriting, each, given[each.lowered.site.name]) for each in found]
 
 
-def _parts(site: Site, products: Sequence[Product]) -> Iterator[tuple[Form, ...]]:
-    """Yield the forms of whatever a low-rank site stores as one: a side, that of one matrix, or the gates of a part."""
-    for side in ("left", "right"):
-        forms = tuple(getattr(product, side) for product in products)
-        yield forms
-        yield from ((form,) for form in forms)
-    if site.role is Role.GRU_RECURRENT:  # of h the gates z and r are made first, and the candidate of what r leaves
-        for left in (product.left for product in products):
-            gates, hidden = 2 * left.shape[0] // 3, left.shape[0]
-            yield (left.rows(0, gates),)
-            yield (left.rows(gates, hidden),)
+def _factored(item: Compressed) -> LowRankSite:
+    """Return a site with dense factors, which stand in the graph until they are coded."""
+    products = _products(item)
+    if not products:
+        return LowRankSite(item.site, low_rank_forms(item.site, item.forms))
+    dense = tuple(LowRank(product.left.dense(), product.right_dense()) for product in products)
+    return LowRankSite(item.site, low_rank_forms(item.site, dense), coded=True)
 
 
-def _coded(value: ir.Value, array: Array, site: Site | None, wanted: dict[bytes, tuple[Form, ...]]) -> Compressed:
-    """Return a stored factor with its form: as a site, or to be decoded where it is none, or one of other rows."""
-    upright = tuple(range(array.ndim))
-    turned = (*upright[:-2], upright[-1], upright[-2])
-    for each in (site, dense_site(value, upright), dense_site(value, turned)):
-        forms = wanted.get(_key(each.matrices(array))) if each is not None else None
-        if each is not None and forms is not None:
-            return Compressed(each, forms)
-    raise ModelError(f"the factor {value.name} cannot be coded where it stands; use svd alone")
+def _coded(rewriting: Rewriting, factored: Factored, item: Compressed) -> Lowered:
+    """Lower the factors of a site to their forms; return how the site stands in the graph then."""
+    products = _products(item)
+    if not products:
+        return factored.lowered
+    dense = sum(array_bytes(value) for value in factored.parts)
+    rewriting.ledger.leave_out(*factored.parts)
+    inner = lower_items(rewriting, [_coded_part(value, part, products) for value, part in factored.parts.items()])
+    return replace(
+        factored.lowered,
+        forms=item.forms,
+        nbytes=factored.lowered.nbytes - dense + sum(each.nbytes for each in inner),
+        stored={name: value for each in inner for name, value in each.stored.items()},
+        caveats=tuple(dict.fromkeys(caveat for each in inner for caveat in each.caveats)),
+        tolerance=max((each.tolerance for each in inner if each.tolerance is not None), default=None),
+    )
 
 
-def _key(matrices: Array) -> bytes:
-    """A factor is known by what it holds: low-rank lowering names and places it as its readers like best."""
-    return repr(matrices.shape).encode() + np.ascontiguousarray(matrices).tobytes()
+def _products(item: Compressed) -> list[Product]:
+    return [form for form in item.forms if isinstance(form, Product)]
+
+
+def _coded_part(value: ir.Value, part: Part, products: Sequence[Product]) -> Compressed:
+    """Return a stored part of the factors as a site, with its forms."""
+    forms = tuple(getattr(products[matrix], part.side) for matrix in part.matrices)
+    if part.rows is not None:
+        forms = tuple(form.rows(*part.rows) for form in forms)
+    # The form may be of the factor's transpose, and the factor may be stored transposed.
+    transposed = part.transposed != (part.side == "right" and products[0].turned)
+    return Compressed(_part_site(value, transposed=transposed), forms)
+
+
+def _part_site(value: ir.Value, *, transposed: bool) -> Site:
+    """Return an initializer as the site that its readers make it, or as one that they need dense.
+
+    The latter where they read other matrices than those of its form.
+    """
+    assert value.const_value is not None
+    perm = tuple(range(len(value.const_value.shape)))
+    if transposed:
+        perm = (*perm[:-2], perm[-1], perm[-2])
+    site = site_of(value)
+    return site if site is not None and site.view.perm == perm else dense_site(value, perm)
+
+
+KIND = FormKind(form=Product, lower=lower, refuse=LOW_RANK.refuse, parts=lambda form: (form.left, form.right))

@@ -6,6 +6,7 @@ LSTM and GRU are not linear in their weights: there the terms are decoded and ad
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,39 +14,54 @@ import onnx_ir as ir
 
 from dtc.forms import Form
 from dtc.forms.composite import Sum
-from dtc.graph import Reader, Site, find_sites
-from dtc.graph.builder import GraphBuilder, Shared, insert_first, replace_node
-from dtc.passes.lower import Compressed, Mode, lower_items, lowerings
-from dtc.passes.lower.decode import arranged, dense_site, feed_readers
-from dtc.passes.lower.recurrent.operator import INPUT_ROLES, RECURRENT_ROLES
-from dtc.passes.prepare.remove_unused import RemoveUnusedPass
-
-KIND = Sum.kind
+from dtc.graph import MatrixView, Reader, Site
+from dtc.graph.builder import GraphBuilder, insert_first, replace_node
+from dtc.passes.lower.decode import arranged, dense_site, feed_readers, forget, remove_unread
+from dtc.passes.lower.kinds import FormKind
+from dtc.passes.lower.low_rank import KIND as LOW_RANK
+from dtc.passes.lower.low_rank.lowering import JOINED
+from dtc.passes.lower.lowered import Compressed, How, Lowered, ReadBy
+from dtc.passes.lower.lowering import lower_items
+from dtc.passes.lower.readers import INPUT_ROLES, RECURRENT_ROLES, compute_type
+from dtc.passes.lower.rewriting import Rewriting
+from dtc.passes.lower.sparse import KIND as SPARSE
 
 
 def refuse(site: Site) -> str | None:
     """Return why `site` cannot be lowered to two terms, naming the node; None if it can."""
     if any(reader.role in RECURRENT_ROLES | INPUT_ROLES for reader in site.readers):
-        return lowerings()["sparse"].refuse(site)
+        return SPARSE.refuse(site)
     for reader in site.readers:
         if reader.perm != site.readers[0].perm:
             return f"node {reader.node_name!r} reads the transpose of what another node reads"
-    return lowerings()["low-rank"].refuse(site) or lowerings()["sparse"].refuse(site)
+    return LOW_RANK.refuse(site) or SPARSE.refuse(site)
 
 
-def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
+def lower(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
     """Replace each reader by two and an Add, or its weight by an Add, in place, and lower both terms."""
-    shared = Shared(model)
-    split: dict[str, tuple[Form, ...]] = {}
-    added: list[Compressed] = []
+    found = []
     for item in items:
-        if item.site.role in RECURRENT_ROLES | INPUT_ROLES:
-            added += _add_terms(item, shared)
-        else:
-            split |= _split(item, shared)
-    RemoveUnusedPass()(model)
-    sites = {site.name: site for site in find_sites(model)}
-    lower_items(model, [*added, *(Compressed(sites[name], forms) for name, forms in split.items())], mode)
+        lowered = _lower_site(rewriting, Compressed(rewriting.current(item.site), item.forms))
+        found.append(replace(lowered, site=item.site))
+    return found
+
+
+def _lower_site(rewriting: Rewriting, item: Compressed) -> Lowered:
+    recurrent = item.site.role in RECURRENT_ROLES | INPUT_ROLES
+    with rewriting.ledger.spending() as spent:
+        terms = (_add_terms if recurrent else _split)(rewriting, item)
+    inner = lower_items(rewriting, terms)
+    how: How = "decoded" if recurrent else "terms"
+    reason = JOINED if recurrent else "; ".join(each.reason for each in inner)
+    return Lowered(
+        item.site,
+        item.forms,
+        tuple(ReadBy.of(reader, how, reason) for reader in item.site.readers),
+        spent.nbytes + sum(each.nbytes for each in inner),
+        {name: value for each in inner for name, value in each.stored.items()},
+        tuple(dict.fromkeys(caveat for each in inner for caveat in each.caveats)),
+        max((each.tolerance for each in inner if each.tolerance is not None), default=None),
+    )
 
 
 def _terms(item: Compressed) -> dict[str, tuple[Form, ...]]:
@@ -53,30 +69,45 @@ def _terms(item: Compressed) -> dict[str, tuple[Form, ...]]:
     return {label: tuple(getattr(form, label) for form in forms) for label in ("first", "second")}
 
 
-def _add_terms(item: Compressed, shared: Shared) -> list[Compressed]:
+def _add_terms(rewriting: Rewriting, item: Compressed) -> list[Compressed]:
     """Feed the readers from the sum of two initializers; return these, each with the forms of its term."""
-    site, front, terms = item.site, _front(item.site, shared), _terms(item)
+    site, front, terms = item.site, rewriting.front(item.site), _terms(item)
     values = [front.initializer(label, np.stack([form.dense() for form in forms])) for label, forms in terms.items()]
+    rewriting.ledger.leave_out(*values)
     shape = (site.view.count, site.view.rows, site.view.cols)
     feed_readers(site, lambda: arranged(front, front.op("Add", values), site, shape=shape))
     insert_first(front)
     return [Compressed(dense_site(value, (0, 1, 2)), own) for value, own in zip(values, terms.values(), strict=True)]
 
 
-def _split(item: Compressed, shared: Shared) -> dict[str, tuple[Form, ...]]:
-    """Let the readers read two initializers instead of one; return the forms of these, by their names."""
-    site, front = item.site, _front(item.site, shared)
-    dtype = site.value.dtype or ir.DataType.FLOAT
+def _split(rewriting: Rewriting, item: Compressed) -> list[Compressed]:
+    """Let the readers read two initializers instead of one; return these as sites, with the forms of the terms."""
+    site, front = item.site, rewriting.front(item.site)
+    dtype = compute_type(site.readers[0])  # that of the nodes: they read the terms without a Cast
     terms: dict[ir.Value, tuple[Form, ...]] = {}
     for label, forms in _terms(item).items():
         dense = site.restore(np.stack([form.dense() for form in forms])).transpose(site.readers[0].perm)
         terms[front.initializer(label, np.ascontiguousarray(dense).astype(dtype.numpy()))] = forms
+    rewriting.ledger.leave_out(*terms)
+    readers: dict[ir.Value, list[Reader]] = {value: [] for value in terms}
     for reader in site.readers:
-        _read_twice(reader, list(terms), shared.builder(reader.node_name, front.graph))
-    return {value.name or "": forms for value, forms in terms.items()}
+        nodes = _read_twice(reader, list(terms), rewriting.shared.builder(reader.node_name, front.graph))
+        for value, node in zip(terms, nodes, strict=True):
+            readers[value].append(_reading_as_seen(reader, node))
+    remove_unread(site.value)
+    if not site.value.uses() and not site.value.is_graph_output():
+        forget(site.value)
+    return [Compressed(Site(value.name or "", value, tuple(readers[value])), forms) for value, forms in terms.items()]
 
 
-def _read_twice(reader: Reader, values: Sequence[ir.Value], builder: GraphBuilder) -> None:
+def _reading_as_seen(reader: Reader, node: ir.Node) -> Reader:
+    """Return what `node` reads in the place of `reader`: the weight as it reached that one, behind transpositions."""
+    view, axes = reader.view, reader.perm
+    seen = MatrixView(tuple(axes.index(axis) for axis in view.perm), view.count, view.rows, view.cols)
+    return Reader(node, reader.index, reader.role, tuple(range(len(axes))), seen, reader.rows)
+
+
+def _read_twice(reader: Reader, values: Sequence[ir.Value], builder: GraphBuilder) -> list[ir.Node]:
     """Put two copies of the reading node in its place; a bias is added once."""
     node, outputs = reader.node, []
     attributes: dict[str, Any] = dict(node.attributes)
@@ -86,10 +117,9 @@ def _read_twice(reader: Reader, values: Sequence[ir.Value], builder: GraphBuilde
             inputs = inputs[:2]
         outputs.append(builder.op(node.op_type, inputs, label=f"term_{index}", **attributes))
         outputs[-1].type, outputs[-1].shape = node.outputs[0].type, node.outputs[0].shape
+    nodes = [output.producer() for output in outputs]
     replace_node(node, builder, {node.outputs[0]: builder.op("Add", outputs)})
+    return [made for made in nodes if made is not None]
 
 
-def _front(site: Site, shared: Shared) -> GraphBuilder:
-    graph = site.value.graph
-    assert isinstance(graph, ir.Graph), "a site's initializer is registered in a graph"
-    return shared.builder(site.name, graph)
+KIND = FormKind(form=Sum, lower=lower, refuse=refuse, parts=lambda form: (form.first, form.second))

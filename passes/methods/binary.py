@@ -6,53 +6,45 @@ J. Lee, P. Kapoor, S. J. Kim: DeepTwist, 2018 (arXiv 1810.12823), algorithm 2; t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from dtc.errors import UsageError
-from dtc.forms import BinaryCode
-from dtc.passes.method import Method, Moment, Options, Outcome, Weights
+from dtc.forms import BinaryCode, Form
+from dtc.passes.method import Grams, Method, Moment, Outcome, Weights
+from dtc.passes.options import Bits, Compensation, GroupSize, Options, ScaleType, Try
 from dtc.passes.solvers.binary_codes import Codes, Kept, Wide, alternating, greedy, refined
 from dtc.passes.solvers.compensated_codes import Solver, compensated
 from dtc.passes.solvers.groups import assemble, group_width, grouped, refuse_not_finite, scale_type, settle
 
 
-class BinaryOptions(Options):
+class BinaryOptions(Compensation):
     """How many planes, how they are found, and what shares a coefficient."""
 
-    bits: int = Field(..., ge=1, le=8, description="sign planes, bits a weight")
+    bits: Annotated[Bits, Try(1, 2, 3, 4)]
     solver: Literal["greedy", "refined", "alternating"] = Field(
         "alternating", description="how signs and coefficients are found; the later, the closer to the weights"
     )
     rounds: int = Field(2, ge=1, le=100, description="rounds of the alternating solver")
-    group_size: int = Field(
-        0, ge=0, description="weights of a row that share coefficients, a multiple of 8; 0: the row"
-    )
-    alpha_dtype: Literal["float16", "float32"] = Field(
-        "float16", description="how coefficients are stored; float32 is taken where float16 is too narrow"
-    )
-    compensate: bool = Field(
-        default=False, description="choose codes by the error at the layer's output (GPTQ); needs samples"
-    )
-
-    @field_validator("group_size")
-    @classmethod
-    def _whole_bytes(cls, size: int) -> int:
-        if size % 8:
-            raise ValueError("give a multiple of 8, or 0 for whole rows")
-        return size
+    group_size: Annotated[GroupSize, Try(0, 256, 128, 64)] = 0
+    alpha_dtype: ScaleType = "float16"
 
 
 class Binary(Method):
-    """Replace each row, or group of a row, by the nearest sum of scaled signs."""
+    """Replace each row, or group of a row, by the nearest sum of scaled signs: each bit is a plane of signs."""
 
     name: ClassVar[str] = "binary"
     title: ClassVar[str] = "binary codes (multi-bit)"
+    paper: ClassVar[str] = "J. Lee, P. Kapoor, S. J. Kim: DeepTwist, 2018 (arXiv 1810.12823), algorithm 2"
     options_type: ClassVar[type[Options]] = BinaryOptions
+    example: ClassVar[Mapping[str, Any]] = {"bits": 2}
+    gives: ClassVar[type[Form]] = BinaryCode
+    heeds_mask: ClassVar[bool] = True
+    compensates: ClassVar[str | None] = "GPTQ: codes are chosen by the error at the output, column by column"
     options: BinaryOptions
 
     @classmethod
@@ -75,7 +67,8 @@ class Binary(Method):
         if w.mask is not None and self.options.bits > 7:
             raise UsageError(f"method binary, --bits: {w.site!r} is pruned and takes at most 7 planes (given: 8)")
         size = group_width(w.out_in[1], self.options.group_size)
-        found = [self._codes(w, index, size) for index in range(len(w.matrices))]
+        grams = self.moments(w)
+        found = [self._codes(w, index, size, grams) for index in range(len(w.matrices))]
         # One dtype for all matrices of a site, so that they can be lowered together.
         dtype = scale_type(np.concatenate([alphas for _, alphas in found]), self.options.alpha_dtype)
         forms: list[BinaryCode] = []
@@ -83,14 +76,12 @@ class Binary(Method):
             forms.append(assemble(codes, alphas, w.out_in[1], size, dtype, kept=_mask(w, index)))
         return settle(w, tuple(forms))
 
-    def _codes(self, w: Weights, index: int, size: int) -> tuple[Codes, Wide]:
+    def _codes(self, w: Weights, index: int, size: int, grams: Grams | None) -> tuple[Codes, Wide]:
         """Return codes `[out, in]` and alphas `[out * groups, bits]` of one matrix."""
         matrix, kept = w.matrices[index], _mask(w, index)
         solve = self._solver()
-        if self.options.compensate and w.role != "Gather":  # rows of a table are looked up: nothing is summed
-            if w.gram is None:
-                raise UsageError(f"--compensate needs samples of the inputs of {w.node!r}: give --data")
-            return compensated(matrix, kept, size, w.gram()[index], solve)
+        if grams is not None:
+            return compensated(matrix, kept, size, grams[index], solve)
         coded = solve(grouped(matrix, kept, size))
         return coded.codes.reshape(len(matrix), -1)[:, : matrix.shape[1]], coded.alphas
 

@@ -8,18 +8,19 @@ bins for all sites, so that the next split goes where it buys most for the bits 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from dtc.errors import UsageError
-from dtc.forms import Codebook, Codewords
-from dtc.passes.method import Method, Moment, Need, Options, Outcome, Probe, Weights
+from dtc.forms import Codebook, Codewords, Form
+from dtc.passes.method import Method, Moment, Need, Outcome, Probe, Weights
+from dtc.passes.options import Huffman, Options, Share, Try
 from dtc.passes.solvers.binning import Bins, Member, split_best
-from dtc.passes.solvers.blocks import Coded, from_labels, refuse_not_finite
+from dtc.passes.solvers.blocks import CodedBlocks, from_labels, refuse_not_finite
 from dtc.passes.solvers.clustering import Points, assign
 
 _SPARSE = 0.05
@@ -29,19 +30,17 @@ _SPARSE = 0.05
 class BinsOptions(Options):
     """Where bins are split, and when that ends."""
 
-    bins: int = Field(16, ge=4, le=4096, description="most bins of a site")
+    bins: Annotated[int, Try(4, 8, 16, 64)] = Field(16, ge=4, le=4096, description="most bins of a site")
     perturb: float = Field(0.2, gt=0, le=1, description="share by which a bin's weights are moved, up and down")
-    max_drop: float | None = Field(
-        None,
-        ge=0,
-        description="stop when the model's score, lower being better, is at most this much worse; needs data",
+    split_until: Annotated[float | None, Try(0.05, 0.02, 0.01, 0.005)] = Field(
+        None, ge=0, description="stop splitting once the model's metric is at most this much worse; needs --data"
     )
-    max_bits: float | None = Field(None, gt=0, le=16, description="stop at this many index bits a weight, on average")
+    max_bits: Annotated[float | None, Try(2, 3, 4, 6)] = Field(
+        None, gt=0, le=16, description="stop splitting at this many index bits a weight, on average"
+    )
     representative: Literal["mean", "midpoint"] = Field("mean", description="what stands for the weights of a bin")
-    huffman: bool = Field(
-        default=False, description="store indices Huffman coded where that is smaller; decoded when a session loads"
-    )
-    share: bool = Field(default=False, description="the same bins for all sites, scaled to each")
+    huffman: Huffman = False
+    share: Share = False
 
 
 class BinAndQuant(Method):
@@ -49,7 +48,14 @@ class BinAndQuant(Method):
 
     name: ClassVar[str] = "bins"
     title: ClassVar[str] = "bins (Bin & Quant)"
+    paper: ClassVar[str] = (
+        "S. Sakthi, P. Pawate, A. Tewfik: Compressing deep neural networks by bins and quantization, ICASSP 2020; "
+        "S. Sakthi, R. Yadla, P. Pawate, 2022 (arXiv 2210.05111)"
+    )
     options_type: ClassVar[type[Options]] = BinsOptions
+    example: ClassVar[Mapping[str, Any]] = {"bins": 8}
+    gives: ClassVar[type[Form]] = Codebook
+    heeds_mask: ClassVar[bool] = True
     needs: frozenset[Need] = frozenset({"probe", "previous"})
     options: BinsOptions
 
@@ -68,8 +74,8 @@ class BinAndQuant(Method):
         Raises:
             UsageError: A limit to the drop is given, and the model is neither evaluated nor retrained.
         """
-        if self.options.max_drop is not None and moment.probe is None and not moment.steps:
-            raise UsageError("--max-drop needs a run of the model to measure: give --data, or leave it out")
+        if self.options.split_until is not None and moment.probe is None and not moment.steps:
+            raise UsageError("--split-until needs a run of the model to measure: give --data, or leave it out")
         outcomes: dict[str, Outcome] = {w.site: refused for w in weights if (refused := refuse_not_finite(w))}
         sites = [_sparse_as_mask(w) for w in weights if w.site not in outcomes]
         outcomes |= {w.site: self._outcome(_again(w)) for w in sites if _was_binned(w)}
@@ -80,11 +86,11 @@ class BinAndQuant(Method):
             outcomes |= {coded.weights.site: self._outcome(coded) for coded in _coded(bins, moment.probe)}
         return outcomes
 
-    def _outcome(self, coded: Coded) -> Outcome:
+    def _outcome(self, coded: CodedBlocks) -> Outcome:
         return replace(coded, huffman=self.options.huffman).outcome()
 
 
-def _coded(bins: Bins, probe: Probe | None) -> list[Coded]:
+def _coded(bins: Bins, probe: Probe | None) -> list[CodedBlocks]:
     """Return the members' weights as indices of the bins that are not empty."""
     filled = np.flatnonzero(bins.counts())
     table = bins.representatives()
@@ -99,7 +105,7 @@ def _coded(bins: Bins, probe: Probe | None) -> list[Coded]:
             -1 if w.mask is not None else w.matrices.shape
         )
         gain = member.gain if shared else None
-        coded.append(Coded(w, indices, codewords, gain, "bins.codewords" if shared else None, w.mask, note))
+        coded.append(CodedBlocks(w, indices, codewords, gain, "bins.codewords" if shared else None, w.mask, note))
     return coded
 
 
@@ -107,7 +113,7 @@ def _was_binned(w: Weights) -> bool:
     return bool(w.previous) and all(isinstance(form, Codebook) and form.block == 1 for form in w.previous or ())
 
 
-def _again(w: Weights) -> Coded:
+def _again(w: Weights) -> CodedBlocks:
     """Return the weights at the nearest representatives of the last distortion."""
     form = (w.previous or ())[0]
     assert isinstance(form, Codebook)
@@ -116,7 +122,7 @@ def _again(w: Weights) -> Coded:
     indices = from_labels(labels, w.matrices.shape, 1)
     # The site's own table has the site's name again.
     name = form.name if form.gain is not None else None
-    return Coded(w, indices, form.codewords, form.gain, name, w.mask, form.note)
+    return CodedBlocks(w, indices, form.codewords, form.gain, name, w.mask, form.note)
 
 
 def _sparse_as_mask(w: Weights) -> Weights:

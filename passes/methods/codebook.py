@@ -9,33 +9,35 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Container, Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator
 
-from dtc.errors import UsageError
 from dtc.forms import Array, Codebook, Codewords, Form, Grid
 from dtc.forms.codewords import PRECISIONS
-from dtc.passes.method import Latents, Method, Moment, Need, Options, Outcome, Skip, Weights
-from dtc.passes.solvers.blocks import Coded, from_labels, previous_codewords, refuse_not_finite, to_blocks
+from dtc.passes.method import Grams, Latents, Method, Moment, Need, Outcome, Skip, Weights
+from dtc.passes.options import Compensation, Huffman, Options, Share, Try
+from dtc.passes.solvers.blocks import CodedBlocks, from_labels, previous_codewords, refuse_not_finite, to_blocks
 from dtc.passes.solvers.clustering import Labels, Points, assign, centroids, cluster
-from dtc.passes.solvers.codeword_training import TrainedCodewords
+from dtc.passes.solvers.codeword_training import CodewordLatents
 from dtc.passes.solvers.compensated_codebook import compensated_labels
 
 _LARGEST_KERNEL = 25
 _GRID_ROUNDS = 5
 
 
-class CodebookOptions(Options):
+class CodebookOptions(Compensation):
     """Size and precision of the codebook, and what counts in making it."""
 
-    codewords: int = Field(256, ge=2, le=2**16, description="entries of a codebook")
-    block: str | int = Field(
+    codewords: Annotated[int, Try(8, 16, 64, 256)] = Field(256, ge=2, le=2**16, description="entries of a codebook")
+    block: Annotated[str | int, Try("auto", 4, 2, 1)] = Field(
         "auto", description="weights a codeword; auto: a kernel of up to 5x5, else 8 along the input, 4 where few"
     )
-    codeword_bits: int = Field(16, description="bits of a number in the codebook: 2 to 8 (a grid), 16 or 32 (floats)")
-    share: bool = Field(default=False, description="one codebook for all sites with the same block, scaled to each")
+    codeword_bits: Annotated[int, Try(4, 8, 16)] = Field(
+        16, description="bits of a number in the codebook: 2 to 8 (a grid), 16 or 32 (floats)"
+    )
+    share: Share = False
     gradient_weight: float = Field(1.0, ge=0, description="exponent of the gradient's magnitude; 0: plain k-means")
     epsilon: float = Field(0.01, gt=0, description="added to the gradient's magnitude, of mean 1")
     beta: float = Field(1.0, ge=0, description="exponent of the weights in the distances; 0: in the centroids alone")
@@ -48,10 +50,7 @@ class CodebookOptions(Options):
         ge=0,
         description="of codewords of 2 to 8 bits in training: how much rounding scales gradients; 0: none",
     )
-    huffman: bool = Field(
-        default=False, description="store indices Huffman coded where that is smaller; decoded when a session loads"
-    )
-    compensate: bool = Field(default=False, description="let later inputs make up for errors (GPTQ); needs samples")
+    huffman: Huffman = False
 
     @field_validator("block")
     @classmethod
@@ -75,7 +74,15 @@ class GradientWeightedKMeans(Method):
 
     name: ClassVar[str] = "codebook"
     title: ClassVar[str] = "codebook (gradient-weighted k-means)"
+    paper: ClassVar[str] = (
+        "S. Sakthi, R. Yadla, P. Pawate: Towards model quantization on the resilient edge, 2022 (arXiv 2210.05111)"
+    )
     options_type: ClassVar[type[Options]] = CodebookOptions
+    example: ClassVar[Mapping[str, Any]] = {"codewords": 16, "block": 1}
+    gives: ClassVar[type[Form]] = Codebook
+    heeds_mask: ClassVar[bool] = True
+    compensates: ClassVar[str | None] = "GPTQ: later inputs make up for the errors of blocks coded before (GPTVQ)"
+    latent_option: ClassVar[str | None] = "keep_assignments"
     needs: frozenset[Need] = frozenset({"gradient", "previous"})
     options: CodebookOptions
 
@@ -92,9 +99,6 @@ class GradientWeightedKMeans(Method):
         Raises:
             UsageError: Errors are to be compensated, and the run has no calibration data.
         """
-        for w in weights:
-            if self.options.compensate and w.gram is None and w.role != "Gather":
-                raise UsageError(f"--compensate needs samples of the inputs of {w.node!r}: give --data")
         outcomes: dict[str, Outcome] = {}
         groups: dict[object, list[Weights]] = {}
         for w in weights:
@@ -111,13 +115,13 @@ class GradientWeightedKMeans(Method):
 
     def latents(self, forms: Mapping[str, tuple[Form, ...]], trained: Container[str]) -> Latents | None:
         """Return the codewords where the assignments stay; not those that a site reads that cannot change."""
-        if not self.options.keep_assignments:
+        if not self.trains_latents:
             return None
         coded = {site: tuple(f for f in one if isinstance(f, Codebook)) for site, one in forms.items()}
         tables = {site: one[0].name or site for site, one in coded.items() if one}
         fixed = {table for site, table in tables.items() if site not in trained}
         held = {site: coded[site] for site, table in tables.items() if table not in fixed}
-        return TrainedCodewords(held, self.options.ewgs_delta) if held else None
+        return CodewordLatents(held, self.options.ewgs_delta) if held else None
 
     def _block(self, w: Weights) -> int:
         """Return the weights a codeword: a whole kernel, or eight along the input while a codeword has 16 members."""
@@ -169,13 +173,13 @@ class GradientWeightedKMeans(Method):
 
     def _code(
         self, w: Weights, points: Points, codewords: Codewords, gain: np.float32 | None, name: str | None
-    ) -> Coded:
-        if self.options.compensate and w.gram is not None:
-            labels = _compensated(w, codewords.values if gain is None else codewords.values * gain)
+    ) -> CodedBlocks:
+        if (grams := self.moments(w)) is not None:
+            labels = _compensated(w, grams, codewords.values if gain is None else codewords.values * gain)
         else:
             labels, _ = assign(points, codewords.values)
         indices = from_labels(labels, w.matrices.shape, codewords.block)
-        return Coded(w, indices, codewords, gain, name, w.mask, huffman=self.options.huffman)
+        return CodedBlocks(w, indices, codewords, gain, name, w.mask, huffman=self.options.huffman)
 
 
 def _unchanged(w: Weights) -> tuple[Form, ...]:
@@ -214,9 +218,7 @@ def best_grid(values: Array, members: Labels, bits: int) -> Grid:
     return min(grids, key=error)
 
 
-def _compensated(w: Weights, values: Array) -> Labels:
-    assert w.gram is not None
-    grams = w.gram()
+def _compensated(w: Weights, grams: Grams, values: Array) -> Labels:
     masks = w.mask if w.mask is not None else [None] * len(grams)
     found = [compensated_labels(*parts[:2], values, parts[2]) for parts in zip(w.matrices, grams, masks, strict=True)]
     return np.concatenate([labels.ravel() for labels in found])

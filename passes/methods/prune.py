@@ -9,36 +9,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from dtc.errors import ModelError, UsageError
-from dtc.forms import Array
+from dtc.forms import Array, Form
 from dtc.forms.sparse import Sparse, smallest_cost
-from dtc.passes.method import Method, Moment, Need, Options, Outcome, Skip, Weights
+from dtc.passes.method import Grams, Method, Moment, Need, Outcome, Skip, Weights
+from dtc.passes.options import Compensation, Options, Try
 from dtc.passes.solvers.compensated_pruning import by_groups, by_share, prune_and_compensate
-from dtc.passes.solvers.pruning_schedule import Point, Schedule
+from dtc.passes.solvers.pruning_schedule import Point, PruningSchedule
 from dtc.passes.solvers.selection import Bools, keep_largest, keep_lines, keep_n_of_m
 
 _Step = Annotated[str, BeforeValidator(lambda given: str(given) if isinstance(given, int) else given)]
 
 
-class PruneOptions(Options):
+class PruneOptions(Compensation):
     """How much is pruned, in what pattern, and when."""
 
-    sparsity: float | None = Field(None, gt=0, lt=1, description="share of the weights that become zero")
-    pattern: str | None = Field(None, description="n:m, keep n of each m consecutive weights of a row, such as 2:4")
+    one_of: ClassVar[tuple[str, ...]] = ("sparsity", "pattern")
+
+    sparsity: Annotated[float | None, Try(0.95, 0.9, 0.8, 0.6)] = Field(
+        None, gt=0, lt=1, description="share of the weights that become zero"
+    )
+    pattern: Annotated[str | None, Try("1:4", "2:4")] = Field(
+        None, description="n:m, keep n of each m consecutive weights of a row, such as 2:4"
+    )
     structure: Literal["element", "row", "column"] = Field(
         "element", description="what is pruned: single weights, or whole rows (outputs) or columns (inputs) by L2 norm"
     )
     scope: Literal["site", "global"] = Field(
         "site", description="site: the same sparsity in each matrix; global: the smallest weights of all sites together"
-    )
-    compensate: bool = Field(
-        default=False,
-        description="weights that stay make up for those that go (SparseGPT); needs samples, several for each input",
     )
     initial_sparsity: float = Field(0.0, ge=0, lt=1, description="sparsity at the begin step of a gradual run")
     begin_step: _Step = Field("0", description="nothing is pruned before: a step, or a share of the run such as 40%")
@@ -61,8 +64,6 @@ class PruneOptions(Options):
 
     @model_validator(mode="after")
     def _fits_together(self) -> PruneOptions:
-        if (self.sparsity is None) == (self.pattern is None):
-            raise ValueError("give exactly one of --sparsity, --pattern")
         if self.structure != "element" and (self.pattern is not None or self.compensate):
             raise ValueError("--structure row or column goes with neither --pattern nor --compensate")
         if self.scope == "global" and (self.pattern is not None or self.compensate or self.structure != "element"):
@@ -75,7 +76,17 @@ class Prune(Method):
 
     name: ClassVar[str] = "prune"
     title: ClassVar[str] = "magnitude pruning"
+    paper: ClassVar[str] = (
+        "J. Lee, P. Kapoor, S. J. Kim: DeepTwist, 2018 (arXiv 1810.12823), algorithm 1; the gradual schedule is of "
+        "M. Zhu, S. Gupta: To prune, or not to prune, 2017 (arXiv 1710.01878)"
+    )
     options_type: ClassVar[type[Options]] = PruneOptions
+    example: ClassVar[Mapping[str, Any]] = {"sparsity": 0.8}
+    gives: ClassVar[type[Form]] = Sparse
+    heeds_mask: ClassVar[bool] = True
+    compensates: ClassVar[str | None] = (
+        "SparseGPT: weights that stay make up for those that go; wants several samples for each input"
+    )
     options: PruneOptions
 
     @classmethod
@@ -121,20 +132,20 @@ class Prune(Method):
     def _prune(self, weights: Sequence[Weights], starts: Mapping[str, Array], sparsity: float) -> dict[str, Array]:
         if self.options.scope == "global":
             return _prune_together(starts, sparsity)
-        return {
-            w.site: np.stack([self._prune_one(w, i, m, sparsity) for i, m in enumerate(starts[w.site])])
-            for w in weights
-        }
+        return {w.site: self._prune_one(w, starts[w.site], sparsity) for w in weights}
 
-    def _prune_one(self, w: Weights, index: int, matrix: Array, sparsity: float) -> Array:
-        if self.options.compensate and w.role != "Gather":  # rows of a table are looked up: nothing is summed
-            if w.gram is None:
-                raise UsageError(f"--compensate needs samples of the inputs of {w.node!r}: give --data")
-            n_m = _n_m(self.options.pattern) if self.options.pattern else None
-            choose, unit = by_groups(*n_m) if n_m else by_share(sparsity)
-            kept = self._kept(w)
-            return prune_and_compensate(matrix, w.gram()[index], choose, unit, None if kept is None else ~kept[index])
-        return np.where(self._choose(matrix, sparsity), matrix, np.float32(0))
+    def _prune_one(self, w: Weights, matrices: Array, sparsity: float) -> Array:
+        grams = self.moments(w)
+        if grams is not None:
+            return self._compensated(matrices, grams, self._kept(w), sparsity)
+        return np.stack([np.where(self._choose(matrix, sparsity), matrix, np.float32(0)) for matrix in matrices])
+
+    def _compensated(self, matrices: Array, grams: Grams, kept: Bools | None, sparsity: float) -> Array:
+        n_m = _n_m(self.options.pattern) if self.options.pattern else None
+        choose, unit = by_groups(*n_m) if n_m else by_share(sparsity)
+        masked = [None] * len(matrices) if kept is None else list(~kept)
+        parts = zip(matrices, grams, masked, strict=True)
+        return np.stack([prune_and_compensate(matrix, gram, choose, unit, gone) for matrix, gram, gone in parts])
 
     def _choose(self, matrix: Array, sparsity: float) -> Bools:
         if self.options.pattern is not None:
@@ -155,19 +166,20 @@ class Prune(Method):
             return Skip(f"{stored} bytes stored against {w.matrices.nbytes} dense: {zeros:.3g} % of zeros save nothing")
         return forms
 
-    def _schedule(self) -> Schedule:
+    def _schedule(self) -> PruningSchedule:
         given = self.options
         final = given.sparsity if given.sparsity is not None else 0.0
-        return Schedule(
+        return PruningSchedule(
             given.initial_sparsity, final, Point.of(given.begin_step), Point.of(given.end_step), given.exponent
         )
 
 
 class PruneMasked(Prune):
-    """Make the smallest weights zero, and keep them so: gradual pruning as it was before DeepTwist."""
+    """Make the smallest weights zero, and keep them so: gradual pruning as it was before DeepTwist, to compare with."""
 
     name: ClassVar[str] = "prune-masked"
     title: ClassVar[str] = "magnitude pruning with a mask that stays"
+    paper: ClassVar[str] = "M. Zhu, S. Gupta: To prune, or not to prune, 2017 (arXiv 1710.01878)"
     keeps_mask: ClassVar[bool] = True
     needs: frozenset[Need] = frozenset({"previous"})
 

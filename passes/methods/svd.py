@@ -7,9 +7,9 @@ second moments of the inputs is X. Wang et al., SVD-LLM, 2024 (arXiv 2403.07378)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +17,23 @@ import scipy.linalg
 from pydantic import Field, model_validator
 
 from dtc.errors import UsageError
-from dtc.forms import Array, LowRank
-from dtc.passes.method import Method, Moment, Options, Outcome, Skip, Weights
+from dtc.forms import Array, Form, LowRank
+from dtc.passes.method import Method, Moment, Outcome, Skip, Weights
+from dtc.passes.options import Compensation, Options, Try
 
 Root = npt.NDArray[np.float64]
 
 
-class SvdOptions(Options):
+class SvdOptions(Compensation):
     """How the rank is chosen, and what is shared. Exactly one of the three rank options is given."""
 
-    rank: int | None = Field(None, ge=1, description="rank of every site")
-    rank_ratio: float | None = Field(None, gt=0, le=1, description="rank as a share of the smaller side of a matrix")
-    energy: float | None = Field(
+    one_of: ClassVar[tuple[str, ...]] = ("rank", "rank_ratio", "energy")
+
+    rank: Annotated[int | None, Try(8, 16, 32, 64, 128)] = Field(None, ge=1, description="rank of every site")
+    rank_ratio: Annotated[float | None, Try(0.1, 0.2, 0.3, 0.5)] = Field(
+        None, gt=0, le=1, description="rank as a share of the smaller side of a matrix"
+    )
+    energy: Annotated[float | None, Try(0.8, 0.9, 0.95, 0.99)] = Field(
         None, gt=0, le=1, description="smallest rank that keeps this share of the squared singular values"
     )
     shared_projection: Literal["off", "layer", "next"] = Field(
@@ -36,15 +41,8 @@ class SvdOptions(Options):
         description="share a recurrent weight's right factor with the input weight of its own layer, or of the next",
     )
 
-    compensate: bool = Field(
-        default=False, description="keep what the layer's outputs need, not the weights (whitened SVD); needs samples"
-    )
-
     @model_validator(mode="after")
-    def _one_rank(self) -> SvdOptions:
-        given = [name for name in ("rank", "rank_ratio", "energy") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError("give exactly one of --rank, --rank-ratio, --energy")
+    def _own_basis(self) -> SvdOptions:
         if self.compensate and self.shared_projection != "off":
             raise ValueError("--compensate goes with a basis of each weight's own, not with --shared-projection")
         return self
@@ -55,7 +53,15 @@ class Svd(Method):
 
     name: ClassVar[str] = "svd"
     title: ClassVar[str] = "low rank (truncated SVD)"
+    paper: ClassVar[str] = (
+        "J. Lee, P. Kapoor, S. J. Kim: DeepTwist, 2018 (arXiv 1810.12823), algorithm 3; shared projections are of "
+        "R. Prabhavalkar et al., 2016 (arXiv 1603.08042), whitening is of X. Wang et al.: SVD-LLM, 2024 "
+        "(arXiv 2403.07378)"
+    )
     options_type: ClassVar[type[Options]] = SvdOptions
+    example: ClassVar[Mapping[str, Any]] = {"rank_ratio": 0.25}
+    gives: ClassVar[type[Form]] = LowRank
+    compensates: ClassVar[str | None] = "SVD-LLM: the matrix is whitened by the inputs' second moments before the SVD"
     options: SvdOptions
 
     @classmethod
@@ -75,10 +81,8 @@ class Svd(Method):
         """
         self._refuse_useless_rank(weights)
         outcomes: dict[str, Outcome] = {}
-        partners = _partners(weights, self.options.shared_projection)
-        by_name = {w.site: w for w in weights}
-        for source, users in partners.items():
-            outcomes |= self._shared(by_name[source], [by_name[user] for user in users])
+        for source, users in self._sharing(weights):
+            outcomes |= self._shared(source, users)
         for w in weights:
             if w.site not in outcomes:
                 outcomes[w.site] = self._alone(w)
@@ -89,6 +93,19 @@ class Svd(Method):
         largest = max((min(w.out_in) for w in weights), default=0)
         if rank is not None and weights and rank > largest:
             raise UsageError(f"--rank {rank} is larger than any site allows (the largest full rank is {largest})")
+
+    def _sharing(self, weights: Sequence[Weights]) -> Iterator[tuple[Weights, list[Weights]]]:
+        """Yield each recurrent weight whose basis serves others, and the input weights that it serves.
+
+        With `layer` it is that of its own layer: R of the first layer and W of the first; with `next` those of the
+        layers that read it: R of the first layer and W of the second. Their columns and directions have to fit.
+        """
+        for recurrent in weights:
+            layer = (recurrent.partner,) if recurrent.partner is not None else ()
+            served = {"off": (), "layer": layer, "next": recurrent.feeds}[self.options.shared_projection]
+            users = [w for w in weights if w.site in served and _fits(w, recurrent)]
+            if users:
+                yield recurrent, users
 
     def _alone(self, w: Weights) -> Outcome:
         rows, cols = w.out_in
@@ -107,11 +124,8 @@ class Svd(Method):
 
     def _roots(self, w: Weights) -> list[Root | None]:
         """Return for each matrix the Cholesky factor of its inputs' second moments; None where plain SVD is meant."""
-        if not self.options.compensate or w.role == "Gather":  # rows of a table are looked up: nothing is summed
-            return [None] * len(w.matrices)
-        if w.gram is None:
-            raise UsageError(f"--compensate needs samples of the inputs of {w.node!r}: give --data")
-        return [_root(gram) for gram in w.gram()]
+        grams = self.moments(w)
+        return [None] * len(w.matrices) if grams is None else [_root(gram) for gram in grams]
 
     def _shared(self, source: Weights, users: list[Weights]) -> dict[str, Outcome]:
         """Equation (5): the basis comes from `source`; each user's best coefficients are `W @ basis.T`."""
@@ -206,17 +220,6 @@ def _break_even(rows: int, cols: int) -> int:
     return (rows * cols - 1) // (rows + cols)
 
 
-def _partners(weights: Sequence[Weights], reading: str) -> dict[str, list[str]]:
-    """Return which sites take their basis from which recurrent weight."""
-    pairs: dict[str, list[str]] = {}
-    for recurrent in weights:
-        if reading == "off" or not recurrent.role.endswith(".R"):
-            continue
-        family = recurrent.role.removesuffix(".R") + ".W"
-        for w in weights:
-            same_layer = reading == "layer" and w.node == recurrent.node
-            next_layer = reading == "next" and w.site in recurrent.feeds
-            fits = w.matrices.shape[0] == recurrent.matrices.shape[0] and w.out_in[1] == recurrent.out_in[1]
-            if w.role == family and (same_layer or next_layer) and fits:
-                pairs.setdefault(recurrent.site, []).append(w.site)
-    return pairs
+def _fits(user: Weights, source: Weights) -> bool:
+    """True if a basis of each direction of `source` can be one of `user` as well."""
+    return len(user.matrices) == len(source.matrices) and user.out_in[1] == source.out_in[1]

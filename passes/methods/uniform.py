@@ -6,17 +6,18 @@ et al., LUT-GEMM, ICLR 2024, arXiv 2206.09557, section 3.1): one form, and one k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator
 
-from dtc.forms import Array, BinaryCode
+from dtc.forms import Array, BinaryCode, Form
 from dtc.forms.binary import pack_bits
-from dtc.passes.method import Method, Moment, Options, Outcome, Weights
+from dtc.passes.method import Method, Moment, Outcome, Weights
+from dtc.passes.options import Bits, GroupSize, Options, ScaleType, Try
 from dtc.passes.solvers.binary_codes import Rows
-from dtc.passes.solvers.groups import ScaleType, group_width, grouped, refuse_not_finite, scale_type, settle
+from dtc.passes.solvers.groups import group_width, grouped, refuse_not_finite, scale_type, settle
 
 STEP_BITS = 11
 """Significant bits of a scale, float16's own: so that `s (q - z)`, and its sum of planes, is exact in float32."""
@@ -25,19 +26,17 @@ STEP_BITS = 11
 class UniformOptions(Options):
     """How many levels, and what shares a scale."""
 
-    bits: int = Field(8, ge=2, le=8, description="bits a weight")
+    bits: Annotated[Bits, Try(3, 4, 6, 8)]
     symmetric: bool = Field(default=True, description="levels on both sides of 0 alike, or from minimum to maximum")
-    group_size: int = Field(0, ge=0, description="weights of a row that share a scale, a multiple of 8; 0: the row")
-    alpha_dtype: Literal["float16", "float32"] = Field(
-        "float16", description="how scales are stored; float32 is taken where float16 is too narrow"
-    )
+    group_size: Annotated[GroupSize, Try(0, 256, 128, 64)] = 0
+    alpha_dtype: ScaleType = "float16"
 
-    @field_validator("group_size")
+    @field_validator("bits")
     @classmethod
-    def _whole_bytes(cls, size: int) -> int:
-        if size % 8:
-            raise ValueError("give a multiple of 8, or 0 for whole rows")
-        return size
+    def _more_than_signs(cls, bits: int) -> int:
+        if bits < 2:
+            raise ValueError("give 2 to 8: evenly spaced levels with 0 among them are more than two")
+        return bits
 
 
 class Uniform(Method):
@@ -45,7 +44,11 @@ class Uniform(Method):
 
     name: ClassVar[str] = "uniform"
     title: ClassVar[str] = "uniform quantization (round to nearest)"
+    paper: ClassVar[str] = "S. Park et al.: LUT-GEMM, ICLR 2024 (arXiv 2206.09557), section 3.1"
     options_type: ClassVar[type[Options]] = UniformOptions
+    example: ClassVar[Mapping[str, Any]] = {"bits": 4}
+    gives: ClassVar[type[Form]] = BinaryCode
+    heeds_mask: ClassVar[bool] = True
     options: UniformOptions
 
     @classmethod

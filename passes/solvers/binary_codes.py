@@ -46,7 +46,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Coded:
+class SignPlanes:
     """Codes and coefficients of rows.
 
     Attributes:
@@ -58,24 +58,24 @@ class Coded:
     alphas: Wide
 
 
-def greedy(rows: Rows, bits: int) -> Coded:
+def greedy(rows: Rows, bits: int) -> SignPlanes:
     """Each plane takes the signs and the mean magnitude of what is left (equations 3 and 4)."""
     return _residual_planes(rows, bits, lambda _, alphas: alphas)
 
 
-def refined(rows: Rows, bits: int) -> Coded:
+def refined(rows: Rows, bits: int) -> SignPlanes:
     """Like greedy, with all coefficients solved again after each plane (Guo et al., refined sketching)."""
     return _residual_planes(rows, bits, lambda codes, alphas: _least_squares(rows, codes, alphas.shape[1]))
 
 
-def alternating(rows: Rows, bits: int, rounds: int = 2) -> Coded:
+def alternating(rows: Rows, bits: int, rounds: int = 2) -> SignPlanes:
     """Greedy, then `rounds` of least squares and nearest codes (algorithm 2), then least squares once more."""
     coded = greedy(rows, bits)
     if bits == 1:
         return coded  # the mean magnitude is the solution
     for _ in range(rounds):
         coded = _canonical(coded.codes, _least_squares(rows, coded.codes, bits), rows.kept)
-        coded = Coded(nearest(rows, coded.alphas), coded.alphas)
+        coded = SignPlanes(nearest(rows, coded.alphas), coded.alphas)
     return _canonical(coded.codes, _least_squares(rows, coded.codes, bits), rows.kept)
 
 
@@ -115,7 +115,7 @@ def _search(values: Array, midpoints: Array, order: Codes) -> Codes:
     return found
 
 
-def _residual_planes(rows: Rows, bits: int, solve: Callable[[Codes, Wide], Wide]) -> Coded:
+def _residual_planes(rows: Rows, bits: int, solve: Callable[[Codes, Wide], Wide]) -> SignPlanes:
     values, kept, counts = rows.values, rows.kept, rows.counts
     codes = np.zeros(values.shape, dtype=np.uint8)
     alphas: Wide = np.zeros((len(values), 0), dtype=np.float64)
@@ -165,12 +165,12 @@ def _solve(gram: Wide, right: Wide) -> Wide:
     return solution
 
 
-def _canonical(codes: Codes, alphas: Wide, kept: Kept | None) -> Coded:
+def _canonical(codes: Codes, alphas: Wide, kept: Kept | None) -> SignPlanes:
     """Make coefficients positive and descending; the codes go with them, and the weights stay what they are."""
     bits = alphas.shape[1]
     order = np.argsort(-np.abs(alphas), axis=1, kind="stable")
     if (alphas >= 0).all() and (order == np.arange(bits)).all():
-        return Coded(codes, alphas)
+        return SignPlanes(codes, alphas)
     plain = ((np.arange(1 << bits)[:, None] >> np.arange(bits)) & 1).astype(np.uint8)
     turned = plain[None] ^ (alphas < 0)[:, None, :]
     moved = np.take_along_axis(turned, np.broadcast_to(order[:, None, :], turned.shape), axis=2)
@@ -179,4 +179,4 @@ def _canonical(codes: Codes, alphas: Wide, kept: Kept | None) -> Coded:
     renamed: Codes = table.ravel().take(at)
     if kept is not None:
         renamed *= kept
-    return Coded(renamed, np.take_along_axis(np.abs(alphas), order, axis=1))
+    return SignPlanes(renamed, np.take_along_axis(np.abs(alphas), order, axis=1))

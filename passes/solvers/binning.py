@@ -32,8 +32,8 @@ class Limits(Protocol):
         ...
 
     @property
-    def max_drop(self) -> float | None:
-        """Score above the model's own at which to stop."""
+    def split_until(self) -> float | None:
+        """Loss against the model's own metric at which to stop."""
         ...
 
     @property
@@ -203,7 +203,7 @@ def split_best(lists: Sequence[Bins], limits: Limits, probe: Probe | None) -> li
     sense = _by_error if probe is None else _by_probe(probe, limits.perturb)
     state = [bins.measured(sense) for bins in lists]
     best, least = list(state), np.inf
-    target = None if probe is None or limits.max_drop is None else probe({}) + limits.max_drop
+    target = None if probe is None or limits.split_until is None else probe({}) + limits.split_until
     while True:
         if target is not None and probe is not None:
             score = probe({site: dense for bins in state for site, dense in bins.dense().items()})

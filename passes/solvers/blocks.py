@@ -29,7 +29,7 @@ def from_labels(labels: Labels, shape: Sequence[int], block: int) -> Indices:
 
 
 @dataclass(frozen=True, eq=False)
-class Coded:
+class CodedBlocks:
     """A site's indices into a table of codewords, `[count, out, blocks]`, and what makes forms of them."""
 
     weights: Weights
@@ -69,7 +69,7 @@ class Coded:
         return coded if self.huffman and all(form.huffman for form in coded) else forms
 
 
-def masked_forms(coded: Coded) -> tuple[Codebook, ...]:
+def masked_forms(coded: CodedBlocks) -> tuple[Codebook, ...]:
     """Return forms with the mask beside the indices, if there is one."""
     cols = coded.weights.out_in[1]
     if coded.mask is None:
@@ -83,7 +83,7 @@ def masked_forms(coded: Coded) -> tuple[Codebook, ...]:
     )
 
 
-def zeroed_forms(coded: Coded) -> tuple[Codebook, ...]:
+def zeroed_forms(coded: CodedBlocks) -> tuple[Codebook, ...]:
     """Return forms with an index for zero; none where a block is pruned in part, or the indices would overflow."""
     assert coded.mask is not None
     block, cols = coded.codewords.block, coded.weights.out_in[1]

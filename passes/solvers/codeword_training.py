@@ -46,7 +46,7 @@ def codeword_gradient(
     return result.astype(np.float32)
 
 
-class TrainedCodewords:
+class CodewordLatents:
     """The codewords of some sites as numbers to train, while every block keeps its codeword.
 
     Codewords on a grid are rounded in the forward pass alone (EWGS), with a range that is trained too: steps too small

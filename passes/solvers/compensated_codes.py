@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dtc.forms import Array
-from dtc.passes.solvers.binary_codes import Coded, Codes, Kept, Rows, Wide, nearest
+from dtc.passes.solvers.binary_codes import Codes, Kept, Rows, SignPlanes, Wide, nearest
 from dtc.passes.solvers.second_order import BLOCK, inverse_factor
 
-Solver = Callable[[Rows], Coded]
+Solver = Callable[[Rows], SignPlanes]
 
 
 def compensated(

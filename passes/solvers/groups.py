@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 import numpy as np
 import numpy.typing as npt
 
@@ -11,9 +9,8 @@ from dtc.errors import ModelError
 from dtc.forms import Array, BinaryCode, Form
 from dtc.forms.binary import pack_bits
 from dtc.passes.method import Outcome, Skip, Weights
+from dtc.passes.options import ScaleType
 from dtc.passes.solvers.binary_codes import Codes, Kept, Rows, Wide
-
-ScaleType: TypeAlias = Literal["float16", "float32"]
 
 SMALLEST_FLOAT16 = 6.2e-5
 """Below, a float16 loses precision."""

@@ -36,7 +36,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class PruningSchedule:
     """Gradual pruning: `p_t = p_f + (p_i - p_f) (1 - (t - t_i) / (t_f - t_i))^E`, DeepTwist equation (1).
 
     M. Zhu, S. Gupta: To prune, or not to prune, 2017 (arXiv 1710.01878) have `E = 3`.

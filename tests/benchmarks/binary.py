@@ -19,7 +19,7 @@ import onnxruntime
 
 from dtc.forms import BinaryCode
 from dtc.graph import find_sites, save_model
-from dtc.passes.lower import Compressed, Mode, lower
+from dtc.passes.lower import Compressed, find_target, lower
 from dtc.passes.solvers.binary_codes import Rows, alternating, greedy, refined
 
 SIDE = 8192
@@ -67,7 +67,7 @@ def best(run: Callable[[], object], times: int = 3) -> float:
     return min(seconds)
 
 
-def write_model(path: Path, mode: Mode, bits: int) -> None:
+def write_model(path: Path, mode: str, bits: int) -> None:
     """Write one MatMul of random codes."""
     rng = np.random.default_rng(0)
     sizes = ir.Shape([1, SIDE])
@@ -81,7 +81,7 @@ def write_model(path: Path, mode: Mode, bits: int) -> None:
     model = ir.Model(graph, ir_version=10)
     codes = rng.integers(0, 256, (bits, SIDE, SIDE // 8), dtype=np.uint8)
     form = BinaryCode(codes, rng.random((bits, SIDE, 1)).astype(np.float16), SIDE)
-    lower(model, [Compressed(find_sites(model)[0], (form,))], mode)
+    lower(model, [Compressed(find_sites(model)[0], (form,))], find_target(mode))
     save_model(model, path)
 
 

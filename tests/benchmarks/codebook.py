@@ -24,7 +24,7 @@ from sklearn.cluster import KMeans
 
 from dtc.forms import Codebook, Codewords
 from dtc.graph import find_sites, save_model
-from dtc.passes.lower import Compressed, lower
+from dtc.passes.lower import Compressed, find_target, lower
 from dtc.passes.method import Weights, make_method
 from dtc.passes.solvers.clustering import Points, assign, cluster, seed_codewords
 
@@ -64,7 +64,7 @@ def methods() -> None:
         say(f"  ours, own start   {seconds:6.2f} s, of theirs {assign(points, words)[1] / theirs.inertia_:.4f}")
         say(f"  from their start  {warm:6.2f} s, of theirs {assign(points, warm_words)[1] / theirs.inertia_:.4f}")
         say(f"  scikit-learn      {sk_seconds:6.2f} s, {theirs.n_iter_} iterations")
-    weights = Weights("w", "MatMul", matrix[None], "n")
+    weights = Weights("w", matrix[None], "n")
     for name, options in (("codebook", {}), ("codebook", {"codewords": 16, "block": 1}), ("bins", {"bins": 16})):
         method = make_method(name, options)
         seconds, _ = best(lambda: method.distort([weights]))  # noqa: B023
@@ -82,7 +82,7 @@ def write_models(folder: Path) -> None:
             form = Codebook(rng.integers(0, count, (SIDE, SIDE // block)).astype(np.uint16), words, SIDE)
             for mode in ("standard", "compute"):
                 model = layer(op, np.zeros((SIDE, SIDE), np.float32))
-                lower(model, [Compressed(find_sites(model)[0], (form,))], mode)  # type: ignore[arg-type]
+                lower(model, [Compressed(find_sites(model)[0], (form,))], find_target(mode))
                 save_model(model, folder / f"{op} {kind} {mode}.onnx")
 
 

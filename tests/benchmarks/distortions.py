@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--sklearn", action="store_true", help="run scikit-learn's k-means as well")
     given = parser.parse_args()
     matrix = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
-    weights = Weights("w", "MatMul", matrix[None], "node")
+    weights = Weights("w", matrix[None], "node")
     rows = [
         ("svd, rank 96", "svd", {"rank": 96}, plain_svd),
         ("prune 90 %", "prune", {"sparsity": 0.9}, plain_prune),

@@ -20,7 +20,7 @@ import onnxruntime
 
 from dtc.forms import LowRank
 from dtc.graph import find_sites
-from dtc.passes.lower import Compressed, lower
+from dtc.passes.lower import Compressed, find_target, lower
 
 Array = npt.NDArray[np.float32]
 
@@ -51,7 +51,7 @@ def low_rank_model(op_type: str, hidden: int, rank: int) -> ir.Model:
         left = rng.standard_normal((site.view.rows, rank)) / np.sqrt(rank)
         right = rng.standard_normal((rank, hidden)) / np.sqrt(hidden)
         items.append(Compressed(site, (LowRank(left.astype(np.float32), right.astype(np.float32)),)))
-    lower(model, items, "standard")
+    lower(model, items, find_target("standard"))
     return model
 
 

@@ -24,7 +24,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from dtc.graph import save_model
 from dtc.models.reference import build
-from dtc.passes.lower import lower
+from dtc.passes.lower import find_target, lower
 from dtc.passes.lower.accuracy import set_accuracy_level
 from dtc.passes.method import Moment
 from dtc.passes.plan import make_plan
@@ -58,7 +58,7 @@ def compressed(name: str, form: str) -> ir.Model:
     model = original(name)
     plan = make_plan(model, [Rule(method=method, options=options)])
     distorted = plan.distort(moment=Moment(steps=1))
-    lower(model, plan.compressed(distorted.forms), "compute")
+    lower(model, plan.compressed(distorted.forms), find_target("compute"))
     set_accuracy_level(model, level)
     return model
 

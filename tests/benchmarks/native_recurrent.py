@@ -11,6 +11,7 @@ import argparse
 import logging
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from onnxruntime.quantization import quantize_dynamic
 from dtc.deploy.ops.library import register
 from dtc.forms import Form, LowRank
 from dtc.graph import Site, find_sites
-from dtc.passes.lower import Compressed, costs, lower
+from dtc.passes.lower import Compressed, find_target, lower
 from dtc.passes.lower.accuracy import set_accuracy_level
 from dtc.passes.method import Skip, Weights, make_method
 
@@ -40,6 +41,10 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 RANKS = (96, 200)
 
+_COMPUTE = find_target("compute")
+EAGER = replace(_COMPUTE, costs=_COMPUTE.costs.model_copy(update={"worth": 1e-9}))
+"""A target on which every form is computed on as it is."""
+
 
 def forms_of(site: Site, name: str) -> tuple[Form, ...]:
     """Return a form of the site's weight; factors are random."""
@@ -49,7 +54,7 @@ def forms_of(site: Site, name: str) -> tuple[Form, ...]:
         right = rng.standard_normal((rank, site.view.cols)) / np.sqrt(site.view.cols)
         return (LowRank(left.astype(np.float32), right.astype(np.float32)),)
     method, options = METHODS[name]
-    outcome = make_method(method, options).distort([Weights(site.name, str(site.role), site.matrices(), "n")])
+    outcome = make_method(method, options).distort([Weights(site.name, site.matrices(), "n")])
     forms = outcome[site.name]
     assert not isinstance(forms, Skip)
     return forms
@@ -58,7 +63,7 @@ def forms_of(site: Site, name: str) -> tuple[Form, ...]:
 def lowered(op_type: str, hidden: int, name: str, level: int) -> bytes:
     """Return a model of one node whose weights have the form of that name."""
     model = recurrent_model(op_type, hidden)
-    lower(model, [Compressed(site, forms_of(site, name)) for site in find_sites(model)], "compute")
+    lower(model, [Compressed(site, forms_of(site, name)) for site in find_sites(model)], EAGER)
     set_accuracy_level(model, level)
     return ir.to_proto(model).SerializeToString()
 
@@ -90,7 +95,6 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--seconds", type=float, default=10.0)
     given = parser.parse_args()
-    costs.choose = lambda form, rows=None: costs.Choice(True, "measured here")  # type: ignore[assignment]
     models = {"dense": ir.to_proto(recurrent_model(given.op, given.hidden)).SerializeToString()}
     if given.op == "LSTM":
         models["8 bits, ONNX Runtime"] = in_8_bits(given.op, given.hidden)

@@ -24,7 +24,7 @@ import scipy.sparse
 
 from dtc.forms.sparse import Sparse
 from dtc.graph import find_sites
-from dtc.passes.lower import Compressed, Mode, lower
+from dtc.passes.lower import Compressed, find_target, lower
 from dtc.passes.method import Weights, make_method
 
 Array = npt.NDArray[np.float32]
@@ -63,7 +63,7 @@ def best(function: Callable[[], object], times: int = 5) -> float:
 def time_methods(rows: int, cols: int) -> None:
     """Print the times of pruning one matrix."""
     matrix = np.random.default_rng(0).standard_normal((rows, cols)).astype(np.float32)
-    weights = Weights("w", "MatMul", matrix[None], "node")
+    weights = Weights("w", matrix[None], "node")
 
     def by_argsort() -> object:
         order = np.argsort(np.abs(matrix), axis=None, kind="stable")
@@ -107,12 +107,12 @@ def time_loading(size: int, sparsity: float) -> None:
     matrix[rng.random((size, size), dtype=np.float32) < sparsity] = 0
     form = Sparse.of(matrix)
     _say(f"a weight {size}x{size}, {form.detail}: {matrix.nbytes / 1e6:.0f} MB, stored {form.nbytes / 1e6:.0f} MB")
-    modes: list[Mode | None] = [None, "standard", "compute"]
+    modes: list[str | None] = [None, "standard", "compute"]
     with tempfile.TemporaryDirectory() as folder:
         for mode in modes:
             model = model_of(matrix)
             if mode is not None:
-                lower(model, [Compressed(find_sites(model)[0], (form,))], mode)
+                lower(model, [Compressed(find_sites(model)[0], (form,))], find_target(mode))
             path = Path(folder) / "model.onnx"
             ir.save(model, path)
             del model

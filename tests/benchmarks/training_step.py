@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dtc.training.command import python_command
 from dtc.training.engines.ort.install import VERSION, install
-from dtc.training.launch import python_command
 
 HERE = Path(__file__).parent
 BURSTS = {"ptb-medium": 3, "lenet-5": 20}

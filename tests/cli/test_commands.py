@@ -215,7 +215,7 @@ def test_each_site_has_the_first_rule_that_matches(dtc: Dtc, model: Path, sample
     assert status == 0, err
     forms = {site["name"]: site["form"] for site in json.loads(out)["summary"]["sites"]}
     assert forms["fc1.weight"] == "sparse"
-    assert forms["fc2.weight"] == forms["fc3.weight"] == "low-rank"
+    assert forms["fc2.weight"] == forms["fc3.weight"] == "low_rank"
 
 
 def test_data_of_a_recipe_is_found_from_the_recipe(

@@ -14,6 +14,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from native_cases import Case, binary, model_of, with_input
+from running import EAGER
 
 from dtc.check import check
 from dtc.deploy.ops import DOMAIN, Operator, operators
@@ -21,7 +22,6 @@ from dtc.deploy.ops.library import library_path, register
 from dtc.errors import LibraryError, ModelError
 from dtc.graph import load_model, save_model
 from dtc.models import build
-from dtc.passes.lower import costs
 from dtc.session import runner, session
 
 Dtc = Callable[..., tuple[int, str, str]]
@@ -183,12 +183,11 @@ def test_what_needs_the_library_does_not_run_portably(bare: Path, dtc: Dtc) -> N
 
 
 @pytest.mark.parametrize("level", [None, 0, 4])
-def test_the_accuracy_level_reaches_the_nodes(
-    dtc: Dtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: int | None
-) -> None:
-    monkeypatch.setattr(costs, "choose", lambda form, rows=None: costs.Choice(True, "it is a test"))
+def test_the_accuracy_level_reaches_the_nodes(dtc: Dtc, tmp_path: Path, level: int | None) -> None:
+    (tmp_path / "costs.json").write_text(EAGER.model_dump_json())
     save_model(build("digits-mlp"), tmp_path / "digits.onnx")
     command = ["compress", tmp_path / "digits.onnx", "--method", "binary", "--bits", "1", "--seconds", "0"]
+    command += ["--costs", tmp_path / "costs.json"]
     command += [] if level is None else ["--accuracy-level", level]
     assert dtc(*command, "-o", tmp_path / "small.onnx")[0] == 0
     nodes = [node for node in load_model(tmp_path / "small.onnx").graph if node.op_type == "BinaryMatMul"]

@@ -64,7 +64,7 @@ def test_a_kernel_is_the_node_on_the_dense_weights(name: str) -> None:
 def test_a_larger_node_on_two_threads(op: str, direction: str) -> None:
     linear = int(op == "GRU")
     o = Options(op, direction, steps=35, batch=20, inputs=40, hidden=96, lengths=True, linear_before_reset=linear)
-    for w, r in (("binary", "binary"), ("bitmap", "sparse"), ("codebook", "lowrank"), ("sparse", "codebook")):
+    for w, r in (("binary", "binary"), ("bitmap", "sparse"), ("codebook", "low_rank"), ("sparse", "codebook")):
         standard, coded, feeds = pair(o, w, r, 3)
         for found, expected in zip(run_native(coded, feeds, threads=2), run(standard, feeds), strict=True):
             assert relative_error(found, expected) <= 5e-4  # what 16-bit tables leave over 35 steps
@@ -108,7 +108,7 @@ def test_attributes_that_do_not_fit_are_refused(change: dict[str, Any], message:
         run_native(coded, feeds)
 
 
-@pytest.mark.parametrize("form", ["sparse", "bitmap", "binary", "codebook", "lowrank"])
+@pytest.mark.parametrize("form", ["sparse", "bitmap", "binary", "codebook", "low_rank"])
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
 def test_arrays_that_are_too_short_are_refused(form: str, direction: str) -> None:
     _, whole, feeds = pair(Options(direction=direction), "sparse", form, 0)

@@ -13,8 +13,9 @@ from dtc.passes.compose import make_methods
 from dtc.passes.method import Moment, Skip, Weights
 
 
-def weights(shape: tuple[int, ...] = (1, 96, 80), role: str = "MatMul", seed: int = 0) -> Weights:
-    return Weights("w", role, np.random.default_rng(seed).normal(size=shape).astype(np.float32), "node")
+def weights(shape: tuple[int, ...] = (1, 96, 80), seed: int = 0, **facts: object) -> Weights:
+    matrices = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return Weights("w", matrices, "node", **facts)  # type: ignore[arg-type]
 
 
 def relative(a: np.ndarray, b: np.ndarray) -> float:
@@ -45,21 +46,21 @@ def test_masked_coding_is_far_better_than_unmasked(sparsity: float, masked: floa
     order = np.argsort(np.abs(given.matrices), axis=2)
     pruned = given.matrices.copy()
     np.put_along_axis(pruned, order[:, :, : round(sparsity * 300)], 0, axis=2)
-    rows = Weights("w", "MatMul", pruned, "node")
+    rows = Weights("w", pruned, "node")
     one_bit = make_methods("binary", {"bits": 1})
-    coded = one_bit.distort([Weights("w", "MatMul", pruned, "node", mask=pruned != 0)])["w"][0]
+    coded = one_bit.distort([Weights("w", pruned, "node", mask=pruned != 0)])["w"][0]
     plain = one_bit.distort([rows])["w"][0]
     assert relative(pruned[0], coded.dense()) == pytest.approx(masked, rel=0.05)
     assert relative(pruned[0], plain.dense()) == pytest.approx(unmasked, rel=0.02)
 
 
-@pytest.mark.parametrize("role", ["MatMul", "Gather"])
-def test_factors_are_coded_and_their_product_is_what_is_computed(role: str) -> None:
-    given = weights(role=role)
+@pytest.mark.parametrize("is_table", [False, True])
+def test_factors_are_coded_and_their_product_is_what_is_computed(is_table: bool) -> None:
+    given = weights(is_table=is_table)
     form = make_methods("svd+binary", {"rank": 12, "bits": 4}).distort([given])["w"][0]
     assert isinstance(form, Product)
     assert form.shape == (96, 80)
-    assert form.turned == (role == "Gather")
+    assert form.turned == is_table
     np.testing.assert_allclose(form.dense(), form.left.dense() @ form.right_dense(), atol=1e-6)
     low_rank = make_methods("svd", {"rank": 12}).distort([given])["w"][0].dense()
     assert relative(low_rank, form.dense()) < 0.1
@@ -70,7 +71,7 @@ def test_large_weights_stay_sparse_and_the_rest_becomes_low_rank() -> None:
     rng = np.random.default_rng(1)
     low = rng.normal(size=(96, 4)) @ rng.normal(size=(4, 80))
     spikes = np.where(rng.random((96, 80)) < 0.02, rng.normal(size=(96, 80)) * 60, 0)
-    given = Weights("w", "MatMul", (low + spikes).astype(np.float32)[None], "node")
+    given = Weights("w", (low + spikes).astype(np.float32)[None], "node")
     form = make_methods("prune+svd", {"sparsity": 0.98, "rank": 4}).distort([given])["w"][0]
     assert isinstance(form, Sum)
     alone = make_methods("svd", {"rank": 4}).distort([given])["w"][0]
@@ -92,7 +93,7 @@ def test_a_site_that_the_first_method_leaves_alone_keeps_its_reason() -> None:
         ("binary+prune", {"bits": 2, "sparsity": 0.5}, "write prune\\+binary"),
         ("binary+svd", {"bits": 2, "rank": 4}, "write svd\\+binary"),
         ("binary+codebook", {"bits": 2}, "weights are coded once"),
-        ("prune+prune", {"sparsity": 0.5}, "no form that holds both"),
+        ("prune+prune", {"sparsity": 0.5}, "prune neither codes nor factors what prune leaves"),
         ("svd+binary+prune", {"rank": 4}, "two methods can be composed, not 3"),
         ("svd+nothing", {"rank": 4}, "no method is called 'nothing'"),
         ("svd+binary", {"rank": 4, "bits": 2, "codewords": 4}, "--codewords is an option of neither"),

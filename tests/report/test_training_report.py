@@ -21,7 +21,7 @@ from dtc.report import read_report
 from dtc.report.charts import jump_chart, loss_chart
 from dtc.report.curve import POINTS, describe_training, read_events
 from dtc.report.document import Training
-from dtc.training.engines.ort.install import available
+from dtc.training.engines.ort.install import unavailable
 from dtc.training.events import (
     DistortedWeights,
     Evaluated,
@@ -107,7 +107,7 @@ def test_a_line_in_the_writing_is_left_out_and_a_damaged_one_is_loud(tmp_path: P
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a short retraining."""
-    if reason := available():
+    if reason := unavailable():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("retrained")
     save_model(models.build("digits-mlp"), folder / "digits.onnx")

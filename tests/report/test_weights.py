@@ -20,7 +20,7 @@ def test_singular_values_are_those_of_numpy(shape: tuple[int, int]) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["low-rank", "product", "turned"])
+@pytest.mark.parametrize("kind", ["low_rank", "product", "turned"])
 def test_the_spectrum_of_a_product_is_that_of_its_dense_matrix(kind: str) -> None:
     rng = np.random.default_rng(2)
     left, right = rng.normal(size=(20, 5)).astype(np.float32), rng.normal(size=(5, 16)).astype(np.float32)
@@ -28,7 +28,7 @@ def test_the_spectrum_of_a_product_is_that_of_its_dense_matrix(kind: str) -> Non
     eye = np.eye(5, dtype=np.float32)
     upright, turned = LowRank(eye, right), LowRank(np.ascontiguousarray(right.T), eye)
     forms = {
-        "low-rank": flat,
+        "low_rank": flat,
         "product": Product(LowRank(left, eye), upright),
         "turned": Product(LowRank(left, eye), turned, turned=True),
     }

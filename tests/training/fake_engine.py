@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from dtc.errors import EngineError
 from dtc.graph import save_model
 from dtc.passes.method import Moment, Weights, make_method
+from dtc.passes.plan import Distorted
 from dtc.recipe import Recipe
-from dtc.training.carry import Carry
 from dtc.training.engine import StepResult
+from dtc.training.engine_kind import EngineKind
 from dtc.training.evaluate import Evaluation
-from dtc.training.loop import Plan, Retraining
-from dtc.training.optimizer import make_optimizer
-from dtc.training.state import State
+from dtc.training.loop import Retraining
+from dtc.training.schedule import TrainingSchedule
+from dtc.training.session import Session
 
 FEATURES, HIDDEN, CLASSES = 6, 12, 3
 
@@ -88,6 +90,9 @@ class FakeEngine:
         hidden, logits = self._forward(batch)
         return self._cross_entropy(logits, batch["labels"])[0], {"hn": hidden}
 
+    def moments(self, batch):
+        return [], {}
+
     def predict(self, inputs):
         hidden, logits = self._forward(inputs)
         return {"logits": logits, "hn": hidden}
@@ -108,24 +113,17 @@ class Accuracy:
         return self.right / self.seen
 
 
-@dataclass
-class FakeDistorted:
-    dense: dict
-    forms: dict
-    skipped: dict
-
-
-def distort(parameters, moment: Moment, rank: int = 2) -> FakeDistorted:
+def distort(parameters, moment: Moment, rank: int = 2) -> Distorted:
     """Low rank of W and U by the real method."""
     method = make_method("svd", {"rank": rank})
-    weights = [Weights(name, "MatMul", np.ascontiguousarray(parameters[name].T)[None], name) for name in ("W", "U")]
+    weights = [Weights(name, np.ascontiguousarray(parameters[name].T)[None], name) for name in ("W", "U")]
     forms = method.distort(weights, moment)
     dense = {name: np.ascontiguousarray(form[0].dense().T) for name, form in forms.items()}
-    return FakeDistorted(dense, forms, {"V": "no rule of the recipe matches it"})
+    return Distorted(dense, forms, {"V": "no rule of the recipe matches it"})
 
 
-class FakeMethods:
-    """One function as the methods of a run."""
+class FakePlan:
+    """One function as the plan of a run."""
 
     needs: frozenset = frozenset()
 
@@ -171,7 +169,7 @@ def make_run_inputs(folder: Path, **training) -> tuple[Recipe, Path]:
 
 
 @dataclass
-class FakeRecord:
+class FakeJournal:
     """Keeps everything in memory."""
 
     events: list = field(default_factory=list)
@@ -181,8 +179,9 @@ class FakeRecord:
     def log(self, event):
         self.events.append(event)
 
-    def checkpoint(self, state, parameters, optimizer, known):
-        self.checkpoints.append((state.step, {name: array.copy() for name, array in parameters.items()}))
+    def checkpoint(self, session):
+        parameters = session.engine.parameters
+        self.checkpoints.append((session.progress.step, {name: array.copy() for name, array in parameters.items()}))
 
     def keep_best(self, best, parameters, distorted):
         self.bests.append((best, {name: array.copy() for name, array in parameters.items()}, distorted.forms))
@@ -195,25 +194,44 @@ def make_retraining(source, evaluate, *, model=None, engine=None, carry=None, **
     """A retraining of the fake engine that leaves its traces in memory."""
     model = model or network()
     engine = engine or FakeEngine(model)
+    defaults = {"steps": 20, "distort_every": 5, "evaluate_every": None, "checkpoint_every": 6}
+    optimizer = options.pop("optimizer", {"learning_rate": 0.01})
+    training = {name: value for name, value in {**defaults, **options}.items() if value is not None}
     recipe = Recipe.model_validate(
-        {"data": {"train": "-"}, "training": {"optimizer": options.pop("optimizer", {"learning_rate": 0.01})}}
+        {
+            # Without distortions there are no rules.
+            "rules": [] if options.get("distort_every", 1) is None else [{"method": "svd", "options": {"rank": 2}}],
+            "objective": {"carry": {"hn": "h0"} if carry is None else carry},
+            "data": {"train": "-"},
+            "training": {**training, "optimizer": optimizer},
+            "seed": 1,
+        }
     )
-    assert recipe.training is not None
-    carrying = Carry(model, {"hn": "h0"} if carry is None else carry)
-    settings = {"steps": 20, "distort_every": 5, "evaluate_every": None, "checkpoint_every": 6, "seed": 1}
-    plan = Plan(
-        **{**settings, **options, "rate": recipe.training.optimizer.learning_rate},
-        schedule=recipe.training.schedule,
-        shuffle=False,
-    )
+    session = Session.begin(model, recipe, engine, FakePlan())
+    session.progress.steps = recipe.training.steps
     return Retraining(
-        engine=engine,
-        optimizer=make_optimizer(recipe.training.optimizer, engine.parameters),
-        methods=FakeMethods(),
+        session=session,
         data=source,
-        carry=carrying,
-        evaluation=Evaluation(evaluate, carrying, Accuracy, "logits", "labels", 1),
-        plan=plan,
-        record=FakeRecord(),
-        state=State(),
+        evaluation=Evaluation(evaluate, session.carry, Accuracy, "logits", "labels", 1),
+        schedule=TrainingSchedule.of(recipe, recipe.training.steps),
+        journal=FakeJournal(),
     )
+
+
+def make_engine(model: ir.Model, recipe: Recipe, teacher: ir.Model | None) -> FakeEngine:
+    """The fake engine as a factory makes it: without dropout, which `network` has not, and for `network` alone."""
+    for node in model.graph:
+        if node.op_type not in ("MatMul", "Add", "Tanh") or set(model.graph.initializers) != {"W", "U", "V"}:
+            raise EngineError(f"node {node.name!r}: the fake engine trains `network` alone, and that has no such node")
+    return FakeEngine(model, dropout=0.0)
+
+
+ENGINE = EngineKind(
+    name="fake",
+    title="fake engine 1.0",
+    device="NumPy",
+    factory="fake_engine:make_engine",
+    unavailable=lambda: None,
+    installed=lambda: Path(__file__).parent,
+    install=list,
+)

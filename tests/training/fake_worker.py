@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from fake_engine import Accuracy, FakeEngine, FakeMethods
+from fake_engine import Accuracy, FakeEngine, FakePlan
 
 from dtc.errors import EngineError
 from dtc.training.work import Tools
@@ -20,5 +20,5 @@ def make_engine(model, recipe, teacher):
 
 
 if __name__ == "__main__":
-    tools = Tools(make_engine, lambda model, rules: FakeMethods(), lambda name: Accuracy())
+    tools = Tools(make_engine, lambda model, rules: FakePlan(), lambda name: Accuracy())
     sys.exit(main(Path(sys.argv[1]), "".join(sys.argv[2:3]), tools))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from fake_engine import Accuracy, FakeEngine, FakeMethods, make_retraining, make_run_inputs, network, samples
+from fake_engine import Accuracy, FakeEngine, FakePlan, make_retraining, make_run_inputs, network, samples
 from test_resume import content
 
 from dtc.data import ArraySource
@@ -12,7 +14,6 @@ from dtc.errors import RuleError, TrainingError
 from dtc.passes.compose import make_methods
 from dtc.passes.plan import make_plan
 from dtc.recipe import Rule
-from dtc.training.known import Known
 from dtc.training.run import create_run
 from dtc.training.work import Tools, work
 
@@ -31,8 +32,7 @@ def run_of(**options):
     run = make_retraining(
         source(), source(), model=model, steps=12, distort_every=4, optimizer={"kind": "sgd", "learning_rate": 0.002}
     )
-    run.methods = make_plan(model, rules(**options))
-    run.known = Known(run.methods.needs)
+    run.session.plan = make_plan(model, rules(**options))
     return run
 
 
@@ -40,15 +40,15 @@ def run_of(**options):
 def test_after_the_first_distortion_every_block_keeps_its_codeword(bits: int) -> None:
     run = run_of(codeword_bits=bits)
     seen = []
-    step = run.engine.step
+    step = run.session.engine.step
 
     def watch(batch, *, seed):
-        seen.append({name: array.copy() for name, array in run.engine.parameters.items()})
+        seen.append({name: array.copy() for name, array in run.session.engine.parameters.items()})
         return step(batch, seed=seed)
 
-    run.engine.step = watch
+    run.session.engine.step = watch
     assert run.run()
-    seen.append(run.engine.parameters)
+    seen.append(run.session.engine.parameters)
     assert len(np.unique(seen[3]["W"])) > 6
     for name in ("W", "U"):
         groups = [np.unique(at[name], return_inverse=True) for at in seen[4:]]
@@ -64,34 +64,34 @@ def test_after_the_first_distortion_every_block_keeps_its_codeword(bits: int) ->
 def test_steps_too_small_for_the_grid_add_up() -> None:
     run = run_of(codeword_bits=2)
     assert run.run()
-    latents = run.known.latents
+    latents = run.session.progress.latents
     assert latents is not None
     words, rounded = latents.arrays["W::codewords"], latents.forms()["W"][0].codewords
     assert rounded.bits == 2
     assert not np.array_equal(words, rounded.values)
-    np.testing.assert_array_equal(run.engine.parameters["W"].T, latents.forms()["W"][0].dense())
-    assert run.record.bests[-1][2]["W"][0].codewords.bits == 2
+    np.testing.assert_array_equal(run.session.engine.parameters["W"].T, latents.forms()["W"][0].dense())
+    assert run.journal.bests[-1][2]["W"][0].codewords.bits == 2
 
 
 def test_a_step_is_that_of_gradient_descent_on_the_codewords() -> None:
     run = run_of(codeword_bits=32)
-    run.plan = type(run.plan)(**{**vars(run.plan), "steps": 4})
+    run.schedule = replace(run.schedule, steps=4)
     assert run.run()
-    run.plan = type(run.plan)(**{**vars(run.plan), "steps": 5, "distort_every": 99})
-    before = run.engine.parameters["W"].copy()
+    run.schedule = replace(run.schedule, steps=5, distort_every=99)
+    before = run.session.engine.parameters["W"].copy()
     slopes = {}
-    step = run.engine.step
+    step = run.session.engine.step
 
     def watch(batch, *, seed):
         result = step(batch, seed=seed)
         slopes.update({name: array.copy() for name, array in result.gradients.items()})
         return result
 
-    run.engine.step = watch
+    run.session.engine.step = watch
     assert run.run()
     for value in np.unique(before):
         mean = slopes["W"][before == value].mean()
-        np.testing.assert_allclose(run.engine.parameters["W"][before == value], value - 0.002 * mean, atol=1e-6)
+        np.testing.assert_allclose(run.session.engine.parameters["W"][before == value], value - 0.002 * mean, atol=1e-6)
 
 
 def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path) -> None:
@@ -109,7 +109,7 @@ def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path) -> None:
         assert work(run, tools, should_stop=lambda: False)
         contents.append(content(run))
     assert contents[0] == contents[1]
-    assert any("known/latent" in name for name in contents[0])
+    assert any("last/latent" in name for name in contents[0])
 
 
 def test_a_table_that_a_frozen_site_reads_is_not_trained() -> None:
@@ -137,9 +137,9 @@ def test_weights_of_methods_without_latents_are_trained_themselves() -> None:
     plan = make_plan(model, rules(keep_assignments=False))
     assert plan.latents(plan.distort().forms, {"W", "U"}) is None
     run = make_retraining(source(), source(), steps=6, distort_every=3)
-    run.methods = FakeMethods()
+    run.session.plan = FakePlan()
     assert run.run()
-    assert run.known.latents is None
+    assert run.session.progress.latents is None
 
 
 def test_codes_of_factors_cannot_stay() -> None:

@@ -6,18 +6,18 @@ import math
 
 import numpy as np
 import pytest
-from fake_engine import HIDDEN, FakeEngine, FakeMethods, distort, make_retraining, network, samples
+from fake_engine import HIDDEN, FakeEngine, FakePlan, distort, make_retraining, network, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtc.data import ArraySource
 from dtc.errors import DataError, TrainingError, UsageError
 from dtc.passes.method import Moment
+from dtc.passes.plan import Plan
 from dtc.training.carry import Carry
 from dtc.training.evaluate import Score
 from dtc.training.events import DistortedWeights, Evaluated, Stepped, from_line, to_line
-from dtc.training.loop import step_seed
-from dtc.training.work import NoMethods
+from dtc.training.session import step_seed
 
 
 def source(count=64, batch_size=8, seed=0, *, keep_short=False) -> ArraySource:
@@ -37,14 +37,14 @@ def is_low_rank(parameters, rank=2) -> bool:
 def test_distortions_and_evaluations_are_where_they_should_be(steps, every, evaluate):
     run = retraining(steps=steps, distort_every=every, evaluate_every=evaluate)
     assert run.run()
-    record = run.record
+    record = run.journal
     assert [event.step for event in record.of(Stepped)] == list(range(1, steps + 1))
     wanted = {step for step in range(1, steps + 1) if step % every == 0} | {steps}
     assert [event.step for event in record.of(DistortedWeights)] == sorted(wanted)
     period = 8 if evaluate is None else evaluate  # 64 samples are 8 batches
     wanted = {step for step in range(1, steps + 1) if step % period == 0} | {steps}
     assert [event.step for event in record.of(Evaluated)] == sorted(wanted)
-    assert is_low_rank(run.engine.parameters)
+    assert is_low_rank(run.session.engine.parameters)
     assert is_low_rank(record.checkpoints[-1][1])
 
 
@@ -58,14 +58,14 @@ def test_between_distortions_it_is_ordinary_training_with_the_optimizers_state_u
     for t, batch in enumerate(batches[:17], 1):
         if (t - 1) % 8 == 0:
             state = {}
-        result = by_hand.engine.step(by_hand.carry.join(batch, state), seed=step_seed(1, t))
-        state = by_hand.carry.take(result.outputs)
-        by_hand.optimizer.step(by_hand.engine.parameters, result.gradients, rate=0.01, t=t)
+        result = by_hand.session.engine.step(by_hand.session.carry.join(batch, state), seed=step_seed(1, t))
+        state = by_hand.session.carry.take(result.outputs)
+        by_hand.session.optimizer.step(by_hand.session.engine.parameters, result.gradients, rate=0.01, t=t)
         if t % 5 == 0 or t == 17:
-            for name, dense in distort(by_hand.engine.parameters, Moment()).dense.items():
-                by_hand.engine.parameters[name][...] = dense
-    for name, array in by_hand.engine.parameters.items():
-        assert np.array_equal(run.engine.parameters[name], array)
+            for name, dense in distort(by_hand.session.engine.parameters, Moment()).dense.items():
+                by_hand.session.engine.parameters[name][...] = dense
+    for name, array in by_hand.session.engine.parameters.items():
+        assert np.array_equal(run.session.engine.parameters[name], array)
 
 
 def test_only_distorted_weights_are_evaluated_and_training_goes_on_from_the_undistorted():
@@ -81,16 +81,19 @@ def test_only_distorted_weights_are_evaluated_and_training_goes_on_from_the_undi
     run.run()
     assert len(seen) == 3
     assert all(is_low_rank(parameters) for parameters in seen)
-    assert not is_low_rank(run.record.checkpoints[0][1])  # step 6, between the distortions
+    assert not is_low_rank(run.journal.checkpoints[0][1])  # step 6, between the distortions
     plain = retraining(steps=12, distort_every=12, evaluate_every=None)
     plain.run()
-    assert all(np.array_equal(plain.engine.parameters[name], run.engine.parameters[name]) for name in ("W", "U", "V"))
+    assert all(
+        np.array_equal(plain.session.engine.parameters[name], run.session.engine.parameters[name])
+        for name in ("W", "U", "V")
+    )
 
 
 def test_the_best_of_the_evaluated_is_kept_with_its_forms():
     run = retraining(steps=40, distort_every=7, evaluate_every=3, optimizer={"learning_rate": 0.1})
     run.run()
-    evaluated, bests = run.record.of(Evaluated), run.record.bests
+    evaluated, bests = run.journal.of(Evaluated), run.journal.bests
     top = max(event.value for event in evaluated)
     assert bests[-1][0].score.value == top
     assert bests[-1][0].step == next(event.step for event in evaluated if event.value == top)
@@ -98,41 +101,41 @@ def test_the_best_of_the_evaluated_is_kept_with_its_forms():
     for best, parameters, forms in bests:
         for name in ("W", "U"):
             assert np.array_equal(parameters[name], forms[name][0].dense().T)
-        run.engine.parameters = parameters
-        assert run.evaluation(run.engine) == best.score
+        run.session.engine.parameters = parameters
+        assert run.evaluation(run.session.engine) == best.score
 
 
 def test_the_loss_just_before_and_after_is_that_of_the_batch_without_dropout():
     run = retraining(steps=5, distort_every=5, evaluate_every=5)
     before = {}
-    plain = run.methods.function
+    plain = run.session.plan.function
 
     def spy(parameters, moment):
         before.update({name: array.copy() for name, array in parameters.items()})
         assert (moment.step, moment.steps, moment.seed) == (5, 5, 1)
         return plain(parameters, moment)
 
-    run.methods = FakeMethods(spy)
+    run.session.plan = FakePlan(spy)
     run.run()
-    (event,) = run.record.of(DistortedWeights)
+    (event,) = run.journal.of(DistortedWeights)
     *_, fifth = list(run.data.batches(epoch=0, seed=1, shuffle=False))[:5]
     fed = {**fifth, "h0": carried_after(4)}
     engine = FakeEngine(network())
-    for weights, logged in ((before, event.loss_before), (run.engine.parameters, event.loss_after)):
+    for weights, logged in ((before, event.loss_before), (run.session.engine.parameters, event.loss_after)):
         engine.parameters = dict(weights)
         assert engine.loss(fed)[0] == pytest.approx(logged, rel=1e-6)
 
 
 def carried_after(steps: int) -> np.ndarray:
     run = retraining(steps=20, distort_every=20, evaluate_every=20)
-    run.run(lambda: run.state.step == steps)
-    return run.state.carry["h0"]
+    run.run(lambda: run.session.progress.step == steps)
+    return run.session.progress.carry["h0"]
 
 
 def test_carried_state_is_zero_at_the_start_of_an_epoch_and_the_output_before_otherwise():
     run = retraining(steps=16, distort_every=16, evaluate_every=16)
     fed, outputs = [], []
-    step = run.engine.step
+    step = run.session.engine.step
 
     def spy(batch, *, seed):
         result = step(batch, seed=seed)
@@ -140,7 +143,7 @@ def test_carried_state_is_zero_at_the_start_of_an_epoch_and_the_output_before_ot
         outputs.append(result.outputs["hn"].copy())
         return result
 
-    run.engine.step = spy
+    run.session.engine.step = spy
     run.run()
     for index, start in enumerate(fed):
         wanted = np.zeros((8, HIDDEN)) if index % 8 == 0 else outputs[index - 1]
@@ -150,7 +153,7 @@ def test_carried_state_is_zero_at_the_start_of_an_epoch_and_the_output_before_ot
 def test_evaluation_carries_too_and_weighs_batches_by_their_labels():
     run = retraining()
     run.evaluation = type(run.evaluation)(**{**vars(run.evaluation), "source": source(12, 4), "make_metric": None})
-    engine, state, losses = run.engine, np.zeros((4, HIDDEN), np.float32), []
+    engine, state, losses = run.session.engine, np.zeros((4, HIDDEN), np.float32), []
     for batch in source(12, 4).batches(epoch=0, seed=0, shuffle=False):
         loss, outputs = engine.loss({**batch, "h0": state})
         state = outputs["hn"]
@@ -174,33 +177,33 @@ def test_a_carry_that_the_model_does_not_have():
 @pytest.mark.parametrize("at", [1, 7, 13])
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(at):
     run = retraining(steps=20, checkpoint_every=6)
-    step = run.engine.step
+    step = run.session.engine.step
 
     def spy(batch, *, seed):
         result = step(batch, seed=seed)
-        return type(result)(math.nan, result.gradients, result.outputs) if run.state.step == at else result
+        return type(result)(math.nan, result.gradients, result.outputs) if run.session.progress.step == at else result
 
-    run.engine.step = spy
+    run.session.engine.step = spy
     with pytest.raises(TrainingError, match=f"step {at}: the loss is nan"):
         run.run()
-    assert [done for done, _ in run.record.checkpoints] == [done for done in (6, 12) if done < at]
-    assert all(np.isfinite(array).all() for _, saved in run.record.checkpoints for array in saved.values())
+    assert [done for done, _ in run.journal.checkpoints] == [done for done in (6, 12) if done < at]
+    assert all(np.isfinite(array).all() for _, saved in run.journal.checkpoints for array in saved.values())
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_before_it_is_used():
     run = retraining(steps=20)
-    step = run.engine.step
+    step = run.session.engine.step
 
     def spy(batch, *, seed):
         result = step(batch, seed=seed)
-        if run.state.step == 3:
+        if run.session.progress.step == 3:
             result.gradients["W"][0, 0] = np.inf
         return result
 
-    run.engine.step = spy
+    run.session.engine.step = spy
     with pytest.raises(TrainingError, match="step 3: the gradient is not finite"):
         run.run()
-    assert all(np.isfinite(array).all() for array in run.engine.parameters.values())
+    assert all(np.isfinite(array).all() for array in run.session.engine.parameters.values())
 
 
 def test_scores_that_are_no_numbers_are_never_the_best():
@@ -215,11 +218,11 @@ def test_scores_that_are_no_numbers_are_never_the_best():
 
 def test_a_site_that_is_no_parameter_is_left_to_the_engine():
     run = retraining()
-    frozen = run.engine.parameters.pop("U")
-    run.engine.parameters = Half(run.engine.parameters, frozen)
-    run.methods = FakeMethods(lambda parameters, moment: distort({**parameters, "U": frozen}, moment))
+    frozen = run.session.engine.parameters.pop("U")
+    run.session.engine.parameters = Half(run.session.engine.parameters, frozen)
+    run.session.plan = FakePlan(lambda parameters, moment: distort({**parameters, "U": frozen}, moment))
     run.run()
-    assert is_low_rank({"W": run.engine.parameters["W"], "U": np.zeros((2, 2))})
+    assert is_low_rank({"W": run.session.engine.parameters["W"], "U": np.zeros((2, 2))})
 
 
 class Half(dict):
@@ -235,13 +238,13 @@ class Half(dict):
 
 def test_without_rules_it_is_plain_training_and_the_best_is_kept():
     run = retraining(steps=40, distort_every=None, evaluate_every=5, optimizer={"learning_rate": 0.05})
-    run.methods = NoMethods()
+    run.session.plan = Plan((), (), {})
     run.run()
-    assert run.record.of(DistortedWeights) == []
-    assert not is_low_rank(run.engine.parameters)
-    first, *_, last = run.record.of(Evaluated)
+    assert run.journal.of(DistortedWeights) == []
+    assert not is_low_rank(run.session.engine.parameters)
+    first, *_, last = run.journal.of(Evaluated)
     assert last.loss < first.loss
-    assert run.record.bests[-1][0].score.value == max(event.value for event in run.record.of(Evaluated))
+    assert run.journal.bests[-1][0].score.value == max(event.value for event in run.journal.of(Evaluated))
 
 
 def test_training_learns_the_task_in_low_rank():
@@ -252,8 +255,8 @@ def test_training_learns_the_task_in_low_rank():
     run.data = run.evaluation.source
     run.data.arrays.update(zeros)
     run.run()
-    assert run.record.of(Evaluated)[-1].value > 0.9
-    health = [event.loss_after - event.loss_before for event in run.record.of(DistortedWeights)]
+    assert run.journal.of(Evaluated)[-1].value > 0.9
+    health = [event.loss_after - event.loss_before for event in run.journal.of(DistortedWeights)]
     assert abs(np.mean(health[-5:])) < abs(np.mean(health[:5]))
 
 

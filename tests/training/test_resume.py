@@ -16,11 +16,11 @@ import pytest
 from fake_engine import make_run_inputs
 
 from dtc.errors import EngineError, Interrupted, TrainingError
-from dtc.training.checkpoint import finished, load_snapshot
+from dtc.training.command import python_command
 from dtc.training.events import DistortedWeights, Finished, Noted, Started, Stepped
-from dtc.training.launch import python_command, train
-from dtc.training.progress import Progress
+from dtc.training.launch import train
 from dtc.training.run import create_run, open_run
+from dtc.training.snapshot import Snapshot, finished
 
 HERE = Path(__file__).parent
 
@@ -37,8 +37,8 @@ def start(run: Path, **environment) -> subprocess.Popen:
 
 def content(run: Path) -> dict[str, str]:
     """Everything that must be the same, bit for bit."""
-    last = load_snapshot(finished(run / "checkpoints")[-1])
-    best = load_snapshot(finished(run / "best")[-1])
+    last = Snapshot.load(finished(run / "checkpoints")[-1])
+    best = Snapshot.load(finished(run / "best")[-1])
     hashed = {"metrics": hashlib.sha256((run / "metrics.jsonl").read_bytes()).hexdigest()}
     for prefix, snapshot in (("last/", last), ("best/", best)):
         for name, array in snapshot.arrays.items():
@@ -117,18 +117,12 @@ def test_a_damaged_checkpoint_is_passed_over_and_said_so(new_run, damage):
 
 
 def test_the_parent_follows_every_event_and_gets_the_result(new_run, uninterrupted):
-    events, progress = [], Progress()
-
-    def on_event(event):
-        events.append(event)
-        progress.update(event)
-
-    result = train(new_run, on_event=on_event, command=worker())
+    events = []
+    result = train(new_run, on_event=events.append, command=worker())
     assert events[0] == Started(60, 6 * 12 + 12 * 12 + 12 * 3, {}, {"V": "no rule of the recipe matches it"})
     assert isinstance(events[-1], Finished)
     assert [event.step for event in events if isinstance(event, Stepped)] == list(range(1, 61))
-    assert (progress.steps, progress.step, progress.distortions) == (60, 60, 9)
-    assert progress.seconds_left == 0
+    assert sum(isinstance(event, DistortedWeights) for event in events) == 9
     assert result.step == 60
     assert 0 < result.distortion_share < 1
     parameters, forms, skipped = result.load()

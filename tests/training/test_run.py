@@ -9,21 +9,21 @@ import shutil
 import numpy as np
 import onnx_ir as ir
 import pytest
-from fake_engine import Accuracy, FakeEngine, FakeMethods, distort, make_run_inputs, network, samples
+from fake_engine import Accuracy, FakeEngine, FakePlan, distort, make_run_inputs, network, samples
 
 from dtc.data import ArraySource
 from dtc.errors import DataError, ModelError, TrainingError, UsageError
 from dtc.recipe import Objective, Recipe
-from dtc.training.checkpoint import finished, load_snapshot, newest_snapshot, save_snapshot
-from dtc.training.journal import load_best
+from dtc.training.best import load_best
 from dtc.training.launch import read_result
 from dtc.training.objective import resolve_objective
 from dtc.training.run import create_run, fingerprint, open_run
+from dtc.training.snapshot import Snapshot, finished
 from dtc.training.work import Tools, work
 
 TOOLS = Tools(
     lambda model, recipe, teacher: FakeEngine(model),
-    lambda model, rules: FakeMethods(),
+    lambda model, rules: FakePlan(),
     lambda name: Accuracy(),
 )
 
@@ -181,7 +181,7 @@ def test_two_checkpoints_are_kept_and_a_stopped_run_goes_on(tmp_path):
     finish(folder)
     assert [path.name for path in finished(folder / "checkpoints")] == ["000000035", "000000040"]
     kept = {int(path.name) for path in finished(folder / "best")}  # that of each kept checkpoint
-    assert kept == {load_snapshot(path).facts["state"]["best"]["step"] for path in finished(folder / "checkpoints")}
+    assert kept == {Snapshot.load(path).facts["progress"]["best"]["step"] for path in finished(folder / "checkpoints")}
     assert read_result(open_run(folder)).best_step in kept
 
 
@@ -225,8 +225,8 @@ def test_a_crash_at_any_touch_of_the_disk_changes_nothing(tmp_path, monkeypatch,
         for kind in ("checkpoints", "best"):
             ours, theirs = (finished(run / kind)[-1] for run in (folder, whole))
             assert ours.name == theirs.name
-            for name, array in load_snapshot(ours).arrays.items():
-                assert np.array_equal(array, load_snapshot(theirs).arrays[name])
+            for name, array in Snapshot.load(ours).arrays.items():
+                assert np.array_equal(array, Snapshot.load(theirs).arrays[name])
 
 
 def test_a_run_without_a_whole_checkpoint_begins_anew_and_says_so(tmp_path):
@@ -265,8 +265,8 @@ AWKWARD = {"../up": np.eye(2, dtype=np.float32), "a/b": np.zeros((0, 3)), "file"
 
 
 def test_snapshots_keep_any_name_and_shape(tmp_path):
-    save_snapshot(tmp_path / "5", AWKWARD, {"step": 5})
-    found = load_snapshot(tmp_path / "5")
+    Snapshot(AWKWARD, {"step": 5}).save(tmp_path / "5")
+    found = Snapshot.load(tmp_path / "5")
     assert found.facts == {"step": 5}
     assert found.arrays.keys() == AWKWARD.keys()
     for name, array in AWKWARD.items():
@@ -276,16 +276,16 @@ def test_snapshots_keep_any_name_and_shape(tmp_path):
 
 
 def test_any_flipped_byte_of_a_snapshot_is_noticed(tmp_path):
-    save_snapshot(tmp_path / "5", AWKWARD, {"step": 5})
+    Snapshot(AWKWARD, {"step": 5}).save(tmp_path / "5")
     dice = np.random.default_rng(0)
     for file in sorted((tmp_path / "5").iterdir()):
         whole = file.read_bytes()
         for at in dice.choice(len(whole), size=min(60, len(whole)), replace=False):
             file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x11]) + whole[at + 1 :])
             with pytest.raises(TrainingError, match="damaged"):
-                load_snapshot(tmp_path / "5")
+                Snapshot.load(tmp_path / "5")
         file.write_bytes(whole)
-    assert newest_snapshot(tmp_path)[0] is not None
+    assert Snapshot.newest(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_what_cannot_be_trained_is_distorted_but_the_teacher_is_not(tmp_path):
             del engine.parameters["W"]
         return engine
 
-    methods = FakeMethods(lambda parameters, moment: distort({**original, **parameters}, moment))
+    methods = FakePlan(lambda parameters, moment: distort({**original, **parameters}, moment))
     tools = Tools(make_engine, lambda model, rules: methods, lambda name: Accuracy())
     assert work(run.folder, tools, should_stop=lambda: False)
     (first, no_teacher), (second, teacher) = made

@@ -69,8 +69,8 @@ def test_weights_are_evaluated_and_kept_with_statistics_of_their_own():
     run.evaluation = evaluation
     run.run()
     assert len(seen) == 5
-    assert run.record.bests
-    for best, kept, _ in run.record.bests:
+    assert run.journal.bests
+    for best, kept, _ in run.journal.bests:
         assert kept.keys() == {"W", "U", "V", "mean", "variance"}
         for name, wanted in by_hand(kept).items():
             np.testing.assert_allclose(kept[name], wanted, rtol=1e-4, atol=1e-5)
@@ -82,19 +82,19 @@ def test_weights_are_evaluated_and_kept_with_statistics_of_their_own():
 
 def test_the_loss_before_and_after_a_distortion_is_by_the_moments_of_the_batch():
     run = retraining(steps=5, distort_every=5, evaluate_every=5)
-    taken, loss = [], run.engine.loss
+    taken, loss = [], run.session.engine.loss
 
     def spy(batch):
         found = loss(batch)
-        if len(batch["x"]) == 8 and run.state.step == 5:
-            before = run.engine._before(batch)
-            if np.allclose(run.engine.statistics["mean"], before.mean(0), atol=1e-6):
+        if len(batch["x"]) == 8 and run.session.progress.step == 5:
+            before = run.session.engine._before(batch)
+            if np.allclose(run.session.engine.statistics["mean"], before.mean(0), atol=1e-6):
                 taken.append(found[0])
         return found
 
-    run.engine.loss = spy
+    run.session.engine.loss = spy
     run.run()
-    (event,) = run.record.of(DistortedWeights)
+    (event,) = run.journal.of(DistortedWeights)
     assert taken == [event.loss_before, event.loss_after]
 
 
@@ -102,19 +102,21 @@ def test_statistics_do_not_depend_on_how_a_run_came_to_its_weights():
     """Only the weights and the data decide, so that a resumed run has the same."""
     run, resumed = (retraining(steps=12, distort_every=4, evaluate_every=12) for _ in range(2))
     run.run()
-    for name, array in run.engine.parameters.items():
-        resumed.engine.parameters[name][...] = array
-    resumed.engine.statistics["mean"][...] = 7
+    for name, array in run.session.engine.parameters.items():
+        resumed.session.engine.parameters[name][...] = array
+    resumed.session.engine.statistics["mean"][...] = 7
     resumed._score()
-    assert all(np.array_equal(resumed.engine.statistics[n], a) for n, a in run.engine.statistics.items())
+    assert all(
+        np.array_equal(resumed.session.engine.statistics[n], a) for n, a in run.session.engine.statistics.items()
+    )
 
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_frozen_statistics_are_never_measured_and_not_kept(frozen):
     run = retraining(steps=8, distort_every=4, evaluate_every=4)
     if frozen:
-        run.engine.statistics = {}
-        run.engine._forward = lambda batch: FakeEngine._forward(run.engine, batch)
+        run.session.engine.statistics = {}
+        run.session.engine._forward = lambda batch: FakeEngine._forward(run.session.engine, batch)
     run.run()
-    assert (run.engine.measured == 0) is frozen
-    assert all(("mean" in kept) is not frozen for _, kept, _ in run.record.bests)
+    assert (run.session.engine.measured == 0) is frozen
+    assert all(("mean" in kept) is not frozen for _, kept, _ in run.journal.bests)

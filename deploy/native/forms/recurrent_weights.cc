@@ -142,7 +142,7 @@ std::unique_ptr<Matrix> make_low_rank(const Arrays& arrays, const Section& secti
 const std::vector<RecurrentForm>& recurrent_forms() {
   static const std::vector<RecurrentForm> all = {
       {"dense", true, 1, make_dense},   {"sparse", true, 3, make_sparse},     {"bitmap", true, 2, make_bitmap},
-      {"binary", true, 2, make_binary}, {"codebook", true, 2, make_codebook}, {"lowrank", false, 2, make_low_rank},
+      {"binary", true, 2, make_binary}, {"codebook", true, 2, make_codebook}, {"low_rank", false, 2, make_low_rank},
   };
   return all;
 }

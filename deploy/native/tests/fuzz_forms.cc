@@ -169,7 +169,7 @@ Weight weight_of(const std::string& form, Source& source, const Extent& extent) 
   if (form == "bitmap") return bitmap(source, extent);
   if (form == "binary") return binary(source, extent, true, true);
   if (form == "codebook") return codebook(source, extent);
-  return form == "lowrank" ? low_rank(source, extent) : dense(source, extent);
+  return form == "low_rank" ? low_rank(source, extent) : dense(source, extent);
 }
 
 /// LSTM_<w>_<r> and GRU_<w>_<r>.

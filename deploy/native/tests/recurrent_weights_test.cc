@@ -115,7 +115,7 @@ TEST(sections_of_dense_weights_and_factors) {
       }
     }
   }
-  check_sections(form("lowrank"),
+  check_sections(form("low_rank"),
                  {tensor(Type::f32, left, {2, kRows, rank}), tensor(Type::f32, right, {2, rank, kCols})}, {}, 2,
                  product);
 }
@@ -210,7 +210,7 @@ TEST(sections_of_arrays_for_other_sizes_are_refused) {
   CHECK_REFUSED(form("bitmap").make(pruned.bits(), {0, 2, kRows + 1, kCols}, {}), "74 numbers are needed");
   CHECK_REFUSED(form("bitmap").make(pruned.bits(), {0, 2, kRows, kCols + 8}, {}), "");
   CHECK_REFUSED(
-      form("lowrank").make({tensor(Type::f32, pruned.weight, {2, kRows, kCols}), Tensor()}, {0, 2, kRows, kCols}, {}),
+      form("low_rank").make({tensor(Type::f32, pruned.weight, {2, kRows, kCols}), Tensor()}, {0, 2, kRows, kCols}, {}),
       "right is missing");
   CHECK_REFUSED(
       form("binary").make({tensor(Type::u8, pruned.bitmap, {2, 1, kRows * 3}), Tensor()}, {0, 2, kRows, kCols}, {}),

@@ -22,7 +22,7 @@ import onnx_ir as ir
 from dtc.deploy.ops import DOMAIN, Operator
 from dtc.deploy.ops.binary.decode import integer_attribute
 from dtc.deploy.ops.binary.matmul import ACCURACY_DOC, ACCURACY_LEVEL
-from dtc.deploy.ops.recurrent.weights import FORMS, GivenWeight
+from dtc.deploy.ops.recurrent.weights import DENSE, FORMS, GivenWeight
 from dtc.graph.builder import FunctionBuilder
 
 OPSET = 13
@@ -31,7 +31,7 @@ _DIRECTIONS = "forward, reverse or bidirectional"
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellSignature:
     """What LSTM and GRU differ in.
 
     Attributes:
@@ -61,15 +61,15 @@ _LSTM_INPUTS = {
 }
 _BEFORE_RESET = "1: the recurrent part of the candidate is scaled by the reset gate behind its product and bias"
 
-CELLS: Mapping[str, Cell] = {
-    "LSTM": Cell(
+CELLS: Mapping[str, CellSignature] = {
+    "LSTM": CellSignature(
         4,
         _INPUTS | _LSTM_INPUTS,
         ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P"),
         ("Y", "Y_h", "Y_c"),
         {},
     ),
-    "GRU": Cell(
+    "GRU": CellSignature(
         3,
         _INPUTS,
         ("X", "W", "R", "B", "sequence_lens", "initial_h"),
@@ -95,8 +95,7 @@ def operator_name(cell: str, w: str, r: str) -> str:
 
 def forms_of(op_type: str) -> tuple[str, str, str]:
     """Return the cell and the two forms of an operator's name."""
-    cell, w, r = op_type.split("_")
-    return cell, w, r
+    return _NAMES[op_type]
 
 
 def inputs_of(cell: str, w: str, r: str) -> dict[str, str]:
@@ -111,7 +110,7 @@ def _attributes_of(cell: str, w: str, r: str) -> dict[str, tuple[ir.AttributeTyp
         for prefix, form in (("w", w), ("r", r))
         for name, (default, doc) in FORMS[form].attributes.items()
     }
-    accuracy = {"accuracy_level": _ACCURACY} if "binary" in (w, r) else {}
+    accuracy = {"accuracy_level": _ACCURACY} if any(FORMS[form].has_accuracy for form in (w, r)) else {}
     return {**_ATTRIBUTES, **CELLS[cell].attributes, **own, **accuracy}
 
 
@@ -148,10 +147,12 @@ def _operator(cell: str, w: str, r: str) -> Operator:
     )
 
 
+_NAMES = {operator_name(cell, w, r): (cell, w, r) for cell in CELLS for w in FORMS for r in FORMS}
+
 OPS = [
     _operator(cell, w, r)
     for cell in CELLS
     for w, input_form in FORMS.items()
     for r in FORMS
-    if "w" in input_form.roles and (w, r) != ("dense", "dense")
+    if "w" in input_form.roles and (w, r) != (DENSE, DENSE)
 ]

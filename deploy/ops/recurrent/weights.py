@@ -61,12 +61,14 @@ class WeightForm:
         decode: Adds nodes for the weight, float `[directions, rows, cols]`.
         attributes: What each integer attribute is, by name, with its default.
         roles: Which weights may have this form.
+        has_accuracy: Whether kernels leave a choice of their arithmetic (attribute `accuracy_level`).
     """
 
     arrays: Mapping[str, str]
     decode: Callable[[GivenWeight], ir.Value]
     attributes: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     roles: str = "wr"
+    has_accuracy: bool = False
 
 
 def _dense(given: GivenWeight) -> ir.Value:
@@ -126,8 +128,11 @@ _GROUP_DOC = (
     "a multiple of 8: columns that share coefficients; for one group a row, the columns rounded up to a multiple of 8"
 )
 
+DENSE = "dense"
+"""The form of a weight that is no codes."""
+
 FORMS: Mapping[str, WeightForm] = {
-    "dense": WeightForm({"weight": "float32 [directions, rows, columns]"}, _dense),
+    DENSE: WeightForm({"weight": "float32 [directions, rows, columns]"}, _dense),
     "sparse": WeightForm(
         {
             "values": "float32 or float16 [count], row by row, at least one, finite",
@@ -154,6 +159,7 @@ FORMS: Mapping[str, WeightForm] = {
             "bits": (1, "sign planes, 1 to 8; with a mask at most 7"),
             "group_size": (8, _GROUP_DOC),
         },
+        has_accuracy=True,
     ),
     "codebook": WeightForm(
         {
@@ -163,7 +169,7 @@ FORMS: Mapping[str, WeightForm] = {
         _codebook,
         {"bits": (8, "of an index, 1, 2, 4 or 8")},
     ),
-    "lowrank": WeightForm(
+    "low_rank": WeightForm(
         {"left": "float32 [directions, rows, rank]", "right": "float32 [directions, rank, columns]"},
         _low_rank,
         roles="r",

@@ -1,1 +1,4 @@
-"""The training engines, one folder each; see `dtc.training.engine` for what an engine is."""
+"""The training engines, one folder each, found by being there.
+
+A folder offers `ENGINE`, a `dtc.training.engine_kind.EngineKind`; what an engine does is in `dtc.training.engine`.
+"""

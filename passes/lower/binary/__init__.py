@@ -1,5 +1,16 @@
-"""Lowering of the binary form."""
+"""Lowering of binary codes."""
 
-from dtc.passes.lower.binary.lowering import KIND, OPSET, lower, refuse
+from dtc.deploy.ops.binary.decode import OPSET
+from dtc.forms import BinaryCode
+from dtc.passes.lower.binary.lowering import SAMPLES, lower, measured
+from dtc.passes.lower.kinds import FormKind
 
-__all__ = ["KIND", "OPSET", "lower", "refuse"]
+KIND = FormKind(
+    form=BinaryCode,
+    lower=lower,
+    opset=OPSET,
+    operators=("BinaryMatMul", "BinaryGather", "BinaryDequantize", "BinaryUnmask"),
+    recurrent=("binary",),
+    measured=measured,
+    samples=SAMPLES,
+)

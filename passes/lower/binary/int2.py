@@ -15,65 +15,50 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.forms.binary import unpack_bits
-from dtc.graph import Reader, Site
-from dtc.graph.builder import GraphBuilder, Shared, replace_node
-from dtc.graph.opset import require_opset
-from dtc.passes.lower import Compressed, found_again
-from dtc.passes.lower.binary import lowering as portable
+from dtc.graph import Site
+from dtc.graph.builder import GraphBuilder, replace_node
 from dtc.passes.lower.binary.parts import Planes
 from dtc.passes.lower.decode import forget, remove_unread
-
-OPSET = 25
-IR_VERSION = 13
-"""The first one with INT2."""
+from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
+from dtc.passes.lower.readers import Product, Unfit
+from dtc.passes.lower.rewriting import Rewriting, graph_of
 
 CAVEAT = "INT2 planes: 2 bits stored a sign, opset 25, and ONNX Runtime rounds activations to 8 bits"
+REASON = "one product an INT2 plane, in 8-bit activations"
+TOLERANCE = 5e-2
+"""Relative L2 of the outputs: what the rounding of activations to 8 bits may make of the relative error of 0.006."""
 
 
-def lower_int2(model: ir.Model, items: Sequence[Compressed]) -> list[str]:
-    """Lower what can be to INT2 planes, in place, and the rest as `standard`; return the sites that were.
+def unfit_planes(site: Site, planes: Planes) -> str | None:
+    """Return why a site cannot become INT2 planes; None if it can.
 
-    Raises:
-        ModelError: The model cannot be converted to opset 25.
+    It can where a code is only signs with one coefficient each, every reader is a product, and outputs fill whole bytes
+    of four. ONNX Runtime 1.31.1 fuses other numbers of outputs too, and then computes something else (measured: a
+    relative error above 1 for every number that is no multiple of 4, whatever the number of inputs).
     """
-    require_opset(model, OPSET)
-    items = found_again(model, items)
-    model.ir_version = max(model.ir_version, IR_VERSION)
-    chosen = [item for item in items if _fits(item.site, Planes.of(item))]
-    names = [item.site.name for item in chosen]
-    rest = [item for item in items if item.site.name not in names]
-    shared = Shared(model)
-    for item in chosen:
-        _planes(item, shared)
-    portable.lower(model, rest, "standard")
-    return names
+    if not len(planes.codes) == planes.bits == len(planes.alphas):
+        return "a mask or an offset has no INT2 plane"
+    if site.view.rows % 4:
+        return f"{site.view.rows} outputs do not fill bytes of four signs"
+    products = (Product.on_codes(reader, site) for reader in site.readers)
+    return next((product.reason for product in products if isinstance(product, Unfit)), None)
 
 
-def _fits(site: Site, planes: Planes) -> bool:
-    """Only signs, and one coefficient each; every reader a product; whole bytes of four outputs.
-
-    ONNX Runtime 1.31.1 fuses other numbers of outputs too, and then computes something else (measured: a relative error
-    above 1 for every number that is no multiple of 4, whatever the number of inputs).
-    """
-    plain = len(planes.codes) == planes.bits == len(planes.alphas) and site.view.rows % 4 == 0
-    readers = site.readers
-    return plain and all(
-        reader.view == site.view and portable.reads_as_stored(reader, site) and portable.is_plain_product(reader)
-        for reader in readers
-    )
-
-
-def _planes(item: Compressed, shared: Shared) -> None:
-    site, graph, planes = item.site, item.site.value.graph, Planes.of(item)
-    assert isinstance(graph, ir.Graph)
-    front = shared.builder(site.name, graph)
-    stored = [_store(front, planes, plane) for plane in range(planes.bits)]
-    for reader in site.readers:
-        builder = shared.builder(reader.node_name, graph)
-        output = _product(reader, builder, stored, planes)
-        replace_node(reader.node, builder, {reader.node.outputs[0]: output})
-    remove_unread(site.value)
-    forget(site.value)
+def lower_to_planes(rewriting: Rewriting, item: Compressed, planes: Planes) -> Lowered:
+    """Replace every reader by one product a plane, in place."""
+    site, front = item.site, rewriting.front(item.site)
+    with rewriting.ledger.spending() as spent:
+        stored = [_store(front, planes, plane) for plane in range(planes.bits)]
+        for reader in site.readers:
+            product = Product.on_codes(reader, site)
+            assert isinstance(product, Product), "asked before"
+            builder = rewriting.shared.builder(reader.node_name, graph_of(site))
+            multiplied = _multiply(builder, product.operand(builder), stored, planes)
+            replace_node(reader.node, builder, {reader.node.outputs[0]: product.finish(builder, multiplied)})
+        remove_unread(site.value)
+        forget(site.value)
+    readers = tuple(ReadBy.of(reader, "planes", REASON) for reader in site.readers)
+    return Lowered(site, item.forms, readers, spent.nbytes, spent.initializers, (CAVEAT,), TOLERANCE)
 
 
 def _store(front: GraphBuilder, planes: Planes, plane: int) -> tuple[ir.Value, ir.Value]:
@@ -86,12 +71,9 @@ def _store(front: GraphBuilder, planes: Planes, plane: int) -> tuple[ir.Value, i
     return value, front.initializer(f"plane{plane}.scale", scale)
 
 
-def _product(
-    reader: Reader, builder: GraphBuilder, stored: Sequence[tuple[ir.Value, ir.Value]], planes: Planes
+def _multiply(
+    builder: GraphBuilder, x: ir.Value, stored: Sequence[tuple[ir.Value, ir.Value]], planes: Planes
 ) -> ir.Value:
     grouping: dict[str, Any] = {"axis": 0, "block_size": planes.group_size} if planes.group_size else {"axis": 1}
-    x = reader.node.inputs[0]
     products = [builder.op("MatMul", [x, builder.op("DequantizeLinear", [*pair], **grouping)]) for pair in stored]
-    product = products[0] if len(products) == 1 else builder.op("Sum", products)
-    bias = reader.node.inputs[2] if len(reader.node.inputs) > 2 else None
-    return product if bias is None else builder.op("Add", [product, bias])
+    return products[0] if len(products) == 1 else builder.op("Sum", products)

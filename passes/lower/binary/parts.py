@@ -11,8 +11,8 @@ from dtc.deploy.ops.binary.decode import Constants, LevelConstants, integers
 from dtc.forms import BinaryCode
 from dtc.forms.binary import Packed, unpack_bits
 from dtc.graph.builder import GraphBuilder
-from dtc.passes.lower import Compressed
 from dtc.passes.lower.decode import bits_of_bytes
+from dtc.passes.lower.lowered import Compressed
 
 
 @dataclass(frozen=True, eq=False)

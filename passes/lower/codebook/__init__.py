@@ -1,5 +1,16 @@
-"""Lowering of the codebook form."""
+"""Lowering of codebooks."""
 
-from dtc.passes.lower.codebook.lowering import KIND, OPSET, lower, refuse
+from dtc.deploy.ops.codebook.decode import OPSET
+from dtc.forms import Codebook
+from dtc.passes.lower.codebook.lowering import SAMPLES, lower, measured
+from dtc.passes.lower.kinds import FormKind
 
-__all__ = ["KIND", "OPSET", "lower", "refuse"]
+KIND = FormKind(
+    form=Codebook,
+    lower=lower,
+    opset=OPSET,
+    operators=("CodebookMatMul", "CodebookGather", "CodebookDequantize"),
+    recurrent=("codebook",),
+    measured=measured,
+    samples=SAMPLES,
+)

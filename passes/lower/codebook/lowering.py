@@ -12,122 +12,101 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 
 from dtc.deploy.ops import call
-from dtc.deploy.ops.codebook.decode import OPSET
+from dtc.deploy.ops.codebook.decode import NATIVE_BITS
 from dtc.deploy.ops.codebook.gather import flat_rows, like_ids
-from dtc.graph import Reader, Role, Site
-from dtc.graph.builder import GraphBuilder, Shared, insert_first, replace_node
-from dtc.passes.lower import Compressed, Mode, costs
+from dtc.forms import Codebook, Codewords
+from dtc.graph import Reader
+from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.codebook.parts import Stored
-from dtc.passes.lower.decode import arranged, feed_readers
-from dtc.passes.lower.recurrent.operator import CodedWeight, can_be_operator, replace_weight, up_to_date
-
-KIND = "codebook"
-
-__all__ = ["KIND", "OPSET", "lower", "refuse"]
-
-
-def refuse(site: Site) -> str | None:  # noqa: ARG001 - of the protocol; no site is refused
-    """Every role can be lowered: what no operator computes on is decoded in front of its reader."""
-    return None
+from dtc.passes.lower.coded import CodedSite, lower_each
+from dtc.passes.lower.decode import arranged
+from dtc.passes.lower.kinds import Measured, Sample
+from dtc.passes.lower.lowered import Compressed, Lowered
+from dtc.passes.lower.recurrent.operator import CodedWeight
+from dtc.passes.lower.rewriting import Rewriting
 
 
-def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode) -> None:
+def _sample(bits: int, block: int, rng: np.random.Generator, side: int) -> Codebook:
+    words = Codewords.encode(rng.standard_normal((1 << bits, block), dtype=np.float32), 32)
+    indices = rng.integers(0, 1 << bits, (side, side // block)).astype(np.uint16)
+    return Codebook(indices, words, side)
+
+
+SAMPLES: dict[str, Sample] = {
+    f"codebook {1 << bits} x {block}": partial(_sample, bits, block)
+    for bits, block in ((2, 1), (4, 1), (8, 1), (8, 4), (8, 8))
+}
+
+
+def measured(form: Codebook) -> Measured:
+    """Return the measured codebook that is most like one: an approximation, few sizes were measured.
+
+    Indices of widths that operators do not read are bytes when they run.
+    """
+    if form.block > 1:
+        return Measured({f"codebook 256 x {4 if form.block < 8 else 8}": 0}, 0)
+    packed = not form.huffman and form.layout.aligned
+    bits = form.layout.bits if packed and form.layout.bits in NATIVE_BITS else max(NATIVE_BITS)
+    return Measured({f"codebook {4 if bits <= 2 else 16 if bits <= 4 else 256} x 1": 0}, 0)
+
+
+def lower(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
     """Replace the sites in the graph, in place."""
-    shared = Shared(model)
-    for item in up_to_date(model, items):
-        _Lowering(model, item, mode, shared).run()
-    shared.insert()
+    return lower_each(_CodebookSite, rewriting, items)
 
 
-class _Lowering:
-    """One site on its way into the graph."""
+class _CodebookSite(CodedSite):
+    """A site of codebooks."""
 
-    def __init__(self, model: ir.Model, item: Compressed, mode: Mode, shared: Shared) -> None:
-        graph = item.site.value.graph
-        assert isinstance(graph, ir.Graph)
-        self.model, self.site, self.shared, self.graph = model, item.site, shared, graph
-        self.front = shared.builder(item.site.name, graph)  # what stands before every reader
-        self.stored = Stored(self.front, item)
-        self.mode = mode
-        self.operators = mode in ("compute", "storage") and self.stored.native
-        self.computes = self.operators and costs.choose(item.forms[0], item.site.rows).on_codes
+    def __init__(self, rewriting: Rewriting, item: Compressed) -> None:
+        super().__init__(rewriting, item)
+        self._made: Stored | None = None
 
-    def run(self) -> None:
-        """Replace the readers that can do with indices, then decode for the others."""
-        for reader in self.site.readers:
-            if self._is_recurrent(reader):
-                replace_weight(self.model, reader, self._recurrent())
-            elif self._reads_indices(reader):
-                self._replace(reader)
-        feed_readers(self.site, self._whole)
-        insert_first(self.front)
+    @property
+    def stored(self) -> Stored:
+        """The stored parts, made when they are first asked for."""
+        if self._made is None:
+            self._made = Stored(self.front, self.item)
+        return self._made
 
-    def _is_recurrent(self, reader: Reader) -> bool:
-        pays = self.operators and costs.choose(self.stored.form, self.site.rows).on_codes
-        return pays and reader.view == self.site.view and can_be_operator(self.model, reader)
+    def unfit(self) -> str | None:
+        """Return why no operator reads the indices: a mask beside them, or too many codewords."""
+        if self.stored.masked:
+            return "no operator reads a mask beside indices"
+        return None if self.stored.native else f"operators read indices of up to {max(NATIVE_BITS)} bits"
 
-    def _recurrent(self) -> CodedWeight:
+    def unfit_lookup(self) -> str | None:
+        """Return why rows cannot be decoded as they are looked up: a mask is decoded whole."""
+        return "a mask beside indices is decoded whole" if self.stored.masked else None
+
+    def recurrent(self, reader: Reader) -> CodedWeight:
+        """Return indices, codewords, and the width of an index."""
         indices, codewords, bits = self.stored.operands(self.front)
-        return CodedWeight("codebook", (indices, codewords), {"bits": bits})
+        return CodedWeight(Codebook.kind, (indices, codewords), {"bits": bits})
 
-    def _reads_indices(self, reader: Reader) -> bool:
-        """True for a reader of the form's own rows that an operator, or decoding after a Gather, can stand for."""
-        if self.mode == "storage":
-            return False
-        plain = self.site.value.dtype == ir.DataType.FLOAT and reader.view == self.site.view and reader.view.count == 1
-        if not plain or self.stored.masked:
-            return False
-        match reader.role:
-            case Role.EMBEDDING:
-                return reader.node.inputs[0] is self.site.value
-            case Role.MATMUL:
-                return self.computes and reader.index == 1
-            case Role.GEMM:
-                return self.computes and not reader.node.attributes.get_int("transA", 0)
-            case _:
-                return False
+    def multiply(self, builder: GraphBuilder, x: ir.Value) -> ir.Value:
+        """Return the product by `dtc.CodebookMatMul`."""
+        return self._operator(builder, "CodebookMatMul", [x])
 
-    def _replace(self, reader: Reader) -> None:
-        node = reader.node
-        e = self.shared.builder(reader.node_name, self.graph)
-        output = self._gathered(e, node) if reader.role == Role.EMBEDDING else self._product(e, node)
-        replace_node(node, e, {node.outputs[0]: output})
+    def look_up(self, builder: GraphBuilder, ids: ir.Value) -> ir.Value:
+        """Return the rows by `dtc.CodebookGather`, or decoded behind a Gather of their indices."""
+        if self.target.computes and self.stored.native:
+            return self._operator(builder, "CodebookGather", [ids])
+        rows = flat_rows(builder, self.stored.addressable(self.front), ids)
+        return like_ids(builder, self.stored.decode_rows(builder, rows), ids)
 
-    def _gathered(self, e: GraphBuilder, node: ir.Node) -> ir.Value:
-        ids = node.inputs[1]
-        assert ids is not None
-        if self.operators:
-            return self._operator(e, "CodebookGather", [ids])
-        rows = self.stored.decode_rows(e, flat_rows(e, self.stored.addressable(self.front), ids))
-        return like_ids(e, rows, ids)
-
-    def _product(self, e: GraphBuilder, node: ir.Node) -> ir.Value:
-        product = self._operator(e, "CodebookMatMul", [node.inputs[0]])
-        if node.op_type == "MatMul":
-            return product
-        bias = node.inputs[2] if len(node.inputs) > 2 else None
-        product = _scaled(e, product, node.attributes.get_float("alpha", 1.0))
-        return (
-            product
-            if bias is None
-            else e.op("Add", [product, _scaled(e, bias, node.attributes.get_float("beta", 1.0))])
-        )
-
-    def _operator(self, e: GraphBuilder, name: str, inputs: list[ir.Value | None]) -> ir.Value:
-        indices, codewords, bits = self.stored.operands(self.front)
-        return call(e, name, [*inputs, indices, codewords], bits=bits, columns=self.stored.cols)
-
-    def _whole(self) -> ir.Value:
-        """Return the decoded weight, of the initializer's shape and type."""
-        stays = self.mode == "storage" and self.operators
+    def dense(self) -> ir.Value:
+        """Return the decoded weight."""
+        stays = self.target.decodes_by_operator and self.stored.native
         matrix = self._operator(self.front, "CodebookDequantize", []) if stays else self.stored.decode(self.front)
         return arranged(self.front, matrix, self.site)
 
-
-def _scaled(e: GraphBuilder, value: ir.Value, factor: float | None) -> ir.Value:
-    return value if factor in (None, 1.0) else e.op("Mul", [value, e.constant(np.float32(factor))])
+    def _operator(self, builder: GraphBuilder, name: str, inputs: list[ir.Value | None]) -> ir.Value:
+        indices, codewords, bits = self.stored.operands(self.front)
+        return call(builder, name, [*inputs, indices, codewords], bits=bits, columns=self.stored.cols)

@@ -47,6 +47,23 @@ def apply(builder: Builder, x: ir.Value, factor: Factor, label: str) -> ir.Value
     return builder.op("Reshape", [product, sizes])
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a site's factors.
+
+    Attributes:
+        side: Which factor.
+        matrices: Of which matrices of the site, in order.
+        rows: Which rows of each, from and to; None: all.
+        transposed: Whether it is stored transposed, as `[..., in, out]` of a factor `[out, in]`.
+    """
+
+    side: Side
+    matrices: tuple[int, ...]
+    rows: tuple[int, int] | None = None
+    transposed: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class LowRankSite:
     """A site with the factors of its matrices.
@@ -58,6 +75,10 @@ class LowRankSite:
     forms: tuple[LowRank, ...]
     coded: bool = False
 
+    def part(self, side: Side, *, transposed: bool = False) -> Part:
+        """Return the whole of a factor, of all matrices."""
+        return Part(side, tuple(range(len(self.forms))), transposed=transposed)
+
 
 class Factors:
     """Makes the initializers for the factors of all sites of a model, each when it is first asked for."""
@@ -67,9 +88,10 @@ class Factors:
         self._main = model.graph
         self._paths = nesting(model)
         self._made: dict[tuple[object, ...], ir.Value] = {}
-        self.stored: dict[ir.Value, npt.NDArray[Any]] = {}
-        """The initializers of factors that will be coded, or of rows of them, and their numbers."""
-        self._heirs: list[tuple[ir.Value, str]] = []
+        self.parts: dict[str, dict[ir.Value, Part]] = {}
+        """What each initializer of a site's own holds of its factors, by site."""
+        self.heirs: dict[ir.Value, ir.Value] = {}
+        """Dense weights that go, and the initializers that stand for them under their names."""
         self._upright = _orientations(items)
         self._basis_graphs: dict[str, set[ir.Graph]] = {}
         for item in items:
@@ -92,30 +114,28 @@ class Factors:
             self._made[key] = add_initializer(graph, name, tensor)
         return self._made[key]
 
-    def of_site(self, item: LowRankSite, tag: str, array: npt.NDArray[Any], dtype: ir.DataType) -> ir.Value:
-        """Return an initializer of the site's own, called `<weight>.<tag>`."""
+    def of_site(self, item: LowRankSite, tag: str, array: npt.NDArray[Any], dtype: ir.DataType, part: Part) -> ir.Value:
+        """Return the initializer of a part of the site's factors, called `<weight>.<tag>`."""
         site = item.site
         value = self.initializer((site.name, tag), f"{site.name}.{tag}", array, dtype, self.graph_of(site.value))
-        if item.coded:
-            self.stored[value] = array
+        self.parts.setdefault(site.name, {})[value] = part
         return value
 
-    def rename_when_free(self, value: ir.Value, name: str | None) -> None:
+    def stands_for(self, value: ir.Value, dense: ir.Value) -> None:
         """Give `value` the name of the weight that it stands for, once that is gone."""
-        if name is not None:
-            self._heirs.append((value, name))
+        self.heirs[dense] = value
 
     def take_freed_names(self) -> None:
         """Rename what waits for the name of a weight which is gone now."""
-        for value, name in self._heirs:
-            if not any(name in graph.initializers for graph in self._paths):
-                value.name = name
+        for dense, value in self.heirs.items():
+            if dense.name is not None and not any(dense.name in graph.initializers for graph in self._paths):
+                value.name = dense.name
 
     def left(self, item: LowRankSite, dtype: ir.DataType) -> Factor:
         """Return the left factor `[out, rank]` of a site that is one matrix."""
         upright = self._upright[item.site.name, "left"]
         array = item.forms[0].left if upright else item.forms[0].left.T
-        return Factor(self.of_site(item, "left", array, dtype), upright)
+        return Factor(self.of_site(item, "left", array, dtype, item.part("left", transposed=not upright)), upright)
 
     def right(self, item: LowRankSite, dtype: ir.DataType, matrix: int = 0) -> Factor:
         """Return the right factor `[rank, in]` of one matrix of a site: shared where the form names a basis."""
@@ -124,7 +144,8 @@ class Factors:
         array = form.right if upright else form.right.T
         if form.basis is None:
             tag = "right" if len(item.forms) == 1 else f"right.{matrix}"
-            return Factor(self.of_site(item, tag, array, dtype), upright)
+            part = Part("right", (matrix,), transposed=not upright)
+            return Factor(self.of_site(item, tag, array, dtype, part), upright)
         graph = self._common(self._basis_graphs[form.basis])
         return Factor(self.initializer(("basis", form.basis), form.basis, array, dtype, graph), upright)
 

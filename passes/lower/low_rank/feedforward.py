@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from dtc.forms import Array
 from dtc.graph import Reader
 from dtc.graph.builder import GraphBuilder, replace_node
-from dtc.passes.lower.low_rank.factors import Factors, LowRankSite, apply
+from dtc.passes.lower.low_rank.factors import Factors, LowRankSite, Side, apply
+from dtc.passes.lower.readers import Product
 
 FIRST, SECOND = "low_rank_1", "low_rank_2"
 
@@ -38,9 +40,16 @@ def _stacked_matmul(
     left, right = (np.stack([getattr(form, side) for form in item.forms]) for side in ("left", "right"))
     if reader.index == 1:
         left, right = left.swapaxes(1, 2), right.swapaxes(1, 2)
+    sides: tuple[tuple[Side, Array], ...] = (("left", left), ("right", right))
     stored_left, stored_right = (
-        factors.of_site(item, tag, array.reshape(*lead, *array.shape[1:]), builder.dtype)
-        for tag, array in (("left", left), ("right", right))
+        factors.of_site(
+            item,
+            side,
+            array.reshape(*lead, *array.shape[1:]),
+            builder.dtype,
+            item.part(side, transposed=reader.index == 1),
+        )
+        for side, array in sides
     )
     if reader.index == 1:
         return builder.op("MatMul", [builder.op("MatMul", [x, stored_right], label=FIRST), stored_left], label=SECOND)
@@ -49,15 +58,22 @@ def _stacked_matmul(
 
 def lower_gemm(item: LowRankSite, reader: Reader, factors: Factors, builder: GraphBuilder) -> None:
     """Two Gemms: `transA` on the first; `alpha`, `beta` and the bias on the second."""
-    node = reader.node
+    product = Product.of(reader)
+    assert isinstance(product, Product), "a Gemm is one"
     first, second = factors.linear(item, reader, builder.dtype)
-    x, bias = node.inputs[0], node.inputs[2] if len(node.inputs) > 2 else None
-    assert x is not None
-    trans_a = node.attributes.get_int("transA", 0) or 0
-    middle = builder.gemm(x, first.value, transA=trans_a, transB=int(first.upright), label=FIRST)
-    scales = {name: node.attributes.get_float(name, 1.0) or 0.0 for name in ("alpha", "beta")}
-    output = builder.gemm(middle, second.value, bias, **scales, transB=int(second.upright), label=SECOND)
-    replace_node(node, builder, {node.outputs[0]: output})
+    middle = builder.gemm(
+        product.x, first.value, transA=int(product.transposed), transB=int(first.upright), label=FIRST
+    )
+    output = builder.gemm(
+        middle,
+        second.value,
+        product.bias,
+        alpha=product.alpha,
+        beta=product.beta,
+        transB=int(second.upright),
+        label=SECOND,
+    )
+    replace_node(reader.node, builder, {reader.node.outputs[0]: output})
 
 
 def lower_conv(item: LowRankSite, reader: Reader, factors: Factors, builder: GraphBuilder) -> None:
@@ -68,9 +84,8 @@ def lower_conv(item: LowRankSite, reader: Reader, factors: Factors, builder: Gra
     rank = item.forms[0].rank
     right = np.stack([form.right for form in item.forms]).reshape(groups * rank, *shape[1:])
     left = np.stack([form.left for form in item.forms]).reshape(shape[0], rank, *(1 for _ in spatial))
-    first, second = (
-        factors.of_site(item, tag, array, builder.dtype) for tag, array in (("right", right), ("left", left))
-    )
+    first = factors.of_site(item, "right", right, builder.dtype, item.part("right"))
+    second = factors.of_site(item, "left", left, builder.dtype, item.part("left"))
     x, bias = node.inputs[0], node.inputs[2:]
     attributes: dict[str, Any] = {**node.attributes, "kernel_shape": ir.AttrInt64s("kernel_shape", spatial)}
     middle = builder.op("Conv", [x, first], label=FIRST, **attributes)

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from dtc.deploy.ops import DOMAIN
 from dtc.errors import ModelError
-from dtc.forms import Array, Form, LowRank
+from dtc.forms import Form, LowRank
 from dtc.graph import Reader, Role, Site, all_nodes
-from dtc.graph.builder import GraphBuilder, Names, Shared
+from dtc.graph.builder import GraphBuilder, Names
 from dtc.graph.walk import PASS_THROUGH
-from dtc.passes.lower import Compressed, Mode, costs
-from dtc.passes.lower.low_rank.factors import Factors, LowRankSite
+from dtc.passes.lower.ledger import Spent, array_bytes
+from dtc.passes.lower.low_rank.factors import Factors, LowRankSite, Part
 from dtc.passes.lower.low_rank.feedforward import lower_conv, lower_embedding, lower_gemm, lower_matmul
 from dtc.passes.lower.low_rank.recurrent import lower_input, lower_to_operator, lower_whole
 from dtc.passes.lower.low_rank.shared_projection import SharedProjections
 from dtc.passes.lower.low_rank.storage import lower_to_storage
-from dtc.passes.lower.recurrent.operator import RECURRENT_ROLES, can_be_operator
+from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
+from dtc.passes.lower.readers import RECURRENT_ROLES, compute_type, unfit_recurrence
 from dtc.passes.lower.recurrent.scan import can_be_scan
+from dtc.passes.lower.rewriting import Rewriting
+from dtc.passes.lower.target import Target
 from dtc.passes.prepare.constant_arrays import constant_array
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 
-KIND = LowRank.kind
+JOINED = "joined of its parts when a session loads: no node like its reader computes on them"
 
 _FEEDFORWARD: dict[Role, Callable[[LowRankSite, Reader, Factors, GraphBuilder], None]] = {
     Role.MATMUL: lower_matmul,
@@ -39,85 +44,168 @@ def refuse(site: Site) -> str | None:
     return _refuse_tie(site) or next(filter(None, (_refuse_reader(site, reader) for reader in site.readers)), None)
 
 
-def lower(model: ir.Model, items: Sequence[Compressed], mode: Mode = "compute") -> None:
+def lower(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
     """Replace the sites by their factors, in place; what only the old weights needed is gone afterwards.
 
-    `compute` and `standard` differ in recurrent weights alone: an operator of domain `dtc`, or a Scan.
+    Targets with operators and without differ in recurrent weights alone: an operator of domain `dtc`, or a Scan.
 
     Raises:
-        ModelError: A site that `refuse` has a reason against; `storage` lowers any site.
+        ModelError: A site that `refuse` has a reason against; where readers stay as they are, any site can be lowered.
     """
-    lower_to_factors(model, [LowRankSite(item.site, low_rank_forms(item.site, item.forms)) for item in items], mode)
+    sites = [LowRankSite(item.site, low_rank_forms(item.site, item.forms)) for item in items]
+    return [factored.lowered for factored in lower_to_factors(rewriting, sites)]
 
 
-def lower_to_factors(model: ir.Model, items: Sequence[LowRankSite], mode: Mode) -> dict[ir.Value, Array]:
-    """Lower, and return the initializers of factors that will be coded, or of rows of them, with their numbers.
+@dataclass(frozen=True, eq=False)
+class Factored:
+    """A low-rank site in the graph.
 
-    They are stored as their readers like best, one matrix after another, and maybe in another element type.
+    Attributes:
+        lowered: How it stands there.
+        parts: What each of its own initializers holds of its factors.
     """
-    stored: dict[ir.Value, Array] = {}
-    shared = Shared(model)
+
+    lowered: Lowered
+    parts: Mapping[ir.Value, Part]
+
+
+def lower_to_factors(rewriting: Rewriting, items: Sequence[LowRankSite]) -> list[Factored]:
+    """Lower, and return for each site how it stands in the graph and where its factors lie."""
+    found: list[Factored] = []
     factored: list[LowRankSite] = []
-    for item in items:
-        if mode != "storage" and not _needs_dense(item, mode):
+    for given in items:
+        item = replace(given, site=rewriting.current(given.site))
+        reason = _why_dense(rewriting, item)
+        if reason is None:
             factored.append(item)
-            continue
-        new = lower_to_storage(item, shared)
-        stored |= new if item.coded else {}
-    return stored | _lower_to_factors(model, factored, mode)
+        else:
+            found.append(_multiplied_at_load(rewriting, item, reason))
+    return found + (_FactoredSites(rewriting, factored).run() if factored else [])
 
 
-def _needs_dense(item: LowRankSite, mode: Mode) -> bool:
-    """True if a reader needs the product of the factors, which is computed when a session loads."""
+def _multiplied_at_load(rewriting: Rewriting, item: LowRankSite, reason: str) -> Factored:
+    with rewriting.ledger.spending() as spent:
+        parts = lower_to_storage(item, rewriting.front(item.site))
+    readers = tuple(ReadBy.of(reader, "decoded", reason) for reader in item.site.readers)
+    return Factored(Lowered(item.site, item.forms, readers, spent.nbytes, spent.initializers), parts)
+
+
+def _why_dense(rewriting: Rewriting, item: LowRankSite) -> str | None:
+    """Return why the product of the factors is computed when a session loads; None if readers can do with factors."""
+    target = rewriting.target
+    if not target.replaces_readers:
+        return "its factors are multiplied when a session loads"
     for reader in item.site.readers:
-        if reader.role in RECURRENT_ROLES and not _takes_factors(item, reader.node, mode):
-            return True
-    return item.site.role is Role.OTHER
+        if reader.role in RECURRENT_ROLES and not _takes_factors(item, reader.node, target):
+            return JOINED
+    return JOINED if item.site.role is Role.OTHER else None
 
 
-def _takes_factors(item: LowRankSite, node: ir.Node, mode: Mode) -> bool:
+def _takes_factors(item: LowRankSite, node: ir.Node, target: Target) -> bool:
     """True if a node can become an operator on the factors of its recurrent weight, or a Scan."""
     if node.domain == DOMAIN:  # its W is in a form that no Scan takes
-        return mode == "compute" and not item.coded
+        return target.computes and not item.coded
     given = [node.inputs[index] for index in (1, 3, 7) if index < len(node.inputs)]  # W, B, P: a Scan reads parts
     known = all(value is None or constant_array(value) is not None for value in given)
     return known and can_be_scan(node, _opset(item.site))
 
 
-def _lower_to_factors(model: ir.Model, sites: Sequence[LowRankSite], mode: Mode) -> dict[ir.Value, Array]:
-    for item in sites:
-        reason = refuse(item.site)
-        if reason is not None:
-            raise ModelError(f"{reason}; leave the site out with --exclude {item.site.name!r}")
-    names = Names(model)
-    factors = Factors(model, sites, names)
-    recurrent: dict[ir.Node, dict[bool, tuple[LowRankSite, Reader]]] = {}
-    for item in sites:
-        for reader in item.site.readers:
-            if reader.role in _FEEDFORWARD:
-                _FEEDFORWARD[reader.role](item, reader, factors, _builder(names, reader))
-            else:
-                recurrent.setdefault(reader.node, {})[reader.role in RECURRENT_ROLES] = (item, reader)
-    shared = SharedProjections((weights[False][0], node) for node, weights in recurrent.items() if False in weights)
-    for node in [node for node in all_nodes(model) if node in recurrent]:  # a layer before the one that it feeds
-        weights = recurrent[node]
-        builder = _builder(names, next(iter(weights.values()))[1])
-        given = weights[False][0] if False in weights else None
-        if True in weights and not (mode == "compute" and _is_operator(model, *weights[True])):
-            lower_whole(weights[True][0], given, node, factors, shared, builder)
-            continue
+class _FactoredSites:
+    """Sites whose readers compute with factors, on their way into the graph: together, as they may share factors."""
+
+    def __init__(self, rewriting: Rewriting, items: Sequence[LowRankSite]) -> None:
+        for item in items:
+            reason = refuse(item.site)
+            if reason is not None:
+                raise ModelError(f"{reason}; leave the site out with --exclude {item.site.name!r}")
+        self.rewriting, self.items, self.names = rewriting, items, rewriting.shared.names
+        self.factors = Factors(rewriting.model, items, self.names)
+        self._readers: dict[str, list[ReadBy]] = {item.site.name: [] for item in items}
+        self._spent: dict[str, list[Spent]] = {item.site.name: [] for item in items}
+
+    def run(self) -> list[Factored]:
+        """Replace all readers: products and look-ups one by one, recurrent nodes with both of their weights."""
+        for item in self.items:
+            with self._spending(item):
+                for reader in item.site.readers:
+                    if reader.role in _FEEDFORWARD:
+                        self._serve(item, reader, "two products with the factors")
+                        _FEEDFORWARD[reader.role](item, reader, self.factors, _builder(self.names, reader))
+        self._recur()
+        RemoveUnusedPass()(self.rewriting.model)
+        self.factors.take_freed_names()
+        for dense, value in self.factors.heirs.items():
+            self.rewriting.replaced(dense, value)
+        return [self._factored(item) for item in self.items]
+
+    def _recur(self) -> None:
+        """Replace recurrent nodes: a layer before the one that it feeds, whose projection it may compute."""
+        weights: dict[ir.Node, dict[bool, tuple[LowRankSite, Reader]]] = {}
+        for item in self.items:
+            for reader in item.site.readers:
+                if reader.role not in _FEEDFORWARD:
+                    weights.setdefault(reader.node, {})[reader.role in RECURRENT_ROLES] = (item, reader)
+        shared = SharedProjections((both[False][0], node) for node, both in weights.items() if False in both)
+        for node in [node for node in all_nodes(self.rewriting.model) if node in weights]:
+            both = weights[node]
+            with self._spending((both.get(True) or both[False])[0]):
+                self._lower_node(node, both.get(False), both.get(True), shared)
+                RemoveUnusedPass()(self.rewriting.model)
+
+    def _lower_node(
+        self,
+        node: ir.Node,
+        given: tuple[LowRankSite, Reader] | None,
+        recurrent: tuple[LowRankSite, Reader] | None,
+        shared: SharedProjections,
+    ) -> None:
+        """Replace one LSTM or GRU of which the input weight, the recurrent one or both are in factors."""
+        unfit = recurrent is not None and (
+            recurrent[0].coded
+            or not self.rewriting.target.computes
+            or unfit_recurrence(self.rewriting.model, recurrent[1], recurrent[0].site) is not None
+        )
         if given is not None:
-            lower_input(given, node, factors, shared, builder)
-        if True in weights:
-            again = _builder(names, weights[True][1])
-            lower_to_operator(model, *weights[True], factors, again)
-    RemoveUnusedPass()(model)
-    factors.take_freed_names()
-    return factors.stored
+            self._serve(*given, "a product with one factor in front of the node, which reads the other")
+        if recurrent is not None:
+            how = "a Scan multiplies" if unfit else "an operator multiplies"
+            self._serve(*recurrent, f"{how} with both factors at every step")
+        if recurrent is not None and unfit:
+            builder = _builder(self.names, recurrent[1])
+            lower_whole(recurrent[0], given[0] if given else None, node, self.factors, shared, builder)
+            return
+        if given is not None:
+            lower_input(given[0], node, self.factors, shared, _builder(self.names, given[1]))
+        if recurrent is not None:
+            lower_to_operator(self.rewriting, *recurrent, self.factors, _builder(self.names, recurrent[1]))
 
+    def _serve(self, item: LowRankSite, reader: Reader, reason: str) -> None:
+        form = item.forms[0]
+        (rows, cols), rank = form.shape, form.rank
+        speed = rows * cols / (rank * (rows + cols))
+        told = ReadBy.of(reader, "factors", f"{reason}: {speed:.1f}x fewer multiplications", speed)
+        self._readers[item.site.name].append(told)
 
-def _is_operator(model: ir.Model, item: LowRankSite, reader: Reader) -> bool:
-    return not item.coded and can_be_operator(model, reader) and costs.choose(item.forms[0], item.site.rows).on_codes
+    @contextmanager
+    def _spending(self, item: LowRankSite) -> Iterator[None]:
+        with self.rewriting.ledger.spending() as spent:
+            yield
+        self._spent[item.site.name].append(spent)
+
+    def _factored(self, item: LowRankSite) -> Factored:
+        """Tell of a site; what its own initializers take is its own, in whichever node's account they stand."""
+        parts = self.factors.parts.get(item.site.name, {})
+        own, spent = set(parts), self._spent[item.site.name]
+        accounts = [each for every in self._spent.values() for each in every]
+        elsewhere = {value for name, values in self.factors.parts.items() if name != item.site.name for value in values}
+        nbytes = sum(each.nbytes for each in spent)
+        nbytes -= sum(array_bytes(v) for each in spent for v in each.initializers.values() if v in elsewhere)
+        nbytes += sum(
+            array_bytes(v) for each in accounts if each not in spent for v in each.initializers.values() if v in own
+        )
+        readers = tuple(self._readers[item.site.name])
+        stored = {str(value.name): value for value in parts}
+        return Factored(Lowered(item.site, item.forms, readers, nbytes, stored), parts)
 
 
 def low_rank_forms(site: Site, given: Sequence[Form]) -> tuple[LowRank, ...]:
@@ -133,17 +221,7 @@ def low_rank_forms(site: Site, given: Sequence[Form]) -> tuple[LowRank, ...]:
 
 
 def _builder(names: Names, reader: Reader) -> GraphBuilder:
-    return GraphBuilder(names, reader.node_name, dtype=_compute_type(reader))
-
-
-def _compute_type(reader: Reader) -> ir.DataType:
-    """The element type that reaches the node, which a Cast may have made."""
-    value = reader.node.inputs[reader.index]
-    while value is not None and (node := value.producer()) is not None:
-        if node.op_type == "Cast":
-            return ir.DataType(node.attributes["to"].as_int())
-        value = node.inputs[0]
-    return (value.dtype if value is not None else None) or ir.DataType.FLOAT
+    return GraphBuilder(names, reader.node_name, dtype=compute_type(reader))
 
 
 def _refuse_tie(site: Site) -> str | None:
@@ -151,7 +229,7 @@ def _refuse_tie(site: Site) -> str | None:
     other = _dense_reader(site.value, readers)
     if other is not None:
         return f"weight {site.name!r} is also read by {other}, which needs it whole"
-    if len({_compute_type(reader) for reader in site.readers}) > 1:
+    if len({compute_type(reader) for reader in site.readers}) > 1:
         return f"weight {site.name!r} is read in two element types, by {site.readers[0].node_name!r} and others"
     for reader in site.readers[1:]:
         same = reader.view == site.view

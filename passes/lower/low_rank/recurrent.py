@@ -2,8 +2,7 @@
 
 The input weight is lowered in front of the node, which keeps its fast kernel. A recurrent weight is taken in two
 factors by an operator of domain `dtc`. In standard operators no node takes it so, and the whole node becomes a Scan
-(`dtc.passes.lower.recurrent.scan`), whose factors, in the outer graph, are constant to ONNX Runtime, which packs them
-once.
+(passes/lower/recurrent.py), whose factors, in the outer graph, are constant to ONNX Runtime, which packs them once.
 """
 
 from __future__ import annotations
@@ -14,13 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from dtc.forms import LowRank
 from dtc.graph import Reader
 from dtc.graph.builder import Builder, GraphBuilder, insert_before, replace_node
 from dtc.graph.cells import Cell, cells
-from dtc.passes.lower.low_rank.factors import Factor, Factors, LowRankSite, apply
+from dtc.passes.lower.low_rank.factors import Factor, Factors, LowRankSite, Part, apply
 from dtc.passes.lower.low_rank.shared_projection import SharedProjections
 from dtc.passes.lower.recurrent.operator import CodedWeight, replace_weight, set_dense_input
-from dtc.passes.lower.recurrent.scan import Direction, Unrolled, initial_state, join, read_outputs, sample_lengths, scan
+from dtc.passes.lower.recurrent.scan import Direction, Scanned, initial_state, join, read_outputs, sample_lengths, scan
+from dtc.passes.lower.rewriting import Rewriting
 from dtc.passes.prepare.constant_arrays import AnyArray, constant_array
 
 _PROJECTION = "low_rank_1"
@@ -57,10 +58,13 @@ def lower_input(
     projected = [_projected(item, matrix, x, factors, shared, builder) for matrix in range(len(item.forms))]
     lefts = [form.left[None] for form in item.forms]
     if len(lefts) == 1:
-        weight = factors.of_site(item, "left", lefts[0], builder.dtype)
+        weight = factors.of_site(item, "left", lefts[0], builder.dtype, item.part("left"))
         set_dense_input(node, projected[0], weight, lefts[0].shape[2])
     else:
-        stored = [factors.of_site(item, f"left.{index}", left, builder.dtype) for index, left in enumerate(lefts)]
+        stored = [
+            factors.of_site(item, f"left.{index}", left, builder.dtype, Part("left", (index,)))
+            for index, left in enumerate(lefts)
+        ]
         zero = builder.constant(0.0)
         zeros = builder.op("Expand", [zero, builder.constant(list(lefts[0].shape))])
         rows = [builder.op("Concat", pair, axis=2) for pair in ([stored[0], zeros], [zeros, stored[1]])]
@@ -71,16 +75,20 @@ def lower_input(
 
 
 def lower_to_operator(
-    model: ir.Model, item: LowRankSite, reader: Reader, factors: Factors, builder: GraphBuilder
+    rewriting: Rewriting, item: LowRankSite, reader: Reader, factors: Factors, builder: GraphBuilder
 ) -> None:
     """Put the operator on the factors of R into the place of the node."""
-    left = factors.of_site(item, "lefts", np.stack([form.left for form in item.forms]), builder.dtype)
+    left = factors.of_site(
+        item, "lefts", np.stack([form.left for form in item.forms]), builder.dtype, item.part("left")
+    )
     if item.forms[0].basis is None:
-        right = factors.of_site(item, "rights", np.stack([form.right for form in item.forms]), builder.dtype)
+        right = factors.of_site(
+            item, "rights", np.stack([form.right for form in item.forms]), builder.dtype, item.part("right")
+        )
     else:
         right = _stacked_bases(item, factors, builder)
     insert_before(reader.node, builder)
-    replace_weight(model, reader, CodedWeight("lowrank", (left, right)))
+    replace_weight(rewriting, reader, CodedWeight(LowRank.kind, (left, right)))
 
 
 def _stacked_bases(item: LowRankSite, factors: Factors, builder: GraphBuilder) -> ir.Value:
@@ -109,7 +117,7 @@ def lower_whole(
     given_lengths = sample_lengths(builder, x, lengths) if lengths is not None else None
     with_steps = bool(node.outputs[0].uses()) or node.outputs[0].is_graph_output()
     wanted = shared.wanted_of(node, recurrent)
-    results: list[Unrolled] = []
+    results: list[Scanned] = []
     for index, cell in enumerate(cells(node)):
         state = [initial_state(builder, _input(node, 5), x, index, cell.hidden)]
         if cell.op_type == "LSTM":
@@ -161,6 +169,7 @@ class _Parts:
                 _tag(self._recurrent, "left" if len(spans) == 1 else f"left.{gates}", index),
                 form.left[start * cell.hidden : end * cell.hidden].T,
                 self._builder.dtype,
+                Part("left", (index,), (start * cell.hidden, end * cell.hidden), transposed=True),
             )
             for gates, (start, end) in spans.items()
         }
@@ -210,11 +219,12 @@ class _Parts:
             several = array.shape[0] > 1
             weight = self._derived(1, f"transposed.{index}" if several else "transposed", array[index].T)
             if not several:  # the dense weight stays a site under its own name
-                self._factors.rename_when_free(weight, dense.name)
+                self._factors.stands_for(weight, dense)
             return builder.op("MatMul", [x, weight], label="input")
         form = given.forms[index]
         middle = _projected(given, index, x, self._factors, self._shared, builder)
-        left = self._factors.of_site(given, _tag(given, "left", index), form.left.T, builder.dtype)
+        part = Part("left", (index,), transposed=True)
+        left = self._factors.of_site(given, _tag(given, "left", index), form.left.T, builder.dtype, part)
         return builder.op("MatMul", [middle, left], label="low_rank_2")
 
     def _derived(self, number: int, tag: str, array: AnyArray) -> ir.Value:

@@ -6,22 +6,19 @@ next name, `LSTM` by `LSTM_sparse_dense`, that by `LSTM_sparse_binary`. A weight
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
 from dtc.deploy.ops import DOMAIN, require_operator
-from dtc.deploy.ops.recurrent.operators import CELLS, OPSET, forms_of, operator_name
-from dtc.deploy.ops.recurrent.weights import FORMS
+from dtc.deploy.ops.recurrent.operators import CELLS, forms_of, operator_name
+from dtc.deploy.ops.recurrent.weights import DENSE, FORMS
 from dtc.graph import Reader, Role
-from dtc.graph.cells import has_default_activations
-from dtc.graph.opset import opset_of
-from dtc.graph.save import PORTABLE_IR_VERSION
-from dtc.passes.lower import Compressed, found_again
+from dtc.passes.lower.readers import INPUT_ROLES, input_size
+from dtc.passes.lower.rewriting import Rewriting
 
-INPUT_ROLES = frozenset({Role.LSTM_INPUT, Role.GRU_INPUT})
-RECURRENT_ROLES = frozenset({Role.LSTM_RECURRENT, Role.GRU_RECURRENT})
+_ROLES = {"LSTM": (Role.LSTM_INPUT, Role.LSTM_RECURRENT), "GRU": (Role.GRU_INPUT, Role.GRU_RECURRENT)}
 
 
 @dataclass(frozen=True)
@@ -39,35 +36,10 @@ class CodedWeight:
     attributes: Mapping[str, int] = field(default_factory=dict)
 
 
-def up_to_date(model: ir.Model, items: Sequence[Compressed]) -> Iterator[Compressed]:
-    """Yield items one by one, as they are lowered: the other weight of a recurrent node may have replaced the node."""
-    for item in items:
-        if item.site.role in INPUT_ROLES | RECURRENT_ROLES:
-            yield from found_again(model, [item])
-        else:
-            yield item
-
-
-def can_be_operator(model: ir.Model, reader: Reader) -> bool:
-    """True if an operator computes what the reader's node says, on a weight that is float32 as it is stored."""
-    node = reader.node
-    if reader.role not in INPUT_ROLES | RECURRENT_ROLES or not _is_float(node.inputs[reader.index]):
-        return False
-    if node.domain == DOMAIN:
-        return True
-    return (
-        opset_of(model) >= OPSET
-        and _input_size(reader) is not None
-        and has_default_activations(node)
-        and not node.attributes.get_int("layout", 0)
-        and not node.attributes.get_int("input_forget", 0)
-    )
-
-
-def replace_weight(model: ir.Model, reader: Reader, coded: CodedWeight) -> None:
+def replace_weight(rewriting: Rewriting, reader: Reader, coded: CodedWeight) -> None:
     """Put the operator that takes the reader's weight in its form into the place of the reader's node.
 
-    The form is of the matrices that `reader.view` shows; `can_be_operator` has said yes.
+    The form is of the matrices that `reader.view` shows; `unfit_recurrence` has had no objection.
     """
     node, which = reader.node, 0 if reader.role in INPUT_ROLES else 1
     cell, forms, plain, arrays = _parts(node)
@@ -75,14 +47,22 @@ def replace_weight(model: ir.Model, reader: Reader, coded: CodedWeight) -> None:
     attributes = dict(node.attributes)
     attributes.pop("activations", None)
     if node.domain != DOMAIN:
-        attributes["input_size"] = ir.AttrInt64("input_size", _input_size(reader) or 0)
+        attributes["input_size"] = ir.AttrInt64("input_size", input_size(reader) or 0)
     for name, number in coded.attributes.items():
         attributes[f"{'wr'[which]}_{name}"] = ir.AttrInt64(f"{'wr'[which]}_{name}", number)
     name = operator_name(cell, *forms)
     inputs, outputs = [*plain, *arrays[0], *arrays[1]], len(CELLS[cell].outputs)
-    _replace(node, ir.Node(DOMAIN, name, inputs, list(attributes.values()), num_outputs=outputs, name=node.name))
-    model.ir_version = max(model.ir_version, PORTABLE_IR_VERSION)  # functions need 8
-    require_operator(model, name)
+    new = ir.Node(DOMAIN, name, inputs, list(attributes.values()), num_outputs=outputs, name=node.name)
+    rewriting.moved(node, new, _dense_weights(cell, forms, arrays))
+    _replace(node, new)
+    require_operator(rewriting.model, name)
+
+
+def _dense_weights(cell: str, forms: Sequence[str], arrays: Sequence[Sequence[object]]) -> dict[Role, int]:
+    """Return the weights of an operator that are still dense, and the inputs that they are."""
+    first = len(CELLS[cell].inputs)
+    places = {_ROLES[cell][0]: first, _ROLES[cell][1]: first + len(arrays[0])}
+    return {role: place for (role, place), form in zip(places.items(), forms, strict=True) if form == DENSE}
 
 
 def set_dense_input(node: ir.Node, x: ir.Value, weight: ir.Value, columns: int) -> None:
@@ -95,25 +75,6 @@ def set_dense_input(node: ir.Node, x: ir.Value, weight: ir.Value, columns: int) 
         node.replace_input_with(1, weight)
 
 
-def _input_size(reader: Reader) -> int | None:
-    """Return the columns of the W of an ONNX node; None if nothing tells them before a run."""
-    if reader.role in INPUT_ROLES:
-        return reader.view.cols
-    weight = reader.node.inputs[1]
-    shape = weight.shape if weight is not None else None
-    size = shape[2] if shape is not None and len(shape) == 3 else None
-    return size if isinstance(size, int) else None
-
-
-def _is_float(value: ir.Value | None) -> bool:
-    """True if the weight is stored as float32, and reaches the node so."""
-    while value is not None and (node := value.producer()) is not None:
-        if node.op_type == "Cast":
-            return False
-        value = node.inputs[0]
-    return value is not None and value.dtype == ir.DataType.FLOAT
-
-
 def _parts(
     node: ir.Node,
 ) -> tuple[str, list[str], list[ir.Value | None], list[list[ir.Value | None]]]:
@@ -122,7 +83,7 @@ def _parts(
         cell = node.op_type
         given = dict(zip(CELLS[cell].node_inputs, node.inputs, strict=False))
         plain = [given.get(name) for name in CELLS[cell].inputs]
-        return cell, ["dense", "dense"], plain, [[given["W"]], [given["R"]]]
+        return cell, [DENSE, DENSE], plain, [[given["W"]], [given["R"]]]
     cell, *forms = forms_of(node.op_type)
     first = len(CELLS[cell].inputs)
     middle = first + len(FORMS[forms[0]].arrays)

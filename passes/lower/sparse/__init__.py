@@ -1,5 +1,16 @@
-"""Lowering of the sparse form."""
+"""Lowering of sparse weights."""
 
-from dtc.passes.lower.sparse.lowering import KIND, OPSET, lower, refuse
+from dtc.forms.sparse import Sparse
+from dtc.passes.lower.kinds import FormKind
+from dtc.passes.lower.sparse.lowering import SAMPLES, lower, measured, refuse
 
-__all__ = ["KIND", "OPSET", "lower", "refuse"]
+KIND = FormKind(
+    form=Sparse,
+    lower=lower,
+    refuse=refuse,
+    opset=13,
+    operators=tuple(layout + what for layout in ("Sparse", "Bitmap") for what in ("MatMul", "Gather", "Dequantize")),
+    recurrent=("sparse", "bitmap"),
+    measured=measured,
+    samples=SAMPLES,
+)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -11,9 +9,9 @@ import onnx_ir as ir
 from dtc.deploy.ops.sparse.decode import PackedBitmap, PackedCsr
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Csr, Lines
-from dtc.graph.builder import GraphBuilder, Shared, insert_first
-from dtc.passes.lower import Compressed
-from dtc.passes.lower.decode import arranged, bits_of_bytes, feed_readers
+from dtc.graph.builder import GraphBuilder
+from dtc.passes.lower.decode import arranged, bits_of_bytes
+from dtc.passes.lower.lowered import Compressed
 
 NODES_OF_CSR = 1100
 """Bytes that decoding CSR in nodes takes in a file more than decoding a bitmap, of each site, about."""
@@ -22,7 +20,7 @@ NODES_OF_CSR = 1100
 class StoredSparse:
     """The forms of a site as one matrix `[count * out, in]`, and its arrays in the graph that owns the weight."""
 
-    def __init__(self, item: Compressed, shared: Shared, *, in_nodes: bool) -> None:
+    def __init__(self, item: Compressed, front: GraphBuilder, *, in_nodes: bool) -> None:
         forms = [form for form in item.forms if isinstance(form, Sparse)]
         if len(forms) != len(item.forms):
             raise ValueError(f"{item.site.name}: the matrices of one site are lowered together, all sparse")
@@ -30,9 +28,7 @@ class StoredSparse:
         form = Sparse.stack(forms)
         self.form = _in_few_nodes(form) if in_nodes else form
         self.dtype = item.site.value.dtype or ir.DataType.FLOAT
-        graph = item.site.value.graph
-        assert isinstance(graph, ir.Graph)
-        self.front = shared.builder(item.site.name, graph)
+        self.front = front
         self._stored: dict[str, ir.Value] = {}
 
     def to_csr(self) -> None:
@@ -80,6 +76,15 @@ class StoredSparse:
         assert isinstance(pattern, Csr)
         return [self.part(name, pattern.parts()[name]) for name in ("columns", "row_pointers")]
 
+    def decode(self, *, transposed: bool) -> ir.Value:
+        """Return the matrix `[rows, cols]`, or its transpose, decoded by standard nodes that fold at load."""
+        return _decode(self, transposed=transposed)
+
+    def arranged(self, matrices: ir.Value, *, transposed: bool) -> ir.Value:
+        """Return the decoded matrix, or its transpose, in the shape and type of the site's initializer."""
+        shape = self.form.shape
+        return arranged(self.front, matrices, self.site, shape=shape, transposed=transposed, dtype=self.dtype)
+
 
 def _in_few_nodes(form: Sparse) -> Sparse:
     """A small CSR matrix as a bitmap: its decoding takes a quarter of the nodes, which is more than CSR saves."""
@@ -90,24 +95,22 @@ def _in_few_nodes(form: Sparse) -> Sparse:
     return form if as_bitmap - form.nbytes > NODES_OF_CSR else Sparse(form.values, Bitmap.of(form.kept()))
 
 
-Decode = Callable[[GraphBuilder, StoredSparse, bool], ir.Value]
-"""Adds nodes for the matrix `[rows, cols]`, or for its transpose."""
-
-
-def decode_in_nodes(builder: GraphBuilder, stored: StoredSparse, transposed: bool) -> ir.Value:  # noqa: FBT001
+def _decode(stored: StoredSparse, *, transposed: bool) -> ir.Value:
     """Decode in standard operators which ONNX Runtime folds at load."""
-    pattern = stored.form.pattern
+    pattern, builder = stored.form.pattern, stored.front
     if isinstance(pattern, Csr):
         packed = stored.packed(builder)
         assert isinstance(packed, PackedCsr)
         return packed.dense(builder, transposed=transposed)
     zero = ir.tensor(np.zeros(1, dtype=stored.dtype.numpy()), dtype=stored.dtype)
     if isinstance(pattern, Lines):
-        return _decode_lines(builder, stored, pattern, zero, transposed)
-    return _decode_bitmap(builder, stored, zero, transposed)
+        return _decode_lines(builder, stored, pattern, zero, transposed=transposed)
+    return _decode_bitmap(builder, stored, zero, transposed=transposed)
 
 
-def _decode_bitmap(builder: GraphBuilder, stored: StoredSparse, zero: ir.TensorProtocol, transposed: bool) -> ir.Value:  # noqa: FBT001
+def _decode_bitmap(
+    builder: GraphBuilder, stored: StoredSparse, zero: ir.TensorProtocol, *, transposed: bool
+) -> ir.Value:
     """NonZero of the bits, then ScatterND: a third less memory than the body of the operator.
 
     Its output's shape is written into the graph: without it ONNX Runtime 1.31 would not fold NonZero.
@@ -132,7 +135,8 @@ def _decode_lines(
     stored: StoredSparse,
     lines: Lines,
     zero: ir.TensorProtocol,
-    transposed: bool,  # noqa: FBT001
+    *,
+    transposed: bool,
 ) -> ir.Value:
     shape = np.array(stored.form.shape[:: -1 if lines.axis else 1], dtype=np.int64)
     zeros = builder.op("ConstantOfShape", [builder.constant(shape)], value=zero)
@@ -140,16 +144,3 @@ def _decode_lines(
     kept = builder.op("Reshape", [kept, builder.constant(np.array([-1, 1], dtype=np.int64))])
     weight = builder.op("ScatterND", [zeros, kept, stored.cast_values(builder)])
     return weight if transposed == bool(lines.axis) else builder.op("Transpose", [weight], perm=[1, 0])
-
-
-def feed_dense(stored: StoredSparse, decode: Decode) -> None:
-    """Feed what still reads the site's initializer from nodes that decode it; the initializer goes."""
-    front, transposed = stored.front, stored.site.view.perm == (1, 0)
-
-    def dense() -> ir.Value:
-        matrices = decode(front, stored, transposed)
-        shape = stored.form.shape
-        return arranged(front, matrices, stored.site, shape=shape, transposed=transposed, dtype=stored.dtype)
-
-    feed_readers(stored.site, dense)
-    insert_first(front)

@@ -4,20 +4,41 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 
+from dtc.cost_measurement import measure_costs
+from dtc.errors import UsageError
 from dtc.forms import BinaryCode, Codebook, Codewords, Form
 from dtc.forms.sparse import Sparse
 from dtc.graph import find_sites
-from dtc.passes.lower import Compressed, costs, lower
-from dtc.passes.lower.costs import choose, speed_of
-from dtc.passes.lower.explain import explain
+from dtc.passes.lower import Compressed, Target, find_target, lower
+from dtc.passes.lower.costs import Choice, Costs, choose, default_costs, load_costs
+from dtc.passes.lower.kinds import choose_for, kind_of
 
-pytestmark = pytest.mark.measured_costs
+COSTS = default_costs()
+
+
+def with_speeds(**speeds: tuple[tuple[float, ...], ...]) -> Costs:
+    """Return the usual table with other speeds of some forms; `binary_1` stands for "binary 1"."""
+    named = {name.replace("_", " "): table for name, table in speeds.items()}
+    return COSTS.model_copy(update={"speeds": {**COSTS.speeds, **named}})
+
+
+def computing(**speeds: tuple[tuple[float, ...], ...]) -> Target:
+    return replace(find_target("compute"), costs=with_speeds(**speeds))
+
+
+def choice(form: Form, rows: int | None = None, costs: Costs = COSTS) -> Choice:
+    return choose_for(form, rows, costs)
+
+
+def speed_of(form: Form, rows: int | None = None, costs: Costs = COSTS) -> float:
+    speed = choice(form, rows, costs).speed
+    assert speed is not None
+    return speed
 
 
 def small_matmul(side: int) -> ir.Model:
@@ -50,30 +71,53 @@ def test_more_planes_and_more_values_are_slower():
 
 
 def test_a_large_weight_is_computed_on_and_a_tiny_one_decoded():
-    assert choose(binary(2048, 1)).on_codes
-    tiny = choose(binary(16, 8))
-    assert not tiny.on_codes
+    assert choice(binary(2048, 1)).pays
+    tiny = choice(binary(16, 8))
+    assert not tiny.pays
     assert "the speed of the dense product" in tiny.reason
 
 
-def every(speed: float) -> costs.Speeds:
+def every(speed: float) -> tuple[tuple[float, ...], ...]:
     return ((speed,) * 3, (speed,) * 3)
 
 
-def test_the_rows_decide_too(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(costs.SPEEDS, "binary 1", ((4.0, 4.0, 4.0), (0.5, 0.5, 0.5)))
+def test_the_rows_decide_too():
+    costs = with_speeds(binary_1=((4.0, 4.0, 4.0), (0.5, 0.5, 0.5)))
     form = binary(300, 1)
-    speeds = [speed_of(form, rows) for rows in (1, 2, 8, 20, 100)]
+    speeds = [speed_of(form, rows, costs) for rows in (1, 2, 8, 20, 100)]
     assert speeds[0] == 4
     assert speeds[-2:] == [0.5, 0.5]
     assert speeds == sorted(speeds, reverse=True)
-    assert choose(form, 1).on_codes
-    assert not choose(form, 20).on_codes
-    monkeypatch.setitem(costs.SPEEDS, "binary 1", every(1.1))
-    assert not choose(form, 1).on_codes  # the table is no more exact than that
-    monkeypatch.setitem(costs.SPEEDS, "binary 1", ((4.0, 4.0, 4.0), (0.5, 0.5, 0.5)))
-    assert "of 20 rows" in choose(form, 20).reason
-    assert speeds[1] > speed_of(form) > speeds[2]
+    assert choice(form, 1, costs).pays
+    assert not choice(form, 20, costs).pays
+    assert "of 20 rows" in choice(form, 20, costs).reason
+    assert speeds[1] > speed_of(form, None, costs) > speeds[2]
+    assert not choice(form, 1, with_speeds(binary_1=every(1.1))).pays  # the table is no more exact than that
+
+
+def test_what_no_one_measured_is_computed_on_and_said_so():
+    assert choose(None, 4, COSTS) == Choice(True, "computed on as it is; how fast was not measured", None)
+    whole_lines = Sparse.whole(np.ones((4, 4), np.float32))
+    assert kind_of(whole_lines).measured(whole_lines) is None
+    unknown = COSTS.model_copy(update={"speeds": {}})
+    assert choice(binary(300, 1), 1, unknown).speed is None
+
+
+def test_a_table_of_costs_is_read_and_refused_in_one_line(tmp_path: Path):
+    path = tmp_path / "costs.json"
+    path.write_text(with_speeds(binary_1=every(3.0)).model_dump_json())
+    assert load_costs(path).speeds["binary 1"] == every(3.0)
+    for text in (
+        "no json",
+        '{"machine": "m", "sides": [1], "rows": [1], "speeds": {"a": [[1, 2]]}}',
+        '{"machine": "m", "sides": [2, 1], "rows": [1], "speeds": {}}',
+        '{"machine": "m", "sides": [1], "rows": [1], "speeds": {"a": [[0]]}}',
+    ):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=r"costs\.json: is no table of costs \(.*measure-costs"):
+            load_costs(path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_costs(tmp_path / "none.json")
 
 
 def test_indices_of_widths_that_no_operator_reads_cost_what_bytes_cost():
@@ -126,35 +170,32 @@ def test_a_site_knows_how_many_rows_it_is_multiplied_with(
 
 
 @pytest.mark.parametrize(("bits", "operators"), [(1, ["BinaryMatMul"]), (8, [])])
-def test_lowering_follows_the_choice(bits: int, operators: list[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(costs.SPEEDS, "binary 1", every(2.0))
-    monkeypatch.setitem(costs.SPEEDS, "binary 8", every(0.3))
+def test_lowering_follows_the_choice(bits: int, operators: list[str]):
     model = small_matmul(64)
     item = Compressed(find_sites(model)[0], (binary(64, bits),))
-    lower(model, [item], "compute")
-    told = explain(model, [item], "compute")["W"]
+    (told,) = lower(model, [item], computing(binary_1=every(2.0), binary_8=every(0.3)))
     assert [key[1] for key in model.functions] == operators
-    assert ("decoded when a session loads" in told) == (not operators)
+    assert told.how == ("operator" if operators else "decoded")
+    assert ("decoded when a session loads" in told.reason) == (not operators)
+    assert told.speed == (2.0 if operators else None)
 
 
-def test_a_report_does_not_claim_an_operator_that_no_reader_has(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(costs.SPEEDS, "binary 1", every(2.0))
+def test_a_report_does_not_claim_an_operator_that_no_reader_has():
     model = small_matmul(64)
     (node,) = model.graph
     x, weight = node.inputs
     node.replace_input_with(0, weight)
     node.replace_input_with(1, x)
     item = Compressed(find_sites(model)[0], (binary(64, 1),))
-    lower(model, [item], "compute")
+    (told,) = lower(model, [item], computing(binary_1=every(2.0)))
     assert not model.functions
-    assert explain(model, [item], "compute")["W"] == "decoded when a session loads: no operator fits its reader"
+    assert told.reason == "decoded when a session loads: the weight is the left factor of its product"
 
 
-def test_a_compression_says_what_it_chose(dtc: Any, data_dir: Path, tmp_path: Path):
-    model, output = data_dir / "onnx" / "ptb_rnnlm_lstm100_derived.onnx", tmp_path / "small.onnx"
-    status, out, _ = dtc(
-        *("compress", model, "--method", "binary", "--bits", "2", "--seconds", "0", "--json", "-o", output)
-    )
-    assert status == 0
-    assert '"lowered": "rows decoded as they are looked up"' in out
-    assert "the speed of the dense product" in out
+def test_costs_are_measured_for_every_form_that_has_samples_and_can_be_used(tmp_path: Path):
+    measured = measure_costs(seconds=0, sides={16: 1 << 12, 32: 1 << 13})
+    assert set(measured.speeds) == set(COSTS.speeds)
+    assert measured.sides == (16, 32)
+    path = tmp_path / "costs.json"
+    path.write_text(measured.model_dump_json())
+    assert find_target("compute", path).costs == measured

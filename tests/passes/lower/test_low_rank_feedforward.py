@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from running import Feeds, checked_bytes, lowered_error, random_feeds, random_low_rank, run, sites_by_name
+from running import Feeds, checked_bytes, eager, lowered_error, random_feeds, random_low_rank, run, sites_by_name
 
 from dtc.graph import all_nodes, find_sites
 from dtc.passes.lower import lower
@@ -196,7 +196,7 @@ def test_transposes_and_casts_of_the_weight_are_absorbed() -> None:
     )
     (site,) = find_sites(model)
     item = random_low_rank(site, 3)
-    lower(model, [item])
+    lower(model, [item], eager())
     assert [node.op_type for node in model.graph] == ["MatMul", "MatMul"]
     x = random_feeds(model)["x"]
     (found,) = run(model, {"x": x})
@@ -292,7 +292,7 @@ def test_every_mode_computes_the_same(mode: Any) -> None:
     )
     (item,) = [random_low_rank(site, 3) for site in find_sites(model)]
     x = random_feeds(model)["x"]
-    lower(model, [item], mode)
+    lower(model, [item], eager(mode))
     (found,) = run(model, {"x": x})
     np.testing.assert_allclose(found, x @ item.forms[0].dense().T, rtol=1e-4, atol=1e-4)
     assert "w" not in sites_by_name(model) if mode != "storage" else "w.left" in model.graph.initializers

@@ -14,12 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 from recurrent_graphs import FLOAT, Options, recurrent_model
-from running import assign_dense, checked_bytes, lowered_error, random_low_rank, relative_error, run, sites_by_name
+from running import (
+    assign_dense,
+    checked_bytes,
+    eager,
+    lowered_and_run,
+    lowered_error,
+    random_low_rank,
+    relative_error,
+    run,
+    sites_by_name,
+)
 
 from dtc.errors import ModelError
 from dtc.graph import all_nodes, find_sites
-from dtc.passes.lower import Mode, lower
-from dtc.passes.lower.explain import explain
+from dtc.passes.lower import Compressed, lower
 from dtc.passes.lower.low_rank.lowering import refuse
 
 MODE = "standard"  # the operators of `compute` are in test_lower_recurrent.py
@@ -81,7 +90,7 @@ def check(o: Options, roles: tuple[str, ...], rank: int, basis: bool) -> None:
 def test_scan_like_the_reference_evaluator(op: str) -> None:
     """A second oracle reads the new graph: what ONNX says of Scan (it reads forward ones alone)."""
     model, feeds = recurrent_model(Options(op=op))
-    lower(model, [random_low_rank(site, 3) for site in find_sites(model)], MODE)
+    lower(model, [random_low_rank(site, 3) for site in find_sites(model)], eager(MODE))
     found = run(model, feeds)
     expected = ReferenceEvaluator(ir.to_proto(model)).run(None, feeds)
     for ours, theirs in zip(found, expected, strict=True):
@@ -100,7 +109,7 @@ def test_a_shared_projection_is_stored_once(op: str) -> None:
 def test_the_factors_are_all_that_is_stored() -> None:
     model, _ = recurrent_model(Options(bias=False, states=False, direction="bidirectional"))
     items = [random_low_rank(site, 2) for site in find_sites(model)]
-    lower(model, items, MODE)
+    lower(model, items, eager(MODE))
     stored = sum(value.const_value.size for value in model.graph.initializers.values() if value.const_value)
     assert stored == sum(form.left.size + form.right.size for item in items for form in item.forms)
 
@@ -108,7 +117,7 @@ def test_the_factors_are_all_that_is_stored() -> None:
 def test_the_input_weight_of_a_bidirectional_node_stores_no_zeros() -> None:
     model, _ = recurrent_model(Options(direction="bidirectional"))
     item = random_low_rank(sites_by_name(model)["W"], 2)
-    lower(model, [item], MODE)
+    lower(model, [item], eager(MODE))
     new = [value for name, value in model.graph.initializers.items() if name.startswith("W.")]
     stored = sum(value.const_value.size for value in new if value.const_value)
     assert stored == sum(form.left.size + form.right.size for form in item.forms)
@@ -118,19 +127,19 @@ def test_the_dense_input_weight_stays_a_site_under_its_name() -> None:
     model, _ = recurrent_model(Options())
     before = sites_by_name(model)
     matrices = before["W"].matrices()
-    lower(model, [random_low_rank(before["R"], 2)], MODE)
+    lower(model, [random_low_rank(before["R"], 2)], eager(MODE))
     np.testing.assert_array_equal(sites_by_name(model)["W"].matrices(), matrices)
 
 
 def test_the_weights_of_one_node_can_be_lowered_one_after_the_other() -> None:
-    """As forms of two kinds are: the second finds its site in the rewritten graph."""
+    """The second is a site of the rewritten graph, under the same name."""
     for order in (("R", "W"), ("W", "R")):
         model, feeds = recurrent_model(Options())
         items = {name: random_low_rank(site, 2, seed) for seed, (name, site) in enumerate(sites_by_name(model).items())}
         assign_dense(list(items.values()))
         expected = run(model, feeds)
         for name in order:
-            lower(model, [items[name]], MODE)
+            lower(model, [Compressed(sites_by_name(model)[name], items[name].forms)], eager(MODE))
         for ours, theirs in zip(run(model, feeds), expected, strict=True):
             assert relative_error(ours, theirs) <= TOLERANCE
 
@@ -138,9 +147,9 @@ def test_the_weights_of_one_node_can_be_lowered_one_after_the_other() -> None:
 def test_a_weight_that_is_gone_with_its_node_is_named() -> None:
     model, _ = recurrent_model(Options(direction="bidirectional"))
     items = {name: random_low_rank(site, 2) for name, site in sites_by_name(model).items()}
-    lower(model, [items["R"]], MODE)
+    lower(model, [items["R"]], eager(MODE))
     with pytest.raises(ModelError, match="site 'W': its node 'cell'"):
-        lower(model, [items["W"]], MODE)
+        lower(model, [items["W"]], eager(MODE))
 
 
 def test_two_nodes_on_the_same_weights_share_the_factors() -> None:
@@ -158,7 +167,7 @@ def test_two_nodes_on_the_same_weights_share_the_factors() -> None:
 
 def test_names_of_node_and_outputs_stay_recognisable() -> None:
     model, _ = recurrent_model(Options())
-    lower(model, [random_low_rank(site, 2) for site in find_sites(model)], MODE)
+    lower(model, [random_low_rank(site, 2) for site in find_sites(model)], eager(MODE))
     checked_bytes(model)
     assert [value.name for value in model.graph.outputs] == ["y", "yh", "yc"]
     assert {"cell/low_rank_1", "cell/low_rank_2", "cell/scan"} <= {node.name for node in model.graph}
@@ -171,7 +180,7 @@ def test_names_of_node_and_outputs_stay_recognisable() -> None:
     ({"activations": ["HardSigmoid", "Tanh", "Tanh"]}, 14),
     ({}, 8),
 ])  # fmt: skip
-def test_a_node_that_a_scan_cannot_stand_for_stays(attributes: dict[str, Any], opset: int, mode: Mode) -> None:
+def test_a_node_that_a_scan_cannot_stand_for_stays(attributes: dict[str, Any], opset: int, mode: str) -> None:
     model, feeds = recurrent_model(Options(opset=opset, inputs=12, hidden=10))
     (node,) = model.graph
     for name, value in attributes.items():
@@ -179,10 +188,11 @@ def test_a_node_that_a_scan_cannot_stand_for_stays(attributes: dict[str, Any], o
     items = [random_low_rank(site, 2, seed) for seed, site in enumerate(find_sites(model))]
     assert [refuse(item.site) for item in items] == [None, None]
     if "layout" in attributes:  # ONNX Runtime does not run it
-        lower(model, items, mode)
+        told = {each.site.name: each for each in lower(model, items, eager(mode))}
         ir.to_proto(model)
     else:
-        assert lowered_error(model, items, feeds, mode) <= TOLERANCE
+        far, told = lowered_and_run(model, items, feeds, eager(mode))
+        assert far <= TOLERANCE
     assert node.graph is model.graph
     assert not {"W", "R"} & set(model.graph.initializers)
     stored = sum(
@@ -190,7 +200,8 @@ def test_a_node_that_a_scan_cannot_stand_for_stays(attributes: dict[str, Any], o
     )
     assert stored == sum(form.left.size + form.right.size for item in items for form in item.forms)
     joined = "joined of its parts when a session loads"
-    assert [told.startswith(joined) for told in explain(model, items, "compute").values()] == [False, True]
+    assert [each.reason.startswith(joined) for each in told.values()] == [False, True]
+    assert [each.how for each in told.values()] == ["factors", "decoded"]
 
 
 def test_beside_weights_made_at_run_time_r_is_multiplied_at_load() -> None:

@@ -10,15 +10,14 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from running import assign_dense, checked_bytes, random_feeds, relative_error, run, session
+from running import assign_dense, checked_bytes, eager, random_feeds, relative_error, run, session
 
 from dtc.graph import Site, all_nodes, find_sites, load_model
-from dtc.passes.lower import Compressed, Mode, lower, lowerings
-from dtc.passes.lower.binary.int2 import lower_int2
-from dtc.passes.lower.binary.lowering import refuse
+from dtc.passes.lower import Compressed, lower
+from dtc.passes.lower.kinds import kinds
 from dtc.passes.method import Skip, Weights, make_method
 
-MODES: list[Mode] = ["compute", "standard", "storage"]
+MODES: list[str] = ["compute", "standard", "storage"]
 
 GRAPHS = {
     "MatMul": "(float[2,3,20] x, float[20,24] W) => (float[2,3,24] y) { y = MatMul(x, W) }",
@@ -83,21 +82,21 @@ def compressed(sites: list[Site], method: str, options: dict[str, Any], pruned: 
     for site in sites:
         matrices = site.matrices()
         mask = np.abs(matrices) >= np.quantile(np.abs(matrices), pruned) if pruned else None
-        weights = Weights(site.name, str(site.role), matrices, "n", mask=mask)
+        weights = Weights(site.name, matrices, "n", mask=mask)
         outcome = make_method(method, options).distort([weights])[site.name]
         if not isinstance(outcome, Skip):
             items.append(Compressed(site, outcome))
     return items
 
 
-def lowered(model: ir.Model, mode: Mode, method: str, options: dict[str, Any], pruned: float) -> float:
+def lowered(model: ir.Model, mode: str, method: str, options: dict[str, Any], pruned: float) -> float:
     """Lower in place; return the error against the dense weights."""
     feeds = random_feeds(model)
     items = compressed(find_sites(model), method, options, pruned)
     assert items
     assign_dense(items)
     expected = run(model, feeds)
-    lower(model, items, mode)
+    lower(model, items, eager(mode))
     assert not {item.site.name for item in items} & set(model.graph.initializers)
     return max(relative_error(f, e) for f, e in zip(run(model, feeds), expected, strict=True))
 
@@ -111,7 +110,7 @@ CASES = [(mode, options) for mode in MODES for options in OPTIONS if mode != "st
 
 @pytest.mark.parametrize(("mode", "options"), CASES)
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_every_role_computes_with_exactly_the_dense_weight(graph: str, options: str, mode: Mode):
+def test_every_role_computes_with_exactly_the_dense_weight(graph: str, options: str, mode: str):
     model = small_model(graph)
     # Only a product that is done in another order, MatMul and Add for Gemm, differs by its rounding.
     assert lowered(model, mode, *OPTIONS[options]) <= 1e-6
@@ -128,7 +127,7 @@ def test_every_role_computes_with_exactly_the_dense_weight(graph: str, options: 
         ("Gather", "BinaryGather"),
         ("Conv", None),
         ("left MatMul", None),
-        ("scaled Gemm", None),
+        ("scaled Gemm", "BinaryMatMul"),
     ],
 )
 def test_compute_takes_the_operator_of_the_role(graph: str, expected: str | None):
@@ -186,7 +185,7 @@ def test_the_file_grows_by_the_bytes_of_the_forms():
         model = model_of_size("MatMul", 1600, 1000)
         items = compressed(find_sites(model), *OPTIONS["2 bits"])
         expected = sum(form.nbytes for item in items for form in item.forms)
-        lower(model, items, mode)
+        lower(model, items, eager(mode))
         assert expected <= len(checked_bytes(model)) <= expected * 1.01 + 5000  # the body of a function
 
 
@@ -196,7 +195,7 @@ def test_packed_codes_of_few_rows_make_no_larger_file(rows: int, bits: int):
     model = model_of_size("Gemm transB", rows, 20000)
     items = compressed(find_sites(model), "binary", {"bits": bits}, 0)
     expected = sum(form.nbytes for item in items for form in item.forms)
-    lower(model, items, "standard")
+    lower(model, items, eager("standard"))
     assert len(checked_bytes(model)) <= expected + 3000  # the nodes
 
 
@@ -210,7 +209,7 @@ def test_codes_that_fill_bytes_are_decoded_to_exactly_the_dense_weight(graph: st
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_what_is_kept_while_a_weight_is_folded_is_below_three_times_its_size(bits: int):
     model = model_of_size("MatMul", 200, 1600)
-    lower(model, compressed(find_sites(model), "binary", {"bits": bits, "solver": "greedy"}, 0), "standard")
+    lower(model, compressed(find_sites(model), "binary", {"bits": bits, "solver": "greedy"}, 0), eager("standard"))
     inferred = onnx.shape_inference.infer_shapes(ir.to_proto(model), strict_mode=True, data_prop=True)
     values = [ir.from_proto(info) for info in inferred.graph.value_info]
     assert {node.outputs[0].name for node in model.graph} - {"y"} <= {value.name for value in values}
@@ -222,7 +221,7 @@ def test_what_is_kept_while_a_weight_is_folded_is_below_three_times_its_size(bit
     "name", ["ptb_rnnlm_lstm100_derived", "silero_vad_v4", "gtcrn_simple", "resnet20_cifar10_derived"]
 )
 @pytest.mark.parametrize("mode", MODES)
-def test_real_models(data_dir: Path, name: str, mode: Mode):
+def test_real_models(data_dir: Path, name: str, mode: str):
     options = OPTIONS["few survivors"] if mode == "storage" else OPTIONS["2 bits"]
     assert lowered(load_model(data_dir / "onnx" / f"{name}.onnx"), mode, *options) <= 1e-6
 
@@ -243,7 +242,10 @@ def test_int2_planes_are_the_same_weight_and_are_fused(group_size: int, tmp_path
     items = compressed(find_sites(model), "binary", {"bits": 2, "group_size": group_size}, 0)
     assign_dense(items)
     expected = run(model, feeds)[0]
-    assert lower_int2(model, items) == ["W"]
+    (told,) = lower(model, items, eager("int2"))
+    assert told.how == "planes"
+    assert "8 bits" in told.caveats[0]
+    assert told.tolerance == 0.05
     assert model.opset_imports[""] == 25
     assert ops(model) == {"DequantizeLinear", "MatMul", "Sum"}
     found = session(model, optimise=False).run(None, feeds)[0]
@@ -259,10 +261,12 @@ def test_what_int2_cannot_hold_is_decoded_as_usual():
         items = compressed(find_sites(model), *OPTIONS[options])
         assign_dense(items)
         expected = run(model, feeds)[0]
-        assert lower_int2(model, items) == []
+        told = lower(model, items, eager("int2"))
+        assert {each.how for each in told} == {"decoded"}
+        assert not any(each.caveats or each.tolerance for each in told)
         assert relative_error(run(model, feeds)[0], expected) <= 1e-6
 
 
 def test_the_lowering_is_found_by_the_form():
-    assert "binary" in lowerings()
-    assert refuse(find_sites(small_model("MatMul"))[0]) is None
+    assert "binary" in kinds()
+    assert kinds()["binary"].refuse(find_sites(small_model("MatMul"))[0]) is None

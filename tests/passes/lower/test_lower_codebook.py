@@ -10,12 +10,13 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
+from running import eager
 
 from dtc.forms import Codebook, Codewords, stored_bytes
 from dtc.forms.huffman import NODES, SEGMENT
 from dtc.graph import find_sites, load_model, save_model
 from dtc.passes.lower import Compressed, lower
-from dtc.passes.lower.codebook.lowering import OPSET
+from dtc.passes.lower.codebook import KIND
 from dtc.passes.method import Skip, make_method
 from dtc.passes.plan import make_plan
 from dtc.recipe import Rule
@@ -130,7 +131,7 @@ def check(role: str, make: object, mode: str, folder: Path) -> ir.Model:
     forms = tuple(replace(f, codewords=forms[0].codewords) for f in forms)
     target = next(s for s in find_sites(dense) if s.name == "w")
     target.assign(target.restore(np.stack([f.dense() for f in forms])))
-    lower(model, [Compressed(site, forms)], mode)  # type: ignore[arg-type]
+    lower(model, [Compressed(site, forms)], eager(mode))
     assert "w" not in model.graph.initializers
     expected = outputs(dense, folder / "dense.onnx", feeds)
     found = outputs(model, folder / "lowered.onnx", feeds)
@@ -187,7 +188,7 @@ def test_a_huffman_code_of_several_segments(size: int, tmp_path: Path) -> None:
     coded = Codebook(symbols[None], words, size, huffman=True)
     weight = constant("w", np.zeros((1, size), np.float32))
     model = one_node("Gemm", [value("x", "n", size), weight], [weight], transB=1)
-    lower(model, [Compressed(find_sites(model)[0], (coded,))], "standard")
+    lower(model, [Compressed(find_sites(model)[0], (coded,))], eager("standard"))
     at = np.array([0, 13, SEGMENT - 2, size // 2, size - 2, size - 1])
     x = np.zeros((len(at), size), np.float32)
     x[np.arange(len(at)), at] = 1
@@ -211,7 +212,7 @@ def test_huffman_coding_makes_the_file_smaller_by_what_the_form_says(tmp_path: P
         plan = make_plan(model, [Rule(method="bins", options={"bins": 8, "huffman": huffman})])
         forms = plan.distort().forms
         stored.append(stored_bytes(forms["w"]))
-        lower(model, plan.compressed(forms), "standard")
+        lower(model, plan.compressed(forms), eager("standard"))
         save_model(model, tmp_path / "m.onnx", force=True)
         sizes.append((tmp_path / "m.onnx").stat().st_size)
     assert sizes[0] - sizes[1] == pytest.approx(stored[0] - stored[1], abs=NODES + 500)
@@ -258,7 +259,7 @@ def test_an_embedding_tied_to_an_output_layer_stays_tied(tmp_path: Path) -> None
     for mode in ("standard", "compute"):
         model = ir.Model(graph.clone() if hasattr(graph, "clone") else graph, ir_version=8)
         (site,) = find_sites(model)
-        lower(model, [Compressed(site, (coded,))], mode)  # type: ignore[arg-type]
+        lower(model, [Compressed(site, (coded,))], eager(mode))
         packed = [v for v in model.graph.initializers.values() if v.dtype == ir.DataType.UINT8]
         assert [tuple(v.shape) for v in packed] == [(50, 4)]  # type: ignore[arg-type]
         assert "Transpose" not in {node.op_type for node in model.graph}
@@ -282,7 +283,7 @@ def test_sites_that_share_a_codebook_store_it_once(tmp_path: Path) -> None:
     result = plan.distort()
     h = np.ones((1, 64), np.float32)
     expected = h @ result.dense["w0"] @ result.dense["w1"]
-    lower(model, plan.compressed(result.forms), "compute")
+    lower(model, plan.compressed(result.forms), eager("compute"))
     assert sum(name.endswith(".values") for name in model.graph.initializers) == 1
     (found,) = outputs(model, tmp_path / "shared.onnx", {"x": h})
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
@@ -296,7 +297,7 @@ def test_the_file_grows_by_the_bytes_of_the_form(tmp_path: Path) -> None:
     save_model(model, tmp_path / "dense.onnx")
     before = (tmp_path / "dense.onnx").stat().st_size - 500 * 800 * 4
     coded = form(500, 800, 61, 2, bits=16)
-    lower(model, [Compressed(find_sites(model)[0], (coded,))], "standard")
+    lower(model, [Compressed(find_sites(model)[0], (coded,))], eager("standard"))
     save_model(model, tmp_path / "coded.onnx")
     grown = (tmp_path / "coded.onnx").stat().st_size - before
     assert grown == pytest.approx(coded.nbytes, rel=0.01, abs=5000)
@@ -350,7 +351,7 @@ def test_real_models_compute_what_their_distorted_weights_compute(
                 site.assign(result.dense[site.name])
         save_model(dense, tmp_path / "dense.onnx", force=True)
         expected = session(tmp_path / "dense.onnx").run(None, feeds)
-        lower(model, plan.compressed(result.forms), mode)  # type: ignore[arg-type]
+        lower(model, plan.compressed(result.forms), eager(mode))
         save_model(model, tmp_path / "lowered.onnx", force=True)
         onnx.checker.check_model(str(tmp_path / "lowered.onnx"))
         found = session(tmp_path / "lowered.onnx").run(None, feeds)
@@ -363,6 +364,6 @@ def test_a_site_that_would_grow_is_left_alone() -> None:
     model = one_node("Gemm", [value("x", "n", 9), weight], [weight], transB=1)
     plan = make_plan(model, [Rule(method="codebook", options={"codewords": 256})])
     assert "no fewer than its blocks" in plan.distort().skipped["w"]
-    assert OPSET <= 17
+    assert KIND.opset <= 17
     assert isinstance(make_method("codebook", {}).distort([]), dict)
     assert Skip("x").reason == "x"

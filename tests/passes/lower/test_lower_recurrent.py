@@ -5,6 +5,7 @@ Tolerance: 1e-5 of the largest output (max norm); of low rank 1e-4, as the produ
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -14,30 +15,38 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recurrent_graphs import FLOAT, Options, recurrent_model, two_layers
-from running import assign_dense, random_low_rank, relative_error, run, sites_by_name
+from running import (
+    EAGER,
+    assign_dense,
+    eager,
+    lowered_and_run,
+    random_low_rank,
+    relative_error,
+    run,
+    sites_by_name,
+)
 
 from dtc.forms import LowRank
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Csr
 from dtc.graph import Site, all_nodes, find_sites
-from dtc.passes.lower import Compressed, costs, lower
-from dtc.passes.lower.explain import explain
+from dtc.passes.lower import Compressed, find_target, lower
 from dtc.passes.method import Skip, Weights, make_method
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "binary": ("binary", {"bits": 2}),
     "codebook": ("codebook", {"codewords": 16, "block": 1}),
 }
-FORMS = ["sparse", "bitmap", "binary", "codebook", "lowrank"]
+FORMS = ["sparse", "bitmap", "binary", "codebook", "low_rank"]
 
 
 def compressed(site: Site, form: str, seed: int = 0) -> Compressed:
-    if form == "lowrank":
+    if form == "low_rank":
         return random_low_rank(site, 3, seed)
     if form in ("sparse", "bitmap"):
         return Compressed(site, tuple(sparse(matrix, form) for matrix in site.matrices()))
     method, options = METHODS[form]
-    outcome = make_method(method, options).distort([Weights(site.name, str(site.role), site.matrices(), "n")])
+    outcome = make_method(method, options).distort([Weights(site.name, site.matrices(), "n")])
     forms = outcome[site.name]
     assert not isinstance(forms, Skip)
     return Compressed(site, forms)
@@ -58,7 +67,7 @@ def scaled_model(o: Options, seed: int = 0) -> tuple[ir.Model, dict[str, Any]]:
 def error(model: ir.Model, items: list[Compressed], feeds: dict[str, Any]) -> float:
     assign_dense(items)
     expected = run(model, feeds)
-    lower(model, items, "compute")
+    lower(model, items, eager("compute"))
     return max(relative_error(f, e) for f, e in zip(run(model, feeds), expected, strict=True))
 
 
@@ -93,11 +102,11 @@ def test_each_weight_is_taken_in_its_form(w: str, r: str) -> None:
         sites = sites_by_name(model)
         items = [compressed(sites[name], form) for name, form in (("W", w), ("R", r)) if form != "dense"]
         found = error(model, items, feeds)
-        assert found <= (1e-4 if "lowrank" in (w, r) else 1e-5)
-        left, right = "dense" if w == "lowrank" else w, "sparse" if r == "bitmap" else r
+        assert found <= (1e-4 if "low_rank" in (w, r) else 1e-5)
+        left, right = "dense" if w == "low_rank" else w, "sparse" if r == "bitmap" else r
         if items[0].forms[0].kind == "sparse" and o.direction == "bidirectional" and w != "dense":
             left = "sparse" if isinstance(Sparse.stack(items[0].forms).pattern, Csr) else "bitmap"  # the smaller
-        old_opset = o.opset < 13 and {w, r} <= {"dense", "lowrank"}  # which no other form raises
+        old_opset = o.opset < 13 and {w, r} <= {"dense", "low_rank"}  # which no other form raises
         coded = (left, right) != ("dense", "dense") and not old_opset
         assert operators_in(model) == ([f"{o.op}_{left}_{right}"] if coded else [])
         assert {name for _, name, _ in model.functions} == {n.op_type for n in all_nodes(model) if n.domain == "dtc"}
@@ -119,14 +128,16 @@ def test_default_activations_may_be_named() -> None:
     assert operators_in(model) == ["LSTM_binary_binary"]
 
 
-@pytest.mark.measured_costs
-def test_what_does_not_pay_is_decoded_in_front_of_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        costs, "choose", lambda form, rows=None: costs.Choice(form.kind == "sparse", "asked for by a test")
-    )
+def test_what_does_not_pay_is_decoded_in_front_of_the_node() -> None:
+    steady = {name: ((9.0 if name.startswith("sparse") else 1.0,),) for name in EAGER.speeds}
+    costs = EAGER.model_copy(update={"sides": (1,), "rows": (1,), "speeds": steady, "worth": 1.2})
+    target = replace(find_target("compute"), costs=costs)
     model, feeds = scaled_model(Options())
     sites = sites_by_name(model)
-    assert error(model, [compressed(sites["W"], "sparse"), compressed(sites["R"], "binary")], feeds) <= 1e-5
+    items = [compressed(sites["W"], "sparse"), compressed(sites["R"], "binary")]
+    far, told = lowered_and_run(model, items, feeds, target)
+    assert far <= 1e-5
+    assert [told[name].how for name in "WR"] == ["operator", "decoded"]
     assert operators_in(model) == ["LSTM_sparse_dense"]
 
 
@@ -137,7 +148,7 @@ def test_signs_of_few_survivors_are_put_into_blocks_at_load(direction: str) -> N
     for site in find_sites(model):
         matrices = site.matrices()
         mask = np.abs(matrices) >= np.quantile(np.abs(matrices), 0.9)
-        weights = Weights(site.name, str(site.role), matrices, "n", mask=mask)
+        weights = Weights(site.name, matrices, "n", mask=mask)
         forms = make_method("binary", {"bits": 1}).distort([weights])[site.name]
         assert not isinstance(forms, Skip)
         items.append(Compressed(site, forms))
@@ -169,14 +180,14 @@ def test_a_basis_shared_with_the_next_layer_is_stored_once() -> None:
         second = random_low_rank(sites["W2"], 2, seed=2)
         second = Compressed(sites["W2"], (LowRank(second.forms[0].left, first.forms[0].right, "shared.0"),))
         assert error(model, [second, first], feeds) <= 1e-4
-        assert operators_in(model) == [f"{op}_dense_lowrank"]
+        assert operators_in(model) == [f"{op}_dense_low_rank"]
         assert [name for name in model.graph.initializers if "right" in name or "shared" in name] == ["shared.0"]
 
 
 def test_a_weight_that_is_left_dense_stays_a_site_of_its_role() -> None:
     model, _ = scaled_model(Options())
     before = sites_by_name(model)
-    lower(model, [compressed(before["W"], "bitmap")], "compute")
+    lower(model, [compressed(before["W"], "bitmap")], eager("compute"))
     after = sites_by_name(model)
     assert list(after) == ["R"]
     assert after["R"].role == before["R"].role
@@ -193,13 +204,14 @@ def test_all_outputs_have_names_as_the_functions_have_all() -> None:
 def test_coded_factors_of_r_beside_a_coded_w_are_multiplied_at_load() -> None:
     model, feeds = scaled_model(Options(inputs=40, hidden=40))
     sites = sites_by_name(model)
-    weights = Weights("R", "LSTM.R", sites["R"].matrices(), "cell")
+    weights = Weights("R", sites["R"].matrices(), "cell")
     factored = make_method("svd", {"rank": 8}).distort([weights])["R"]
     assert not isinstance(factored, Skip)
     items = [compressed(sites["W"], "binary"), Compressed(sites["R"], coded(factored))]
-    assert error(model, items, feeds) <= 1e-4
+    far, told = lowered_and_run(model, items, feeds, eager())
+    assert far <= 1e-4
     assert operators_in(model) == ["LSTM_binary_dense"]
-    assert explain(model, items, "compute")["R"].startswith("joined of its parts when a session loads")
+    assert told["R"].reason.startswith("joined of its parts when a session loads")
 
 
 def coded(factored: Any) -> Any:
@@ -211,7 +223,7 @@ def coded(factored: Any) -> Any:
         sides = {}
         for side in ("left", "right"):
             matrix = getattr(form, side)[None]
-            outcome = options.distort([Weights(side, "MatMul", matrix, "n")])[side]
+            outcome = options.distort([Weights(side, matrix, "n")])[side]
             assert not isinstance(outcome, Skip)
             sides[side] = outcome[0]
         parts.append(Product(sides["left"], sides["right"]))

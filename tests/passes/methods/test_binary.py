@@ -43,7 +43,7 @@ def solved(name: str, rows: np.ndarray, bits: int, kept: np.ndarray | None = Non
 
 
 def distort(matrices: np.ndarray, mask: np.ndarray | None = None, gram: Any = None, **options: Any) -> Any:
-    weights = Weights("w", "MatMul", matrices, "n", mask=mask, gram=gram)
+    weights = Weights("w", matrices, "n", mask=mask, gram=gram)
     return make_method("binary", options).distort([weights])["w"]
 
 

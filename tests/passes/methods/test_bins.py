@@ -20,7 +20,7 @@ from dtc.passes.solvers.binning import Bins, Member, split_best
 def weights(matrix: np.ndarray, name: str = "w", **facts: object) -> Weights:
     stack = np.asarray(matrix, np.float32)
     stack = stack if stack.ndim == 3 else stack[None]
-    return Weights(name, "MatMul", stack, **{"node": "n", **facts})  # type: ignore[arg-type]
+    return Weights(name, stack, **{"node": "n", **facts})  # type: ignore[arg-type]
 
 
 def form_of(matrix: np.ndarray, options: dict[str, object], probe: Probe | None = None, **facts: object) -> Codebook:
@@ -140,7 +140,7 @@ def test_the_next_bin_goes_where_the_model_is_sensitive() -> None:
     assert sum(form.index_bytes for form in forms) * 8 <= 3.0 * 2 * GAUSS.size  # type: ignore[union-attr]
 
 
-def test_splitting_stops_at_the_max_drop() -> None:
+def test_splitting_stops_at_the_split_until() -> None:
     calls: list[int] = []
 
     def probe(changed: Mapping[str, np.ndarray]) -> float:
@@ -149,7 +149,7 @@ def test_splitting_stops_at_the_max_drop() -> None:
 
     for drop in (0.1, 0.03, 0.01):
         calls.clear()
-        form = form_of(GAUSS, {"bins": 64, "max_drop": drop}, probe)
+        form = form_of(GAUSS, {"bins": 64, "split_until": drop}, probe)
         assert probe({"w": form.dense()[None]}) <= 5 + drop
         assert form.codewords.count < 64
         # Children alone are measured: four bins, then two a split, twice each; one evaluation a state; two references.
@@ -162,7 +162,7 @@ def test_a_drop_that_is_never_met_gives_the_best_state_seen() -> None:
         levels = max((len(np.unique(array)) for array in changed.values()), default=0)
         return abs(levels - 7) + 1.0 if changed else 0.0
 
-    assert form_of(GAUSS, {"bins": 12, "max_drop": 0.5}, probe).codewords.count == 7
+    assert form_of(GAUSS, {"bins": 12, "split_until": 0.5}, probe).codewords.count == 7
 
 
 def test_shared_bins_are_scaled_to_each_site() -> None:
@@ -175,8 +175,8 @@ def test_shared_bins_are_scaled_to_each_site() -> None:
 
 
 def test_a_drop_needs_a_model_to_run() -> None:
-    with pytest.raises(UsageError, match=r"--max-drop.*--data"):
-        make_method("bins", {"max_drop": 0.1}).distort([weights(GAUSS)])
+    with pytest.raises(UsageError, match=r"--split-until.*--data"):
+        make_method("bins", {"split_until": 0.1}).distort([weights(GAUSS)])
 
 
 def test_the_form_says_how_bins_were_chosen() -> None:
@@ -195,7 +195,7 @@ def test_weights_that_are_not_finite_are_left_alone() -> None:
     assert "not finite" in outcome.reason
 
 
-@pytest.mark.parametrize("options", [{"bins": 3}, {"perturb": 0}, {"max_drop": -1}, {"representative": "median"}])
+@pytest.mark.parametrize("options", [{"bins": 3}, {"perturb": 0}, {"split_until": -1}, {"representative": "median"}])
 def test_wrong_options_are_named(options: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=r"bins.*--" + next(iter(options)).replace("_", "-")):
         make_method("bins", options)

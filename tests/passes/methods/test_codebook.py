@@ -17,7 +17,7 @@ from dtc.passes.solvers.clustering import Points, assign, cluster, lloyd, seed_c
 def weights(matrix: np.ndarray, name: str = "w", **facts: object) -> Weights:
     stack = np.asarray(matrix, np.float32)
     stack = stack if stack.ndim == 3 else stack[None]
-    return Weights(name, "MatMul", stack, **{"node": "n", **facts})  # type: ignore[arg-type]
+    return Weights(name, stack, **{"node": "n", **facts})  # type: ignore[arg-type]
 
 
 def distort(matrix: np.ndarray, options: dict[str, object], **facts: object) -> Outcome:

@@ -12,9 +12,9 @@ from dtc.forms.sparse import Sparse
 from dtc.passes.method import Moment, Skip, Weights, make_method
 
 
-def weights(matrix: np.ndarray, name: str = "w", role: str = "MatMul", **facts: object) -> Weights:
+def weights(matrix: np.ndarray, name: str = "w", **facts: object) -> Weights:
     stack = matrix if matrix.ndim == 3 else matrix[None]
-    return Weights(name, role, stack.astype(np.float32), **{"node": "n", **facts})
+    return Weights(name, stack.astype(np.float32), **{"node": "n", **facts})
 
 
 def gaussian(*shape: int, seed: int = 0) -> np.ndarray:
@@ -201,7 +201,7 @@ def test_compensation_honours_dead_inputs_and_needs_samples() -> None:
     assert np.isfinite(dense).all()
     with pytest.raises(UsageError, match=r"--compensate needs samples .*'n'"):
         method.distort([weights(matrix)])
-    table = method.distort([weights(matrix, role="Gather")])["w"][0].dense()
+    table = method.distort([weights(matrix, is_table=True)])["w"][0].dense()
     np.testing.assert_array_equal(table, pruned(matrix, sparsity=0.5)[0])
 
 

@@ -12,9 +12,9 @@ from dtc.forms import LowRank, stored_bytes
 from dtc.passes.method import Skip, Weights, make_method
 
 
-def weights(matrix: np.ndarray, name: str = "w", role: str = "MatMul", **facts: object) -> Weights:
+def weights(matrix: np.ndarray, name: str = "w", **facts: object) -> Weights:
     stack = matrix if matrix.ndim == 3 else matrix[None]
-    return Weights(name, role, stack.astype(np.float32), **{"node": "n", **facts})
+    return Weights(name, stack.astype(np.float32), **{"node": "n", **facts})
 
 
 def best_error(matrix: np.ndarray, rank: int) -> float:
@@ -80,7 +80,7 @@ def test_published_ratios_of_one_layer(rows: int, cols: int, rank: int, ratio: f
 def test_shared_projection_stores_the_basis_once_and_is_the_least_squares_fit() -> None:
     rng = np.random.default_rng(3)
     recurrent, entry = rng.normal(size=(1, 260, 65)), rng.normal(size=(1, 260, 65))
-    pair = [weights(entry, "W", "LSTM.W"), weights(recurrent, "R", "LSTM.R")]
+    pair = [weights(entry, "W"), weights(recurrent, "R", partner="W")]
     outcome = make_method("svd", {"rank": 16, "shared_projection": "layer"}).distort(pair)
     w, r = outcome["W"][0], outcome["R"][0]
     assert w.basis == r.basis is not None
@@ -94,10 +94,10 @@ def test_shared_projection_stores_the_basis_once_and_is_the_least_squares_fit() 
 def test_next_reading_shares_with_the_layer_that_is_fed() -> None:
     rng = np.random.default_rng(4)
     sites = [
-        weights(rng.normal(size=(1, 120, 30)), "R0", "LSTM.R", node="l0", feeds=("W1",)),
-        weights(rng.normal(size=(1, 120, 30)), "W1", "LSTM.W", node="l1"),
-        weights(rng.normal(size=(1, 120, 30)), "R1", "LSTM.R", node="l1"),
-        weights(rng.normal(size=(1, 120, 30)), "W0", "LSTM.W", node="l0"),
+        weights(rng.normal(size=(1, 120, 30)), "R0", partner="W0", feeds=("W1",)),
+        weights(rng.normal(size=(1, 120, 30)), "W1"),
+        weights(rng.normal(size=(1, 120, 30)), "R1", partner="W1"),
+        weights(rng.normal(size=(1, 120, 30)), "W0"),
     ]
     outcome = make_method("svd", {"rank": 6, "shared_projection": "next"}).distort(sites)
     bases = {name: forms[0].basis for name, forms in outcome.items()}

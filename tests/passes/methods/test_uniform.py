@@ -14,7 +14,7 @@ from dtc.passes.method import Weights, make_method
 
 
 def quantized(matrices: np.ndarray, mask: np.ndarray | None = None, **options: Any) -> Any:
-    return make_method("uniform", options).distort([Weights("w", "MatMul", matrices, "n", mask=mask)])["w"]
+    return make_method("uniform", options).distort([Weights("w", matrices, "n", mask=mask)])["w"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -56,9 +56,16 @@ def test_zero_rows_stay_zero_and_nan_is_refused():
     assert (quantized(matrix, bits=4)[0].dense() == 0).all()
     assert (quantized(matrix, bits=4, symmetric=False)[0].dense() == 0).all()
     with pytest.raises(ModelError, match="'w'"):
-        quantized(matrix + np.inf)
+        quantized(matrix + np.inf, bits=4)
 
 
 def test_groups_of_part_of_a_byte_are_refused():
     with pytest.raises(UsageError, match="multiple of 8"):
-        make_method("uniform", {"group_size": 4})
+        make_method("uniform", {"bits": 4, "group_size": 4})
+
+
+def test_one_bit_is_refused_and_none_too():
+    with pytest.raises(UsageError, match=r"method uniform, --bits: give 2 to 8.*\(given: 1\)"):
+        make_method("uniform", {"bits": 1})
+    with pytest.raises(UsageError, match="method uniform, --bits: is required"):
+        make_method("uniform", {})

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from dtc.errors import EngineError
-from dtc.training.engines.ort.gradient import UNROLLED, Plan
+from dtc.training.engines.ort.gradient import UNROLLED, GradientPlan
 from dtc.training.engines.ort.losses import scores_of
 from dtc.training.engines.ort.selection import Paths, find_weights
 from dtc.training.engines.ort.trial import Trials
@@ -36,7 +36,7 @@ class Capability:
     unrolled: tuple[str, ...]
 
 
-def examine(base: ir.Model, plan: Plan, freeze: Sequence[str]) -> Capability:
+def examine(base: ir.Model, plan: GradientPlan, freeze: Sequence[str]) -> Capability:
     """Try the gradient, freezing what lies before each node that has none, until it can be built and run.
 
     Raises:
@@ -48,7 +48,7 @@ def examine(base: ir.Model, plan: Plan, freeze: Sequence[str]) -> Capability:
     blocked = {node: reason for node in base.graph if (reason := _hopeless(node))}
     trials = Trials(base)
 
-    def planned(names: Sequence[str]) -> Plan:
+    def planned(names: Sequence[str]) -> GradientPlan:
         unrolled = dict.fromkeys(str(n.name) for p in names for n in downstream[p] if n.op_type in UNROLLED)
         return replace(plan, parameters=tuple(names), lengths={name: steps[name] for name in unrolled})
 

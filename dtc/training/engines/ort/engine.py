@@ -12,12 +12,14 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.errors import DataError, EngineError
+from dtc.forms import AnyArray, Array
+from dtc.graph.signature import Arrays
 from dtc.passes.prepare.batch_moments import Moments, measurable, statistics_of
-from dtc.recipe import Objective
-from dtc.training.engine import Arrays, Parameters, StepResult
+from dtc.recipe import Objective, Recipe
+from dtc.training.engine import Parameters, StepResult
 from dtc.training.engines.ort.capability import examine
-from dtc.training.engines.ort.evaluation import Evaluation
-from dtc.training.engines.ort.gradient import Plan, TrainingGraph, build_training_graph
+from dtc.training.engines.ort.evaluation_graph import EvaluationGraph
+from dtc.training.engines.ort.gradient import GradientPlan, TrainingGraph, build_training_graph
 from dtc.training.engines.ort.losses import LOSS, Kind
 from dtc.training.engines.ort.prepare import prepare
 from dtc.training.engines.ort.runtime import load_runtime, open_session
@@ -27,7 +29,24 @@ from dtc.training.engines.ort.targets import choose_kind, labels_of, samples_axi
 from dtc.training.engines.ort.trainable.dropout import draw_mask
 from dtc.training.engines.ort.trainable.embedding import TableGradient
 
-Array = npt.NDArray[np.generic]
+
+def make_engine(model: ir.Model, recipe: Recipe, teacher: ir.Model | None) -> OrtEngine:
+    """Return the engine for a run of `recipe`; see `dtc.training.engine_kind.MakeEngine`.
+
+    Raises:
+        EngineError: The model cannot be trained; names the node.
+    """
+    training = recipe.training
+    assert training is not None, "a run has training"
+    return OrtEngine(
+        model,
+        recipe.objective,
+        teacher=teacher,
+        freeze=training.freeze,
+        threads=training.threads,
+        batch_norm=recipe.batch_norm,
+        delta=recipe.activations.delta,
+    )
 
 
 class OrtEngine:
@@ -62,7 +81,8 @@ class OrtEngine:
         guess: Kind = "mse" if objective.loss == "auto" else objective.loss
         norms = measurable(self._base.graph) if batch_norm == "batch" else []
         by_batch = tuple(str(node.name) for node in norms)
-        self._plan = Plan(guess, objective.output, self._rank(), tuple(objective.carry), (), {}, by_batch, delta)
+        carry = tuple(objective.carry)
+        self._plan = GradientPlan(guess, objective.output, self._rank(), carry, (), {}, by_batch, delta)
         capability = examine(self._base, self._plan, freeze)
         self._unrolled = capability.unrolled
         self._plan = replace(self._plan, parameters=capability.parameters)
@@ -74,10 +94,10 @@ class OrtEngine:
         dropouts = [str(n.name) for n in self._base.graph if n.op_type == "Dropout" and n.domain == ""]
         self._probe = ShapeProbe(self._base, [*self._unrolled, *dropouts], threads)
         live = (*self.parameters, *self.statistics)
-        self._evaluation = Evaluation(self._base, objective.output, live, threads)
+        self._evaluation = EvaluationGraph(self._base, objective.output, live, threads)
         self._teacher_model = teacher
         self._steps: dict[tuple[Any, ...], _Step] = {}
-        self._gradients: dict[str, npt.NDArray[np.float32]] = {}
+        self._gradients: dict[str, Array] = {}
 
     def step(self, batch: Arrays, *, seed: int) -> StepResult:
         """Run forward and backward in training mode; see `Engine.step`.
@@ -95,7 +115,7 @@ class OrtEngine:
         feeds |= step.masks(shapes, seed)
         return step.run(feeds, self.parameters)
 
-    def loss(self, batch: Arrays) -> tuple[float, dict[str, Array]]:
+    def loss(self, batch: Arrays) -> tuple[float, dict[str, AnyArray]]:
         """Return the loss and the carried outputs in evaluation mode.
 
         Raises:
@@ -107,7 +127,7 @@ class OrtEngine:
         rank = self._label_rank(kind, labels)
         return self._evaluation.loss(kind, rank, inputs, feeds, self._live(), tuple(self._objective.carry))
 
-    def moments(self, batch: Arrays) -> tuple[list[Moments], dict[str, Array]]:
+    def moments(self, batch: Arrays) -> tuple[list[Moments], dict[str, AnyArray]]:
         """Return the moments of a batch and the carried outputs; see `Engine.moments`.
 
         Raises:
@@ -117,7 +137,7 @@ class OrtEngine:
             return [], {}
         return self._evaluation.moments(self._inputs(batch), self._live(), tuple(self._objective.carry))
 
-    def predict(self, inputs: Arrays) -> dict[str, Array]:
+    def predict(self, inputs: Arrays) -> dict[str, AnyArray]:
         """Return all outputs of the model in evaluation mode.
 
         Raises:
@@ -129,11 +149,11 @@ class OrtEngine:
         return {**self.parameters, **self.statistics}
 
     @cached_property
-    def _teacher(self) -> Evaluation:
+    def _teacher(self) -> EvaluationGraph:
         model = self._base if self._teacher_model is None else prepare(self._teacher_model)
-        return Evaluation(model, self._objective.output, (), self._threads)
+        return EvaluationGraph(model, self._objective.output, (), self._threads)
 
-    def _target(self, batch: Arrays, inputs: Arrays) -> tuple[Kind, Array]:
+    def _target(self, batch: Arrays, inputs: Arrays) -> tuple[Kind, AnyArray]:
         if self._kind is None:
             self._kind = choose_kind(self._objective, batch)
         if self._kind == "distill":
@@ -148,7 +168,7 @@ class OrtEngine:
             self._steps[key] = _Step(graph, plan, self._gradients, self._threads)
         return self._steps[key]
 
-    def _inputs(self, batch: Arrays) -> dict[str, Array]:
+    def _inputs(self, batch: Arrays) -> dict[str, AnyArray]:
         found = {}
         for value in self._base.graph.inputs:
             if value.name not in batch:
@@ -161,7 +181,7 @@ class OrtEngine:
             found[value.name] = np.ascontiguousarray(array, dtype=dtype)
         return found
 
-    def _lengths(self, batch: Arrays) -> Array | None:
+    def _lengths(self, batch: Arrays) -> AnyArray | None:
         name = self._objective.lengths
         if name is None:
             return None
@@ -169,7 +189,7 @@ class OrtEngine:
             raise DataError(f"the batch holds no {name!r}, which the option lengths names")
         return np.asarray(batch[name])
 
-    def _initial(self, name: str) -> npt.NDArray[np.float32]:
+    def _initial(self, name: str) -> Array:
         tensor = self._base.graph.initializers[name].const_value
         assert tensor is not None
         return np.array(tensor.numpy(), dtype=np.float32, order="C")
@@ -189,7 +209,7 @@ class OrtEngine:
         return rank - 1 if self._objective.loss == "cross-entropy" and rank > 3 else 1
 
     @staticmethod
-    def _label_rank(kind: Kind, labels: Array) -> int:
+    def _label_rank(kind: Kind, labels: AnyArray) -> int:
         return labels.ndim if kind == "cross-entropy" and labels.ndim > 2 else 1
 
 
@@ -197,7 +217,7 @@ class _Step:
     """One training graph with its session and the buffers that its gradients are written into."""
 
     def __init__(
-        self, graph: TrainingGraph, plan: Plan, buffers: dict[str, npt.NDArray[np.float32]], threads: int | None
+        self, graph: TrainingGraph, plan: GradientPlan, buffers: dict[str, Array], threads: int | None
     ) -> None:
         self._graph, self._plan = graph, plan
         self._session = open_session(graph.model, threads)
@@ -206,7 +226,7 @@ class _Step:
         self._buffers = buffers
         self._tables: dict[str, TableGradient] = {}
 
-    def masks(self, shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, Array]:
+    def masks(self, shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, AnyArray]:
         """Draw the dropout masks of a step."""
         return {
             dropout.mask: draw_mask(shapes[dropout.node], dropout.ratio, seed, index)
@@ -214,14 +234,14 @@ class _Step:
             if dropout.mask in self._inputs
         }
 
-    def run(self, feeds: dict[str, Array], parameters: Parameters) -> StepResult:
+    def run(self, feeds: dict[str, AnyArray], parameters: Parameters) -> StepResult:
         """Run the session and sum up the gradients."""
         feeds |= {name: parameters[source] for name, source in self._graph.sources.items()}
         found = self._run({name: array for name, array in feeds.items() if name in self._inputs}, parameters)
         outputs = {name: found[name] for name in self._plan.carry}
         return StepResult(float(found[LOSS]), self._sum(found, parameters), outputs)
 
-    def _run(self, feeds: dict[str, Array], parameters: Parameters) -> dict[str, Array]:
+    def _run(self, feeds: dict[str, AnyArray], parameters: Parameters) -> dict[str, AnyArray]:
         binding = self._session.io_binding()
         for name, array in feeds.items():
             binding.bind_cpu_input(name, array)
@@ -243,12 +263,12 @@ class _Step:
             name: self._buffers[name] if name in self._graph.dense else value.numpy() for name, value in results.items()
         }
 
-    def _buffer(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    def _buffer(self, name: str, shape: tuple[int, ...]) -> Array:
         if name not in self._buffers:
             self._buffers[name] = np.empty(shape, dtype=np.float32)
         return self._buffers[name]
 
-    def _sum(self, found: dict[str, Array], parameters: Parameters) -> Parameters:
+    def _sum(self, found: dict[str, AnyArray], parameters: Parameters) -> Parameters:
         gradients: Parameters = {}
         for output, source in self._graph.dense.items():
             part: npt.NDArray[Any] = found[output]
@@ -259,7 +279,7 @@ class _Step:
                 gradients[name] = np.zeros_like(parameters[name])
         return {name: gradients[name] for name in self._plan.parameters}
 
-    def _add_lookups(self, found: dict[str, Array], parameters: Parameters, gradients: Parameters) -> None:
+    def _add_lookups(self, found: dict[str, AnyArray], parameters: Parameters, gradients: Parameters) -> None:
         for lookup in self._graph.lookups:
             if lookup.table not in self._tables:
                 self._tables[lookup.table] = TableGradient(parameters[lookup.table].shape)

@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from dtc.graph import source_of
 from dtc.graph.builder import Builder, GraphBuilder, Names, Shared
+from dtc.training.engines.ort.dead_nodes import remove_dead_nodes
 from dtc.training.engines.ort.losses import LOSS, Kind, attach_loss
-from dtc.training.engines.ort.prune import remove_dead_nodes
 from dtc.training.engines.ort.runtime import differentiate
 from dtc.training.engines.ort.trainable.activation import expand_activations
 from dtc.training.engines.ort.trainable.dropout import Dropout, mask_dropout
@@ -28,7 +28,7 @@ UNROLLED = frozenset({"LSTM", "GRU"})
 
 
 @dataclass(frozen=True)
-class Plan:
+class GradientPlan:
     """What a training graph is made for.
 
     Attributes:
@@ -71,7 +71,7 @@ class TrainingGraph:
     lookups: list[Lookup]
 
 
-def build_training_graph(base: ir.Model, plan: Plan) -> TrainingGraph:
+def build_training_graph(base: ir.Model, plan: GradientPlan) -> TrainingGraph:
     """Derive the training graph from the prepared model.
 
     Raises:
@@ -117,7 +117,7 @@ class _Aliases:
         return alias
 
 
-def _unroll(model: ir.Model, plan: Plan, aliases: _Aliases, shared: Shared) -> dict[str, list[Unrolled]]:
+def _unroll(model: ir.Model, plan: GradientPlan, aliases: _Aliases, shared: Shared) -> dict[str, list[Unrolled]]:
     """Unroll the recurrent nodes; return the blocks by the parameter that is their recurrent weight."""
     found: dict[str, list[Unrolled]] = {}
     for node in list(model.graph):
@@ -157,7 +157,7 @@ def _input(model: ir.Model, name: str) -> ir.Value:
 def _collect(
     model: ir.Model,
     base: ir.Model,
-    plan: Plan,
+    plan: GradientPlan,
     sources: dict[str, str],
     dropouts: list[Dropout],
     direct: set[str],

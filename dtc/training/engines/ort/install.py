@@ -25,8 +25,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtc"
 
 
-def available() -> str | None:
-    """Return None if the engine can run here, else why not, in one line."""
+def unavailable() -> str | None:
+    """Return why the engine cannot run here, in one line; None if it can."""
     if sys.version_info[:2] > _NEWEST_PYTHON:
         found = f"{sys.version_info[0]}.{sys.version_info[1]}"
         return f"onnxruntime-training {VERSION} exists for Python up to 3.12, this is {found}; use Python 3.11 or 3.12"
@@ -52,7 +52,7 @@ def install(cache: Path | None = None) -> Path:
     """
     if found := installed(cache):
         return found
-    if reason := available():
+    if reason := unavailable():
         raise EngineError(reason)
     folder = _folder(cache)
     try:

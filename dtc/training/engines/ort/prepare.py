@@ -14,7 +14,7 @@ from onnx_ir.passes.common import (
 from dtc.errors import EngineError, ModelError
 from dtc.graph import all_nodes
 from dtc.graph.opset import opset_of, require_opset
-from dtc.training.engines.ort.prune import remove_dead_nodes
+from dtc.training.engines.ort.dead_nodes import remove_dead_nodes
 
 OLDEST_OPSET = 13
 NEWEST_OPSET = 21

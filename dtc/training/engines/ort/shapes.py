@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 import onnx_ir as ir
 
-from dtc.training.engine import Arrays
-from dtc.training.engines.ort.prune import remove_dead_nodes
+from dtc.graph.signature import Arrays
+from dtc.training.engines.ort.dead_nodes import remove_dead_nodes
 from dtc.training.engines.ort.runtime import open_session
 
 Signature: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]

@@ -7,11 +7,10 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.errors import DataError
+from dtc.forms import AnyArray
+from dtc.graph.signature import Arrays
 from dtc.recipe import Objective
-from dtc.training.engine import Arrays
 from dtc.training.engines.ort.losses import IGNORED, LABELS, WEIGHT, Kind
-
-Array = npt.NDArray[np.generic]
 
 
 def choose_kind(objective: Objective, batch: Arrays) -> Kind:
@@ -24,7 +23,7 @@ def choose_kind(objective: Objective, batch: Arrays) -> Kind:
     return "mse" if np.issubdtype(labels.dtype, np.floating) else "cross-entropy"
 
 
-def labels_of(objective: Objective, kind: Kind, batch: Arrays) -> Array:
+def labels_of(objective: Objective, kind: Kind, batch: Arrays) -> AnyArray:
     """Return the labels of a batch.
 
     Raises:
@@ -53,7 +52,7 @@ def samples_axis(graph: ir.Graph, objective: Objective) -> int | None:
     return sides.index(size)
 
 
-def targets(kind: Kind, labels: Array, lengths: Array | None, samples: int | None = None) -> dict[str, Array]:
+def targets(kind: Kind, labels: AnyArray, lengths: AnyArray | None, samples: int | None = None) -> dict[str, AnyArray]:
     """Return the feeds of the loss; `samples` is the axis of the samples where that is known.
 
     Raises:
@@ -80,7 +79,7 @@ def targets(kind: Kind, labels: Array, lengths: Array | None, samples: int | Non
 
 
 def inside_lengths(
-    shape: tuple[int, ...], lengths: Array, samples: int | None = None, *, steps_last: bool
+    shape: tuple[int, ...], lengths: AnyArray, samples: int | None = None, *, steps_last: bool
 ) -> npt.NDArray[np.bool_] | None:
     """Return True where a step is inside its sample, broadcastable to `shape`; None where there are no steps.
 

@@ -21,7 +21,7 @@ import onnx
 import onnx_ir as ir
 
 from dtc.errors import EngineError
-from dtc.training.engines.ort.gradient import Plan, build_training_graph
+from dtc.training.engines.ort.gradient import GradientPlan, build_training_graph
 from dtc.training.engines.ort.runtime import open_session, serialize
 
 _CRASHES = frozenset({signal.SIGABRT, signal.SIGSEGV, signal.SIGFPE, signal.SIGILL})
@@ -45,7 +45,7 @@ class Trials:
         self._base = serialize(base)
         self._served_by: _Helper | None = None
 
-    def run(self, plan: Plan) -> Failure | None:
+    def run(self, plan: GradientPlan) -> Failure | None:
         """Build the training graph of `plan` and open a session of it; return what went wrong.
 
         Raises:
@@ -138,7 +138,7 @@ def _send(stream: IO[bytes], message: object) -> None:
     stream.flush()
 
 
-def _try(base: ir.Model, plan: Plan) -> Failure | EngineError | None:
+def _try(base: ir.Model, plan: GradientPlan) -> Failure | EngineError | None:
     try:
         open_session(build_training_graph(base, plan).model, 1)
     except EngineError as error:

@@ -12,8 +12,8 @@ from dtc.errors import EngineError
 from dtc.graph import load_model
 from dtc.recipe import Objective
 from dtc.training.engines.ort.engine import OrtEngine
-from dtc.training.state import wearing
 from dtc.training.statistics import of_batch
+from dtc.training.swap import swapped
 
 RATES = {
     "resnet20_cifar10_derived.onnx": 1e-4,
@@ -53,7 +53,7 @@ def batches() -> dict[str, dict[str, np.ndarray]]:
 
 def examine(folder: Path, name: str, batch: dict[str, np.ndarray]) -> dict[str, object]:
     engine = OrtEngine(load_model(folder / name), Objective(), threads=1)
-    with wearing(engine.statistics, of_batch(engine, batch)):
+    with swapped(engine.statistics, of_batch(engine, batch)):
         evaluated = engine.loss(batch)[0]
     outputs = next(iter(engine.predict(batch).values()))
     first = engine.step(batch, seed=3)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 TRAINED = ("ptb_rnnlm_lstm100_derived", "dtln_model_1", "resnet20_cifar10_derived", "mnist-8", "kws_dnn_s",
            "gtcrn_simple", "silero_vad_v3")  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def results(in_engine, data_dir):
-    return in_engine("real_model_cases.py", str(data_dir / "onnx"))
+@pytest.fixture
+def results(ort, data_dir):
+    return ort.run(Path(__file__).with_name("real_model_cases.py"), str(data_dir / "onnx"))
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -1,0 +1,124 @@
+"""`dtc check`: a candidate against its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dtc.cli.sections import Command, Option, Section, option
+from dtc.errors import CheckFailedError
+
+if TYPE_CHECKING:
+    from dtc.check import CheckReport
+
+
+def _further() -> Iterator[Option]:
+    from dtc.cli.recipe_options import objective_and_data_options
+
+    return objective_and_data_options()
+
+
+@click.command("check", cls=Command, further=_further)
+@click.argument("reference", type=click.Path(path_type=Path))
+@click.argument("candidate", type=click.Path(path_type=Path))
+@option(
+    Section.CHECKING,
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    help="largest allowed loss of the metric, in its own unit",
+)
+@option(
+    Section.CHECKING,
+    "--max-difference",
+    type=click.FloatRange(min=0),
+    help="largest allowed relative L2 of any output",
+)
+@option(Section.CHECKING, "--input", "inputs", multiple=True, help="NAME=VALUE: an input held fixed (repeatable)")
+@option(
+    Section.CHECKING,
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    help="for latency; 0: not measured",
+)
+@option(Section.CHECKING, "--threads", type=click.IntRange(min=1), help="threads of ONNX Runtime; else all cores")
+@option(Section.CHECKING, "--seed", type=int, default=0, show_default=True, help="of generated inputs")
+@option(Section.CHECKING, "--portable", is_flag=True, help="without the native kernels: on the functions in the files")
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of tables")
+def command(reference: Path, candidate: Path, **options: Any) -> None:
+    """Compare a compressed model with its reference.
+
+    CANDIDATE and REFERENCE are run in ONNX Runtime: outputs, metric, size, latency, memory.
+    Exit status 1 when the candidate loses more than allowed.
+    """
+    from dtc.check import check
+    from dtc.cli.jsonable import to_json
+    from dtc.cli.parse import fixed_inputs
+    from dtc.cli.recipe_options import overridden
+    from dtc.data import open_source
+    from dtc.recipe import Data, Objective
+
+    data = overridden(Data(), options)
+    spec = data.evaluate or data.train
+    report = check(
+        reference,
+        candidate,
+        source=open_source(spec, batch_size=data.batch_size, split="evaluate") if spec else None,
+        objective=overridden(Objective(), options),
+        max_drop=options["max_drop"],
+        max_difference=options["max_difference"],
+        fixed=fixed_inputs(options["inputs"]),
+        threads=options["threads"],
+        seed=options["seed"],
+        seconds=options["seconds"],
+        native=not options["portable"],
+    )
+    if options["as_json"]:
+        click.echo(to_json(report))
+    else:
+        show_outcome(report, differences=True)
+    if not report.passed:
+        raise CheckFailedError(f"{candidate}: {'; '.join(report.failures)}")
+
+
+def show_outcome(report: CheckReport, *, differences: bool = False) -> None:
+    """Print a check: before, after, and their relation."""
+    from dtc.cli.render import console, milliseconds, size, table
+
+    before, after = report.reference, report.candidate
+    rows = [["file", size(before.file_bytes), size(after.file_bytes), f"{before.file_bytes / after.file_bytes:.2f}x"]]
+    if before.latency and after.latency:
+        ratio = before.latency.median / after.latency.median
+        latencies = [milliseconds(fact.latency.median) for fact in (before, after) if fact.latency]
+        rows.append(["latency, median of a run", *latencies, f"{ratio:.2f}x"])
+    if before.memory and after.memory:
+        peaks = [fact.memory.peak - fact.memory.idle for fact in (before, after) if fact.memory]
+        rows.append(["memory of load and run", *map(size, peaks), f"{peaks[0] / max(peaks[1], 1):.2f}x"])
+    if report.metric is not None:
+        metric = report.metric
+        name = metric.name if metric.labelled else f"{metric.name} (against the reference's own outputs)"
+        rows.append([name, f"{metric.before:.6g}", f"{metric.after:.6g}", f"{metric.after - metric.before:+.4g}"])
+    table(["", ">before", ">after", ">"], rows)
+    if report.kernels is not None:
+        console.print(f"native kernels against the functions in the file: at most {report.kernels:.1e} relative L2")
+    if differences and report.differences:
+        table(
+            ["output", ">max abs", ">relative L2", ">SNR dB", ">top-1 agreement"],
+            [
+                [
+                    each.name,
+                    f"{each.max_abs:.3g}",
+                    f"{each.relative_l2:.3g}",
+                    f"{each.snr:.1f}",
+                    "" if each.agreement is None else f"{each.agreement:.2%}",
+                ]
+                for each in report.differences
+            ],
+            title=f"outputs ({report.inputs})",
+        )
+    for failure in report.failures:
+        console.print(f"failed: {failure}", markup=False)

@@ -1,0 +1,39 @@
+"""The command that has the options of all methods, and shows those of the method that is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dtc.cli.sections import Command
+
+_WORDS = "dtc.words"
+
+
+class MethodCommand(Command):
+    """A command with an option `--method`: its help shows the options of that method, or else names all methods."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words, and remember them: `--help` is answered before the value of `--method` is known."""
+        ctx.meta[_WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options of the method that is told, then those of the command; the methods where none is told."""
+        from dtc.cli.method_help import MORE, method_titles, write_options
+
+        told = self._told(ctx)
+        if told is not None:
+            write_options(ctx, formatter, told)
+        super().format_options(ctx, formatter)
+        if told is None:
+            with formatter.section("Methods"):
+                formatter.write_dl(method_titles())
+            formatter.write_paragraph()
+            formatter.write_text(MORE)
+
+    def _told(self, ctx: click.Context) -> str | None:
+        words: list[str] = ctx.meta.get(_WORDS, [])
+        values: dict[str, Any] = self.make_parser(ctx).parse_args(args=list(words))[0]
+        return values.get("method")

@@ -1,0 +1,55 @@
+"""The best distorted weights of a run: their score, and how they lie in its directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dtc.forms import Form, pack_form, unpack_form
+from dtc.passes.plan import Distorted
+from dtc.training.engine import Parameters
+from dtc.training.evaluate import Score
+from dtc.training.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Best:
+    """The step with the best distorted weights so far, and their score."""
+
+    step: int
+    score: Score
+
+
+def save_best(folder: Path, parameters: Parameters, distorted: Distorted) -> None:
+    """Write parameters and packed forms to a folder.
+
+    Raises:
+        TrainingError: It cannot be written.
+    """
+    arrays: dict[str, Any] = {f"parameter/{name}": array for name, array in parameters.items()}
+    packed = []
+    for site, matrices in distorted.forms.items():
+        for index, form in enumerate(matrices):
+            parts = pack_form(form)
+            packed.append({"site": site, "parts": list(parts)})
+            arrays |= {f"form/{site}/{index}/{part}": array for part, array in parts.items()}
+    Snapshot(arrays, {"forms": packed, "skipped": dict(distorted.skipped)}).save(folder)
+
+
+def load_best(folder: Path) -> tuple[Parameters, dict[str, tuple[Form, ...]], dict[str, str]]:
+    """Return parameters, forms by site, and the reasons of the sites left alone, as `save_best` wrote them.
+
+    Raises:
+        TrainingError: The folder is damaged.
+    """
+    snapshot = Snapshot.load(folder)
+    parameters = {name: np.asarray(a, dtype=np.float32) for name, a in snapshot.below("parameter").items()}
+    found: dict[str, tuple[Form, ...]] = {}
+    for entry in snapshot.facts["forms"]:
+        site, before = entry["site"], found.get(entry["site"], ())
+        parts = {part: snapshot.arrays[f"form/{site}/{len(before)}/{part}"] for part in entry["parts"]}
+        found[site] = (*before, unpack_form(parts))
+    return parameters, found, snapshot.facts["skipped"]

@@ -1,0 +1,33 @@
+"""How a worker process is started: by which Python, with what on its path and in its environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Command:
+    """The arguments and the environment of a worker: the run and the session's name are added as the last arguments."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def python_command(module: str, *, first_on_path: Sequence[Path]) -> Command:
+    """Return how a module is run as a worker by this Python, with this dtc, and folders first on its path.
+
+    Nothing is imported from the working directory (`-P`). The linear algebra of the distortions keeps to one thread:
+    the engine's threads spin while they wait, and a second pool on the same cores made a distortion take thirty times
+    as long.
+    """
+    paths = [*map(str, first_on_path), str(Path(__file__).resolve().parents[2])]
+    if "PYTHONPATH" in os.environ:
+        paths.append(os.environ["PYTHONPATH"])
+    environment = {**os.environ, **dict.fromkeys(_BLAS_THREADS, "1"), "PYTHONPATH": os.pathsep.join(paths)}
+    return Command((sys.executable, "-P", "-m", module), environment)

@@ -1,0 +1,126 @@
+"""What an engine says of itself, and how the engines are found.
+
+An engine is a folder of `dtc.training.engines`, or a module that another distribution names in the entry point group of
+that name. It offers one object, `ENGINE`; importing it must be cheap, because that is done to list the engines. The
+engine itself (`dtc.training.engine`) is made by a factory that only the worker process imports.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TypeAlias, cast
+
+import onnx_ir as ir
+
+import dtc.training.engines
+from dtc.errors import RecipeError, UsageError
+from dtc.recipe import Recipe
+from dtc.registry import collect
+from dtc.training.command import Command, python_command
+from dtc.training.engine import Engine
+
+WORKER = "dtc.training"
+"""The module that a worker process runs, whatever its engine."""
+
+MakeEngine: TypeAlias = Callable[[ir.Model, Recipe, ir.Model | None], Engine]
+"""Makes an engine for a model to train, a recipe whose objective is resolved, and the model that distillation learns
+from: None for the model itself."""
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """An engine that can be chosen.
+
+    Attributes:
+        name: What `--engine` and a recipe call it.
+        title: What it is, with its version; a report says that a model was trained by it.
+        device: What it computes on.
+        factory: Its `MakeEngine`, as `module:function`; imported in the worker alone.
+        unavailable: Returns why it cannot run on this machine, in one line with what to do; None if it can.
+        installed: Returns where it lies, None if it has to be installed first.
+        install: Installs it unless that is done, and returns the folders that come first on the worker's `sys.path`:
+            none where it shares the environment of dtc. Raises EngineError.
+        preference: Of the engines that can run here, the one with the highest is taken where none is named.
+    """
+
+    name: str
+    title: str
+    device: str
+    factory: str
+    unavailable: Callable[[], str | None]
+    installed: Callable[[], Path | None]
+    install: Callable[[], Sequence[Path]]
+    preference: int = 0
+
+    def command(self) -> Command:
+        """Return how a worker with this engine is started; the engine is installed where it is not yet.
+
+        Raises:
+            EngineError: It cannot be installed, or not run here.
+        """
+        return python_command(WORKER, first_on_path=list(self.install()))
+
+    def load(self) -> MakeEngine:
+        """Import the factory; in the worker process alone."""
+        module, _, function = self.factory.partition(":")
+        return cast("MakeEngine", getattr(importlib.import_module(module), function))
+
+
+@cache
+def engines() -> dict[str, EngineKind]:
+    """Return every engine by name; a name taken twice and an import error are loud."""
+    return collect(dtc.training.engines, _offered, "engines")
+
+
+def _offered(module: ModuleType) -> Iterator[tuple[str, EngineKind]]:
+    kind = getattr(module, "ENGINE", None)
+    if isinstance(kind, EngineKind):
+        yield kind.name, kind
+
+
+def find_engine(name: str) -> EngineKind:
+    """Return the engine of that name.
+
+    Raises:
+        UsageError: There is none; the message lists those that there are.
+    """
+    if name not in engines():
+        raise UsageError(f"no engine is called {name!r}; there are: {', '.join(sorted(engines()))}")
+    return engines()[name]
+
+
+def default_engine() -> EngineKind:
+    """Return the preferred one of the engines that can run here; of all, where none can: it says why not."""
+    ranked = sorted(engines().values(), key=lambda kind: (-kind.preference, kind.name))
+    return next((kind for kind in ranked if kind.unavailable() is None), ranked[0])
+
+
+def engine_title(recipe: Recipe) -> str:
+    """Return the title of the engine of a recipe; its name, where this machine does not have that engine."""
+    name = None if recipe.training is None else recipe.training.engine
+    kind = default_engine() if name is None else engines().get(name)
+    return str(name) if kind is None else kind.title
+
+
+def engine_of(recipe: Recipe) -> EngineKind:
+    """Return the engine that a recipe names, the default one where it names none.
+
+    Raises:
+        RecipeError: There is no such engine, and the recipe was read from a file: names the line.
+        UsageError: Likewise, without a file.
+    """
+    name = None if recipe.training is None else recipe.training.engine
+    if name is None:
+        return default_engine()
+    try:
+        return find_engine(name)
+    except UsageError as error:
+        place = recipe.place(("training", "engine"))
+        if place is None:
+            raise UsageError(f"--engine: {error}") from error
+        raise RecipeError(f"{place}: training.engine: {error}") from error

@@ -1,0 +1,186 @@
+"""One session of a run: what a step and a distortion change. When they happen is up to the loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.data import Batch
+from dtc.errors import TrainingError
+from dtc.graph.signature import Arrays
+from dtc.passes.method import Moment
+from dtc.passes.plan import Distorted, Plan
+from dtc.recipe import Recipe
+from dtc.training import statistics
+from dtc.training.carry import Carry
+from dtc.training.engine import Engine, Parameters
+from dtc.training.optimizer import ArrayOptimizer, make_optimizer
+from dtc.training.progress import MeanMagnitudes, Progress
+from dtc.training.snapshot import Snapshot
+from dtc.training.swap import assign, swapped
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One optimizer step: the batch with its carried inputs, its loss, and the norm of its gradient before clipping."""
+
+    fed: Arrays
+    loss: float
+    norm: float
+
+
+@dataclass
+class Session:
+    """A run as it stands in this process; `restore` brings it to where an earlier session stopped.
+
+    Attributes:
+        engine: Holds the parameters.
+        optimizer: Holds a state for each of them.
+        plan: The methods of the run and their sites.
+        carry: Which outputs are inputs of the next batch.
+        seed: Of everything random.
+        progress: All else that changes from step to step.
+    """
+
+    engine: Engine
+    optimizer: ArrayOptimizer
+    plan: Plan
+    carry: Carry
+    seed: int
+    progress: Progress = field(default_factory=Progress)
+
+    @classmethod
+    def begin(cls, model: ir.Model, recipe: Recipe, engine: Engine, plan: Plan) -> Self:
+        """Return the session of a new run.
+
+        Raises:
+            UsageError: The model has no output or input of the carried state.
+        """
+        assert recipe.training is not None, "a run has training"
+        optimizer = make_optimizer(recipe.training.optimizer, engine.parameters, engine.positive)
+        return cls(engine, optimizer, plan, Carry(model, recipe.objective.carry), recipe.seed)
+
+    def snapshot(self) -> Snapshot:
+        """Return everything that `restore` needs; arrays are the live ones, so save them before the next step.
+
+        Raises:
+            TrainingError: A parameter is not finite.
+        """
+        for name, array in self.engine.parameters.items():
+            if not np.isfinite(array).all():
+                where = f"step {self.progress.step}: parameter {name!r}"
+                raise TrainingError(f"{where} is not finite; lower the learning rate")
+        progress = self.progress.to_snapshot()
+        arrays: dict[str, Any] = {f"parameter/{name}": array for name, array in self.engine.parameters.items()}
+        arrays |= {f"optimizer/{name}": array for name, array in self.optimizer.state.items()}
+        return Snapshot({**arrays, **progress.arrays}, progress.facts)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Bring engine, optimizer and progress to where `snapshot` was taken; an empty one changes nothing.
+
+        Raises:
+            TrainingError: The snapshot is of another model or optimizer.
+        """
+        if not snapshot:
+            return
+        self.progress = Progress.from_snapshot(snapshot, self.plan, self.engine.parameters)
+        if self.progress.latents is not None:
+            # An optimizer takes in latents in the course of a run; when that was, its saved state says.
+            self.optimizer.begin(self.progress.latents.arrays, t=self.progress.step)
+        for prefix, live in (("parameter", self.engine.parameters), ("optimizer", self.optimizer.state)):
+            saved = snapshot.below(prefix)
+            if saved.keys() != live.keys():
+                raise TrainingError("the checkpoint belongs to another model or optimizer; start a new run")
+            for name, array in saved.items():
+                live[name][...] = array
+
+    def step(self, batch: Batch, rate: float) -> Trained:
+        """Take one optimizer step, and carry its outputs to the next batch.
+
+        Raises:
+            TrainingError: The loss or a gradient is not finite.
+        """
+        progress, engine = self.progress, self.engine
+        fed = self.carry.join(batch, progress.carry)
+        progress.step += 1
+        with progress.timed("step"):
+            result = engine.step(fed, seed=step_seed(self.seed, progress.step))
+            _check_finite(result.loss, progress.step, "loss")
+            norm = self._update(result.gradients, rate)
+            if "gradient" in self.plan.needs:
+                progress.gradients.add(result.gradients)
+            for name, mask in progress.masks.items():
+                engine.parameters[name] *= mask
+            progress.carry = self.carry.take(result.outputs)
+        return Trained(fed, float(result.loss), norm)
+
+    def _update(self, gradients: Parameters, rate: float) -> float:
+        """Let the optimizer change what is trained; return the norm of the gradients."""
+        parameters, latents, t = self.engine.parameters, self.progress.latents, self.progress.step
+        if latents is None:
+            return self.optimizer.step(parameters, gradients, rate=rate, t=t)
+        norm = self.optimizer.step({**parameters, **latents.arrays}, latents.gradients(gradients), rate=rate, t=t)
+        # The forms move with the latents: the next distortion starts from them.
+        self.progress.forms |= latents.forms()
+        assign(parameters, latents.dense())
+        return norm
+
+    def distorted(self) -> Distorted:
+        """Return the present weights distorted; they stay as they are."""
+        progress = self.progress
+        with progress.timed("distortion"):
+            return self.plan.distort(self.engine.parameters, self._moment(), progress.forms, progress.gradients.means())
+
+    def adopt(self, distorted: Distorted) -> None:
+        """Let the weights be distorted ones from now on; the optimizer's state stays as it is."""
+        progress = self.progress
+        assign(self.engine.parameters, distorted.dense)
+        progress.distortions += 1
+        progress.gradients = MeanMagnitudes()
+        progress.masks = self.plan.masks(distorted.forms)
+        if "previous" in self.plan.needs:
+            progress.forms = dict(distorted.forms)
+        if progress.latents is None and self.settled():
+            # From the first distortion of full strength on, methods may have something else trained than weights.
+            progress.latents = self.plan.latents(progress.forms, self.engine.parameters)
+            if progress.latents is not None:
+                self.optimizer.begin(progress.latents.arrays, t=progress.step)
+
+    def settled(self) -> bool:
+        """True where a distortion at this step has its full strength."""
+        return self.plan.settled(self._moment())
+
+    def loss(self, fed: Arrays, when: str) -> float:
+        """Return the loss of the present weights on a batch, by its own moments as in training.
+
+        Raises:
+            TrainingError: The loss is not finite; `when` says in words which loss it was.
+        """
+        with self.progress.timed("evaluation"):
+            own = statistics.of_batch(self.engine, fed)
+            with swapped(self.engine.statistics, own):
+                loss, _ = self.engine.loss(fed)
+        _check_finite(loss, self.progress.step, f"loss {when}")
+        return float(loss)
+
+    def measure_statistics(self, batches: Iterable[Batch]) -> None:
+        """Leave the engine with the statistics of its present weights on the first batches."""
+        assign(self.engine.statistics, statistics.measured(self.engine, iter(batches), self.carry))
+
+    def _moment(self) -> Moment:
+        return Moment(self.progress.step, self.progress.steps, self.seed)
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Return the seed of a step's randomness: nothing of it depends on the steps before, so a run can be resumed."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+
+
+def _check_finite(loss: float, step: int, what: str) -> None:
+    if not math.isfinite(loss):
+        raise TrainingError(f"step {step}: the {what} is {loss}; lower the learning rate, or clip the gradient")

@@ -1,0 +1,29 @@
+"""Giving parameters other values, for good or for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from dtc.forms import Array
+from dtc.training.engine import Parameters
+
+
+def assign(parameters: Parameters, values: Mapping[str, Array]) -> None:
+    """Write values into the parameters of their names, in place.
+
+    Values of other names are passed over: a site that is frozen is no parameter, and has its value from the start.
+    """
+    for name in values.keys() & parameters.keys():
+        parameters[name][...] = values[name]
+
+
+@contextmanager
+def swapped(parameters: Parameters, values: Mapping[str, Array]) -> Iterator[None]:
+    """Let parameters have other values inside of the block, and their own again after it."""
+    saved = {name: parameters[name].copy() for name in values.keys() & parameters.keys()}
+    try:
+        assign(parameters, values)
+        yield
+    finally:
+        assign(parameters, saved)

@@ -1,0 +1,146 @@
+"""The half that lowering has in common for every form that is codes: readers that can compute on them do so.
+
+What a form adds is how it is stored, multiplied, looked up and decoded.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from dtc.graph import Reader, Role
+from dtc.graph.builder import GraphBuilder, insert_first, replace_node
+from dtc.passes.lower.decode import feed_readers
+from dtc.passes.lower.kinds import choose_for
+from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
+from dtc.passes.lower.readers import INPUT_ROLES, RECURRENT_ROLES, Lookup, Product, Unfit, unfit_recurrence
+from dtc.passes.lower.recurrent.operator import CodedWeight, replace_weight
+from dtc.passes.lower.rewriting import Rewriting, graph_of
+
+AT_LOAD = "decoded when a session loads"
+BY_OPERATOR = "decoded by an operator in front of its reader"
+LOOKED_UP = "rows decoded as they are looked up"
+
+
+class CodedSite(ABC):
+    """One site on its way into the graph.
+
+    Args:
+        rewriting: The model and the target.
+        item: The site and its forms.
+    """
+
+    def __init__(self, rewriting: Rewriting, item: Compressed) -> None:
+        self.rewriting, self.target = rewriting, rewriting.target
+        self.given, self.site = item.site, rewriting.current(item.site)
+        self.item, self.graph = Compressed(self.site, item.forms), graph_of(self.site)
+        self.front = rewriting.front(self.site)  # runs before every reader
+        self.choice = choose_for(item.forms[0], self.site.rows, self.target.costs)
+
+    def run(self) -> Lowered:
+        """Replace the readers that can do with codes, then decode for the others; tell how each was served."""
+        with self.rewriting.ledger.spending() as spent:
+            readers = tuple(map(self._serve, self.site.readers))
+            feed_readers(self.site, self.dense)
+            self.settle()
+            insert_first(self.front)
+        return Lowered(self.given, self.item.forms, readers, spent.nbytes, spent.initializers)
+
+    # What a form says.
+
+    def unfit(self) -> str | None:
+        """Return why no operator can compute on these forms; None if one can."""
+        return None
+
+    @abstractmethod
+    def recurrent(self, reader: Reader) -> CodedWeight:
+        """Return the weight as an operator for LSTM or GRU takes it."""
+
+    @abstractmethod
+    def multiply(self, builder: GraphBuilder, x: ir.Value) -> ir.Value:
+        """Return `x [..., in] W^T` by an operator."""
+
+    @abstractmethod
+    def look_up(self, builder: GraphBuilder, ids: ir.Value) -> ir.Value:
+        """Return the rows `ids`, by an operator where the target has them, else by nodes that decode those alone."""
+
+    def unfit_lookup(self) -> str | None:
+        """Return why rows cannot be decoded as they are looked up; None if they can."""
+        return None
+
+    @abstractmethod
+    def dense(self) -> ir.Value:
+        """Return the weight in the initializer's own shape and type, decoded in front of every reader."""
+
+    def settle(self) -> None:  # noqa: B027 - most forms have nothing to settle
+        """Decide what could not be decided before all readers were seen."""
+
+    # How readers are served.
+
+    def _serve(self, reader: Reader) -> ReadBy:
+        if not self.target.replaces_readers:
+            return ReadBy.of(reader, "decoded", BY_OPERATOR if self.target.decodes_by_operator else AT_LOAD)
+        if reader.role in INPUT_ROLES | RECURRENT_ROLES:
+            return self.serve_recurrence(reader)
+        if reader.role is Role.EMBEDDING:
+            return self.serve_lookup(reader)
+        return self.serve_product(reader)
+
+    def serve_recurrence(self, reader: Reader) -> ReadBy:
+        """Let an operator for LSTM or GRU take the weight in its form, where that can be and pays."""
+        unfit = unfit_recurrence(self.rewriting.model, reader, self.site)
+        reason = self.why_decoded() or (unfit and f"{AT_LOAD}: {unfit.reason}")
+        if reason:
+            return ReadBy.of(reader, "decoded", reason)
+        served = ReadBy.of(reader, "operator", self.choice.reason, self.choice.speed)
+        replace_weight(self.rewriting, reader, self.recurrent(reader))
+        return served
+
+    def serve_lookup(self, reader: Reader) -> ReadBy:
+        """Decode the looked-up rows alone, where that can be."""
+        lookup = Lookup.on_codes(reader, self.site)
+        reason = lookup.reason if isinstance(lookup, Unfit) else self.unfit_lookup()
+        if isinstance(lookup, Unfit) or reason is not None:
+            return ReadBy.of(reader, "decoded", f"{AT_LOAD}: {reason}")
+        served = ReadBy.of(reader, "operator" if self.target.computes else "rows", LOOKED_UP)
+        builder = self.builder(reader)
+        self.replace(reader, builder, self.look_up(builder, lookup.ids))
+        return served
+
+    def serve_product(self, reader: Reader) -> ReadBy:
+        """Let an operator multiply with the codes, where that can be and pays."""
+        product = Product.on_codes(reader, self.site)
+        reason = self.why_decoded()
+        if reason is None and isinstance(product, Unfit):
+            reason = f"{AT_LOAD}: {product.reason}"
+        if reason is not None or isinstance(product, Unfit):
+            return ReadBy.of(reader, "decoded", str(reason))
+        served = ReadBy.of(reader, "operator", self.choice.reason, self.choice.speed)
+        builder = self.builder(reader)
+        self.replace(reader, builder, product.finish(builder, self.multiply(builder, product.operand(builder))))
+        return served
+
+    def why_decoded(self) -> str | None:
+        """Return why no operator computes on these forms here; None where one does."""
+        if not self.target.computes:
+            return AT_LOAD
+        unfit = self.unfit()
+        if unfit is not None:
+            return f"{AT_LOAD}: {unfit}"
+        return None if self.choice.pays else self.choice.reason
+
+    def builder(self, reader: Reader) -> GraphBuilder:
+        """Return a builder for the nodes that stand for a reader."""
+        return self.rewriting.shared.builder(reader.node_name, self.graph)
+
+    @staticmethod
+    def replace(reader: Reader, builder: GraphBuilder, output: ir.Value) -> None:
+        """Put the builder's nodes in the place of a reader of one output."""
+        replace_node(reader.node, builder, {reader.node.outputs[0]: output})
+
+
+def lower_each(site: type[CodedSite], rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
+    """Lower sites one by one."""
+    return [site(rewriting, item).run() for item in items]

@@ -1,0 +1,122 @@
+"""Options of methods: what all have in common, those that several methods share, and that no two mean different things.
+
+An option is declared once, as a field of a method's options: its type, default, bounds and description validate a
+recipe, make the command line's option and write its help. The command line is one for all methods, so that two methods
+that have an option of the same name must mean the same by it; what is shared is declared here and imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
+
+
+class Options(BaseModel):
+    """Options of a method, declared once: they validate a recipe and make the command line's options."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    one_of: ClassVar[tuple[str, ...]] = ()
+    """Names of options of which exactly one has to be given."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if self.one_of and sum(getattr(self, name) is not None for name in self.one_of) != 1:
+            raise ValueError(f"give exactly one of {', '.join(map(flag, self.one_of))}")
+        return self
+
+
+class Compensation(Options):
+    """The option of methods that can make up for errors at the outputs of a layer; see `Method.compensates`."""
+
+    compensate: bool = Field(
+        default=False,
+        description="keep what the layers' outputs need rather than the weights themselves; needs samples (--data)",
+    )
+
+
+@dataclass(frozen=True)
+class Try:
+    """Values of an option that are worth trying, from the smallest file to the largest: where a search begins.
+
+    Written beside the type: `rank: Annotated[int | None, Try(8, 16, 32)] = Field(None, ge=1, ...)`.
+    """
+
+    values: tuple[Any, ...]
+
+    def __init__(self, *values: Any) -> None:
+        object.__setattr__(self, "values", values)
+
+
+def tried(field: FieldInfo) -> tuple[Any, ...]:
+    """Return the values of an option that are worth trying; none where the option is no rate."""
+    return next((each.values for each in field.metadata if isinstance(each, Try)), ())
+
+
+def _whole_bytes(size: int) -> int:
+    if size % 8:
+        raise ValueError("give a multiple of 8, or 0 for whole rows")
+    return size
+
+
+Bits: TypeAlias = Annotated[int, Field(ge=1, le=8, description="bits a weight")]
+
+GroupSize: TypeAlias = Annotated[
+    int,
+    Field(ge=0, description="weights of a row that share a scale, a multiple of 8; 0: the whole row"),
+    AfterValidator(_whole_bytes),
+]
+
+ScaleType: TypeAlias = Annotated[
+    Literal["float16", "float32"],
+    Field(description="how scales are stored; float32 is taken where float16 is too narrow"),
+]
+
+Share: TypeAlias = Annotated[
+    bool, Field(description="one table of values for all sites (of the same block), scaled to each")
+]
+
+Huffman: TypeAlias = Annotated[
+    bool, Field(description="store indices Huffman coded where that is smaller; decoded when a session loads")
+]
+
+
+def flag(option: str) -> str:
+    """Return an option as it is written on the command line."""
+    return "--" + option.replace("_", "-")
+
+
+def refuse_clashes(options: Mapping[str, type[Options]]) -> None:
+    """Refuse an option that two methods have under one name and declare differently.
+
+    Type, default, bounds and description have to be the same; values worth trying may differ.
+
+    Raises:
+        RuntimeError: There is one; the message names it, both methods, and what differs.
+    """
+    first: dict[str, tuple[str, dict[str, str]]] = {}
+    for method, kind in options.items():
+        for name, field in kind.model_fields.items():
+            facts = _facts(field)
+            owner, known = first.setdefault(name, (method, facts))
+            differing = [f"{fact} {known[fact]} and {facts[fact]}" for fact in facts if facts[fact] != known[fact]]
+            if differing:
+                raise RuntimeError(
+                    f"methods {owner} and {method} declare {flag(name)} differently ({'; '.join(differing)}): an "
+                    "option has one meaning, so share its declaration (dtc.passes.options) or choose another name"
+                )
+
+
+def _facts(field: FieldInfo) -> dict[str, str]:
+    """Return what a user can tell an option by, in words that can be compared and shown."""
+    bounds = sorted(repr(each) for each in field.metadata if not isinstance(each, Try))
+    return {
+        "type": field.annotation.__name__ if isinstance(field.annotation, type) else str(field.annotation),
+        "default": "none, it is required" if field.is_required() else repr(field.default),
+        "bounds": ", ".join(bounds) or "none",
+        "description": repr(field.description),
+    }
