@@ -31,7 +31,7 @@ _DIRECTIONS = "forward, reverse or bidirectional"
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellSignature:
     """What LSTM and GRU differ in.
 
     Attributes:
@@ -61,15 +61,15 @@ _LSTM_INPUTS = {
 }
 _BEFORE_RESET = "1: the recurrent part of the candidate is scaled by the reset gate behind its product and bias"
 
-CELLS: Mapping[str, Cell] = {
-    "LSTM": Cell(
+CELLS: Mapping[str, CellSignature] = {
+    "LSTM": CellSignature(
         4,
         _INPUTS | _LSTM_INPUTS,
         ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P"),
         ("Y", "Y_h", "Y_c"),
         {},
     ),
-    "GRU": Cell(
+    "GRU": CellSignature(
         3,
         _INPUTS,
         ("X", "W", "R", "B", "sequence_lens", "initial_h"),

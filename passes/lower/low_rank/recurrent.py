@@ -2,8 +2,7 @@
 
 The input weight is lowered in front of the node, which keeps its fast kernel. A recurrent weight is taken in two
 factors by an operator of domain `dtc`. In standard operators no node takes it so, and the whole node becomes a Scan
-(`dtc.passes.lower.recurrent.scan`), whose factors, in the outer graph, are constant to ONNX Runtime, which packs them
-once.
+(passes/lower/recurrent.py), whose factors, in the outer graph, are constant to ONNX Runtime, which packs them once.
 """
 
 from __future__ import annotations
@@ -118,7 +117,7 @@ def lower_whole(
     given_lengths = sample_lengths(builder, x, lengths) if lengths is not None else None
     with_steps = bool(node.outputs[0].uses()) or node.outputs[0].is_graph_output()
     wanted = shared.wanted_of(node, recurrent)
-    results: list[Unrolled] = []
+    results: list[Scanned] = []
     for index, cell in enumerate(cells(node)):
         state = [initial_state(builder, _input(node, 5), x, index, cell.hidden)]
         if cell.op_type == "LSTM":

@@ -47,7 +47,7 @@ class Lengths:
 
 
 @dataclass(frozen=True)
-class Unrolled:
+class Scanned:
     """What a Scan gives: every step's output `[T, N, H]` (if asked for) and the last states `[N, H]`."""
 
     steps: ir.Value | None
@@ -67,7 +67,7 @@ def can_be_scan(node: ir.Node, opset: int) -> bool:
 
 def scan(
     builder: GraphBuilder, direction: Direction, lengths: Lengths | None, *, with_steps: bool, label: str
-) -> Unrolled:
+) -> Scanned:
     """Add the Scan of one direction.
 
     Args:
@@ -98,7 +98,7 @@ def scan(
         attributes["scan_output_directions"] = [reverse] * len(emitted)
     values = builder.ops("Scan", [*starts, *sequences], len(outputs), label=label, **attributes)
     last = values[: len(direction.state)]
-    return Unrolled(
+    return Scanned(
         steps=values[len(results)] if with_steps else None,
         last=tuple(last if lengths is None else [lengths.final(builder, value) for value in last]),
         projection=values[-1] if direction.emits_projection else None,
@@ -157,7 +157,7 @@ def initial_state(builder: GraphBuilder, given: ir.Value | None, x: ir.Value, di
     return zero_state(builder, x, hidden)
 
 
-def join(builder: GraphBuilder, results: list[Unrolled], hidden: int) -> dict[int, ir.Value]:
+def join(builder: GraphBuilder, results: list[Scanned], hidden: int) -> dict[int, ir.Value]:
     """Add nodes for the node's outputs by number: Y `[T, D, N, H]`, Y_h and Y_c `[D, N, H]`."""
     columns: dict[int, list[tuple[ir.Value, list[int]]]] = {}
     for result in results:
