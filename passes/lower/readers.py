@@ -15,7 +15,7 @@ import onnx_ir as ir
 from dtc.deploy.ops import DOMAIN
 from dtc.deploy.ops.recurrent.operators import OPSET as RECURRENT_OPSET
 from dtc.graph import Reader, Role, Site
-from dtc.graph.builder import GraphBuilder
+from dtc.graph.builder import Builder
 from dtc.graph.cells import has_default_activations
 from dtc.graph.opset import opset_of
 
@@ -76,11 +76,11 @@ class Product:
             return Unfit("it reads a stack of matrices")
         return Unfit("the weight is the left factor of its product") if product.left else product
 
-    def operand(self, builder: GraphBuilder) -> ir.Value:
+    def operand(self, builder: Builder) -> ir.Value:
         """Return `op(x)`."""
         return builder.op("Transpose", [self.x], perm=[1, 0]) if self.transposed else self.x
 
-    def finish(self, builder: GraphBuilder, product: ir.Value) -> ir.Value:
+    def finish(self, builder: Builder, product: ir.Value) -> ir.Value:
         """Return `y`, given `op(x) W^T`."""
         product = _scaled(builder, product, self.alpha)
         if self.bias is None:
@@ -168,7 +168,7 @@ def _number(node: ir.Node, name: str) -> float:
     return 1.0 if number is None else number
 
 
-def _scaled(builder: GraphBuilder, value: ir.Value, factor: float) -> ir.Value:
+def _scaled(builder: Builder, value: ir.Value, factor: float) -> ir.Value:
     if factor == 1.0:
         return value
     return builder.op("Mul", [value, builder.constant(np.array(factor, dtype=np.float32))])

@@ -20,7 +20,7 @@ from dtc.graph.cells import Cell, cells
 from dtc.passes.lower.low_rank.factors import Factor, Factors, LowRankSite, Part, apply
 from dtc.passes.lower.low_rank.shared_projection import SharedProjections
 from dtc.passes.lower.recurrent.operator import CodedWeight, replace_weight, set_dense_input
-from dtc.passes.lower.recurrent.scan import Direction, Unrolled, initial_state, join, read_outputs, sample_lengths, scan
+from dtc.passes.lower.recurrent.scan import Direction, Scanned, initial_state, join, read_outputs, sample_lengths, scan
 from dtc.passes.lower.rewriting import Rewriting
 from dtc.passes.prepare.constant_arrays import AnyArray, constant_array
 
