@@ -18,10 +18,10 @@ NOTEWORTHY = 1024
 """Bytes; smaller initializers are summed up and not listed."""
 
 
-class SiteOutlook(SiteFacts):
+class SiteEstimate(SiteFacts):
     """A site, and what each method says of it, in words, by the method's name."""
 
-    outlook: dict[str, str]
+    estimate: dict[str, str]
 
 
 class Leftover(Part):
@@ -42,7 +42,7 @@ class Inspection(Document):
     file_bytes: int
     opset: int
     ir_version: int
-    sites: tuple[SiteOutlook, ...]
+    sites: tuple[SiteEstimate, ...]
     leftovers: tuple[Leftover, ...]
     other_bytes: int
 
@@ -64,16 +64,16 @@ def inspect_model(path: str | Path) -> Inspection:
         file_bytes=size,
         opset=opset,
         ir_version=ir_version,
-        sites=tuple(_outlook(site, size) for site in sites),
+        sites=tuple(_estimate(site, size) for site in sites),
         leftovers=leftovers,
         other_bytes=other,
     )
 
 
-def _outlook(site: Site, size: int) -> SiteOutlook:
+def _estimate(site: Site, size: int) -> SiteEstimate:
     rows, cols = site.view.rows, site.view.cols
-    said = {name: method.outlook(rows, cols) for name, method in methods().items()}
-    return SiteOutlook(**site_facts(site, size), outlook=said)
+    said = {name: method.estimate(rows, cols) for name, method in methods().items()}
+    return SiteEstimate(**site_facts(site, size), estimate=said)
 
 
 def _leftovers(model: ir.Model, known: set[int]) -> tuple[tuple[Leftover, ...], int]:

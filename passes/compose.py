@@ -22,11 +22,11 @@ from dtc.forms import Array, Form, LowRank
 from dtc.forms.composite import Product, Sum
 from dtc.forms.sparse import Sparse
 from dtc.passes.method import (
+    DistortionStep,
     Gram,
     Grams,
     Latents,
     Method,
-    Moment,
     Need,
     Outcome,
     Skip,
@@ -44,7 +44,7 @@ Outcomes: TypeAlias = Mapping[str, Outcome]
 class Combine(Protocol):
     """How a second method goes on from what the first one gave."""
 
-    def __call__(self, second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:
+    def __call__(self, second: Method, weights: Sequence[Weights], first: Outcomes, at: DistortionStep) -> Outcomes:
         """Return the outcomes of both together."""
         ...
 
@@ -58,26 +58,26 @@ class Composition:
         self.keeps_mask = first.keeps_mask or second.keeps_mask
         self._combine = combine
 
-    def settled(self, moment: Moment) -> bool:
+    def at_full_strength(self, at: DistortionStep) -> bool:
         """True where both have their full strength."""
-        return self.first.settled(moment) and self.second.settled(moment)
+        return self.first.at_full_strength(at) and self.second.at_full_strength(at)
 
     def latents(self, forms: Mapping[str, tuple[Form, ...]], trained: Container[str]) -> Latents | None:
         """Return what the second method trains in place of the weights; its codes are the last word on them."""
         return self.second.latents(forms, trained)
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return the outcome of every site: of both methods, or the reason of the one that left it alone.
 
         Survivors are coded once gradual pruning has come to its end: until then training has to find out which ones
         they are, and codes, which are all alike, would hide it (D. Lee, B. Kim, 2018: prune, retrain, then quantize).
         """
-        first = self.first.distort(weights, moment)
-        if self._combine is _code_survivors and not self.first.settled(moment):
+        first = self.first.distort(weights, at)
+        if self._combine is _code_survivors and not self.first.at_full_strength(at):
             return first
         done = {name: outcome for name, outcome in first.items() if isinstance(outcome, Skip)}
         rest = [w for w in weights if w.site not in done]
-        return {**done, **self._combine(self.second, rest, first, moment)}
+        return {**done, **self._combine(self.second, rest, first, at)}
 
 
 def make_methods(name: str, options: dict[str, Any]) -> Method | Composition:
@@ -138,17 +138,17 @@ def _missing(first: type[Method], second: type[Method]) -> str:
     return f"{other} heeds no mask: it would give other values to weights that {one} made zero"
 
 
-def _code_survivors(second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:
+def _code_survivors(second: Method, weights: Sequence[Weights], first: Outcomes, at: DistortionStep) -> Outcomes:
     masked = []
     for w in weights:
         matrices = _dense(first[w.site])
         masked.append(replace(w, matrices=matrices, mask=matrices != 0))
-    return second.distort(masked, moment)
+    return second.distort(masked, at)
 
 
-def _treat_factors(second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:
+def _treat_factors(second: Method, weights: Sequence[Weights], first: Outcomes, at: DistortionStep) -> Outcomes:
     factors = [factor for w in weights for factor in _factors(w, first[w.site])]
-    treated = second.distort(factors, moment)
+    treated = second.distort(factors, at)
     return {
         w.site: _product(treated[f"{w.site}.left"], treated[f"{w.site}.right"], first[w.site], turned=w.is_table)
         for w in weights
@@ -190,9 +190,9 @@ def _product(left: Outcome, right: Outcome, untreated: Outcome, *, turned: bool)
     return tuple(Product(a, b, turned) for a, b in zip(left, right, strict=True))
 
 
-def _factor_remainder(second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:
+def _factor_remainder(second: Method, weights: Sequence[Weights], first: Outcomes, at: DistortionStep) -> Outcomes:
     remainders = [replace(w, matrices=w.matrices - _dense(first[w.site]), previous=None) for w in weights]
-    low = second.distort(remainders, moment)
+    low = second.distort(remainders, at)
     return {w.site: _sum(first[w.site], low[w.site]) for w in weights}
 
 

@@ -9,8 +9,8 @@ To write a method:
    the report and compositions find the method there.
 2. Lifecycle. `make_method` validates the options and makes one object for each rule of a recipe. The object sees its
    sites as `Weights`: arrays and plain facts, no graph. Without training `distort` is called once; with training it is
-   called every so many steps and at the end, and `Moment` says when. In between the loop asks `settled` (is the
-   schedule at its end?), `keeps_mask` (do zeros have to stay zero?) and `latents` (is something else trained than the
+   called every so many steps and at the end, and `DistortionStep` says when. In between the loop asks
+   `at_full_strength` (is the schedule at its end?), `keeps_mask` (do zeros have to stay zero?) and `latents` (is something else trained than the
    weights?). The forms of a distortion come back at the next one as `Weights.previous`; the object itself remembers
    nothing, so that a run can be killed and resumed.
 3. Test. The contract tests take every method that is found, with the options of its `example`, and hold it to what it
@@ -94,7 +94,7 @@ Probe: TypeAlias = Callable[[Mapping[str, Array]], float]
 
 
 @dataclass(frozen=True)
-class Moment:
+class DistortionStep:
     """When and where a distortion happens.
 
     Attributes:
@@ -146,7 +146,7 @@ class Method(ABC):
     """A distortion: weights in, their compressed forms out. A pure function of its arguments.
 
     A subclass declares what it is called, what it can do and what it needs as attributes of the class, and writes
-    `outlook` and `distort`; the rest has defaults that suit most methods. Its docstring is the text of its help page.
+    `estimate` and `distort`; the rest has defaults that suit most methods. Its docstring is the text of its help page.
     """
 
     name: ClassVar[str]
@@ -173,7 +173,7 @@ class Method(ABC):
     latent_option: ClassVar[str | None] = None
     """Name of the option with which `latents` are trained in place of weights; None: never."""
     needs: frozenset[Need] = frozenset()
-    """What of `Weights` and `Moment` a run provides where it can; an option may add to it."""
+    """What of `Weights` and `DistortionStep` a run provides where it can; an option may add to it."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -182,7 +182,7 @@ class Method(ABC):
 
     @classmethod
     @abstractmethod
-    def outlook(cls, rows: int, cols: int) -> str:
+    def estimate(cls, rows: int, cols: int) -> str:
         """Return in a few words what the method can save at a matrix `[rows, cols]`, for `dtc inspect`."""
 
     @property
@@ -209,7 +209,7 @@ class Method(ABC):
             raise UsageError(f"--compensate needs samples of the inputs of {weights.node!r}: give --data")
         return weights.gram()
 
-    def settled(self, moment: Moment) -> bool:
+    def at_full_strength(self, at: DistortionStep) -> bool:
         """True where a distortion has its full strength; before, its result is no candidate for the best one."""
         return True
 
@@ -221,7 +221,7 @@ class Method(ABC):
         return None
 
     @abstractmethod
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return the outcome of every site, by name."""
 
 

@@ -13,7 +13,7 @@ from dtc.forms.registry import forms
 from dtc.passes.compose import make_methods
 from dtc.passes.lower import find_target, lower
 from dtc.passes.lower.kinds import kinds
-from dtc.passes.method import Method, Moment, Skip, Weights, make_method, methods
+from dtc.passes.method import DistortionStep, Method, Skip, Weights, make_method, methods
 
 PRIMITIVE = sorted(set(forms()) - {"product", "sum"})
 
@@ -33,15 +33,15 @@ def test_a_method_is_documented_and_its_options_too(name: str) -> None:
     assert method.title
     assert method.__doc__
     assert all(field.description for field in method.options_type.model_fields.values())
-    assert method.outlook(2600, 650)
+    assert method.estimate(2600, 650)
 
 
 @pytest.mark.parametrize("name", sorted(methods()))
 def test_a_method_is_a_pure_function(name: str) -> None:
     given = weights()
     before = given.matrices.copy()
-    first = example(name).distort([given], Moment(seed=3))["w"]
-    second = example(name).distort([given], Moment(seed=3))["w"]
+    first = example(name).distort([given], DistortionStep(seed=3))["w"]
+    second = example(name).distort([given], DistortionStep(seed=3))["w"]
     np.testing.assert_array_equal(given.matrices, before)
     assert not isinstance(first, Skip)
     assert not isinstance(second, Skip)

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc import calibration
-from dtc.passes.method import Moment, Probe
+from dtc.passes.method import DistortionStep, Probe
 from dtc.pipeline.work import Work
 from dtc.report.weights import relative_error
 from dtc.training.gradients import measure_gradients
@@ -25,7 +25,7 @@ def distort(work: Work) -> None:
         grams = calibration.Calibration(work.model, samples, recipe.objective, recipe.seed)
     measured = "gradient" in plan.needs and recipe.data.train is not None
     work.distorted = plan.distort(
-        moment=Moment(seed=recipe.seed, probe=_probe(work)),
+        at=DistortionStep(seed=recipe.seed, probe=_probe(work)),
         gradients=measure_gradients(work.original, recipe, base=work.samples.base) if measured else {},
         grams=lambda site: grams.gram_of(site) if grams else None,
     )

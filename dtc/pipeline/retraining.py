@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from dtc.passes.method import Moment
+from dtc.passes.method import DistortionStep
 from dtc.passes.plan import Distorted
 from dtc.pipeline.work import Work
 from dtc.training import launch
@@ -18,7 +18,7 @@ def try_rules(work: Work) -> None:
     Raises:
         UsageError: A method refuses its options for these sites.
     """
-    work.plan.distort(moment=Moment(steps=1, seed=work.recipe.seed))
+    work.plan.distort(at=DistortionStep(steps=1, seed=work.recipe.seed))
 
 
 def train(work: Work) -> None:

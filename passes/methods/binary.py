@@ -15,7 +15,7 @@ from pydantic import Field
 
 from dtc.errors import UsageError
 from dtc.forms import BinaryCode, Form
-from dtc.passes.method import Grams, Method, Moment, Outcome, Weights
+from dtc.passes.method import DistortionStep, Grams, Method, Outcome, Weights
 from dtc.passes.options import Bits, Compensation, GroupSize, Options, ScaleType, Try
 from dtc.passes.solvers.binary_codes import Codes, Kept, Wide, alternating, greedy, refined
 from dtc.passes.solvers.compensated_codes import Solver, compensated
@@ -48,12 +48,12 @@ class Binary(Method):
     options: BinaryOptions
 
     @classmethod
-    def outlook(cls, rows: int, cols: int) -> str:
+    def estimate(cls, rows: int, cols: int) -> str:
         """Return what two planes with float16 coefficients a row give."""
         stored = 2 * rows * (-(-cols // 8) + 2)
         return f"2 bits: {4 * rows * cols / stored:.1f}x" if stored < 4 * rows * cols else "nothing to save"
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return the codes of every site that gets smaller by them.
 
         Raises:

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from dtc.errors import UsageError
 from dtc.forms import Codebook, Codewords, Form
-from dtc.passes.method import Method, Moment, Need, Outcome, Probe, Weights
+from dtc.passes.method import DistortionStep, Method, Need, Outcome, Probe, Weights
 from dtc.passes.options import Huffman, Options, Share, Try
 from dtc.passes.solvers.binning import Bins, Member, split_best
 from dtc.passes.solvers.blocks import CodedBlocks, from_labels, refuse_not_finite
@@ -60,12 +60,12 @@ class BinAndQuant(Method):
     options: BinsOptions
 
     @classmethod
-    def outlook(cls, rows: int, cols: int) -> str:
+    def estimate(cls, rows: int, cols: int) -> str:
         """Return what sixteen bins give."""
         ratio = rows * cols * 4 / (rows * -(-cols // 2) + 16 * 4)
         return f"16 bins: {ratio:.1f}x" if ratio > 1 else "16 bins are more than its weights"
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return forms for every site that gets smaller by them.
 
         A site that was distorted before keeps its bins: each weight goes to the nearest representative, so that
@@ -74,7 +74,7 @@ class BinAndQuant(Method):
         Raises:
             UsageError: A limit to the drop is given, and the model is neither evaluated nor retrained.
         """
-        if self.options.split_until is not None and moment.probe is None and not moment.steps:
+        if self.options.split_until is not None and at.probe is None and not at.steps:
             raise UsageError("--split-until needs a run of the model to measure: give --data, or leave it out")
         outcomes: dict[str, Outcome] = {w.site: refused for w in weights if (refused := refuse_not_finite(w))}
         sites = [_sparse_as_mask(w) for w in weights if w.site not in outcomes]
@@ -82,8 +82,8 @@ class BinAndQuant(Method):
         fresh = [Member.of(w, scaled=self.options.share) for w in sites if w.site not in outcomes]
         groups = [fresh] if self.options.share and fresh else [[member] for member in fresh]
         lists = [Bins.start(members, self.options.representative) for members in groups]
-        for bins in split_best(lists, self.options, moment.probe):
-            outcomes |= {coded.weights.site: self._outcome(coded) for coded in _coded(bins, moment.probe)}
+        for bins in split_best(lists, self.options, at.probe):
+            outcomes |= {coded.weights.site: self._outcome(coded) for coded in _coded(bins, at.probe)}
         return outcomes
 
     def _outcome(self, coded: CodedBlocks) -> Outcome:

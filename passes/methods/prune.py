@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from dtc.errors import ModelError, UsageError
 from dtc.forms import Array, Form
 from dtc.forms.sparse import Sparse, smallest_cost
-from dtc.passes.method import Grams, Method, Moment, Need, Outcome, Skip, Weights
+from dtc.passes.method import DistortionStep, Grams, Method, Need, Outcome, Skip, Weights
 from dtc.passes.options import Compensation, Options, Try
 from dtc.passes.solvers.compensated_pruning import by_groups, by_share, prune_and_compensate
 from dtc.passes.solvers.pruning_schedule import Point, PruningSchedule
@@ -90,18 +90,18 @@ class Prune(Method):
     options: PruneOptions
 
     @classmethod
-    def outlook(cls, rows: int, cols: int) -> str:
+    def estimate(cls, rows: int, cols: int) -> str:
         """Return what 50, 90 and 98 % of zeros give."""
         ratios = [
             (p, 4 * rows * cols / smallest_cost(rows, cols, round((1 - p) * rows * cols))) for p in (0.5, 0.9, 0.98)
         ]
         return ", ".join(f"{100 * p:.0f} %: {ratio:.1f}x" for p, ratio in ratios if ratio > 1) or "nothing to save"
 
-    def settled(self, moment: Moment) -> bool:
+    def at_full_strength(self, at: DistortionStep) -> bool:
         """True once the schedule has reached its final sparsity."""
-        return self._schedule().settled(moment)
+        return self._schedule().at_full_strength(at)
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return the sparse form of every site; before the schedule begins, one of all weights.
 
         In the middle of a gradual run a form may be larger than the dense weight; at the final sparsity such a site
@@ -114,16 +114,16 @@ class Prune(Method):
         for w in weights:
             if not np.isfinite(w.matrices).all():
                 raise ModelError(f"weight {w.site!r} holds NaN or infinity; it cannot be pruned")
-        sparsity = self._schedule().sparsity(moment)
+        sparsity = self._schedule().sparsity(at)
         if sparsity is None:
             return {w.site: tuple(Sparse.whole(matrix) for matrix in w.matrices) for w in weights}
-        settled = self._schedule().settled(moment)
+        at_full_strength = self._schedule().at_full_strength(at)
         starts = {
             w.site: np.where(kept, w.matrices, np.float32(0)) if (kept := self._kept(w)) is not None else w.matrices
             for w in weights
         }
         pruned = self._prune(weights, starts, sparsity)
-        return {w.site: self._outcome(w, pruned[w.site], settled) for w in weights}
+        return {w.site: self._outcome(w, pruned[w.site], at_full_strength) for w in weights}
 
     def _kept(self, w: Weights) -> Bools | None:
         """What an earlier method has left, `[count, out, in]`; None for all."""
@@ -155,13 +155,13 @@ class Prune(Method):
         axis = 0 if self.options.structure == "row" else 1
         return keep_lines(matrix, round(sparsity * matrix.shape[axis]), axis)
 
-    def _outcome(self, w: Weights, pruned: Array, settled: bool) -> Outcome:  # noqa: FBT001
+    def _outcome(self, w: Weights, pruned: Array, at_full_strength: bool) -> Outcome:  # noqa: FBT001
         try:
             forms = tuple(Sparse.of(matrix, self.options.value_type) for matrix in pruned)
         except ValueError as error:
             raise UsageError(f"--value-type {self.options.value_type}, weight {w.site!r}: {error}") from error
         stored = sum(form.nbytes for form in forms)
-        if settled and stored >= w.matrices.nbytes:
+        if at_full_strength and stored >= w.matrices.nbytes:
             zeros = 100 * (1 - np.count_nonzero(pruned) / pruned.size)
             return Skip(f"{stored} bytes stored against {w.matrices.nbytes} dense: {zeros:.3g} % of zeros save nothing")
         return forms

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from dtc.errors import UsageError
 from dtc.forms import Array, Form, LowRank
-from dtc.passes.method import Method, Moment, Outcome, Skip, Weights
+from dtc.passes.method import DistortionStep, Method, Outcome, Skip, Weights
 from dtc.passes.options import Compensation, Options, Try
 
 Root = npt.NDArray[np.float64]
@@ -65,7 +65,7 @@ class Svd(Method):
     options: SvdOptions
 
     @classmethod
-    def outlook(cls, rows: int, cols: int) -> str:
+    def estimate(cls, rows: int, cols: int) -> str:
         """Return the largest rank that pays, and what an eighth of the full rank gives."""
         break_even = _break_even(rows, cols)
         if break_even < 1:
@@ -73,7 +73,7 @@ class Svd(Method):
         rank = max(1, min(rows, cols) // 8)
         return f"pays up to rank {break_even}; rank {rank}: {rows * cols / (rank * (rows + cols)):.1f}x"
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return factors for every site that gets smaller by them.
 
         Raises:

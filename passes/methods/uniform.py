@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from dtc.forms import Array, BinaryCode, Form
 from dtc.forms.binary import pack_bits
-from dtc.passes.method import Method, Moment, Outcome, Weights
+from dtc.passes.method import DistortionStep, Method, Outcome, Weights
 from dtc.passes.options import Bits, GroupSize, Options, ScaleType, Try
 from dtc.passes.solvers.binary_codes import Rows
 from dtc.passes.solvers.groups import group_width, grouped, refuse_not_finite, scale_type, settle
@@ -52,12 +52,12 @@ class Uniform(Method):
     options: UniformOptions
 
     @classmethod
-    def outlook(cls, rows: int, cols: int) -> str:
+    def estimate(cls, rows: int, cols: int) -> str:
         """Return what 8 bits with float16 scales a row give."""
         stored = rows * (8 * -(-cols // 8) + 18)
         return f"8 bits: {4 * rows * cols / stored:.1f}x" if stored < 4 * rows * cols else "nothing to save"
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return the codes of every site that gets smaller by them; 0 is a level, so pruned weights stay 0.
 
         Raises:

@@ -202,7 +202,7 @@ def cluster_scalars(points: Points, count: int, rng: np.random.Generator, start:
         order = np.argsort(values)
         values, weights = values[order], points.importance.ravel()[order].astype(np.float64)
         mass = np.concatenate([[0.0], np.cumsum(weights)])
-    moment = np.concatenate([[0.0], np.cumsum(weights * values)])
+    at = np.concatenate([[0.0], np.cumsum(weights * values)])
     if start is None:
         start = _seed_scalars(values, weights, count, rng)
     codewords = np.sort(start.ravel().astype(np.float64))
@@ -215,7 +215,7 @@ def cluster_scalars(points: Points, count: int, rng: np.random.Generator, start:
             break
         bounds = found
         total = np.diff(mass[bounds])
-        means = np.where(total > 0, np.diff(moment[bounds]) / np.where(total > 0, total, 1), codewords)
+        means = np.where(total > 0, np.diff(at[bounds]) / np.where(total > 0, total, 1), codewords)
         codewords = np.sort(_split_empty(means[:, None], np.diff(bounds), rng).ravel())
     return codewords.astype(np.float32)[:, None]
 

@@ -113,7 +113,7 @@ import numpy as np
 from half_form import Half
 
 from dtc.forms import Form
-from dtc.passes.method import Method, Moment, Outcome, Weights
+from dtc.passes.method import Method, DistortionStep, Outcome, Weights
 from dtc.passes.options import Options
 
 
@@ -133,10 +133,10 @@ class Rounding(Method):
     heeds_mask: ClassVar[bool] = False
 
     @classmethod
-    def outlook(cls, rows: int, cols: int) -> str:
+    def estimate(cls, rows: int, cols: int) -> str:
         return "2x"
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         return {w.site: tuple(Half(matrix.astype(np.float16)) for matrix in w.matrices) for w in weights}
 '''
 

@@ -24,7 +24,7 @@ import numpy as np
 from pydantic import Field
 
 from dtc.forms import BinaryCode, Form
-from dtc.passes.method import Method, Moment, Outcome, Weights
+from dtc.passes.method import Method, DistortionStep, Outcome, Weights
 from dtc.passes.options import Options, Try
 from dtc.passes.solvers.groups import assemble, settle
 
@@ -50,10 +50,10 @@ class Ternary(Method):
     options: TernaryOptions
 
     @classmethod
-    def outlook(cls, rows: int, cols: int) -> str:
+    def estimate(cls, rows: int, cols: int) -> str:
         return f"about {16 * cols / (cols + 8):.0f}x"
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         return {w.site: settle(w, tuple(self._form(w, index) for index in range(len(w.matrices)))) for w in weights}
 
     def _form(self, w: Weights, index: int) -> BinaryCode:

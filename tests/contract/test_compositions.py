@@ -15,7 +15,7 @@ from dtc.errors import UsageError
 from dtc.forms import BinaryCode, Form, LowRank
 from dtc.forms.sparse import Sparse
 from dtc.passes.compose import Composition, compositions, make_methods
-from dtc.passes.method import Method, Moment, Outcome, Skip, Weights, methods
+from dtc.passes.method import DistortionStep, Method, Outcome, Skip, Weights, methods
 from dtc.passes.options import Options
 from dtc.passes.plan import make_plan
 from dtc.recipe import Rule
@@ -114,10 +114,10 @@ class Deaf(Method):
     gives: ClassVar[type[Form]] = BinaryCode
 
     @classmethod
-    def outlook(cls, rows: int, cols: int) -> str:
+    def estimate(cls, rows: int, cols: int) -> str:
         return ""
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         return {}
 
 
