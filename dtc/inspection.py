@@ -27,7 +27,7 @@ class SiteFacts:
     dtype: str
     nbytes: int
     share: float
-    outlook: dict[str, str]
+    estimate: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _facts(site: Site, size: int) -> SiteFacts:
         dtype=str(site.value.dtype),
         nbytes=site.nbytes,
         share=site.nbytes / size,
-        outlook={name: method.outlook(view.rows, view.cols) for name, method in methods().items()},
+        estimate={name: method.estimate(view.rows, view.cols) for name, method in methods().items()},
     )
 
 

@@ -141,7 +141,7 @@ class Method(ABC):
 
     @classmethod
     @abstractmethod
-    def outlook(cls, rows: int, cols: int) -> str:
+    def estimate(cls, rows: int, cols: int) -> str:
         """Return in a few words what the method can save at a matrix `[rows, cols]`, for `dtc inspect`."""
 
     def settled(self, moment: Moment) -> bool:

@@ -45,7 +45,7 @@ def test_a_method_is_documented_and_its_options_too(name: str) -> None:
     assert method.title
     assert method.__doc__
     assert all(field.description for field in method.options_type.model_fields.values())
-    assert method.outlook(2600, 650)
+    assert method.estimate(2600, 650)
 
 
 @pytest.mark.parametrize("name", sorted(methods()))

@@ -32,11 +32,11 @@ def _show(found: Inspection) -> None:
             shape(site.shape),
             size(site.nbytes),
             f"{site.share:.1%}",
-            *site.outlook.values(),
+            *site.estimate.values(),
         ]
         for site in found.sites
     ]
-    names = list(found.sites[0].outlook) if found.sites else []
+    names = list(found.sites[0].estimate) if found.sites else []
     if rows:
         table(["site", "role", "shape", ">bytes", ">share", *names], rows)
     else:

@@ -56,7 +56,7 @@ class Binary(Method):
     options: BinaryOptions
 
     @classmethod
-    def outlook(cls, rows: int, cols: int) -> str:
+    def estimate(cls, rows: int, cols: int) -> str:
         """Return what two planes with float16 coefficients a row give."""
         stored = 2 * rows * (-(-cols // 8) + 2)
         return f"2 bits: {4 * rows * cols / stored:.1f}x" if stored < 4 * rows * cols else "nothing to save"

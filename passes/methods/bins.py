@@ -54,7 +54,7 @@ class BinAndQuant(Method):
     options: BinsOptions
 
     @classmethod
-    def outlook(cls, rows: int, cols: int) -> str:
+    def estimate(cls, rows: int, cols: int) -> str:
         """Return what sixteen bins give."""
         ratio = rows * cols * 4 / (rows * -(-cols // 2) + 16 * 4)
         return f"16 bins: {ratio:.1f}x" if ratio > 1 else "16 bins are more than its weights"

@@ -80,7 +80,7 @@ class GradientWeightedKMeans(Method):
     options: CodebookOptions
 
     @classmethod
-    def outlook(cls, rows: int, cols: int) -> str:
+    def estimate(cls, rows: int, cols: int) -> str:
         """Return what 256 codewords of eight half-precision weights give."""
         stored = rows * -(-cols // 8) + 256 * 8 * 2
         ratio = rows * cols * 4 / stored

@@ -79,7 +79,7 @@ class Prune(Method):
     options: PruneOptions
 
     @classmethod
-    def outlook(cls, rows: int, cols: int) -> str:
+    def estimate(cls, rows: int, cols: int) -> str:
         """Return what 50, 90 and 98 % of zeros give."""
         ratios = [
             (p, 4 * rows * cols / smallest_cost(rows, cols, round((1 - p) * rows * cols))) for p in (0.5, 0.9, 0.98)

@@ -59,7 +59,7 @@ class Svd(Method):
     options: SvdOptions
 
     @classmethod
-    def outlook(cls, rows: int, cols: int) -> str:
+    def estimate(cls, rows: int, cols: int) -> str:
         """Return the largest rank that pays, and what an eighth of the full rank gives."""
         break_even = _break_even(rows, cols)
         if break_even < 1:

@@ -49,7 +49,7 @@ class Uniform(Method):
     options: UniformOptions
 
     @classmethod
-    def outlook(cls, rows: int, cols: int) -> str:
+    def estimate(cls, rows: int, cols: int) -> str:
         """Return what 8 bits with float16 scales a row give."""
         stored = rows * (8 * -(-cols // 8) + 18)
         return f"8 bits: {4 * rows * cols / stored:.1f}x" if stored < 4 * rows * cols else "nothing to save"

@@ -65,7 +65,7 @@ def test_inspect_says_what_could_be_saved(dtc: Dtc, model: Path) -> None:
     assert [site["name"] for site in found["sites"]] == ["fc1.weight", "fc2.weight", "fc3.weight"]
     assert found["sites"][0]["nbytes"] == 256 * 64 * 4
     assert found["file_bytes"] == model.stat().st_size
-    assert {"svd", "prune", "binary"} <= set(found["sites"][0]["outlook"])
+    assert {"svd", "prune", "binary"} <= set(found["sites"][0]["estimate"])
 
 
 def test_inspect_finds_the_weights_of_branches(dtc: Dtc, data_dir: Path) -> None:

@@ -242,6 +242,6 @@ def test_values_too_large_for_float16_are_a_mistake() -> None:
         make_method("prune", {"sparsity": 0.5, "value_type": "float16"}).distort([weights(gaussian(8, 8) * 1e5)])
 
 
-def test_outlook_tells_what_sparsities_give() -> None:
-    assert make_method("prune", {"sparsity": 0.5}).outlook(1500, 6000) == "50 %: 1.9x, 90 %: 7.6x, 98 %: 33.1x"
-    assert make_method("prune", {"sparsity": 0.5}).outlook(1, 1) == "nothing to save"
+def test_estimate_tells_what_sparsities_give() -> None:
+    assert make_method("prune", {"sparsity": 0.5}).estimate(1500, 6000) == "50 %: 1.9x, 90 %: 7.6x, 98 %: 33.1x"
+    assert make_method("prune", {"sparsity": 0.5}).estimate(1, 1) == "nothing to save"
