@@ -42,9 +42,9 @@ class Composition:
         self._combine = _rule(first.name, second.name)
         self._codes_survivors = self._combine is _code_survivors
 
-    def settled(self, moment: Moment) -> bool:
+    def at_full_strength(self, moment: Moment) -> bool:
         """True where both have their full strength."""
-        return self.first.settled(moment) and self.second.settled(moment)
+        return self.first.at_full_strength(moment) and self.second.at_full_strength(moment)
 
     def latents(self, forms: Mapping[str, tuple[Form, ...]], trained: Container[str]) -> Latents | None:
         """Return what the second method trains in place of the weights; its codes are the last word on them."""
@@ -57,7 +57,7 @@ class Composition:
         they are, and codes, which are all alike, would hide it (D. Lee, B. Kim, 2018: prune, retrain, then quantize).
         """
         first = self.first.distort(weights, moment)
-        if self._codes_survivors and not self.first.settled(moment):
+        if self._codes_survivors and not self.first.at_full_strength(moment):
             return first
         done = {name: outcome for name, outcome in first.items() if isinstance(outcome, Skip)}
         rest = [w for w in weights if w.site not in done]

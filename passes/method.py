@@ -144,7 +144,7 @@ class Method(ABC):
     def estimate(cls, rows: int, cols: int) -> str:
         """Return in a few words what the method can save at a matrix `[rows, cols]`, for `dtc inspect`."""
 
-    def settled(self, moment: Moment) -> bool:
+    def at_full_strength(self, moment: Moment) -> bool:
         """True where a distortion has its full strength; before, its result is no candidate for the best one."""
         return True
 

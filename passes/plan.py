@@ -115,9 +115,9 @@ class Plan:
         """The sites that have a method."""
         return [site for _, sites in self.chosen for site in sites]
 
-    def settled(self, moment: Moment) -> bool:
+    def at_full_strength(self, moment: Moment) -> bool:
         """True where every method has its full strength."""
-        return all(method.settled(moment) for method, _ in self.chosen)
+        return all(method.at_full_strength(moment) for method, _ in self.chosen)
 
     def masks(self, forms: Mapping[str, tuple[Form, ...]]) -> dict[str, npt.NDArray[np.bool_]]:
         """Return which weights training may change until the next distortion, by site, where a method keeps a mask."""

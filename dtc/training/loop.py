@@ -120,9 +120,9 @@ class Retraining:
         in_place, distorted = distorted is not None, distorted or self.session.distorted()
         with swapped(engine.parameters, {} if in_place else distorted.dense):
             score = self._score()
-            settled = self.session.settled()
-            best = settled and score.beats(progress.best.score if progress.best else None)
-            progress.stale = 0 if best or not settled else progress.stale + 1
+            at_full_strength = self.session.at_full_strength()
+            best = at_full_strength and score.beats(progress.best.score if progress.best else None)
+            progress.stale = 0 if best or not at_full_strength else progress.stale + 1
             if best:
                 progress.best = Best(progress.step, score)
                 self.journal.keep_best(progress.best, {**engine.parameters, **engine.statistics}, distorted)

@@ -145,15 +145,15 @@ class Session:
         progress.masks = self.plan.masks(distorted.forms)
         if "previous" in self.plan.needs:
             progress.forms = dict(distorted.forms)
-        if progress.latents is None and self.settled():
+        if progress.latents is None and self.at_full_strength():
             # From the first distortion of full strength on, methods may have something else trained than weights.
             progress.latents = self.plan.latents(progress.forms, self.engine.parameters)
             if progress.latents is not None:
                 self.optimizer.begin(progress.latents.arrays, t=progress.step)
 
-    def settled(self) -> bool:
+    def at_full_strength(self) -> bool:
         """True where a distortion at this step has its full strength."""
-        return self.plan.settled(self._moment())
+        return self.plan.at_full_strength(self._moment())
 
     def loss(self, fed: Arrays, when: str) -> float:
         """Return the loss of the present weights on a batch, by its own moments as in training.

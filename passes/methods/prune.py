@@ -86,9 +86,9 @@ class Prune(Method):
         ]
         return ", ".join(f"{100 * p:.0f} %: {ratio:.1f}x" for p, ratio in ratios if ratio > 1) or "nothing to save"
 
-    def settled(self, moment: Moment) -> bool:
+    def at_full_strength(self, moment: Moment) -> bool:
         """True once the schedule has reached its final sparsity."""
-        return self._schedule().settled(moment)
+        return self._schedule().at_full_strength(moment)
 
     def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
         """Return the sparse form of every site; before the schedule begins, one of all weights.
@@ -106,13 +106,13 @@ class Prune(Method):
         sparsity = self._schedule().sparsity(moment)
         if sparsity is None:
             return {w.site: tuple(Sparse.whole(matrix) for matrix in w.matrices) for w in weights}
-        settled = self._schedule().settled(moment)
+        at_full_strength = self._schedule().at_full_strength(moment)
         starts = {
             w.site: np.where(kept, w.matrices, np.float32(0)) if (kept := self._kept(w)) is not None else w.matrices
             for w in weights
         }
         pruned = self._prune(weights, starts, sparsity)
-        return {w.site: self._outcome(w, pruned[w.site], settled) for w in weights}
+        return {w.site: self._outcome(w, pruned[w.site], at_full_strength) for w in weights}
 
     def _kept(self, w: Weights) -> Bools | None:
         """What an earlier method has left, `[count, out, in]`; None for all."""
@@ -144,13 +144,13 @@ class Prune(Method):
         axis = 0 if self.options.structure == "row" else 1
         return keep_lines(matrix, round(sparsity * matrix.shape[axis]), axis)
 
-    def _outcome(self, w: Weights, pruned: Array, settled: bool) -> Outcome:  # noqa: FBT001
+    def _outcome(self, w: Weights, pruned: Array, at_full_strength: bool) -> Outcome:  # noqa: FBT001
         try:
             forms = tuple(Sparse.of(matrix, self.options.value_type) for matrix in pruned)
         except ValueError as error:
             raise UsageError(f"--value-type {self.options.value_type}, weight {w.site!r}: {error}") from error
         stored = sum(form.nbytes for form in forms)
-        if settled and stored >= w.matrices.nbytes:
+        if at_full_strength and stored >= w.matrices.nbytes:
             zeros = 100 * (1 - np.count_nonzero(pruned) / pruned.size)
             return Skip(f"{stored} bytes stored against {w.matrices.nbytes} dense: {zeros:.3g} % of zeros save nothing")
         return forms

@@ -71,7 +71,7 @@ class PruningSchedule:
         left = 1 - (moment.step - begin) / (end - begin)
         return self.final + (self.initial - self.final) * float(left**self.exponent)
 
-    def settled(self, moment: Moment) -> bool:
+    def at_full_strength(self, moment: Moment) -> bool:
         """True once the final sparsity is reached."""
         return moment.steps == 0 or moment.step >= self._span(moment.steps)[1]
 

@@ -33,7 +33,7 @@ def test_survivors_are_coded_once_it_is_settled_which_they_are() -> None:
     method = make_methods("prune+binary", {"sparsity": 0.9, "bits": 1, "end_step": "50%"})
     kinds = [type(method.distort([weights()], Moment(step, 100))["w"][0]) for step in (10, 49, 50, 100)]
     assert kinds == [Sparse, Sparse, BinaryCode, BinaryCode]
-    assert [method.settled(Moment(step, 100)) for step in (49, 50)] == [False, True]
+    assert [method.at_full_strength(Moment(step, 100)) for step in (49, 50)] == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ class FakePlan:
     def distort(self, parameters, moment, previous, gradients):
         return self.function(parameters, moment)
 
-    def settled(self, moment):
+    def at_full_strength(self, moment):
         return True
 
     def masks(self, forms):

@@ -89,8 +89,8 @@ def test_defaults_prune_over_the_first_half_of_a_run_and_at_once_without_one() -
     shares = [float((pruned(matrix, Moment(step, 1000), sparsity=0.8) == 0).mean()) for step in (0, 250, 500, 1000)]
     assert shares == [0.0, 0.7, 0.8, 0.8]
     assert (pruned(matrix, sparsity=0.8) == 0).mean() == pytest.approx(0.8)
-    assert [method.settled(Moment(step, 1000)) for step in (0, 499, 500)] == [False, False, True]
-    assert method.settled(Moment())
+    assert [method.at_full_strength(Moment(step, 1000)) for step in (0, 499, 500)] == [False, False, True]
+    assert method.at_full_strength(Moment())
 
 
 def test_a_share_of_the_run_is_a_step() -> None:
