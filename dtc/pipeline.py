@@ -20,7 +20,7 @@ from dtc.job import Job
 from dtc.passes.lower import lower
 from dtc.passes.lower.accuracy import set_accuracy_level
 from dtc.passes.lower.explain import explain
-from dtc.passes.method import Moment
+from dtc.passes.method import DistortionStep
 from dtc.passes.plan import Distorted, Plan, make_plan
 from dtc.passes.prepare import normalise, strip_training
 from dtc.passes.prepare.quantize_activations import (
@@ -103,7 +103,7 @@ def compress(
             _measure_batch_norms(model, recipe, base)  # rounding shifts them again
         result = _write(path, model, plan, distorted, errors, recipe, job, samples)
         return replace(result, measured=measured)
-    plan.distort(moment=Moment(steps=1, seed=recipe.seed))  # what is wrong with the rules shows before any training
+    plan.distort(at=DistortionStep(steps=1, seed=recipe.seed))  # what is wrong with the rules shows before any training
     folder = run or job.output.with_suffix(".dtc-run")
     quantizations = _fit_activations(model, plan, recipe, base)
     create_run(folder, recipe, path, base=base, replace=job.force, quantizations=quantizations)
@@ -249,7 +249,7 @@ def _distort_once(
         probe = make_probe(model, plan.taken, objective, source=samples, seed=seed, fixed=job.fixed)
     measured = "gradient" in plan.needs and recipe.data.train is not None
     return plan.distort(
-        moment=Moment(seed=seed, probe=probe),
+        at=DistortionStep(seed=seed, probe=probe),
         gradients=measure_gradients(path, recipe, base=base) if measured else {},
         grams=lambda site: calibration.gram_of(site, model) if calibration else None,
     )

@@ -16,7 +16,7 @@ import numpy as np
 from dtc.errors import RuleError
 from dtc.forms import Array, Form, LowRank
 from dtc.forms.composite import Product, Sum
-from dtc.passes.method import Latents, Method, Moment, Need, Outcome, Skip, Weights, make_method, options_of
+from dtc.passes.method import DistortionStep, Latents, Method, Need, Outcome, Skip, Weights, make_method, options_of
 
 Outcomes = Mapping[str, Outcome]
 
@@ -27,7 +27,7 @@ CODERS = frozenset({"binary", "uniform", "codebook", "bins"})
 class Combine(Protocol):
     """How a second method goes on from what the first one gave."""
 
-    def __call__(self, second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:
+    def __call__(self, second: Method, weights: Sequence[Weights], first: Outcomes, at: DistortionStep) -> Outcomes:
         """Return the outcomes of both together."""
         ...
 
@@ -42,26 +42,26 @@ class Composition:
         self._combine = _rule(first.name, second.name)
         self._codes_survivors = self._combine is _code_survivors
 
-    def at_full_strength(self, moment: Moment) -> bool:
+    def at_full_strength(self, at: DistortionStep) -> bool:
         """True where both have their full strength."""
-        return self.first.at_full_strength(moment) and self.second.at_full_strength(moment)
+        return self.first.at_full_strength(at) and self.second.at_full_strength(at)
 
     def latents(self, forms: Mapping[str, tuple[Form, ...]], trained: Container[str]) -> Latents | None:
         """Return what the second method trains in place of the weights; its codes are the last word on them."""
         return self.second.latents(forms, trained)
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return the outcome of every site: of both methods, or the reason of the one that left it alone.
 
         Survivors are coded once gradual pruning has come to its end: until then training has to find out which ones
         they are, and codes, which are all alike, would hide it (D. Lee, B. Kim, 2018: prune, retrain, then quantize).
         """
-        first = self.first.distort(weights, moment)
-        if self._codes_survivors and not self.first.at_full_strength(moment):
+        first = self.first.distort(weights, at)
+        if self._codes_survivors and not self.first.at_full_strength(at):
             return first
         done = {name: outcome for name, outcome in first.items() if isinstance(outcome, Skip)}
         rest = [w for w in weights if w.site not in done]
-        return {**done, **self._combine(self.second, rest, first, moment)}
+        return {**done, **self._combine(self.second, rest, first, at)}
 
 
 def make_methods(name: str, options: dict[str, Any]) -> Method | Composition:
@@ -107,15 +107,15 @@ def _reason(first: str, second: str) -> str:
     return "there is no form that holds both"
 
 
-def _code_survivors(second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:
+def _code_survivors(second: Method, weights: Sequence[Weights], first: Outcomes, at: DistortionStep) -> Outcomes:
     masked = []
     for w in weights:
         matrices = _dense(first[w.site])
         masked.append(replace(w, matrices=matrices, mask=matrices != 0))
-    return second.distort(masked, moment)
+    return second.distort(masked, at)
 
 
-def _treat_factors(second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:
+def _treat_factors(second: Method, weights: Sequence[Weights], first: Outcomes, at: DistortionStep) -> Outcomes:
     factors: list[Weights] = []
     for w in weights:
         forms = [form for form in _forms(first[w.site]) if isinstance(form, LowRank)]
@@ -125,7 +125,7 @@ def _treat_factors(second: Method, weights: Sequence[Weights], first: Outcomes, 
                 stack = np.ascontiguousarray(stack.transpose(0, 2, 1))
             previous = _sides(w.previous, side)
             factors.append(Weights(f"{w.site}.{side}", w.role, stack, w.node, previous=previous))
-    treated = second.distort(factors, moment)
+    treated = second.distort(factors, at)
     return {
         w.site: _product(treated[f"{w.site}.left"], treated[f"{w.site}.right"], first[w.site], turned=_turns(w))
         for w in weights
@@ -144,9 +144,9 @@ def _product(left: Outcome, right: Outcome, untreated: Outcome, *, turned: bool)
     return tuple(Product(a, b, turned) for a, b in zip(left, right, strict=True))
 
 
-def _factor_remainder(second: Method, weights: Sequence[Weights], first: Outcomes, moment: Moment) -> Outcomes:
+def _factor_remainder(second: Method, weights: Sequence[Weights], first: Outcomes, at: DistortionStep) -> Outcomes:
     remainders = [replace(w, matrices=w.matrices - _dense(first[w.site]), previous=None) for w in weights]
-    low = second.distort(remainders, moment)
+    low = second.distort(remainders, at)
     return {w.site: _sum(first[w.site], low[w.site]) for w in weights}
 
 

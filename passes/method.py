@@ -71,8 +71,8 @@ Probe: TypeAlias = Callable[[Mapping[str, Array]], float]
 
 
 @dataclass(frozen=True)
-class Moment:
-    """When and where a distortion happens.
+class DistortionStep:
+    """The step of a run at which a distortion happens, and what that distortion may use besides the weights.
 
     Attributes:
         step: Optimizer steps done; 0 where there is no training.
@@ -130,7 +130,7 @@ class Method(ABC):
     title: ClassVar[str]
     options_type: ClassVar[type[Options]]
     needs: frozenset[Need] = frozenset()
-    """What of `Weights` and `Moment` a run provides where it can; an option may add to it."""
+    """What of `Weights` and `DistortionStep` a run provides where it can; an option may add to it."""
     keeps_mask: ClassVar[bool] = False
     """True if weights that a distortion made zero have to stay zero until the next one, in the training loop too."""
 
@@ -144,7 +144,7 @@ class Method(ABC):
     def estimate(cls, rows: int, cols: int) -> str:
         """Return in a few words what the method can save at a matrix `[rows, cols]`, for `dtc inspect`."""
 
-    def at_full_strength(self, moment: Moment) -> bool:
+    def at_full_strength(self, at: DistortionStep) -> bool:
         """True where a distortion has its full strength; before, its result is no candidate for the best one."""
         return True
 
@@ -156,7 +156,7 @@ class Method(ABC):
         return None
 
     @abstractmethod
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return the outcome of every site, by name."""
 
 

@@ -15,7 +15,7 @@ from dtc.forms import Array, Form
 from dtc.graph import Role, Site, find_sites, source_of
 from dtc.passes.compose import Composition, make_methods
 from dtc.passes.lower import Compressed, lowerings
-from dtc.passes.method import Gram, Latents, Method, Moment, Need, Outcome, Skip, Weights
+from dtc.passes.method import DistortionStep, Gram, Latents, Method, Need, Outcome, Skip, Weights
 
 _SHAPE_ONLY = frozenset({"Squeeze", "Unsqueeze", "Reshape", "Transpose", "Flatten"})
 
@@ -75,7 +75,7 @@ class Plan:
     def distort(
         self,
         parameters: Mapping[str, npt.NDArray[np.generic]] | None = None,
-        moment: Moment = Moment(),
+        at: DistortionStep = DistortionStep(),
         previous: Mapping[str, tuple[Form, ...]] | None = None,
         gradients: Mapping[str, npt.NDArray[np.generic]] | None = None,
         grams: Callable[[Site], Gram | None] = lambda _: None,
@@ -105,7 +105,7 @@ class Plan:
                 )
                 for site in sites
             ]
-            outcomes = method.distort(weights, moment)
+            outcomes = method.distort(weights, at)
             for site in sites:
                 _enter(result, site, outcomes[site.name])
         return result
@@ -115,9 +115,9 @@ class Plan:
         """The sites that have a method."""
         return [site for _, sites in self.chosen for site in sites]
 
-    def at_full_strength(self, moment: Moment) -> bool:
+    def at_full_strength(self, at: DistortionStep) -> bool:
         """True where every method has its full strength."""
-        return all(method.at_full_strength(moment) for method, _ in self.chosen)
+        return all(method.at_full_strength(at) for method, _ in self.chosen)
 
     def masks(self, forms: Mapping[str, tuple[Form, ...]]) -> dict[str, npt.NDArray[np.bool_]]:
         """Return which weights training may change until the next distortion, by site, where a method keeps a mask."""

@@ -10,7 +10,7 @@ from dtc.forms import Form, bits_per_weight, pack_form, stored_bytes, unpack_for
 from dtc.forms.registry import forms
 from dtc.passes.compose import make_methods
 from dtc.passes.lower import lowerings
-from dtc.passes.method import Method, Moment, Skip, Weights, make_method, methods
+from dtc.passes.method import DistortionStep, Method, Skip, Weights, make_method, methods
 
 EXAMPLES: dict[str, dict[str, object]] = {
     "bins": {"bins": 8},
@@ -52,8 +52,8 @@ def test_a_method_is_documented_and_its_options_too(name: str) -> None:
 def test_a_method_is_a_pure_function(name: str) -> None:
     given = weights()
     before = given.matrices.copy()
-    first = example(name).distort([given], Moment(seed=3))["w"]
-    second = example(name).distort([given], Moment(seed=3))["w"]
+    first = example(name).distort([given], DistortionStep(seed=3))["w"]
+    second = example(name).distort([given], DistortionStep(seed=3))["w"]
     np.testing.assert_array_equal(given.matrices, before)
     assert not isinstance(first, Skip)
     assert not isinstance(second, Skip)

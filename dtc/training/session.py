@@ -13,7 +13,7 @@ import onnx_ir as ir
 from dtc.data import Batch
 from dtc.errors import TrainingError
 from dtc.graph.signature import Arrays
-from dtc.passes.method import Moment
+from dtc.passes.method import DistortionStep
 from dtc.passes.plan import Distorted, Plan
 from dtc.recipe import Recipe
 from dtc.training import statistics
@@ -134,7 +134,7 @@ class Session:
         """Return the present weights distorted; they stay as they are."""
         progress = self.progress
         with progress.timed("distortion"):
-            return self.plan.distort(self.engine.parameters, self._moment(), progress.forms, progress.gradients.means())
+            return self.plan.distort(self.engine.parameters, self._at(), progress.forms, progress.gradients.means())
 
     def adopt(self, distorted: Distorted) -> None:
         """Let the weights be distorted ones from now on; the optimizer's state stays as it is."""
@@ -153,7 +153,7 @@ class Session:
 
     def at_full_strength(self) -> bool:
         """True where a distortion at this step has its full strength."""
-        return self.plan.at_full_strength(self._moment())
+        return self.plan.at_full_strength(self._at())
 
     def loss(self, fed: Arrays, when: str) -> float:
         """Return the loss of the present weights on a batch, by its own moments as in training.
@@ -172,8 +172,8 @@ class Session:
         """Leave the engine with the statistics of its present weights on the first batches."""
         assign(self.engine.statistics, statistics.measured(self.engine, iter(batches), self.carry))
 
-    def _moment(self) -> Moment:
-        return Moment(self.progress.step, self.progress.steps, self.seed)
+    def _at(self) -> DistortionStep:
+        return DistortionStep(self.progress.step, self.progress.steps, self.seed)
 
 
 def step_seed(seed: int, step: int) -> int:

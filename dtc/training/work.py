@@ -18,7 +18,7 @@ from dtc.errors import DataError, TrainingError
 from dtc.forms import AnyArray
 from dtc.graph import find_sites
 from dtc.metrics import Metric, make_metric
-from dtc.passes.method import Moment
+from dtc.passes.method import DistortionStep
 from dtc.passes.plan import Plan, make_plan
 from dtc.recipe import Recipe, Rule
 from dtc.training.engine import Engine
@@ -134,7 +134,7 @@ def _make_engine(run: Run, resolved: Recipe, plan: Plan, tools: Tools) -> Engine
     untrained = [site for site in find_sites(model) if site.name not in engine.parameters]
     if not untrained:
         return engine
-    dense = plan.distort({}, Moment(seed=resolved.seed), {}, {}).dense
+    dense = plan.distort({}, DistortionStep(seed=resolved.seed), {}, {}).dense
     fixed = [site for site in untrained if site.name in dense]
     for site in fixed:
         site.assign(dense[site.name])

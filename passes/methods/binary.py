@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from dtc.errors import UsageError
 from dtc.forms import BinaryCode
-from dtc.passes.method import Method, Moment, Options, Outcome, Weights
+from dtc.passes.method import DistortionStep, Method, Options, Outcome, Weights
 from dtc.passes.solvers.binary_codes import Codes, Kept, Wide, alternating, greedy, refined
 from dtc.passes.solvers.compensated_codes import Solver, compensated
 from dtc.passes.solvers.groups import assemble, group_width, grouped, refuse_not_finite, scale_type, settle
@@ -61,7 +61,7 @@ class Binary(Method):
         stored = 2 * rows * (-(-cols // 8) + 2)
         return f"2 bits: {4 * rows * cols / stored:.1f}x" if stored < 4 * rows * cols else "nothing to save"
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return the codes of every site that gets smaller by them.
 
         Raises:

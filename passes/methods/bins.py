@@ -17,7 +17,7 @@ from pydantic import Field
 
 from dtc.errors import UsageError
 from dtc.forms import Codebook, Codewords
-from dtc.passes.method import Method, Moment, Need, Options, Outcome, Probe, Weights
+from dtc.passes.method import DistortionStep, Method, Need, Options, Outcome, Probe, Weights
 from dtc.passes.solvers.binning import Bins, Member, split_best
 from dtc.passes.solvers.blocks import CodedBlocks, from_labels, refuse_not_finite
 from dtc.passes.solvers.clustering import Points, assign
@@ -59,7 +59,7 @@ class BinAndQuant(Method):
         ratio = rows * cols * 4 / (rows * -(-cols // 2) + 16 * 4)
         return f"16 bins: {ratio:.1f}x" if ratio > 1 else "16 bins are more than its weights"
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return forms for every site that gets smaller by them.
 
         A site that was distorted before keeps its bins: each weight goes to the nearest representative, so that
@@ -68,7 +68,7 @@ class BinAndQuant(Method):
         Raises:
             UsageError: A limit to the drop is given, and the model is neither evaluated nor retrained.
         """
-        if self.options.max_drop is not None and moment.probe is None and not moment.steps:
+        if self.options.max_drop is not None and at.probe is None and not at.steps:
             raise UsageError("--max-drop needs a run of the model to measure: give --data, or leave it out")
         outcomes: dict[str, Outcome] = {w.site: refused for w in weights if (refused := refuse_not_finite(w))}
         sites = [_sparse_as_mask(w) for w in weights if w.site not in outcomes]
@@ -76,8 +76,8 @@ class BinAndQuant(Method):
         fresh = [Member.of(w, scaled=self.options.share) for w in sites if w.site not in outcomes]
         groups = [fresh] if self.options.share and fresh else [[member] for member in fresh]
         lists = [Bins.start(members, self.options.representative) for members in groups]
-        for bins in split_best(lists, self.options, moment.probe):
-            outcomes |= {coded.weights.site: self._outcome(coded) for coded in _coded(bins, moment.probe)}
+        for bins in split_best(lists, self.options, at.probe):
+            outcomes |= {coded.weights.site: self._outcome(coded) for coded in _coded(bins, at.probe)}
         return outcomes
 
     def _outcome(self, coded: CodedBlocks) -> Outcome:

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 from dtc.errors import UsageError
 from dtc.forms import Array, Codebook, Codewords, Form, Grid
 from dtc.forms.codewords import PRECISIONS
-from dtc.passes.method import Latents, Method, Moment, Need, Options, Outcome, Skip, Weights
+from dtc.passes.method import DistortionStep, Latents, Method, Need, Options, Outcome, Skip, Weights
 from dtc.passes.solvers.blocks import CodedBlocks, from_labels, previous_codewords, refuse_not_finite, to_blocks
 from dtc.passes.solvers.clustering import Labels, Points, assign, centroids, cluster
 from dtc.passes.solvers.codeword_training import CodewordLatents
@@ -86,7 +86,7 @@ class GradientWeightedKMeans(Method):
         ratio = rows * cols * 4 / stored
         return f"256 codewords of 8: {ratio:.1f}x" if ratio > 1 else "256 codewords of 8 are more than its weights"
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return forms for every site that gets smaller by them.
 
         Raises:
@@ -106,7 +106,7 @@ class GradientWeightedKMeans(Method):
             else:
                 groups.setdefault(block if self.options.share else w.site, []).append(w)
         for group in groups.values():
-            outcomes |= self._group(group, self._block(group[0]), moment)
+            outcomes |= self._group(group, self._block(group[0]), at)
         return outcomes
 
     def latents(self, forms: Mapping[str, tuple[Form, ...]], trained: Container[str]) -> Latents | None:
@@ -128,7 +128,7 @@ class GradientWeightedKMeans(Method):
             return kernel
         return 8 if w.matrices.size >= 8 * 16 * self.options.codewords else 4
 
-    def _group(self, group: list[Weights], block: int, moment: Moment) -> dict[str, Outcome]:
+    def _group(self, group: list[Weights], block: int, at: DistortionStep) -> dict[str, Outcome]:
         """Code sites with one codebook between them."""
         sizes = [w.out_in[0] * len(w.matrices) * -(-w.out_in[1] // block) for w in group]
         count = self.options.codewords
@@ -138,7 +138,7 @@ class GradientWeightedKMeans(Method):
         gains = [_deviation(w) if shared else None for w in group]
         points = [self._points(w, block, gain) for w, gain in zip(group, gains, strict=True)]
         names = "|".join(w.site for w in group)
-        rng = np.random.default_rng([moment.seed, zlib.crc32(names.encode())])
+        rng = np.random.default_rng([at.seed, zlib.crc32(names.encode())])
         codewords = self._codewords(_join(points), previous_codewords(group[0], count, block), rng)
         name = f"codewords.{block}" if shared else None
         coded = (self._code(w, p, codewords, gain, name) for w, p, gain in zip(group, points, gains, strict=True))

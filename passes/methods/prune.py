@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from dtc.errors import ModelError, UsageError
 from dtc.forms import Array
 from dtc.forms.sparse import Sparse, smallest_cost
-from dtc.passes.method import Method, Moment, Need, Options, Outcome, Skip, Weights
+from dtc.passes.method import DistortionStep, Method, Need, Options, Outcome, Skip, Weights
 from dtc.passes.solvers.compensated_pruning import by_groups, by_share, prune_and_compensate
 from dtc.passes.solvers.pruning_schedule import Point, PruningSchedule
 from dtc.passes.solvers.selection import Bools, keep_largest, keep_lines, keep_n_of_m
@@ -86,11 +86,11 @@ class Prune(Method):
         ]
         return ", ".join(f"{100 * p:.0f} %: {ratio:.1f}x" for p, ratio in ratios if ratio > 1) or "nothing to save"
 
-    def at_full_strength(self, moment: Moment) -> bool:
+    def at_full_strength(self, at: DistortionStep) -> bool:
         """True once the schedule has reached its final sparsity."""
-        return self._schedule().at_full_strength(moment)
+        return self._schedule().at_full_strength(at)
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return the sparse form of every site; before the schedule begins, one of all weights.
 
         In the middle of a gradual run a form may be larger than the dense weight; at the final sparsity such a site
@@ -103,10 +103,10 @@ class Prune(Method):
         for w in weights:
             if not np.isfinite(w.matrices).all():
                 raise ModelError(f"weight {w.site!r} holds NaN or infinity; it cannot be pruned")
-        sparsity = self._schedule().sparsity(moment)
+        sparsity = self._schedule().sparsity(at)
         if sparsity is None:
             return {w.site: tuple(Sparse.whole(matrix) for matrix in w.matrices) for w in weights}
-        at_full_strength = self._schedule().at_full_strength(moment)
+        at_full_strength = self._schedule().at_full_strength(at)
         starts = {
             w.site: np.where(kept, w.matrices, np.float32(0)) if (kept := self._kept(w)) is not None else w.matrices
             for w in weights

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from dtc.errors import UsageError
 from dtc.forms import Array, LowRank
-from dtc.passes.method import Method, Moment, Options, Outcome, Skip, Weights
+from dtc.passes.method import DistortionStep, Method, Options, Outcome, Skip, Weights
 
 Root = npt.NDArray[np.float64]
 
@@ -67,7 +67,7 @@ class Svd(Method):
         rank = max(1, min(rows, cols) // 8)
         return f"pays up to rank {break_even}; rank {rank}: {rows * cols / (rank * (rows + cols)):.1f}x"
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return factors for every site that gets smaller by them.
 
         Raises:

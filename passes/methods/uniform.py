@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from dtc.forms import Array, BinaryCode
 from dtc.forms.binary import pack_bits
-from dtc.passes.method import Method, Moment, Options, Outcome, Weights
+from dtc.passes.method import DistortionStep, Method, Options, Outcome, Weights
 from dtc.passes.solvers.binary_codes import Rows
 from dtc.passes.solvers.groups import ScaleType, group_width, grouped, refuse_not_finite, scale_type, settle
 
@@ -54,7 +54,7 @@ class Uniform(Method):
         stored = rows * (8 * -(-cols // 8) + 18)
         return f"8 bits: {4 * rows * cols / stored:.1f}x" if stored < 4 * rows * cols else "nothing to save"
 
-    def distort(self, weights: Sequence[Weights], moment: Moment = Moment()) -> dict[str, Outcome]:
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return the codes of every site that gets smaller by them; 0 is a level, so pruned weights stay 0.
 
         Raises:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from dtc.errors import UsageError
-from dtc.passes.method import Moment
+from dtc.passes.method import DistortionStep
 
 _STEP = re.compile(r"^(?:(\d+)|(\d+(?:\.\d+)?)%)$")
 
@@ -55,25 +55,25 @@ class PruningSchedule:
     end: Point
     exponent: float
 
-    def sparsity(self, moment: Moment) -> float | None:
-        """Return the sparsity at a moment; None before pruning begins.
+    def sparsity(self, at: DistortionStep) -> float | None:
+        """Return the sparsity at a step of a run; None before pruning begins.
 
         Raises:
             UsageError: The end lies before the beginning or behind the run.
         """
-        if moment.steps == 0:
+        if at.steps == 0:
             return self.final
-        begin, end = self._span(moment.steps)
-        if moment.step < begin:
+        begin, end = self._span(at.steps)
+        if at.step < begin:
             return None
-        if moment.step >= end:
+        if at.step >= end:
             return self.final
-        left = 1 - (moment.step - begin) / (end - begin)
+        left = 1 - (at.step - begin) / (end - begin)
         return self.final + (self.initial - self.final) * float(left**self.exponent)
 
-    def at_full_strength(self, moment: Moment) -> bool:
+    def at_full_strength(self, at: DistortionStep) -> bool:
         """True once the final sparsity is reached."""
-        return moment.steps == 0 or moment.step >= self._span(moment.steps)[1]
+        return at.steps == 0 or at.step >= self._span(at.steps)[1]
 
     def _span(self, steps: int) -> tuple[int, int]:
         begin, end = self.begin.step(steps), self.end.step(steps)

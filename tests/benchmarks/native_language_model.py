@@ -26,7 +26,7 @@ from dtc.graph import save_model
 from dtc.models.reference import build
 from dtc.passes.lower import lower
 from dtc.passes.lower.accuracy import set_accuracy_level
-from dtc.passes.method import Moment
+from dtc.passes.method import DistortionStep
 from dtc.passes.plan import make_plan
 from dtc.passes.prepare import normalise, strip_training
 from dtc.recipe import Rule
@@ -57,7 +57,7 @@ def compressed(name: str, form: str) -> ir.Model:
     method, options, level = FORMS[form]
     model = original(name)
     plan = make_plan(model, [Rule(method=method, options=options)])
-    distorted = plan.distort(moment=Moment(steps=1))
+    distorted = plan.distort(at=DistortionStep(steps=1))
     lower(model, plan.compressed(distorted.forms), "compute")
     set_accuracy_level(model, level)
     return model

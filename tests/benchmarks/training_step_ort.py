@@ -15,7 +15,7 @@ import numpy as np
 
 from dtc import recipe
 from dtc.models import build, plan
-from dtc.passes.method import Moment
+from dtc.passes.method import DistortionStep
 from dtc.passes.plan import make_plan
 from dtc.training.engines.ort.engine import OrtEngine
 from dtc.training.objective import resolve_objective
@@ -55,7 +55,7 @@ def distortion() -> Step:
     model = build("ptb-medium")
     chosen = make_plan(model, [recipe.Rule(method="svd", options={"rank": 96})])
     weights = {str(v.name): v.const_value.numpy() for v in model.graph.initializers.values() if v.const_value}
-    return lambda: chosen.distort(weights, Moment(100, 10_000, 0))
+    return lambda: chosen.distort(weights, DistortionStep(100, 10_000, 0))
 
 
 def main() -> None:

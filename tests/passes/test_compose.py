@@ -10,7 +10,7 @@ from dtc.forms import BinaryCode, pack_form, unpack_form
 from dtc.forms.composite import Product, Sum
 from dtc.forms.sparse import Sparse
 from dtc.passes.compose import make_methods
-from dtc.passes.method import Moment, Skip, Weights
+from dtc.passes.method import DistortionStep, Skip, Weights
 
 
 def weights(shape: tuple[int, ...] = (1, 96, 80), role: str = "MatMul", seed: int = 0) -> Weights:
@@ -31,9 +31,9 @@ def test_survivors_alone_are_coded_and_zeros_stay_zeros() -> None:
 
 def test_survivors_are_coded_once_it_is_settled_which_they_are() -> None:
     method = make_methods("prune+binary", {"sparsity": 0.9, "bits": 1, "end_step": "50%"})
-    kinds = [type(method.distort([weights()], Moment(step, 100))["w"][0]) for step in (10, 49, 50, 100)]
+    kinds = [type(method.distort([weights()], DistortionStep(step, 100))["w"][0]) for step in (10, 49, 50, 100)]
     assert kinds == [Sparse, Sparse, BinaryCode, BinaryCode]
-    assert [method.at_full_strength(Moment(step, 100)) for step in (49, 50)] == [False, True]
+    assert [method.at_full_strength(DistortionStep(step, 100)) for step in (49, 50)] == [False, True]
 
 
 @pytest.mark.parametrize(

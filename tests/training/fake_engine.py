@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from dtc.errors import EngineError
 from dtc.graph import save_model
-from dtc.passes.method import Moment, Weights, make_method
+from dtc.passes.method import DistortionStep, Weights, make_method
 from dtc.passes.plan import Distorted
 from dtc.recipe import Recipe
 from dtc.training.engine import StepResult
@@ -113,11 +113,11 @@ class Accuracy:
         return self.right / self.seen
 
 
-def distort(parameters, moment: Moment, rank: int = 2) -> Distorted:
+def distort(parameters, at: DistortionStep, rank: int = 2) -> Distorted:
     """Low rank of W and U by the real method."""
     method = make_method("svd", {"rank": rank})
     weights = [Weights(name, "MatMul", np.ascontiguousarray(parameters[name].T)[None], name) for name in ("W", "U")]
-    forms = method.distort(weights, moment)
+    forms = method.distort(weights, at)
     dense = {name: np.ascontiguousarray(form[0].dense().T) for name, form in forms.items()}
     return Distorted(dense, forms, {"V": "no rule of the recipe matches it"})
 
@@ -130,10 +130,10 @@ class FakePlan:
     def __init__(self, function=distort) -> None:
         self.function = function
 
-    def distort(self, parameters, moment, previous, gradients):
-        return self.function(parameters, moment)
+    def distort(self, parameters, at, previous, gradients):
+        return self.function(parameters, at)
 
-    def at_full_strength(self, moment):
+    def at_full_strength(self, at):
         return True
 
     def masks(self, forms):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dtc.data import ArraySource
 from dtc.errors import DataError, TrainingError, UsageError
-from dtc.passes.method import Moment
+from dtc.passes.method import DistortionStep
 from dtc.passes.plan import Plan
 from dtc.training.carry import Carry
 from dtc.training.evaluate import Score
@@ -62,7 +62,7 @@ def test_between_distortions_it_is_ordinary_training_with_the_optimizers_state_u
         state = by_hand.session.carry.take(result.outputs)
         by_hand.session.optimizer.step(by_hand.session.engine.parameters, result.gradients, rate=0.01, t=t)
         if t % 5 == 0 or t == 17:
-            for name, dense in distort(by_hand.session.engine.parameters, Moment()).dense.items():
+            for name, dense in distort(by_hand.session.engine.parameters, DistortionStep()).dense.items():
                 by_hand.session.engine.parameters[name][...] = dense
     for name, array in by_hand.session.engine.parameters.items():
         assert np.array_equal(run.session.engine.parameters[name], array)
@@ -110,10 +110,10 @@ def test_the_loss_just_before_and_after_is_that_of_the_batch_without_dropout():
     before = {}
     plain = run.session.plan.function
 
-    def spy(parameters, moment):
+    def spy(parameters, at):
         before.update({name: array.copy() for name, array in parameters.items()})
-        assert (moment.step, moment.steps, moment.seed) == (5, 5, 1)
-        return plain(parameters, moment)
+        assert (at.step, at.steps, at.seed) == (5, 5, 1)
+        return plain(parameters, at)
 
     run.session.plan = FakePlan(spy)
     run.run()
@@ -220,7 +220,7 @@ def test_a_site_that_is_no_parameter_is_left_to_the_engine():
     run = retraining()
     frozen = run.session.engine.parameters.pop("U")
     run.session.engine.parameters = Half(run.session.engine.parameters, frozen)
-    run.session.plan = FakePlan(lambda parameters, moment: distort({**parameters, "U": frozen}, moment))
+    run.session.plan = FakePlan(lambda parameters, at: distort({**parameters, "U": frozen}, at))
     run.run()
     assert is_low_rank({"W": run.session.engine.parameters["W"], "U": np.zeros((2, 2))})
 

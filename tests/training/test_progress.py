@@ -9,7 +9,7 @@ from fake_engine import FakePlan, make_retraining, samples
 
 from dtc.data import ArraySource
 from dtc.errors import TrainingError
-from dtc.passes.method import Moment, Weights, make_method
+from dtc.passes.method import DistortionStep, Weights, make_method
 from dtc.passes.plan import Plan, make_plan
 from dtc.recipe import Rule
 from dtc.training.best import Best
@@ -150,7 +150,9 @@ def test_a_plan_keeps_what_masked_pruning_pruned() -> None:
     mask = plan.masks(first.forms)["w"]
     assert mask.sum() == 32
     grown = {"w": np.where(mask, 1e-3, 50).astype(np.float32)}  # what was pruned is now the largest
-    again = plan.distort(grown, Moment(), first.forms)
+    again = plan.distort(grown, DistortionStep(), first.forms)
     np.testing.assert_array_equal(again.dense["w"] != 0, mask)
-    free = make_plan(model, [Rule(method="prune", options={"sparsity": 0.5})]).distort(grown, Moment(), first.forms)
+    free = make_plan(model, [Rule(method="prune", options={"sparsity": 0.5})]).distort(
+        grown, DistortionStep(), first.forms
+    )
     np.testing.assert_array_equal(free.dense["w"] != 0, ~mask)

@@ -331,7 +331,7 @@ def test_what_cannot_be_trained_is_distorted_but_the_teacher_is_not(tmp_path):
             del engine.parameters["W"]
         return engine
 
-    methods = FakePlan(lambda parameters, moment: distort({**original, **parameters}, moment))
+    methods = FakePlan(lambda parameters, at: distort({**original, **parameters}, at))
     tools = Tools(make_engine, lambda model, rules: methods, lambda name: Accuracy())
     assert work(run.folder, tools, should_stop=lambda: False)
     (first, no_teacher), (second, teacher) = made

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dtc.errors import UsageError
 from dtc.forms import Codebook, stored_bytes
-from dtc.passes.method import Moment, Probe, Skip, Weights, make_method
+from dtc.passes.method import DistortionStep, Probe, Skip, Weights, make_method
 from dtc.passes.methods.bins import BinsOptions
 from dtc.passes.solvers.binning import Bins, Member, split_best
 
@@ -24,7 +24,7 @@ def weights(matrix: np.ndarray, name: str = "w", **facts: object) -> Weights:
 
 
 def form_of(matrix: np.ndarray, options: dict[str, object], probe: Probe | None = None, **facts: object) -> Codebook:
-    outcome = make_method("bins", options).distort([weights(matrix, **facts)], Moment(probe=probe))["w"]
+    outcome = make_method("bins", options).distort([weights(matrix, **facts)], DistortionStep(probe=probe))["w"]
     assert not isinstance(outcome, Skip), outcome.reason
     assert isinstance(outcome[0], Codebook)
     return outcome[0]
@@ -133,7 +133,7 @@ def test_the_next_bin_goes_where_the_model_is_sensitive() -> None:
         return loss.get("calm", 0.0) + 100 * loss.get("tender", 0.0)
 
     limit = {"bins": 64, "max_bits": 3.0}
-    found = make_method("bins", limit).distort(sites, Moment(probe=probe))
+    found = make_method("bins", limit).distort(sites, DistortionStep(probe=probe))
     counts = {name: forms[0].codewords.count for name, forms in found.items()}  # type: ignore[index,union-attr]
     assert counts["tender"] > 2 * counts["calm"]
     forms = [forms[0] for forms in found.values()]  # type: ignore[index]

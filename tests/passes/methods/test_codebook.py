@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 
 from dtc.errors import UsageError
 from dtc.forms import Codebook
-from dtc.passes.method import Moment, Outcome, Skip, Weights, make_method
+from dtc.passes.method import DistortionStep, Outcome, Skip, Weights, make_method
 from dtc.passes.solvers.clustering import Points, assign, cluster, lloyd, seed_codewords
 
 
@@ -218,7 +218,7 @@ def test_a_site_that_would_grow_says_by_how_much() -> None:
 
 def test_another_seed_gives_another_codebook_and_the_same_seed_the_same() -> None:
     method = make_method("codebook", {"codewords": 16, "block": 8})
-    words = [method.distort([weights(GAUSS)], Moment(seed=seed))["w"][0].codewords.values for seed in (1, 1, 2)]  # type: ignore[index,union-attr]
+    words = [method.distort([weights(GAUSS)], DistortionStep(seed=seed))["w"][0].codewords.values for seed in (1, 1, 2)]  # type: ignore[index,union-attr]
     np.testing.assert_array_equal(words[0], words[1])
     assert not np.array_equal(words[0], words[2])
 

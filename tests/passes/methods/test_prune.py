@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dtc.errors import ModelError, UsageError
 from dtc.forms.sparse import Sparse
-from dtc.passes.method import Moment, Skip, Weights, make_method
+from dtc.passes.method import DistortionStep, Skip, Weights, make_method
 
 
 def weights(matrix: np.ndarray, name: str = "w", role: str = "MatMul", **facts: object) -> Weights:
@@ -21,8 +21,10 @@ def gaussian(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def pruned(matrix: np.ndarray, moment: Moment = Moment(), method: str = "prune", **options: object) -> np.ndarray:
-    outcome = make_method(method, options).distort([weights(matrix)], moment)["w"]
+def pruned(
+    matrix: np.ndarray, at: DistortionStep = DistortionStep(), method: str = "prune", **options: object
+) -> np.ndarray:
+    outcome = make_method(method, options).distort([weights(matrix)], at)["w"]
     assert not isinstance(outcome, Skip)
     return np.stack([form.dense() for form in outcome])
 
@@ -70,7 +72,7 @@ def test_the_schedule_is_equation_1() -> None:
     options = {"sparsity": 0.98, "initial_sparsity": 0.25, "begin_step": 8000, "end_step": "13000", "exponent": 7}
     matrix = gaussian(100, 100)
     shares = {
-        step: float((pruned(matrix, Moment(step, 20000), **options) == 0).mean())
+        step: float((pruned(matrix, DistortionStep(step, 20000), **options) == 0).mean())
         for step in (5, 7995, 8000, 9000, 10500, 13000, 20000)
     }
     expected = {t: 0.98 + (0.25 - 0.98) * (1 - (t - 8000) / 5000) ** 7 for t in (8000, 9000, 10500)}
@@ -86,18 +88,20 @@ def test_the_schedule_is_equation_1() -> None:
 def test_defaults_prune_over_the_first_half_of_a_run_and_at_once_without_one() -> None:
     method = make_method("prune", {"sparsity": 0.8})
     matrix = gaussian(50, 40)
-    shares = [float((pruned(matrix, Moment(step, 1000), sparsity=0.8) == 0).mean()) for step in (0, 250, 500, 1000)]
+    shares = [
+        float((pruned(matrix, DistortionStep(step, 1000), sparsity=0.8) == 0).mean()) for step in (0, 250, 500, 1000)
+    ]
     assert shares == [0.0, 0.7, 0.8, 0.8]
     assert (pruned(matrix, sparsity=0.8) == 0).mean() == pytest.approx(0.8)
-    assert [method.at_full_strength(Moment(step, 1000)) for step in (0, 499, 500)] == [False, False, True]
-    assert method.at_full_strength(Moment())
+    assert [method.at_full_strength(DistortionStep(step, 1000)) for step in (0, 499, 500)] == [False, False, True]
+    assert method.at_full_strength(DistortionStep())
 
 
 def test_a_share_of_the_run_is_a_step() -> None:
     options = {"sparsity": 0.5, "begin_step": "10%", "end_step": "12.5%"}
     matrix = gaussian(30, 30)
-    assert (pruned(matrix, Moment(79, 800), **options) != 0).all()
-    assert (pruned(matrix, Moment(100, 800), **options) == 0).sum() == 450
+    assert (pruned(matrix, DistortionStep(79, 800), **options) != 0).all()
+    assert (pruned(matrix, DistortionStep(100, 800), **options) == 0).sum() == 450
 
 
 @pytest.mark.parametrize(
@@ -109,7 +113,7 @@ def test_a_share_of_the_run_is_a_step() -> None:
 )
 def test_a_schedule_that_does_not_fit_the_run_is_a_mistake(options: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        make_method("prune", {"sparsity": 0.5, **options}).distort([weights(gaussian(4, 4))], Moment(1, 800))
+        make_method("prune", {"sparsity": 0.5, **options}).distort([weights(gaussian(4, 4))], DistortionStep(1, 800))
 
 
 def test_pruned_weights_may_come_back_but_not_from_behind_a_mask() -> None:
@@ -128,8 +132,8 @@ def test_pruned_weights_may_come_back_but_not_from_behind_a_mask() -> None:
 
 def test_zeros_before_pruning_begins_are_not_a_mask() -> None:
     method = make_method("prune-masked", {"sparsity": 0.5, "begin_step": "50", "end_step": "60"})
-    early = method.distort([weights(np.zeros((8, 8)))], Moment(10, 100))["w"]
-    later = method.distort([weights(gaussian(8, 8), previous=early)], Moment(60, 100))["w"]
+    early = method.distort([weights(np.zeros((8, 8)))], DistortionStep(10, 100))["w"]
+    later = method.distort([weights(gaussian(8, 8), previous=early)], DistortionStep(60, 100))["w"]
     assert (later[0].dense() == 0).sum() == 32
 
 
