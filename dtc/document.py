@@ -20,13 +20,13 @@ Real: TypeAlias = Annotated[float, BeforeValidator(_or_nan)]
 """A number that need not be finite; read back from null it is NaN."""
 
 
-class Part(BaseModel):
+class DocumentPart(BaseModel):
     """A part of a document; it never changes, and has no keys but those that it declares."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Document(Part):
+class Document(DocumentPart):
     """A whole document; each kind declares the one `schema` that it has."""
 
     schema_: str = Field(alias="schema")

@@ -8,7 +8,7 @@ from typing import Literal
 import onnx_ir as ir
 from pydantic import Field
 
-from dtc.document import Document, Part
+from dtc.document import Document, DocumentPart
 from dtc.graph import Site, all_graphs, file_bytes, find_sites, load_model
 from dtc.passes.method import methods
 from dtc.passes.prepare import normalise
@@ -24,7 +24,7 @@ class SiteEstimate(SiteFacts):
     estimate: dict[str, str]
 
 
-class Leftover(Part):
+class Leftover(DocumentPart):
     """An initializer that is no site, and why."""
 
     name: str

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dtc.document import Part
+from dtc.document import DocumentPart
 from dtc.graph import Site
 
 
-class SiteFacts(Part):
+class SiteFacts(DocumentPart):
     """A site of a model as it came.
 
     Attributes:

@@ -20,7 +20,7 @@ OnEvent = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedReference:
     """A trained model: the file written, and what the training did."""
 
     output: Path
@@ -35,7 +35,7 @@ def train_reference(
     *,
     force: bool = False,
     on_event: OnEvent | None = None,
-) -> Trained:
+) -> TrainedReference:
     """Train `model` by a recipe without rules in the new run directory `run`, and write it to `output`.
 
     Dropout nodes stay in the file: inference ignores them, and retraining needs them.
@@ -52,7 +52,9 @@ def train_reference(
     return resume_training(run, output, force=force, on_event=on_event)
 
 
-def resume_training(run: Path, output: Path | None, *, force: bool = False, on_event: OnEvent | None = None) -> Trained:
+def resume_training(
+    run: Path, output: Path | None, *, force: bool = False, on_event: OnEvent | None = None
+) -> TrainedReference:
     """Carry a training on to its end and write the best weights.
 
     Raises:
@@ -66,4 +68,4 @@ def resume_training(run: Path, output: Path | None, *, force: bool = False, on_e
     for name, array in parameters.items():
         model.graph.initializers[name].const_value = ir.tensor(array, name=name)
     save_model(model, path, force=force)
-    return Trained(path, result)
+    return TrainedReference(path, result)

@@ -10,9 +10,9 @@ To write a method:
 2. Lifecycle. `make_method` validates the options and makes one object for each rule of a recipe. The object sees its
    sites as `Weights`: arrays and plain facts, no graph. Without training `distort` is called once; with training it is
    called every so many steps and at the end, and `DistortionStep` says when. In between the loop asks
-   `at_full_strength` (is the schedule at its end?), `keeps_mask` (do zeros have to stay zero?) and `latents` (is something else trained than the
-   weights?). The forms of a distortion come back at the next one as `Weights.previous`; the object itself remembers
-   nothing, so that a run can be killed and resumed.
+   `at_full_strength` (is the schedule at its end?), `keeps_mask` (do zeros have to stay zero?) and `latents` (is
+   something else trained than the weights?). The forms of a distortion come back at the next one as
+   `Weights.previous`; the object itself remembers nothing, so that a run can be killed and resumed.
 3. Test. The contract tests take every method that is found, with the options of its `example`, and hold it to what it
    declares: `gives`, `heeds_mask`, `compensates`, options with descriptions, a pure `distort`, and every composition.
    A test file of the method's own shows what it promises beyond that, against numbers of its paper.

@@ -17,7 +17,7 @@ from dtc.evaluate import stateful
 from dtc.forms import AnyArray
 from dtc.graph import Reader, Role, Site, save_model
 from dtc.graph.signature import input_specs
-from dtc.passes.lower.readers import Product
+from dtc.passes.lower.readers import Multiplication
 from dtc.recipe import Objective
 from dtc.session import runner, session
 
@@ -87,9 +87,9 @@ class Calibration:
 
 def _watch(model: ir.Model, reader: Reader) -> list[str]:
     """Make what a node reads, and for a recurrent weight what it gives, outputs of the model; return their names."""
-    node, product = reader.node, Product.of(reader)
+    node, product = reader.node, Multiplication.of(reader)
     # A product watches its other operand; a recurrent weight multiplies states, which are the node's own outputs.
-    wanted = [product.x if isinstance(product, Product) else node.inputs[0]]
+    wanted = [product.x if isinstance(product, Multiplication) else node.inputs[0]]
     if reader.role in (Role.LSTM_RECURRENT, Role.GRU_RECURRENT):
         wanted = [node.outputs[0]]
         if len(node.inputs) > 5 and node.inputs[5] is not None:
@@ -105,8 +105,8 @@ def _watch(model: ir.Model, reader: Reader) -> list[str]:
 
 def _of_product(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
     """What a MatMul or Gemm multiplies with its weight, in rows: its left factor, or the transpose of its right one."""
-    product = Product.of(reader)
-    assert isinstance(product, Product), "a MatMul or Gemm"
+    product = Multiplication.of(reader)
+    assert isinstance(product, Multiplication), "a MatMul or Gemm"
     # W x instead of x W, or x^T W: each column of x is an input then.
     x = np.swapaxes(values[0], -1, -2) if product.left or product.transposed else values[0]
     if reader.view.count == 1:

@@ -13,7 +13,7 @@ import onnxruntime as ort
 from pydantic import Field
 
 from dtc.checking.measurements import MEASURED_SESSION, Latency, Memory, machine, measure_latency, measure_memory
-from dtc.document import Document, Part
+from dtc.document import Document, DocumentPart
 from dtc.errors import DataError
 from dtc.graph import file_bytes, load_model
 from dtc.graph.signature import Arrays, TensorSpec, input_specs
@@ -21,7 +21,7 @@ from dtc.sample_inputs import batch_dimension, sample_inputs
 from dtc.session import runner, session, signature
 
 
-class BenchRow(Part):
+class BenchRow(DocumentPart):
     """What was measured of one model, and on what."""
 
     path: Path

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from dtc.document import Part, Real
+from dtc.document import DocumentPart, Real
 from dtc.graph.signature import Arrays, TensorSpec
 from dtc.metrics import decibels
 
 
-class OutputDifference(Part):
+class OutputDifference(DocumentPart):
     """One output of two models, over all runs.
 
     Attributes:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dtc.document import Part
+from dtc.document import DocumentPart
 from dtc.errors import ModelError
 from dtc.graph.signature import Arrays
 
@@ -29,7 +29,7 @@ _BURST = 5
 _ROUNDS = 3
 
 
-class Latency(Part):
+class Latency(DocumentPart):
     """Seconds of one run: the median and the 10th and 90th percentile of `runs` runs."""
 
     median: float
@@ -38,7 +38,7 @@ class Latency(Part):
     runs: int
 
 
-class Memory(Part):
+class Memory(DocumentPart):
     """Resident bytes of a process: before the model was loaded, and at most, through its load and one run."""
 
     idle: int

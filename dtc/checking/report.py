@@ -9,10 +9,10 @@ from pydantic import Field
 
 from dtc.checking.differences import OutputDifference
 from dtc.checking.measurements import Latency, Memory
-from dtc.document import Document, Part, Real
+from dtc.document import Document, DocumentPart, Real
 
 
-class ModelFacts(Part):
+class ModelFacts(DocumentPart):
     """What a model costs: bytes of its files, and what was measured of it (None where it was not)."""
 
     path: Path
@@ -21,7 +21,7 @@ class ModelFacts(Part):
     memory: Memory | None = None
 
 
-class MetricChange(Part):
+class MetricChange(DocumentPart):
     """A metric of the reference and of the candidate on the same data.
 
     Attributes:

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from dtc.cli.sections import Command
+from dtc.cli.sections import SectionedCommand
 
 _WORDS = "dtc.words"
 
 
-class MethodCommand(Command):
+class MethodCommand(SectionedCommand):
     """A command with an option `--method`: its help shows the options of that method, or else names all methods."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

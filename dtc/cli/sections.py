@@ -39,7 +39,7 @@ def option(section: Section, *declarations: str, **attributes: Any) -> Callable[
     return click.option(*declarations, cls=Option, section=section, **attributes)
 
 
-class Command(click.Command):
+class SectionedCommand(click.Command):
     """A command whose help has sections, and whose `further` options are made when it is used.
 
     Making options of what methods and recipes declare takes importing them; for a list of commands nobody has to.

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field
 
 from dtc.checking import CheckReport
-from dtc.document import Document, Part, Real
+from dtc.document import Document, DocumentPart, Real
 from dtc.site_facts import SiteFacts
 
 SCHEMA: Final = "dtc-report/1"
@@ -29,7 +29,7 @@ Number = Annotated[float | None, BeforeValidator(_finite)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_rounded)]
 
 
-class FileFacts(Part):
+class FileFacts(DocumentPart):
     """A file of a model: its bytes, and the SHA-256 of its content (`sampled:` where it is above 256 MB)."""
 
     name: str
@@ -37,7 +37,7 @@ class FileFacts(Part):
     sha256: str
 
 
-class ModelFiles(Part):
+class ModelFiles(DocumentPart):
     """A model: the file itself, then the external data that it names."""
 
     files: tuple[FileFacts, ...] = Field(min_length=1)
@@ -53,7 +53,7 @@ class ModelFiles(Part):
         return sum(file.bytes for file in self.files)
 
 
-class Ratios(Part):
+class Ratios(DocumentPart):
     """The three ratios: of the compressed sites, of the whole file, and the stored bits per weight of those sites."""
 
     sites: float
@@ -61,7 +61,7 @@ class Ratios(Part):
     bits_per_weight: float
 
 
-class Histogram(Part):
+class Histogram(DocumentPart):
     """Weights in bins of equal width before and after; counts are of weights.
 
     `edges` has one number more than the counts. The first and the last bin also count what lies beyond them, so that a
@@ -73,14 +73,14 @@ class Histogram(Part):
     after: tuple[int, ...]
 
 
-class SpectrumPair(Part):
+class SpectrumPair(DocumentPart):
     """Singular values of one matrix, falling: of the original, and of the low-rank product written (`rank` many)."""
 
     before: Numbers
     after: Numbers
 
 
-class WeightsChange(Part):
+class WeightsChange(DocumentPart):
     """What happened to the weights of a site, all of its matrices together.
 
     `difference` is the relative squared difference `|W - W'|^2 / |W|^2` of the weights written from the original
@@ -93,7 +93,7 @@ class WeightsChange(Part):
     spectra: tuple[SpectrumPair, ...] = ()
 
 
-class StandingForReader(Part):
+class StandingForReader(DocumentPart):
     """How one node that reads a weight gets it: `how` is one of `dtc.passes.lower.lowered.How`.
 
     `speed` is how many times faster than the dense product it is expected to be.
@@ -106,7 +106,7 @@ class StandingForReader(Part):
     speed: Number
 
 
-class Standing(Part):
+class Standing(DocumentPart):
     """How a compressed site stands in the file, as its lowering told."""
 
     how: str
@@ -153,7 +153,7 @@ class SiteOutcome(SiteFacts):
     weights: WeightsChange | None = None
 
 
-class Jump(Part):
+class Jump(DocumentPart):
     """One distortion: the loss on the step's batch just before and just after it."""
 
     step: int
@@ -161,7 +161,7 @@ class Jump(Part):
     after: Number
 
 
-class EvaluationPoint(Part):
+class EvaluationPoint(DocumentPart):
     """Distorted weights on the evaluation data."""
 
     step: int
@@ -170,7 +170,7 @@ class EvaluationPoint(Part):
     best: bool
 
 
-class Curve(Part):
+class Curve(DocumentPart):
     """The loss of the training steps; each point is of `every` steps: the last one's number, mean, least, greatest."""
 
     every: int
@@ -180,7 +180,7 @@ class Curve(Part):
     greatest: Numbers
 
 
-class TrainingOutcome(Part):
+class TrainingOutcome(DocumentPart):
     """What a retraining did; `best_step` is the step whose weights are the result, null while there is none."""
 
     engine: str
@@ -202,7 +202,7 @@ class TrainingOutcome(Part):
         return self.seconds.get("distortion", 0.0) / max(sum(self.seconds.values()), 1e-9)
 
 
-class Fidelity(Part):
+class Fidelity(DocumentPart):
     """The written file against the distorted dense model that it was made of: rounding and nothing else.
 
     Attributes:

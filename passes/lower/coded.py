@@ -15,7 +15,7 @@ from dtc.graph.builder import GraphBuilder, insert_first, replace_node
 from dtc.passes.lower.decode import feed_readers
 from dtc.passes.lower.kinds import choose_for
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
-from dtc.passes.lower.readers import INPUT_ROLES, RECURRENT_ROLES, Lookup, Product, Unfit, unfit_recurrence
+from dtc.passes.lower.readers import INPUT_ROLES, RECURRENT_ROLES, Lookup, Multiplication, Unfit, unfit_recurrence
 from dtc.passes.lower.recurrent.operator import CodedWeight, replace_weight
 from dtc.passes.lower.rewriting import Rewriting, graph_of
 
@@ -111,7 +111,7 @@ class CodedSite(ABC):
 
     def serve_product(self, reader: Reader) -> ReadBy:
         """Let an operator multiply with the codes, where that can be and pays."""
-        product = Product.on_codes(reader, self.site)
+        product = Multiplication.on_codes(reader, self.site)
         reason = self.why_decoded()
         if reason is None and isinstance(product, Unfit):
             reason = f"{AT_LOAD}: {product.reason}"

@@ -14,7 +14,7 @@ from dtc.passes.lower.decode import dense_site
 from dtc.passes.lower.kinds import FormKind
 from dtc.passes.lower.ledger import array_bytes
 from dtc.passes.lower.low_rank import KIND as LOW_RANK
-from dtc.passes.lower.low_rank.factors import LowRankSite, Part
+from dtc.passes.lower.low_rank.factors import FactorPart, LowRankSite
 from dtc.passes.lower.low_rank.lowering import Factored, low_rank_forms, lower_to_factors
 from dtc.passes.lower.lowered import Compressed, Lowered
 from dtc.passes.lower.lowering import lower_items
@@ -62,7 +62,7 @@ def _products(item: Compressed) -> list[Product]:
     return [form for form in item.forms if isinstance(form, Product)]
 
 
-def _coded_part(value: ir.Value, part: Part, products: Sequence[Product]) -> Compressed:
+def _coded_part(value: ir.Value, part: FactorPart, products: Sequence[Product]) -> Compressed:
     """Return a stored part of the factors as a site, with its forms."""
     forms = tuple(getattr(products[matrix], part.side) for matrix in part.matrices)
     if part.rows is not None:

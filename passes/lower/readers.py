@@ -1,7 +1,7 @@
 """How a node uses a weight: the one answer, for every form.
 
-`Product`, `Lookup` and `unfit_recurrence` say what a reader computes with a site's matrix, or why nothing but the
-dense weight will do. Whether an operator then computes it is a question of the form, of the target and of its costs.
+`Multiplication`, `Lookup` and `unfit_recurrence` say what a reader computes with a site's matrix, or why nothing but
+the dense weight will do. Whether an operator then computes it is a question of the form, of the target and of its costs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Unfit:
 
 
 @dataclass(frozen=True)
-class Product:
+class Multiplication:
     """`y = alpha op(x) W^T + beta bias`, `W [out, in]` being the matrix of a site; `y = W x` where `left`.
 
     Attributes:
@@ -53,7 +53,7 @@ class Product:
     stacked: bool = False
 
     @classmethod
-    def of(cls, reader: Reader) -> Product | Unfit:
+    def of(cls, reader: Reader) -> Multiplication | Unfit:
         """Return what a MatMul or Gemm computes, or that the reader is another node."""
         node = reader.node
         if reader.role not in (Role.MATMUL, Role.GEMM):
@@ -67,7 +67,7 @@ class Product:
         return cls(x, bool(node.attributes.get_int("transA", 0)), _number(node, "alpha"), bias, beta)
 
     @classmethod
-    def on_codes(cls, reader: Reader, site: Site) -> Product | Unfit:
+    def on_codes(cls, reader: Reader, site: Site) -> Multiplication | Unfit:
         """Return what an operator on the site's form can compute, or why the reader needs the dense weight."""
         product = _unfit(reader, site) or cls.of(reader)
         if isinstance(product, Unfit):

@@ -9,7 +9,7 @@ import pytest
 from pydantic import Field
 
 from dtc.cli.commands import compress
-from dtc.cli.sections import Command, Section, option
+from dtc.cli.sections import Section, SectionedCommand, option
 from dtc.passes.method import methods
 from dtc.passes.options import Bits, GroupSize, Options, Try, refuse_clashes, tried
 
@@ -105,7 +105,7 @@ def test_no_method_takes_an_option_of_the_command_itself() -> None:
 
 
 def test_two_options_of_one_flag_are_refused() -> None:
-    @click.command("job", cls=Command, further=lambda: [click.Option(["--seed"])])
+    @click.command("job", cls=SectionedCommand, further=lambda: [click.Option(["--seed"])])
     @option(Section.OTHER, "--seed", type=int)
     def command(**_: object) -> None: ...
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dtc.cli.sections import Command, Option, Section, option
+from dtc.cli.sections import Option, Section, SectionedCommand, option
 from dtc.errors import CheckFailedError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def _further() -> Iterator[Option]:
     return objective_and_data_options()
 
 
-@click.command("check", cls=Command, further=_further)
+@click.command("check", cls=SectionedCommand, further=_further)
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
 @option(

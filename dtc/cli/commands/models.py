@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dtc.cli.sections import Command, Option, Section, option
+from dtc.cli.sections import Option, Section, SectionedCommand, option
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from dtc.models.train import Trained
+    from dtc.models.train import TrainedReference
 
 
 def _model_options() -> Iterator[Option]:
@@ -57,7 +57,7 @@ def list_models() -> None:
     table(["name", "what"], [[name, each.title] for name, each in sorted(models.references().items())])
 
 
-@command.command("build", cls=Command, further=_model_options)
+@command.command("build", cls=SectionedCommand, further=_model_options)
 @click.argument("name")
 @option(Section.MODEL, "-o", "--output", type=click.Path(path_type=Path), help="default: NAME.onnx")
 @option(Section.MODEL, "--force", is_flag=True, help="overwrite the output")
@@ -72,7 +72,7 @@ def build(name: str, *, output: Path | None, force: bool, **options: Any) -> Non
     console.print(f"written: {path}")
 
 
-@command.command("train", cls=Command, further=_training_options)
+@command.command("train", cls=SectionedCommand, further=_training_options)
 @click.argument("name", required=False)
 @option(Section.MODEL, "-o", "--output", type=click.Path(path_type=Path), help="default: NAME.onnx")
 @option(
@@ -103,7 +103,7 @@ def train(name: str | None, **options: Any) -> None:
     _show(result)
 
 
-def _start(name: str | None, output: Path | None, options: dict[str, Any], on_event: Any) -> Trained:
+def _start(name: str | None, output: Path | None, options: dict[str, Any], on_event: Any) -> TrainedReference:
     from dtc import models
     from dtc.cli.recipe_options import overridden
     from dtc.models.train import train_reference
@@ -130,7 +130,7 @@ def _start(name: str | None, output: Path | None, options: dict[str, Any], on_ev
         return train_reference(model, recipe, path, Path(folder) / "run", force=options["force"], on_event=on_event)
 
 
-def _show(result: Trained) -> None:
+def _show(result: TrainedReference) -> None:
     from dtc.cli.render import console
 
     score = result.training.score

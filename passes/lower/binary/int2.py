@@ -20,7 +20,7 @@ from dtc.graph.builder import GraphBuilder, replace_node
 from dtc.passes.lower.binary.parts import Planes
 from dtc.passes.lower.decode import forget, remove_unread
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
-from dtc.passes.lower.readers import Product, Unfit
+from dtc.passes.lower.readers import Multiplication, Unfit
 from dtc.passes.lower.rewriting import Rewriting, graph_of
 
 CAVEAT = "INT2 planes: 2 bits stored a sign, opset 25, and ONNX Runtime rounds activations to 8 bits"
@@ -40,7 +40,7 @@ def unfit_planes(site: Site, planes: Planes) -> str | None:
         return "a mask or an offset has no INT2 plane"
     if site.view.rows % 4:
         return f"{site.view.rows} outputs do not fill bytes of four signs"
-    products = (Product.on_codes(reader, site) for reader in site.readers)
+    products = (Multiplication.on_codes(reader, site) for reader in site.readers)
     return next((product.reason for product in products if isinstance(product, Unfit)), None)
 
 
@@ -50,8 +50,8 @@ def lower_to_planes(rewriting: Rewriting, item: Compressed, planes: Planes) -> L
     with rewriting.ledger.spending() as spent:
         stored = [_store(front, planes, plane) for plane in range(planes.bits)]
         for reader in site.readers:
-            product = Product.on_codes(reader, site)
-            assert isinstance(product, Product), "asked before"
+            product = Multiplication.on_codes(reader, site)
+            assert isinstance(product, Multiplication), "asked before"
             builder = rewriting.shared.builder(reader.node_name, graph_of(site))
             multiplied = _multiply(builder, product.operand(builder), stored, planes)
             replace_node(reader.node, builder, {reader.node.outputs[0]: product.finish(builder, multiplied)})

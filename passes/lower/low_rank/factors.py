@@ -48,7 +48,7 @@ def apply(builder: Builder, x: ir.Value, factor: Factor, label: str) -> ir.Value
 
 
 @dataclass(frozen=True)
-class Part:
+class FactorPart:
     """A part of a site's factors.
 
     Attributes:
@@ -75,9 +75,9 @@ class LowRankSite:
     forms: tuple[LowRank, ...]
     coded: bool = False
 
-    def part(self, side: Side, *, transposed: bool = False) -> Part:
+    def part(self, side: Side, *, transposed: bool = False) -> FactorPart:
         """Return the whole of a factor, of all matrices."""
-        return Part(side, tuple(range(len(self.forms))), transposed=transposed)
+        return FactorPart(side, tuple(range(len(self.forms))), transposed=transposed)
 
 
 class Factors:
@@ -88,7 +88,7 @@ class Factors:
         self._main = model.graph
         self._paths = nesting(model)
         self._made: dict[tuple[object, ...], ir.Value] = {}
-        self.parts: dict[str, dict[ir.Value, Part]] = {}
+        self.parts: dict[str, dict[ir.Value, FactorPart]] = {}
         """What each initializer of a site's own holds of its factors, by site."""
         self.heirs: dict[ir.Value, ir.Value] = {}
         """Dense weights that go, and the initializers that stand for them under their names."""
@@ -114,7 +114,9 @@ class Factors:
             self._made[key] = add_initializer(graph, name, tensor)
         return self._made[key]
 
-    def of_site(self, item: LowRankSite, tag: str, array: npt.NDArray[Any], dtype: ir.DataType, part: Part) -> ir.Value:
+    def of_site(
+        self, item: LowRankSite, tag: str, array: npt.NDArray[Any], dtype: ir.DataType, part: FactorPart
+    ) -> ir.Value:
         """Return the initializer of a part of the site's factors, called `<weight>.<tag>`."""
         site = item.site
         value = self.initializer((site.name, tag), f"{site.name}.{tag}", array, dtype, self.graph_of(site.value))
@@ -144,7 +146,7 @@ class Factors:
         array = form.right if upright else form.right.T
         if form.basis is None:
             tag = "right" if len(item.forms) == 1 else f"right.{matrix}"
-            part = Part("right", (matrix,), transposed=not upright)
+            part = FactorPart("right", (matrix,), transposed=not upright)
             return Factor(self.of_site(item, tag, array, dtype, part), upright)
         graph = self._common(self._basis_graphs[form.basis])
         return Factor(self.initializer(("basis", form.basis), form.basis, array, dtype, graph), upright)

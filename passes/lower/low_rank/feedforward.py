@@ -11,7 +11,7 @@ from dtc.forms import Array
 from dtc.graph import Reader
 from dtc.graph.builder import GraphBuilder, replace_node
 from dtc.passes.lower.low_rank.factors import Factors, LowRankSite, Side, apply
-from dtc.passes.lower.readers import Product
+from dtc.passes.lower.readers import Multiplication
 
 FIRST, SECOND = "low_rank_1", "low_rank_2"
 
@@ -58,8 +58,8 @@ def _stacked_matmul(
 
 def lower_gemm(item: LowRankSite, reader: Reader, factors: Factors, builder: GraphBuilder) -> None:
     """Two Gemms: `transA` on the first; `alpha`, `beta` and the bias on the second."""
-    product = Product.of(reader)
-    assert isinstance(product, Product), "a Gemm is one"
+    product = Multiplication.of(reader)
+    assert isinstance(product, Multiplication), "a Gemm is one"
     first, second = factors.linear(item, reader, builder.dtype)
     middle = builder.gemm(
         product.x, first.value, transA=int(product.transposed), transB=int(first.upright), label=FIRST

@@ -15,7 +15,7 @@ from dtc.graph import Reader, Role, Site, all_nodes
 from dtc.graph.builder import GraphBuilder, Names
 from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.lower.ledger import Spent, array_bytes
-from dtc.passes.lower.low_rank.factors import Factors, LowRankSite, Part
+from dtc.passes.lower.low_rank.factors import FactorPart, Factors, LowRankSite
 from dtc.passes.lower.low_rank.feedforward import lower_conv, lower_embedding, lower_gemm, lower_matmul
 from dtc.passes.lower.low_rank.recurrent import lower_input, lower_to_operator, lower_whole
 from dtc.passes.lower.low_rank.shared_projection import SharedProjections
@@ -66,7 +66,7 @@ class Factored:
     """
 
     lowered: Lowered
-    parts: Mapping[ir.Value, Part]
+    parts: Mapping[ir.Value, FactorPart]
 
 
 def lower_to_factors(rewriting: Rewriting, items: Sequence[LowRankSite]) -> list[Factored]:

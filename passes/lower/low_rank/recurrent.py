@@ -17,7 +17,7 @@ from dtc.forms import LowRank
 from dtc.graph import Reader
 from dtc.graph.builder import Builder, GraphBuilder, insert_before, replace_node
 from dtc.graph.cells import Cell, cells
-from dtc.passes.lower.low_rank.factors import Factor, Factors, LowRankSite, Part, apply
+from dtc.passes.lower.low_rank.factors import Factor, FactorPart, Factors, LowRankSite, apply
 from dtc.passes.lower.low_rank.shared_projection import SharedProjections
 from dtc.passes.lower.recurrent.operator import CodedWeight, replace_weight, set_dense_input
 from dtc.passes.lower.recurrent.scan import Direction, Scanned, initial_state, join, read_outputs, sample_lengths, scan
@@ -62,7 +62,7 @@ def lower_input(
         set_dense_input(node, projected[0], weight, lefts[0].shape[2])
     else:
         stored = [
-            factors.of_site(item, f"left.{index}", left, builder.dtype, Part("left", (index,)))
+            factors.of_site(item, f"left.{index}", left, builder.dtype, FactorPart("left", (index,)))
             for index, left in enumerate(lefts)
         ]
         zero = builder.constant(0.0)
@@ -169,7 +169,7 @@ class _Parts:
                 _tag(self._recurrent, "left" if len(spans) == 1 else f"left.{gates}", index),
                 form.left[start * cell.hidden : end * cell.hidden].T,
                 self._builder.dtype,
-                Part("left", (index,), (start * cell.hidden, end * cell.hidden), transposed=True),
+                FactorPart("left", (index,), (start * cell.hidden, end * cell.hidden), transposed=True),
             )
             for gates, (start, end) in spans.items()
         }
@@ -223,7 +223,7 @@ class _Parts:
             return builder.op("MatMul", [x, weight], label="input")
         form = given.forms[index]
         middle = _projected(given, index, x, self._factors, self._shared, builder)
-        part = Part("left", (index,), transposed=True)
+        part = FactorPart("left", (index,), transposed=True)
         left = self._factors.of_site(given, _tag(given, "left", index), form.left.T, builder.dtype, part)
         return builder.op("MatMul", [middle, left], label="low_rank_2")
 

@@ -7,10 +7,10 @@ import onnx_ir as ir
 
 from dtc.graph.builder import GraphBuilder, insert_first
 from dtc.passes.lower.decode import arranged, feed_readers
-from dtc.passes.lower.low_rank.factors import LowRankSite, Part, Side
+from dtc.passes.lower.low_rank.factors import FactorPart, LowRankSite, Side
 
 
-def lower_to_storage(item: LowRankSite, front: GraphBuilder) -> dict[ir.Value, Part]:
+def lower_to_storage(item: LowRankSite, front: GraphBuilder) -> dict[ir.Value, FactorPart]:
     """Feed the site's readers from one product of its factors, which ONNX Runtime folds to the dense weight.
 
     Returns the initializers of the factors, `[matrices, out, rank]` and `[matrices, rank, in]`, and what they hold.

@@ -25,7 +25,7 @@ from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.coded import CodedSite, lower_each
 from dtc.passes.lower.kinds import Measured, Sample, choose_for
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
-from dtc.passes.lower.readers import RECURRENT_ROLES, Product
+from dtc.passes.lower.readers import RECURRENT_ROLES, Multiplication
 from dtc.passes.lower.recurrent.operator import CodedWeight
 from dtc.passes.lower.rewriting import Rewriting
 from dtc.passes.lower.sparse.lines import lookup_lines, multiply_lines, pays_to_multiply
@@ -90,8 +90,8 @@ class _SparseSite(CodedSite):
 
     def serve_product(self, reader: Reader) -> ReadBy:
         """Multiply with what whole lines of zeros leave, in standard operators, where that is faster."""
-        product, lines = Product.on_codes(reader, self.site), self._lines
-        if lines is None or not isinstance(product, Product) or not pays_to_multiply(lines):
+        product, lines = Multiplication.on_codes(reader, self.site), self._lines
+        if lines is None or not isinstance(product, Multiplication) or not pays_to_multiply(lines):
             return super().serve_product(reader)
         builder = self.builder(reader)
         output = multiply_lines(builder, self.stored, lines, product.operand(builder))

@@ -14,7 +14,7 @@ from dtc.training.engines.ort.losses import LOSS, Kind, attach_loss
 from dtc.training.engines.ort.runtime import differentiate
 from dtc.training.engines.ort.trainable.activation import expand_activations
 from dtc.training.engines.ort.trainable.dropout import Dropout, mask_dropout
-from dtc.training.engines.ort.trainable.embedding import Lookup, alias_tables
+from dtc.training.engines.ort.trainable.embedding import EmbeddingLookup, alias_tables
 from dtc.training.engines.ort.trainable.names import OwnerNames
 from dtc.training.engines.ort.trainable.normalization import expand_batch_norms
 from dtc.training.engines.ort.trainable.padding import make_padding_explicit
@@ -68,7 +68,7 @@ class TrainingGraph:
     sources: dict[str, str]
     dropouts: list[Dropout]
     dense: dict[str, str]
-    lookups: list[Lookup]
+    lookups: list[EmbeddingLookup]
 
 
 def build_training_graph(base: ir.Model, plan: GradientPlan) -> TrainingGraph:
@@ -168,7 +168,7 @@ def _collect(
     dropouts: list[Dropout],
     direct: set[str],
     unrolled: dict[str, list[Unrolled]],
-    lookups: list[Lookup],
+    lookups: list[EmbeddingLookup],
     scales: dict[str, list[ir.Value]],
 ) -> TrainingGraph:
     """Append the products of the recurrent weights, and declare all outputs."""

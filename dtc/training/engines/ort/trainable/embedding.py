@@ -16,7 +16,7 @@ from dtc.graph import source_of
 
 
 @dataclass(frozen=True)
-class Lookup:
+class EmbeddingLookup:
     """A Gather of rows of a table: which parameter, and the values of the ids and of the gathered rows."""
 
     table: str
@@ -24,7 +24,7 @@ class Lookup:
     rows: str
 
 
-def alias_tables(model: ir.Model, tables: set[str], alias: Callable[[str], ir.Value]) -> list[Lookup]:
+def alias_tables(model: ir.Model, tables: set[str], alias: Callable[[str], ir.Value]) -> list[EmbeddingLookup]:
     """Let every row lookup in one of `tables` read an alias that is not differentiated."""
     found = []
     for node in model.graph:
@@ -34,7 +34,7 @@ def alias_tables(model: ir.Model, tables: set[str], alias: Callable[[str], ir.Va
         if table is None or ids is None or table.name not in tables or table.shape is None or len(table.shape) != 2:
             continue
         node.replace_input_with(0, alias(table.name))
-        found.append(Lookup(table.name, str(ids.name), str(node.outputs[0].name)))
+        found.append(EmbeddingLookup(table.name, str(ids.name), str(node.outputs[0].name)))
     return found
 
 
