@@ -1,7 +1,7 @@
 """How a node uses a weight: the one answer, for every form.
 
 `Multiplication`, `Lookup` and `unfit_recurrence` say what a reader computes with a site's matrix, or why nothing but
-the dense weight will do. Whether an operator then computes it is a question of the form, of the target and of its costs.
+the dense weight will do. Whether an operator then computes it is a question of the form, the target and its costs.
 """
 
 from __future__ import annotations
