@@ -1,7 +1,7 @@
 """Writes the pages of docs/ that say what the code says: `python docs/generate`.
 
-A page a method, of its docstrings and declared options; one of compositions; one of the fields of a recipe; one of the
-operators. A test holds the pages against what this writes.
+A page a method, of its docstrings and declared options; one of compositions; one of the commands; one of
+the fields of a recipe; one of the operators. A test holds the pages against what this writes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from commands_page import commands_page
 from method_pages import compositions_page, method_page
 from operators_page import operators_page
 from recipe_page import recipe_page
@@ -23,6 +24,7 @@ def pages() -> dict[str, str]:
     own = {name: method for name, method in sorted(methods().items()) if method.__module__.startswith("dtc.passes.")}
     written = {f"methods/{name}.md": method_page(method) for name, method in own.items()}
     written["methods/compositions.md"] = compositions_page(list(own))
+    written["commands.md"] = commands_page()
     written["recipe.md"] = recipe_page()
     written["operators.md"] = operators_page()
     return written

@@ -45,7 +45,7 @@ METHODS: dict[str, list[str]] = {
     "prune+codebook": ["--method", "prune+codebook", "--sparsity", "0.9", "--codewords", "8", "--block", "1"],
 }
 MODES = ("compute", "standard")
-TOO_SLOW = {"bins": {"dnsmos_sig_bak_ovr", "olive_tfbert_qa", "ultraface_rfb320"}}
+TOO_SLOW = {"bins": {"dnsmos_sig_bak_ovr", "olive_tfbert_qa", "resnet56_cifar10_derived", "ultraface_rfb320"}}
 """Models that a method is left out of: `bins` runs them twice for every bin of every site."""
 FIXED = {"sr": 16000}
 """Inputs that must not be random: the sampling rate of the voice detectors."""
