@@ -26,7 +26,7 @@ from dtc.training.swap import assign, swapped
 
 
 @dataclass(frozen=True)
-class Trained:
+class StepTaken:
     """One optimizer step: the batch with its carried inputs, its loss, and the norm of its gradient before clipping."""
 
     fed: Arrays
@@ -99,7 +99,7 @@ class Session:
             for name, array in saved.items():
                 live[name][...] = array
 
-    def step(self, batch: Batch, rate: float) -> Trained:
+    def step(self, batch: Batch, rate: float) -> StepTaken:
         """Take one optimizer step, and carry its outputs to the next batch.
 
         Raises:
@@ -117,7 +117,7 @@ class Session:
             for name, mask in progress.masks.items():
                 engine.parameters[name] *= mask
             progress.carry = self.carry.take(result.outputs)
-        return Trained(fed, float(result.loss), norm)
+        return StepTaken(fed, float(result.loss), norm)
 
     def _update(self, gradients: Parameters, rate: float) -> float:
         """Let the optimizer change what is trained; return the norm of the gradients."""
