@@ -46,7 +46,7 @@ class Form(Protocol):
 
     @property
     def shared(self) -> dict[str, int]:
-        """Bytes of the parts that other forms use too, by a name common to all users; `nbytes` counts these bytes as well."""
+        """Bytes of the parts that other forms use too, by a name common to all users; `nbytes` has them as well."""
         ...
 
     def dense(self) -> Array:

@@ -11,7 +11,7 @@ from dtc.graph.walk import all_graphs, all_nodes
 
 
 class NodeNames(Protocol):
-    """How the nodes of a builder and their outputs are called."""
+    """The naming of a builder's nodes and of their outputs."""
 
     def give(self, node: ir.Node, prefix: str, label: str | None) -> None:
         """Name a new node and its outputs; `prefix` is the builder's, `label` what the node is there."""

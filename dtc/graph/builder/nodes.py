@@ -41,7 +41,7 @@ class Builder:
         dtype: ir.DataType | None = None,
         **attributes: Any,
     ) -> ir.Value:
-        """Add a node of one output and return that.
+        """Add a node of one output and return the output.
 
         Args:
             op_type: Of the operator.
@@ -63,7 +63,7 @@ class Builder:
         label: str | None = None,
         **attributes: Any,
     ) -> list[ir.Value]:
-        """Add a standard node of `count` outputs and return those."""
+        """Add a standard node of `count` outputs and return the outputs in order."""
         return self._add(op_type, inputs, attributes, count=count, label=label)
 
     def _add(
@@ -87,6 +87,7 @@ class Builder:
 
     def constant(self, numbers: npt.ArrayLike) -> ir.Value:
         """Return a small constant: of the type of an array, of the builder's for Python's fractions, else int64."""
+        # 1.5 -> the builder's float type; [1, 2] and [] -> int64; np.float32(1) keeps float32.
         array = np.asarray(numbers)
         if isinstance(numbers, int | float | list | tuple):
             fractional = array.dtype.kind == "f" and array.size  # an empty list is float64 to NumPy
