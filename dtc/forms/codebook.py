@@ -30,7 +30,7 @@ _LAYOUT = ("rows", "columns", "index_bits", "aligned", "count", "block", "codewo
 
 @dataclass(frozen=True)
 class IndexLayout:
-    """How the indices are packed: `bits` each; `aligned`: every row for itself, else all as one row."""
+    """The packing of indices of `bits` bits: each row by itself if `aligned`, else all rows as one."""
 
     bits: int
     aligned: bool
@@ -123,7 +123,7 @@ class Codebook:
 
     @cached_property
     def stored_indices(self) -> Indices:
-        """The indices as they are stored: `[out, blocks]`, or one row `[1, survivors]` of a masked matrix of scalars."""
+        """The indices as they are stored: `[out, blocks]`, or `[1, survivors]` where a matrix of scalars is masked."""
         if self.mask is not None and self.block == 1:
             # Indices [[3, 7], [5, 2]] under the mask [[1, 0], [1, 1]] -> [[3, 5, 2]]. Where nothing survives, one index
             # is stored all the same: empty tensors are a corner that runtimes treat differently.
@@ -133,7 +133,7 @@ class Codebook:
 
     @cached_property
     def layout(self) -> IndexLayout:
-        """How the stored indices are packed."""
+        """The packing of the stored indices."""
         rows, count = self.stored_indices.shape
         return IndexLayout.smallest(self.codewords.count - 1 + self.zero, rows, count)
 
@@ -158,7 +158,7 @@ class Codebook:
 
     @cached_property
     def huffman_bytes(self) -> int | None:
-        """Bytes of the indices Huffman coded; None where they are too many for that."""
+        """Bytes of the Huffman coded indices; None where a Huffman code would have too many symbols."""
         return coded_bytes(np.bincount(self.stored_indices.ravel(), minlength=self.codewords.count + self.zero))
 
     @cached_property
@@ -167,7 +167,7 @@ class Codebook:
         return HuffmanCode.encode(self.stored_indices.ravel())
 
     def smaller_coded(self) -> Self:
-        """Return the form with its indices Huffman coded where that is smaller, the nodes that decode it included."""
+        """Return the form Huffman coded if that takes fewer bytes, the decoding nodes included; else at fixed width."""
         # The nodes that decode a stream cost more bytes than a small matrix saves.
         shorter = self.huffman_bytes is not None and self.huffman_bytes + NODES < self.index_bytes
         return replace(self, huffman=shorter)
@@ -193,7 +193,7 @@ class Codebook:
         return {} if self.name is None else {self.name: self.codewords.nbytes}
 
     def dense(self) -> Array:
-        """Return the matrix, float32 `[out, in]`; decoding it with other means gives the same bits."""
+        """Return the matrix, float32 `[out, in]`; the decoding nodes and kernels give the same bits."""
         # table [entries, block], indices [out, blocks] -> [out, blocks, block] -> [out, blocks * block] -> [out, in]
         matrix = self.table[self.indices].reshape(len(self.indices), -1)[:, : self.columns]
         return np.ascontiguousarray(matrix if self.mask is None else np.where(self.mask, matrix, np.float32(0)))

@@ -34,7 +34,7 @@ Numbers = npt.NDArray[np.integer[Any]]
 
 @dataclass(frozen=True, eq=False)
 class HuffmanCode:
-    """A canonical code, and a stream of symbols in it.
+    """A canonical Huffman code, and a stream of symbols in this code.
 
     Attributes:
         order: uint8 or uint16 `[used]`: the symbols that have a code word, by length, then by number.

@@ -141,7 +141,7 @@ def smallest_cost(rows: int, cols: int, count: int) -> int:
 
 
 def _smallest_pattern(kept: npt.NDArray[np.bool_], itemsize: int) -> Pattern:
-    """Return the pattern that stores `kept` in the fewest bytes, values included; the bitmap where it is equal."""
+    """Return the pattern that stores `kept` in the fewest bytes, values included; of equal ones the bitmap."""
     shape, count = kept.shape, int(np.count_nonzero(kept))
     # lines[0]: rows that hold a value, bool [out]; lines[1]: columns, bool [in].
     lines = [np.asarray(kept.any(axis=1 - axis)) for axis in (0, 1)]

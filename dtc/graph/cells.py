@@ -147,18 +147,18 @@ def _peep(body: Builder, gate: ir.Value, weight: ir.Value, c: ir.Value) -> ir.Va
 
 
 def hold(body: Builder, inside: ir.Value, new: Sequence[ir.Value], old: Sequence[ir.Value]) -> list[ir.Value]:
-    """Return the new states where a sample goes on, by `inside`, bool `[batch, 1]`, and the old ones beyond its end."""
+    """Return states that are new where `inside`, bool `[batch, 1]`, and old beyond the end of a sample."""
     return [body.op("Where", [inside, after, before]) for after, before in zip(new, old, strict=True)]
 
 
 def silence(body: Builder, inside: ir.Value, outputs: Sequence[ir.Value]) -> list[ir.Value]:
-    """Return the outputs of a step where a sample goes on, by `inside`, bool `[batch, 1]`, and zeros beyond its end."""
+    """Return the outputs of a step where `inside`, bool `[batch, 1]`, and zeros beyond the end of a sample."""
     zero = body.constant(0.0)
     return [body.op("Where", [inside, output, zero]) for output in outputs]
 
 
 def zero_state(builder: Builder, x: ir.Value, hidden: int) -> ir.Value:
-    """Return the state of a node that is given none: zeros `[batch, hidden]` for x `[T, batch, n]`."""
+    """Return the initial state of a node without one: zeros `[batch, hidden]` for x `[T, batch, n]`."""
     # Shape [T, batch, n] -> Gather 1 -> [batch] -> Concat -> [batch, hidden] -> zeros; batch is known only at run time.
     shape = builder.op("Shape", [x], dtype=ir.DataType.INT64)
     batch = builder.op("Gather", [shape, builder.constant([1])], dtype=ir.DataType.INT64)
@@ -215,5 +215,5 @@ def default_activations(node: ir.Node) -> list[str]:
 
 
 def has_default_activations(node: ir.Node) -> bool:
-    """Return whether an LSTM or GRU has the activations that ONNX gives it where it names none."""
+    """Return whether an LSTM or GRU has ONNX's default activations, named or not."""
     return [name.lower() for name in activations(node)] == [name.lower() for name in default_activations(node)]

@@ -40,15 +40,16 @@ class Quantizer:
 
     @property
     def levels(self) -> tuple[float, int, int, int]:
-        """Scale, zero point, lowest and highest level: quantizers with the same four numbers compute the same function."""
+        """Scale, zero point, lowest and highest level: quantizers of the same four numbers compute the same."""
         return _number(self.scale), self.zero_point, self.lowest, self.highest
 
 
 def find_quantizers(graph: ir.Graph) -> list[Quantizer]:
     """Return the quantizers of activations of a graph, in order; bodies of other nodes are not searched.
 
-    A quantizer whose scale is computed, has more than one number or is no float32, or is another initializer for each of the
-    operators, is left out, as is one whose integers are read by anything else. Quantized weights are no activations.
+    A quantizer is left out where its scale is computed, has more than one number, is no float32, or is another
+    initializer for each of the operators, and where anything else reads its integers. Quantized weights are no
+    activations.
     """
     found = [each for each in _all_quantizers(graph) if all(node.inputs[1] is each.scale for node in each.dequantize)]
     # A scale is a parameter that may be trained or shared: something else that reads it would change along.
@@ -57,7 +58,7 @@ def find_quantizers(graph: ir.Graph) -> list[Quantizer]:
 
 
 def share_scales(graph: ir.Graph) -> bool:
-    """Let both operators of a quantizer read one scale where they read equal ones, in place; return if any did not."""
+    """Let both operators of each quantizer read one scale initializer, in place; return whether any were changed."""
     modified = False
     for each in _all_quantizers(graph):
         for node in each.dequantize:
@@ -68,7 +69,7 @@ def share_scales(graph: ir.Graph) -> bool:
 
 
 def bypass_quantizers(model: ir.Model) -> int:
-    """Let what is read behind every quantizer of the main graph be read before it, in place; return how many."""
+    """Bypass every quantizer of the main graph, in place, and return their number: readers get the unrounded data."""
     quantizers = find_quantizers(model.graph)
     for each in quantizers:
         for node in each.dequantize:
@@ -139,7 +140,7 @@ def _zero_point(node: ir.Node) -> Integer | None:
 
 
 def _bounds(clip: ir.Node) -> tuple[int, int] | None:
-    """Return what a Clip of integers clips to; a bound that is left out is one that no integer reaches."""
+    """Return the bounds of a Clip of integers; a bound that is left out is the limit of int64."""
     bounds = [np.iinfo(np.int64).min, np.iinfo(np.int64).max]
     for index, value in _given(clip.inputs[1:3]):
         tensor = ir.convenience.get_const_tensor(value)

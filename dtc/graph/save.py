@@ -47,7 +47,7 @@ def save_model(model: ir.Model, path: str | Path, *, force: bool = False) -> Non
 
 
 def move_model(source: Path, target: Path) -> None:
-    """Put a model of the same name, and its external data if it has some, in the place of `target`."""
+    """Move the model file `source`, with its external data if there is any, to `target`, of the same file name."""
     external = source.with_name(f"{source.name}.data")
     # The data first: a model file is never there without the weights that it names.
     if external.exists():

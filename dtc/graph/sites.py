@@ -19,7 +19,7 @@ _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT1
 
 
 class Role(enum.StrEnum):
-    """What a node does with a weight; the words that reports and globs over op types use."""
+    """The use that a node makes of a weight; reports and globs over op types use the values of this enumeration."""
 
     MATMUL = "MatMul"
     GEMM = "Gemm"
@@ -166,26 +166,24 @@ def find_sites(model: ir.Model) -> list[Site]:
 
 
 def site_of(value: ir.Value) -> Site | None:
-    """Return the site that one initializer is, with the nodes that read it as a weight; None if none does."""
+    """Return the site of one initializer, with every node that reads `value` as a weight; None if no node does."""
     readers: list[Reader] = []
     waiting = [value]
     for handed in waiting:  # grows as the value is handed on
         for node, index in handed.uses():
             roles = dict(_weight_inputs(node))
-            # 1. A node that reads the weight: traced back from there, as `find_sites` does, for the transpositions
-            # between.
+            # 1. A node that reads the weight: traced back for the transpositions between, as in `find_sites`.
             if index in roles:
                 found = _reader(node, index, roles[index], {id(value)})
                 readers += [] if found is None else [found[1]]
-            # 2. A node that hands the weight on. Any other reader, such as an Add, makes no site and no search beyond
-            # it.
+            # 2. A node that hands the weight on. Any other reader, such as an Add, ends the search on its branch.
             elif index == 0 and node.domain == "" and (node.op_type in PASS_THROUGH | {"Transpose", "Cast"}):
                 waiting.append(node.outputs[0])
     return Site(value.name or "", value, tuple(readers)) if readers else None
 
 
 def _reader(node: ir.Node, index: int, role: Role, owned: set[int]) -> tuple[ir.Value, Reader] | None:
-    """Return the initializer that reaches an input of a node, and the input as its reader; None if none does."""
+    """Return the initializer that reaches input `index` of a node, and this input as its reader; None without one."""
     found = _trace(node.inputs[index], owned)
     if found is None:
         return None
@@ -218,7 +216,7 @@ def _weight_inputs(node: ir.Node) -> list[tuple[int, Role]]:
 
 
 def _recurrent_weights(node: ir.Node) -> list[tuple[int, Role]]:
-    """Return the weight that is still dense of an operator such as `LSTM_binary_dense`.
+    """Return the input and role of the dense weight of an operator such as `LSTM_binary_dense`.
 
     The arrays of W stand behind all other inputs, those of R behind them; a dense weight is one array.
     """
@@ -268,7 +266,7 @@ def _trace(value: ir.Value | None, owned: set[int]) -> tuple[ir.Value, tuple[int
 
 
 def _rows(node: ir.Node, role: Role, index: int) -> int | None:
-    """How many vectors a node multiplies with its weight at once: a batch, and the steps of a sequence where it can."""
+    """Return how many vectors a node multiplies with its weight at once; None where a size is free or unknown."""
     match role:
         case Role.MATMUL:
             # x [..., n, in] @ W [in, out]: all sizes of x but the last. W [out, in] @ x [in, n]: the n columns of x.
@@ -302,7 +300,7 @@ def _product(sizes: Sequence[int | None] | None) -> int | None:
 
 
 def _view(node: ir.Node, role: Role, index: int, shape: tuple[int, ...], perm: tuple[int, ...]) -> MatrixView | None:
-    """Matrix view of the initializer, whose array reaches the node transposed by `perm`."""
+    """Return the matrix view of an initializer of `shape`, whose array reaches the node transposed by `perm`."""
     # `seen` is the shape that the node sees; `axes` brings it to [..., out, in]; the view then composes both
     # permutations. B [in, out] of a MatMul behind a Transpose (1, 0) is stored as [out, in]: perm (1, 0), axes (1, 0),
     # and the view is (0, 1), the array as it is.

@@ -17,7 +17,7 @@ def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
 
 
 def nesting(model: ir.Model) -> dict[ir.Graph, tuple[ir.Graph, ...]]:
-    """Return for every graph the graphs whose values it may read: the main graph first, itself last."""
+    """Return for every graph the path of graphs whose values may be read in it, the main graph first, itself last."""
     # Main graph with an If whose branch holds a Loop: {main: (main,), branch: (main, branch), body: (main, branch,
     # body)}.
     paths: dict[ir.Graph, tuple[ir.Graph, ...]] = {model.graph: (model.graph,)}

@@ -116,7 +116,7 @@ def _weight_codes(build: Builder, codes: ir.Value, given: Constants) -> ir.Value
 
 
 def byte_bits(build: Builder) -> ir.Value:
-    """Return the bits of every byte, uint8 `[256, 8]`, LSB first; computed, as it is larger than what computes it."""
+    """Return the bits of every byte, uint8 `[256, 8]`, LSB first; the nodes take fewer bytes than the table would."""
     scalars = [build.constant(np.int32(number)) for number in (0, 256, 1)]
     numbers = build.op("Reshape", [build.op("Range", scalars), build.constant([256, 1])])
     # Numbers [256, 1] / [1, 2, 4, ..., 128] -> [256, 8]; modulo 2: byte 6 -> 0 1 1 0 0 0 0 0.
@@ -132,7 +132,7 @@ def computed_constants(
     transposed: bool = False,
     sizes: tuple[ir.Value, ir.Value, ir.Value] | None = None,
 ) -> Constants:
-    """Return what decoding needs, computed from the shapes of codes and alphas, and from the weight's sizes.
+    """Return the constants of decoding, computed from the shapes of codes and alphas and from the weight's sizes.
 
     The sizes are bits, inputs a row and group size, int64 `[1]` each; where they are not given, they are the
     attributes of the function.

@@ -99,7 +99,7 @@ def forms_of(op_type: str) -> tuple[str, str, str]:
 
 
 def inputs_of(cell: str, w: str, r: str) -> dict[str, str]:
-    """Return what each input of the operator is, in order, by name."""
+    """Return the descriptions of the operator's inputs, in order, by name."""
     arrays = {f"{p}_{name}": doc for p, form in (("w", w), ("r", r)) for name, doc in FORMS[form].arrays.items()}
     return dict(CELLS[cell].inputs) | arrays
 

@@ -87,7 +87,7 @@ class Shared:
         return self.once(key, lambda front: add_initializer(front.graph, self.names.short(), array))
 
     def once(self, key: object, make: Callable[[GraphBuilder], ir.Value]) -> ir.Value:
-        """Return what `make` gives, called the first time that the key is asked for."""
+        """Return the value of `make`, which is called only for a key that was not asked for before."""
         if key not in self._made:
             self._made[key] = make(self._front)
         return self._made[key]
