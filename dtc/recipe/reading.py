@@ -27,7 +27,7 @@ class Places:
     marks: Mapping[Path, tuple[int, int]] = field(default_factory=dict, compare=False)
 
     def find(self, path: Path) -> str | None:
-        """Return `name:line:column` of the value at a path, or of the part that lacks the value; None without a file."""
+        """Return `name:line:column` of the value at a path, or of the part that lacks it; None without a file."""
         if self.name is None:
             return None
         while path and path not in self.marks:
