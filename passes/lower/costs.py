@@ -26,7 +26,7 @@ MAX_BYTES = 1 << 20
 
 
 class Costs(BaseModel):
-    """How many times faster than the dense float32 product the products with compressed weights are, on one machine.
+    """Speeds of products with compressed weights, in multiples of the dense float32 product's, on one machine.
 
     Attributes:
         format: Version of the file.
@@ -66,12 +66,16 @@ class Costs(BaseModel):
         `points` are the measured forms with their places on a line, ascending, on which the form is `at`. None where
         the table has none of them.
         """
+        # Only forms that this table has count as points: a table may be older than a form.
         known = {name: place for name, place in points.items() if name in self.speeds}
         if not known:
             return None
         return _between(at, list(known.values()), [self._of(name, shape, rows) for name in known])
 
     def _of(self, name: str, shape: tuple[int, int], rows: int | None) -> float:
+        """Return the speed of one measured form, interpolated between sides first and between rows then."""
+        # A matrix [256, 1024] counts as the square of as many weights, of side 512. On both axes speeds are
+        # interpolated over logarithms: between the sides 256 and 1024, 512 lies in the middle.
         side = float(np.sqrt(max(shape[0] * shape[1], 1)))
         by_rows = [_between(np.log2(side), np.log2(self.sides), line) for line in self.speeds[name]]
         return _between(np.log2(UNKNOWN_ROWS if rows is None else max(rows, 1)), np.log2(self.rows), by_rows)

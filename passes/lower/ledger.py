@@ -76,7 +76,8 @@ class Ledger:
     def _contents(self, known: _Contents) -> _Contents:
         """Return all nodes, initializers and functions with their bytes, taken as they were first seen.
 
-        A node that is removed has no names any more; items are held, so that no identity is used again.
+        A node that is removed has lost its names: its bytes are those of when it was first seen. Items are held, so that
+        no later one can have the identity of an item that is gone.
         """
         items: list[object] = [*self._model.functions.values()]
         for graph in all_graphs(self._model):
@@ -98,6 +99,7 @@ def array_bytes(value: ir.Value) -> int:
     """Return what an initializer takes in a file, with its name and what the file says of its type and shape."""
     tensor = value.const_value
     assert tensor is not None
+    # A dimension below 128 takes a tag and one byte; larger ones take a byte or two more, which is not counted.
     named = len(str(value.name).encode())
     return tensor.nbytes + named + 2 * len(tensor.shape) + _TENSOR_FIELDS + _FRAME + _described(value)
 

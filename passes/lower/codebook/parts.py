@@ -33,7 +33,7 @@ class Stored:
 
     @property
     def native(self) -> bool:
-        """True if the operators can read it."""
+        """True if the operators of the domain `dtc` can read the stored form."""
         return not self.masked and self.form.layout.bits <= max(NATIVE_BITS)
 
     def operands(self, e: GraphBuilder) -> tuple[ir.Value, ir.Value, int]:
@@ -56,6 +56,7 @@ class Stored:
 
     def decode(self, e: GraphBuilder) -> ir.Value:
         """Return all matrices, float `[count * rows, cols]`, in some shape."""
+        # 1. Scalars with a mask: the survivors' values are spread over the matrix, which needs no other mask.
         if self.survivors:
             matrices = [
                 expand(e, self.indices.survivors(e, i, self.codewords), mask, self.rows, self.cols)
@@ -64,8 +65,10 @@ class Stored:
             return matrices[0] if self.count == 1 else e.op("Concat", matrices, axis=0)
         decoded = self.indices.blocks(e, self.codewords)
         total = self.count * self.rows
+        # 2. No mask, and whole blocks: what was decoded has the elements of the matrix, in their order.
         if not self.masked and self.blocks * self.block == self.cols:
             return decoded
+        # 3. Else the padding of each row's last block is cut off, and 4. a mask, if there is one, is applied.
         matrix = self._rows(e, decoded, total)
         if not self.masked:
             return matrix
@@ -94,6 +97,8 @@ class Stored:
             values = e.once(("codewords", form.name), lambda front: self._values(front, form.name or ""))
         else:
             values = self._values(e, "")
+        # The stored table is common to all sites that name it; gain and zero block are this site's own, and come
+        # behind it.
         if form.gain is not None:
             values = e.op("Mul", [values, e.initializer("gain", np.array([form.gain], dtype=np.float32))])
         if form.zero:
