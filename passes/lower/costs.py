@@ -61,7 +61,7 @@ class Costs(BaseModel):
         return self
 
     def speed(self, points: Mapping[str, float], at: float, shape: tuple[int, int], rows: int | None) -> float | None:
-        """Return the speed of a form between measured ones, for a matrix `[out, in]` and so many rows at once.
+        """Return the speed of a form, interpolated between measured forms, for a matrix `[out, in]` and `rows` rows at once.
 
         `points` are the measured forms with their places on a line, ascending, on which the form is `at`. None where
         the table has none of them.
@@ -99,7 +99,7 @@ class Choice:
 
 
 def choose(speed: float | None, rows: int | None, costs: Costs) -> Choice:
-    """Choose for a product that is so many times faster on codes than dense, with so many rows (None: not known)."""
+    """Choose between codes and dense for a product of `rows` rows (None: not known), by its speed on codes."""
     if speed is None:
         return Choice(pays=True, reason="computed on as it is; how fast was not measured", speed=None)
     told = f"{speed:.1f}x the speed of the dense product" + ("" if rows is None else f" of {rows} rows")

@@ -39,7 +39,7 @@ class Rows:
 
     @property
     def counts(self) -> Wide:
-        """Kept weights a row, at least 1, so that they divide."""
+        """Number of kept weights of each row, float64 `[rows]`, at least 1: sums are divided by the counts."""
         rows, cols = self.values.shape
         counts: Wide = np.full(rows, float(cols)) if self.kept is None else np.maximum(self.kept.sum(axis=1), 1.0)
         return counts
@@ -59,17 +59,17 @@ class SignPlanes:
 
 
 def greedy(rows: Rows, bits: int) -> SignPlanes:
-    """Each plane takes the signs and the mean magnitude of what is left (equations 3 and 4)."""
+    """Return planes found one by one, each the signs and mean magnitude of the residual (equations 3 and 4)."""
     return _residual_planes(rows, bits, lambda _, alphas: alphas)
 
 
 def refined(rows: Rows, bits: int) -> SignPlanes:
-    """Like greedy, with all coefficients solved again after each plane (Guo et al., refined sketching)."""
+    """Return planes as `greedy` does, with all coefficients solved again after each (Guo et al., refined sketching)."""
     return _residual_planes(rows, bits, lambda codes, alphas: _least_squares(rows, codes, alphas.shape[1]))
 
 
 def alternating(rows: Rows, bits: int, rounds: int = 2) -> SignPlanes:
-    """Greedy, then `rounds` of least squares and nearest codes (algorithm 2), then least squares once more."""
+    """Return greedy planes, improved by `rounds` of least squares and nearest codes (algorithm 2), and a last fit."""
     coded = greedy(rows, bits)
     if bits == 1:
         return coded  # the mean magnitude is the solution
@@ -184,7 +184,7 @@ def _solve(gram: Wide, right: Wide) -> Wide:
 
 
 def _canonical(codes: Codes, alphas: Wide, kept: Kept | None) -> SignPlanes:
-    """Make coefficients positive and descending; the codes go with them, and the weights stay what they are."""
+    """Make coefficients positive and descending, and change the codes to match: the weights stay the same."""
     bits = alphas.shape[1]
     order = np.argsort(-np.abs(alphas), axis=1, kind="stable")
     if (alphas >= 0).all() and (order == np.arange(bits)).all():

@@ -30,7 +30,7 @@ def from_labels(labels: Labels, shape: Sequence[int], block: int) -> Indices:
 
 @dataclass(frozen=True, eq=False)
 class CodedBlocks:
-    """A site's indices into a table of codewords, `[count, out, blocks]`, and what makes forms of them."""
+    """A site's indices into a table of codewords, `[count, out, blocks]`, and the other parts of its forms."""
 
     weights: Weights
     indices: Indices

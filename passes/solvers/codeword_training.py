@@ -114,7 +114,7 @@ class CodewordLatents:
 
 @dataclass(frozen=True, eq=False)
 class FakeQuantized:
-    """Numbers as the levels of a learned range stand for them, and what their gradient needs.
+    """Numbers rounded to the levels of a learned range, and the arrays that their gradient needs.
 
     Attributes:
         values: float32, `lower + (upper - lower) * rounded`; those of `grid` but for rounding.

@@ -61,7 +61,7 @@ def prune_and_compensate(matrix: Array, gram: Wide, choose: Choose, unit: int, m
 
 
 def by_share(sparsity: float) -> tuple[Choose, int]:
-    """Return the choice of that share of each block, exact over the whole matrix, and its unit."""
+    """Return a choice that prunes the share `sparsity`, exact over the whole matrix, and the unit of that choice."""
 
     def choose(scores: Wide, column: int) -> Bools:
         rows, width = scores.shape
@@ -74,5 +74,5 @@ def by_share(sparsity: float) -> tuple[Choose, int]:
 
 
 def by_groups(n: int, m: int) -> tuple[Choose, int]:
-    """Return the choice of `n` of each `m` consecutive weights, and its unit."""
+    """Return a choice that keeps `n` of each `m` consecutive weights, and the unit of that choice."""
     return lambda scores, _: keep_n_of_m(scores, n, m), m

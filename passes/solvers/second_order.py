@@ -1,4 +1,4 @@
-"""What every error-compensating solver starts from: the factor of the inverse second moments.
+"""The factor of the inverse second moments, from which every error-compensating solver starts.
 
 E. Frantar et al., GPTQ, 2022 (arXiv 2210.17323), algorithm 1: its rows say how the inputs that are not yet
 treated make up for the error of one that is.

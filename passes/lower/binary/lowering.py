@@ -51,7 +51,7 @@ SAMPLES: dict[str, Sample] = {f"binary {bits}": partial(_sample, bits) for bits 
 
 
 def measured(form: BinaryCode) -> Measured:
-    """Return where a code lies among those measured: by its planes, of which a mask is one."""
+    """Return where a code lies among the measured codes: by the number of its planes, of which a mask is one."""
     return Measured({name: int(name.split()[1]) for name in SAMPLES}, form.bits + (form.mask is not None))
 
 
@@ -78,7 +78,7 @@ class _BinarySite(CodedSite):
         self._blocks: tuple[ir.Value, ir.Value] | None = None
 
     def recurrent(self, reader: Reader) -> CodedWeight:
-        """Return codes and coefficients in blocks of rows, and what they are."""
+        """Return codes and coefficients in blocks of rows, and the attributes that describe both."""
         attributes = {name: self.planes.attributes[name] for name in ("bits", "group_size")}
         return CodedWeight(BinaryCode.kind, self._in_blocks(), attributes)
 
@@ -107,7 +107,7 @@ class _BinarySite(CodedSite):
         return arranged(builder, matrices, self.site, shape=shape, transposed=transposed)
 
     def settle(self) -> None:
-        """Store what products read, or make it of what others read in rows: no weight is stored twice."""
+        """Store codes in the layout of products, or compute that layout from stored rows: no weight is stored twice."""
         if self._blocks is None:
             return
         # 1. Nobody reads rows: blocks are stored. 2. Somebody does, or the file holds survivors alone: rows are stored,
@@ -186,7 +186,7 @@ class _BinarySite(CodedSite):
         return call(builder, name, inputs, **self.planes.attributes)
 
     def _decoded(self, *, transposed: bool) -> ir.Value:
-        """Return the float matrix, of packed codes if those are no larger and nothing else reads codes in planes."""
+        """Return the decoded float matrix, from packed codes if these are no larger and nothing else reads planes."""
         planes, bits = self.planes, len(self.planes.codes)
         # Packed codes need half of the nodes, and a peak of 3.9 times the weight instead of 5.2 (8192x8192, 2 bits).
         # They pay where planes are not stored anyway, and where a code fills its share of a byte: 3 bits would take 4.

@@ -29,7 +29,7 @@ def pack(code: Packed, bits: int) -> Packed:
 
 
 def unpack(e: Builder, packed: ir.Value, bits: int, rows: int) -> ir.Value:
-    """Return the codes, uint8 `[rows, columns]`: shifts drop what is above a code in its byte, then what is below."""
+    """Return the codes, uint8 `[rows, columns]`: shifts drop the bits above a code in its byte, then those below."""
     count = 8 // bits
     if count > 1:
         # Of 57, code 1: left by 8 - 2 - 2 * 1 = 4 is 0b10010000, as uint8 drops the rest; right by 6 is 2. [bytes, 1,

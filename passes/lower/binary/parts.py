@@ -1,4 +1,4 @@
-"""What the lowering of binary codes puts into a graph: planes, and constants for decoding them."""
+"""Arrays that the lowering of binary codes puts into a graph: planes, and constants for decoding them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Planes:
 
     @property
     def signs(self) -> npt.NDArray[np.float32]:
-        """What each code takes of each alpha, `[terms, 2^planes]`; see `LevelConstants`."""
+        """The factor of each alpha in each code's level, float32 `[terms, 2^planes]`; see `LevelConstants`."""
         # 1 bit, an offset and a mask: bit 0 of a code is the sign, bit 1 the mask. Codes 0 to 3 take (0, 0, -1, 1) of
         # alpha and (0, 0, 1, 1) of the offset.
         planes, terms = len(self.codes), len(self.alphas)
@@ -97,7 +97,7 @@ class Planes:
 
 
 def level_constants(builder: GraphBuilder, planes: Planes, *, transposed: bool = False) -> LevelConstants:
-    """Return what looking up the levels of these planes needs."""
+    """Return the constants for looking up the levels of these planes."""
     starts = planes.starts
     if starts is not None and transposed:
         starts = starts[:, None]
@@ -105,7 +105,7 @@ def level_constants(builder: GraphBuilder, planes: Planes, *, transposed: bool =
 
 
 def constants(builder: GraphBuilder, planes: Planes, *, transposed: bool = False) -> Constants:
-    """Return what decoding these planes needs."""
+    """Return the constants for decoding these planes."""
     width = 8 * planes.codes.shape[2]
     powers = np.array([[1 << plane for plane in range(len(planes.codes))]], dtype=np.uint8)
     return Constants(

@@ -16,7 +16,7 @@ from dtc.passes.lower.codebook.nodes import decode_indices
 
 
 class StoredIndices(Protocol):
-    """What decoding needs of stored indices; those of all matrices are stored alike.
+    """Stored indices of all matrices of a site, as decoding asks for them.
 
     Attributes:
         packed: uint8 `[count * out, bytes]`, `width` bits each, where every row begins at a byte; else None.

@@ -45,7 +45,7 @@ SAMPLES: dict[str, Sample] = {
 
 
 def measured(form: Codebook) -> Measured:
-    """Return the measured codebook that is most like one: an approximation, few sizes were measured.
+    """Return the measured codebook that is most like `form`: an approximation, as few sizes were measured.
 
     Indices of widths that operators do not read are bytes when they run.
     """

@@ -1,4 +1,4 @@
-"""The nodes that decode a codebook in a graph; sizes are known here, so that no node is in vain."""
+"""Nodes that decode a codebook in a graph; all sizes are known while they are made, so none is superfluous."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Stored:
         return self._one_by_one(e) if self.indices.packed is None else self.indices.packed
 
     def decode_rows(self, e: GraphBuilder, rows: ir.Value) -> ir.Value:
-        """Return float `[number of rows, cols]` of rows of what `addressable` gives."""
+        """Return float `[number of rows, cols]`, decoded from gathered rows of `addressable`."""
         if self.indices.packed is None:
             decoded = look_up(e, self.codewords, rows)
         else:
@@ -82,7 +82,7 @@ class Stored:
         return self._unpacked
 
     def _rows(self, e: GraphBuilder, decoded: ir.Value, rows: int) -> ir.Value:
-        """Return decoded blocks as rows, without what pads their last block."""
+        """Return decoded blocks as rows, without the padding of each row's last block."""
         width = self.blocks * self.block
         matrix = e.op("Reshape", [decoded, e.constant(integers(rows, width))])
         if width == self.cols:

@@ -47,8 +47,7 @@ def replace_weight(rewriting: Rewriting, reader: Reader, coded: CodedWeight) -> 
     attributes = dict(node.attributes)
     # The operators have the default activations alone, which `unfit_recurrence` has made sure of.
     attributes.pop("activations", None)
-    # A node of ONNX takes the size from the shape of W, which may have no shape here any more: an operator holds the
-    # number.
+    # A node of ONNX reads the number of inputs from the shape of W; the arrays of a form may not tell it.
     if node.domain != DOMAIN:
         attributes["input_size"] = ir.AttrInt64("input_size", input_size(reader) or 0)
     for name, number in coded.attributes.items():

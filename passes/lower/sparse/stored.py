@@ -87,7 +87,7 @@ class StoredSparse:
 
 
 def _in_few_nodes(form: Sparse) -> Sparse:
-    """Return a small CSR matrix as a bitmap: decoding that takes a quarter of the nodes, which outweighs what CSR saves."""
+    """Return a small CSR matrix as a bitmap: its decoding takes a quarter of the nodes, which outweighs CSR."""
     pattern = form.pattern
     if not isinstance(pattern, Csr):
         return form
