@@ -180,7 +180,7 @@ def _factors(w: Weights, outcome: Outcome) -> list[Weights]:
 
 
 def _seen_through(right: Array, gram: Gram) -> Gram:
-    """Return what computes the second moments of `right @ x`, for `right [count, rank, in]` and the moments `gram` of x."""
+    """Return a function for the second moments of `right @ x`, by those of x; `right` is `[count, rank, in]`."""
 
     def moments() -> Grams:
         # [count, rank, in] [count, in, in] [count, in, rank] -> [count, rank, rank].

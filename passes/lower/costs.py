@@ -61,7 +61,7 @@ class Costs(BaseModel):
         return self
 
     def speed(self, points: Mapping[str, float], at: float, shape: tuple[int, int], rows: int | None) -> float | None:
-        """Return the speed of a form, interpolated between measured forms, for a matrix `[out, in]` and `rows` rows at once.
+        """Return the speed of a form, interpolated between measured forms, for a matrix `[out, in]` and `rows` rows.
 
         `points` are the measured forms with their places on a line, ascending, on which the form is `at`. None where
         the table has none of them.

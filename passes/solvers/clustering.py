@@ -208,7 +208,7 @@ def cluster(points: Points, count: int, rng: np.random.Generator, start: Array |
 
 
 def cluster_scalars(points: Points, count: int, rng: np.random.Generator, start: Array | None = None) -> Array:
-    """Return `count` scalar codewords by Lloyd's iteration: of sorted values a cluster is a range, its mean two look-ups."""
+    """Return `count` scalar codewords by Lloyd's iteration: a cluster is a range of the sorted values."""
     values = points.blocks.ravel()
     if points.importance is None:
         values, weights = np.sort(values), np.ones((), dtype=np.float64)

@@ -17,7 +17,7 @@ SMALLEST_FLOAT16 = 6.2e-5
 
 
 def group_width(cols: int, group_size: int) -> int:
-    """Return the group size for a matrix of `cols` columns: 0, which is one group a row, where a row fills no second."""
+    """Return the group size for a matrix of `cols` columns: 0, one group a row, where a row fills no second."""
     return group_size if 0 < group_size < cols else 0
 
 
