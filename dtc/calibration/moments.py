@@ -63,8 +63,10 @@ class Calibration:
             # One list entry for each matrix of the site, its last axis what the matrix is multiplied with.
             inputs = _INPUTS[reader.role](reader, [outputs[value] for value in watched])
             for matrix, rows in enumerate(inputs):
+                # rows [..., in] as [n, in]; the sum of X^T X over batches, in float64, is that over all rows at once.
                 wide = rows.reshape(-1, site.view.cols).astype(np.float64)
                 total[matrix] += wide.T @ wide
+            # All matrices of a site see as many rows, so those of the first are counted.
             count += inputs[0].size // site.view.cols
             if count >= ENOUGH * site.view.cols:
                 break
@@ -92,12 +94,14 @@ def _watch(model: ir.Model, reader: Reader) -> list[str]:
     wanted = [product.x if isinstance(product, Multiplication) else node.inputs[0]]
     if reader.role in (Role.LSTM_RECURRENT, Role.GRU_RECURRENT):
         wanted = [node.outputs[0]]
+        # The first step multiplies the initial state, which no output holds.
         if len(node.inputs) > 5 and node.inputs[5] is not None:
             wanted.append(node.inputs[5])
     for value in wanted:
         assert value is not None, "a weight is read together with an activation"
         value.name = value.name or f"{node.name}.watched"
         value.type = value.type or ir.TensorType(ir.DataType.FLOAT)
+        # What is an output already is not handed out twice; inputs are found among what was fed.
         if value not in model.graph.outputs and value not in model.graph.inputs:
             model.graph.outputs.append(value)
     return [value.name or "" for value in wanted if value is not None]
@@ -134,6 +138,8 @@ def _of_state(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
     before = []
     for index in range(reader.view.count):
         first, own = start[index][None], outputs[:, index]
+        # Of a bidirectional node, index 1 is the backward direction. For outputs h1 h2 h3 the states before the steps
+        # are, in the order of the sequence, h0 h1 h2 forward and h2 h3 h0 backward.
         backward = direction == "reverse" or index == 1
         before.append(np.concatenate([own[1:], first] if backward else [first, own[:-1]]))
     return before

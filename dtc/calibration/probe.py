@@ -40,13 +40,16 @@ def make_probe(
     inputs, it is the squared error of the judged output relative to its square. The weights of the sites are inputs of
     one session, so that no session is made anew; subgraphs read them from there.
     """
+    # 1. One session for all questions: weights are among its inputs, as float32, whatever the model's own dtype is.
     own: Arrays = {site.name: site.array().astype(np.float32) for site in sites}
     by_name = {site.name: site for site in sites}
     run, specs = _open(model, sites)
     if source is not None:
+        # 2. The same batches for every question; without data, inputs that the model was seen to accept.
         batches = list(islice(source.batches(epoch=0, seed=seed, shuffle=False), PROBED_BATCHES))
     else:
         batches = sample_inputs(model, lambda batch: run({**batch, **own}), count=_DRAWS, seed=seed, fixed=fixed)
+    # 3. What the model loses is relative to itself with its own weights.
     judge = _judge(objective, batches, run, own, specs)
     base = judge(own)
 
@@ -93,6 +96,7 @@ def _judge(
         return lambda weights: _relative_error(wanted, outputs(weights))
     name = objective.metric or default_metric(labels[0], carries=bool(objective.carry))
 
+    # The sign is turned so that more is worse: accuracy 0.91 -> -0.91, perplexity 80 -> 80.
     def lost(weights: Arrays) -> float:
         metric = make_metric(name)
         for found, label in zip(outputs(weights), labels, strict=True):

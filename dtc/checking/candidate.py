@@ -43,12 +43,15 @@ def check(
     options = options or CheckOptions()
     if options.max_drop is not None and source is None:
         raise UsageError("a limit on the drop of the metric (--max-drop) needs data to measure it on: give --data")
+    # 1. What can be told without a run: with other inputs or outputs there is nothing to compare.
     pair = open_pair(Path(reference), Path(candidate), options)
     before, after = (ModelFacts(path=path, file_bytes=file_bytes(path, load_model(path))) for path in pair.paths)
     report = CheckReport(reference=before, candidate=after, failures=pair.failures)
     if pair.failures:
         return report
     try:
+        # 2. The outputs, and on data the metric. That the candidate cannot run is a finding, kept in the report; that
+        #    the reference cannot is an error.
         report, sample = (
             _on_generated(pair, report, options) if source is None else _on_data(pair, report, source, options)
         )
@@ -56,6 +59,7 @@ def check(
     except CandidateError as error:
         return report.model_copy(update={"failures": (*report.failures, str(error))})
     report = report.model_copy(update={"kernels": kernels})
+    # 3. What it costs, last: figures of a model that cannot run would mean nothing.
     return _measured(pair, report, sample, options) if options.seconds > 0 else report
 
 
@@ -84,6 +88,7 @@ def _on_data(pair: Pair, report: CheckReport, source: Source, options: CheckOpti
         for run in pair.runs
     ]
     comparison, metric, count = Comparison(), PairMetric(options), 0
+    # In step, one batch of both at a time: outputs of all batches need not be kept.
     for count, ((wanted, batch), (found, _)) in enumerate(zip(*streams, strict=True), 1):
         metric.update(wanted, found, batch)
         if count <= _COMPARED_BATCHES:

@@ -57,8 +57,11 @@ def check_faithful(dense: Comparable, lowered: Comparable, limit: float, options
     """
     told = replace(options, max_drop=None, seconds=0.0, native=False)
     strict = replace(told, max_difference=limit)
+    # 1. Nothing is rounded, or not in the same way: the files are compared as they are, strictly.
     if dense.unrounded is None or lowered.unrounded is None or dense.levels != lowered.levels:
         return check(dense.path, lowered.path, options=strict)
+    # 2. Both without rounding, strictly; then as they are, only to see that the written file runs and gives finite
+    #    values.
     report = check(dense.unrounded, lowered.unrounded, options=strict)
     rounded = check(dense.path, lowered.path, options=replace(told, max_difference=None))
     return report.model_copy(update={"failures": report.failures + rounded.failures})

@@ -43,6 +43,7 @@ def write_options(context: click.Context, formatter: click.HelpFormatter, name: 
     Raises:
         UsageError: There is no such method.
     """
+    # "prune+binary" has the options of "prune", then those of "binary".
     for part in name.split("+"):
         records = [option.get_help_record(context) for option in described_options(part)]
         with formatter.section(f"Options of method {part}"):

@@ -13,6 +13,8 @@ def check_faithful(work: Work) -> None:
     Raises:
         CheckFailedError: It computes something else.
     """
+    # The widest tolerance that any lowered site needs: a site in float16, say, moves the outputs by more than float
+    # rounding.
     limits = (each.tolerance for each in work.lowered.values() if each.tolerance is not None)
     limit = max((work.target.tolerance, *limits))
     work.faithful = fidelity.check_faithful(work.dense, work.written, limit, _options(work))

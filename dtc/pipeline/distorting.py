@@ -20,15 +20,19 @@ def distort(work: Work) -> None:
         DataError: The data is missing, or does not fit the model.
     """
     recipe, plan, samples = work.recipe, work.plan, work.samples.evaluation
+    # 1. What methods ask for and data can tell: second moments on the samples that are evaluated on, gradients on those
+    #    that are trained on.
     grams = None
     if samples is not None and "gram" in plan.needs:
         grams = calibration.Calibration(work.model, samples, recipe.objective, recipe.seed)
     measured = "gradient" in plan.needs and recipe.data.train is not None
+    # 2. The distortion itself. Moments are measured when a method asks for those of a site, one site at a time.
     work.distorted = plan.distort(
         at=DistortionStep(seed=recipe.seed, probe=_probe(work)),
         gradients=measure_gradients(work.original, recipe, base=work.samples.base) if measured else {},
         grams=lambda site: grams.gram_of(site) if grams else None,
     )
+    # 3. The error of each site while the model still has its old weights, then the new ones in their place.
     for site in plan.sites:
         if site.name in work.distorted.dense:
             dense = work.distorted.dense[site.name]

@@ -20,6 +20,7 @@ def fit_activations(work: Work) -> None:
     bits = recipe.activations.bits
     if bits is None or samples.train is None:
         return
+    # After the distortion, or before retraining: the ranges are those of the weights that the model has now.
     activations = quantizers.find_activations(work.model, work.plan.taken)
     if not activations:
         raise UsageError(

@@ -36,6 +36,7 @@ class Samples:
         Raises:
             DataError: As `train`, or the data cannot be split.
         """
+        # The same tail that the run directory holds out of the training, so that both evaluate on the same samples.
         if self._data.evaluate is None and self._trains and self.train is not None:
             return hold_out(self.train, self._data.held_out)[1]
         spec = self._data.evaluate or self._data.train

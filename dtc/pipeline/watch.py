@@ -61,6 +61,8 @@ class _Watch:
         Raises:
             StageError: The stage left a model that ONNX's checker refuses.
         """
+        # Written first and compared after: a model has no cheaper digest than that of its file. Names are numbered by
+        # files that stay: 01-normalise, 02-distort where stages between changed nothing.
         path = self._folder / f"{self._files + 1:02d}-{stage}.onnx"
         _save(self._work.model, path)
         found = _digest(path)
@@ -89,6 +91,7 @@ def _files(path: Path) -> list[Path]:
 
 def _digest(path: Path) -> str:
     found = hashlib.sha256()
+    # The digest of each file goes into the whole: external data may change where the graph does not.
     for each in _files(path):
         with each.open("rb") as file:
             found.update(hashlib.file_digest(file, "sha256").digest())

@@ -99,11 +99,15 @@ class Work:
     @cached_property
     def scratch(self) -> Path:
         """A folder beside the output that is gone when the work ends: what lies there can be moved to its place."""
+        # Beside the output and not in the system's temporary folder: a move is then a rename, which is whole or not at
+        # all.
         place, prefix = self.job.output.absolute().parent, f".{self.job.output.name}-"
         return Path(self._resources.enter_context(tempfile.TemporaryDirectory(dir=place, prefix=prefix)))
 
     def move_into(self, run: Run) -> None:
         """Go on with what a run directory holds: copies of the model and the data that nobody changes meanwhile."""
+        # External data is named relative to the model's folder. Tensors that were not read yet are read from the copies
+        # now.
         folder = self.original.parent
         self.files = tuple(run.model_path.parent / file.relative_to(folder) for file in self.files)
         ir.external_data.set_base_dir(self.model.graph, run.model_path.parent)

@@ -35,6 +35,7 @@ def text(content: str | Markup, class_: str | None = None) -> Markup:
 
 def name(content: str) -> Markup:
     """Return a name that is broken after its separators, and inside its words only where it must be."""
+    # "encoder.layer.0/W" -> "encoder." "layer." "0/" "W", with a place to break between two pieces.
     pieces = re.split(r"(?<=[/._:])(?=[^/._:])", content)
     return tag(
         "span", [join(tag("wbr") if index else None, piece) for index, piece in enumerate(pieces)], class_="name"

@@ -36,6 +36,7 @@ def join(*children: Child) -> Markup:
     """Return markup of several pieces, one after the other."""
     parts: list[str] = []
     for child in children:
+        # 1. A list: pieces that are markup already. 2. Markup as it is. 3. Plain text, escaped: "a<b" -> "a&lt;b".
         if isinstance(child, list):
             parts += child
         elif child is not None:

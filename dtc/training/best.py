@@ -29,6 +29,8 @@ def save_best(folder: Path, parameters: Parameters, distorted: Distorted) -> Non
     Raises:
         TrainingError: It cannot be written.
     """
+    # Keys: `parameter/fc.weight`; `form/fc.weight/0/<part>` for matrix 0 of that site. Parts are listed in the facts,
+    # too: names may hold slashes, so keys are made again when they are read, never taken apart.
     arrays: dict[str, Any] = {f"parameter/{name}": array for name, array in parameters.items()}
     packed = []
     for site, matrices in distorted.forms.items():
@@ -48,6 +50,7 @@ def load_best(folder: Path) -> tuple[Parameters, dict[str, tuple[Form, ...]], di
     snapshot = Snapshot.load(folder)
     parameters = {name: np.asarray(a, dtype=np.float32) for name, a in snapshot.below("parameter").items()}
     found: dict[str, tuple[Form, ...]] = {}
+    # Entries of a site follow each other, matrix by matrix: how many came before is the number of this one.
     for entry in snapshot.facts["forms"]:
         site, before = entry["site"], found.get(entry["site"], ())
         parts = {part: snapshot.arrays[f"form/{site}/{len(before)}/{part}"] for part in entry["parts"]}

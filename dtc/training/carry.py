@@ -33,8 +33,11 @@ class Carry:
         Raises:
             DataError: The state does not have the shape that this batch needs, or nothing tells its shape.
         """
+        # The batch's own values of carried inputs do not count: the state stands above them, and zeros where there is
+        # none yet.
         given = {name: array for name, array in batch.items() if name not in self._pairs.values()}
         fresh = zero_state(self._inputs, self._pairs.values(), given)
+        # A last batch that is smaller has a state of another size: 28 samples cannot go on from the states of 100.
         for target, zeros in fresh.items():
             carried = state.get(target, zeros)
             if carried.shape != zeros.shape:

@@ -26,6 +26,7 @@ def python_command(module: str, *, first_on_path: Sequence[Path]) -> Command:
     the engine's threads spin while they wait, and a second pool on the same cores made a distortion take thirty times
     as long.
     """
+    # The engine's packages stand before everything else: its own build of ONNX Runtime must win over the user's.
     paths = [*map(str, first_on_path), str(Path(__file__).resolve().parents[2])]
     if "PYTHONPATH" in os.environ:
         paths.append(os.environ["PYTHONPATH"])

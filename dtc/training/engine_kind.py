@@ -96,6 +96,7 @@ def find_engine(name: str) -> EngineKind:
 
 def default_engine() -> EngineKind:
     """Return the preferred one of the engines that can run here; of all, where none can: it says why not."""
+    # The highest preference first, names deciding between equals, so that the choice is the same on every machine.
     ranked = sorted(engines().values(), key=lambda kind: (-kind.preference, kind.name))
     return next((kind for kind in ranked if kind.unavailable() is None), ranked[0])
 

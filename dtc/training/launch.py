@@ -76,6 +76,7 @@ def train(folder: Path, *, on_event: Callable[[Event], None] | None = None, comm
     run = open_run(folder)
     command = command or engine_of(run.recipe).command()
     tell = on_event or (lambda _: None)
+    # A name of its own for each session: files that an earlier worker left in the run are told from those of this one.
     session = secrets.token_hex(8)
     with _worker(run, command, session) as process:
         try:
@@ -174,13 +175,17 @@ def _session_offset(run: Run, session: str) -> int | None:
 
 def failure(run: Run, status: int, session: str) -> errors.DtcError:
     """Return the worker's error as the class that it was."""
+    # 1. Nothing was told: the process was killed, as by the system where memory is short.
     told = _read_of_session(run.folder / "error.json", session)
     if told is None:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         return TrainingError(f"{run.folder}: the worker {how}; resume the run, or see worker.log in it")
+    # 2. An error for the user, raised again as the class that it was, so that exit statuses stay the same. An
+    #    interruption is none: it would say that the user had stopped the run.
     kind = getattr(errors, told["class"], None)
     if isinstance(kind, type) and issubclass(kind, errors.DtcError) and kind is not Interrupted:
         return kind(told["message"])
+    # 3. Anything else is a mistake in the program; its traceback is in the log.
     return TrainingError(f"{run.folder}: the worker failed ({told['message']}); see worker.log in it")
 
 

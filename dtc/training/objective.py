@@ -18,6 +18,7 @@ def resolve_objective(objective: Objective, batch: Arrays) -> Objective:
     Raises:
         DataError: The loss needs labels, and there are none.
     """
+    # `auto` becomes: no labels -> distill; floats -> mse; integers (class numbers) -> cross-entropy.
     labels = batch.get(objective.labels)
     loss = objective.loss
     if loss == "auto":
@@ -32,6 +33,7 @@ def resolve_objective(objective: Objective, batch: Arrays) -> Objective:
 
 
 def _metric(loss: str, labels: AnyArray, *, carries: bool) -> str | None:
+    # With bce, and with float labels under another loss than mse, no metric is chosen: the loss itself is reported.
     if loss == "bce" or (labels.dtype.kind == "f" and loss != "mse"):
         return None
     return default_metric(labels, carries=carries)

@@ -51,6 +51,7 @@ class Snapshot:
         """
         unfinished = folder.with_name(f".{folder.name}.unfinished")
         try:
+            # 1. All is written to a folder beside the place, whose name no reader looks for.
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
             # The names of parameters are data, not file names: the members are numbered.
@@ -58,11 +59,15 @@ class Snapshot:
                 numbered: dict[str, Any] = {f"{number}": array for number, array in enumerate(self.arrays.values())}
                 np.savez(file, **numbered)
                 os.fsync(file.fileno())
+            # 2. The facts after the arrays, because they hold their hash; and the hash of the facts beside them. So
+            #    either file shows when it, or the other one, is not what was written.
             body = {"names": list(self.arrays), "arrays": _sha256(unfinished / _ARRAYS), "facts": dict(self.facts)}
             with (unfinished / _FACTS).open("w", encoding="utf-8") as text:
                 json.dump({"body": body, "sha256": _digest(body)}, text)
                 text.flush()
                 os.fsync(text.fileno())
+            # 3. One rename makes the snapshot. An older one of that name is of the same step, tried before; should the
+            #    process die between the two lines, `newest` finds the snapshot before it.
             if folder.exists():
                 shutil.rmtree(folder)
             unfinished.rename(folder)
@@ -80,8 +85,10 @@ class Snapshot:
         try:
             whole = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
             body = whole["body"]
+            # `body` holds the hash of the arrays, so one comparison each covers all: facts, names, arrays.
             if whole["sha256"] != _digest(body) or body["arrays"] != _sha256(folder / _ARRAYS):
                 raise TrainingError(f"{folder}: damaged (its checksum is wrong)")
+            # `read_npz` refuses an archive that holds no array, and a snapshot may hold none.
             numbered = read_npz(folder / _ARRAYS) if body["names"] else {}
             return cls({name: numbered[f"{n}"] for n, name in enumerate(body["names"])}, body["facts"])
         except (OSError, ValueError, KeyError, TypeError, DataError) as error:
@@ -91,6 +98,8 @@ class Snapshot:
     def newest(cls, folder: Path) -> Self:
         """Return the newest whole snapshot among the folders of `folder`; an empty one where there is none."""
         complaints: list[str] = []
+        # From the newest backwards to the first that is whole. Damage is told, not raised: the run goes on from an
+        # older one.
         for candidate in reversed(finished(folder)):
             try:
                 found = cls.load(candidate)

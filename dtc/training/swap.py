@@ -21,6 +21,7 @@ def assign(parameters: Parameters, values: Mapping[str, Array]) -> None:
 @contextmanager
 def swapped(parameters: Parameters, values: Mapping[str, Array]) -> Iterator[None]:
     """Let parameters have other values inside of the block, and their own again after it."""
+    # Only what is replaced is copied, and arrays are written in place: the engine holds on to them.
     saved = {name: parameters[name].copy() for name in values.keys() & parameters.keys()}
     try:
         assign(parameters, values)

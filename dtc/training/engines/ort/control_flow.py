@@ -28,6 +28,8 @@ def set_aside(model: onnx.ModelProto) -> Aside:
     nodes = [node for node in graph.node if any(_bodies(node))]
     for node in nodes:
         graph.node.remove(node)
+    # For h = Relu(x); y = If(c; then: h + 1, else: h - 1); loss of y W: the If leaves, h becomes an output, y an input.
+    # For the builder that is a graph in which the gradient of W ends at y.
     known = {info.name: info for info in (*graph.value_info, *graph.input, *graph.output)}
     # 2. What they read must still be computed: it becomes an output. Names from inside of a body are not there.
     handed_out = {info.name for info in graph.output}
@@ -44,6 +46,7 @@ def put_back(model: onnx.ModelProto, aside: Aside) -> None:
     """Undo `set_aside` in the graph with gradients; the nodes are not in order of use."""
     graph = model.graph
     outputs = {name for node in aside.nodes for name in node.output}
+    # 1. Inputs that stood for what the nodes give; the nodes give it again.
     for info in [info for info in graph.input if info.name in outputs]:
         graph.input.remove(info)
     # The builder drops the initializers that it sees no reader of.

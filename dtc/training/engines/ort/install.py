@@ -73,10 +73,13 @@ def _folder(cache: Path | None) -> Path:
 
 def _pip_install(target: Path) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    # Without dependencies: NumPy and protobuf are those of dtc's own environment, which comes behind this folder on the
+    # path.
     command += ["--no-deps", "--only-binary", ":all:", "--target", str(target), REQUIREMENT]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return
+    # pip's last line is often advice; the line with the error, or that pip itself is missing, says more.
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     reason = next((line for line in lines if "ERROR" in line or "No module" in line), lines[-1] if lines else "")
     raise EngineError(

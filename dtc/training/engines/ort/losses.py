@@ -54,10 +54,13 @@ def scores_of(model: ir.Model, kind: Kind, output: str | None) -> ir.Value:
     value = outputs[output] if output is not None else model.graph.outputs[0]
     if value.dtype not in (ir.DataType.FLOAT, None):
         raise EngineError(f"output {value.name!r} is not float32, no loss can be computed from it; choose another")
+    # The loss of probabilities is computed from the scores before them: log(softmax(x)) as one operator is stable,
+    # while the logarithm of a probability that was rounded to 0 is not.
     source = source_of(value) or value
     node = source.producer()
     if node is None or node.domain or node.op_type not in _LOOKED_THROUGH[kind]:
         return value
+    # A Softmax over another axis than that of the classes is part of the model, not the end of it. Sigmoid has no axis.
     rank = None if source.shape is None else len(source.shape)
     axis = node.attributes.get_int("axis", -1)
     if node.op_type != "Sigmoid" and axis != -1 and (rank is None or axis != _class_axis(kind, rank)):
@@ -113,6 +116,8 @@ class _Nodes:
 
 
 def _cross_entropy(nodes: _Nodes, scores: ir.Value, label_rank: int) -> None:
+    # Scores [N, C, H, W] with labels [N, H, W] go in as they are. Others have the classes last: [T, N, C] becomes [T N,
+    # C], with labels [T N].
     spatial = label_rank > 2
     labels = nodes.input(LABELS, ir.DataType.INT64, label_rank if spatial else 1)
     logits = scores if spatial else nodes.op("Flatten", scores, axis=-1)

@@ -46,6 +46,8 @@ def samples_axis(graph: ir.Graph, objective: Objective) -> int | None:
     output = next((value for value in graph.outputs if objective.output in (None, value.name)), None)
     if lengths is None or output is None or not lengths.shape or output.shape is None or len(output.shape) < 2:
         return None
+    # Lengths ["N"] with an output ["T", "N", "C"] give 1, with ["N", "T", "C"] 0. A number, or a name that both axes or
+    # neither have, tells nothing.
     size, sides = lengths.shape[0], tuple(output.shape[:2])
     if not isinstance(size, ir.SymbolicDim) or size.value is None or sides.count(size) != 1:
         return None
@@ -62,12 +64,15 @@ def targets(kind: Kind, labels: AnyArray, lengths: AnyArray | None, samples: int
         None if lengths is None else inside_lengths(labels.shape, lengths, samples, steps_last=kind == "cross-entropy")
     )
     if kind == "cross-entropy":
+        # 1. Classes: what does not count gets the class that the loss ignores, and the mean is over the others.
         classes = labels.astype(np.int64)
         if inside is not None:
             classes = np.where(inside, classes, IGNORED)
         if not (classes != IGNORED).any():
             raise DataError("no label of the batch counts: all are -1 or beyond their sample's length")
         return {LABELS: classes if classes.ndim > 2 else classes.reshape(-1)}
+    # 2. Floats: each number has its weight, and the weights sum to 1. Of labels [T, N, C] = [3, 2, 4] with lengths [3,
+    #    1] 16 numbers count, each with weight 1 / 16.
     counts = np.ones(labels.shape, np.float32)
     if inside is not None:
         counts *= inside

@@ -82,6 +82,8 @@ class _Helper:
     @classmethod
     def current(cls) -> _Helper:
         """Return the running process, a new one where there is none."""
+        # One that ended by its own patience is buried quietly. One that crashed was buried by the question that it
+        # crashed over.
         if cls._running is not None and cls._running.has_ended():
             atexit.unregister(cls._running.close)
             cls._running.close()
@@ -142,6 +144,7 @@ def _send(stream: IO[bytes], message: object) -> None:
 
 def _try(base: ir.Model, plan: GradientPlan) -> Failure | EngineError | None:
     try:
+        # Opening a session is enough: kernels are looked up then. One thread, as nothing is computed.
         open_session(build_training_graph(base, plan).model, 1)
     except EngineError as error:
         return error
@@ -152,10 +155,14 @@ def _try(base: ir.Model, plan: GradientPlan) -> Failure | EngineError | None:
 
 def main() -> None:
     """Answer questions `(model, plan)` until the end of standard input; None means the model of the last question."""
+    # Answers go to a copy of the old standard output. Number 1 itself leads to standard error from now on, also for
+    # C++.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
     base: Any = None
     while True:
+        # A new timer for each question, stopped when one comes. `os._exit` ends the process though the main thread
+        # waits in a read; status 0 tells this end from a crash.
         patience = threading.Timer(_PATIENCE, os._exit, (0,))
         patience.daemon = True
         patience.start()
