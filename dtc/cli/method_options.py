@@ -68,8 +68,8 @@ def _fields() -> dict[str, tuple[FieldInfo, list[str]]]:
     """Return the options of all methods with the names of the methods that have them."""
     found: dict[str, tuple[FieldInfo, list[str]]] = {}
     for method_name, method in methods().items():
-        # The first method that has an option declares it for all; the names collect: "rank" -> (field, ["svd",
-        # "tucker"]).
+        # The first method that has an option declares it for all, and the names are collected: "sparsity" -> (field,
+        # ["prune", "prune-masked"]).
         for name, field in method.options_type.model_fields.items():
             found.setdefault(name, (field, []))[1].append(method_name)
     return found

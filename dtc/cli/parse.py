@@ -38,8 +38,8 @@ def fixed_inputs(words: Sequence[str]) -> dict[str, npt.NDArray[np.generic]]:
     arrays = {}
     for name, value in pairs(words, "--input").items():
         try:
-            # JSON takes what Python's `eval` would, without running anything; lists of unequal lengths are a ValueError
-            # of NumPy.
+            # JSON and not `eval`: nothing of a command line is executed. Lists of unequal lengths are a ValueError of
+            # NumPy.
             array = np.asarray(json.loads(value))
         except (json.JSONDecodeError, ValueError) as error:
             raise UsageError(f"--input {name}={value}: write a number or a JSON list of numbers") from error

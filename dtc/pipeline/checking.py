@@ -13,8 +13,8 @@ def check_faithful(work: Work) -> None:
     Raises:
         CheckFailedError: It computes something else.
     """
-    # The widest tolerance that any lowered site needs: a site in float16, say, moves the outputs by more than float
-    # rounding.
+    # The widest tolerance of all: a site whose operator computes less exactly than the dense product has one of its
+    # own.
     limits = (each.tolerance for each in work.lowered.values() if each.tolerance is not None)
     limit = max((work.target.tolerance, *limits))
     work.faithful = fidelity.check_faithful(work.dense, work.written, limit, _options(work))

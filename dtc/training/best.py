@@ -24,10 +24,10 @@ class Best:
 
 
 def save_best(folder: Path, parameters: Parameters, distorted: Distorted) -> None:
-    """Write parameters and packed forms to a folder.
+    """Write the parameters of the best step and the packed forms of its sites to `folder`.
 
     Raises:
-        TrainingError: It cannot be written.
+        TrainingError: The folder cannot be written.
     """
     # Keys: `parameter/fc.weight`; `form/fc.weight/0/<part>` for matrix 0 of that site. Parts are listed in the facts,
     # too: names may hold slashes, so keys are made again when they are read, never taken apart.
@@ -42,7 +42,9 @@ def save_best(folder: Path, parameters: Parameters, distorted: Distorted) -> Non
 
 
 def load_best(folder: Path) -> tuple[Parameters, dict[str, tuple[Form, ...]], dict[str, str]]:
-    """Return parameters, forms by site, and the reasons of the sites left alone, as `save_best` wrote them.
+    """Return what `save_best` wrote: parameters, forms by site, and by site the reason why one was left alone.
+
+    Parameters are float32 and have the shape of the initializer; a site has one form for each of its matrices.
 
     Raises:
         TrainingError: The folder is damaged.

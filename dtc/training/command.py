@@ -1,4 +1,4 @@
-"""How a worker process is started: by which Python, with what on its path and in its environment."""
+"""The command that starts a worker process: the Python that runs the worker, its `sys.path` and its environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Command:
 
 
 def python_command(module: str, *, first_on_path: Sequence[Path]) -> Command:
-    """Return how a module is run as a worker by this Python, with this dtc, and folders first on its path.
+    """Return the command that runs `module` as a worker: this Python, this dtc, and `first_on_path` first on `sys.path`.
 
     Nothing is imported from the working directory (`-P`). The linear algebra of the distortions keeps to one thread:
     the engine's threads spin while they wait, and a second pool on the same cores made a distortion take thirty times

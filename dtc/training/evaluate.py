@@ -26,7 +26,7 @@ class Score:
     higher_is_better: bool = False
 
     def beats(self, other: Score | None) -> bool:
-        """True if this is better than `other` by the metric, or by the loss where there is none; never if NaN."""
+        """True if this score is better than `other`, by the metric or else by the loss; a score of NaN is never better."""
         # Every comparison with NaN is false, so a score of NaN never wins. A first score that is infinite counts none
         # the less: it would not be above minus infinity.
         mine, theirs = self.rank(), -np.inf if other is None else other.rank()
@@ -42,7 +42,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How weights are evaluated: over all of `source`, in its order, carrying state as in training.
+    """An evaluation of weights: over all of `source`, in the order of the source, carrying state as in training.
 
     Attributes:
         make_metric: Makes a new metric for each evaluation; None where the loss alone is reported.
@@ -86,5 +86,5 @@ class Evaluation:
 
 
 def _samples(batch: Arrays, labels: str) -> int:
-    """A mean over batches of different sizes weighs each by its labels, or by its samples."""
+    """Return the weight of a batch in a mean over batches: the number of its labels, else of its samples."""
     return batch[labels].size if labels in batch else next(iter(batch.values())).shape[0]

@@ -1,4 +1,4 @@
-"""What a run writes while it goes: events, checkpoints, the best weights."""
+"""The files that a running run writes: events, checkpoints, the best weights."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Journal:
 
     @classmethod
     def open(cls, run: Run, snapshot: Snapshot) -> Self:
-        """Open the record of a session that goes on from `snapshot`, the newest whole checkpoint.
+        """Open the record of a session that continues from `snapshot`, the newest whole checkpoint.
 
-        What was written after it is taken back, because it will be written again; what is wrong with newer checkpoints
-        is noted.
+        Events and checkpoints after the snapshot are deleted, because the session will write them again; damage of newer
+        checkpoints becomes an event.
         """
         step = _step_of(snapshot)
         # 1. What a session that died left half-written goes.
@@ -86,11 +86,11 @@ class Journal:
         self._forget_bests(progress)
 
     def keep_best(self, best: Best, parameters: Parameters, distorted: Distorted) -> None:
-        """Save the weights as they are now, and the forms that they come from."""
+        """Save `parameters`, which are distorted now, and the forms that these weights were made from."""
         save_best(self._run.best / f"{best.step:09d}", parameters, distorted)
 
     def _forget_bests(self, progress: Progress) -> None:
-        """Keep the best of every kept checkpoint: going back to one goes back to its best, too."""
+        """Delete all best weights but those of the checkpoints on disk: a checkpoint refers to its best weights."""
         # With checkpoints at step 100 (best: 80) and 200 (best: 200), the weights of 80 and 200 stay: should 200 prove
         # damaged, the run goes on from 100, whose best is 80. Of the newest the progress in memory tells, so it is not
         # read.

@@ -30,7 +30,7 @@ _POLL = 0.05
 
 @dataclass(frozen=True)
 class Result:
-    """What came out of a run.
+    """The result of a finished run.
 
     Attributes:
         run: The run directory.
@@ -110,7 +110,7 @@ def read_result(run: Run) -> Result:
 
 @contextmanager
 def _worker(run: Run, command: Command, session: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a worker that ends with us: it watches its standard input, of which we hold the other end."""
+    """Start a worker that ends with this process: the worker watches its standard input, a pipe held open here."""
     with (run.folder / "worker.log").open("ab") as log:
         process = subprocess.Popen(
             [*command.arguments, str(run.folder), session],
@@ -168,13 +168,13 @@ def _follow(run: Run, process: subprocess.Popen[bytes], session: str) -> Iterato
 
 
 def _session_offset(run: Run, session: str) -> int | None:
-    """Where this session's events begin, once the worker has said so."""
+    """Return the byte at which this session's events begin; None until the worker has written the number."""
     found = _read_of_session(run.folder / "session.json", session)
     return None if found is None else int(found["offset"])
 
 
 def failure(run: Run, status: int, session: str) -> errors.DtcError:
-    """Return the worker's error as the class that it was."""
+    """Return the error that the worker left in `error.json`, as an exception of the same class."""
     # 1. Nothing was told: the process was killed, as by the system where memory is short.
     told = _read_of_session(run.folder / "error.json", session)
     if told is None:

@@ -29,7 +29,7 @@ from dtc.training.swap import swapped
 
 @dataclass
 class Retraining:
-    """A run in the making: `run` carries it from where the session stands to the end."""
+    """The training loop of a run: `run` continues from the state of the session to the end."""
 
     session: Session
     data: Source
@@ -38,7 +38,7 @@ class Retraining:
     journal: Journal
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
-        """Train to the end, or to the first step after which `should_stop` says so; return whether it is the end.
+        """Train to the end, or to the first step after which `should_stop` returns True; return whether the end was reached.
 
         Raises:
             TrainingError: A loss or a gradient is not finite; the last checkpoint stays as it is.
@@ -72,7 +72,7 @@ class Retraining:
         return self.schedule.has_ended(self.session.progress.step, self.session.progress.stale)
 
     def _batches(self) -> Iterator[tuple[Batch, bool]]:
-        """Yield the rest of the epoch, each batch with whether it is the last: one batch is read ahead."""
+        """Yield the rest of the epoch: each batch, and True with the last one. One batch is read ahead."""
         progress = self.session.progress
         batches = self._pass_over_data(progress.epoch, start=progress.position)
         with progress.timed("data"):
@@ -120,7 +120,7 @@ class Retraining:
         return distorted
 
     def _log_iteration(self, distorted: Distorted) -> None:
-        """Log how far the distorted weights are from the trained ones, and what the latter are worth."""
+        """Log the relative error of the distorted weights, and loss and metric of the trained weights."""
         progress, score = self.session.progress, self._score()
         # `adopt` counts the distortion only after this, hence the 1.
         error = _relative_error(self.session.engine.parameters, distorted.dense)
@@ -147,7 +147,7 @@ class Retraining:
         self.journal.log(_evaluated(progress.step, score, best=best))
 
     def _score(self) -> Score:
-        """Return the score of the present weights, and leave the engine with statistics that are theirs."""
+        """Return the score of the present weights, after measuring the BatchNormalization statistics of these weights."""
         with self.session.progress.timed("evaluation"):
             self.session.measure_statistics(self._pass_over_data(0))
             return self.evaluation(self.session.engine)

@@ -1,4 +1,4 @@
-"""What `auto` means for given data."""
+"""Resolution of an objective's `auto`: the loss and the metric that suit the labels of the data."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dtc.recipe import Objective
 def resolve_objective(objective: Objective, batch: Arrays) -> Objective:
     """Return the objective with its loss and its metric chosen by the labels of a batch.
 
-    The metric stays None where the loss itself is what is reported: without labels that is how far the outputs are from
-    the original's, while the final check may still count how often both models agree.
+    The metric stays None where only the loss is reported. Without labels the loss is the distance of the outputs from
+    the original's outputs; the final check may still count how often both models agree.
 
     Raises:
         DataError: The loss needs labels, and there are none.

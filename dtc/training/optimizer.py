@@ -185,7 +185,7 @@ class AdamW(Adam):
 def make_optimizer(
     options: recipe.Optimizer, parameters: Mapping[str, Array], positive: Collection[str] = ()
 ) -> ArrayOptimizer:
-    """Return the optimizer of a recipe, its state at zero; `positive` are the names of what must stay positive."""
+    """Return the optimizer of a recipe with all state at zero; parameters named in `positive` must stay positive."""
     match options.kind:
         case "sgd":
             return (Momentum if options.momentum else Sgd)(options, parameters, positive)

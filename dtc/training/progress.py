@@ -1,4 +1,4 @@
-"""How far a run has come: everything that changes from step to step, apart from what engine and optimizer hold."""
+"""The progress of a run: everything that changes from step to step outside of engine and optimizer."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Progress:
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot, plan: Plan, trained: Container[str]) -> Self:
-        """Return the progress that `to_snapshot` was called on.
+        """Return the progress that a snapshot of `to_snapshot` describes.
 
         Masks and latents follow from the forms, so the plan makes them anew; `trained` are the parameters that latents
         may stand for, and what latents had been trained to is put into them.

@@ -72,10 +72,10 @@ class Run:
 
     @property
     def training(self) -> Training:
-        """What is trained.
+        """The training part of the recipe.
 
         Raises:
-            RecipeError: Nothing is.
+            RecipeError: The recipe has no training.
         """
         if self.recipe.training is None:
             raise RecipeError(f"{self.folder / 'recipe.yaml'}: has no training")
@@ -94,7 +94,7 @@ class Run:
         return model
 
     def open_data(self) -> tuple[Source, Source]:
-        """Open the data: what is trained on, and what is evaluated on.
+        """Return the source of the training data and the source of the evaluation data.
 
         Raises:
             DataError: The data is damaged, or has changed since the run began.
@@ -118,9 +118,8 @@ def create_run(
 ) -> Run:
     """Make the directory of a new run, whole or not at all; relative data paths start at `base`.
 
-    The engine is decided here: a run that is moved goes on with the engine that it began with. `quantizations` are the
-    activations to quantize. With `replace`, an older run of that name goes; never a folder that
-    is none.
+    The engine is decided here: a run that is moved continues with the engine that it began with. `quantizations` are the
+    activations to quantize. With `replace`, an older run in `folder` is deleted, but never a folder that is no run.
 
     Raises:
         UsageError: The folder exists already, or there is no engine of that name.
@@ -213,7 +212,7 @@ def _copy_model(files: Sequence[Path], target: Path) -> None:
 
 
 def _copy_data(spec: str, base: Path, run: Path, split: str) -> str:
-    """Bring data into the run; return what it is called from there."""
+    """Link or copy a data set into the run directory; return its specification relative to that directory."""
     # 1. file.py:function: the script comes along.  2. A folder or a file.  3. module:function goes by its name.
     # From the right, because a path may hold a colon itself: "C:/sets/draw.py:batches" is the function `batches` of the
     # script "C:/sets/draw.py".
@@ -257,7 +256,7 @@ def _fingerprints(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a file; of one above 256 MB, of its size and of 64 MB spread evenly over it."""
+    """Return the SHA-256 of a file in hex; above 256 MB, of the size and of 64 MB spread evenly over the file."""
     size = path.stat().st_size
     with path.open("rb") as file:
         if size <= 256 << 20:

@@ -1,4 +1,4 @@
-"""What happens at which step of a run, and at which learning rate."""
+"""The schedule of a run: at which steps it distorts, evaluates and saves, and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def learning_rate(schedule: Schedule, base: float, *, step: int, steps: int, epo
 
 @dataclass(frozen=True)
 class TrainingSchedule:
-    """How long a run is, and what happens at which step (steps count from 1).
+    """The length of a run and the steps at which it distorts, evaluates and saves (steps count from 1).
 
     There are no distortions where `distort_every` is None. With `iteration`, distortions lie that many epochs apart
     instead, the learning rate begins anew after each, and the run ends when `patience` evaluations in a row were no

@@ -1,4 +1,4 @@
-"""One session of a run: what a step and a distortion change. When they happen is up to the loop."""
+"""One session of a run: the changes that a step and a distortion make. The loop decides when each happens."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StepTaken:
 
 @dataclass
 class Session:
-    """A run as it stands in this process; `restore` brings it to where an earlier session stopped.
+    """The state of a run in this process; `restore` sets the state that an earlier session saved.
 
     Attributes:
         engine: Holds the parameters.
@@ -131,7 +131,7 @@ class Session:
         return StepTaken(fed, float(result.loss), norm)
 
     def _update(self, gradients: Parameters, rate: float) -> float:
-        """Let the optimizer change what is trained; return the norm of the gradients."""
+        """Apply the optimizer to parameters and latents; return the norm of all gradients before clipping."""
         parameters, latents, t = self.engine.parameters, self.progress.latents, self.progress.step
         # 1. The usual case: what is trained are the initializers themselves.
         if latents is None:
@@ -145,13 +145,13 @@ class Session:
         return norm
 
     def distorted(self) -> Distorted:
-        """Return the present weights distorted; they stay as they are."""
+        """Return a distorted copy of the present weights, which stay unchanged."""
         progress = self.progress
         with progress.timed("distortion"):
             return self.plan.distort(self.engine.parameters, self._at(), progress.forms, progress.gradients.means())
 
     def adopt(self, distorted: Distorted) -> None:
-        """Let the weights be distorted ones from now on; the optimizer's state stays as it is."""
+        """Replace the weights by distorted ones; the optimizer's state stays unchanged."""
         progress = self.progress
         # The order matters: masks are made of the new forms, and latents of `progress.forms`, which are set just
         # before.
@@ -169,11 +169,11 @@ class Session:
                 self.optimizer.begin(progress.latents.arrays, t=progress.step)
 
     def at_full_strength(self) -> bool:
-        """True where a distortion at this step has its full strength."""
+        """True if a distortion at this step has full strength (methods may begin weaker)."""
         return self.plan.at_full_strength(self._at())
 
     def loss(self, fed: Arrays, when: str) -> float:
-        """Return the loss of the present weights on a batch, by its own moments as in training.
+        """Return the loss of the present weights on a batch, normalised by the moments of the batch as in training.
 
         Raises:
             TrainingError: The loss is not finite; `when` says in words which loss it was.
@@ -188,7 +188,7 @@ class Session:
         return float(loss)
 
     def measure_statistics(self, batches: Iterable[Batch]) -> None:
-        """Leave the engine with the statistics of its present weights on the first batches."""
+        """Measure the BatchNormalization statistics of the present weights on the first batches, and write them to the engine."""
         assign(self.engine.statistics, statistics.measured(self.engine, iter(batches), self.carry))
 
     def _at(self) -> DistortionStep:
@@ -196,7 +196,7 @@ class Session:
 
 
 def step_seed(seed: int, step: int) -> int:
-    """Return the seed of a step's randomness: nothing of it depends on the steps before, so a run can be resumed."""
+    """Return the seed of one step, a function of the run's seed and the step alone: a resumed run draws the same numbers."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
 
 

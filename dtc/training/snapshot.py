@@ -1,4 +1,4 @@
-"""Folders of arrays and facts that appear whole or not at all, and know when they are damaged."""
+"""Folders of arrays and facts that appear whole or not at all, with checksums that reveal damage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ARRAYS, _FACTS = "arrays.npz", "facts.json"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a folder holds; reading it changes nothing.
+    """The content of a snapshot folder, in memory; loading changes no file.
 
     Attributes:
         arrays: By name, of any dtype and shape.
@@ -47,7 +47,7 @@ class Snapshot:
         """Write arrays and facts to `folder`, in place of what may be there.
 
         Raises:
-            TrainingError: It cannot be written.
+            TrainingError: The folder cannot be written.
         """
         unfinished = folder.with_name(f".{folder.name}.unfinished")
         try:
@@ -77,10 +77,10 @@ class Snapshot:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote.
+        """Return the snapshot that `save` wrote to `folder`.
 
         Raises:
-            TrainingError: Something is missing or has changed since.
+            TrainingError: A file is missing, or has changed since.
         """
         try:
             whole = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
@@ -114,7 +114,7 @@ def load_facts(folder: Path) -> dict[str, Any]:
     """Return the facts of a snapshot without its arrays.
 
     Raises:
-        TrainingError: They are damaged.
+        TrainingError: The file of facts is missing or damaged.
     """
     try:
         facts: dict[str, Any] = json.loads((folder / _FACTS).read_text(encoding="utf-8"))["body"]["facts"]
@@ -129,7 +129,7 @@ def finished(folder: Path) -> list[Path]:
 
 
 def drop_unfinished(folder: Path) -> None:
-    """Remove what an interrupted `save` left behind."""
+    """Remove the unfinished folders that an interrupted `save` left behind."""
     for path in folder.glob(".*.unfinished"):
         shutil.rmtree(path, ignore_errors=True)
 

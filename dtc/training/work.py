@@ -1,4 +1,4 @@
-"""What a worker process does: it takes a run directory, and carries the run on from where it stands."""
+"""The work of a worker process: opening a run directory and continuing the run from its newest checkpoint."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _engine_of_recipe(model: ir.Model, resolved: Recipe, teacher: ir.Model | Non
 
 @dataclass(frozen=True)
 class Tools:
-    """What a worker makes engine, plan and metric with; without arguments, as the recipe says."""
+    """The functions that make engine, plan and metric in a worker; the defaults follow the recipe."""
 
     make_engine: MakeEngine = _engine_of_recipe
     make_plan: Callable[[ir.Model, Sequence[Rule]], Plan] = make_plan
@@ -65,7 +65,7 @@ class Beginning:
 def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session: str = "") -> bool:
     """Carry a run on to its end, or until `should_stop`; return whether it is the end.
 
-    Once it is known from where the run goes on, `session.json` says so under the name of the session.
+    `session.json` then holds the name of the session and the byte of `metrics.jsonl` at which its events begin.
 
     Raises:
         DtcError: Whatever is wrong with the run, in words for the user.
@@ -93,7 +93,7 @@ def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session
 
 
 def leave_gradients(folder: Path, tools: Tools) -> None:
-    """Leave the mean magnitude of each gradient over the first batches in the run directory; train nothing."""
+    """Write the mean magnitude of each parameter's gradient over the first batches to the run directory; train nothing."""
     # The engine's own step is asked for gradients, but no optimizer is: weights stay as they are. Dropout is drawn anew
     # for each batch, by its number.
     begun, gradients = begin(open_run(folder), tools), MeanMagnitudes()
@@ -108,7 +108,7 @@ def leave_gradients(folder: Path, tools: Tools) -> None:
 
 
 def begin(run: Run, tools: Tools) -> Beginning:
-    """Make all that a run needs, as it stands before the first step; nothing in its directory changes."""
+    """Return session, data and evaluation of a run before its first step; the run directory is only read."""
     # 1. The objective is resolved by the first batch: only the data says what `auto` means.
     model, wanted = run.load_model(), run.recipe.objective
     train, evaluate = (fitted(source, model, wanted) for source in run.open_data())
@@ -131,7 +131,7 @@ def begin(run: Run, tools: Tools) -> Beginning:
 
 
 def _make_engine(run: Run, resolved: Recipe, plan: Plan, tools: Tools) -> Engine:
-    """Return the engine; sites that it cannot train are distorted once, before training, and stay so."""
+    """Return the engine of a run; sites that the engine cannot train are distorted once before training, for good."""
     # 1. The engine of the model as it is tells which sites it can train. Distillation learns from the model without
     #    rounded activations; without these it is the model itself.
     model = run.load_model()
