@@ -1,4 +1,4 @@
-"""Second moments of what flows into a site, from running the model on samples in the installed ONNX Runtime."""
+"""Second moments of the inputs of a site, from running the model on samples in the installed ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENOUGH = 16
 
 @dataclass(frozen=True)
 class Calibration:
-    """Where second moments come from: a model and samples.
+    """A model and samples, the source of second moments.
 
     Attributes:
         model: The model, normalised; it is cloned, and never changed.
@@ -44,7 +44,7 @@ class Calibration:
     seed: int
 
     def gram_of(self, site: Site) -> Callable[[], Gram] | None:
-        """Return what computes `X^T X / n`, float64 `[count, in, in]`, of the inputs of a site of the model.
+        """Return a function that computes the second moments `X^T X / n` of a site's inputs, float64 `[count, in, in]`.
 
         The model is run anew for each site, so that no more than one site's moments are held. None for sites in
         subgraphs, whose inputs are not seen, and for embeddings, which have none.
@@ -88,7 +88,10 @@ class Calibration:
 
 
 def _watch(model: ir.Model, reader: Reader) -> list[str]:
-    """Make what a node reads, and for a recurrent weight what it gives, outputs of the model; return their names."""
+    """Make outputs of the values that a weight is multiplied with; return the names of these values.
+
+    They are inputs of the node, or for a recurrent weight its own outputs and the initial state.
+    """
     node, product = reader.node, Multiplication.of(reader)
     # A product watches its other operand; a recurrent weight multiplies states, which are the node's own outputs.
     wanted = [product.x if isinstance(product, Multiplication) else node.inputs[0]]
@@ -108,7 +111,7 @@ def _watch(model: ir.Model, reader: Reader) -> list[str]:
 
 
 def _of_product(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
-    """What a MatMul or Gemm multiplies with its weight, in rows: its left factor, or the transpose of its right one."""
+    """Return the other factor of a MatMul or Gemm for each matrix, `[..., n, in]`; a right factor is transposed."""
     product = Multiplication.of(reader)
     assert isinstance(product, Multiplication), "a MatMul or Gemm"
     # W x instead of x W, or x^T W: each column of x is an input then.
@@ -130,7 +133,7 @@ def _of_sequence(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
 
 
 def _of_state(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
-    """The state before each step: the output of the step before it, in the direction of reading."""
+    """Return the state before each step, `[T, N, H]` for each direction: the output of the step read just before."""
     outputs = values[0]  # [T, directions, N, H]
     start = values[1] if len(values) > 1 else np.zeros_like(outputs[0])
     direction = reader.node.attributes.get_string("direction", "forward")

@@ -1,4 +1,4 @@
-"""The patches that a convolution multiplies its kernel with (im2col), for second moments."""
+"""The patches of a convolution's input that the kernel is multiplied with (im2col), for second moments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model loses when some of its weights are replaced: what sensitivity methods ask again and again."""
+"""The loss of a model's quality when weights are replaced, which sensitivity methods ask for many times."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ def make_probe(
     seed: int,
     fixed: Arrays,
 ) -> Probe:
-    """Return what tells, for matrices by site, how much worse the model is with them; 0 with its own weights.
+    """Return a function from matrices by site, float32 `[count, out, in]`, to how much worse the model is with them.
 
-    With labelled data it is the drop of the metric, in the metric's own unit. Without labels, on data or on generated
-    inputs, it is the squared error of the judged output relative to its square. The weights of the sites are inputs of
-    one session, so that no session is made anew; subgraphs read them from there.
+    The model's own weights give 0. With labelled data the result is the drop of the metric, in the metric's own unit.
+    Without labels, on data or on generated inputs, the result is the squared error of the judged output relative to its
+    square. The weights of the sites are inputs of one session, so that no session is made anew; subgraphs read them
+    from there.
     """
     # 1. One session for all questions: weights are among its inputs, as float32, whatever the model's own dtype is.
     own: Arrays = {site.name: site.array().astype(np.float32) for site in sites}
@@ -64,7 +65,7 @@ Run = Callable[[Arrays], dict[str, AnyArray]]
 
 
 def _open(model: ir.Model, sites: Sequence[Site]) -> tuple[Run, tuple[TensorSpec, ...]]:
-    """Return what runs the model with the weights of the sites among its inputs, and its other inputs."""
+    """Return a function that runs the model with the sites' weights as inputs, and the specs of the other inputs."""
     specs = input_specs(model)
     clone = model.clone()
     owners = {name: graph for graph in all_graphs(clone) for name in graph.initializers}

@@ -1,4 +1,4 @@
-"""What models cost, side by side in one run: latency and memory, and no reference that they are held to."""
+"""Latency and memory of several models, measured side by side in one run and compared with no reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A candidate against its reference, whoever made it, in the installed ONNX Runtime: what `dtc check` does."""
+"""The check of a candidate against its reference in the installed ONNX Runtime, as `dtc check` makes it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def check(
 
 
 def _on_generated(pair: Pair, report: CheckReport, options: CheckOptions) -> tuple[CheckReport, Arrays]:
-    """Add to a report how the outputs differ on generated inputs; return one draw of these beside it."""
+    """Return the report with the differences of the outputs on generated inputs, and one draw of the inputs."""
     drawn = _draws(pair, options)
     comparison = Comparison()
     for feed in drawn:
@@ -81,7 +81,7 @@ def _draws(pair: Pair, options: CheckOptions) -> list[Inputs]:
 
 
 def _on_data(pair: Pair, report: CheckReport, source: Source, options: CheckOptions) -> tuple[CheckReport, Arrays]:
-    """Add to a report how the outputs and the metric differ on all data; return the first inputs beside it."""
+    """Return the report with the differences of outputs and metric on all data, and the inputs of the first batch."""
     # Each model is fed with the state that it carried over itself.
     streams = [
         stateful(run, source.batches(epoch=0, seed=options.seed, shuffle=False), options.objective, pair.inputs)
@@ -129,7 +129,7 @@ def _over_limits(comparison: Comparison, metric: MetricChange | None, options: C
 
 
 def _kernel_difference(pair: Pair, sample: Arrays) -> float | None:
-    """Run the candidate without the native kernels too, if it has operators that they are for."""
+    """Return the relative L2 difference of native kernels from the file's functions; None where no kernels ran."""
     path = pair.paths[1]
     if library_path() is None or not any(domain == DOMAIN for domain, *_ in load_model(path).functions):
         return None

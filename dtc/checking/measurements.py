@@ -1,4 +1,4 @@
-"""What running a model costs on this machine: latency and memory of runs that a caller chooses.
+"""The cost of running a model on this machine: latency and memory of runs that a caller chooses.
 
 Nothing here says whether a model is right: `dtc.checking.candidate` does; `dtc.checking.benchmark` sets costs side by
 side.
@@ -39,14 +39,14 @@ class Latency(DocumentPart):
 
 
 class Memory(DocumentPart):
-    """Resident bytes of a process: before the model was loaded, and at most, through its load and one run."""
+    """Resident bytes of a process: before it loaded the model, and the peak over the load and one run."""
 
     idle: int
     peak: int
 
     @property
     def taken(self) -> int:
-        """What the model added."""
+        """Bytes that the model added: peak less idle."""
         return max(0, self.peak - self.idle)
 
 
@@ -83,7 +83,7 @@ def measure_latency(runs: Sequence[Callable[[], object]], *, seconds: float) -> 
 def measure_memory(
     path: str | Path, inputs: Arrays, *, threads: int | None = None, native: bool = True
 ) -> Memory | None:
-    """Return the memory that loading and running a model takes, in a process of its own; None outside of Linux.
+    """Return the memory, in bytes, of loading and running a model in a new process; None outside of Linux.
 
     `native` as for `dtc.session.session`.
 

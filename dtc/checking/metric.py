@@ -23,7 +23,7 @@ class PairMetric:
         self._labelled = True
 
     def update(self, reference: Outputs, candidate: Outputs, batch: Arrays) -> None:
-        """Take in what both models gave for one batch.
+        """Add the outputs of both models for one batch.
 
         Raises:
             UsageError: There is a limit on the drop, and without labels the metric has no value before.
@@ -69,5 +69,5 @@ class PairMetric:
 
 
 def _stand_in(reference: npt.NDArray[np.generic], metric: str) -> npt.NDArray[np.generic]:
-    """Return what stands for labels: the reference's outputs, or the classes that it chooses."""
+    """Return stand-ins for labels: the reference's outputs, or their argmax for a metric of classes."""
     return reference if metric in {"snr", "mse"} else np.asarray(reference.argmax(axis=-1))

@@ -41,7 +41,7 @@ def declared(
 
 
 def _as_declared(annotation: Any) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """Return a callback that makes of a choice, which click has as text, the value that was declared."""
+    """Return a callback that converts a choice, text for click, to the declared value."""
     words = {str(word): word for word in get_args(annotation)} if get_origin(annotation) is Literal else {}
     return lambda _context, _parameter, value: words.get(value, value)
 

@@ -1,4 +1,4 @@
-"""What the help says of methods: the table of all, and the page of one, made from what a method declares."""
+"""The help on methods: the table of all methods and the page of one, made from the declarations of each method."""
 
 from __future__ import annotations
 

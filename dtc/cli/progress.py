@@ -18,7 +18,7 @@ OnEvent = Callable[[Event], None]
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[OnEvent]:
-    """Yield what shows the events of a run on standard error; nothing where `quiet`."""
+    """Yield a function that shows the events of a run on standard error, or does nothing if `quiet`."""
     if quiet:
         yield lambda _: None
     elif not sys.stderr.isatty():

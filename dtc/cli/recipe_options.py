@@ -38,7 +38,7 @@ def plan_options() -> Iterator[Option]:
 
 
 def objective_and_data_options() -> Iterator[Option]:
-    """Yield the options that say what is measured, and on what."""
+    """Yield the options of the parts `Data` and `Objective`: what is measured, and on which data."""
     return _options(Data, Objective)
 
 
@@ -49,7 +49,7 @@ def _options(*parts: type[BaseModel]) -> Iterator[Option]:
 
 
 def overridden(base: PartT, options: Mapping[str, Any]) -> PartT:
-    """Return `base` with what the command line gave in its place.
+    """Return a copy of `base` in which the options given on the command line replace the fields they set.
 
     Raises:
         UsageError: A value is refused; the message names the option.

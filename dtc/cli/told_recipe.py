@@ -1,4 +1,4 @@
-"""The recipe that a command line tells: from its options, or from a file with options in place of some of it."""
+"""The recipe of a command line: made from options, or from a file some of whose values options replace."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from dtc.training.run import create_run
 
 
 def normalise(work: Work) -> None:
-    """Bring the graph into the form that sites are found in."""
+    """Normalise the graph of the model in place, so that sites can be found."""
     prepare.normalise(work.model)
 
 
@@ -43,7 +43,7 @@ def choose(work: Work) -> None:
 
 
 def begin_run(work: Work) -> None:
-    """Make the run directory where one is asked for, and go on with the copies in it.
+    """Make the run directory if one was asked for, and let the work continue with the copies in that directory.
 
     Raises:
         UsageError: The folder exists already.

@@ -19,7 +19,7 @@ from dtc.training.run import Run, open_run
 
 @dataclass(frozen=True)
 class Compression:
-    """What a compression gave.
+    """The result of a compression.
 
     Attributes:
         output: The file written.
@@ -102,7 +102,7 @@ def _carry_out(work: Work, stages: Sequence[Stage]) -> Compression:
 
 
 def _known(run: Run, job: Job) -> Compression | None:
-    """Return the result of a run that is finished and whose output still is what was written; None for another."""
+    """Return the result of a finished run whose output is unchanged since; None for any other run."""
     # 1. Not finished: the report is the last thing that a compression leaves in its run.
     if not (run.folder / JSON).is_file():
         return None

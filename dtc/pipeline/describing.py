@@ -1,4 +1,4 @@
-"""The work as a document: what was done to each site, what it gained and what it cost."""
+"""The report of the work: what was done to each site, the gain and the cost."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def describe(work: Work) -> None:
 
 
 def leave_report(work: Work) -> None:
-    """Write the report into the run directory, and where else it is asked for.
+    """Write the report into the run directory and into the folder that the job names.
 
     Raises:
         UsageError: A folder cannot be written.
@@ -114,7 +114,7 @@ def _standing(lowered: Lowered) -> Standing:
 
 
 def _weights(work: Work, site: Site) -> WeightsChange | None:
-    """Describe what became of the weights of a site, where somebody reads it: it takes a moment."""
+    """Return the change of a site's weights; None where no report will be read, as the description takes time."""
     forms = work.distorted.forms.get(site.name)
     if forms is None or not (work.job.describe_weights or _folders(work)):
         return None

@@ -1,4 +1,4 @@
-"""One distortion without training; what methods can learn from samples alone is measured first."""
+"""One distortion without training, after measuring what the methods need from samples."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def distort(work: Work) -> None:
 
 
 def _probe(work: Work) -> Probe | None:
-    """Return what tells a method how much worse the model is with other weights; None where no method asks."""
+    """Return the probe that measures how much worse other weights make the model; None if no method needs one."""
     if "probe" not in work.plan.needs:
         return None
     recipe = work.recipe

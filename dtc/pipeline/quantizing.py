@@ -38,6 +38,6 @@ def quantize_activations(work: Work) -> None:
 
 
 def remeasure_statistics(work: Work) -> None:
-    """Measure the statistics of BatchNormalizations again where activations are rounded now: that shifts them again."""
+    """Measure the statistics of BatchNormalizations again if activations are rounded now: rounding shifts them."""
     if work.levels:
         measure_statistics(work)

@@ -13,7 +13,7 @@ from dtc.training.run import Run
 
 
 def try_rules(work: Work) -> None:
-    """Distort once and forget it: a method that refuses its options for these sites does so now.
+    """Distort once and discard the result, so that a method can refuse its options for these sites before training.
 
     Raises:
         UsageError: A method refuses its options for these sites.

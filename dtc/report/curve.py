@@ -58,7 +58,7 @@ def read_events(metrics: Path) -> Iterator[Event]:
 
 
 def describe_training(events: Iterable[Event], *, engine: str, seconds: dict[str, float]) -> TrainingOutcome:
-    """Return what the events tell of a training, finished or not."""
+    """Return the outcome of a training, finished or not, from its events."""
     # Until the event `Started` comes nothing is known of the length; it is the first one in a whole file.
     started, thinner = Started(0, 0), _Thinner(1)
     jumps: list[Jump] = []

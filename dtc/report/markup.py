@@ -9,7 +9,7 @@ _VOID = frozenset({"meta", "wbr"})
 
 
 class Markup(str):
-    """Text that is markup already."""
+    """Text that is HTML or SVG already and needs no escaping."""
 
     __slots__ = ()
 

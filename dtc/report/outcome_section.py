@@ -1,4 +1,4 @@
-"""What was gained and lost: the headline, and the comparison of the two files."""
+"""The headline with gain and loss, and the section that compares the two files."""
 
 from __future__ import annotations
 

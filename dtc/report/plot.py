@@ -91,7 +91,7 @@ class Plot:
         self._marks.append(tag("text", text, x=place, y=_TOP - 5, text_anchor="middle", class_="note"))
 
     def svg(self, title: str, class_: str = "") -> Markup:
-        """Return the picture; `title` is what a screen reader says."""
+        """Return the picture as an SVG element; a screen reader reads `title`."""
         frame = self.frame
         return tag(
             "svg",
@@ -127,7 +127,7 @@ class Plot:
         return join(parts)
 
     def _horizontal_ticks(self) -> list[tuple[float, str]]:
-        """Return the ticks that have room side by side."""
+        """Return the ticks, value and label, or every n-th of them where labels would overlap."""
         values = self.x.ticks()
         ticks = list(zip(values, labels(values), strict=True))
         left, right = self.frame.horizontal

@@ -20,7 +20,7 @@ class Scale:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        """Return the place of a value; one outside of the axis lies at its end."""
+        """Return the place of a value in pixels; a value outside of the axis lies at the nearer end."""
         inside = min(max(value, self.low), self.high)
         # The share of the way from low to high: on a logarithmic axis from 1 to 100, 10 lies in the middle.
         if self.log:
@@ -57,7 +57,7 @@ class Scale:
 
 
 def padded(values: list[float], start: float, end: float, *, log: bool = False, zero: bool = False) -> Scale:
-    """Return a scale on which all values lie, with a little room; `zero` is on it, too, where asked."""
+    """Return a scale that covers all values with a little room at both ends, and zero as well if `zero` is set."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     if log:
         room = max((high / low) ** 0.05, 1.05)
@@ -72,7 +72,7 @@ def padded(values: list[float], start: float, end: float, *, log: bool = False, 
 
 
 def labels(values: list[float]) -> list[str]:
-    """Return the texts of ticks, with as few digits as tell them apart."""
+    """Return the labels of ticks, with the fewest digits (at least four) that make all labels different."""
     texts = [""] * len(values)
     # Losses 2.30251 and 2.30262 need five digits to differ; 0.5 and 1 differ with four, of which zeros at the end are
     # not written.

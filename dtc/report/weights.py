@@ -83,7 +83,7 @@ def _root_mean_square(values: npt.NDArray[np.float32], largest: float) -> float:
 
 
 def _singular_values_of_product(form: LowRank | Product) -> list[float]:
-    """Return as many singular values as the rank: those of the product of both factors' triangles."""
+    """Return the singular values of a low-rank product, as many as its rank, from two QR factorings."""
     factors = (form.left.dense(), form.right_dense()) if isinstance(form, Product) else (form.left, form.right)
     left, right = (factor.astype(np.float64) for factor in factors)
     if not (np.isfinite(left).all() and np.isfinite(right).all()):

@@ -31,7 +31,7 @@ class Carry:
         """Return the batch with the carried inputs added: from `state`, or zeros where `state` is empty.
 
         Raises:
-            DataError: The state does not have the shape that this batch needs, or no input tells the shape of the zeros.
+            DataError: The state does not have the shape that this batch needs, or no input tells that of the zeros.
         """
         # The batch's own values of carried inputs do not count: the state stands above them, and zeros where there is
         # none yet.

@@ -20,7 +20,7 @@ class Command:
 
 
 def python_command(module: str, *, first_on_path: Sequence[Path]) -> Command:
-    """Return the command that runs `module` as a worker: this Python, this dtc, and `first_on_path` first on `sys.path`.
+    """Return the command that runs `module` in this Python with this dtc, `first_on_path` first on its `sys.path`.
 
     Nothing is imported from the working directory (`-P`). The linear algebra of the distortions keeps to one thread:
     the engine's threads spin while they wait, and a second pool on the same cores made a distortion take thirty times

@@ -97,7 +97,8 @@ def find_engine(name: str) -> EngineKind:
 def default_engine() -> EngineKind:
     """Return the preferred engine of those that can run on this machine.
 
-    Where no engine can, the preferred one of all is returned: its `unavailable` says why."""
+    Where no engine can, the preferred one of all is returned: its `unavailable` says why.
+    """
     # The highest preference first, names deciding between equals, so that the choice is the same on every machine.
     ranked = sorted(engines().values(), key=lambda kind: (-kind.preference, kind.name))
     return next((kind for kind in ranked if kind.unavailable() is None), ranked[0])

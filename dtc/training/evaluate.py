@@ -26,7 +26,7 @@ class Score:
     higher_is_better: bool = False
 
     def beats(self, other: Score | None) -> bool:
-        """True if this score is better than `other`, by the metric or else by the loss; a score of NaN is never better."""
+        """True if this score is better than `other`, by the metric or else by the loss; NaN is never better."""
         # Every comparison with NaN is false, so a score of NaN never wins. A first score that is infinite counts none
         # the less: it would not be above minus infinity.
         mine, theirs = self.rank(), -np.inf if other is None else other.rank()

@@ -36,8 +36,8 @@ class Journal:
     def open(cls, run: Run, snapshot: Snapshot) -> Self:
         """Open the record of a session that continues from `snapshot`, the newest whole checkpoint.
 
-        Events and checkpoints after the snapshot are deleted, because the session will write them again; damage of newer
-        checkpoints becomes an event.
+        Events and checkpoints after the snapshot are deleted, because the session will write them again; damage of
+        newer checkpoints becomes an event.
         """
         step = _step_of(snapshot)
         # 1. What a session that died left half-written goes.

@@ -38,7 +38,7 @@ class Retraining:
     journal: Journal
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
-        """Train to the end, or to the first step after which `should_stop` returns True; return whether the end was reached.
+        """Train to the end, or to the first step after which `should_stop` returns True; return True at the end.
 
         Raises:
             TrainingError: A loss or a gradient is not finite; the last checkpoint stays as it is.
@@ -147,7 +147,7 @@ class Retraining:
         self.journal.log(_evaluated(progress.step, score, best=best))
 
     def _score(self) -> Score:
-        """Return the score of the present weights, after measuring the BatchNormalization statistics of these weights."""
+        """Return the score of the present weights, after measuring their BatchNormalization statistics."""
         with self.session.progress.timed("evaluation"):
             self.session.measure_statistics(self._pass_over_data(0))
             return self.evaluation(self.session.engine)

@@ -118,8 +118,8 @@ def create_run(
 ) -> Run:
     """Make the directory of a new run, whole or not at all; relative data paths start at `base`.
 
-    The engine is decided here: a run that is moved continues with the engine that it began with. `quantizations` are the
-    activations to quantize. With `replace`, an older run in `folder` is deleted, but never a folder that is no run.
+    The engine is decided here: a run that is moved continues with the engine that it began with. `quantizations` are
+    the activations to quantize. With `replace`, an older run in `folder` is deleted, but never a folder that is no run.
 
     Raises:
         UsageError: The folder exists already, or there is no engine of that name.

@@ -188,7 +188,7 @@ class Session:
         return float(loss)
 
     def measure_statistics(self, batches: Iterable[Batch]) -> None:
-        """Measure the BatchNormalization statistics of the present weights on the first batches, and write them to the engine."""
+        """Measure the BatchNormalization statistics of the present weights on the first batches, and set them."""
         assign(self.engine.statistics, statistics.measured(self.engine, iter(batches), self.carry))
 
     def _at(self) -> DistortionStep:
@@ -196,7 +196,7 @@ class Session:
 
 
 def step_seed(seed: int, step: int) -> int:
-    """Return the seed of one step, a function of the run's seed and the step alone: a resumed run draws the same numbers."""
+    """Return the seed of one step, which depends on no earlier step: a resumed run draws the same numbers."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
 
 

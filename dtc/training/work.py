@@ -93,7 +93,7 @@ def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session
 
 
 def leave_gradients(folder: Path, tools: Tools) -> None:
-    """Write the mean magnitude of each parameter's gradient over the first batches to the run directory; train nothing."""
+    """Write the mean magnitude of each gradient over the first batches to the run directory, without training."""
     # The engine's own step is asked for gradients, but no optimizer is: weights stay as they are. Dropout is drawn anew
     # for each batch, by its number.
     begun, gradients = begin(open_run(folder), tools), MeanMagnitudes()

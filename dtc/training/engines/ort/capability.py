@@ -1,4 +1,4 @@
-"""Before the first step: which parameters the training build can differentiate, and what stops the others."""
+"""The search for trainable parameters before the first step: which have a gradient, and which nodes block others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PROBE_STEPS = 2
 
 @dataclass(frozen=True)
 class Capability:
-    """What can be trained.
+    """The result of the search for trainable parameters.
 
     Attributes:
         parameters: Names of the initializers to train.
@@ -37,10 +37,10 @@ class Capability:
 
 
 def examine(base: ir.Model, plan: GradientPlan, freeze: Sequence[str]) -> Capability:
-    """Try the gradient, freezing what lies before each node that has none, until it can be built and run.
+    """Return what can be trained: trials freeze the weights before each node without gradient until the rest runs.
 
     Raises:
-        EngineError: Nothing is left to train; names the nodes.
+        EngineError: Nothing is left to train; the message names the nodes in the way.
     """
     # What the gradient of each weight goes through, in the order of the graph; it alone can stand in its way.
     paths = Paths(base.graph, scores_of(base, plan.kind, plan.output))
@@ -81,9 +81,10 @@ def examine(base: ir.Model, plan: GradientPlan, freeze: Sequence[str]) -> Capabi
 
 
 def _crashing(through: dict[str, list[ir.Node]], crashes: Callable[[Sequence[str]], bool]) -> dict[ir.Node, str]:
-    """Find a node whose gradient ends the process: parameters are added from the loss backwards until it does.
+    """Return a node whose gradient crashes the process, with the reason.
 
-    It is the first node that those before the last one added do not pass. With gradients of a, b, c that go through
+    Parameters are added from the loss backwards until the process crashes; the node is the last one that the parameter
+    added last passes and the others do not. With gradients of a, b, c that go through
     the nodes a: [3], b: [2, 3], c: [1, 2, 3], where {a, b} is fine and {a, b, c} crashes, that is node 1.
     """
     # The nearer to the loss, the fewer nodes; so sets of names only ever grow by nodes further from it.
@@ -109,7 +110,7 @@ def _declared_steps(node: ir.Node) -> int:
 
 
 def _hopeless(node: ir.Node) -> str | None:
-    """Say why a gradient through this node would be missing, or wrong without a word."""
+    """Return why the gradient through a node would be missing, or silently wrong; None for other nodes."""
     # 1. A body: the builder aborts the process over control flow, so it is set aside, and with it every gradient.
     if any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()):
         return f"node {node.name!r}: {node.op_type} has no gradient in onnxruntime-training"
@@ -150,7 +151,7 @@ def _inside_bodies(base: ir.Model) -> dict[str, str]:
 
 
 def _blame(error: str, nodes: set[ir.Node]) -> dict[ir.Node, str]:
-    """Return the nodes that an error of the builder or of the session is about, each with the reason.
+    """Return the nodes that an error message of the builder or the session names, each with the reason.
 
     The runtime has three kinds of errors, told apart by their text.
     """

@@ -1,8 +1,8 @@
-"""Setting If, Loop and Scan aside while the gradient is built: the builder aborts the process where it meets them.
+"""Setting If, Loop and Scan aside while the gradient is built, as the gradient builder aborts the process over them.
 
-It walks back from the loss over all inputs of a node, and takes what a body reads of the graph around it for a numbered
-input, which it is not. No gradient goes through these nodes (`capability` sees to that), so for the builder their
-outputs are inputs of the graph. Done on protobuf, which is what the builder reads and writes.
+The builder walks back from the loss over all inputs of a node, and takes what a body reads of the graph around it for a
+numbered input, which it is not. No gradient goes through these nodes (`capability` sees to that), so for the builder
+their outputs are inputs of the graph. Done on protobuf, which is what the builder reads and writes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Aside:
 
 
 def set_aside(model: onnx.ModelProto) -> Aside:
-    """Take the nodes with bodies out of the graph and return them; what they read becomes an output of the graph."""
+    """Take the nodes with bodies out of the graph and return them; values that they read become graph outputs."""
     graph = model.graph
     # 1. The nodes leave, so the builder does not walk into them.
     nodes = [node for node in graph.node if any(_bodies(node))]

@@ -229,7 +229,7 @@ class OrtEngine:
 
 
 class _Step:
-    """One training graph with its session and the buffers that its gradients are written into."""
+    """One training graph, its session, and the buffers for the gradients."""
 
     def __init__(
         self, graph: TrainingGraph, plan: GradientPlan, buffers: dict[str, Array], threads: int | None

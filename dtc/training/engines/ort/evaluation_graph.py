@@ -37,7 +37,7 @@ class EvaluationGraph:
         return dict(zip(self._names, found, strict=True))
 
     def scores(self, inputs: Arrays, parameters: Parameters) -> AnyArray:
-        """Return what distillation compares: the output, before its final Softmax where there is one."""
+        """Return the scores that distillation compares: the output, or the input of a Softmax that ends the model."""
         scores: AnyArray = self._run(("scores",), inputs, parameters, [SCORES])[0]
         return scores
 
@@ -97,7 +97,7 @@ class EvaluationGraph:
         return model
 
     def _hand_out_moments(self, model: ir.Model, carry: tuple[str, ...]) -> None:
-        """Make the carried outputs and the moments the outputs of the graph, and drop what only others need."""
+        """Make the carried outputs and the moments the only outputs of the graph; remove nodes that become unused."""
         self._exposed = use_batch_moments(model)
         carried = {value.name: value for value in model.graph.outputs}
         model.graph.outputs.clear()

@@ -29,7 +29,7 @@ UNROLLED = frozenset({"LSTM", "GRU"})
 
 @dataclass(frozen=True)
 class GradientPlan:
-    """What a training graph is made for.
+    """The specification of a training graph.
 
     Attributes:
         kind: The loss.

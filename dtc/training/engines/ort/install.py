@@ -1,4 +1,4 @@
-"""The private copy of onnxruntime-training: where it lies, and how it gets there."""
+"""The private copy of onnxruntime-training: its folder and its installation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cache_folder() -> Path:
 
 
 def unavailable() -> str | None:
-    """Return why the engine cannot run here, in one line; None if it can."""
+    """Return in one line why the engine cannot run on this machine; None if it can."""
     if sys.version_info[:2] > _NEWEST_PYTHON:
         found = f"{sys.version_info[0]}.{sys.version_info[1]}"
         return f"onnxruntime-training {VERSION} exists for Python up to 3.12, this is {found}; use Python 3.11 or 3.12"

@@ -58,7 +58,7 @@ def _infer_shapes(model: ir.Model) -> None:
 
 
 def _declare_ranks(model: ir.Model) -> bool:
-    """Say of what enters a convolution that it has the rank of the weight; return whether that was news.
+    """Declare that the input of a convolution has the rank of its weight; return True if a rank was unknown.
 
     Behind an If whose branches differ in rank nothing is inferred, and gradients of broadcasts come out wrong.
     """
@@ -102,7 +102,7 @@ def _convert(model: ir.Model) -> None:
 
 
 def _relabel(model: ir.Model) -> None:
-    """An operator that did not change since opset 21 means the same under the older label."""
+    """Label the model as opset 21, in place: operators that did not change since then mean the same."""
     opset = opset_of(model)
     for node in all_nodes(model):
         if node.domain:
@@ -143,7 +143,7 @@ def _as_before(node: ir.Node, since: int) -> None:
 
 
 def _declare_layer_norm_statistics(model: ir.Model) -> None:
-    """The gradient of LayerNormalization reads its optional outputs Mean and InvStdDev."""
+    """Declare the optional outputs Mean and InvStdDev of LayerNormalization, which its gradient reads."""
     for node in model.graph:
         if node.op_type == "LayerNormalization" and node.domain == "" and len(node.outputs) < 3:
             node.resize_outputs(3)

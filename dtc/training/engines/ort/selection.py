@@ -1,4 +1,4 @@
-"""Which initializers are weights, and through which nodes the loss depends on them."""
+"""The initializers that are weights, and the nodes through which the loss depends on each."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _vectors(node: ir.Node, behind: set[ir.Value]) -> Iterator[str]:
 
 
 class Paths:
-    """How values of the main graph reach the value that the loss reads."""
+    """The paths from values of the main graph to the value that the loss reads."""
 
     def __init__(self, graph: ir.Graph, target: ir.Value) -> None:
         self._nodes = list(graph)

@@ -1,4 +1,4 @@
-"""What a loss is fed with: the labels of a batch, masked beyond each sample's length, and their weights."""
+"""The feeds of a loss: the labels of a batch, masked beyond each sample's length, and the weights of the labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def labels_of(objective: Objective, kind: Kind, batch: Arrays) -> AnyArray:
     """Return the labels of a batch.
 
     Raises:
-        DataError: They are missing or of the wrong type.
+        DataError: The labels are missing or of the wrong type.
     """
     if objective.labels not in batch:
         raise DataError(f"the batch holds no {objective.labels!r}, which loss {kind} needs; name the labels")
@@ -38,9 +38,9 @@ def labels_of(objective: Objective, kind: Kind, batch: Arrays) -> AnyArray:
 
 
 def samples_axis(graph: ir.Graph, objective: Objective) -> int | None:
-    """Return the axis of the samples in what the loss reads, by the name of its size; None where names do not tell.
+    """Return the axis (0 or 1) of the output that counts samples; None where the names of the sizes do not tell.
 
-    It is the axis of the output that has the symbolic size of the input which gives the lengths.
+    That axis has the same symbolic size as the input which gives the lengths.
     """
     lengths = next((value for value in graph.inputs if value.name == objective.lengths), None)
     output = next((value for value in graph.outputs if objective.output in (None, value.name)), None)
@@ -55,7 +55,9 @@ def samples_axis(graph: ir.Graph, objective: Objective) -> int | None:
 
 
 def targets(kind: Kind, labels: AnyArray, lengths: AnyArray | None, samples: int | None = None) -> dict[str, AnyArray]:
-    """Return the feeds of the loss; `samples` is the axis of the samples where that is known.
+    """Return the feeds of the loss: `dtc::labels`, and for losses of floats `dtc::weight`, float32, which sums to 1.
+
+    `samples` is the axis of the samples, None where it is unknown.
 
     Raises:
         DataError: No label counts.

@@ -1,4 +1,4 @@
-"""Whether a gradient can be built and run, tried in a process of its own: what fails there may abort the process.
+"""Trials of gradients in a process of their own: a gradient that cannot be built or run may abort the process.
 
 A process does all trials of the one that started it, one after the other; it speaks pickle over its standard streams.
 It ends when nothing was asked for a while, because a training that follows goes on for long without it.
@@ -32,7 +32,7 @@ _PATIENCE = 20.0
 
 @dataclass(frozen=True)
 class Failure:
-    """What a trial failed with; `crashed` where it took the process with it."""
+    """The failure of a trial: its message, and `crashed` if the process died."""
 
     message: str
     crashed: bool = False
@@ -46,7 +46,7 @@ class Trials:
         self._served_by: _Helper | None = None
 
     def run(self, plan: GradientPlan) -> Failure | None:
-        """Build the training graph of `plan` and open a session of it; return what went wrong.
+        """Build the training graph of `plan` and open a session of it; return the failure, None if all went well.
 
         Raises:
             EngineError: What the rewriting of the graph refuses; names the node.
@@ -93,7 +93,7 @@ class _Helper:
         return cls._running
 
     def has_ended(self) -> bool:
-        """Return whether it has waited long enough."""
+        """Return whether the process ended by itself, after waiting too long for a question."""
         return self._process.poll() == 0
 
     def ask(self, question: object) -> object:

@@ -27,9 +27,9 @@ def expand_batch_norms(model: ir.Model, shared: Shared, by_batch: Collection[str
 
 
 def _normalise_by_batch(node: ir.Node) -> None:
-    """Make it the operator of the training build that has a gradient; BatchNormalization itself has none there.
+    """Turn a node into BatchNormInternal, which has a gradient in the training build; BatchNormalization has none.
 
-    Its running statistics are not used.
+    Its outputs of running statistics are not used.
     """
     epsilon = node.attributes.get_float("epsilon", 1e-5)
     node.op_type, node.domain = "BatchNormInternal", _MICROSOFT

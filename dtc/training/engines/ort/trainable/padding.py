@@ -1,6 +1,6 @@
 """Explicit padding of convolutions: the gradient of Conv in the training build ignores `auto_pad`.
 
-Left as it is, ConvGrad reads memory that nobody wrote and gives a wrong gradient without a word.
+With `auto_pad` left in place, ConvGrad reads memory that nobody wrote and gives a wrong gradient without a word.
 """
 
 from __future__ import annotations

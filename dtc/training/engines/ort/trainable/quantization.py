@@ -1,8 +1,8 @@
-"""Quantizers of activations with a gradient: rounding has none, so another is put in its place.
+"""Quantizers of activations with a gradient, which replaces the zero gradient of rounding.
 
-What is rounded gets the gradient of element-wise gradient scaling (J. Lee, D. Kim, B. Ham: Network quantization with
-element-wise gradient scaling, CVPR 2021, arXiv 2104.00903, section 3.2), its scale that of learned step sizes (S. Esser
-et al.: Learned step size quantization, ICLR 2020, arXiv 1902.08153, sections 2.1 and 2.2).
+The rounded activation gets the gradient of element-wise gradient scaling (J. Lee, D. Kim, B. Ham: Network quantization
+with element-wise gradient scaling, CVPR 2021, arXiv 2104.00903, section 3.2), its scale that of learned step sizes (S.
+Esser et al.: Learned step size quantization, ICLR 2020, arXiv 1902.08153, sections 2.1 and 2.2).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MICROSOFT = "com.microsoft"
 
 @dataclass(frozen=True)
 class Placeholder:
-    """What stands for a quantizer until the gradient is built.
+    """The operator that stands for a quantizer until the gradient is built.
 
     Attributes:
         node: Its name.

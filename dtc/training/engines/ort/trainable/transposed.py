@@ -1,4 +1,4 @@
-"""ConvTranspose as an ordinary convolution: the training build builds its gradient but has no CPU kernel for it.
+"""ConvTranspose as an ordinary convolution: the training build has no CPU kernel for the gradient of ConvTranspose.
 
 A transposed convolution is the gradient of a convolution, hence a convolution of stride 1 over the input with
 `stride - 1` zeros after each sample, with the kernel flipped and its channels swapped (V. Dumoulin, F. Visin, A
