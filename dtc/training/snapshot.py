@@ -59,8 +59,8 @@ class Snapshot:
                 numbered: dict[str, Any] = {f"{number}": array for number, array in enumerate(self.arrays.values())}
                 np.savez(file, **numbered)
                 os.fsync(file.fileno())
-            # 2. The facts after the arrays, because they hold their hash; and the hash of the facts beside them. So
-            #    either file shows when it, or the other one, is not what was written.
+            # 2. The facts after the arrays, because the facts hold the hash of the arrays; the hash of the facts stands
+            #    beside them in the same file. So damage of either file is found.
             body = {"names": list(self.arrays), "arrays": _sha256(unfinished / _ARRAYS), "facts": dict(self.facts)}
             with (unfinished / _FACTS).open("w", encoding="utf-8") as text:
                 json.dump({"body": body, "sha256": _digest(body)}, text)

@@ -84,8 +84,8 @@ def _crashing(through: dict[str, list[ir.Node]], crashes: Callable[[Sequence[str
     """Return a node whose gradient crashes the process, with the reason.
 
     Parameters are added from the loss backwards until the process crashes; the node is the last one that the parameter
-    added last passes and the others do not. With gradients of a, b, c that go through
-    the nodes a: [3], b: [2, 3], c: [1, 2, 3], where {a, b} is fine and {a, b, c} crashes, that is node 1.
+    added last passes and the others do not. With gradients of a, b, c that go through the nodes a: [3], b: [2, 3], c:
+    [1, 2, 3], where {a, b} is fine and {a, b, c} crashes, that is node 1.
     """
     # The nearer to the loss, the fewer nodes; so sets of names only ever grow by nodes further from it.
     names = sorted(through, key=lambda name: len(through[name]))

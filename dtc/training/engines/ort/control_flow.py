@@ -46,7 +46,7 @@ def put_back(model: onnx.ModelProto, aside: Aside) -> None:
     """Undo `set_aside` in the graph with gradients; the nodes are not in order of use."""
     graph = model.graph
     outputs = {name for node in aside.nodes for name in node.output}
-    # 1. Inputs that stood for what the nodes give; the nodes give it again.
+    # Inputs that stood for what the nodes give leave: the nodes give it again.
     for info in [info for info in graph.input if info.name in outputs]:
         graph.input.remove(info)
     # The builder drops the initializers that it sees no reader of.

@@ -81,8 +81,8 @@ class OrtEngine:
         self._samples = samples_axis(self._base.graph, objective)
         # `auto` is decided by the first batch; what can be differentiated does not depend on the loss that it becomes.
         guess: Kind = "mse" if objective.loss == "auto" else objective.loss
-        # 2. What can be differentiated, found out by trying. The plan has no parameters and lengths yet: `examine`
-        #    fills them in.
+        # 2. What can be differentiated, found out by trying. The plan has no parameters and no lengths yet: the former
+        #    come from the trials, the latter from the inputs of each step.
         norms = measurable(self._base.graph) if batch_norm == "batch" else []
         by_batch = tuple(str(node.name) for node in norms)
         carry = tuple(objective.carry)

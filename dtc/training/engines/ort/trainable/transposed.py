@@ -56,7 +56,7 @@ def _expand(node: ir.Node, shared: Shared) -> None:
     build = shared.builder(str(node.name))
     # 1. Zeros between the samples.
     spread = _spread(build, data, geometry)
-    # The zeros after the last sample count as padding that is there already.
+    # 2. The padding. The zeros after the last sample count as padding that is there already.
     reach = [(k - 1) * d for k, d in zip(geometry.kernel, geometry.dilations, strict=True)]
     pads = [r - b for r, b in zip(reach, geometry.before, strict=True)]
     pads += [
