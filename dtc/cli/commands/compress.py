@@ -122,6 +122,7 @@ def command(model: Path | None, **options: Any) -> None:
     from dtc.pipeline import resume
 
     as_json = options["as_json"]
+    # Standard output is the report alone where it is JSON, so progress is silent.
     with progress(quiet=as_json) as on_event:
         if options["resumed"] is not None:
             result = resume(options["resumed"], force=options["force"], dump=options["dump"], on_event=on_event)
@@ -159,6 +160,7 @@ def _start(model: Path | None, options: dict[str, Any], on_event: OnEvent) -> Co
 
 
 def _default_output(model: Path, recipe: Recipe) -> Path:
+    # Rules with prune+binary, svd and svd again: "model.prune-binary-svd.onnx".
     methods = "-".join(dict.fromkeys(rule.method.replace("+", "-") for rule in recipe.rules))
     return model.with_name(f"{model.stem}.{methods}.onnx")
 
