@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from dtc.errors import ModelError
+from dtc.graph.bare import bare_initializers
 from dtc.graph.opset import opset_of
 from dtc.graph.walk import all_graphs
 
@@ -34,7 +35,7 @@ def save_model(model: ir.Model, path: str | Path, *, force: bool = False) -> Non
         raise ModelError(f"{path.parent}: no such folder for the output")
     model.ir_version = _ir_version(model)
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder, bare_initializers(model):
             written = Path(folder) / path.name
             # Both files are written in a folder beside the target, on the same disk, where a rename is atomic.
             if _tensor_bytes(model) > EXTERNAL_DATA_ABOVE:

@@ -96,12 +96,10 @@ def _nbytes(item: object) -> int:
 
 
 def array_bytes(value: ir.Value) -> int:
-    """Return the bytes of an initializer in a file, name, type and shape included."""
+    """Return the bytes that an initializer takes in a file: its data, its name, its type and its shape."""
     tensor = value.const_value
     assert tensor is not None
-    # A dimension below 128 takes a tag and one byte; larger ones take a byte or two more, which is not counted.
-    named = len(str(value.name).encode())
-    return tensor.nbytes + named + 2 * len(tensor.shape) + _TENSOR_FIELDS + _FRAME + _described(value)
+    return tensor.nbytes + len(str(value.name).encode()) + 2 * len(tensor.shape) + _TENSOR_FIELDS + _FRAME
 
 
 def _node_bytes(node: ir.Node) -> int:

@@ -95,5 +95,6 @@ def _divided(lowered: Sequence[Lowered], common: int, items: Sequence[Compressed
     for index, (each, item) in enumerate(zip(lowered, items, strict=True)):
         # Where something else still reads the dense weight, it stands in its graph, and the site has not replaced it.
         kept = item.site.nbytes if item.site.value.graph is not None else 0
-        found.append(replace(each, nbytes=each.nbytes + share + (index < rest) + kept))
+        shared = share + (index < rest)
+        found.append(replace(each, nbytes=each.nbytes + shared + kept, shared_bytes=shared))
     return found

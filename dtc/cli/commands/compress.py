@@ -63,6 +63,7 @@ def _further() -> Iterator[Option]:
     Section.METHOD, "--include", multiple=True, help="glob over site, node, op or role names (repeatable; default all)"
 )
 @option(Section.METHOD, "--exclude", multiple=True, help="glob of sites to leave alone (repeatable)")
+@option(Section.MODEL, "--allow-growth", is_flag=True, help="write the file even if it is larger than the model")
 @option(
     Section.TRAINING,
     "--retrain",
@@ -155,6 +156,7 @@ def _start(model: Path | None, options: dict[str, Any], on_event: OnEvent) -> Co
         report=options["report"],
         describe_weights=options["as_json"],
         dump=options["dump"],
+        allow_growth=options["allow_growth"],
     )
     return compress(model, recipe, job, run=options["run"], on_event=on_event)
 
