@@ -6,7 +6,7 @@ weigh more than the weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dtc.errors import CheckFailedError
@@ -15,20 +15,23 @@ from dtc.graph import file_bytes, find_sites, load_model
 from dtc.passes import lower as lowering
 from dtc.passes.lower import Compressed, Lowered
 from dtc.passes.lower.ledger import array_bytes
-from dtc.pipeline.work import Work
+from dtc.pipeline.work import Tried, Work
 
 
-def leave_alone_what_grows(work: Work) -> None:
+def weigh(work: Work) -> None:
     """Give sites whose form would take more room in the file than the dense weight that weight back.
 
     Lowering is tried on a copy of the graph, which shares its tensors. After each round the rest is tried again, as
-    what the sites need together is then divided among fewer.
+    what the sites need together is then divided among fewer. The last copy is the lowered model, kept for later.
+
+    Raises:
+        ModelError: A form cannot be lowered in this model.
     """
-    if work.job.allow_growth:
-        return
-    while work.distorted.forms and (growing := _growing(_tried(work), work)):
+    work.tried = _try(work)
+    while not work.job.allow_growth and (growing := _growing(work.tried.lowered, work)):
         for name, reason in growing.items():
             _leave_alone(work, name, reason)
+        work.tried = _try(work)
 
 
 def refuse_growth(work: Work) -> None:
@@ -46,18 +49,18 @@ def refuse_growth(work: Work) -> None:
         )
 
 
-def _tried(work: Work) -> list[Lowered]:
-    """Return how the sites would stand in the file."""
+def _try(work: Work) -> Tried:
+    """Return a lowered copy of the model, and how the sites stand in it."""
     clone = work.model.clone()
     items = [
         Compressed(site, work.distorted.forms[site.name])
         for site in find_sites(clone)
         if site.name in work.distorted.forms
     ]
-    return lowering.lower(clone, items, work.target)
+    return Tried(clone, tuple(lowering.lower(clone, items, work.target)))
 
 
-def _growing(lowered: list[Lowered], work: Work) -> Mapping[str, str]:
+def _growing(lowered: Sequence[Lowered], work: Work) -> Mapping[str, str]:
     """Return the sites to leave alone, each with the reason.
 
     1. A site whose own arrays, nodes and names take as much as its dense weight: 200 bytes of codes behind 400 bytes of
@@ -71,6 +74,8 @@ def _growing(lowered: list[Lowered], work: Work) -> Mapping[str, str]:
         for name, nbytes in own.items()
         if nbytes >= dense[name]
     }
+    if not own:
+        return {}
     kept = {name: nbytes for name, nbytes in own.items() if name not in growing}
     common = sum(each.shared_bytes for each in lowered)
     if not growing and sum(kept.values()) + common >= sum(dense[name] for name in kept):

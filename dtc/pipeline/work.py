@@ -29,6 +29,14 @@ from dtc.training.run import Run
 OnEvent = Callable[[Event], None]
 
 
+@dataclass(frozen=True)
+class Tried:
+    """A lowered copy of the model, and how each site stands in it."""
+
+    model: ir.Model
+    lowered: tuple[Lowered, ...]
+
+
 @dataclass(eq=False, repr=False)
 class Work:
     """One compression: its inputs, and the results of its stages so far.
@@ -54,6 +62,7 @@ class Work:
         plan: Which method has which sites (choose).
         untouched: The original's weights, by site (choose).
         distorted: The weights to write, and their forms (distort, or take_trained).
+        tried: The model as it will be lowered (weigh).
         dense: The distorted model in a file, before its sites are lowered (write_dense).
         lowered: How each site stands in the file, by site (lower).
         written: The lowered model in a file, not yet at its place (write).
@@ -80,6 +89,7 @@ class Work:
     plan: Plan = field(init=False)
     untouched: Mapping[str, ir.TensorProtocol] = field(init=False)
     distorted: Distorted = field(init=False)
+    tried: Tried = field(init=False)
     dense: Comparable = field(init=False)
     lowered: Mapping[str, Lowered] = field(init=False)
     written: Comparable = field(init=False)

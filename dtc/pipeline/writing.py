@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from dtc.checking.fidelity import save_comparable
 from dtc.graph import move_model
-from dtc.passes import lower as lowering
 from dtc.passes.lower.accuracy import set_accuracy_level
 from dtc.passes.prepare import strip_training
 from dtc.pipeline.work import Work
 
 
-def write_dense(work: Work) -> None:
-    """Remove nodes that only training needs, and write the distorted model as it is."""
+def strip(work: Work) -> None:
+    """Remove nodes that only training needs."""
     strip_training(work.model)
+
+
+def write_dense(work: Work) -> None:
+    """Write the distorted model as it is, to compare the lowered one with."""
     work.dense = save_comparable(work.model, work.scratch / f"distorted-{work.job.output.name}")
 
 
 def lower(work: Work) -> None:
-    """Put the compressed form of each site into the graph, and keep the outcome of each lowering.
-
-    Raises:
-        ModelError: A form cannot be lowered in this model.
-    """
-    items = work.plan.compressed(work.distorted.forms)
-    work.lowered = {each.site.name: each for each in lowering.lower(work.model, items, work.target)}
+    """Go on with the model as it was lowered when its sites were weighed, and keep the outcome of each lowering."""
+    work.model = work.tried.model
+    work.lowered = {each.site.name: each for each in work.tried.lowered}
     set_accuracy_level(work.model, work.recipe.accuracy_level)
 
 

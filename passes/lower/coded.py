@@ -41,13 +41,12 @@ class CodedSite(ABC):
 
     def run(self) -> Lowered:
         """Replace the readers that can compute on codes, then decode for the others; tell how each was served."""
-        with self.rewriting.ledger.spending() as spent:
-            readers = tuple(map(self._serve, self.site.readers))
-            feed_readers(self.site, self.dense)
-            # What is decoded is known by now: what operators read may be made of the same arrays.
-            self.settle()
-            insert_first(self.front)
-        return Lowered(self.given, self.item.forms, readers, spent.nbytes, spent.initializers)
+        readers = tuple(map(self._serve, self.site.readers))
+        feed_readers(self.site, self.dense)
+        # What is decoded is known by now: what operators read may be made of the same arrays.
+        self.settle()
+        insert_first(self.front)
+        return Lowered(self.given, self.item.forms, readers)
 
     # What a form says.
 
@@ -101,7 +100,7 @@ class CodedSite(ABC):
             return ReadBy.of(reader, "decoded", reason)
         # Told before the node is replaced: the reader's node is gone afterwards.
         served = ReadBy.of(reader, "operator", self.choice.reason, self.choice.speed)
-        replace_weight(self.rewriting, reader, self.recurrent(reader))
+        replace_weight(self.rewriting, self.site, reader, self.recurrent(reader))
         return served
 
     def serve_lookup(self, reader: Reader) -> ReadBy:
@@ -139,7 +138,7 @@ class CodedSite(ABC):
 
     def builder(self, reader: Reader) -> GraphBuilder:
         """Return a builder for the nodes that stand for a reader."""
-        return self.rewriting.shared.builder(reader.node_name, self.graph)
+        return self.rewriting.builder(self.site, reader)
 
     @staticmethod
     def replace(reader: Reader, builder: GraphBuilder, output: ir.Value) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import onnx_ir as ir
@@ -82,6 +82,14 @@ def arranged(
 def bits_of_bytes(builder: GraphBuilder) -> ir.Value:
     """Return the bits of every byte, uint8 `[256, 8]`, LSB first, computed once for all sites."""
     return builder.once("bits of bytes", byte_bits)
+
+
+def handed_on(value: ir.Value) -> Iterator[ir.Node]:
+    """Yield the nodes that only hand a weight on, behind `value`."""
+    for node, _ in value.uses():
+        if node.domain == "" and node.op_type in HANDS_ON:
+            yield node
+            yield from handed_on(node.outputs[0])
 
 
 def remove_unread(value: ir.Value) -> None:

@@ -1,17 +1,20 @@
-"""Bytes of nodes and arrays in a file, counted while lowering puts them into the graph."""
+"""What each site takes in a file, counted from what lowering put into the graph for it and took away.
+
+Every node and initializer has a maker: a builder that belongs to a site, or a lowering that says whose it is. The graph
+is looked at twice, before and after; what is new by then and has no maker is common to all sites.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import onnx_ir as ir
 
-from dtc.graph import all_graphs
-
-_Contents: TypeAlias = dict[int, tuple[object, int]]
+from dtc.graph import Site, all_graphs
+from dtc.graph.builder import GraphBuilder
+from dtc.passes.lower.decode import handed_on
 
 _FRAME = 3
 """Bytes of the tag and the length in front of a message."""
@@ -19,79 +22,118 @@ _FRAME = 3
 _TENSOR_FIELDS = 6
 """Bytes of a tensor's element type, and of the tags of its name and data."""
 
+Item: TypeAlias = "ir.Node | ir.Value | ir.Function"
+
 
 @dataclass
-class Spent:
-    """Growth of the file by a part of lowering: what was added, less what was removed.
+class Account:
+    """What a site takes.
 
     Attributes:
-        nbytes: Bytes of nodes, arrays and names.
-        initializers: The initializers that it added, by name.
+        nbytes: Bytes of nodes, arrays and names that lowering added for it, less those of its readers that are gone.
+        stored: The initializers among them, by name.
     """
 
     nbytes: int = 0
-    initializers: dict[str, ir.Value] = field(default_factory=dict)
+    stored: dict[str, ir.Value] = field(default_factory=dict)
 
 
 class Ledger:
-    """Counts the bytes that a model grows by.
+    """Counts what a model grows by, site by site.
 
     Args:
         model: What is lowered.
-        left_out: Initializers that are not counted: the dense weights, which go.
+        sites: The sites that will be; their dense weights are not counted.
     """
 
-    def __init__(self, model: ir.Model, left_out: Iterable[ir.Value]) -> None:
+    def __init__(self, model: ir.Model, sites: Iterable[Site]) -> None:
+        sites = list(sites)
         self._model = model
-        self._left_out = set(left_out)
-        self._seen = self._contents({})
-        self.common = 0
-        """Bytes that were added outside of every `spending`: tables and functions that several sites need."""
+        self._dense = {site.value for site in sites}
+        self._before = set(self._contents())
+        self._builders: list[tuple[str, GraphBuilder]] = []
+        self._makers: dict[Item, str] = {}
+        self._parts: dict[str, str] = {}
+        # Nodes that may be gone at the end. Their bytes are taken now: a removed node has no names any more.
+        self._replaceable = {node: (site.name, _nbytes(node)) for site in sites for node in _nodes_of(site)}
 
-    def leave_out(self, *values: ir.Value) -> None:
-        """Do not count initializers that stand in the graph for a while only: they will be lowered in turn."""
-        self._left_out |= set(values)
-        self._seen = {key: entry for key, entry in self._seen.items() if entry[0] not in self._left_out}
+    def watch(self, site: Site, builder: GraphBuilder) -> GraphBuilder:
+        """Count what a builder makes for a site; return the builder."""
+        self._builders.append((site.name, builder))
+        return builder
 
-    @contextmanager
-    def spending(self) -> Iterator[Spent]:
-        """Count what the block adds."""
-        self.settle()
-        spent = Spent()
-        yield spent
-        added, spent.nbytes = self._step()
-        spent.initializers = {str(item.name): item for item in added if isinstance(item, ir.Value)}
+    def made(self, site: Site, *items: Item) -> None:
+        """Count nodes and initializers, which no builder has made, for a site."""
+        self._makers |= dict.fromkeys(items, site.name)
 
-    def settle(self) -> None:
-        """Count what was added since the last block as common."""
-        self.common += self._step()[1]
+    def belongs(self, part: Site, whole: Site) -> None:
+        """Count what is made for a term or a factor for the site that it is a part of."""
+        self._parts[part.name] = whole.name
 
-    def _step(self) -> tuple[list[object], int]:
-        """Return the items that are new since the last call, and by how many bytes the file grew."""
-        before, self._seen = self._seen, self._contents(self._seen)
-        added = [item for key, (item, _) in self._seen.items() if key not in before]
-        grown = sum(size for key, (_, size) in self._seen.items() if key not in before)
-        return added, grown - sum(size for key, (_, size) in before.items() if key not in self._seen)
+    def accounts(self) -> tuple[Mapping[str, Account], int]:
+        """Return the account of each site, by name, and the bytes of what they need together: tables, functions."""
+        makers = self._all_makers()
+        found: dict[str, Account] = {}
+        common, now = 0, set(self._contents())
+        for item in now - self._before:
+            maker = makers.get(item)
+            if maker is None:
+                common += _nbytes(item)
+                continue
+            account = found.setdefault(maker, Account())
+            account.nbytes += _nbytes(item)
+            if isinstance(item, ir.Value):
+                account.stored[str(item.name)] = item
+        # 1. A reader that was replaced, or a Transpose in front of it, is the gain of its site.
+        # 2. Any other initializer that is gone was replaced by one without a maker, such as its transpose.
+        for item in self._before - now:
+            if isinstance(item, ir.Node) and item in self._replaceable:
+                name, nbytes = self._replaceable[item]
+                found.setdefault(name, Account()).nbytes -= nbytes
+            elif isinstance(item, ir.Value):
+                common -= array_bytes(item)
+        return found, common
 
-    def _contents(self, known: _Contents) -> _Contents:
-        """Return all nodes, initializers and functions with their bytes, taken as they were first seen.
+    def _all_makers(self) -> dict[Item, str]:
+        """Return whose each new node and initializer is: of parts, the whole's."""
+        makers = dict(self._makers)
+        for name, builder in self._builders:
+            makers |= dict.fromkeys((*_with_bodies(builder.nodes), *builder.stored), name)
+        return {item: self._whole(name) for item, name in makers.items()}
 
-        A node that is removed has lost its names: its bytes are those of when it was first seen. Items are held, so
-        that no later one can have the identity of one that is gone.
-        """
-        items: list[object] = [*self._model.functions.values()]
+    def _whole(self, name: str) -> str:
+        while name in self._parts:
+            name = self._parts[name]
+        return name
+
+    def _contents(self) -> Iterator[Item]:
+        """Yield all nodes, initializers but the dense weights, and functions."""
+        yield from self._model.functions.values()
         for graph in all_graphs(self._model):
-            items += graph
-            items += (value for value in graph.initializers.values() if value not in self._left_out)
-        return {id(item): known.get(id(item)) or (item, _nbytes(item)) for item in items}
+            yield from graph
+            yield from (value for value in graph.initializers.values() if value not in self._dense)
 
 
-def _nbytes(item: object) -> int:
+def _nodes_of(site: Site) -> Iterator[ir.Node]:
+    """Yield the readers of a site, and the nodes that hand the weight on to them."""
+    yield from (reader.node for reader in site.readers)
+    yield from handed_on(site.value)
+
+
+def _with_bodies(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
+    """Yield nodes, and those of the bodies that they hold: a Scan brings its cell."""
+    for node in nodes:
+        yield node
+        for attribute in node.attributes.values():
+            if attribute.type is ir.AttributeType.GRAPH:
+                yield from _with_bodies(attribute.as_graph())
+
+
+def _nbytes(item: Item) -> int:
     if isinstance(item, ir.Value):
         return array_bytes(item)
     if isinstance(item, ir.Node):
         return _node_bytes(item)
-    assert isinstance(item, ir.Function)
     return int(ir.serde.serialize_function(item).ByteSize()) + _FRAME
 
 
@@ -103,18 +145,27 @@ def array_bytes(value: ir.Value) -> int:
 
 
 def _node_bytes(node: ir.Node) -> int:
-    """Return the bytes of a node, and of the types and shapes of its outputs, without the node's subgraphs.
+    """Return the bytes of a node and of what the file says of its outputs, without the nodes of graphs that it holds.
 
-    The nodes of those are counted one by one.
+    Those are counted one by one.
     """
+    described = sum(_described(value) for value in node.outputs if not value.is_graph_output())
+    bodies = [each.as_graph() for each in node.attributes.values() if each.type is ir.AttributeType.GRAPH]
+    if not bodies:
+        return int(ir.serde.serialize_node(node).ByteSize()) + _FRAME + described
+    # The graphs may be large: the rest is put together from its words.
     words = [word for word in (node.name, node.op_type, node.domain) if word]
     names = [(value.name or "") if value is not None else "" for value in (*node.inputs, *node.outputs)]
-    nbytes = sum(len(name.encode()) + 2 for name in (*words, *names)) + _FRAME
-    graphs = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-    for attribute in node.attributes.values():
-        if attribute.type not in graphs and not attribute.is_ref():
-            nbytes += int(ir.serde.serialize_attribute(attribute).ByteSize()) + 2
-    return nbytes + sum(_described(value) for value in node.outputs if not value.is_graph_output())
+    plain = (each for each in node.attributes.values() if each.type is not ir.AttributeType.GRAPH)
+    attributes = sum(int(ir.serde.serialize_attribute(each).ByteSize()) + 2 for each in plain)
+    text = sum(len(name.encode()) + 2 for name in (*words, *names))
+    return text + attributes + _FRAME + described + sum(map(_body_bytes, bodies))
+
+
+def _body_bytes(body: ir.Graph) -> int:
+    """Return the bytes of a body's name, inputs and outputs."""
+    ends = sum(_described(value) for value in (*body.inputs, *body.outputs))
+    return len((body.name or "").encode()) + ends + 4 * _FRAME
 
 
 def _described(value: ir.Value) -> int:

@@ -12,6 +12,7 @@ from dtc.errors import ModelError
 from dtc.graph import all_graphs, find_sites
 from dtc.graph.opset import opset_of, require_opset
 from dtc.passes.lower.kinds import kinds, opset_of_form
+from dtc.passes.lower.ledger import Account, Ledger
 from dtc.passes.lower.lowered import Compressed, Lowered
 from dtc.passes.lower.rewriting import Rewriting
 from dtc.passes.lower.target import Target
@@ -41,8 +42,7 @@ def lower(model: ir.Model, items: Sequence[Compressed], target: Target) -> list[
     RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
     model.ir_version = max(model.ir_version, target.ir_version)
     _require_operators(model, target, before)
-    rewriting.ledger.settle()
-    return _divided(lowered, rewriting.ledger.common, items)
+    return _counted(lowered, rewriting.ledger, items)
 
 
 def lower_items(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
@@ -87,14 +87,16 @@ def _require_operators(model: ir.Model, target: Target, before: set[ir.Node]) ->
             raise ModelError(f"target {target.name} has no operator {node.op_type}, which {node.name!r} needs")
 
 
-def _divided(lowered: Sequence[Lowered], common: int, items: Sequence[Compressed]) -> list[Lowered]:
-    """Divide what sites need together among them; a dense weight that stays in the file counts as well."""
+def _counted(lowered: Sequence[Lowered], ledger: Ledger, items: Sequence[Compressed]) -> list[Lowered]:
+    """Return what was told of each site with its bytes, and its share of what sites need together."""
+    accounts, common = ledger.accounts()
     # 10 bytes among 3 sites: 4, 3, 3, so that the sum is exact.
     share, rest = divmod(common, len(lowered))
     found = []
     for index, (each, item) in enumerate(zip(lowered, items, strict=True)):
+        account, shared = accounts.get(each.site.name, Account()), share + (index < rest)
         # Where something else still reads the dense weight, it stands in its graph, and the site has not replaced it.
         kept = item.site.nbytes if item.site.value.graph is not None else 0
-        shared = share + (index < rest)
-        found.append(replace(each, nbytes=each.nbytes + shared + kept, shared_bytes=shared))
+        nbytes = account.nbytes + shared + kept
+        found.append(replace(each, nbytes=nbytes, shared_bytes=shared, stored=account.stored))
     return found

@@ -12,7 +12,6 @@ from dtc.forms.composite import Product
 from dtc.graph import Site, site_of
 from dtc.passes.lower.decode import dense_site
 from dtc.passes.lower.kinds import FormKind
-from dtc.passes.lower.ledger import array_bytes
 from dtc.passes.lower.low_rank import KIND as LOW_RANK
 from dtc.passes.lower.low_rank.factors import FactorPart, LowRankSite
 from dtc.passes.lower.low_rank.lowering import Factored, low_rank_forms, lower_to_factors
@@ -46,15 +45,14 @@ def _coded(rewriting: Rewriting, factored: Factored, item: Compressed) -> Lowere
     if not products:
         return factored.lowered
     # Both factors were stored dense, so that one lowering of low rank serves all. Now each of these initializers
-    # becomes a site of its own, is replaced by its form, and leaves the account.
-    dense = sum(array_bytes(value) for value in factored.parts)
-    rewriting.ledger.leave_out(*factored.parts)
-    inner = lower_items(rewriting, [_coded_part(value, part, products) for value, part in factored.parts.items()])
+    # becomes a site of its own and is replaced by its form.
+    parts = [_coded_part(value, part, products) for value, part in factored.parts.items()]
+    for part in parts:
+        rewriting.ledger.belongs(part.site, item.site)
+    inner = lower_items(rewriting, parts)
     return replace(
         factored.lowered,
         forms=item.forms,
-        nbytes=factored.lowered.nbytes - dense + sum(each.nbytes for each in inner),
-        stored={name: value for each in inner for name, value in each.stored.items()},
         caveats=tuple(dict.fromkeys(caveat for each in inner for caveat in each.caveats)),
         tolerance=max((each.tolerance for each in inner if each.tolerance is not None), default=None),
     )

@@ -28,13 +28,17 @@ class Rewriting:
     def __init__(self, model: ir.Model, target: Target, items: Sequence[Compressed]) -> None:
         self.model, self.target = model, target
         self.shared = Shared(model)
-        self.ledger = Ledger(model, [item.site.value for item in items])
+        self.ledger = Ledger(model, [item.site for item in items])
         self._heirs: dict[ir.Value, ir.Value] = {}
         self._moved: dict[ir.Node, tuple[ir.Node, Mapping[Role, int]]] = {}
 
     def front(self, site: Site) -> GraphBuilder:
         """Return a builder for what stands in front of every reader of a site, in the graph that owns the weight."""
-        return self.shared.builder(site.name, graph_of(site))
+        return self.ledger.watch(site, self.shared.builder(site.name, graph_of(site)))
+
+    def builder(self, site: Site, reader: Reader) -> GraphBuilder:
+        """Return a builder for the nodes that stand for a reader of a site."""
+        return self.ledger.watch(site, self.shared.builder(reader.node_name, graph_of(site)))
 
     def moved(self, old: ir.Node, new: ir.Node, dense: Mapping[Role, int]) -> None:
         """Remember that `new` stands in the place of `old`; its weights of the roles `dense` still are, and where."""

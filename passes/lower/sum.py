@@ -49,10 +49,11 @@ def lower(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
 def _lower_site(rewriting: Rewriting, item: Compressed) -> Lowered:
     """Make two sites of one, and lower them; what the report tells of the sum is put together from both terms."""
     recurrent = item.site.role in RECURRENT_ROLES | INPUT_ROLES
-    with rewriting.ledger.spending() as spent:
-        # 1. LSTM and GRU: the sum is decoded in front of the node. 2. All others are linear in their weight: two nodes
-        # and an Add.
-        terms = (_add_terms if recurrent else _split)(rewriting, item)
+    # 1. LSTM and GRU: the sum is decoded in front of the node. 2. All others are linear in their weight: two nodes and
+    # an Add.
+    terms = (_add_terms if recurrent else _split)(rewriting, item)
+    for term in terms:
+        rewriting.ledger.belongs(term.site, item.site)
     inner = lower_items(rewriting, terms)
     how: How = "decoded" if recurrent else "terms"
     reason = JOINED if recurrent else "; ".join(each.reason for each in inner)
@@ -60,10 +61,8 @@ def _lower_site(rewriting: Rewriting, item: Compressed) -> Lowered:
         item.site,
         item.forms,
         tuple(ReadBy.of(reader, how, reason) for reader in item.site.readers),
-        spent.nbytes + sum(each.nbytes for each in inner),
-        {name: value for each in inner for name, value in each.stored.items()},
-        tuple(dict.fromkeys(caveat for each in inner for caveat in each.caveats)),
-        max((each.tolerance for each in inner if each.tolerance is not None), default=None),
+        caveats=tuple(dict.fromkeys(caveat for each in inner for caveat in each.caveats)),
+        tolerance=max((each.tolerance for each in inner if each.tolerance is not None), default=None),
     )
 
 
@@ -76,7 +75,6 @@ def _add_terms(rewriting: Rewriting, item: Compressed) -> list[Compressed]:
     """Feed the readers from the sum of two initializers; return these, each with the forms of its term."""
     site, front, terms = item.site, rewriting.front(item.site), _terms(item)
     values = [front.initializer(label, np.stack([form.dense() for form in forms])) for label, forms in terms.items()]
-    rewriting.ledger.leave_out(*values)
     # Two initializers [count, rows, cols] -> Add -> the shape that the readers know.
     shape = (site.view.count, site.view.rows, site.view.cols)
     feed_readers(site, lambda: arranged(front, front.op("Add", values), site, shape=shape))
@@ -94,10 +92,9 @@ def _split(rewriting: Rewriting, item: Compressed) -> list[Compressed]:
         # done here.
         dense = site.restore(np.stack([form.dense() for form in forms])).transpose(site.readers[0].perm)
         terms[front.initializer(label, np.ascontiguousarray(dense).astype(dtype.numpy()))] = forms
-    rewriting.ledger.leave_out(*terms)
     readers: dict[ir.Value, list[Reader]] = {value: [] for value in terms}
     for reader in site.readers:
-        nodes = _read_twice(reader, list(terms), rewriting.shared.builder(reader.node_name, front.graph))
+        nodes = _read_twice(reader, list(terms), rewriting.builder(site, reader))
         for value, node in zip(terms, nodes, strict=True):
             readers[value].append(_reading_as_seen(reader, node))
     remove_unread(site.value)

@@ -91,11 +91,10 @@ def lower_site(rewriting: Rewriting, item: Compressed) -> Lowered:
         cast = front.op("Cast", [stored], to=ir.DataType.FLOAT)
         return arranged(front, cast, site, shape=(site.view.count, site.view.rows, site.view.cols))
 
-    with rewriting.ledger.spending() as spent:
-        feed_readers(site, decode)
-        insert_first(front)
+    feed_readers(site, decode)
+    insert_first(front)
     readers = tuple(ReadBy.of(reader, "decoded", "a Cast to float32 when a session loads") for reader in site.readers)
-    return Lowered(site, item.forms, readers, spent.nbytes, spent.initializers, ("float16 holds 11 bits",))
+    return Lowered(site, item.forms, readers, caveats=("float16 holds 11 bits",))
 
 
 KIND = FormKind(form=Half, lower=lower)

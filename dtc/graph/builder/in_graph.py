@@ -21,6 +21,7 @@ class GraphBuilder(Builder):
     Attributes:
         names: Those of the model.
         graph: Where the initializers go.
+        stored: The initializers that it has made, apart from constants in common.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class GraphBuilder(Builder):
         super().__init__(names, opset_of(names.model), prefix=prefix, dtype=dtype)
         self.names = names
         self.graph = names.model.graph if graph is None else graph
+        self.stored: list[ir.Value] = []
         self._shared = shared
 
     def inner(self, label: str) -> Builder:
@@ -53,7 +55,9 @@ class GraphBuilder(Builder):
 
     def initializer(self, name: str, array: npt.NDArray[Any] | ir.TensorProtocol) -> ir.Value:
         """Store `array` as `<prefix>.<name>`."""
-        return add_initializer(self.graph, self.names.unique(f"{self.prefix}.{name}"), array)
+        value = add_initializer(self.graph, self.names.unique(f"{self.prefix}.{name}"), array)
+        self.stored.append(value)
+        return value
 
     def once(self, key: object, make: Callable[[GraphBuilder], ir.Value]) -> ir.Value:
         """Return the value that `make` adds nodes for, the same one for all builders that share constants."""

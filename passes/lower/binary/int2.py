@@ -21,7 +21,7 @@ from dtc.passes.lower.binary.parts import Planes
 from dtc.passes.lower.decode import forget, remove_unread
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
 from dtc.passes.lower.readers import Multiplication, Unfit
-from dtc.passes.lower.rewriting import Rewriting, graph_of
+from dtc.passes.lower.rewriting import Rewriting
 
 CAVEAT = "INT2 planes: 2 bits stored a sign, opset 25, and ONNX Runtime rounds activations to 8 bits"
 REASON = "one product an INT2 plane, in 8-bit activations"
@@ -48,18 +48,17 @@ def unfit_planes(site: Site, planes: Planes) -> str | None:
 def lower_to_planes(rewriting: Rewriting, item: Compressed, planes: Planes) -> Lowered:
     """Replace every reader by one product a plane, in place."""
     site, front = item.site, rewriting.front(item.site)
-    with rewriting.ledger.spending() as spent:
-        stored = [_store(front, planes, plane) for plane in range(planes.bits)]
-        for reader in site.readers:
-            product = Multiplication.on_codes(reader, site)
-            assert isinstance(product, Multiplication), "asked before"
-            builder = rewriting.shared.builder(reader.node_name, graph_of(site))
-            multiplied = _multiply(builder, product.operand(builder), stored, planes)
-            replace_node(reader.node, builder, {reader.node.outputs[0]: product.finish(builder, multiplied)})
-        remove_unread(site.value)
-        forget(site.value)
+    stored = [_store(front, planes, plane) for plane in range(planes.bits)]
+    for reader in site.readers:
+        product = Multiplication.on_codes(reader, site)
+        assert isinstance(product, Multiplication), "asked before"
+        builder = rewriting.builder(site, reader)
+        multiplied = _multiply(builder, product.operand(builder), stored, planes)
+        replace_node(reader.node, builder, {reader.node.outputs[0]: product.finish(builder, multiplied)})
+    remove_unread(site.value)
+    forget(site.value)
     readers = tuple(ReadBy.of(reader, "planes", REASON) for reader in site.readers)
-    return Lowered(site, item.forms, readers, spent.nbytes, spent.initializers, (CAVEAT,), TOLERANCE)
+    return Lowered(site, item.forms, readers, caveats=(CAVEAT,), tolerance=TOLERANCE)
 
 
 def _store(front: GraphBuilder, planes: Planes, plane: int) -> tuple[ir.Value, ir.Value]:

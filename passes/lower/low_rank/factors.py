@@ -91,6 +91,8 @@ class Factors:
         self._made: dict[tuple[object, ...], ir.Value] = {}
         self.parts: dict[str, dict[ir.Value, FactorPart]] = {}
         """What each initializer of a site's own holds of its factors, by site."""
+        self.derived: dict[str, list[ir.Value]] = {}
+        """What was made of a node's other inputs where a site's weight is in factors, such as its biases, by site."""
         self.heirs: dict[ir.Value, ir.Value] = {}
         """Dense weights that go, and the initializers that stand for them under their names."""
         self._upright = _orientations(items)

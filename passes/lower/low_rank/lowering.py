@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -12,9 +11,8 @@ from dtc.deploy.ops import DOMAIN
 from dtc.errors import ModelError
 from dtc.forms import Form, LowRank
 from dtc.graph import Reader, Role, Site, all_nodes
-from dtc.graph.builder import GraphBuilder, Names
+from dtc.graph.builder import GraphBuilder
 from dtc.graph.walk import PASS_THROUGH
-from dtc.passes.lower.ledger import Spent, array_bytes
 from dtc.passes.lower.low_rank.factors import FactorPart, Factors, LowRankSite
 from dtc.passes.lower.low_rank.feedforward import lower_conv, lower_embedding, lower_gemm, lower_matmul
 from dtc.passes.lower.low_rank.recurrent import lower_input, lower_to_operator, lower_whole
@@ -84,10 +82,9 @@ def lower_to_factors(rewriting: Rewriting, items: Sequence[LowRankSite]) -> list
 
 
 def _multiplied_at_load(rewriting: Rewriting, item: LowRankSite, reason: str) -> Factored:
-    with rewriting.ledger.spending() as spent:
-        parts = lower_to_storage(item, rewriting.front(item.site))
+    parts = lower_to_storage(item, rewriting.front(item.site))
     readers = tuple(ReadBy.of(reader, "decoded", reason) for reader in item.site.readers)
-    return Factored(Lowered(item.site, item.forms, readers, spent.nbytes, spent.initializers), parts)
+    return Factored(Lowered(item.site, item.forms, readers), parts)
 
 
 def _why_dense(rewriting: Rewriting, item: LowRankSite) -> str | None:
@@ -121,16 +118,14 @@ class _FactoredSites:
         self.rewriting, self.items, self.names = rewriting, items, rewriting.shared.names
         self.factors = Factors(rewriting.model, items, self.names)
         self._readers: dict[str, list[ReadBy]] = {item.site.name: [] for item in items}
-        self._spent: dict[str, list[Spent]] = {item.site.name: [] for item in items}
 
     def run(self) -> list[Factored]:
         """Replace all readers: products and look-ups one by one, recurrent nodes with both of their weights."""
         for item in self.items:
-            with self._spending(item):
-                for reader in item.site.readers:
-                    if reader.role in _FEEDFORWARD:
-                        self._serve(item, reader, "two products with the factors")
-                        _FEEDFORWARD[reader.role](item, reader, self.factors, _builder(self.names, reader))
+            for reader in item.site.readers:
+                if reader.role in _FEEDFORWARD:
+                    self._serve(item, reader, "two products with the factors")
+                    _FEEDFORWARD[reader.role](item, reader, self.factors, self._builder(item, reader))
         self._recur()
         RemoveUnusedPass()(self.rewriting.model)
         self.factors.take_freed_names()
@@ -150,9 +145,7 @@ class _FactoredSites:
         # Nodes stand in the order in which they run, so a layer comes before those that it feeds.
         for node in [node for node in all_nodes(self.rewriting.model) if node in weights]:
             both = weights[node]
-            with self._spending((both.get(True) or both[False])[0]):
-                self._lower_node(node, both.get(False), both.get(True), shared)
-                RemoveUnusedPass()(self.rewriting.model)
+            self._lower_node(node, both.get(False), both.get(True), shared)
 
     def _lower_node(
         self,
@@ -176,15 +169,15 @@ class _FactoredSites:
             self._serve(*recurrent, f"{how} with both factors at every step")
         # 1. A Scan in the place of the node, whether W is in factors or dense.
         if recurrent is not None and unfit:
-            builder = _builder(self.names, recurrent[1])
+            builder = self._builder(*recurrent)
             lower_whole(recurrent[0], given[0] if given else None, node, self.factors, shared, builder)
             return
         if given is not None:
             # 2. W in factors: a product in front of the node, which stays.
-            lower_input(given[0], node, self.factors, shared, _builder(self.names, given[1]))
+            lower_input(given[0], node, self.factors, shared, self._builder(*given))
         if recurrent is not None:
             # 3. R in factors: an operator in the place of the node, behind 2 where both are.
-            lower_to_operator(self.rewriting, *recurrent, self.factors, _builder(self.names, recurrent[1]))
+            lower_to_operator(self.rewriting, *recurrent, self.factors, self._builder(*recurrent))
 
     def _serve(self, item: LowRankSite, reader: Reader, reason: str) -> None:
         form = item.forms[0]
@@ -194,28 +187,16 @@ class _FactoredSites:
         told = ReadBy.of(reader, "factors", f"{reason}: {speed:.1f}x fewer multiplications", speed)
         self._readers[item.site.name].append(told)
 
-    @contextmanager
-    def _spending(self, item: LowRankSite) -> Iterator[None]:
-        with self.rewriting.ledger.spending() as spent:
-            yield
-        self._spent[item.site.name].append(spent)
+    def _builder(self, item: LowRankSite, reader: Reader) -> GraphBuilder:
+        """Return a builder for what stands for a reader; values have the type in which the weight reaches it."""
+        builder = GraphBuilder(self.names, reader.node_name, dtype=compute_type(reader))
+        return self.rewriting.ledger.watch(item.site, builder)
 
     def _factored(self, item: LowRankSite) -> Factored:
-        """Tell of a site; what its own initializers take is its own, in whichever node's account they stand."""
-        # A node's account holds all that its replacement added, factors of two sites for an LSTM. So of this site's
-        # accounts the arrays of other sites are taken off, and its own arrays in other accounts are added.
         parts = self.factors.parts.get(item.site.name, {})
-        own, spent = set(parts), self._spent[item.site.name]
-        accounts = [each for every in self._spent.values() for each in every]
-        elsewhere = {value for name, values in self.factors.parts.items() if name != item.site.name for value in values}
-        nbytes = sum(each.nbytes for each in spent)
-        nbytes -= sum(array_bytes(v) for each in spent for v in each.initializers.values() if v in elsewhere)
-        nbytes += sum(
-            array_bytes(v) for each in accounts if each not in spent for v in each.initializers.values() if v in own
-        )
+        self.rewriting.ledger.made(item.site, *parts, *self.factors.derived.get(item.site.name, ()))
         readers = tuple(self._readers[item.site.name])
-        stored = {str(value.name): value for value in parts}
-        return Factored(Lowered(item.site, item.forms, readers, nbytes, stored), parts)
+        return Factored(Lowered(item.site, item.forms, readers), parts)
 
 
 def low_rank_forms(site: Site, given: Sequence[Form]) -> tuple[LowRank, ...]:
@@ -228,10 +209,6 @@ def low_rank_forms(site: Site, given: Sequence[Form]) -> tuple[LowRank, ...]:
     if len(forms) != len(given) or len({form.rank for form in forms}) != 1:
         raise ValueError(f"{site.name}: the matrices of one site are lowered together, in one rank")
     return forms
-
-
-def _builder(names: Names, reader: Reader) -> GraphBuilder:
-    return GraphBuilder(names, reader.node_name, dtype=compute_type(reader))
 
 
 def _refuse_tie(site: Site) -> str | None:

@@ -91,7 +91,7 @@ def lower_to_operator(
     else:
         right = _stacked_bases(item, factors, builder)
     insert_before(reader.node, builder)
-    replace_weight(rewriting, reader, CodedWeight(LowRank.kind, (left, right)))
+    replace_weight(rewriting, item.site, reader, CodedWeight(LowRank.kind, (left, right)))
 
 
 def _stacked_bases(item: LowRankSite, factors: Factors, builder: GraphBuilder) -> ir.Value:
@@ -244,7 +244,10 @@ class _Parts:
         assert source is not None
         name = f"{source.name}.{tag}"
         graph = self._factors.graph_of(source)
-        return self._factors.initializer((id(source), tag), name, array, self._builder.dtype, graph)
+        value = self._factors.initializer((id(source), tag), name, array, self._builder.dtype, graph)
+        if number != 1:  # a dense W goes, and stands for itself in its transpose
+            self._factors.derived.setdefault(self._recurrent.site.name, []).append(value)
+        return value
 
 
 def _projected(

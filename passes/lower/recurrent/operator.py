@@ -14,7 +14,7 @@ import onnx_ir as ir
 from dtc.deploy.ops import DOMAIN, require_operator
 from dtc.deploy.ops.recurrent.operators import CELLS, forms_of, operator_name
 from dtc.deploy.ops.recurrent.weights import DENSE, FORMS
-from dtc.graph import Reader, Role
+from dtc.graph import Reader, Role, Site
 from dtc.passes.lower.readers import INPUT_ROLES, input_size
 from dtc.passes.lower.rewriting import Rewriting
 
@@ -36,7 +36,7 @@ class CodedWeight:
     attributes: Mapping[str, int] = field(default_factory=dict)
 
 
-def replace_weight(rewriting: Rewriting, reader: Reader, coded: CodedWeight) -> None:
+def replace_weight(rewriting: Rewriting, site: Site, reader: Reader, coded: CodedWeight) -> None:
     """Put the operator that takes the reader's weight in its form into the place of the reader's node.
 
     The form is of the matrices that `reader.view` shows; `unfit_recurrence` has had no objection.
@@ -55,6 +55,7 @@ def replace_weight(rewriting: Rewriting, reader: Reader, coded: CodedWeight) -> 
     name = operator_name(cell, *forms)
     inputs, outputs = [*plain, *arrays[0], *arrays[1]], len(CELLS[cell].outputs)
     new = ir.Node(DOMAIN, name, inputs, list(attributes.values()), num_outputs=outputs, name=node.name)
+    rewriting.ledger.made(site, new)
     rewriting.moved(node, new, _dense_weights(cell, forms, arrays))
     _replace(node, new)
     require_operator(rewriting.model, name)
