@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from dtc.checking.fidelity import save_comparable
-from dtc.graph import move_model
+from dtc.errors import ModelError
+from dtc.graph import publish
 from dtc.passes import lower as lowering
 from dtc.passes.lower.accuracy import set_accuracy_level
 from dtc.passes.prepare import strip_training
@@ -13,7 +16,7 @@ from dtc.pipeline.work import Work
 def write_dense(work: Work) -> None:
     """Take out what only training needs, and write the distorted model as it is."""
     strip_training(work.model)
-    work.dense = save_comparable(work.model, work.scratch / f"distorted-{work.job.output.name}")
+    work.dense = save_comparable(work.model, _place(work, "distorted"))
 
 
 def lower(work: Work) -> None:
@@ -29,9 +32,23 @@ def lower(work: Work) -> None:
 
 def write(work: Work) -> None:
     """Write the lowered model, beside its place."""
-    work.written = save_comparable(work.model, work.scratch / work.job.output.name)
+    work.written = save_comparable(work.model, _place(work, "lowered"))
 
 
 def deliver(work: Work) -> None:
-    """Put the written file in its place."""
-    move_model(work.written.path, work.job.output)
+    """Put the written file in its place.
+
+    Raises:
+        ModelError: Something else came to be there meanwhile, or it cannot be written.
+    """
+    try:
+        publish(work.written.path, work.job.output, force=work.job.force, keep=work.files)
+    except OSError as error:
+        raise ModelError(f"{work.job.output}: cannot be written ({error.strerror})") from error
+
+
+def _place(work: Work, stage: str) -> Path:
+    """Return where a model is written beside the output: in a folder of its own, under the output's name."""
+    folder = work.scratch / stage
+    folder.mkdir()
+    return folder / work.job.output.name

@@ -18,7 +18,7 @@ from dtc.passes import prepare
 from dtc.pipeline import compress, samples
 from dtc.pipeline.watch import VERIFY
 from dtc.recipe import Activations, Data, Recipe, Rule, Training
-from dtc.training.engines.ort.install import available
+from dtc.training.engines.ort.install import unavailable
 
 Dtc = Callable[..., tuple[int, str, str]]
 
@@ -50,7 +50,7 @@ def test_the_model_is_normalised_once_and_the_data_opened_once(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     recipe = recipes()[way]
-    if recipe.training is not None and (reason := available()):
+    if recipe.training is not None and (reason := unavailable()):
         pytest.skip(reason)
     normalised: list[ir.Model] = []
     opened: list[tuple[object, ...]] = []
