@@ -23,6 +23,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
+        # The command that was asked for, and no other: `dtc inspect` does not import what `dtc compress` needs.
         command = importlib.import_module(f"dtc.cli.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
@@ -42,9 +43,11 @@ def main() -> None:
     termination = Termination()
     termination.install()
     try:
+        # click itself would print a usage text of several lines before each error; here every mistake is one line.
         app.main(standalone_mode=False, prog_name="dtc")
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
+    # 130 is 128 + SIGINT, what a shell gives for Ctrl-C.
     except click.Abort:
         sys.exit(termination.status)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -60,6 +63,8 @@ def main() -> None:
         what = f"{error.filename}: " if error.filename else ""
         click.echo(f"dtc: error: {what}{error.strerror or error}", err=True)
         sys.exit(2)
+    # Last, because Interrupted is a DtcError, too. Any other exception is a mistake in the program: its traceback is
+    # shown.
     except DtcError as error:
         click.echo(f"dtc: error: {printable(str(error))}", err=True)
         sys.exit(error.exit_status)

@@ -48,6 +48,8 @@ def require_opset(model: ir.Model, version: int, needed_by: str = "its compresse
             f"the model of opset {own} cannot be converted to opset {version}, which {needed_by} needs "
             f"({reason}); export it at opset {version} or later"
         ) from error
+    # The converter returns copies of the tensors. The originals take their places again, external ones on disk
+    # included; an initializer that the converter added keeps what it has.
     for graph in all_graphs(converted):
         for name, value in graph.initializers.items():
             value.const_value = tensors.get(name, value.const_value)

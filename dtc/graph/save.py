@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from dtc.errors import ModelError
+from dtc.graph.bare import bare_initializers
 from dtc.graph.opset import opset_of
 from dtc.graph.output import check_output, data_name, publish
 from dtc.graph.serialization import to_proto
@@ -16,7 +17,7 @@ from dtc.graph.walk import all_graphs, all_nodes, all_tensors
 from dtc.scratch import scratch_folder
 
 PORTABLE_IR_VERSION = 10
-"""What runtimes in the field read; `onnx`'s own newest default is refused by them."""
+"""An IR version that runtimes in the field read; most refuse the newest one, the default of the package `onnx`."""
 
 EXTERNAL_DATA_ABOVE = 1_900_000_000
 """Bytes; one protobuf message cannot hold more than 2 GiB."""
@@ -35,7 +36,8 @@ def save_model(model: ir.Model, path: str | Path, *, force: bool = False) -> Non
     check_output(path, force=force)
     model.ir_version = _ir_version(model)
     try:
-        with scratch_folder(path.absolute().parent) as folder:
+        # Written in a folder beside the target, on the same disk, where a rename is atomic.
+        with scratch_folder(path.absolute().parent) as folder, bare_initializers(model):
             written = folder / path.name
             _write(model, written)
             publish(written, path, force=force)

@@ -14,13 +14,13 @@ from dtc.pipeline.work import Work
 
 
 def write_dense(work: Work) -> None:
-    """Take out what only training needs, and write the distorted model as it is."""
+    """Remove nodes that only training needs, and write the distorted model as it is."""
     strip_training(work.model)
     work.dense = save_comparable(work.model, _place(work, "distorted"))
 
 
 def lower(work: Work) -> None:
-    """Put the compressed form of each site into the graph, and keep how it came to stand there.
+    """Put the compressed form of each site into the graph, and keep the outcome of each lowering.
 
     Raises:
         ModelError: A form cannot be lowered in this model.

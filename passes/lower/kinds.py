@@ -91,7 +91,7 @@ def kind_of(form: Form) -> FormKind:
 
 
 def opset_of_form(form: Form) -> int:
-    """Return the lowest operator set that a form and what it is made of can be lowered to."""
+    """Return the lowest operator set that a form, and the forms inside it, can be lowered to."""
     kind = kind_of(form)
     return max([kind.opset, *map(opset_of_form, kind.parts(form))])
 

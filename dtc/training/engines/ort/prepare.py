@@ -27,6 +27,7 @@ def prepare(model: ir.Model) -> ir.Model:
     Raises:
         EngineError: A node needs a newer opset, or the model holds float16 weights.
     """
+    # 1. A clone without the old habit of initializers among the inputs, in an opset that the training build reads.
     _refuse_half(model)
     copy = model.clone()
     RemoveInitializersFromInputsPass()(copy)
@@ -34,6 +35,8 @@ def prepare(model: ir.Model) -> ir.Model:
     _convert(copy)
     # The converter raises it, and the training build reads no newer one.
     copy.ir_version = IR_VERSION
+    # 2. What later steps look for: constants as initializers, a name for every node and value, all outputs that
+    #    gradients read.
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
     NameFixPass()(copy)
     _declare_layer_norm_statistics(copy)
@@ -44,6 +47,7 @@ def prepare(model: ir.Model) -> ir.Model:
             value.dtype, value.shape = tensor.dtype, ir.Shape(tensor.shape.numpy())
     remove_dead_nodes(copy.graph)
     _infer_shapes(copy)
+    # 3. A rank that was declared may tell shapes behind it, so shapes are inferred once more.
     if _declare_ranks(copy):
         _infer_shapes(copy)
     return copy
@@ -54,7 +58,7 @@ def _infer_shapes(model: ir.Model) -> None:
 
 
 def _declare_ranks(model: ir.Model) -> bool:
-    """Say of what enters a convolution that it has the rank of the weight; return whether that was news.
+    """Declare that the input of a convolution has the rank of its weight; return True if a rank was unknown.
 
     Behind an If whose branches differ in rank nothing is inferred, and gradients of broadcasts come out wrong.
     """
@@ -98,11 +102,13 @@ def _convert(model: ir.Model) -> None:
 
 
 def _relabel(model: ir.Model) -> None:
-    """An operator that did not change since opset 21 means the same under the older label."""
+    """Label the model as opset 21, in place: operators that did not change since then mean the same."""
     opset = opset_of(model)
     for node in all_nodes(model):
         if node.domain:
             continue
+        # A MatMul in a model of opset 23 is that of opset 13 still: only the label changes. An operator that did change
+        # is let through where `_as_before` finds that nothing it uses is new.
         schema = onnx.defs.get_schema(node.op_type, opset, "")
         if schema.since_version > NEWEST_OPSET:
             _as_before(node, schema.since_version)
@@ -125,6 +131,8 @@ def _as_before(node: ir.Node, since: int) -> None:
     except onnx.defs.SchemaError:
         before = None
     added = _ONLY_WIDENED.get(node.op_type, set())
+    # Three ways to be new: the operator itself, an attribute that it uses, an input. What is left was only widened in
+    # types.
     if before is None or set(node.attributes) - set(before.attributes) - added or len(now.inputs) != len(before.inputs):
         raise EngineError(
             f"node {node.name or node.op_type!r}: {node.op_type} of opset {since} cannot be trained "
@@ -135,7 +143,7 @@ def _as_before(node: ir.Node, since: int) -> None:
 
 
 def _declare_layer_norm_statistics(model: ir.Model) -> None:
-    """The gradient of LayerNormalization reads its optional outputs Mean and InvStdDev."""
+    """Declare the optional outputs Mean and InvStdDev of LayerNormalization, which its gradient reads."""
     for node in model.graph:
         if node.op_type == "LayerNormalization" and node.domain == "" and len(node.outputs) < 3:
             node.resize_outputs(3)
