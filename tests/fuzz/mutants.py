@@ -58,7 +58,7 @@ def _damage(model: Message, dice: random.Random) -> None:
         _damage_list(value, dice, messages)
     elif isinstance(value, Message):
         others = [other for other in messages if type(other) is type(value)]
-        value.CopyFrom(dice.choice(others))
+        _replace(value, dice.choice(others))
     else:
         _assign(message, field.name, value, dice)
 
@@ -76,11 +76,18 @@ def _damage_list(items: Any, dice: random.Random, messages: Sequence[Message]) -
         case 2 if simple:
             _put(items, place, _other(items[place], dice))
         case 2:
-            items[place].CopyFrom(dice.choice([each for each in messages if type(each) is type(items[0])]))
+            _replace(items[place], dice.choice([each for each in messages if type(each) is type(items[0])]))
         case _ if simple:
             _put(items, place, items[dice.randrange(len(items))])
         case _:
-            items[place].CopyFrom(items[dice.randrange(len(items))])
+            _replace(items[place], items[dice.randrange(len(items))])
+
+
+def _replace(message: Message, other: Message) -> None:
+    """Make a message equal to another one, which may lie within it, or around it."""
+    apart = type(other)()
+    apart.CopyFrom(other)
+    message.CopyFrom(apart)
 
 
 def _put(items: Any, place: int, value: Any) -> None:
