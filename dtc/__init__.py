@@ -6,6 +6,7 @@ ONNX Runtime session of a compressed model.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -32,6 +33,9 @@ __all__ = [
     "resume",
     "session",
 ]
+
+# ONNX Runtime reads it when it is loaded, in this process and in those that it starts.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 _HOMES = {
     "CheckOptions": "dtc.checking",

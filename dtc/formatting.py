@@ -18,6 +18,14 @@ def milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:.3g} ms"
 
 
+def printable(text: str) -> str:
+    r"""Return a text as it can be shown: names come from files, and a terminal obeys what it is sent.
+
+    An escape becomes the four letters `\x1b`.
+    """
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def shape(dims: Sequence[int]) -> str:
     """Return a shape as `a x b x c`."""
     return "x".join(str(d) for d in dims)

@@ -8,6 +8,7 @@ from typing import Literal
 import onnx_ir as ir
 from pydantic import Field
 
+from dtc.damage import damage_named
 from dtc.document import Document, DocumentPart
 from dtc.graph import Site, all_graphs, file_bytes, find_sites, load_model
 from dtc.passes.method import methods
@@ -53,7 +54,11 @@ def inspect_model(path: str | Path) -> Inspection:
     Raises:
         ModelError: The file cannot be read as a model.
     """
-    model = load_model(path)
+    with damage_named(Path(path)):
+        return _inspect(path, load_model(path))
+
+
+def _inspect(path: str | Path, model: ir.Model) -> Inspection:
     opset, ir_version = model.opset_imports.get("", 0), model.ir_version
     size = file_bytes(Path(path), model)
     normalise(model)

@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dtc.data import is_code
 from dtc.errors import ModelError, UsageError
+from dtc.graph import check_output
 from dtc.recipe import Recipe
 
 _FILE = "job.json"
@@ -56,12 +58,9 @@ class Job:
         """
         if self.max_drop is not None and recipe.data.train is None and recipe.data.evaluate is None:
             raise UsageError("a limit on the drop of the metric (--max-drop) needs data to measure it on: give --data")
-        if self.output.exists() and self.output.resolve() == source.resolve():
+        if _same_file(self.output, source):
             raise ModelError(f"{self.output}: is the model itself; choose another --output")
-        if self.output.exists() and not self.force:
-            raise ModelError(f"{self.output}: exists already; choose another --output or add --force")
-        if not self.output.absolute().parent.is_dir():
-            raise ModelError(f"{self.output.parent}: no such folder for the output")
+        check_output(self.output, force=self.force)
         if self.report is not None:
             self._refuse_folder(self.report, "report", ("report.json", "report.html"))
         if self.dump is not None:
@@ -73,6 +72,26 @@ class Job:
             raise UsageError(f"{folder}: is no folder; name one for the {option} (--{option})")
         if not self.force and any(any(folder.glob(pattern)) for pattern in files):
             raise UsageError(f"{folder}: holds a {option} already; choose another --{option} or add --force")
+
+    def refuse_elsewhere(self, run: Path, *, output: Path | None, report: Path | None) -> None:
+        """Stop if a run directory, which may be a stranger's, says to write outside of the folder that it lies in.
+
+        `output` and `report` are what the user said again, None for nothing.
+
+        Raises:
+            UsageError: It does; the message says how to have it so.
+        """
+        for option, told, again in (("-o", self.output, output), ("--report", self.report, report)):
+            if told is not None and again is None and not self.is_near(told, run):
+                raise UsageError(
+                    f"{run}: would write to {told}, outside of the folder that the run lies in; "
+                    f"if that is meant, say it again: {option} {told}"
+                )
+
+    @staticmethod
+    def is_near(path: Path, run: Path) -> bool:
+        """True if a path lies within the folder that holds the run directory."""
+        return path.resolve().is_relative_to(run.resolve().parent)
 
     def write(self, run: Path) -> None:
         """Leave the job in a run directory; the output is named relative to it, so that both can be moved."""
@@ -110,9 +129,52 @@ class Job:
             raise UsageError(f"{run}: not the run directory of a compression ({error})") from error
 
 
+def refuse_code(recipe: Recipe, base: Path, *, named_in: Path) -> None:
+    """Stop at a recipe whose data is code: whoever wrote the file would have it run here.
+
+    Raises:
+        UsageError: A function is named as data; the message says how to allow it.
+    """
+    for spec in (recipe.data.train, recipe.data.evaluate):
+        if spec is not None and is_code(spec, base) and not _is_own(spec):
+            raise UsageError(
+                f"{named_in}: names the Python function {spec} as data, which would be run; "
+                "read it, then add --allow-code"
+            )
+
+
+def words_to_resume(run: Path) -> str:
+    """Return the options that carry the compression of a run directory on, for those who began it."""
+    words = f"--resume {run}"
+    job, recipe = Job.read(run, force=False), Recipe.load(run / "recipe.yaml")
+    if not job.is_near(job.output, run):
+        words += f" -o {job.output}"
+    if job.report is not None and not job.is_near(job.report, run):
+        words += f" --report {job.report}"
+    try:
+        refuse_code(recipe, run, named_in=run)
+    except UsageError:
+        words += " --allow-code"
+    return words
+
+
+def _is_own(spec: str) -> bool:
+    """True of functions in modules of dtc itself, as the data of the reference models is."""
+    place = spec.rpartition(":")[0]
+    return place.startswith("dtc.") and all(part.isidentifier() for part in place.split("."))
+
+
 def is_compression(run: Path) -> bool:
     """True if a run directory is that of a compression, and not of a training from scratch."""
     return (run / _FILE).is_file()
+
+
+def _same_file(first: Path, second: Path) -> bool:
+    """True where both names lead to one file; False where they do not, or one of them is no name of a file."""
+    try:
+        return first.exists() and first.resolve() == second.resolve()
+    except OSError:
+        return False
 
 
 def _relative(path: Path, run: Path) -> str:

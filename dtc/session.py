@@ -14,6 +14,8 @@ from dtc.deploy.ops.library import register
 from dtc.errors import DataError, ModelError
 from dtc.graph.signature import Arrays, TensorSpec
 
+ort.disable_telemetry_events()  # for a process that had loaded ONNX Runtime before dtc
+
 Outputs: TypeAlias = dict[str, npt.NDArray[np.generic]]
 
 _SILENT = 4  # only fatal errors: everything else comes back as an exception
@@ -102,8 +104,13 @@ def _fitting(spec: TensorSpec, batch: Arrays) -> npt.NDArray[np.generic]:
 def _spec(argument: Any) -> TensorSpec:
     kind = argument.type.removeprefix("tensor(").removesuffix(")")
     # ONNX Runtime calls a size without a name unk__0, unk__1, ...: names that tie nothing together.
-    dims = tuple(None if isinstance(dim, str) and dim.startswith("unk__") else dim for dim in argument.shape or ())
+    # Some exporters write -1 or 0 for a size that is free.
+    dims = tuple(None if _is_free(dim) else dim for dim in argument.shape or ())
     return TensorSpec(argument.name, _DTYPES.get(kind, kind), dims)
+
+
+def _is_free(dim: int | str | None) -> bool:
+    return dim.startswith("unk__") if isinstance(dim, str) else dim is None or dim <= 0
 
 
 def _reason(error: Exception) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
 
-from dtc.errors import UsageError
-from dtc.graph import load_model, save_model
+from dtc.graph import check_output, load_model, save_model
+from dtc.job import refuse_code
 from dtc.recipe import Recipe
+from dtc.scratch import scratch_folder
 from dtc.training.events import Event
 from dtc.training.launch import Result, train
 from dtc.training.run import create_run, open_run
@@ -43,17 +43,21 @@ def train_reference(
     Raises:
         DtcError: Whatever is wrong with recipe, data or output, in words for the user.
     """
-    if output.exists() and not force:
-        raise UsageError(f"{output}: exists already; choose another --output or add --force")
-    with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
-        fresh = Path(folder) / output.name
+    check_output(output, force=force)
+    with scratch_folder() as folder:
+        fresh = folder / output.name
         save_model(model, fresh)
         create_run(run, recipe, fresh)
-    return resume_training(run, output, force=force, on_event=on_event)
+    return resume_training(run, output, force=force, allow_code=True, on_event=on_event)
 
 
 def resume_training(
-    run: Path, output: Path | None, *, force: bool = False, on_event: OnEvent | None = None
+    run: Path,
+    output: Path | None,
+    *,
+    force: bool = False,
+    allow_code: bool = False,
+    on_event: OnEvent | None = None,
 ) -> TrainedReference:
     """Carry a training on to its end and write the best weights.
 
@@ -61,7 +65,10 @@ def resume_training(
         DtcError: As `train_reference`.
     """
     opened = open_run(run)
+    if not allow_code:
+        refuse_code(opened.recipe, run, named_in=run)
     path = output or Path(opened.model_path.name)
+    check_output(path, force=force)
     result = train(run, on_event=on_event)
     parameters, _, _ = result.load()
     model = load_model(opened.model_path)

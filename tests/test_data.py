@@ -270,8 +270,8 @@ def test_other_packings_are_refused(tmp_path):
 
 def test_a_bomb_is_refused_where_memory_ends(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "d.npz", x=np.zeros((1000, 1000)))
-    monkeypatch.setattr("dtc.data.npy._memory", lambda: 1_000_000)
-    with pytest.raises(DataError, match="more than this machine's memory"):
+    monkeypatch.setattr("dtc.data.npy._limit", lambda: 1_000_000)
+    with pytest.raises(DataError, match="more than a quarter of this machine's memory"):
         open_source("d.npz", batch_size=1, base=tmp_path)
 
 

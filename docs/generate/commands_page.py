@@ -12,7 +12,12 @@ from dtc.cli.app import app
 INTRODUCTION = """\
 `dtc COMMAND --help` shows the options of a command; those that print results can print JSON (`--json`). A mistake of
 the user ends in a line that says what to do, and exit status 2; exit status 1 means that a check found too large a
-loss. An output appears whole or not at all, and nothing is overwritten without `--force`."""
+loss. An output appears whole or not at all, and nothing is overwritten without `--force`, which replaces regular files
+only. Weights of more than 2 GB lie beside the output, in `OUTPUT.dtc-<hash>.data`. A process that is told to end by
+Ctrl-C, SIGTERM or SIGHUP takes its temporary folders along; those of one that was killed go with the next command.
+
+Neither a recipe file nor a run directory can make dtc run code or write elsewhere: Python functions that they name as
+data need `--allow-code`, and an output outside of the folder in which a run lies has to be said again (`-o`)."""
 
 
 def commands_page() -> str:

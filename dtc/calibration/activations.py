@@ -5,11 +5,9 @@ Values are drawn from several batches: a search over ranges needs the shape of a
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -23,6 +21,7 @@ from dtc.graph.signature import input_specs
 from dtc.passes.prepare.quantize_activations import Activation, Quantization
 from dtc.passes.solvers.activation_levels import fit_levels
 from dtc.recipe import Objective
+from dtc.scratch import scratch_folder
 from dtc.session import runner, session
 
 BATCHES = 8
@@ -44,8 +43,8 @@ def fit_activations(
     # 1. A clone whose activations are outputs, written to a file that is gone once the session has read it.
     specs, clone = input_specs(model), model.clone()
     _watch(clone, [each.name for each in activations])
-    with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
-        path = Path(folder) / "watched.onnx"
+    with scratch_folder() as folder:
+        path = folder / "watched.onnx"
         save_model(clone, path)
         run = runner(session(path))
     # 2. Range and samples of each activation, batch by batch.

@@ -6,9 +6,7 @@ those of other weights (Y. Wu, J. Johnson: Rethinking "Batch" in BatchNorm, 2021
 
 from __future__ import annotations
 
-import tempfile
 from itertools import islice
-from pathlib import Path
 
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
@@ -20,6 +18,7 @@ from dtc.graph import save_model
 from dtc.graph.signature import input_specs
 from dtc.passes.prepare.batch_moments import BATCHES, pooled, use_batch_moments
 from dtc.recipe import Objective
+from dtc.scratch import scratch_folder
 from dtc.session import runner, session
 
 ENOUGH = 256
@@ -43,8 +42,8 @@ def measure_statistics(model: ir.Model, source: Source, objective: Objective, *,
     # 2. Mean, variance and shape of each norm become outputs. Norms already use the moments of the batch in this clone,
     #    so that those further back see what they would see with the new statistics.
     clone.graph.outputs.extend(value for each in exposed for value in each.values)
-    with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
-        path = Path(folder) / "measured.onnx"
+    with scratch_folder() as folder:
+        path = folder / "measured.onnx"
         save_model(clone, path)
         run = runner(session(path))
     # In order of the samples where state is carried; elsewhere the first may well be all of one class.

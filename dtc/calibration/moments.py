@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +17,7 @@ from dtc.graph import Reader, Role, Site, save_model
 from dtc.graph.signature import input_specs
 from dtc.passes.lower.readers import Multiplication
 from dtc.recipe import Objective
+from dtc.scratch import scratch_folder
 from dtc.session import runner, session
 
 Gram = npt.NDArray[np.float64]
@@ -78,8 +77,8 @@ class Calibration:
 
     def _run(self, model: ir.Model) -> Iterator[dict[str, AnyArray]]:
         specs = input_specs(model)
-        with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
-            path = Path(folder) / "watched.onnx"
+        with scratch_folder() as folder:
+            path = folder / "watched.onnx"
             save_model(model, path)
             batches = self.source.batches(epoch=0, seed=self.seed, shuffle=False)
             run = runner(session(path))

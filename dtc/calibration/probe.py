@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -19,6 +17,7 @@ from dtc.metrics import default_metric, make_metric
 from dtc.passes.method import Probe
 from dtc.recipe import Objective
 from dtc.sample_inputs import sample_inputs
+from dtc.scratch import scratch_folder
 from dtc.session import runner, session
 
 PROBED_BATCHES = 16
@@ -69,14 +68,14 @@ def _open(model: ir.Model, sites: Sequence[Site]) -> tuple[Run, tuple[TensorSpec
     specs = input_specs(model)
     clone = model.clone()
     owners = {name: graph for graph in all_graphs(clone) for name in graph.initializers}
-    with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
+    with scratch_folder() as folder:
         # Weights become inputs, in whichever graph they are: bodies read them from the main graph.
         for site in sites:
             weight = owners[site.name].initializers.pop(site.name)
             weight.const_value = None
             weight.type, weight.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(site.shape)
             clone.graph.inputs.append(weight)
-        path = Path(folder) / "probed.onnx"
+        path = folder / "probed.onnx"
         save_model(clone, path)
         return runner(session(path)), specs
 

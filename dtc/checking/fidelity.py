@@ -43,7 +43,7 @@ def save_comparable(model: ir.Model, path: Path) -> Comparable:
     levels = tuple(sorted(each.levels for each in find_quantizers(model.graph)))
     if not levels:
         return Comparable(path, None, ())
-    clone, unrounded = model.clone(), path.with_name(f"{path.stem}.unrounded.onnx")
+    clone, unrounded = model.clone(), path.with_name("unrounded.onnx")
     bypass_quantizers(clone)
     save_model(clone, unrounded)
     return Comparable(path, unrounded, levels)

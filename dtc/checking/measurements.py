@@ -11,7 +11,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from dtc.document import DocumentPart
 from dtc.errors import ModelError
 from dtc.graph.signature import Arrays
+from dtc.scratch import scratch_folder
 
 MEASURED_SESSION = {"session.force_spinning_stop": "1"}
 """Settings of sessions that are measured in turns: the idle threads of one must not take the cores of the other."""
@@ -96,8 +96,8 @@ def measure_memory(
     # none. The process imports this very dtc, whatever is installed.
     root = str(Path(__file__).resolve().parents[2])
     search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    with tempfile.TemporaryDirectory(prefix="dtc-memory-") as folder:
-        feed = Path(folder) / "inputs.npz"
+    with scratch_folder() as folder:
+        feed = folder / "inputs.npz"
         with feed.open("wb") as file:
             np.savez(file, allow_pickle=False, **dict(inputs))
         command = [sys.executable, "-P", "-m", "dtc.memory_probe", str(Path(path).resolve()), str(feed)]

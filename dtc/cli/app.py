@@ -9,7 +9,9 @@ import sys
 import click
 
 import dtc.cli.commands
+from dtc.cli.termination import Termination
 from dtc.errors import DtcError, Interrupted
+from dtc.formatting import printable
 
 
 class _Commands(click.Group):
@@ -38,6 +40,8 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit status 2."""
+    termination = Termination()
+    termination.install()
     try:
         # click itself would print a usage text of several lines before each error; here every mistake is one line.
         app.main(standalone_mode=False, prog_name="dtc")
@@ -45,7 +49,7 @@ def main() -> None:
         sys.exit(stop.exit_code)
     # 130 is 128 + SIGINT, what a shell gives for Ctrl-C.
     except click.Abort:
-        sys.exit(130)
+        sys.exit(termination.status)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
@@ -54,11 +58,15 @@ def main() -> None:
         sys.exit(error.exit_code)
     except Interrupted as stop:
         click.echo(_how_to_go_on(stop), err=True)
-        sys.exit(130)
+        sys.exit(termination.status)
+    except OSError as error:  # of the standard output, or of a file that goes while it is read
+        what = f"{error.filename}: " if error.filename else ""
+        click.echo(f"dtc: error: {what}{error.strerror or error}", err=True)
+        sys.exit(2)
     # Last, because Interrupted is a DtcError, too. Any other exception is a mistake in the program: its traceback is
     # shown.
     except DtcError as error:
-        click.echo(f"dtc: error: {error}", err=True)
+        click.echo(f"dtc: error: {printable(str(error))}", err=True)
         sys.exit(error.exit_status)
 
 
@@ -70,9 +78,10 @@ def _with_help(error: click.ClickException) -> str:
 
 
 def _how_to_go_on(stop: Interrupted) -> str:
-    from dtc.job import is_compression
+    from dtc.job import is_compression, words_to_resume
 
     if not stop.run.is_dir():
         return "interrupted; nothing is kept: name a run directory (--run) to be able to go on"
-    command = "compress" if is_compression(stop.run) else "models train"
-    return f"interrupted; nothing is lost: dtc {command} --resume {stop.run}"
+    if not is_compression(stop.run):
+        return f"interrupted; nothing is lost: dtc models train --resume {stop.run}"
+    return f"interrupted; nothing is lost: dtc compress {words_to_resume(stop.run)}"

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dtc.formatting import milliseconds, shape, size
+from dtc.formatting import milliseconds, printable, shape, size
 
 __all__ = ["console", "milliseconds", "shape", "size", "table"]
 
@@ -29,5 +29,5 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str |
     for column in columns:
         grid.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
     for row in rows:
-        grid.add_row(*map(escape, row))  # a name may hold brackets
+        grid.add_row(*(escape(printable(cell)) for cell in row))  # a name may hold brackets
     console.print(grid)

@@ -9,7 +9,11 @@ from dtc.cli.method_options import given_options, given_rule_options
 from dtc.cli.recipe_options import overridden, training_flags
 from dtc.data import relocated
 from dtc.errors import RecipeError, UsageError
-from dtc.recipe import Data, Objective, Recipe, Rule, Training
+from dtc.job import refuse_code
+from dtc.recipe import Data, Objective, Recipe, Rule, Training, flags_of
+from dtc.scratch import scratch_folder
+
+_DATA = ("train", "evaluate")
 
 
 def told_recipe(options: dict[str, Any]) -> Recipe:
@@ -30,6 +34,8 @@ def told_recipe(options: dict[str, Any]) -> Recipe:
         training = Training()
     if training is None and (flags := training_flags(options)):
         raise UsageError(f"{flags[0]} is for retraining; add --retrain")
+    if options["recipe_file"] is not None and not options["allow_code"]:
+        refuse_code(_without_told_data(recipe, options), Path(), named_in=options["recipe_file"])
     # 3. The other parts, the command line over the file.
     objective, data = overridden(recipe.objective, options), overridden(recipe.data, options)
     if training is not None and data.train is None:
@@ -45,6 +51,13 @@ def told_recipe(options: dict[str, Any]) -> Recipe:
     return recipe.model_copy(update={name: getattr(whole, name) for name in Recipe.model_fields})
 
 
+def _without_told_data(recipe: Recipe, options: dict[str, Any]) -> Recipe:
+    """Return the recipe of a file without the data that the command line puts in the place of the file's."""
+    flags = flags_of(Data)
+    told = {name: None for name in _DATA if options[flags[name].parameter] is not None}
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=told)})
+
+
 def save_recipe(recipe: Recipe, path: Path, *, force: bool) -> None:
     """Write a recipe whose data is named relative to the working directory, with names relative to the file.
 
@@ -53,8 +66,13 @@ def save_recipe(recipe: Recipe, path: Path, *, force: bool) -> None:
     """
     if path.exists() and not force:
         raise RecipeError(f"{path}: exists already; choose another --save-recipe or add --force")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise RecipeError(f"{path}: is no regular file; choose another --save-recipe")
     try:
-        path.write_text(_moved(recipe, Path(), path.parent).to_yaml(), encoding="utf-8")
+        with scratch_folder(path.absolute().parent) as folder:
+            written = folder / "recipe.yaml"
+            written.write_text(_moved(recipe, Path(), path.parent).to_yaml(), encoding="utf-8")
+            written.replace(path)
     except OSError as error:
         raise RecipeError(f"{path}: cannot be written ({error.strerror})") from error
 

@@ -2,7 +2,7 @@
 
 from dtc.data.fit import check_fit, fitted
 from dtc.data.functions import FunctionSource
-from dtc.data.source import ArraySource, Batch, Source, Split, count_batches, hold_out, open_source, relocated
+from dtc.data.source import ArraySource, Batch, Source, Split, count_batches, hold_out, is_code, open_source, relocated
 
 __all__ = [
     "ArraySource",
@@ -14,6 +14,7 @@ __all__ = [
     "count_batches",
     "fitted",
     "hold_out",
+    "is_code",
     "open_source",
     "relocated",
 ]

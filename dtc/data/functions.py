@@ -71,7 +71,7 @@ class FunctionSource:
             return call()
         except (StopIteration, DataError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # The line told is the deepest one in the user's own file, not one in NumPy that it called.
             frames = traceback.extract_tb(error.__traceback__)
             theirs = [frame for frame in frames if frame.filename == _file(self.function)]
@@ -103,7 +103,7 @@ def load_function(place: str, function: str, base: Path) -> Callable[..., Any]:
         module = _load_file(base / place) if place.endswith(".py") else _import(place)
     except DataError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DataError(f"{name}: cannot be imported ({type(error).__name__}: {error})") from error
     found = getattr(module, function, None)
     if not callable(found):

@@ -16,13 +16,17 @@ from dtc.forms import AnyArray
 
 _DEFLATE_LIMIT = 1032
 """Upper limit of the compression ratio of DEFLATE (zlib's technical notes)."""
+_SMALL = 64 << 20
+_LARGEST_RATIO = 200
+"""Real samples, images of mostly zeros too, shrink some ten times; what shrinks so much is made to fill the memory."""
 
 
 def read_npz(path: Path) -> dict[str, AnyArray]:
     """Read every array of an `.npz` into memory.
 
     Raises:
-        DataError: Not an `.npz`, truncated, larger unpacked than the memory of this machine, or an array in it is
+        DataError: Not an `.npz`, truncated, larger unpacked than a quarter of this machine's memory or than 200 times
+            the file (and 64 MB), or an array in it is
             not made of plain numbers or not as long as its header says.
     """
     try:
@@ -65,11 +69,21 @@ def _check_archive(path: Path, members: list[zipfile.ZipInfo]) -> None:
     for info in members:
         if info.file_size > info.compress_size * _DEFLATE_LIMIT + 1024:
             raise DataError(f"{path}: array {info.filename!r} cannot be as large as it claims; the file is damaged")
-    total = sum(info.file_size for info in members)
-    if total > _memory():
+    _check_unpacked(path, sum(info.file_size for info in members))
+
+
+def _check_unpacked(path: Path, total: int) -> None:
+    """Stop before anything is unpacked that would fill the memory, or that was packed to do so."""
+    limit, packed = _limit(), path.stat().st_size
+    if total > limit:
         raise DataError(
-            f"{path}: {total / 1e9:.1f} GB unpacked, more than this machine's memory; "
+            f"{path}: {total / 1e9:.1f} GB unpacked, more than a quarter of this machine's memory; "
             "save each array with np.save and give the folder, which is memory-mapped"
+        )
+    if total > max(_SMALL, packed * _LARGEST_RATIO):
+        raise DataError(
+            f"{path}: {packed / 1e6:.1f} MB that unpack to {total / 1e6:.0f} MB, over {_LARGEST_RATIO} times that; "
+            "if that is meant, write it with np.savez"
         )
 
 
@@ -113,9 +127,9 @@ def _check_header(name: str, file: IO[bytes], size: int) -> tuple[tuple[int, ...
     return shape, fortran, dtype
 
 
-def _memory() -> int:
-    """Bytes of memory of this machine; without limit where the system does not say."""
+def _limit() -> int:
+    """Return a quarter of this machine's memory, in bytes; without limit where the system does not say."""
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
     except (AttributeError, ValueError, OSError):
         return 1 << 62

@@ -89,12 +89,19 @@ def open_source(spec: str, *, batch_size: int, base: Path = Path(), split: Split
         if not path.is_file():
             raise DataError(f"{path}: no such file")
         return _array_source(spec, read_npz(path), batch_size, split)
-    place, colon, function = spec.rpartition(":")
-    if colon and place and function.isidentifier():
+    if is_code(spec, base):
+        place, _, function = spec.rpartition(":")
         return FunctionSource(spec, load_function(place, function, base), batch_size, split)
     raise DataError(
         f"{spec}: no such data; give an .npz file, a folder of .npy files, module:function, or file.py:function"
     )
+
+
+def is_code(spec: str, base: Path = Path()) -> bool:
+    """True if data is a function, `module:function` or `file.py:function`: to open it is to run that code."""
+    place, _, function = spec.rpartition(":")
+    path = base / spec
+    return bool(place) and function.isidentifier() and not path.is_dir() and path.suffix != ".npz"
 
 
 def relocated(spec: str, old: Path, new: Path) -> str:

@@ -5,8 +5,9 @@ Beside that: new nodes (`dtc.graph.builder`), the cells of LSTM and GRU (`dtc.gr
 
 from dtc.graph.files import file_bytes, model_files
 from dtc.graph.load import load_model
+from dtc.graph.output import check_output, check_space, only_writer, publish
 from dtc.graph.quantizers import Quantizer, bypass_quantizers, find_quantizers, share_scales
-from dtc.graph.save import move_model, save_model
+from dtc.graph.save import save_model
 from dtc.graph.sites import MatrixView, Reader, Role, Site, find_sites, site_of
 from dtc.graph.walk import all_graphs, all_nodes, find_initializer, nesting, source_of
 
@@ -19,14 +20,17 @@ __all__ = [
     "all_graphs",
     "all_nodes",
     "bypass_quantizers",
+    "check_output",
+    "check_space",
     "file_bytes",
     "find_initializer",
     "find_quantizers",
     "find_sites",
     "load_model",
     "model_files",
-    "move_model",
     "nesting",
+    "only_writer",
+    "publish",
     "save_model",
     "share_scales",
     "site_of",

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from dtc.graph.walk import all_graphs
+from dtc.graph.walk import all_tensors
 
 
 def model_files(path: Path, model: ir.Model) -> tuple[Path, ...]:
     """Return the file at `path`, which `model` was loaded from, then the files of its external data, by name."""
-    tensors = (value.const_value for graph in all_graphs(model) for value in graph.initializers.values())
-    external = {str(tensor.location) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)}
+    external = {str(tensor.location) for tensor in all_tensors(model) if isinstance(tensor, ir.ExternalTensor)}
     return (path, *(path.parent / name for name in sorted(external)))
 
 

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from dtc.errors import ModelError
-from dtc.graph.walk import all_graphs, all_nodes
+from dtc.graph.scopes import separate_names
+from dtc.graph.serialization import from_proto
+from dtc.graph.walk import all_graphs, all_nodes, all_tensors
+
+logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)  # what it warns of is refused here, in one line
 
 _NOT_PLAIN = frozenset({ir.DataType.STRING, ir.DataType.COMPLEX64, ir.DataType.COMPLEX128})
+_DAMAGE = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    NotImplementedError,
+    OSError,
+)
+"""What onnx and onnx-ir raise of a message that is none: SerdeError is a RuntimeError."""
 _TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
 
@@ -26,16 +43,41 @@ def load_model(path: str | Path) -> ir.Model:
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
+    model = _read(path)
+    if not model.graph.outputs:
+        raise ModelError(f"{path}: not an ONNX model, or a truncated one (its graph has no outputs)")
     try:
-        model = ir.load(path)
-    except (DecodeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        _check_tensors(model, path)
+    except _DAMAGE as error:
+        raise ModelError(f"{path}: holds a damaged tensor ({_first_line(error)}); export it again") from error
+    _check_inputs(model, path)
+    separate_names(model)
+    return model
+
+
+def _read(path: Path) -> ir.Model:
+    try:
+        proto = onnx.load(path, format="protobuf", load_external_data=False)
+        model = from_proto(proto)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except (DecodeError, *_DAMAGE) as error:
         raise ModelError(
             f"{path}: not an ONNX model, or a truncated one ({_first_line(error)}); export it again"
         ) from error
-    if not model.graph.outputs:
-        raise ModelError(f"{path}: not an ONNX model, or a truncated one (its graph has no outputs)")
-    _check_tensors(model, path)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    ir.external_data.set_base_dir(model.graph, path.parent)
     return model
+
+
+def _check_inputs(model: ir.Model, path: Path) -> None:
+    """Stop at a value that is read and that nothing gives: other readers of the graph would take it for an input."""
+    for node in all_nodes(model):
+        for value in node.inputs:
+            if value is None or value.producer() is not None or value.is_graph_input() or value.is_initializer():
+                continue
+            raise ModelError(f"{path}: node {node.name or node.op_type!r} reads {value.name!r}, which nothing gives")
 
 
 def _check_tensors(model: ir.Model, path: Path) -> None:
@@ -52,14 +94,12 @@ def _tensors(model: ir.Model, path: Path) -> Iterator[ir.TensorProtocol]:
         for value in graph.initializers.values():
             if value.const_value is None:
                 raise ModelError(f"{path}: initializer {value.name!r} has no data")
-            yield value.const_value
-    for node in all_nodes(model):
-        for attribute in node.attributes.values():
-            if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
-                yield attribute.as_tensor()
+    return all_tensors(model)
 
 
 def _check_external(tensor: ir.ExternalTensor, path: Path, folder: Path) -> None:
+    if (tensor.offset or 0) < 0 or min(tensor.shape.numpy(), default=1) < 0:
+        raise ModelError(f"{path}: tensor {tensor.name!r} has a negative offset or size; the file is damaged")
     # Resolved first, so that neither `..` nor a link leads out of the folder.
     location = (folder / tensor.location).resolve()
     if not location.is_relative_to(folder):
@@ -69,6 +109,11 @@ def _check_external(tensor: ir.ExternalTensor, path: Path, folder: Path) -> None
         )
     if not location.is_file():
         raise ModelError(f"{path}: external data file {str(tensor.location)!r} is missing; put it beside the model")
+    if tensor.length is not None and tensor.length != tensor.nbytes:
+        raise ModelError(
+            f"{path}: tensor {tensor.name!r} of {tensor.nbytes} bytes has {tensor.length} bytes of external data; "
+            "the file is damaged"
+        )
     needed = (tensor.offset or 0) + tensor.nbytes
     if location.stat().st_size < needed:
         raise ModelError(
@@ -97,5 +142,8 @@ def _check_size(tensor: ir.TensorProtocol, path: Path) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:160] or type(error).__name__
+def _first_line(error: BaseException) -> str:
+    """Return the reason behind an error: the errors of onnx-ir repeat the message itself, however long."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
+import hashlib
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 
 from dtc.errors import ModelError
 from dtc.graph.bare import bare_initializers
 from dtc.graph.opset import opset_of
-from dtc.graph.walk import all_graphs
+from dtc.graph.output import check_output, data_name, publish
+from dtc.graph.serialization import to_proto
+from dtc.graph.walk import all_graphs, all_nodes, all_tensors
+from dtc.scratch import scratch_folder
 
 PORTABLE_IR_VERSION = 10
 """An IR version that runtimes in the field read; most refuse the newest one, the default of the package `onnx`."""
@@ -22,46 +26,100 @@ EXTERNAL_DATA_ABOVE = 1_900_000_000
 def save_model(model: ir.Model, path: str | Path, *, force: bool = False) -> None:
     """Write `model` to `path`: first beside it, then renamed, so that no half-written file is ever seen.
 
-    Weights of more than 2 GB go to `<name>.data` beside it; up to there the file is whole in itself, also where `model`
-    came with external data.
+    Weights of more than 2 GB go into a file beside it that is named after the model and what it holds; up to there the
+    file is whole in itself, also where `model` came with external data.
 
     Raises:
-        ModelError: The file exists and `force` is not given, or its folder cannot be written.
+        ModelError: The file exists and `force` is not given, or its folder cannot be written, or the model cannot.
     """
     path = Path(path)
-    if path.exists() and not force:
-        raise ModelError(f"{path}: exists already; choose another --output or add --force")
-    if not path.parent.is_dir():
-        raise ModelError(f"{path.parent}: no such folder for the output")
+    check_output(path, force=force)
     model.ir_version = _ir_version(model)
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder, bare_initializers(model):
-            written = Path(folder) / path.name
-            # Both files are written in a folder beside the target, on the same disk, where a rename is atomic.
-            if _tensor_bytes(model) > EXTERNAL_DATA_ABOVE:
-                ir.save(model, written, external_data=f"{path.name}.data")
-            else:
-                ir.save(_self_contained(model), written)
-            move_model(written, path)
+        # Written in a folder beside the target, on the same disk, where a rename is atomic.
+        with scratch_folder(path.absolute().parent) as folder, bare_initializers(model):
+            written = folder / path.name
+            _write(model, written)
+            publish(written, path, force=force)
     except OSError as error:
         raise ModelError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def move_model(source: Path, target: Path) -> None:
-    """Move the model file `source`, with its external data if there is any, to `target`, of the same file name."""
-    external = source.with_name(f"{source.name}.data")
-    # The data first: a model file is never there without the weights that it names.
-    if external.exists():
-        external.replace(target.with_name(external.name))
-    source.replace(target)
+def _write(model: ir.Model, path: Path) -> None:
+    try:
+        if _tensor_bytes(model) > EXTERNAL_DATA_ABOVE:
+            _write_apart(model, path)
+        else:
+            onnx.save(to_proto(_self_contained(model)), path)
+    except (ir.serde.SerdeError, ValueError, TypeError, OverflowError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:160]
+        raise ModelError(f"{path.name}: the model cannot be written ({reason}); it is damaged") from error
+
+
+def _write_apart(model: ir.Model, path: Path) -> None:
+    """Write the weights into a file of their own, and the model beside it.
+
+    The file is named by its content, `big.onnx.dtc-0123456789abcdef.data`: so it takes the place of no other file, and
+    an older output keeps its own until the new model stands in its place.
+    """
+    values = [value for graph in all_graphs(model) for value in graph.initializers.values()]
+    tensors = [value.const_value for value in values]
+    draft = path.parent / "weights"
+    try:
+        ir.external_data.unload_from_model(model, path.parent, draft.name, size_threshold_bytes=256)
+        data = draft.rename(path.with_name(data_name(path.name, _digest(draft))))
+        for value in values:
+            if isinstance(value.const_value, ir.ExternalTensor):
+                value.const_value = _at(value.const_value, data)
+        onnx.save(to_proto(_with_own_constants(model)), path)
+    finally:
+        for value, tensor in zip(values, tensors, strict=True):
+            value.const_value = tensor
+
+
+def _at(tensor: ir.ExternalTensor, file: Path) -> ir.ExternalTensor:
+    """Return a tensor in another file, at the same place within it."""
+    return ir.ExternalTensor(
+        file.name,
+        tensor.offset,
+        tensor.length,
+        tensor.dtype,
+        shape=tensor.shape,
+        name=tensor.name or "",
+        base_dir=file.parent,
+    )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _self_contained(model: ir.Model) -> ir.Model:
     """Return a model without references to external data, which would be looked for beside the new file."""
-    tensors = (value.const_value for graph in all_graphs(model) for value in graph.initializers.values())
-    if not any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors):
+    model = _with_own_constants(model)
+    if not any(isinstance(tensor, ir.ExternalTensor) for tensor in all_tensors(model)):
         return model
     return ir.external_data.load_to_model(model.clone())
+
+
+def _with_own_constants(model: ir.Model) -> ir.Model:
+    """Return a model whose nodes hold the tensors of their attributes themselves."""
+    if not any(_apart(attribute) for node in all_nodes(model) for attribute in node.attributes.values()):
+        return model
+    copy = model.clone()
+    for node in all_nodes(copy):
+        for attribute in [each for each in node.attributes.values() if _apart(each)]:
+            tensor = attribute.as_tensor()
+            held = ir.tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=tensor.name)
+            node.attributes[attribute.name] = ir.AttrTensor(attribute.name, held)
+    return copy
+
+
+def _apart(attribute: ir.Attr) -> bool:
+    if attribute.type is not ir.AttributeType.TENSOR or attribute.is_ref():
+        return False
+    return isinstance(attribute.as_tensor(), ir.ExternalTensor)
 
 
 def _ir_version(model: ir.Model) -> int:
@@ -69,5 +127,4 @@ def _ir_version(model: ir.Model) -> int:
 
 
 def _tensor_bytes(model: ir.Model) -> int:
-    tensors = (value.const_value for graph in all_graphs(model) for value in graph.initializers.values())
-    return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+    return sum(tensor.nbytes for tensor in all_tensors(model))

@@ -75,4 +75,6 @@ def _spec(value: ir.Value) -> TensorSpec:
 
 
 def _dim(dim: int | ir.SymbolicDim) -> Dim:
-    return dim if isinstance(dim, int) else dim.value
+    if isinstance(dim, int):
+        return dim if dim > 0 else None  # some exporters write -1 or 0 for a size that is free
+    return dim.value

@@ -40,6 +40,18 @@ def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
     return iter(model.graph.all_nodes())
 
 
+def all_tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
+    """Yield every tensor that the model holds: initializers, and the tensors of its nodes, functions included."""
+    for graph in all_graphs(model):
+        for value in graph.initializers.values():
+            if value.const_value is not None:
+                yield value.const_value
+    for node in (*all_nodes(model), *(node for each in model.functions.values() for node in each.all_nodes())):
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
+                yield attribute.as_tensor()
+
+
 def find_initializer(model: ir.Model, name: str) -> ir.Value | None:
     """Return the initializer of that name, of whichever graph holds it."""
     for graph in all_graphs(model):

@@ -59,5 +59,6 @@ def begin_run(work: Work) -> None:
         replace=work.job.force,
         quantizations=work.levels,
     )
+    work.began_run = True
     work.job.write(run.folder)
     work.move_into(run)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dtc.damage import damage_named
 from dtc.errors import CheckFailedError, Interrupted
-from dtc.job import Job
+from dtc.job import Job, refuse_code
 from dtc.pipeline.stages import ONE_SHOT, RESUMED, RETRAINED, Stage
 from dtc.pipeline.watch import watched
 from dtc.pipeline.work import OnEvent, Work, begin, begin_again
@@ -67,19 +68,32 @@ def compress(
 
 
 def resume(
-    folder: Path, *, force: bool = False, dump: Path | None = None, on_event: OnEvent | None = None
+    folder: Path,
+    *,
+    force: bool = False,
+    output: Path | None = None,
+    report: Path | None = None,
+    allow_code: bool = False,
+    dump: Path | None = None,
+    on_event: OnEvent | None = None,
 ) -> Compression:
     """Carry the compression of a run directory on to its end.
 
     Retraining goes on from its newest checkpoint; without training all is done anew. A run that has its result gives it
-    again, unless `force` asks to do it over. `dump` is a folder for the model after each stage.
+    again, unless `force` asks to do it over. `output` and `report` are other places than the run names; those that it
+    names have to lie in the folder that it lies in, and functions that it names as data are run with `allow_code` only:
+    a run directory may be a stranger's. `dump` is a folder for the model after each stage.
 
     Raises:
         DtcError: The folder is no run of `compress`, or whatever else is wrong, in words for the user.
     """
-    run, job = open_run(folder), replace(Job.read(folder, force=force), dump=dump)
+    run, told = open_run(folder), Job.read(folder, force=force)
+    job = replace(told, dump=dump, output=output or told.output, report=report or told.report)
     if not force and (known := _known(run, job)) is not None:
         return known
+    job.refuse_elsewhere(folder, output=output, report=report)
+    if not allow_code:
+        refuse_code(run.recipe, folder, named_in=folder)
     job.refuse_early(run.model_path, run.recipe)
     work = begin_again(run, job)
     work.on_event = on_event
@@ -88,7 +102,7 @@ def resume(
 
 def _carry_out(work: Work, stages: Sequence[Stage]) -> Compression:
     try:
-        with work, watched(work) as look:
+        with work, damage_named(work.original), watched(work) as look:
             for stage in stages:
                 stage(work)
                 look(stage.__name__)

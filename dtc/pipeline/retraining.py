@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import onnx_ir as ir
 
+from dtc.errors import DataError, EngineError, ModelError, UsageError
 from dtc.passes.method import DistortionStep
 from dtc.passes.plan import Distorted
 from dtc.pipeline.work import Work
@@ -28,7 +31,13 @@ def train(work: Work) -> None:
         Interrupted: Ctrl-C; the run can be resumed.
         DtcError: Whatever the worker raised.
     """
-    work.training = launch.train(_run(work).folder, on_event=work.on_event)
+    run = _run(work)
+    try:
+        work.training = launch.train(run.folder, on_event=work.on_event)
+    except (UsageError, ModelError, DataError, EngineError):
+        if work.began_run and not run.metrics.exists():  # a start that failed can be tried again in the same place
+            shutil.rmtree(run.folder, ignore_errors=True)
+        raise
 
 
 def take_trained(work: Work) -> None:

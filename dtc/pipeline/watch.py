@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +16,9 @@ import onnx
 import onnx_ir as ir
 
 from dtc.errors import StageError
-from dtc.graph import save_model
+from dtc.graph import load_model, model_files, save_model
 from dtc.pipeline.work import Work
+from dtc.scratch import scratch_folder
 
 VERIFY = "DTC_VERIFY_STAGES"
 
@@ -32,8 +32,8 @@ def watched(work: Work) -> Iterator[Look]:
         work.job.dump.mkdir(parents=True, exist_ok=True)
         yield _Watch(work, work.job.dump).look
     elif os.environ.get(VERIFY):
-        with tempfile.TemporaryDirectory(prefix="dtc-stages-") as folder:
-            yield _Watch(work, Path(folder)).look
+        with scratch_folder() as folder:
+            yield _Watch(work, folder).look
     else:
         yield lambda _: None
 
@@ -46,8 +46,8 @@ class _Watch:
         self._passed: list[str] = []
         self._files = 0
         self._last = ""  # the first stage is written even where it has nothing to do: it is what others start with
-        with tempfile.TemporaryDirectory(prefix="dtc-loaded-") as loaded:
-            path = Path(loaded) / work.original.name
+        with scratch_folder() as loaded:
+            path = loaded / work.original.name
             _save(work.model, path)
             refused = _refused(path)
         # Of a model that the checker refuses as it came, no stage can be told to have broken it.
@@ -85,8 +85,8 @@ def _save(model: ir.Model, path: Path) -> None:
     save_model(model.clone(), path, force=True)
 
 
-def _files(path: Path) -> list[Path]:
-    return [file for file in (path, path.with_name(f"{path.name}.data")) if file.exists()]
+def _files(path: Path) -> tuple[Path, ...]:
+    return model_files(path, load_model(path))
 
 
 def _digest(path: Path) -> str:

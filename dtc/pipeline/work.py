@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
@@ -14,7 +12,8 @@ import onnx_ir as ir
 
 from dtc.checking import CheckReport
 from dtc.checking.fidelity import Comparable
-from dtc.graph import load_model, model_files
+from dtc.errors import ModelError
+from dtc.graph import check_space, load_model, model_files, only_writer
 from dtc.job import Job
 from dtc.passes.lower import Lowered, Target, find_target
 from dtc.passes.plan import Distorted, Plan
@@ -22,6 +21,7 @@ from dtc.passes.prepare.quantize_activations import Quantization
 from dtc.pipeline.samples import Samples
 from dtc.recipe import Recipe
 from dtc.report import Report
+from dtc.scratch import scratch_folder
 from dtc.training.events import Event
 from dtc.training.launch import Result
 from dtc.training.run import Run
@@ -53,6 +53,7 @@ class Work:
         target: What the file is written for.
         run_folder: The run directory to make; None where none is asked for.
         run: The run directory; None while there is none.
+        began_run: Whether this work made it.
         on_event: Is told how a retraining goes.
         levels: The levels of quantized activations, fitted before they are put into the model.
         errors: The methods' own relative squared errors, by site; empty after retraining.
@@ -69,6 +70,7 @@ class Work:
         faithful: The written file against the distorted model (check_faithful).
         outcome: The written file against the original (check_outcome).
         report: All of it as a document (describe).
+        scratch: A folder beside the output that is gone when the work ends: what lies there can be moved to its place.
     """
 
     original: Path
@@ -80,6 +82,7 @@ class Work:
     target: Target
     run_folder: Path | None = None
     run: Run | None = None
+    began_run: bool = False
     on_event: OnEvent | None = None
     levels: list[Quantization] = field(default_factory=list)
     errors: dict[str, float] = field(default_factory=dict)
@@ -96,23 +99,21 @@ class Work:
     faithful: CheckReport = field(init=False)
     outcome: CheckReport = field(init=False)
     report: Report = field(init=False)
+    scratch: Path = field(init=False)
     _resources: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Work:
+        with self._resources:  # given up where a later one of these fails
+            self._resources.enter_context(only_writer(self.job.output))
+            check_space(self.job.output, sum(file.stat().st_size for file in self.files))
+            self.scratch = self._resources.enter_context(_beside(self.job.output))
+            self._resources = self._resources.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._resources.close()
-
-    @cached_property
-    def scratch(self) -> Path:
-        """A folder beside the output, deleted when the work ends; files in it can be renamed to the output."""
-        # Beside the output and not in the system's temporary folder: a move is then a rename, which is whole or not at
-        # all.
-        place, prefix = self.job.output.absolute().parent, f".{self.job.output.name}-"
-        return Path(self._resources.enter_context(tempfile.TemporaryDirectory(dir=place, prefix=prefix)))
 
     def move_into(self, run: Run) -> None:
         """Continue with the copies of model and data in a run directory, which nobody changes meanwhile."""
@@ -125,6 +126,15 @@ class Work:
         self.samples = Samples(run.recipe, run.folder)
 
 
+@contextmanager
+def _beside(output: Path) -> Iterator[Path]:
+    try:
+        with scratch_folder(output.absolute().parent) as folder:
+            yield folder
+    except OSError as error:
+        raise ModelError(f"{output}: cannot be written ({error.strerror}); choose another --output") from error
+
+
 def begin(path: Path, recipe: Recipe, job: Job, base: Path) -> Work:
     """Open the work on a model file; relative paths of the recipe's data start at `base`.
 
@@ -134,7 +144,10 @@ def begin(path: Path, recipe: Recipe, job: Job, base: Path) -> Work:
     """
     target = find_target(recipe.lower, None if recipe.costs is None else base / recipe.costs)
     model = load_model(path)
-    return Work(path, model_files(path, model), recipe, job, model, Samples(recipe, base), target)
+    files = model_files(path, model)
+    if job.output.resolve() in {file.resolve() for file in files}:
+        raise ModelError(f"{job.output}: holds weights of the model itself; choose another --output")
+    return Work(path, files, recipe, job, model, Samples(recipe, base), target)
 
 
 def begin_again(run: Run, job: Job) -> Work:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from dtc.checking.fidelity import save_comparable
-from dtc.graph import move_model
+from dtc.errors import ModelError
+from dtc.graph import publish
 from dtc.passes.lower.accuracy import set_accuracy_level
 from dtc.passes.prepare import strip_training
 from dtc.pipeline.work import Work
@@ -16,7 +19,7 @@ def strip(work: Work) -> None:
 
 def write_dense(work: Work) -> None:
     """Write the distorted model as it is, to compare the lowered one with."""
-    work.dense = save_comparable(work.model, work.scratch / f"distorted-{work.job.output.name}")
+    work.dense = save_comparable(work.model, _place(work, "distorted"))
 
 
 def lower(work: Work) -> None:
@@ -27,10 +30,24 @@ def lower(work: Work) -> None:
 
 
 def write(work: Work) -> None:
-    """Write the lowered model into the scratch folder beside the output."""
-    work.written = save_comparable(work.model, work.scratch / work.job.output.name)
+    """Write the lowered model, beside its place."""
+    work.written = save_comparable(work.model, _place(work, "lowered"))
 
 
 def deliver(work: Work) -> None:
-    """Move the written file to the output."""
-    move_model(work.written.path, work.job.output)
+    """Put the written file in its place.
+
+    Raises:
+        ModelError: Something else came to be there meanwhile, or it cannot be written.
+    """
+    try:
+        publish(work.written.path, work.job.output, force=work.job.force, keep=work.files)
+    except OSError as error:
+        raise ModelError(f"{work.job.output}: cannot be written ({error.strerror})") from error
+
+
+def _place(work: Work, stage: str) -> Path:
+    """Return where a model is written beside the output: in a folder of its own, under the output's name."""
+    folder = work.scratch / stage
+    folder.mkdir()
+    return folder / work.job.output.name

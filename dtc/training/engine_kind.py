@@ -45,6 +45,8 @@ class EngineKind:
         installed: Returns where it lies, None if it has to be installed first.
         install: Installs it unless that is done, and returns the folders that come first on the worker's `sys.path`:
             none where it shares the environment of dtc. Raises EngineError.
+        remove_damaged: Verifies what lies there, removes it where it is damaged, and returns what was wrong, in one
+            line; None if nothing was.
         preference: Of the engines that can run here, the one with the highest is taken where none is named.
     """
 
@@ -55,6 +57,7 @@ class EngineKind:
     unavailable: Callable[[], str | None]
     installed: Callable[[], Path | None]
     install: Callable[[], Sequence[Path]]
+    remove_damaged: Callable[[], str | None] = lambda: None
     preference: int = 0
 
     def command(self) -> Command:

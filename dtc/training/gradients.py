@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from dtc.data.npy import read_npz
 from dtc.forms import Array
 from dtc.recipe import Recipe, Training
+from dtc.scratch import scratch_folder
 from dtc.training.engine_kind import engine_of
 from dtc.training.launch import failure
 from dtc.training.run import create_run
@@ -25,10 +25,10 @@ def measure_gradients(model: Path, recipe: Recipe, *, base: Path = Path()) -> di
     Raises:
         DtcError: Whatever the worker raised: the engine cannot train the model, the data does not fit it.
     """
-    with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
+    with scratch_folder() as folder:
         # A run without rules: nothing is distorted, and gradients are those of the weights as they are.
         plain = recipe.model_copy(update={"training": recipe.training or Training(), "rules": ()})
-        run = create_run(Path(folder) / "run", plain, model, base=base)
+        run = create_run(folder / "run", plain, model, base=base)
         command = engine_of(run.recipe).command()
         # The session has no name, so the worker does not watch its standard input: it ends when it is done.
         done = subprocess.run(

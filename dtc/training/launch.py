@@ -177,6 +177,9 @@ def failure(run: Run, status: int, session: str) -> errors.DtcError:
     """Return the error that the worker left in `error.json`, as an exception of the same class."""
     # 1. Nothing was told: the process was killed, as by the system where memory is short.
     told = _read_of_session(run.folder / "error.json", session)
+    known = told is not None and bool(told["class"])
+    if not known and (damage := engine_of(run.recipe).remove_damaged()):
+        return errors.EngineError(f"{damage}; the next run, or dtc engine install, installs it again")
     if told is None:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         return TrainingError(f"{run.folder}: the worker {how}; resume the run, or see worker.log in it")

@@ -20,8 +20,8 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from dtc.graph import load_model, model_files
 from dtc.passes.prepare import normalise
 from dtc.passes.prepare.quantize_activations import Quantization, quantize_activations
 from dtc.recipe import Data, Recipe, Training
+from dtc.scratch import scratch_folder
 from dtc.training.engine_kind import engine_of
 from dtc.training.quantizations import FILE as ACTIVATIONS
 from dtc.training.quantizations import read_quantizations, write_quantizations
@@ -134,10 +135,9 @@ def create_run(
     older = replace and (folder / "run.json").is_file()
     if folder.exists() and not older and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: exists already; resume it, or choose another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     # Everything is put together beside the folder, which then appears by one rename.
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as unfinished:
-        new = Path(unfinished) / "run"
+    with _beside(folder) as unfinished:
+        new = unfinished / "run"
         # 1. Copies of model and data under names that are relative to the run, so that it can be moved as a whole.
         _copy_model(model_files(model, load_model(model)), new / "model")
         local = {
@@ -155,9 +155,20 @@ def create_run(
         (new / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         # The older run moves into the temporary folder, and goes with it.
         if older:
-            folder.rename(Path(unfinished) / "older")
+            folder.rename(unfinished / "older")
         new.replace(folder)
     return open_run(folder)
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """Make a temporary folder beside `folder`, and those above it where they are missing."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(folder.parent) as unfinished:
+            yield unfinished
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written ({error.strerror}); choose another --run") from error
 
 
 def _copy_costs(recipe: Recipe, base: Path, new: Path) -> str | None:

@@ -12,5 +12,6 @@ def set_accuracy_level(model: ir.Model, level: int) -> None:
     """Write attribute `accuracy_level` of every `dtc` operator that has one; portable bodies are exact at any level."""
     for graph in all_graphs(model):
         for node in graph:
-            if node.domain == DOMAIN and "accuracy_level" in operators()[node.op_type].attributes:
+            known = operators().get(node.op_type) if node.domain == DOMAIN else None  # the model may have its own
+            if known is not None and "accuracy_level" in known.attributes:
                 node.attributes["accuracy_level"] = ir.AttrInt64("accuracy_level", level)

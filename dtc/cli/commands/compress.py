@@ -83,6 +83,12 @@ def _further() -> Iterator[Option]:
     help="folder for the model after each stage, each checked",
 )
 @option(
+    Section.DATA,
+    "--allow-code",
+    is_flag=True,
+    help="run the Python functions that a recipe file or a run directory names as data",
+)
+@option(
     Section.TRAINING,
     "--resume",
     "resumed",
@@ -126,7 +132,8 @@ def command(model: Path | None, **options: Any) -> None:
     # Standard output is the report alone where it is JSON, so progress is silent.
     with progress(quiet=as_json) as on_event:
         if options["resumed"] is not None:
-            result = resume(options["resumed"], force=options["force"], dump=options["dump"], on_event=on_event)
+            again = {name: options[name] for name in ("force", "output", "report", "allow_code", "dump")}
+            result = resume(options["resumed"], **again, on_event=on_event)
         else:
             result = _start(model, options, on_event)
     if as_json:

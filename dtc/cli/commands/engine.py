@@ -23,6 +23,8 @@ def install(name: str) -> None:
     from dtc.training.engine_kind import find_engine
 
     kind = find_engine(name)
+    if damage := kind.remove_damaged():
+        console.print(damage, markup=False)
     kind.install()
     console.print(f"{name}: installed in {kind.installed()}")
 

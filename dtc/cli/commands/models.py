@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +88,7 @@ def build(name: str, *, output: Path | None, force: bool, **options: Any) -> Non
     type=click.Path(path_type=Path),
     help="go on with an interrupted run directory",
 )
+@option(Section.DATA, "--allow-code", is_flag=True, help="run the Python functions that a run directory names as data")
 @option(Section.MODEL, "--force", is_flag=True, help="overwrite the output")
 def train(name: str | None, **options: Any) -> None:
     """Train the reference model NAME from fresh weights, by its own plan where no option says otherwise."""
@@ -98,7 +98,8 @@ def train(name: str | None, **options: Any) -> None:
     output: Path | None = options["output"]
     with progress(quiet=False) as on_event:
         if options["resumed"] is not None:
-            result = resume_training(options["resumed"], output, force=options["force"], on_event=on_event)
+            told = {"force": options["force"], "allow_code": options["allow_code"]}
+            result = resume_training(options["resumed"], output, **told, on_event=on_event)
         else:
             result = _start(name, output, options, on_event)
     _show(result)
@@ -108,6 +109,7 @@ def _start(name: str | None, output: Path | None, options: dict[str, Any], on_ev
     from dtc import models
     from dtc.cli.recipe_options import overridden
     from dtc.models.train import train_reference
+    from dtc.scratch import scratch_folder
 
     if name is None:
         raise click.UsageError(f"name a model: {', '.join(models.names())}")
@@ -128,8 +130,8 @@ def _start(name: str | None, output: Path | None, options: dict[str, Any], on_ev
     if options["run"] is not None:
         return train_reference(model, recipe, path, options["run"], force=options["force"], on_event=on_event)
     # The result is written to `path` before the folder goes.
-    with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
-        return train_reference(model, recipe, path, Path(folder) / "run", force=options["force"], on_event=on_event)
+    with scratch_folder() as folder:
+        return train_reference(model, recipe, path, folder / "run", force=options["force"], on_event=on_event)
 
 
 def _show(result: TrainedReference) -> None:

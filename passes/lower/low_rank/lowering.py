@@ -34,6 +34,7 @@ _FEEDFORWARD: dict[Role, Callable[[LowRankSite, Reader, Factors, GraphBuilder], 
     Role.CONV: lower_conv,
     Role.EMBEDDING: lower_embedding,
 }
+_HANDING_ON = PASS_THROUGH | {"Transpose", "Cast"}
 _TIED_LINEAR = frozenset({Role.MATMUL, Role.GEMM, Role.EMBEDDING})
 
 
@@ -234,18 +235,18 @@ def _refuse_tie(site: Site) -> str | None:
 
 def _dense_reader(value: ir.Value, readers: set[tuple[ir.Node, int]]) -> str | None:
     """Return who reads `value`, behind transpositions, other than as the weight of one of `readers`."""
-    if value.is_graph_output():
-        return "the outputs of a graph"
-    for node, index in value.uses():
-        if (node, index) in readers:
-            continue
-        # What hands the weight on is followed to its own readers.
-        if node.domain == "" and index == 0 and (node.op_type in PASS_THROUGH or node.op_type in ("Transpose", "Cast")):
-            found = _dense_reader(node.outputs[0], readers)
-            if found is not None:
-                return found
-            continue
-        return f"{node.op_type} {node.name!r}"
+    waiting = [value]
+    while waiting:
+        handed = waiting.pop()
+        if handed.is_graph_output():
+            return "the outputs of a graph"
+        for node, index in handed.uses():
+            if (node, index) in readers:
+                continue
+            if not (node.domain == "" and index == 0 and node.op_type in _HANDING_ON):
+                return f"{node.op_type} {node.name!r}"
+            # What hands the weight on is followed to its own readers.
+            waiting.append(node.outputs[0])
     return None
 
 

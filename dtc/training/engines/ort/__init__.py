@@ -11,5 +11,6 @@ ENGINE = EngineKind(
     unavailable=private_copy.unavailable,
     installed=private_copy.installed,
     install=lambda: [private_copy.install()],
+    remove_damaged=private_copy.remove_damaged,
     preference=10,
 )

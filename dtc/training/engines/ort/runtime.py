@@ -28,6 +28,7 @@ def load_runtime() -> Any:
             "entry is the private copy of onnxruntime-training (dtc engine install ort)"
         )
     onnxruntime.set_default_logger_severity(_FATAL)
+    onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 

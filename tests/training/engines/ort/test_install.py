@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -36,14 +37,18 @@ def test_offline_says_how_to_install_from_a_file(monkeypatch, tmp_path):
 
 # Stands in for pip: writes a package like the engine's, slowly, so that two installs overlap.
 SLOW_PIP = """
-import pathlib, sys, time
+import base64, hashlib, pathlib, sys, time
 target = pathlib.Path(sys.argv[sys.argv.index("--target") + 1])
 capi = target / "onnxruntime" / "capi"
 capi.mkdir(parents=True)
 (target / "half").write_text("half")
-pathlib.Path(sys.argv[0]).with_name(f"started-{target.parent.name}").touch()
+pathlib.Path(sys.argv[0]).with_name(f"started-{target.parent.parent.name}").touch()
 time.sleep(1.0)
 (capi / "_pybind_state.py").write_text("whole")
+digest = base64.urlsafe_b64encode(hashlib.sha256(b"whole").digest()).rstrip(b"=").decode()
+(target / "engine-1.dist-info").mkdir()
+record = f"onnxruntime/capi/_pybind_state.py,sha256={digest},5" + chr(10) + "engine-1.dist-info/RECORD,,"
+(target / "engine-1.dist-info" / "RECORD").write_text(record)
 (target / "half").unlink()
 """
 
@@ -91,3 +96,34 @@ def test_a_killed_install_is_none_and_the_next_one_works(tmp_path):
     folder = engine.installed(tmp_path / "cache")
     assert folder is not None
     assert (folder / "onnxruntime" / "capi" / "_pybind_state.py").read_text() == "whole"
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name]
+
+
+def test_a_damaged_copy_is_removed_and_installed_again(tmp_path):
+    start_install(tmp_path).communicate()
+    folder = engine.installed(tmp_path / "cache")
+    assert folder is not None
+    assert engine.remove_damaged(tmp_path / "cache") is None
+    (folder / "onnxruntime" / "capi" / "_pybind_state.py").write_text("wh0le")
+    assert "_pybind_state.py) and has been removed" in str(engine.remove_damaged(tmp_path / "cache"))
+    assert engine.installed(tmp_path / "cache") is None
+    start_install(tmp_path).communicate()
+    assert engine.installed(tmp_path / "cache") == folder
+
+
+def test_a_wheel_of_another_hash_is_not_installed(monkeypatch, tmp_path):
+    if engine.unavailable():
+        pytest.skip("no engine for this machine")
+    tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    name = f"onnxruntime_training_cpu-{engine.VERSION}"
+    (tmp_path / "wheels").mkdir()
+    with zipfile.ZipFile(tmp_path / "wheels" / f"{name}-{tag}-none-any.whl", "w") as wheel:
+        wheel.writestr("onnxruntime/capi/_pybind_state.py", "evil")
+        wheel.writestr(f"{name}.dist-info/METADATA", f"Name: onnxruntime-training-cpu\nVersion: {engine.VERSION}\n")
+        wheel.writestr(f"{name}.dist-info/WHEEL", f"Wheel-Version: 1.0\nTag: {tag}-none-any\n")
+        wheel.writestr(f"{name}.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    with pytest.raises(EngineError, match="could not be installed"):
+        engine.install(tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []

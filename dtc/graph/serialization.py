@@ -1,0 +1,98 @@
+"""Between protobuf messages and onnx-ir models: what onnx-ir has no word for is brought over here.
+
+Sparse weights come as dense ones, and types with maps in them (the outputs of ZipMap) are kept beside the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+import onnx_ir as ir
+
+from dtc.errors import ModelError
+from dtc.graph.sparse import make_dense
+from dtc.graph.walk import all_graphs
+
+_TYPE = "dtc.type"
+"""Key of a value's `meta`: its type as protobuf bytes, where onnx-ir cannot hold it."""
+
+
+def from_proto(proto: onnx.ModelProto) -> ir.Model:
+    """Return the model of a message, which is changed on the way.
+
+    Raises:
+        ModelError: It holds what would get lost; the message names it.
+        SerdeError: It is damaged.
+    """
+    if len(proto.training_info):
+        raise ModelError(
+            "holds training_info (a training graph beside the model), which would be lost; export it for inference"
+        )
+    graphs = list(_graphs(proto.graph))
+    for graph in graphs:
+        make_dense(graph)
+    apart = [_types_with_maps(graph) for graph in graphs]
+    model = ir.from_proto(proto)
+    found = {name: content for types in apart for name, content in types.items()}
+    for value in _interface(model):
+        if value.name in found:
+            value.meta[_TYPE] = found[value.name]
+    return model
+
+
+def to_proto(model: ir.Model) -> onnx.ModelProto:
+    """Return a model as a message.
+
+    Raises:
+        SerdeError: It cannot be written.
+    """
+    proto = ir.to_proto(model)
+    apart = {value.name: value.meta[_TYPE] for value in _interface(model) if _TYPE in value.meta}
+    if apart:
+        for graph in _graphs(proto.graph):
+            for info in (*graph.input, *graph.output):
+                if info.name in apart:
+                    info.type.ParseFromString(apart[info.name])
+    return proto
+
+
+def _interface(model: ir.Model) -> Iterator[ir.Value]:
+    for graph in all_graphs(model):
+        yield from graph.inputs
+        yield from graph.outputs
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Yield a graph and those within it."""
+    waiting = [graph]
+    for each in waiting:  # grows as bodies are found
+        yield each
+        for node in each.node:
+            for attribute in node.attribute:
+                waiting += [attribute.g] if attribute.HasField("g") else []
+                waiting += attribute.graphs
+
+
+def _types_with_maps(graph: onnx.GraphProto) -> dict[str, bytes]:
+    """Take the types that hold maps off the inputs and outputs of a graph, and return them; drop them elsewhere."""
+    taken = {}
+    for info in (*graph.input, *graph.output):
+        if _holds_map(info.type):
+            taken[info.name] = info.type.SerializeToString()
+            info.ClearField("type")
+    for info in [info for info in graph.value_info if _holds_map(info.type)]:
+        graph.value_info.remove(info)
+    return taken
+
+
+def _holds_map(kind: onnx.TypeProto) -> bool:
+    """True of map(int64, float), sequence(map(...)), optional(map(...)), however deep."""
+    while not kind.HasField("map_type"):
+        if kind.HasField("sequence_type"):
+            kind = kind.sequence_type.elem_type
+        elif kind.HasField("optional_type"):
+            kind = kind.optional_type.elem_type
+        else:
+            return False
+    return True
