@@ -45,7 +45,7 @@ def _rank_of_window(e: GraphBuilder, lengths: ir.Value, words: int, longest: int
     windows = e.op("Range", [e.constant(np.int32(number)) for number in (0, 2**longest, 1)])
     column = e.op("Reshape", [windows, e.constant(integers(-1, 1))])
     later = e.op("Cast", [e.op("Greater", [first, column])], to=ir.DataType.INT32)
-    count = e.op("ReduceSum", [later, e.constant(integers(1))], keepdims=0)
+    count = e.total(later, [1], keepdims=0)
     return e.op("Sub", [e.constant(np.int32(words - 1)), count])
 
 

@@ -118,14 +118,13 @@ def expand(e: GraphBuilder, values: ir.Value, packed: ir.Value, rows: int, cols:
     Where a byte's first value lies is a running sum over bytes, where in the byte's share a bit's lies is in a table.
     """
     numbers = e.op("Cast", [packed], to=ir.DataType.INT32)
-    axis = e.constant(integers(1))
 
     def ranks(n: GraphBuilder) -> ir.Value:
         within = n.op("CumSum", [_index_table(n, 1), n.constant(np.int64(1))], exclusive=1)
         return n.op("Cast", [within], to=ir.DataType.INT32)
 
     def sizes(n: GraphBuilder) -> ir.Value:
-        return n.op("Cast", [n.op("ReduceSum", [_index_table(n, 1), axis])], to=ir.DataType.INT32)
+        return n.op("Cast", [n.total(_index_table(n, 1), [1])], to=ir.DataType.INT32)
 
     size = e.op("Gather", [e.once("sizes", sizes), numbers])
     flat = e.op("Reshape", [size, e.constant(integers(-1))])
