@@ -13,9 +13,6 @@ from dtc.graph import all_graphs
 
 _Contents: TypeAlias = dict[int, tuple[object, int]]
 
-_FRAME = 3
-"""Bytes of the tag and the length in front of a message."""
-
 _TENSOR_FIELDS = 6
 """Bytes of a tensor's element type, and of the tags of its name and data."""
 
@@ -91,7 +88,7 @@ def _nbytes(item: object) -> int:
     if isinstance(item, ir.Node):
         return _node_bytes(item)
     assert isinstance(item, ir.Function)
-    return int(ir.serde.serialize_function(item).ByteSize()) + _FRAME
+    return _framed(int(ir.serde.serialize_function(item).ByteSize()))
 
 
 def array_bytes(value: ir.Value) -> int:
@@ -99,7 +96,7 @@ def array_bytes(value: ir.Value) -> int:
     tensor = value.const_value
     assert tensor is not None
     named = len(str(value.name).encode())
-    return tensor.nbytes + named + 2 * len(tensor.shape) + _TENSOR_FIELDS + _FRAME + _described(value)
+    return _framed(tensor.nbytes + named + 2 * len(tensor.shape) + _TENSOR_FIELDS) + _described(value)
 
 
 def _node_bytes(node: ir.Node) -> int:
@@ -109,15 +106,20 @@ def _node_bytes(node: ir.Node) -> int:
     """
     words = [word for word in (node.name, node.op_type, node.domain) if word]
     names = [(value.name or "") if value is not None else "" for value in (*node.inputs, *node.outputs)]
-    nbytes = sum(len(name.encode()) + 2 for name in (*words, *names)) + _FRAME
+    nbytes = sum(len(name.encode()) + 2 for name in (*words, *names))
     graphs = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
     for attribute in node.attributes.values():
         if attribute.type not in graphs and not attribute.is_ref():
             nbytes += int(ir.serde.serialize_attribute(attribute).ByteSize()) + 2
-    return nbytes + sum(_described(value) for value in node.outputs if not value.is_graph_output())
+    return _framed(nbytes) + sum(_described(value) for value in node.outputs if not value.is_graph_output())
 
 
 def _described(value: ir.Value) -> int:
     """Return the bytes of what a file says of a value's type and shape."""
     known = value.name and (value.type is not None or value.shape is not None)
-    return int(ir.serde.serialize_value(value).ByteSize()) + _FRAME if known else 0
+    return _framed(int(ir.serde.serialize_value(value).ByteSize())) if known else 0
+
+
+def _framed(nbytes: int) -> int:
+    """Return the bytes of a message with its tag and its length, of which a byte holds seven bits."""
+    return nbytes + 1 + max(1, -(-nbytes.bit_length() // 7))

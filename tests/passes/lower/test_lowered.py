@@ -105,7 +105,7 @@ def test_the_bytes_of_the_sites_are_what_the_file_grows_by(
     save_model(model, tmp_path / "lowered.onnx")
     grown = (tmp_path / "lowered.onnx").stat().st_size - (tmp_path / "dense.onnx").stat().st_size
     assert [each.site.name for each in told] == [item.site.name for item in items]
-    assert sum(each.nbytes for each in told) - dense == pytest.approx(grown, abs=0.005 * dense + 20 * len(items))
+    assert sum(each.nbytes for each in told) - dense == pytest.approx(grown, abs=0.005 * dense + 25 * len(items))
     for each in told:
         assert each.stored
         held = sum(value.const_value.nbytes for value in each.stored.values() if value.const_value is not None)
