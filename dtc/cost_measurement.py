@@ -1,4 +1,4 @@
-"""How fast products with compressed weights are on this machine: the table that a target's choices rest on.
+"""Measurement of the speed of products with compressed weights on this machine: the table behind a target's choices.
 
 Each measured form multiplies in a model of its own, next to a model of dense products of the same size; all take turns
 in one process, on one thread. A model holds several products with different numbers: those of the smallest side stay in
@@ -25,7 +25,7 @@ from dtc.passes.lower.costs import Costs
 from dtc.passes.lower.kinds import Sample, kinds
 
 MOST_BYTES = {128: 1 << 20, 512: 8 << 20, 2048: 96 << 20}
-"""Bytes of the dense weights of a model together, by the side of one: within a cache, within the last one, beyond."""
+"""Bytes of all dense weights of a model, by the side of a weight: within a cache, within the last cache, beyond."""
 
 ROWS = (1, 20)
 
@@ -45,11 +45,13 @@ def measure_costs(*, seconds: float = 0.5, sides: Mapping[int, int] = MOST_BYTES
         raise LibraryError("there is no native library to measure; dtc ops --path says how to build it")
     samples = {name: sample for kind in kinds().values() for name, sample in kind.samples.items()}
     table: dict[str, list[list[float]]] = {name: [] for name in samples}
+    # table[form][i][j]: speed with ROWS[i] vectors at once and the j-th side; 2.0 is twice as fast as dense.
     for rows in ROWS:
         for line in table.values():
             line.append([])
         for side, most_bytes in sides.items():
             tell(f"{side}x{side}, {rows} rows")
+            # Side 128, 1 MiB: 16 float32 products of 64 KiB. Side 2048, 96 MiB: 6 products of 16 MiB.
             copies = max(1, most_bytes // (4 * side * side))
             for name, speed in _speeds(samples, side, rows, copies, seconds).items():
                 table[name][-1].append(round(speed, 2))
@@ -63,8 +65,9 @@ def measure_costs(*, seconds: float = 0.5, sides: Mapping[int, int] = MOST_BYTES
 
 
 def _speeds(samples: Mapping[str, Sample], side: int, rows: int, copies: int, seconds: float) -> dict[str, float]:
-    """Return how many times faster than the dense product of a side each sample is, for so many rows at once."""
+    """Return the speed of each sample, as a multiple of the dense product's, at one side and number of rows."""
     runs = [_dense_run(side, rows, copies), *(_run(sample, side, rows, copies) for sample in samples.values())]
+    # All runs take turns within one measurement, dense ones among them: a machine that slows down slows all alike.
     times = measure_latency(runs, seconds=seconds * len(runs))
     return {name: times[0].median / each.median for name, each in zip(samples, times[1:], strict=True)}
 
@@ -74,8 +77,9 @@ def _dense_run(side: int, rows: int, copies: int) -> Callable[[], object]:
 
 
 def _run(sample: Sample, side: int, rows: int, copies: int) -> Callable[[], object]:
-    """Return what runs so many products with a form, each computed on as it is, however slow."""
+    """Return a function that runs `copies` products with a form, each computed on the form, however slow."""
     target = find_target("compute")
+    # A form must gain next to nothing to be computed on: the measurement wants slow products too.
     eager = replace(target, costs=target.costs.model_copy(update={"worth": 1e-9}))
     model, rng = _products(side, rows, copies), np.random.default_rng(0)
     lower(model, [Compressed(site, (sample(rng, side),)) for site in find_sites(model)], eager)

@@ -1,4 +1,4 @@
-"""Evaluation: run batches through a model and let a metric judge them. Knows no runtime."""
+"""Evaluation: batches run through a model, judged by a metric; the runtime is a function that the caller gives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dtc.metrics import Metric
 from dtc.recipe import Objective
 
 Run: TypeAlias = Callable[[dict[str, AnyArray]], dict[str, AnyArray]]
-"""Inputs by name to all outputs by name, in the model's order."""
+"""A function that runs a model: inputs by name to all outputs by name, in the model's order."""
 
 
 def evaluate(
@@ -76,6 +76,7 @@ def stateful(
     carried: dict[str, AnyArray] | None = None
     for batch in batches:
         given = {name: array for name, array in batch.items() if name != objective.labels}
+        # hn=h0: zeros for h0 before the first batch, unless that batch holds an h0; then each output hn is the next h0.
         if carried is None:
             carried = zero_state(inputs, objective.carry.values(), given) if objective.carry else {}
         outputs = run(given | carried)
@@ -93,7 +94,7 @@ def judged_output(outputs: Arrays, objective: Objective) -> AnyArray:
 
 
 def output_named(outputs: Arrays, name: str) -> AnyArray:
-    """Return one output.
+    """Return the output called `name`.
 
     Raises:
         DataError: The model has no such output.

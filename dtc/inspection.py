@@ -1,4 +1,4 @@
-"""What a model holds: its sites, what each method could save there, and what cannot be compressed."""
+"""The contents of a model: its sites, the saving of each method there, and the weights that are no sites."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NOTEWORTHY = 1024
 
 
 class SiteEstimate(SiteFacts):
-    """A site, and what each method says of it, in words, by the method's name."""
+    """A site, and the estimate of each method for it, in words, by the method's name."""
 
     estimate: dict[str, str]
 
 
 class Leftover(DocumentPart):
-    """An initializer that is no site, and why."""
+    """An initializer that is no site, and the reason."""
 
     name: str
     shape: tuple[int, ...]
@@ -35,7 +35,7 @@ class Leftover(DocumentPart):
 
 
 class Inspection(Document):
-    """Everything that `dtc inspect` shows, and what its `--json` prints."""
+    """Everything that `dtc inspect` shows; `--json` prints this document."""
 
     schema_: Literal["dtc-inspect/1"] = Field("dtc-inspect/1", alias="schema")
     path: str
@@ -48,7 +48,7 @@ class Inspection(Document):
 
 
 def inspect_model(path: str | Path) -> Inspection:
-    """Return what a model file holds.
+    """Return the sites, the large other initializers, and the sizes of a model file.
 
     Raises:
         ModelError: The file cannot be read as a model.

@@ -34,6 +34,7 @@ class Job:
         report: Folder that the report is written to; None: only a run directory has one.
         describe_weights: Whether the report has histograms and spectra of the weights even if it is not written.
         dump: Folder for the model after each stage, checked there; None: it is not written.
+        allow_growth: Whether a file that is larger than the model may be written.
     """
 
     output: Path
@@ -44,6 +45,7 @@ class Job:
     report: Path | None = None
     describe_weights: bool = False
     dump: Path | None = None
+    allow_growth: bool = False
 
     def refuse_early(self, source: Path, recipe: Recipe) -> None:
         """Stop before any work if the output cannot be written, or the limit not be checked.
@@ -78,6 +80,7 @@ class Job:
             "output": _relative(self.output, run),
             "report": None if self.report is None else _relative(self.report, run),
             "max_drop": self.max_drop,
+            "allow_growth": self.allow_growth,
             "seconds": self.seconds,
             "fixed": {name: {"dtype": str(a.dtype), "value": a.tolist()} for name, a in self.fixed.items()},
         }
@@ -98,6 +101,7 @@ class Job:
                 output=_absolute(facts["output"], run),
                 force=force,
                 max_drop=facts["max_drop"],
+                allow_growth=facts["allow_growth"],
                 fixed=fixed,
                 seconds=facts["seconds"],
                 report=None if report is None else _absolute(report, run),

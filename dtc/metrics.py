@@ -1,4 +1,4 @@
-"""Metrics: what a model is worth on labelled data, computed in one pass over batches."""
+"""Metrics: numbers that judge a model's outputs on labelled data, computed in one pass over batches."""
 
 from __future__ import annotations
 
@@ -63,8 +63,9 @@ class TopK:
     def update(self, outputs: AnyArray, labels: AnyArray) -> None:
         """Count the batch."""
         for scores, chosen in _rows(self.name, outputs, labels):
+            # Scores 0.2 0.5 0.5 with label 2: no higher score, one equal score before it, rank 1: wrong for k = 1,
+            # right for k = 2. Counting takes one pass; a sort of 10,000 classes a row would take many.
             own = np.take_along_axis(scores, chosen[:, None], axis=1)
-            # Of equal scores the first class wins: the label's rank counts those before it, too.
             before = np.arange(scores.shape[1]) < chosen[:, None]
             rank = np.sum((scores > own) | ((scores == own) & before), axis=1)
             right = (rank < self._k) & ~np.isnan(scores).any(axis=1)
@@ -205,11 +206,13 @@ def _rows(name: str, outputs: AnyArray, labels: AnyArray) -> Iterator[tuple[Doub
             f"metric {name}: outputs of shape {list(outputs.shape)} do not fit labels of shape {list(labels.shape)}; "
             "outputs [..., classes] need labels [...]"
         )
+    # outputs [T, N, C] and labels [T, N] -> scores [T * N, C] and labels [T * N], in blocks of 2^17 scores
     classes = outputs.shape[-1]
     flat, chosen = outputs.reshape(-1, classes), labels.reshape(-1).astype(np.int64)
     _refuse_strangers(name, chosen, classes)
     step = max(1, _BLOCK // classes)
     for start in range(0, len(chosen), step):
+        # Padding leaves before the widening to float64; a block of padding alone yields nothing.
         counts = chosen[start : start + step] != PADDING
         block = flat[start : start + step][counts].astype(np.float64)
         if len(block):

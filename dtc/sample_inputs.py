@@ -1,4 +1,4 @@
-"""Inputs for a model of which nobody gave any: random, but such that the model can run."""
+"""Random inputs for a model that comes without data, of shapes and values that let the model run."""
 
 from __future__ import annotations
 
@@ -65,16 +65,18 @@ def sample_inputs(
             drawn[spec.name] = _draw(spec, shapes[spec.name], _limit(spec, shapes, tables, lengths), rng)
         return drawn
 
+    # All inputs but the last have the larger leading size that works, the last one the smaller: 3, 3, 3, 1.
     known = _sizes_of(specs, fixed) | dict(sizes or {})
     usable = _usable(_sizes(free, known, _batch_dimensions(specs)), lambda shapes: run(draw(shapes)))
     return [draw(usable[min(usable) if index == count - 1 else max(usable)]) for index in range(count)]
 
 
 def _usable(candidates: Iterable[tuple[_Guess, Shapes]], attempt: Callable[[Shapes], object]) -> dict[int, Shapes]:
-    """Return the first shapes that work, by leading size; all of them of the same other sizes."""
+    """Return the first shapes that the model accepts, by leading size; all have the same other sizes."""
     usable: dict[int, Shapes] = {}
     tail, problem = 0, "none has a reasonable size"
     for guess, shapes in candidates:
+        # Candidates come with all leading sizes of one tail together: the first tail that works is the only one used.
         if usable and guess.tail != tail:
             break
         try:
@@ -107,13 +109,15 @@ def batch_dimension(specs: Sequence[TensorSpec]) -> Dim:
 
 @dataclass(frozen=True)
 class _Guess:
-    """Sizes to try: of batches, of other free dimensions, and which of the two a middle one without a name has."""
+    """Sizes to try: `lead` of batches, `tail` of other free dimensions, `middle` of nameless ones in the middle."""
 
     lead: int
     tail: int
     middle: int
 
     def size(self, dim: Dim, axis: int, rank: int, batch: set[Dim]) -> int:
+        # x ["N", "T", 64] with N a batch, lead 3, tail 8: N -> 3, T -> 8, 64 stays. Dimensions without a name go by
+        # their place: the first leads, the last is a width, one between may be either, so both are tried.
         if isinstance(dim, int):
             return dim
         if dim is not None:
@@ -127,6 +131,7 @@ def _sizes(free: Sequence[TensorSpec], known: Mapping[Dim, int], batch: set[Dim]
     """Yield shapes of the free inputs to try, and the guess that they were made from."""
     tried: set[tuple[tuple[int, ...], ...]] = set()
     leads = (known[None],) if None in known else _LEADS
+    # Small first: (8, like tail, 3), (8, like tail, 1), (8, like lead, 3), ... up to 1536, a usual width of models.
     for tail, like_tail, lead in itertools.product(_TAILS, (True, False), leads):
         guess = _Guess(lead, tail, middle=tail if like_tail else lead)
         shapes = {
@@ -169,6 +174,7 @@ def _limit(
     """Return the half-open range of an integer input."""
     if spec.name in lengths:
         steps = lengths[spec.name]
+        # The steps are a number, or the (input, axis) that has them in these shapes: lengths lie in 1..steps.
         longest = steps if isinstance(steps, int) else shapes.get(steps[0], (1,))[steps[1]]
         return 1, max(2, longest + 1)
     return 0, tables.get(spec.name, 2)
@@ -192,6 +198,7 @@ def _tables(model: ir.Model) -> dict[str, int]:
         source, table = _graph_input(node.inputs[1]), node.inputs[0]
         if source is None or table is None or table.shape is None:
             continue
+        # Ids that index two tables, words and positions, must lie within the smaller one.
         axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
         rows = table.shape[axis]
         if isinstance(rows, int) and rows > 0:
@@ -200,7 +207,7 @@ def _tables(model: ir.Model) -> dict[str, int]:
 
 
 def _lengths(model: ir.Model) -> dict[str, tuple[str, int] | int]:
-    """Return for each input of sequence lengths the number of steps, or the input and axis that tell it."""
+    """Return for each input of sequence lengths the number of steps, or the (input, axis) with that size."""
     inputs = {spec.name: spec for spec in input_specs(model)}
     found: dict[str, tuple[str, int] | int] = {}
     for node in all_nodes(model):
@@ -209,6 +216,7 @@ def _lengths(model: ir.Model) -> dict[str, tuple[str, int] | int]:
         source, x = _graph_input(node.inputs[4]), node.inputs[0]
         if source is None or source in found:
             continue
+        # X [steps, ...] of an LSTM may be deep in the graph; a symbolic size T leads back to a graph input with a T.
         steps = x.shape[0] if x is not None and x.shape is not None else 1
         places = [
             (spec.name, spec.shape.index(steps.value))
@@ -220,7 +228,7 @@ def _lengths(model: ir.Model) -> dict[str, tuple[str, int] | int]:
 
 
 def _graph_input(value: ir.Value | None) -> str | None:
-    """Follow integers upstream through operators that only move them."""
+    """Return the graph input whose integers `value` holds, moved or reshaped at most; None where they are computed."""
     while value is not None and not value.is_graph_input():
         node = value.producer()
         if node is None or node.domain != "" or node.op_type not in _SAME_NUMBERS:

@@ -101,12 +101,14 @@ def _fitting(spec: TensorSpec, batch: Arrays) -> npt.NDArray[np.generic]:
 
 def _spec(argument: Any) -> TensorSpec:
     kind = argument.type.removeprefix("tensor(").removesuffix(")")
+    # ONNX Runtime calls a size without a name unk__0, unk__1, ...: names that tie nothing together.
     dims = tuple(None if isinstance(dim, str) and dim.startswith("unk__") else dim for dim in argument.shape or ())
     return TensorSpec(argument.name, _DTYPES.get(kind, kind), dims)
 
 
 def _reason(error: Exception) -> str:
     """Return ONNX Runtime's message on one line, without its status code and its source files."""
+    # "[ONNXRuntimeError] : 1 : FAIL : Load model from m.onnx failed" -> "Load model from m.onnx failed"
     text = " ".join(str(error).split())
     for prefix in ("[ONNXRuntimeError] : ", "[ONNXRuntimeError]"):
         text = text.removeprefix(prefix)

@@ -35,6 +35,7 @@ class _Encoded(NamedTuple):
 def build_classifier(options: BidirectionalOptions) -> ir.Model:
     """Return a model of one label a sequence: x `[T, N, features]`, lengths int32 `[N]`; logits `[N, classes]`."""
     net = Net("bilstm-classifier", options.seed)
+    # last states [2, N, width] -> [N, 2, width] -> [N, 2 * width]: both directions of a sample side by side
     ends = net.op("Transpose", "ends.swapped", [_encode(net, options).ends], perm=[1, 0, 2])
     flat = net.op("Flatten", "ends", [ends])
     logits = net.linear("fc", flat, (2 * options.width, options.classes))
@@ -55,6 +56,8 @@ def build_tagger(options: BidirectionalOptions) -> ir.Model:
 def _encode(net: Net, options: BidirectionalOptions) -> _Encoded:
     x = net.input("x", ir.DataType.FLOAT, ["T", "N", options.features])
     lengths = net.input("lengths", ir.DataType.INT32, ["N"])
+    # The next layer reads both directions: y [T, 2, N, width] -> [T, N, 2, width] -> [T, N, 2 * width]. A 0 in the
+    # shape of a Reshape keeps the size of the input.
     joined = net.constant("joined_shape", np.array([0, 0, 2 * options.width], np.int64))
     features = options.features
     for layer in range(1, options.layers + 1):
@@ -68,6 +71,7 @@ def _encode(net: Net, options: BidirectionalOptions) -> _Encoded:
 def _lstm(net: Net, name: str, x: ir.Value, lengths: ir.Value, shape: tuple[int, int]) -> list[ir.Value]:
     features, width = shape
     limit = 1 / np.sqrt(width)
+    # By ONNX's layout: directions first, gates i o f c stacked; B holds the biases of W, then those of R.
     w = net.uniform(f"{name}.W", (2, 4 * width, features), limit)
     r = net.uniform(f"{name}.R", (2, 4 * width, width), limit)
     b = net.constant(f"{name}.B", np.zeros((2, 8 * width), np.float32))

@@ -110,8 +110,9 @@ def digit_columns_test(*, batch_size: int = 360) -> Batches:
 
 
 def digit_column_tags(*, epoch: int = 0, seed: int = 0, batch_size: int = 32, split: Split = "train") -> Batches:
-    """Yield what `digit_columns` yields, the digit as the label of each of its steps: labels `[8, N]`, padding -1."""
+    """Yield the batches of `digit_columns` with a label at each step, the digit: labels `[8, N]`, padding -1."""
     for batch in digit_columns(epoch=epoch, seed=seed, batch_size=batch_size, split=split):
+        # lengths [2, 1] of two digits in 3 steps -> [[1, 1], [1, 0], [0, 0]], [steps, N]; labels [N] broadcast.
         inside = np.arange(len(batch["x"]))[:, None] < batch["lengths"].astype(np.int64)
         yield batch | {"labels": np.where(inside, batch["labels"], -1)}
 
@@ -132,12 +133,12 @@ def ptb(*, batch_size: int = 20, split: Split = "train") -> Batches:
 
 
 def ptb_30(*, batch_size: int = 20, split: Split = "train") -> Batches:
-    """Yield what `ptb` yields in chunks of 30 words."""
+    """Yield the Penn Treebank as `ptb` does, in chunks of 30 words."""
     yield from _training_text(30, batch_size, split)
 
 
 def ptb_20(*, batch_size: int = 20, split: Split = "train") -> Batches:
-    """Yield what `ptb` yields in chunks of 20 words."""
+    """Yield the Penn Treebank as `ptb` does, in chunks of 20 words."""
     yield from _training_text(20, batch_size, split)
 
 
@@ -147,7 +148,7 @@ def ptb_valid() -> Batches:
 
 
 def ptb_test() -> Batches:
-    """Yield the test text likewise."""
+    """Yield the test text as one stream of one column, whole: ids and labels `[T, 1]`; state must be carried."""
     yield from _chunks(_ptb(_data_file("ptb"), "test"), EVALUATION_STEPS, 1)
 
 
@@ -158,6 +159,7 @@ def _training_text(steps: int, batch_size: int, split: Split) -> Batches:
     words = _ptb(_data_file("ptb"), "train")
     if len(words) // batch_size <= steps:
         raise DataError(f"a batch size of {batch_size} leaves columns of {len(words) // batch_size} words; too few")
+    # The last chunk is left out where it is short, so that every training step has the same weight.
     yield from (batch for batch in _chunks(words, steps, batch_size) if len(batch["ids"]) == steps)
 
 
@@ -179,6 +181,7 @@ def _scaled(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 
 def _mirrored_and_shifted(images: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    # [N, 32, 32, 3] -> [N, 40, 40, 3], black around; a corner (0..8, 0..8) of 32x32 is a shift of -4..4 each way.
     padded = np.pad(images, [(0, 0), (4, 4), (4, 4), (0, 0)])
     corners, mirrored = rng.integers(0, 9, size=(len(images), 2)), rng.random(len(images)) < 0.5
     moved = np.stack([padded[i, y : y + 32, x : x + 32] for i, (y, x) in enumerate(corners)])
@@ -188,6 +191,9 @@ def _mirrored_and_shifted(images: npt.NDArray[np.uint8], rng: np.random.Generato
 
 def _chunks(words: Ids, steps: int, columns: int) -> Batches:
     """Cut a text into columns and yield chunks of rows, the last one as short as it comes."""
+    # Words 0 ... 10 in 2 columns: length 5, words beyond 2 * 5 are left out; stream [5, 2] is [[0, 5], [1, 6], ..., [4,
+    # 9]]. Chunks of 3 steps: ids are rows 0..2 with labels rows 1..3, then row 3 with label row 4. A column goes on
+    # where the chunk before it stopped, which is why state may be carried.
     length = len(words) // columns
     stream = words[: length * columns].reshape(columns, length).T
     for start in range(0, length - 1, steps):
@@ -198,8 +204,11 @@ def _chunks(words: Ids, steps: int, columns: int) -> Batches:
 
 def _columns(images: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
     """Return the columns `[8, N, 8]` of images `[N, 8, 8]` without the empty ones at both ends, and the lengths."""
+    # A 1 fills columns 3 and 4 of 8: first 3, length 2, moved 3 4 5 6 7 7 7 7. Indices beyond the image read its last
+    # column, and everything behind the length is zeroed.
     filled = np.any(images, axis=1, keepdims=True)[:, 0]  # [N, 8]
     first = np.argmax(filled, axis=1)
+    # argmax of the reversed row: how many empty columns stand at the right end.
     lengths = images.shape[2] - np.argmax(filled[:, ::-1], axis=1) - first
     moved = np.minimum(np.arange(images.shape[2]) + first[:, None], images.shape[2] - 1)  # [N, 8]: taken from where
     columns = np.take_along_axis(images.transpose(0, 2, 1), moved[:, :, None], axis=1)
@@ -236,6 +245,7 @@ def _mnist(path: Path) -> dict[str, npt.NDArray[np.uint8]]:
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not MNIST as .npz with {', '.join(wanted)} ({error})") from error
     for name, rank in wanted.items():
+        # Labels have no sides; 28x28 stands in, so that one condition serves images and labels.
         sides = arrays[name].shape[1:] if rank == 3 else (28, 28)
         matching = len(arrays[name]) == len(arrays[name.replace("x_", "y_")])
         if arrays[name].dtype != np.uint8 or arrays[name].ndim != rank or sides != (28, 28) or not matching:
@@ -280,6 +290,7 @@ def _digits(split: Split) -> tuple[npt.NDArray[np.float32], Ids]:
 @cache
 def _ptb(folder: Path, part: str) -> Ids:
     """Return a text as word numbers; the vocabulary is the words of the training text as they first appear."""
+    # Validation and test texts use the numbers of the training text, and hold no other words (10,000 in all).
     numbers = {word: index for index, word in enumerate(dict.fromkeys(_words(folder, "train")))}
     try:
         return np.array([numbers[word] for word in _words(folder, part)], np.int64)

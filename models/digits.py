@@ -31,6 +31,7 @@ def build_cnn(options: DigitsOptions) -> ir.Model:
     image = net.input("image", ir.DataType.FLOAT, ["N", 1, 8, 8])
     x = net.op("Relu", "relu1", [net.conv("conv1", image, (1, 16, 3), pad=1)])
     x = net.op("Relu", "relu2", [net.conv("conv2", x, (16, 32, 3), pad=1)])
+    # Padding keeps 8x8 up to here: [N, 32, 8, 8] -> pool [N, 32, 4, 4] -> flat [N, 512]
     x = net.op("Flatten", "flat", [net.max_pool("pool", x)])
     x = net.op("Relu", "relu3", [net.linear("fc1", x, (512, options.hidden))])
     return net.model({"logits": (net.linear("fc2", x, (options.hidden, 10)), ["N", 10])})

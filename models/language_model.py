@@ -30,7 +30,7 @@ class LanguageModelOptions(ModelOptions):
 
 @dataclass(frozen=True)
 class Size:
-    """What tells the models of the papers apart; `dropped` is 1 - the papers' keep probability."""
+    """The size of a model of the papers; `limit` bounds the initial weights, `dropped` is 1 - keep probability."""
 
     layers: int
     width: int
@@ -59,6 +59,7 @@ def build_language_model(size: Size, options: LanguageModelOptions) -> ir.Model:
     x = net.dropout("drop0", net.op("Gather", "embedding", [embedding, ids]), dropped)
     direction = net.constant("direction_axis", np.array([1], np.int64))
     last: list[tuple[ir.Value, ir.Value]] = []
+    # h0 [layers, N, width] -> [1, N, width] a layer; x [T, N, width] -> y [T, 1, N, width] -> [T, N, width]
     starts = zip(_per_layer(net, "h0", h0, size.layers), _per_layer(net, "c0", c0, size.layers), strict=True)
     for layer, start in enumerate(starts, 1):
         y, *state = _lstm(net, f"lstm{layer}", x, start, size)
@@ -73,9 +74,10 @@ def build_language_model(size: Size, options: LanguageModelOptions) -> ir.Model:
 
 
 def _lstm(net: Net, name: str, x: ir.Value, start: tuple[ir.Value, ir.Value], size: Size) -> list[ir.Value]:
-    """Gate order i, o, f, c; no peepholes, no added forget bias."""
+    """Return y `[T, 1, N, width]` and the last h and c of one LSTM layer: gates i o f c, no peepholes."""
     width = size.width
     weights = [net.uniform(f"{name}.{kind}", (1, 4 * width, width), size.limit) for kind in ("W", "R")]
+    # [1, 8 width]: the 4 biases of W, then the 4 of R; their sum is all that counts, but papers' code has both.
     bias = net.uniform(f"{name}.B", (1, 8 * width), size.limit)
     outputs = [f"{name}.y", f"{name}.h", f"{name}.c"]
     return net.ops("LSTM", name, [x, *weights, bias, None, *start], outputs, hidden_size=width)
@@ -83,6 +85,7 @@ def _lstm(net: Net, name: str, x: ir.Value, start: tuple[ir.Value, ir.Value], si
 
 def _softmax_layer(net: Net, x: ir.Value, embedding: ir.Value, size: Size, options: LanguageModelOptions) -> ir.Value:
     if options.tied:
+        # embedding [V, width] -> [width, V]: one initializer with two readers, a single site.
         weight = net.op("Transpose", "softmax.weight", [embedding], perm=[1, 0])
     else:
         weight = net.uniform("softmax.weight", (size.width, options.vocabulary), size.limit)
@@ -108,6 +111,8 @@ def _plan(steps: str, unroll: int, clip: float, epochs: int, schedule: Schedule,
 
     dtc's loss is the mean over them: the same steps are taken with the rate times, and the clip over, `unroll`.
     """
+    # Zaremba et al., 20 steps: the gradient g of their sum is 20 times that of the mean, m. Clipped at 5 and times rate
+    # 1, it is the same step as m clipped at 5 / 20 and times rate 20.
     optimizer = Optimizer(kind="sgd", learning_rate=learning_rate * unroll, clip_norm=clip / unroll)
     return Recipe(
         objective=Objective(loss="cross-entropy", output="logits", metric="perplexity", carry={"hn": "h0", "cn": "c0"}),

@@ -37,7 +37,9 @@ def build_lenet_5(options: LenetOptions) -> ir.Model:
     """Return Caffe's LeNet-5: image `[N, 1, 28, 28]` in 0..1, logits `[N, 10]`; 430,500 weights."""
     net = Net("lenet-5", options.seed)
     image = net.input("image", ir.DataType.FLOAT, ["N", 1, 28, 28])
+    # [N, 1, 28, 28] -> conv [N, 20, 24, 24] -> pool [N, 20, 12, 12]
     x = net.max_pool("pool1", net.conv("conv1", image, (1, 20, 5)))
+    # -> conv [N, 50, 8, 8] -> pool [N, 50, 4, 4] -> flat [N, 800]
     x = net.max_pool("pool2", net.conv("conv2", x, (20, 50, 5)))
     x = net.op("Flatten", "flat", [x])
     x = net.op("Relu", "relu1", [net.linear("fc1", x, (800, 500))])

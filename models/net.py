@@ -39,6 +39,7 @@ class Net:
 
     def uniform(self, name: str, shape: Sequence[int], limit: float) -> ir.Value:
         """Add float32 weights drawn from U(-limit, limit)."""
+        # U(0, 1) * 2 limit - limit, in place: an embedding of 10,000 x 1500 is not held twice.
         draws: Array = self._rng.random(tuple(shape), dtype=np.float32)
         draws *= np.float32(2 * limit)
         draws -= np.float32(limit)
@@ -63,26 +64,30 @@ class Net:
         return list(self._tape.op_multi_out(op_type, inputs, attributes, name=name, outputs=values))
 
     def linear(self, name: str, x: ir.Value, features: tuple[int, int]) -> ir.Value:
-        """Fully connected, a Gemm: x `[N, in]`, features `(in, out)`; weight `[out, in]`, drawn by Glorot's rule."""
+        """Add a fully connected layer, a Gemm: x `[N, in]`, features `(in, out)`.
+
+        The weight is `[out, in]`, drawn by Glorot's rule; the bias is 0.
+        """
         inner, outer = features
         weight = self.uniform(f"{name}.weight", (outer, inner), glorot(inner, outer))
         bias = self.constant(f"{name}.bias", np.zeros(outer, np.float32))
         return self.op("Gemm", name, [x, weight, bias], transB=1)
 
     def conv(self, name: str, x: ir.Value, shape: tuple[int, int, int], pad: int = 0) -> ir.Value:
-        """2-D convolution: x `[N, in, H, W]`, shape `(in, out, side of the kernel)`."""
+        """Add a 2-D convolution: x `[N, in, H, W]`, shape `(in, out, side of the kernel)`."""
         inner, outer, side = shape
+        # A number of the output sums inner * side^2 products; one of the input takes part in outer * side^2.
         limit = glorot(inner * side * side, outer * side * side)
         weight = self.uniform(f"{name}.weight", (outer, inner, side, side), limit)
         bias = self.constant(f"{name}.bias", np.zeros(outer, np.float32))
         return self.op("Conv", name, [x, weight, bias], kernel_shape=[side, side], pads=[pad] * 4)
 
     def max_pool(self, name: str, x: ir.Value) -> ir.Value:
-        """Halve height and width."""
+        """Add a max pool of 2x2 that halves height and width."""
         return self.op("MaxPool", name, [x], kernel_shape=[2, 2], strides=[2, 2])
 
     def dropout(self, name: str, x: ir.Value, rate: float) -> ir.Value:
-        """Add a Dropout node: idle in inference, made active by a training engine. None at rate 0."""
+        """Add a Dropout node, idle in inference and active in training; at rate 0 return `x` without a node."""
         if rate == 0:
             return x
         return self.op("Dropout", name, [x, self.constant(f"{name}.ratio", np.array(rate, np.float32))])
@@ -90,6 +95,7 @@ class Net:
     def model(self, outputs: dict[str, tuple[ir.Value, Sequence[int | str]]]) -> ir.Model:
         """Return the finished model; `outputs` gives each output its name and shape, all are float32."""
         for name, (value, shape) in outputs.items():
+            # Renamed at last: the node keeps the layer's name, its output gets that of the model's output.
             value.name = name
             value.dtype = ir.DataType.FLOAT
             value.shape = ir.Shape(shape)

@@ -1,4 +1,4 @@
-"""What a reference model is, and how the ones in this folder are found."""
+"""The class of reference models, and the search for all reference models of this folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dtc.recipe import Recipe
 
 
 class ModelOptions(BaseModel):
-    """Options of a reference model, declared once: they validate and make the command line's options."""
+    """Options of a reference model, declared once for validation and for the command line."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,7 +29,7 @@ class ModelOptions(BaseModel):
 class Reference:
     """A reference model: its name, how it is built, and how it is trained from its initial weights.
 
-    A module of this folder offers its own in a tuple called `REFERENCES`; that is all it takes to be found.
+    A module of this folder offers its models in a tuple called `REFERENCES`; nothing else registers a model.
     """
 
     name: str

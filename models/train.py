@@ -21,7 +21,7 @@ OnEvent = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class TrainedReference:
-    """A trained model: the file written, and what the training did."""
+    """A trained model: the file written, and the result of the training."""
 
     output: Path
     training: Result

@@ -45,12 +45,12 @@ class Combine(Protocol):
     """How a second method goes on from what the first one gave."""
 
     def __call__(self, second: Method, weights: Sequence[Weights], first: Outcomes, at: DistortionStep) -> Outcomes:
-        """Return the outcomes of both together."""
+        """Return the outcome of both methods together, by site."""
         ...
 
 
 class Composition:
-    """Two methods as one; it has the attributes that a plan needs of a method."""
+    """Two methods as one, with the attributes that a plan needs of a method."""
 
     def __init__(self, first: Method, second: Method, combine: Combine) -> None:
         self.first, self.second = first, second
@@ -59,7 +59,7 @@ class Composition:
         self._combine = combine
 
     def at_full_strength(self, at: DistortionStep) -> bool:
-        """True where both have their full strength."""
+        """True where both methods have their full strength."""
         return self.first.at_full_strength(at) and self.second.at_full_strength(at)
 
     def latents(self, forms: Mapping[str, tuple[Form, ...]], trained: Container[str]) -> Latents | None:
@@ -73,6 +73,7 @@ class Composition:
         they are, and codes, which are all alike, would hide it (D. Lee, B. Kim, 2018: prune, retrain, then quantize).
         """
         first = self.first.distort(weights, at)
+        # Before the end of gradual pruning: sparse forms, no codes yet.
         if self._combine is _code_survivors and not self.first.at_full_strength(at):
             return first
         done = {name: outcome for name, outcome in first.items() if isinstance(outcome, Skip)}
@@ -91,6 +92,7 @@ def make_methods(name: str, options: dict[str, Any]) -> Method | Composition:
         return make_method(name, options)
     if len(parts) > 2:
         raise RuleError(f"method {name}: two methods can be composed, not {len(parts)}", ("method",))
+    # Each option goes to the methods that have it; here those are refused that neither has.
     stranger = next((option for option in options if option not in options_of(name)), None)
     if stranger is not None:
         neither = f"is an option of neither method of {name}"
@@ -115,16 +117,19 @@ def compositions() -> list[tuple[str, str]]:
 
 def _rule(first: type[Method], second: type[Method]) -> Combine | None:
     """Return how the second method goes on from what the first one gives; None where it cannot."""
+    # 3. Remainder: only behind a sparse form.
     if issubclass(second.gives, LowRank):
         return _factor_remainder if issubclass(first.gives, Sparse) else None
+    # 2. Factors: a mask would be one of factors that the next distortion finds anew.
     if issubclass(first.gives, LowRank):
         return None if second.keeps_mask else _treat_factors
+    # 1. Survivors.
     codes_survivors = issubclass(first.gives, Sparse) and not issubclass(second.gives, Sparse) and second.heeds_mask
     return _code_survivors if codes_survivors else None
 
 
 def _missing(first: type[Method], second: type[Method]) -> str:
-    """Return in words which ability two methods lack that cannot be composed, and the other order where that works."""
+    """Return in words why two methods cannot be composed, and the other order where that works."""
     one, other = first.name, second.name
     if not issubclass(first.gives, LowRank | Sparse):
         turned = f"; write {other}+{one}" if _rule(second, first) else ""
@@ -163,6 +168,7 @@ def _factors(w: Weights, outcome: Outcome) -> list[Weights]:
     transpose.
     """
     forms = [form for form in _forms(outcome) if isinstance(form, LowRank)]
+    # left [count, out, rank], right [count, rank, in]; of a table right becomes [count, in, rank].
     left, right = (np.stack([getattr(form, side) for form in forms]) for side in ("left", "right"))
     upright = np.ascontiguousarray(right.transpose(0, 2, 1)) if w.is_table else right
     inner = None if w.gram is None else _seen_through(right, w.gram)
@@ -174,9 +180,10 @@ def _factors(w: Weights, outcome: Outcome) -> list[Weights]:
 
 
 def _seen_through(right: Array, gram: Gram) -> Gram:
-    """Return the second moments of `right @ x`, `right` being `[count, rank, in]`, where `gram` are those of x."""
+    """Return a function for the second moments of `right @ x`, by those of x; `right` is `[count, rank, in]`."""
 
     def moments() -> Grams:
+        # [count, rank, in] [count, in, in] [count, in, rank] -> [count, rank, rank].
         wide = right.astype(np.float64)
         return np.asarray(wide @ gram() @ wide.transpose(0, 2, 1))
 
@@ -184,7 +191,7 @@ def _seen_through(right: Array, gram: Gram) -> Gram:
 
 
 def _product(left: Outcome, right: Outcome, untreated: Outcome, *, turned: bool) -> Outcome:
-    """Join the factors; one that is left alone stays dense where the other is treated."""
+    """Join both treated factors to products; where one of them was left alone, return the untreated factors."""
     if isinstance(left, Skip) or isinstance(right, Skip):
         return untreated
     return tuple(Product(a, b, turned) for a, b in zip(left, right, strict=True))

@@ -284,6 +284,7 @@ def make_method(name: str, options: dict[str, Any]) -> Method:
     try:
         return method(method.options_type.model_validate(options))
     except ValidationError as error:
+        # A user corrects one mistake at a time: the first one, at its place in the recipe.
         first = error.errors()[0]
         option = flag(str(first["loc"][0])) if first["loc"] else "options"
         message = str(first["msg"]).removeprefix("Value error, ")

@@ -102,6 +102,7 @@ def refuse_clashes(options: Mapping[str, type[Options]]) -> None:
     for method, kind in options.items():
         for name, field in kind.model_fields.items():
             facts = _facts(field)
+            # The first method that has an option declares it; later ones are compared with that.
             owner, known = first.setdefault(name, (method, facts))
             differing = [f"{fact} {known[fact]} and {facts[fact]}" for fact in facts if facts[fact] != known[fact]]
             if differing:

@@ -49,7 +49,7 @@ class Plan:
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What the methods of this plan want a run to provide."""
+        """Facts and arrays that the methods of this plan want a run to provide."""
         return frozenset().union(*(method.needs for method, _ in self.chosen))
 
     def distort(
@@ -93,7 +93,7 @@ class Plan:
         return [site for _, sites in self.chosen for site in sites]
 
     def at_full_strength(self, at: DistortionStep) -> bool:
-        """True where every method has its full strength."""
+        """True where every method of the plan has its full strength."""
         return all(method.at_full_strength(at) for method, _ in self.chosen)
 
     def masks(self, forms: Mapping[str, tuple[Form, ...]]) -> dict[str, npt.NDArray[np.bool_]]:
@@ -148,7 +148,7 @@ class SiteLatents:
         return {name: forms for latents, _ in self._parts for name, forms in latents.forms().items()}
 
     def dense(self) -> dict[str, Array]:
-        """Return the weights that they make, float32, of the initializer's shape."""
+        """Return the weights that the latents make, float32 of the initializer's shape, by site."""
         by_name = {name: site for _, sites in self._parts for name, site in sites.items()}
         return {name: _dense(by_name[name], forms) for name, forms in self.forms().items()}
 
@@ -184,6 +184,7 @@ def make_plan(model: ir.Model, rules: Sequence[Rule]) -> Plan:
     if not sites and rules:
         raise ModelError("the model holds no float weight that dtc can compress (already quantized?); see dtc inspect")
     chosen: list[tuple[Method | Composition, list[Site]]] = []
+    # `skipped` are the sites that no rule has yet: a site goes to the first rule that includes and does not exclude it.
     skipped = {site.name: "no rule of the recipe matches it" for site in sites}
     for index, rule in enumerate(rules):
         try:
@@ -196,6 +197,7 @@ def make_plan(model: ir.Model, rules: Sequence[Rule]) -> Plan:
             raise RuleError(f"--include {unmatched}", ("rules", index, "include"), unmatched)
         taken = [site for site in wanted if site.name in skipped and not site.matches(rule.exclude)]
         for site in wanted:
+            # Left for later rules, with a better reason if none takes it.
             if site.name in skipped and site.matches(rule.exclude):
                 skipped[site.name] = "excluded"
         for site in taken:
@@ -208,6 +210,7 @@ def _enter(result: Distorted, site: Site, outcome: Outcome, opset: int) -> None:
     if isinstance(outcome, Skip):
         result.skipped[site.name] = outcome.reason
         return
+    # A form that this site cannot be lowered to is no use, however small.
     refused = kind_of(outcome[0]).refuse(site) or unfit_opset(outcome[0], opset)
     if refused is not None:
         result.skipped[site.name] = refused
@@ -225,13 +228,13 @@ _INPUT_OF = {Role.LSTM_RECURRENT: Role.LSTM_INPUT, Role.GRU_RECURRENT: Role.GRU_
 
 
 def _partner(site: Site, sites: Sequence[Site]) -> str | None:
-    """Name of the input weight of a recurrent weight's own layer."""
+    """Return the name of the input weight of a recurrent weight's own layer; None where there is none."""
     node = site.readers[0].node
     return next((other.name for other in _inputs_beside(site, sites) if other.readers[0].node is node), None)
 
 
 def _fed_by(site: Site, sites: Sequence[Site]) -> tuple[str, ...]:
-    """Names of the input weights that read nothing but the output sequence of a recurrent weight's layer."""
+    """Return the names of the input weights that read only the output sequence of a recurrent weight's layer."""
     node = site.readers[0].node
     inputs = _inputs_beside(site, sites)
     return tuple(s.name for s in inputs if _producer(s.readers[0].node.inputs[0]) is node)
@@ -242,7 +245,7 @@ def _inputs_beside(site: Site, sites: Sequence[Site]) -> list[Site]:
 
 
 def _producer(value: ir.Value | None) -> ir.Node | None:
-    """The node that computes a value, seen through nodes that only rearrange it."""
+    """Return the node that computes a value, seen through nodes that only rearrange its elements; None for an input."""
     value = source_of(value)
     while value is not None and (node := value.producer()) is not None:
         if node.op_type not in _SHAPE_ONLY:

@@ -51,6 +51,8 @@ def operators() -> dict[str, Operator]:
 
 def _offered(module: ModuleType) -> Iterator[tuple[str, Operator]]:
     """Yield the operators of a module, or of all modules of a form's folder."""
+    # 1. A folder is a form, such as `binary`: its modules hold the operators. 2. A module holds `OP`, or several as
+    # `OPS`.
     if hasattr(module, "__path__"):
         for each in modules(module):
             yield from _offered(each)
@@ -74,6 +76,7 @@ def require_operator(model: ir.Model, name: str) -> None:
     if key in model.functions:
         return
     function = operators()[name].function()
+    # A body for opset 13 in a model of opset 17 is written into the file as one of opset 17.
     needed, own = function.opset_imports[""], opset_of(model)
     if own < needed:
         raise ValueError(f"operator {name} needs opset {needed}, the model has {own}")

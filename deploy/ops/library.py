@@ -16,7 +16,7 @@ import onnxruntime as ort
 from dtc.errors import LibraryError
 
 VARIABLE = "DTC_OPS"
-"""Environment variable that names another library, or none: `DTC_OPS=none` leaves every model to its functions."""
+"""Environment variable that names another library; `DTC_OPS=none` leaves every model to its own functions."""
 
 FILE = {"win32": "dtc_ops.dll", "darwin": "libdtc_ops.dylib"}.get(sys.platform, "libdtc_ops.so")
 

@@ -1,4 +1,4 @@
-"""What is learnt of a model from samples, without training: second moments, ranges, and the worth of other weights."""
+"""Measurements of a model on samples, without training: second moments, ranges, and the loss by other weights."""
 
 from dtc.calibration.activations import fit_activations
 from dtc.calibration.batch_norm import measure_statistics

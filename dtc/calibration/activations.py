@@ -41,12 +41,14 @@ def fit_activations(
     """
     if not activations:
         return []
+    # 1. A clone whose activations are outputs, written to a file that is gone once the session has read it.
     specs, clone = input_specs(model), model.clone()
     _watch(clone, [each.name for each in activations])
     with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
         path = Path(folder) / "watched.onnx"
         save_model(clone, path)
         run = runner(session(path))
+    # 2. Range and samples of each activation, batch by batch.
     seen = {each.name: _Seen() for each in activations}
     # In order of the samples where state is carried; elsewhere the first may well be all of one class.
     batches = islice(source.batches(epoch=0, seed=seed, shuffle=not objective.carry), BATCHES)
@@ -72,12 +74,15 @@ class _Seen:
         flat = values.ravel().astype(np.float32, copy=False)
         if not np.isfinite(flat).all():
             raise DataError(f"the activation {name!r} is not finite on the samples, so it cannot be quantized")
+        # Zero is always within the range, because `low` and `high` start there: it has to be a level, as padding is
+        # made of zeros. The range is that of all values, the samples only show how they are distributed.
         self.low, self.high = min(self.low, float(flat.min())), max(self.high, float(flat.max()))
         self.parts.append(flat if flat.size <= SAMPLES else flat[rng.integers(flat.size, size=SAMPLES)])
 
 
 def _watch(model: ir.Model, names: Sequence[str]) -> None:
     """Make values outputs of the model."""
+    # Names, not values: the activations are those of the model, this is its clone.
     values = {value.name: value for node in model.graph for value in node.outputs}
     for name in names:
         value = values[name]

@@ -35,10 +35,13 @@ def measure_statistics(model: ir.Model, source: Source, objective: Objective, *,
         DataError: The samples do not fit the model.
     """
     specs, clone = input_specs(model), model.clone()
+    # 1. Whether the batch is fixed to one sample is a matter of shapes, so these are inferred first.
     ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(clone)
     exposed = use_batch_moments(clone)
     if not exposed:
         return {}
+    # 2. Mean, variance and shape of each norm become outputs. Norms already use the moments of the batch in this clone,
+    #    so that those further back see what they would see with the new statistics.
     clone.graph.outputs.extend(value for each in exposed for value in each.values)
     with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
         path = Path(folder) / "measured.onnx"
@@ -47,6 +50,7 @@ def measure_statistics(model: ir.Model, source: Source, objective: Objective, *,
     # In order of the samples where state is carried; elsewhere the first may well be all of one class.
     batches = islice(source.batches(epoch=0, seed=seed, shuffle=not objective.carry), BATCHES)
     names = [[str(value.name) for value in each.values] for each in exposed]
+    # 3. Sums over all batches; the variance is about the common mean, not the mean of the batches' variances.
     return pooled(
         (
             [each.moments(*(outputs[name] for name in three)) for each, three in zip(exposed, names, strict=True)]

@@ -1,4 +1,4 @@
-"""Second moments of what flows into a site, from running the model on samples in the installed ONNX Runtime."""
+"""Second moments of the inputs of a site, from running the model on samples in the installed ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENOUGH = 16
 
 @dataclass(frozen=True)
 class Calibration:
-    """Where second moments come from: a model and samples.
+    """A model and samples, the source of second moments.
 
     Attributes:
         model: The model, normalised; it is cloned, and never changed.
@@ -44,7 +44,7 @@ class Calibration:
     seed: int
 
     def gram_of(self, site: Site) -> Callable[[], Gram] | None:
-        """Return what computes `X^T X / n`, float64 `[count, in, in]`, of the inputs of a site of the model.
+        """Return a function that computes the second moments `X^T X / n` of a site's inputs, float64 `[count, in, in]`.
 
         The model is run anew for each site, so that no more than one site's moments are held. None for sites in
         subgraphs, whose inputs are not seen, and for embeddings, which have none.
@@ -63,8 +63,10 @@ class Calibration:
             # One list entry for each matrix of the site, its last axis what the matrix is multiplied with.
             inputs = _INPUTS[reader.role](reader, [outputs[value] for value in watched])
             for matrix, rows in enumerate(inputs):
+                # rows [..., in] as [n, in]; the sum of X^T X over batches, in float64, is that over all rows at once.
                 wide = rows.reshape(-1, site.view.cols).astype(np.float64)
                 total[matrix] += wide.T @ wide
+            # All matrices of a site see as many rows, so those of the first are counted.
             count += inputs[0].size // site.view.cols
             if count >= ENOUGH * site.view.cols:
                 break
@@ -86,25 +88,30 @@ class Calibration:
 
 
 def _watch(model: ir.Model, reader: Reader) -> list[str]:
-    """Make what a node reads, and for a recurrent weight what it gives, outputs of the model; return their names."""
+    """Make outputs of the values that a weight is multiplied with; return the names of these values.
+
+    They are inputs of the node, or for a recurrent weight its own outputs and the initial state.
+    """
     node, product = reader.node, Multiplication.of(reader)
     # A product watches its other operand; a recurrent weight multiplies states, which are the node's own outputs.
     wanted = [product.x if isinstance(product, Multiplication) else node.inputs[0]]
     if reader.role in (Role.LSTM_RECURRENT, Role.GRU_RECURRENT):
         wanted = [node.outputs[0]]
+        # The first step multiplies the initial state, which no output holds.
         if len(node.inputs) > 5 and node.inputs[5] is not None:
             wanted.append(node.inputs[5])
     for value in wanted:
         assert value is not None, "a weight is read together with an activation"
         value.name = value.name or f"{node.name}.watched"
         value.type = value.type or ir.TensorType(ir.DataType.FLOAT)
+        # What is an output already is not handed out twice; inputs are found among what was fed.
         if value not in model.graph.outputs and value not in model.graph.inputs:
             model.graph.outputs.append(value)
     return [value.name or "" for value in wanted if value is not None]
 
 
 def _of_product(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
-    """What a MatMul or Gemm multiplies with its weight, in rows: its left factor, or the transpose of its right one."""
+    """Return the other factor of a MatMul or Gemm for each matrix, `[..., n, in]`; a right factor is transposed."""
     product = Multiplication.of(reader)
     assert isinstance(product, Multiplication), "a MatMul or Gemm"
     # W x instead of x W, or x^T W: each column of x is an input then.
@@ -126,7 +133,7 @@ def _of_sequence(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
 
 
 def _of_state(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
-    """The state before each step: the output of the step before it, in the direction of reading."""
+    """Return the state before each step, `[T, N, H]` for each direction: the output of the step read just before."""
     outputs = values[0]  # [T, directions, N, H]
     start = values[1] if len(values) > 1 else np.zeros_like(outputs[0])
     direction = reader.node.attributes.get_string("direction", "forward")
@@ -134,6 +141,8 @@ def _of_state(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
     before = []
     for index in range(reader.view.count):
         first, own = start[index][None], outputs[:, index]
+        # Of a bidirectional node, index 1 is the backward direction. For outputs h1 h2 h3 the states before the steps
+        # are, in the order of the sequence, h0 h1 h2 forward and h2 h3 h0 backward.
         backward = direction == "reverse" or index == 1
         before.append(np.concatenate([own[1:], first] if backward else [first, own[:-1]]))
     return before

@@ -1,4 +1,4 @@
-"""The patches that a convolution multiplies its kernel with (im2col), for second moments."""
+"""The patches of a convolution's input that the kernel is multiplied with (im2col), for second moments."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ def patches(x: AnyArray, node: ir.Node, kernel: tuple[int, ...], *, groups: int)
     spans = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
     padded = np.pad(x, [(0, 0), (0, 0), *_pads(node, x.shape[2:], spans, strides)])
     axes = tuple(range(2, 2 + dims))
+    # A view, not a copy: [N, C, 6] with windows of 3 is seen as [N, C, 4, 3]. Strides and dilations take from it by
+    # slices.
     windows = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=axes)
     steps = tuple(slice(None, None, stride) for stride in strides)
     taps = tuple(slice(None, None, dilation) for dilation in dilations)
     windows = windows[(slice(None), slice(None), *steps, *taps)]  # [N, C, *out, *kernel]
     moved = np.moveaxis(windows, 1, 1 + dims)  # [N, *out, C, *kernel]
+    # Of [N, *out, C, *kernel] the channels lie group by group: 8 of them in 2 groups are [n, 2, 4 * taps].
     channels = x.shape[1] // groups
     flat = moved.reshape(-1, groups, channels * int(np.prod(kernel)))
     return [flat[:, group] for group in range(groups)]

@@ -1,4 +1,4 @@
-"""What a model loses when some of its weights are replaced: what sensitivity methods ask again and again."""
+"""The loss of a model's quality when weights are replaced, which sensitivity methods ask for many times."""
 
 from __future__ import annotations
 
@@ -34,19 +34,23 @@ def make_probe(
     seed: int,
     fixed: Arrays,
 ) -> Probe:
-    """Return what tells, for matrices by site, how much worse the model is with them; 0 with its own weights.
+    """Return a function from matrices by site, float32 `[count, out, in]`, to how much worse the model is with them.
 
-    With labelled data it is the drop of the metric, in the metric's own unit. Without labels, on data or on generated
-    inputs, it is the squared error of the judged output relative to its square. The weights of the sites are inputs of
-    one session, so that no session is made anew; subgraphs read them from there.
+    The model's own weights give 0. With labelled data the result is the drop of the metric, in the metric's own unit.
+    Without labels, on data or on generated inputs, the result is the squared error of the judged output relative to its
+    square. The weights of the sites are inputs of one session, so that no session is made anew; subgraphs read them
+    from there.
     """
+    # 1. One session for all questions: weights are among its inputs, as float32, whatever the model's own dtype is.
     own: Arrays = {site.name: site.array().astype(np.float32) for site in sites}
     by_name = {site.name: site for site in sites}
     run, specs = _open(model, sites)
     if source is not None:
+        # 2. The same batches for every question; without data, inputs that the model was seen to accept.
         batches = list(islice(source.batches(epoch=0, seed=seed, shuffle=False), PROBED_BATCHES))
     else:
         batches = sample_inputs(model, lambda batch: run({**batch, **own}), count=_DRAWS, seed=seed, fixed=fixed)
+    # 3. What the model loses is relative to itself with its own weights.
     judge = _judge(objective, batches, run, own, specs)
     base = judge(own)
 
@@ -61,7 +65,7 @@ Run = Callable[[Arrays], dict[str, AnyArray]]
 
 
 def _open(model: ir.Model, sites: Sequence[Site]) -> tuple[Run, tuple[TensorSpec, ...]]:
-    """Return what runs the model with the weights of the sites among its inputs, and its other inputs."""
+    """Return a function that runs the model with the sites' weights as inputs, and the specs of the other inputs."""
     specs = input_specs(model)
     clone = model.clone()
     owners = {name: graph for graph in all_graphs(clone) for name in graph.initializers}
@@ -93,6 +97,7 @@ def _judge(
         return lambda weights: _relative_error(wanted, outputs(weights))
     name = objective.metric or default_metric(labels[0], carries=bool(objective.carry))
 
+    # The sign is turned so that more is worse: accuracy 0.91 -> -0.91, perplexity 80 -> 80.
     def lost(weights: Arrays) -> float:
         metric = make_metric(name)
         for found, label in zip(outputs(weights), labels, strict=True):

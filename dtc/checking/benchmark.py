@@ -1,4 +1,4 @@
-"""What models cost, side by side in one run: latency and memory, and no reference that they are held to."""
+"""Latency and memory of several models, measured side by side in one run and compared with no reference."""
 
 from __future__ import annotations
 
@@ -66,10 +66,12 @@ def bench(
     for path in map(Path, paths):
         running = session(path, threads=threads, settings=MEASURED_SESSION, native=native)
         specs, run = signature(running)[0], runner(running)
+        # Models with equal inputs are fed equal numbers: times of different inputs would not compare.
         if specs not in feeds:
             feeds[specs] = _feed(path, run, batch, fixed)
         chosen.append(feeds[specs])
         runs.append(run)
+    # All sessions are open before the first is timed, so that they take turns under the same conditions.
     timed = measure_latency([partial(run, feed) for run, feed in zip(runs, chosen, strict=True)], seconds=seconds)
     rows = []
     for path, feed, latency in zip(map(Path, paths), chosen, timed, strict=True):

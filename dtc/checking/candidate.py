@@ -1,4 +1,4 @@
-"""A candidate against its reference, whoever made it, in the installed ONNX Runtime: what `dtc check` does."""
+"""The check of a candidate against its reference in the installed ONNX Runtime, as `dtc check` makes it."""
 
 from __future__ import annotations
 
@@ -43,12 +43,15 @@ def check(
     options = options or CheckOptions()
     if options.max_drop is not None and source is None:
         raise UsageError("a limit on the drop of the metric (--max-drop) needs data to measure it on: give --data")
+    # 1. What can be told without a run: with other inputs or outputs there is nothing to compare.
     pair = open_pair(Path(reference), Path(candidate), options)
     before, after = (ModelFacts(path=path, file_bytes=file_bytes(path, load_model(path))) for path in pair.paths)
     report = CheckReport(reference=before, candidate=after, failures=pair.failures)
     if pair.failures:
         return report
     try:
+        # 2. The outputs, and on data the metric. That the candidate cannot run is a finding, kept in the report; that
+        #    the reference cannot is an error.
         report, sample = (
             _on_generated(pair, report, options) if source is None else _on_data(pair, report, source, options)
         )
@@ -56,11 +59,12 @@ def check(
     except CandidateError as error:
         return report.model_copy(update={"failures": (*report.failures, str(error))})
     report = report.model_copy(update={"kernels": kernels})
+    # 3. What it costs, last: figures of a model that cannot run would mean nothing.
     return _measured(pair, report, sample, options) if options.seconds > 0 else report
 
 
 def _on_generated(pair: Pair, report: CheckReport, options: CheckOptions) -> tuple[CheckReport, Arrays]:
-    """Add to a report how the outputs differ on generated inputs; return one draw of these beside it."""
+    """Return the report with the differences of the outputs on generated inputs, and one draw of the inputs."""
     drawn = _draws(pair, options)
     comparison = Comparison()
     for feed in drawn:
@@ -77,13 +81,14 @@ def _draws(pair: Pair, options: CheckOptions) -> list[Inputs]:
 
 
 def _on_data(pair: Pair, report: CheckReport, source: Source, options: CheckOptions) -> tuple[CheckReport, Arrays]:
-    """Add to a report how the outputs and the metric differ on all data; return the first inputs beside it."""
+    """Return the report with the differences of outputs and metric on all data, and the inputs of the first batch."""
     # Each model is fed with the state that it carried over itself.
     streams = [
         stateful(run, source.batches(epoch=0, seed=options.seed, shuffle=False), options.objective, pair.inputs)
         for run in pair.runs
     ]
     comparison, metric, count = Comparison(), PairMetric(options), 0
+    # In step, one batch of both at a time: outputs of all batches need not be kept.
     for count, ((wanted, batch), (found, _)) in enumerate(zip(*streams, strict=True), 1):
         metric.update(wanted, found, batch)
         if count <= _COMPARED_BATCHES:
@@ -124,7 +129,7 @@ def _over_limits(comparison: Comparison, metric: MetricChange | None, options: C
 
 
 def _kernel_difference(pair: Pair, sample: Arrays) -> float | None:
-    """Run the candidate without the native kernels too, if it has operators that they are for."""
+    """Return the relative L2 difference of native kernels from the file's functions; None where no kernels ran."""
     path = pair.paths[1]
     if library_path() is None or not any(domain == DOMAIN for domain, *_ in load_model(path).functions):
         return None

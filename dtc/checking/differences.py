@@ -79,14 +79,18 @@ def interface_differences(kind: str, reference: Sequence[TensorSpec], candidate:
 
     Names, order, dtypes and sizes must be the same; a free size may have another name.
     """
+    # 1. Names that are missing or new.
     wanted, found = {spec.name: spec for spec in reference}, {spec.name: spec for spec in candidate}
     failures = [f"the candidate has no {kind} {name!r}; it has {', '.join(found)}" for name in wanted.keys() - found]
     failures += [f"the candidate has a new {kind} {name!r}" for name in found.keys() - wanted]
     failures += [
+        # 2. The same name with another dtype or size; ["N", 10] and ["batch", 10] are the same, ["N", 10] and [1, 10]
+        #    are not.
         f"{kind} {wanted[name]} is {found[name].dtype} {_dims(found[name])} in the candidate"
         for name in wanted.keys() & found
         if (wanted[name].dtype, _sizes(wanted[name])) != (found[name].dtype, _sizes(found[name]))
     ]
+    # 3. The order, told only where nothing else is wrong: any other difference changes it, too.
     if not failures and list(wanted) != list(found):
         failures.append(f"the candidate has its {kind}s in another order: {', '.join(found)}")
     return sorted(failures)
@@ -101,10 +105,13 @@ def _dims(spec: TensorSpec) -> str:
 
 
 def _problem(wanted: npt.NDArray[np.generic], found: npt.NDArray[np.generic]) -> str | None:
+    # 1. No numbers: strings, sequences, maps.
     if not isinstance(wanted, np.ndarray) or wanted.dtype.kind not in "fiub":
         return "is no tensor of numbers and cannot be compared"
+    # 2. Another array.
     if wanted.shape != found.shape or wanted.dtype != found.dtype:
         return f"is {found.dtype} {list(found.shape)}; the reference gives {wanted.dtype} {list(wanted.shape)}"
+    # 3. Values lost. Where the reference itself is not finite (a mask of -inf, for one), anything goes.
     broken = np.isfinite(wanted) & ~np.isfinite(found)
     if broken.any():
         kind = "NaN" if np.isnan(found[broken]).any() else "infinite"
@@ -113,12 +120,15 @@ def _problem(wanted: npt.NDArray[np.generic], found: npt.NDArray[np.generic]) ->
 
 
 def _add(sums: _Sums, wanted: npt.NDArray[np.generic], found: npt.NDArray[np.generic]) -> None:
+    # Sums in float64; the ratio is taken at the end, of all runs together.
     finite = np.isfinite(wanted)
     left = np.asarray(wanted[finite], np.float64)
     error = np.asarray(found[finite], np.float64) - left
     sums.largest = max(sums.largest, float(np.abs(error).max(initial=0.0)))
     sums.signal += float(np.square(left).sum())
     sums.noise += float(np.square(error).sum())
+    # Agreement: 1. integers and booleans element by element; 2. floats [..., C] as scores of C classes; 3. other floats
+    # have none.
     if wanted.dtype.kind != "f":
         sums.agreed += int(np.sum(wanted == found))
         sums.compared += wanted.size
@@ -129,6 +139,7 @@ def _add(sums: _Sums, wanted: npt.NDArray[np.generic], found: npt.NDArray[np.gen
 
 
 def _difference(name: str, sums: _Sums) -> OutputDifference:
+    # A reference of zeros alone: equal outputs differ by 0, others by infinitely much.
     squared = sums.noise / sums.signal if sums.signal else math.inf
     relative = math.sqrt(squared) if sums.noise else 0.0
     agreement = sums.agreed / sums.compared if sums.compared else None

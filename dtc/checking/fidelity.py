@@ -1,7 +1,7 @@
-"""The written file against the distorted dense model: it computes the same, but for float rounding.
+"""The check that a written file computes the same as the distorted dense model, but for float rounding.
 
-This is not how good a compression is, which `dtc.checking.candidate` tells against the original, but whether the file
-says what the compression meant.
+The quality of a compression is another question, which `dtc.checking.candidate` answers against the original. Here the
+question is whether the file says what the compression meant.
 
 Where activations are quantized, float rounding moves one of them to the next level here and there, and every layer
 behind makes more of it: changing the input of a ResNet-20 by a millionth changes its outputs by 0.6 % at 8 bits, by 5 %
@@ -50,15 +50,18 @@ def save_comparable(model: ir.Model, path: Path) -> Comparable:
 
 
 def check_faithful(dense: Comparable, lowered: Comparable, limit: float, options: CheckOptions) -> CheckReport:
-    """Compare a lowered file with the distorted dense model that it was made of; `limit` is a relative L2 difference.
+    """Compare a lowered file with its distorted dense model; `limit` bounds the relative L2 difference of any output.
 
     Of `options` the inputs and the seed count: nothing is measured, and no kernel runs, because this is about what the
     file says, to the last bit; the check against the original runs the kernels.
     """
     told = replace(options, max_drop=None, seconds=0.0, native=False)
     strict = replace(told, max_difference=limit)
+    # 1. Nothing is rounded, or not in the same way: the files are compared as they are, strictly.
     if dense.unrounded is None or lowered.unrounded is None or dense.levels != lowered.levels:
         return check(dense.path, lowered.path, options=strict)
+    # 2. Both without rounding, strictly; then as they are, only to see that the written file runs and gives finite
+    #    values.
     report = check(dense.unrounded, lowered.unrounded, options=strict)
     rounded = check(dense.path, lowered.path, options=replace(told, max_difference=None))
     return report.model_copy(update={"failures": report.failures + rounded.failures})

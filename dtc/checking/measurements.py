@@ -1,4 +1,4 @@
-"""What running a model costs on this machine: latency and memory of runs that a caller chooses.
+"""The cost of running a model on this machine: latency and memory of runs that a caller chooses.
 
 Nothing here says whether a model is right: `dtc.checking.candidate` does; `dtc.checking.benchmark` sets costs side by
 side.
@@ -39,14 +39,14 @@ class Latency(DocumentPart):
 
 
 class Memory(DocumentPart):
-    """Resident bytes of a process: before the model was loaded, and at most, through its load and one run."""
+    """Resident bytes of a process: before it loaded the model, and the peak over the load and one run."""
 
     idle: int
     peak: int
 
     @property
     def taken(self) -> int:
-        """What the model added."""
+        """Bytes that the model added: peak less idle."""
         return max(0, self.peak - self.idle)
 
 
@@ -57,19 +57,23 @@ def measure_latency(runs: Sequence[Callable[[], object]], *, seconds: float) -> 
     alike; the first run of a burst, which finds the caches full of another's data, is not counted.
     """
     taken: list[list[float]] = [[] for _ in runs]
+    # Two runs of each before the clock starts: the first allocates, and may still choose algorithms.
     for run in runs:
         run()
         run()
     begin = time.perf_counter()
     turn = 0
+    # At least three rounds, however slow the models are.
     while turn < _ROUNDS or time.perf_counter() - begin < seconds:
         order = list(range(len(runs)))
+        # Rounds A B, B A, A B: neither model is always the one behind the other.
         for index in order if turn % 2 == 0 else reversed(order):
             runs[index]()
             for _ in range(_BURST):
                 start = time.perf_counter()
                 runs[index]()
                 taken[index].append(time.perf_counter() - start)
+                # A slow model is run once a round, not in bursts: five runs of it would eat half of the time.
                 if taken[index][-1] > seconds / 10:
                     break
         turn += 1
@@ -79,7 +83,7 @@ def measure_latency(runs: Sequence[Callable[[], object]], *, seconds: float) -> 
 def measure_memory(
     path: str | Path, inputs: Arrays, *, threads: int | None = None, native: bool = True
 ) -> Memory | None:
-    """Return the memory that loading and running a model takes, in a process of its own; None outside of Linux.
+    """Return the memory, in bytes, of loading and running a model in a new process; None outside of Linux.
 
     `native` as for `dtc.session.session`.
 
@@ -88,6 +92,8 @@ def measure_memory(
     """
     if not Path("/proc/self/status").exists():
         return None
+    # A process of its own, because memory that one model freed is seldom given back: the second would seem to take
+    # none. The process imports this very dtc, whatever is installed.
     root = str(Path(__file__).resolve().parents[2])
     search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory(prefix="dtc-memory-") as folder:

@@ -23,7 +23,7 @@ class PairMetric:
         self._labelled = True
 
     def update(self, reference: Outputs, candidate: Outputs, batch: Arrays) -> None:
-        """Take in what both models gave for one batch.
+        """Add the outputs of both models for one batch.
 
         Raises:
             UsageError: There is a limit on the drop, and without labels the metric has no value before.
@@ -33,6 +33,8 @@ class PairMetric:
         judged = [judged_output(outputs, objective) for outputs in (reference, candidate)]
         if not self._metrics:
             self._begin(batch)
+        # Without labels the reference is judged by its own outputs: its value is perfect, and the candidate's tells how
+        # far it agrees with the reference.
         labels = batch[objective.labels] if self._labelled else _stand_in(judged[0], self._metrics[0].name)
         for metric, outputs in zip(self._metrics, judged, strict=True):
             metric.update(*within_lengths(outputs, labels, batch, objective))
@@ -59,6 +61,7 @@ class PairMetric:
         self._labelled = objective.labels in batch
         name = objective.metric or default_metric(batch.get(objective.labels), carries=bool(objective.carry))
         self._metrics = [make_metric(name), make_metric(name)]
+        # An SNR against itself is infinite, and any drop from there is.
         if self._options.max_drop is not None and not self._labelled and self._metrics[0].name == "snr":
             raise UsageError(
                 "a limit on the drop (--max-drop) needs labels, or --metric accuracy for how often both agree"
@@ -66,5 +69,5 @@ class PairMetric:
 
 
 def _stand_in(reference: npt.NDArray[np.generic], metric: str) -> npt.NDArray[np.generic]:
-    """Return what stands for labels: the reference's outputs, or the classes that it chooses."""
+    """Return stand-ins for labels: the reference's outputs, or their argmax for a metric of classes."""
     return reference if metric in {"snr", "mse"} else np.asarray(reference.argmax(axis=-1))

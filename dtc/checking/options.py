@@ -1,4 +1,4 @@
-"""What a check is told: its limits, its inputs, and how both models run."""
+"""The options of a check: its limits, its inputs, and how both models run."""
 
 from __future__ import annotations
 

@@ -48,6 +48,7 @@ def open_pair(reference: Path, candidate: Path, options: CheckOptions) -> Pair:
     (inputs, outputs), (other_inputs, other_outputs) = signature(first), signature(second)
     failures = interface_differences("input", inputs, other_inputs)
     failures += interface_differences("output", outputs, other_outputs)
+    # Only the candidate's errors get a class of their own: they are findings of the check, the reference's are not.
     run = runner(second)
 
     def run_candidate(batch: Arrays) -> Outputs:

@@ -21,6 +21,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
+        # The command that was asked for, and no other: `dtc inspect` does not import what `dtc compress` needs.
         command = importlib.import_module(f"dtc.cli.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
@@ -38,9 +39,11 @@ def app() -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit status 2."""
     try:
+        # click itself would print a usage text of several lines before each error; here every mistake is one line.
         app.main(standalone_mode=False, prog_name="dtc")
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
+    # 130 is 128 + SIGINT, what a shell gives for Ctrl-C.
     except click.Abort:
         sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -52,6 +55,8 @@ def main() -> None:
     except Interrupted as stop:
         click.echo(_how_to_go_on(stop), err=True)
         sys.exit(130)
+    # Last, because Interrupted is a DtcError, too. Any other exception is a mistake in the program: its traceback is
+    # shown.
     except DtcError as error:
         click.echo(f"dtc: error: {error}", err=True)
         sys.exit(error.exit_status)

@@ -29,16 +29,19 @@ def declared(
         hidden: True if the help does not show it.
     """
     told: dict[str, Any] = {"default": None, "help": _text(field, notes), "section": section, "hidden": hidden}
+    # 1. A switch has two flags, --x and --no-x, so that None still means that it was not given.
     if field.annotation is bool:
         return Option([f"{flag}/--no-{flag.removeprefix('--')}", parameter], **told)
     kind, several = _kind(field.annotation)
+    # 2. An option that may be repeated gives a tuple, empty where it was not given.
     if several:
         return Option([flag, parameter], type=kind, multiple=True, **told)
+    # 3. One value.
     return Option([flag, parameter], type=kind, callback=_as_declared(field.annotation), **told)
 
 
 def _as_declared(annotation: Any) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """Return a callback that makes of a choice, which click has as text, the value that was declared."""
+    """Return a callback that converts a choice, text for click, to the declared value."""
     words = {str(word): word for word in get_args(annotation)} if get_origin(annotation) is Literal else {}
     return lambda _context, _parameter, value: words.get(value, value)
 
@@ -50,10 +53,13 @@ def _text(field: FieldInfo, notes: tuple[str, ...]) -> str:
 
 def _kind(annotation: Any) -> tuple[click.ParamType[Any] | type, bool]:
     """Return click's type for an annotation, and whether the option may be repeated."""
+    # 1. `int | None` is asked for as int: None is what an option has that was not given.
     if get_origin(annotation) in (Union, types.UnionType):
         annotation = next(part for part in get_args(annotation) if part is not type(None))
+    # 2. Words to choose from; numbers among them are text for click, and made numbers again by `_as_declared`.
     if get_origin(annotation) is Literal:
         return click.Choice([str(word) for word in get_args(annotation)]), False
+    # 3. Several values; a dict is given as NAME=VALUE words, which `dtc.cli.parse` takes apart.
     if get_origin(annotation) in (tuple, dict):
         return str, True
     return (annotation if annotation in (int, float, str) else str), False
@@ -66,6 +72,8 @@ def _required(field: FieldInfo) -> Iterator[str]:
 
 def _bounds(field: FieldInfo) -> Iterator[str]:
     """Yield the bounds in words: `1 to 8`, `above 0, at most 1`."""
+    # Two bounds that are both included read as a range; any other combination is listed: ge=1 and lt=10 gives "at least
+    # 1, below 10".
     least = next((bound.ge for bound in field.metadata if isinstance(bound, Ge)), None)
     most = next((bound.le for bound in field.metadata if isinstance(bound, Le)), None)
     if least is not None and most is not None:
@@ -87,5 +95,6 @@ def _bounds(field: FieldInfo) -> Iterator[str]:
 
 
 def _default(field: FieldInfo) -> Iterator[str]:
+    # None and lists say nothing in a help text. A switch that is off by default needs no word, one that is on does.
     if not field.is_required() and isinstance(field.default, int | float | str) and field.default is not False:
         yield f"default: {field.default}"

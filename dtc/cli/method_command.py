@@ -1,4 +1,4 @@
-"""The command that has the options of all methods, and shows those of the method that is told."""
+"""A click command with the options of all methods, whose help shows the options of one method."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class MethodCommand(SectionedCommand):
     """A command with an option `--method`: its help shows the options of that method, or else names all methods."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the words, and remember them: `--help` is answered before the value of `--method` is known."""
+        """Parse the words, and remember them for `--help`, which click answers before `--method` is parsed."""
         ctx.meta[_WORDS] = list(args)
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options of the method that is told, then those of the command; the methods where none is told."""
+        """Write the command's options, and those of the method that `--method` names or else a list of methods."""
         from dtc.cli.method_help import MORE, method_titles, write_options
 
         told = self._told(ctx)
@@ -35,5 +35,6 @@ class MethodCommand(SectionedCommand):
 
     def _told(self, ctx: click.Context) -> str | None:
         words: list[str] = ctx.meta.get(_WORDS, [])
+        # A parser of its own over the remembered words: it reads values only, and calls neither callbacks nor --help.
         values: dict[str, Any] = self.make_parser(ctx).parse_args(args=list(words))[0]
         return values.get("method")

@@ -1,4 +1,4 @@
-"""What the help says of methods: the table of all, and the page of one, made from what a method declares."""
+"""The help on methods: the table of all methods and the page of one, made from the declarations of each method."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def write_options(context: click.Context, formatter: click.HelpFormatter, name: 
     Raises:
         UsageError: There is no such method.
     """
+    # "prune+binary" has the options of "prune", then those of "binary".
     for part in name.split("+"):
         records = [option.get_help_record(context) for option in described_options(part)]
         with formatter.section(f"Options of method {part}"):

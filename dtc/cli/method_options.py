@@ -29,6 +29,8 @@ def described_options(method: str) -> list[Option]:
     kind = find_method(method).options_type
     fields = kind.model_fields
 
+    # False sorts before True: what has to be given, then what has values worth trying, then the rest; `sorted` keeps
+    # names in order within each.
     def rank(name: str) -> tuple[bool, bool]:
         return not (fields[name].is_required() or name in kind.one_of), not tried(fields[name])
 
@@ -49,6 +51,7 @@ def given_options(method: str, values: dict[str, Any]) -> dict[str, Any]:
         UsageError: There is no such method, or an option was given that it does not have.
     """
     known = options_of(method)
+    # All methods' options are options of the command, so click accepts any of them; whether they fit is told here.
     given = {name: values[name] for name in _fields() if values[name] is not None}
     for name in given.keys() - known.keys():
         owners = ", ".join(_fields()[name][1])
@@ -65,6 +68,8 @@ def _fields() -> dict[str, tuple[FieldInfo, list[str]]]:
     """Return the options of all methods with the names of the methods that have them."""
     found: dict[str, tuple[FieldInfo, list[str]]] = {}
     for method_name, method in methods().items():
+        # The first method that has an option declares it for all, and the names are collected: "sparsity" -> (field,
+        # ["prune", "prune-masked"]).
         for name, field in method.options_type.model_fields.items():
             found.setdefault(name, (field, []))[1].append(method_name)
     return found

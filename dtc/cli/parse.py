@@ -19,6 +19,7 @@ def pairs(words: Sequence[str], option: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for word in words:
+        # From the left: a value may hold "=", a name may not.
         name, equals, value = word.partition("=")
         if not (name and equals and value):
             raise UsageError(f"{option} {word}: write it as NAME=VALUE")
@@ -37,6 +38,8 @@ def fixed_inputs(words: Sequence[str]) -> dict[str, npt.NDArray[np.generic]]:
     arrays = {}
     for name, value in pairs(words, "--input").items():
         try:
+            # JSON and not `eval`: nothing of a command line is executed. Lists of unequal lengths are a ValueError of
+            # NumPy.
             array = np.asarray(json.loads(value))
         except (json.JSONDecodeError, ValueError) as error:
             raise UsageError(f"--input {name}={value}: write a number or a JSON list of numbers") from error

@@ -18,7 +18,7 @@ OnEvent = Callable[[Event], None]
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[OnEvent]:
-    """Yield what shows the events of a run on standard error; nothing where `quiet`."""
+    """Yield a function that shows the events of a run on standard error, or does nothing if `quiet`."""
     if quiet:
         yield lambda _: None
     elif not sys.stderr.isatty():
@@ -41,12 +41,14 @@ class _Bar:
         self._task: TaskID | None = None
 
     def show(self, event: Event) -> None:
+        # A resumed run tells `Started` again, first of all, so that the bar is there before the first step.
         if isinstance(event, Started):
             self._task = self._bar.add_task("training", total=event.steps, loss="-", distortions=0)
         if self._task is not None and isinstance(event, Stepped):
             self._bar.update(self._task, completed=event.step, loss=f"{event.loss:.4f}")
         if self._task is not None and isinstance(event, DistortedWeights):
             self._bar.update(self._task, distortions=event.count)
+        # Distortions count up in the bar: hundreds of lines would push the evaluations away.
         if not isinstance(event, DistortedWeights):
             _say(event)
 

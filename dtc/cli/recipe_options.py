@@ -38,7 +38,7 @@ def plan_options() -> Iterator[Option]:
 
 
 def objective_and_data_options() -> Iterator[Option]:
-    """Yield the options that say what is measured, and on what."""
+    """Yield the options of the parts `Data` and `Objective`: what is measured, and on which data."""
     return _options(Data, Objective)
 
 
@@ -49,7 +49,7 @@ def _options(*parts: type[BaseModel]) -> Iterator[Option]:
 
 
 def overridden(base: PartT, options: Mapping[str, Any]) -> PartT:
-    """Return `base` with what the command line gave in its place.
+    """Return a copy of `base` in which the options given on the command line replace the fields they set.
 
     Raises:
         UsageError: A value is refused; the message names the option.
@@ -58,15 +58,20 @@ def overridden(base: PartT, options: Mapping[str, Any]) -> PartT:
     given: dict[str, Any] = {}
     for name, flag in flags.items():
         value = options[flag.parameter]
+        # Not given: what the recipe has stays, and is not overwritten by a default.
         if value is None or value == ():
             continue
         given[name] = pairs(value, flag.text) if isinstance(getattr(base, name), dict) else value
+    # Parts within a part: optimizer and schedule have options of their own.
     if isinstance(base, Training):
         given["optimizer"] = overridden(base.optimizer, options)
         given["schedule"] = overridden(base.schedule, options)
     try:
+        # Validated as a whole, not copied: bounds between fields hold for what the line and the file say together.
         return type(base).model_validate({name: getattr(base, name) for name in type(base).model_fields} | given)
     except ValidationError as error:
+        # The first error only. Without a place it is about the whole part; else the place is a field, and the user
+        # knows it by its flag.
         first = error.errors()[0]
         message = str(first["msg"]).removeprefix("Value error, ")
         if not first["loc"]:

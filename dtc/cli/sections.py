@@ -57,6 +57,7 @@ class SectionedCommand(click.Command):
         Raises:
             RuntimeError: Two options have the same flag; the message names it.
         """
+        # Once for each command: click asks for the parameters again for usage, help and completion.
         if self._further is not None:
             self.params.extend(self._further())
             self._further = None
@@ -65,6 +66,7 @@ class SectionedCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, section by section."""
+        # Every section in the order of the enumeration, empty ones left out below. Hidden options have no record.
         sections: dict[Section, list[tuple[str, str]]] = {section: [] for section in Section}
         for option in (each for each in self.get_params(ctx) if isinstance(each, click.Option)):
             record = option.get_help_record(ctx)

@@ -1,4 +1,4 @@
-"""The recipe that a command line tells: from its options, or from a file with options in place of some of it."""
+"""The recipe of a command line: made from options, or from a file some of whose values options replace."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ def told_recipe(options: dict[str, Any]) -> Recipe:
         UsageError: The options do not go together, or a value is refused.
         RecipeError: The file is no recipe.
     """
+    # 1. Rules from the options or from the file.
     recipe = _of_rule(options) if options["recipe_file"] is None else _of_file(options["recipe_file"], options)
+    # 2. Training: that of the file, or a new one for --retrain. Its options without either would be silently without
+    #    effect.
     training = recipe.training
     if training is None and options["retrain"]:
         training = Training()
     if training is None and (flags := training_flags(options)):
         raise UsageError(f"{flags[0]} is for retraining; add --retrain")
+    # 3. The other parts, the command line over the file.
     objective, data = overridden(recipe.objective, options), overridden(recipe.data, options)
     if training is not None and data.train is None:
         raise UsageError("--retrain needs samples: give --data")
@@ -35,6 +39,7 @@ def told_recipe(options: dict[str, Any]) -> Recipe:
         raise UsageError("--activation-bits needs samples to take ranges from: give --data")
     parts: dict[str, Any] = {"objective": objective, "data": data, "activations": activations}
     parts["training"] = None if training is None else overridden(training, options)
+    # 4. The recipe's own fields (seed, target and so on), over the parts that are decided by now.
     whole = overridden(recipe.model_copy(update=parts), options)
     # A copy of what was read still knows its lines.
     return recipe.model_copy(update={name: getattr(whole, name) for name in Recipe.model_fields})
@@ -77,6 +82,7 @@ def _of_file(path: Path, options: dict[str, Any]) -> Recipe:
 
 
 def _moved(recipe: Recipe, old: Path, new: Path) -> Recipe:
+    # "set/train.npz" in recipes/a.yaml is "recipes/set/train.npz" for the working directory, and the other way round.
     specs = {"train": recipe.data.train, "evaluate": recipe.data.evaluate}
     moved = {name: spec and relocated(spec, old, new) for name, spec in specs.items()}
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=moved)})

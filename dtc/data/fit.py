@@ -1,4 +1,4 @@
-"""Whether batches fit a model, and the harmless casts that make them."""
+"""The check that batches fit a model's inputs, and the harmless casts that make batches fit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dtc.forms import AnyArray
 
 
 class ObjectiveNames(Protocol):
-    """What an objective says about the arrays of a batch (see `dtc.recipe.Objective`)."""
+    """The names that an objective gives to arrays of a batch (see `dtc.recipe.Objective`)."""
 
     @property
     def labels(self) -> str:
@@ -63,6 +63,7 @@ def fitted(source: Source, model: ir.Model, objective: ObjectiveNames) -> Source
     it is dropped in evaluation too.
     """
     inputs = _inputs(model, objective)
+    # Carried state [1, 20, 650] has a batch too, but is not data: its leading size says nothing about the samples.
     fixed = any(i.shape and isinstance(i.shape[0], int) and not i.carried for i in inputs)
     if isinstance(source, ArraySource) and (fixed or objective.carry):
         source = replace(source, keep_short=False)
@@ -105,6 +106,7 @@ def _inputs(model: ir.Model, objective: ObjectiveNames) -> tuple[_Input, ...]:
 
 def _fit(inputs: tuple[_Input, ...], batch: Mapping[str, AnyArray], objective: ObjectiveNames, source: str) -> Batch:
     fit: Batch = {}
+    # 1. What the model takes. Carried state may be missing: the first batch starts it with zeros.
     for wanted in inputs:
         if wanted.name in batch:
             _check_shape(wanted, batch[wanted.name], source)
@@ -114,6 +116,7 @@ def _fit(inputs: tuple[_Input, ...], batch: Mapping[str, AnyArray], objective: O
                 f"{source}: no array for the model's input {wanted.name!r} {_text(wanted.shape)} {wanted.dtype}; "
                 f"it has {', '.join(sorted(batch))}"
             )
+    # 2. What the objective takes: lengths as they are, labels as int64 or float32. Any other array is a misspelt name.
     for name, array in batch.items():
         if name == objective.lengths and name not in fit:
             fit[name] = array
@@ -130,6 +133,7 @@ def _fit(inputs: tuple[_Input, ...], batch: Mapping[str, AnyArray], objective: O
 def _check_shape(wanted: _Input, array: AnyArray, source: str) -> None:
     if wanted.shape is None:
         return
+    # `zip` ends with the shorter shape: another rank is told apart below. A wrong batch size alone has its own advice.
     clash = [a for a, (has, needs) in enumerate(zip(array.shape, wanted.shape, strict=False)) if _differs(has, needs)]
     if array.ndim == len(wanted.shape) and not clash:
         return
@@ -147,7 +151,9 @@ def _cast(wanted: _Input, array: AnyArray, source: str) -> AnyArray:
     have, need = array.dtype, wanted.dtype
     if have == need:
         return array
+    # 1. Every value of the type fits (int8 -> int32), or a float is wanted: uint8 images, bool masks, float64 arrays.
     harmless = np.can_cast(have, need, "safe") or (need.kind == "f" and have.kind in "biuf")
+    # 2. int64 ids for an int32 input: by their values. Floats never become integers: that would round silently.
     if not harmless and have.kind in "iu" and need.kind in "iu":
         limits = np.iinfo(str(need))
         harmless = array.size == 0 or (int(array.min()) >= limits.min and int(array.max()) <= limits.max)

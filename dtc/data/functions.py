@@ -1,4 +1,4 @@
-"""Functions of the user that make batches."""
+"""Sources of batches that are functions of the user."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OFFERED = ("epoch", "seed", "batch_size", "split")
 
 @dataclass(frozen=True, eq=False)
 class FunctionSource:
-    """Batches that a function makes; it shuffles them as it likes, by `seed` and `epoch`."""
+    """Batches that a function of the user makes, shuffled by the function as `seed` and `epoch` tell it."""
 
     name: str
     function: Callable[..., Iterable[Mapping[str, Any]]]
@@ -36,7 +36,7 @@ class FunctionSource:
         return None
 
     def batches(self, *, epoch: int, seed: int, shuffle: bool, start: int = 0) -> Iterator[dict[str, AnyArray]]:
-        """Call the function and yield what it returns, from batch number `start` on.
+        """Call the function and yield its batches, dicts of arrays, from number `start` on.
 
         Raises:
             DataError: The function raises, or what it gives are no batches.
@@ -49,6 +49,7 @@ class FunctionSource:
                 batch = self._guarded(lambda: next(made))
             except StopIteration:
                 return
+            # A generator cannot be entered in the middle: the batches in front of `start` are made and dropped.
             if index >= start:
                 yield self._checked(batch)
 
@@ -71,6 +72,7 @@ class FunctionSource:
         except (StopIteration, DataError):
             raise
         except Exception as error:
+            # The line told is the deepest one in the user's own file, not one in NumPy that it called.
             frames = traceback.extract_tb(error.__traceback__)
             theirs = [frame for frame in frames if frame.filename == _file(self.function)]
             frame = (theirs or frames)[-1]

@@ -1,4 +1,4 @@
-"""Reading `.npy` and `.npz` files that nobody vouches for: no pickle, and no size is believed before it is checked."""
+"""Reading `.npy` and `.npz` files from untrusted sources: no pickle, and every size is checked before its use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dtc.errors import DataError
 from dtc.forms import AnyArray
 
 _DEFLATE_LIMIT = 1032
-"""DEFLATE cannot shrink more than this many times (zlib's technical notes)."""
+"""Upper limit of the compression ratio of DEFLATE (zlib's technical notes)."""
 
 
 def read_npz(path: Path) -> dict[str, AnyArray]:
@@ -58,8 +58,10 @@ def _check_archive(path: Path, members: list[zipfile.ZipInfo]) -> None:
         raise DataError(f"{path}: two arrays have the same name; the file is damaged")
     if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in members):
         raise DataError(f"{path}: packed in a way that NumPy does not write; write it again with np.savez")
+    # Members may overlap in a hostile archive, so that one compressed block unpacks many times: a zip bomb.
     if sum(info.compress_size for info in members) > path.stat().st_size:
         raise DataError(f"{path}: its arrays claim more bytes than the file has; the file is damaged")
+    # The claimed size is later allocated at once; 1 KiB of slack lets tiny members with their headers pass.
     for info in members:
         if info.file_size > info.compress_size * _DEFLATE_LIMIT + 1024:
             raise DataError(f"{path}: array {info.filename!r} cannot be as large as it claims; the file is damaged")
@@ -75,6 +77,7 @@ def _read_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) ->
     name = f"{path}, array {info.filename.removesuffix('.npy')!r}"
     with archive.open(info) as file:
         shape, fortran, dtype = _check_header(name, file, info.file_size)
+        # Allocated only now that header and directory agree; filled 16 MiB at a time, without a second copy.
         flat = np.empty(math.prod(shape), dtype)
         view = memoryview(flat.view(np.uint8)) if flat.size else memoryview(b"")  # type: ignore[arg-type]
         filled = 0
@@ -88,7 +91,7 @@ def _read_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) ->
 
 
 def _check_header(name: str, file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    """Return shape, order and dtype, once they agree with the `size` bytes that are really there."""
+    """Return shape, Fortran order and dtype of an array whose header agrees with its `size` bytes."""
     try:
         version = np.lib.format.read_magic(file)
         if version not in ((1, 0), (2, 0)):
@@ -101,6 +104,8 @@ def _check_header(name: str, file: IO[bytes], size: int) -> tuple[tuple[int, ...
         raise DataError(f"{name}: holds Python objects (pickle), which is refused; save plain numbers")
     if dtype.kind not in "biuf":
         raise DataError(f"{name}: of type {dtype}, not numbers; save integers, floats or booleans")
+    # Behind the header there is the data and nothing else: float32 [2, 3] is 24 bytes. `prod` cannot overflow, being
+    # Python's own integers.
     held = size - file.tell()
     needed = math.prod(shape) * dtype.itemsize
     if any(extent < 0 for extent in shape) or needed != held:

@@ -24,7 +24,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What the user called it."""
+        """The source as the user wrote it, for messages."""
         ...
 
     @property
@@ -58,11 +58,13 @@ class ArraySource:
     @property
     def length(self) -> int:
         """Batches an epoch."""
+        # 70 samples in batches of 32: 2 whole ones, and a third of 6 if `keep_short`. 20 samples: always one batch.
         whole, rest = divmod(self.samples, self.batch_size)
         return whole + (rest > 0 and (self.keep_short or whole == 0))
 
     def batches(self, *, epoch: int, seed: int, shuffle: bool, start: int = 0) -> Iterator[Batch]:
         """Yield batches, in an order that `(seed, epoch)` decides on if `shuffle`, else in the order of the file."""
+        # The permutation depends on (seed, epoch) alone, so that a resumed run reads the batches it would have read.
         order = np.random.default_rng([seed, epoch]).permutation(self.samples) if shuffle else None
         for index in range(start, self.length):
             rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
@@ -80,6 +82,7 @@ def open_source(spec: str, *, batch_size: int, base: Path = Path(), split: Split
         DataError: There is no such source, it is damaged, or its arrays do not share their first dimension.
     """
     path = base / spec
+    # 1. A folder of .npy files. 2. An .npz. 3. PLACE:FUNCTION, split at the last colon: C:/data.py:batches is a file.
     if path.is_dir():
         return _array_source(spec, _map_folder(path), batch_size, split)
     if path.suffix == ".npz":
@@ -95,11 +98,12 @@ def open_source(spec: str, *, batch_size: int, base: Path = Path(), split: Split
 
 
 def relocated(spec: str, old: Path, new: Path) -> str:
-    """Return what data that is called `spec` from the folder `old` is called from the folder `new`.
+    """Return the spec, seen from the folder `new`, of the data that is called `spec` from the folder `old`.
 
     Absolute paths and modules have the same name from everywhere.
     """
     place, colon, _ = spec.rpartition(":")
+    # a/data.npz from /x, seen from /x/runs: ../a/data.npz. dtc.models.datasets:mnist stays, unless a file is called so.
     in_module = bool(colon) and not place.endswith(".py") and not (old / spec).exists()
     if in_module or Path(spec).is_absolute() or old.resolve() == new.resolve():
         return spec
@@ -118,6 +122,7 @@ def hold_out(source: Source, share: float) -> tuple[Source, Source]:
         return source, source.evaluating()
     if not isinstance(source, ArraySource):
         raise DataError(f"{source.name}: cannot be split; give --eval-data")
+    # The tail, not a random choice: the same samples at every start, and views of memory-mapped arrays.
     tail = max(1, round(source.samples * share))
     kept = source.samples - tail
     if kept < 1:
@@ -130,7 +135,7 @@ def hold_out(source: Source, share: float) -> tuple[Source, Source]:
 
 
 def count_batches(source: Source, seed: int) -> int:
-    """Return the batches of the first epoch, by going through it once where the source does not know.
+    """Return the number of batches of the first epoch, counted by a pass over the data where `length` is unknown.
 
     Raises:
         DataError: There are none.

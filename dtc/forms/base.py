@@ -1,4 +1,4 @@
-"""What every compressed form promises."""
+"""The protocol of compressed forms: what each of them can say of itself, decode, and store."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[np.float32]
-"""Weights, and what they are made of."""
+"""Float32: weights, and the numbers that compressed weights are made of."""
 
 AnyArray: TypeAlias = npt.NDArray[np.generic]
-"""Of any dtype: what flows through a model, or is stored."""
+"""An array of any dtype: a tensor that flows through a model, or a stored part of a form."""
 
 Parts = dict[str, npt.NDArray[np.generic]]
 """The arrays that a form is stored as, by name."""
@@ -41,12 +41,12 @@ class Form(Protocol):
 
     @property
     def detail(self) -> str:
-        """What is particular to this form, in a few words for a report."""
+        """The particulars of this form, in a few words for a report: bits, rank, sparsity."""
         ...
 
     @property
     def shared(self) -> dict[str, int]:
-        """Bytes, of those in `nbytes`, of parts that other forms use too, by a name common to all users."""
+        """Bytes of the parts that other forms use too, by a name common to all users; `nbytes` has them as well."""
         ...
 
     def dense(self) -> Array:
@@ -54,7 +54,7 @@ class Form(Protocol):
         ...
 
     def rows(self, start: int, stop: int) -> Self:
-        """Return the form of some rows: its `dense()` is that part of the whole one's."""
+        """Return the form of the rows `start` to `stop - 1`: `form.rows(a, b).dense()` is `form.dense()[a:b]`."""
         ...
 
     def pack(self) -> Parts:
@@ -77,6 +77,7 @@ def stored_bytes(forms: Iterable[Form]) -> int:
     """Bytes of many forms together; a shared part counts once."""
     total, shared = 0, dict[str, int]()
     for form in forms:
+        # Two forms of 100 bytes that share a basis of 60: 40 + 40 on their own, and once 60, make 140.
         total += form.nbytes - sum(form.shared.values())
         shared |= form.shared
     return total + sum(shared.values())

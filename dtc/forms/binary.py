@@ -46,6 +46,8 @@ class BinaryCode:
             raise ValueError(f"alphas are float16 or float32, not {self.alphas.dtype}")
         if self.cols < 1 or self.group_size < 0 or self.group_size % 8:
             raise ValueError(f"{self.cols} columns in groups of {self.group_size}: groups are multiples of 8")
+        # Shapes by example, 2 planes of a matrix [3, 20] in groups of 8: codes [2, 3, 3], as 20 bits take 3 bytes;
+        # alphas [2, 3, 3], as the third group has the last 4 columns; offset [3, 3]; mask [3, 3].
         bits, rows, _ = self.codes.shape
         expected = {
             "codes": (self.codes, (bits, rows, packed_bytes(self.cols))),
@@ -56,6 +58,7 @@ class BinaryCode:
         for name, (array, shape) in expected.items():
             if array is not None and array.shape != shape:
                 raise ValueError(f"{name} of shape {array.shape} for {self.cols} columns, not {shape}")
+        # A decoder packs the bits of a weight, one of each plane and one of the mask, into one byte: 7 + 1 at most.
         if self.mask is not None and (bits > 7 or self.mask.dtype != np.uint8):
             raise ValueError(f"a mask is uint8 beside at most 7 planes, not {self.mask.dtype} beside {bits}")
         if self.offset is not None and self.offset.dtype != self.alphas.dtype:
@@ -108,6 +111,8 @@ class BinaryCode:
     @cached_property
     def survivors(self) -> Packed:
         """Codes of the kept weights alone, row after row, packed: uint8 `[k, ceil(kept / 8)]`."""
+        # One plane, signs 1 0 1 1 in columns 0 to 3, column 2 masked out: 1 0 1 are left, the byte 0b101.
+        # [k, out, in] bool, indexed by the mask [out, in] -> [k, kept] -> uint8 [k, ceil(kept / 8)]
         kept = self.kept
         return np.packbits(unpack_bits(self.codes, self.cols)[:, kept], axis=-1, bitorder="little")
 
@@ -120,17 +125,22 @@ class BinaryCode:
 
     def dense(self) -> Array:
         """Return the matrix, float32 `[out, in]`."""
+        # Codes 0b011 and 0b110 of 3 columns, alphas 2 and 0.5: [2, 2, -2] + [-0.5, 0.5, 0.5] = [1.5, 2.5, -1.5].
         total = np.zeros(self.shape, dtype=np.float32)
         for plane, (codes, alphas) in enumerate(zip(self.codes, self.alphas, strict=True)):
             alpha = self._spread(alphas)
             term = np.where(unpack_bits(codes, self.cols), alpha, -alpha)
+            # The first term replaces the zeros instead of being added to them: 0 + -0.0 would lose the sign of a zero.
             total = term if plane == 0 else total + term
         if self.offset is not None:
             total = total + self._spread(self.offset)
         return total if self.mask is None else np.where(self.kept, total, np.float32(0))
 
     def _spread(self, scales: Scales) -> Array:
-        """Return scales `[out, groups]` as float32 that broadcast against `[out, in]`."""
+        """Return scales `[out, groups]` as float32 that broadcast against `[out, in]`.
+
+        Scales [a, b] of 12 columns in groups of 8 become 8 times a, then 4 times b: the last group may be short.
+        """
         wide = scales.astype(np.float32)
         return wide if self.groups == 1 else np.repeat(wide, self.group_size, axis=1)[:, : self.cols]
 
@@ -185,17 +195,17 @@ class BinaryCode:
 
 
 def packed_bytes(cols: int) -> int:
-    """Bytes of one packed row."""
+    """Return the bytes of one packed row of `cols` bits."""
     return -(-cols // 8)
 
 
 def pack_bits(bits: npt.NDArray[np.bool_]) -> Packed:
-    """Pack the last dimension, LSB first, pad bits 0."""
+    """Pack bits `[..., cols]` into uint8 `[..., ceil(cols / 8)]`, LSB first, pad bits 0."""
     return np.packbits(bits, axis=-1, bitorder="little")
 
 
 def unpack_bits(packed: Packed, cols: int) -> npt.NDArray[np.bool_]:
-    """Undo `pack_bits`."""
+    """Return the first `cols` bits of each row of `packed`, bool `[..., cols]`: the inverse of `pack_bits`."""
     return np.unpackbits(packed, axis=-1, count=cols, bitorder="little").view(np.bool_)
 
 
@@ -208,6 +218,8 @@ def _fill_in(survivors: npt.NDArray[np.generic], mask: Packed, shape: tuple[int,
     count = int(kept.sum())
     if survivors.dtype != np.uint8 or survivors.shape != (bits, packed_bytes(count)):
         raise ValueError(f"codes of survivors of shape {survivors.shape}, the mask keeps {count} in {bits} planes")
+    # Mask 0b1011 keeps columns 0, 1 and 3; survivors 0b101 hold their signs 1, 0, 1 -> plane 0b1001.
+    # A masked weight has the sign bit 0, whatever it was before.
     planes = np.zeros(shape, dtype=np.bool_)
     planes[:, kept] = unpack_bits(survivors.view(np.uint8), count)
     return pack_bits(planes)

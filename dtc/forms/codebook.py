@@ -30,7 +30,7 @@ _LAYOUT = ("rows", "columns", "index_bits", "aligned", "count", "block", "codewo
 
 @dataclass(frozen=True)
 class IndexLayout:
-    """How the indices are packed: `bits` each; `aligned`: every row for itself, else all as one row."""
+    """The packing of indices of `bits` bits: each row by itself if `aligned`, else all rows as one."""
 
     bits: int
     aligned: bool
@@ -41,6 +41,9 @@ class IndexLayout:
 
         A row that can be addressed is worth a little, and so is a width of fewer fields.
         """
+        # A wider index can be the smaller: every field of a row is padded to a whole byte by itself. 10 indices up to
+        # 6, a row each, take 3 bits = fields of 2 and 1, flat ceil(20 / 8) + ceil(10 / 8) = 5 bytes; 4 bits = one
+        # field, flat 5 bytes too, and half the look-ups. So 4 bits are chosen. Aligned rows would take 20 or 10 bytes.
         candidates = []
         for bits in range(bits_for(largest + 1), MAX_BITS + 1):
             flat, aligned = row_bytes(bits, rows * count), rows * row_bytes(bits, count)
@@ -48,6 +51,7 @@ class IndexLayout:
             candidates.append((aligned if fits else flat, len(field_widths(bits)), bits, fits))
         smallest = min(size for size, *_ in candidates)
         within = [c for c in candidates if c[0] <= smallest * (1 + _ALIGNED_WITHIN)]
+        # Among those near the smallest: first aligned rows, then fewer bytes, then fewer fields.
         _, _, bits, fits = min(within, key=lambda c: (not c[3], c[0], c[1]))
         return cls(bits, fits)
 
@@ -83,6 +87,7 @@ class Codebook:
     huffman: bool = False
 
     def __post_init__(self) -> None:
+        # 10 columns in blocks of 4: 3 blocks a row, of whose last one only 2 weights count.
         blocks = -(-self.columns // self.codewords.block)
         if self.indices.ndim != 2 or self.indices.shape[1] != blocks or 0 in self.indices.shape:
             raise ValueError(
@@ -110,7 +115,7 @@ class Codebook:
 
     @cached_property
     def table(self) -> Array:
-        """What an index stands for, float32 `[entries, block]`, the gain included."""
+        """The block that each index stands for, float32 `[entries, block]`, the gain included."""
         values = self.codewords.values
         if self.gain is not None:
             values = values * self.gain
@@ -118,15 +123,17 @@ class Codebook:
 
     @cached_property
     def stored_indices(self) -> Indices:
-        """The indices as they are stored, one row where only the survivors' are."""
+        """The indices as they are stored: `[out, blocks]`, or `[1, survivors]` where a matrix of scalars is masked."""
         if self.mask is not None and self.block == 1:
+            # Indices [[3, 7], [5, 2]] under the mask [[1, 0], [1, 1]] -> [[3, 5, 2]]. Where nothing survives, one index
+            # is stored all the same: empty tensors are a corner that runtimes treat differently.
             survivors = self.indices[self.mask]
             return survivors.reshape(1, -1) if survivors.size else np.zeros((1, 1), np.uint16)
         return self.indices
 
     @cached_property
     def layout(self) -> IndexLayout:
-        """How the stored indices are packed."""
+        """The packing of the stored indices."""
         rows, count = self.stored_indices.shape
         return IndexLayout.smallest(self.codewords.count - 1 + self.zero, rows, count)
 
@@ -151,7 +158,7 @@ class Codebook:
 
     @cached_property
     def huffman_bytes(self) -> int | None:
-        """Bytes of the indices Huffman coded; None where they are too many for that."""
+        """Bytes of the Huffman coded indices; None where a Huffman code would have too many symbols."""
         return coded_bytes(np.bincount(self.stored_indices.ravel(), minlength=self.codewords.count + self.zero))
 
     @cached_property
@@ -160,7 +167,8 @@ class Codebook:
         return HuffmanCode.encode(self.stored_indices.ravel())
 
     def smaller_coded(self) -> Self:
-        """Return the form with its indices Huffman coded where that is smaller, the nodes that decode it included."""
+        """Return the form Huffman coded if that takes fewer bytes, the decoding nodes included; else at fixed width."""
+        # The nodes that decode a stream cost more bytes than a small matrix saves.
         shorter = self.huffman_bytes is not None and self.huffman_bytes + NODES < self.index_bytes
         return replace(self, huffman=shorter)
 
@@ -185,7 +193,8 @@ class Codebook:
         return {} if self.name is None else {self.name: self.codewords.nbytes}
 
     def dense(self) -> Array:
-        """Return the matrix, float32 `[out, in]`; decoding it with other means gives the same bits."""
+        """Return the matrix, float32 `[out, in]`; the decoding nodes and kernels give the same bits."""
+        # table [entries, block], indices [out, blocks] -> [out, blocks, block] -> [out, blocks * block] -> [out, in]
         matrix = self.table[self.indices].reshape(len(self.indices), -1)[:, : self.columns]
         return np.ascontiguousarray(matrix if self.mask is None else np.where(self.mask, matrix, np.float32(0)))
 
@@ -201,9 +210,11 @@ class Codebook:
         `[out, ceil(in / 8)]`, bit 1 a survivor, least significant bit first.
         """
         if self.huffman:
+            # 1. Huffman coded. A width of 0 in the layout is what `unpack` knows such indices by.
             layout, indices = IndexLayout(0, aligned=False), self.huffman_code.pack()
         else:
             layout = self.layout
+            # 2. Fixed width: uint8 [out, bytes of a row] aligned, [1, bytes] otherwise.
             flat = self.stored_indices if layout.aligned else self.stored_indices.reshape(1, -1)
             indices = {"indices": pack_indices(flat, layout.bits)}
         numbers = (*self.shape, layout.bits, layout.aligned, *self.codewords.stored.shape)
@@ -235,6 +246,7 @@ class Codebook:
     def _unpack(cls, parts: Parts) -> Self:
         if parts["layout"].shape != (len(_LAYOUT),) or parts["layout"].dtype != np.int32:
             raise ValueError(f"a layout of shape {parts['layout'].shape}")
+        # All numbers come from a file: none is used as a size before it is checked.
         rows, columns, bits, aligned, count, block, codeword_bits, zero = (int(n) for n in parts["layout"])
         if min(rows, columns, count, block) < 1 or count + zero > 2**MAX_BITS or {aligned, zero} - {0, 1}:
             raise ValueError(f"the layout {parts['layout'].tolist()} makes no sense")
@@ -242,6 +254,7 @@ class Codebook:
         mask = _unpack_mask(parts["mask"], rows, columns) if "mask" in parts else None
         blocks = -(-columns // block)
         survivors = mask is not None and block == 1
+        # Masked scalars are one row of survivors' indices, never empty (see `stored_indices`); all else is a matrix.
         stored = (1, max(1, int(mask.sum()))) if mask is not None and survivors else (rows, blocks)
         if bits == 0:
             indices = HuffmanCode.unpack(parts).decode(stored[0] * stored[1]).reshape(stored)
@@ -249,6 +262,7 @@ class Codebook:
             packed = parts["indices"]
             if packed.dtype != np.uint8 or len(packed) != (stored[0] if aligned else 1):
                 raise ValueError(f"indices of shape {packed.shape} and type {packed.dtype}")
+            # Packed rows: [out, bytes] of `blocks` indices each, or [1, bytes] of `out * blocks` indices.
             width = stored[1] if aligned else stored[0] * stored[1]
             indices = unpack_indices(packed.astype(np.uint8), bits, width).reshape(stored)
         if mask is not None and survivors:
@@ -265,6 +279,7 @@ def _unpack_mask(packed: npt.NDArray[np.generic], rows: int, columns: int) -> np
 
 
 def _scatter(survivors: Indices, mask: npt.NDArray[np.bool_]) -> Indices:
+    # [[3, 5, 2]] under the mask [[1, 0], [1, 1]] -> [[3, 0], [5, 2]]; the index of a masked weight does not matter.
     indices = np.zeros(mask.shape, dtype=np.uint16)
     indices[mask] = survivors.ravel()[: int(mask.sum())]
     return indices

@@ -30,12 +30,13 @@ class Grid:
 
     def levels(self, values: Array) -> npt.NDArray[np.uint8]:
         """Return the nearest level of each value."""
+        # A grid of equal ends has the step 0: every value is at level 0 then, whatever it is divided by.
         step = float(self.step) or 1.0
         nearest = np.rint((values.astype(np.float64) - float(self.low)) / step)
         return np.clip(nearest, 0, 2**self.bits - 1).astype(np.uint8)
 
     def values(self, levels: npt.NDArray[np.uint8]) -> Array:
-        """Return what the levels stand for."""
+        """Return the numbers, float32, that levels stand for."""
         return levels.astype(np.float32) * self.step + self.low
 
 
@@ -66,8 +67,10 @@ class Codewords:
         if bits == 32:
             return cls(np.ascontiguousarray(values, dtype=np.float32))
         if bits == 16:
+            # A codeword beyond 65504 is cut to it: rounded, it would be infinite.
             limit = float(np.finfo(np.float16).max)
             return cls(np.clip(values, -limit, limit).astype(np.float16))
+        # From -1 to 2 in 2 bits: step 1, levels 0 to 3 stand for -1, 0, 1, 2.
         grid = grid or Grid.spanning(float(values.min()), float(values.max()), bits)
         return cls(grid.levels(values), grid)
 
@@ -113,12 +116,14 @@ class Codewords:
         stored = parts["codewords"]
         if bits not in PRECISIONS:
             raise ValueError(f"codewords of {bits} bits")
+        # 1. Levels of a grid: uint8 [1, packed bytes] -> [1, count * block] -> [count, block].
         if bits < 16:
             if stored.dtype != np.uint8 or parts["grid"].shape != (2,):
                 raise ValueError(f"levels of type {stored.dtype} on a grid of shape {parts['grid'].shape}")
             step, low = (np.float32(value) for value in parts["grid"])
             levels = unpack_indices(stored.astype(np.uint8), bits, count * block)
             return cls(levels.astype(np.uint8).reshape(count, block), Grid(bits, step, low))
+        # 2. Floats of 16 or 32 bits, as they are; the constructor refuses an integer of that width.
         if stored.shape != (count, block) or stored.dtype.itemsize * 8 != bits:
             raise ValueError(f"codewords of shape {stored.shape} and type {stored.dtype} instead of {(count, block)}")
         return cls(stored)

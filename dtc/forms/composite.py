@@ -1,4 +1,4 @@
-"""Forms made of forms: what a composition of two methods gives."""
+"""Forms made of other forms, products and sums: the results of compositions of two methods."""
 
 from __future__ import annotations
 
@@ -117,6 +117,7 @@ class Sum:
 
 
 def _packed(forms: Mapping[str, Form]) -> Parts:
+    # Names nest: a product whose left factor is a binary code stores left.kind, left.codes, left.alphas, ...
     parts: Parts = {}
     for name, form in forms.items():
         parts |= {f"{name}.{key}": array for key, array in pack_form(form).items()}
@@ -124,5 +125,6 @@ def _packed(forms: Mapping[str, Form]) -> Parts:
 
 
 def _unpacked(parts: Parts, name: str) -> Form:
+    # left.codes -> codes; only the first word goes, so that left.right.codes is right.codes of the factor.
     prefix = f"{name}."
     return unpack_form({key.removeprefix(prefix): array for key, array in parts.items() if key.startswith(prefix)})

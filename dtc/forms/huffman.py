@@ -21,20 +21,20 @@ LONGEST = 12
 SEGMENT = 1024
 MOST_ENTRIES = 1024
 MOST_SYMBOLS = 1 << 21
-"""A runtime that folds the nodes which decode a stream needs about a hundred bytes for each bit of it meanwhile."""
+"""Longest stream: a runtime that folds the decoding nodes at load needs about a hundred bytes a bit meanwhile."""
 
 NODES = 2048
-"""Bytes of the nodes that decode a code in a file; a code that saves fewer than that is none."""
+"""Bytes, in a file, of the nodes that decode a Huffman code; a code that saves fewer bytes is not used."""
 
 SPARE = 3
-"""Bytes behind the last bit: a window may begin there and reads three bytes."""
+"""Zero bytes behind the last bit of a stream: a window that begins at the last bit still reads three bytes."""
 
 Numbers = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class HuffmanCode:
-    """A canonical code, and a stream of symbols in it.
+    """A canonical Huffman code, and a stream of symbols in this code.
 
     Attributes:
         order: uint8 or uint16 `[used]`: the symbols that have a code word, by length, then by number.
@@ -51,13 +51,19 @@ class HuffmanCode:
     @classmethod
     def encode(cls, symbols: Numbers) -> HuffmanCode:
         """Code symbols `[count]` below `MOST_ENTRIES`, at least one."""
+        # Symbols 3 0 0 0 0 1 1 2: counts 4 2 1 1, lengths 1 2 3 3, words 0, 10, 110, 111, stream 111 0 0 0 0 10 10 110.
         lengths = code_lengths(np.bincount(symbols))
+        # By length, then by number; symbols that do not occur have length 0, stand first and are dropped.
         order = np.lexsort((np.arange(len(lengths)), lengths))[np.count_nonzero(lengths == 0) :]
+        # A canonical word is its first window without the bits behind it: 110 of the window 110000000000.
         words = np.zeros(len(lengths), np.int64)
         words[order] = _first_windows(lengths[order]) >> (LONGEST - lengths[order].astype(np.int64))
         sizes = lengths[symbols].astype(np.int64)
         ends = np.cumsum(sizes)
+        # A segment begins where the one before it ends; the end of the last symbol begins none.
         starts = np.concatenate([[0], ends[SEGMENT - 1 : -1 : SEGMENT]]).astype(np.int32)
+        # [count, LONGEST]: column j has the shift that brings bit j of a word, from its top, to place 0; negative
+        # shifts are places behind a shorter word and drop out, which leaves the bits of all words in one sequence.
         shifts = sizes[:, None] - 1 - np.arange(LONGEST)
         bits = (words[symbols][:, None] >> np.maximum(shifts, 0) & 1).astype(np.uint8)[shifts >= 0]
         stream = np.concatenate([np.packbits(bits), np.zeros(SPARE, np.uint8)])
@@ -66,7 +72,7 @@ class HuffmanCode:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of what is stored."""
+        """Bytes of the four stored arrays."""
         return self.stream.nbytes + self.starts.nbytes + self.lengths.nbytes + self.order.nbytes
 
     def decode(self, count: int) -> npt.NDArray[np.uint16]:
@@ -76,16 +82,23 @@ class HuffmanCode:
             ValueError: The code is none, or the stream does not hold that many symbols.
         """
         self._check(count)
+        # rank [2^LONGEST]: which code word each window begins with. Words of lengths 1 2 3 3 begin at the windows
+        # 0, 2048, 3072 and 3584, so window 2500 = 0b100111000100 begins with the second, 10.
         starts = _first_windows(self.lengths)
         rank = np.searchsorted(starts, np.arange(1 << LONGEST), side="right") - 1
+        # Windows from `used` on begin with no word: only a lone symbol, of one bit, leaves any.
         used = int(starts[-1] + (1 << (LONGEST - int(self.lengths[-1]))))
+        # found [segments, symbols a segment]: one step decodes a symbol of every segment.
         found = np.zeros((len(self.starts), min(SEGMENT, count)), dtype=np.uint16)
         position, wide = self.starts.astype(np.int64), self.stream.astype(np.int64)
         last = 8 * (len(self.stream) - SPARE)
         for index in range(found.shape[1]):
+            # The window at bit `position` lies within three bytes: 12 bits behind at most 7 others of its first byte.
+            # A position that a damaged file leads too far is held at the end, so that nothing is read behind it.
             byte = np.minimum(position, last) >> 3
             three = (wide[byte] << 16) | (wide[byte + 1] << 8) | wide[byte + 2]
             window = three >> (24 - LONGEST - (position & 7)) & ((1 << LONGEST) - 1)
+            # The last segment may be shorter: whatever is read there beyond `count` is neither checked nor kept.
             own = index + SEGMENT * np.arange(len(position)) < count
             if (own & ((window >= used) | (position >= last))).any():
                 raise ValueError("the stream ends early or holds bits that are no code word")
@@ -100,6 +113,7 @@ class HuffmanCode:
             raise ValueError("a Huffman code needs each symbol once")
         if self.lengths.min() < 1 or self.lengths.max() > LONGEST or (np.diff(self.lengths.astype(int)) < 0).any():
             raise ValueError("lengths of code words are not ascending or not possible")
+        # Kraft's inequality: a word of l bits takes 2^(LONGEST - l) of the 2^LONGEST windows.
         if (1 << LONGEST >> self.lengths.astype(int)).sum() > 1 << LONGEST:
             raise ValueError("the code words overlap")
         bits = 8 * (len(self.stream) - SPARE)
@@ -133,6 +147,7 @@ def coded_bytes(counts: Numbers) -> int | None:
     lengths = code_lengths(counts)
     bits = int((counts * lengths.astype(np.int64)).sum())
     used = np.flatnonzero(counts)
+    # Stream, spare bytes, an int32 a segment, and for each used symbol its number (1 or 2 bytes) and length (1).
     return -(-bits // 8) + SPARE + 4 * -(-total // SEGMENT) + (2 if used[-1] < 256 else 3) * len(used)
 
 
@@ -146,6 +161,9 @@ def code_lengths(counts: Numbers) -> npt.NDArray[np.uint8]:
     if len(leaves) == 1:
         lengths[leaves[0][1][0]] = 1
         return lengths
+    # Package-merge. Each round pairs the cheapest of leaves and former packages; a symbol's length is how many of the
+    # n - 1 cheapest packages of the last round it is in. Counts 4 2 1 1: the first round pairs (1, 1) to 2 and
+    # (2, 4) to 6; in the rounds after it the leaves compete with these packages, LONGEST rounds bound the lengths.
     packages: list[tuple[int, tuple[int, ...]]] = []
     for _ in range(LONGEST):
         merged = sorted([*leaves, *packages])
@@ -158,5 +176,6 @@ def code_lengths(counts: Numbers) -> npt.NDArray[np.uint8]:
 
 def _first_windows(lengths: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     """Return the first window of `LONGEST` bits that begins with each code word, in the canonical order."""
+    # A word of l bits begins 2^(LONGEST - l) windows. Lengths 1 2 3 3 -> sizes 2048 1024 512 512 -> 0 2048 3072 3584.
     sizes: npt.NDArray[np.int64] = 1 << (LONGEST - lengths.astype(np.int64))
     return np.cumsum(sizes) - sizes

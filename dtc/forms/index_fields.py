@@ -43,10 +43,13 @@ def row_bytes(bits: int, count: int) -> int:
 
 def pack_indices(indices: npt.NDArray[np.integer[Any]], bits: int) -> Packed:
     """Pack `[rows, count]` of values below `2**bits` into uint8 `[rows, row_bytes(bits, count)]`."""
+    # Indices 5 2 7 of 3 bits are fields of 2 and 1 bits. Low two bits 1 2 3 -> 0b11_10_01 = 57; high bits 1 0 1 ->
+    # 0b101 = 5. The row is the bytes [57, 5].
     fields, shift = [], 0
     for width in field_widths(bits):
         field = ((indices >> shift) & (2**width - 1)).astype(np.uint8)
         per_byte = 8 // width
+        # [rows, count] -> [rows, bytes, fields a byte], each field shifted to its place -> or -> [rows, bytes]
         padded = np.pad(field, ((0, 0), (0, -field.shape[1] % per_byte)))
         lanes = padded.reshape(len(field), -1, per_byte) << (np.arange(per_byte, dtype=np.uint8) * np.uint8(width))
         fields.append(np.bitwise_or.reduce(lanes, axis=2).astype(np.uint8))
@@ -65,6 +68,7 @@ def unpack_indices(packed: Packed, bits: int, count: int) -> Indices:
     result = np.zeros((len(packed), count), dtype=np.uint16)
     start, shift = 0, 0
     for width in field_widths(bits):
+        # The inverse, field by field: [rows, bytes] -> [rows, bytes, fields a byte] -> [rows, count], padding cut off.
         stop = start + -(-count * width // 8)
         lanes = packed[:, start:stop, None] >> (np.arange(8 // width, dtype=np.uint8) * np.uint8(width))
         field = (lanes & np.uint8(2**width - 1)).reshape(len(packed), -1)[:, :count]

@@ -1,4 +1,4 @@
-"""Finding a form by its kind; one module of this folder is all that a new form takes."""
+"""Finding a form by its kind; a new form is one new module of this folder, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the values of a sparse matrix are: a bit for each weight, CSR, or whole rows or columns."""
+"""Patterns of sparse matrices, the places of the values: a bit for each weight, CSR, or whole rows or columns."""
 
 from __future__ import annotations
 
@@ -61,12 +61,14 @@ class Bitmap:
             raise ValueError(
                 f"bits of shape {self.bits.shape}, {self.bits.dtype}, are no bitmap of {self.cols} columns"
             )
+        # A set pad bit would count as a value that no place in the matrix belongs to.
         if self.cols % 8 and (self.bits[:, -1] >> (self.cols % 8)).any():
             raise ValueError(f"a bit behind column {self.cols} is set")
 
     @classmethod
     def of(cls, kept: Bools) -> Self:
         """Return the pattern of `kept [rows, cols]`."""
+        # [[0, 1, 0], [1, 0, 1]] -> [[0b010], [0b101]]: column j is bit j.
         return cls(np.packbits(kept, axis=1, bitorder="little"), kept.shape[1])
 
     @staticmethod
@@ -124,6 +126,8 @@ class Csr:
             raise ValueError(f"row pointers do not rise from 0 to the {len(columns)} columns")
         if len(columns) and int(columns.max()) >= self.cols:
             raise ValueError(f"column {int(columns.max())} is outside a matrix of {self.cols} columns")
+        # within[i]: places i and i + 1 are in one row. Columns 0 3 1 with row pointers 0 2 3: the pair (3, 1) crosses
+        # the end of a row and may fall. Pointers at 0 or at the very end belong to empty rows and part no pair.
         within = np.ones(max(len(columns) - 1, 0), dtype=bool)
         ends = pointers[1:-1]
         within[ends[(ends > 0) & (ends < len(columns))] - 1] = False
@@ -134,6 +138,7 @@ class Csr:
     def of(cls, kept: Bools) -> Self:
         """Return the pattern of `kept [rows, cols]`."""
         cols = kept.shape[1]
+        # [[0, 1, 0], [1, 0, 1]] -> columns [1, 0, 2], row pointers [0, 1, 3].
         columns = np.flatnonzero(kept) % cols
         pointers = np.concatenate([[0], np.cumsum(np.count_nonzero(kept, axis=1))])
         return cls(
@@ -206,6 +211,7 @@ class Lines:
     @staticmethod
     def cost(shape: tuple[int, ...], axis: int, lines: int, itemsize: int) -> int:
         """Return the bytes of `lines` whole lines and their numbers."""
+        # 2 of 3 rows of 4 float32 weights: 2 (4 * 4 bytes + 1 byte for the row's number) + 12 bytes = 46.
         return lines * (shape[1 - axis] * itemsize + np.min_scalar_type(shape[axis] - 1).itemsize) + _SHAPE_BYTES
 
     @property
@@ -220,10 +226,12 @@ class Lines:
 
     def take(self, matrix: Numbers) -> Numbers:
         """Return the values of `matrix`, line by line."""
+        # Rows 0 and 2 of [3, 4] -> 8 values. Columns 0 and 2 -> 6 values, column after column.
         return (matrix if self.axis == 0 else matrix.T)[self.kept].reshape(-1)
 
     def put(self, matrix: Numbers, values: Numbers) -> None:
         """Write the values, line by line."""
+        # The transpose is a view: what is written into it is written into `matrix`.
         (matrix if self.axis == 0 else matrix.T)[self.kept] = values.reshape(len(self.kept), -1)
 
     def parts(self) -> Parts:
@@ -237,9 +245,11 @@ def pattern_of_parts(parts: Parts) -> Pattern:
     Raises:
         ValueError: There is none, or its arrays do not fit together.
     """
+    # 1. Whole rows or columns; `shape` is (rows, columns, axis).
     if "kept" in parts and parts.get("shape", np.empty(0)).shape == (3,):
         rows, cols, axis = (int(number) for number in parts["shape"])
         return Lines(_unsigned(parts["kept"]), axis, (rows, cols))
+    # 2. A bitmap, or 3. CSR: both need the number of columns beside their arrays.
     if parts.get("cols", np.empty(0)).shape == (1,):
         cols = int(parts["cols"][0])
         if "bitmap" in parts:

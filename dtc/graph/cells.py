@@ -1,4 +1,4 @@
-"""The cells of LSTM and GRU: what a node says of them, and the nodes of one step.
+"""The cells of LSTM and GRU: their settings as a node's attributes give them, and the nodes of one step.
 
 A step is written once, for the body of a Scan and for every step of an unrolled node. With x the input part of the
 gates, biases added, h and c the states, P the peepholes, `*` by element, f, g and out the activations:
@@ -31,7 +31,7 @@ ACTIVATIONS = {name.lower(): name for name in ("Sigmoid", "Tanh", "Relu", "Softs
 
 @dataclass(frozen=True)
 class Cell:
-    """What a node's attributes say of one direction."""
+    """The settings of one direction of an LSTM or GRU node, from the node's attributes."""
 
     op_type: str
     hidden: int
@@ -45,7 +45,7 @@ class RecurrentWeight(Protocol):
     """The recurrent product `h R^T` in whatever form `R` has."""
 
     def begin(self, body: Builder, state: ir.Value) -> ir.Value:
-        """Return what all gates need of `state`, `[batch, hidden]`: the projected state, or the state itself."""
+        """Return the part of the product common to all gates: `state` `[batch, hidden]` itself, or its projection."""
         ...
 
     def finish(self, body: Builder, begun: ir.Value, gates: str, addend: ir.Value | None) -> ir.Value:
@@ -55,7 +55,7 @@ class RecurrentWeight(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Recurrence:
-    """What every step of one direction computes with.
+    """The parameters that every step of one direction computes with.
 
     Attributes:
         cell: The attributes.
@@ -90,6 +90,7 @@ def _lstm_step(
     body: Builder, r: Recurrence, states: Sequence[ir.Value], inputs: Sequence[ir.Value], begun: ir.Value
 ) -> list[ir.Value]:
     """Return the new h and c."""
+    # gates [batch, 4 hidden] in the order i o f c, which is ONNX's; h R' of all four is one product.
     c, hidden, (f, g, out) = states[1], r.cell.hidden, r.cell.activations
     gates = r.weight.finish(body, begun, "iofc", inputs[0])
     if r.peepholes:
@@ -105,6 +106,7 @@ def _lstm_step(
         c_gate = body.op(g, [c_gate])
     kept, written = body.op("Mul", [f_gate, c]), body.op("Mul", [i_gate, c_gate])
     new_c = body.op("Add", [kept, written])
+    # The output gate looks at the new c, the other gates at the old one.
     if r.peepholes:
         o_gate = _gate(body, r, f, _peep(body, o_gate, r.peepholes[1], new_c))
     return [body.op("Mul", [o_gate, body.op(out, [new_c])]), new_c]
@@ -114,9 +116,12 @@ def _gru_step(
     body: Builder, r: Recurrence, states: Sequence[ir.Value], inputs: Sequence[ir.Value], begun: ir.Value
 ) -> list[ir.Value]:
     """Return the new h."""
+    # z and r come from one product, [batch, 2 hidden]; the candidate needs r first, so its product comes after.
     h, (f, g) = states[0], r.cell.activations
     gates = _gate(body, r, f, r.weight.finish(body, begun, "zr", inputs[0]))
     update, reset = body.split(gates, [r.cell.hidden] * 2, 1)
+    # The order of reset and product: r * (h R_h' + b), or (r * h) R_h'. Only the first can use the h that `begun` was
+    # made of; the second begins anew with r * h.
     if r.cell.linear_before_reset:
         recalled = body.op("Mul", [reset, r.weight.finish(body, begun, "h", r.hidden_bias)])
         candidate = body.op("Add", [inputs[1], recalled])
@@ -142,18 +147,19 @@ def _peep(body: Builder, gate: ir.Value, weight: ir.Value, c: ir.Value) -> ir.Va
 
 
 def hold(body: Builder, inside: ir.Value, new: Sequence[ir.Value], old: Sequence[ir.Value]) -> list[ir.Value]:
-    """Return the new states where a sample goes on, by `inside`, bool `[batch, 1]`, and the old ones beyond its end."""
+    """Return states that are new where `inside`, bool `[batch, 1]`, and old beyond the end of a sample."""
     return [body.op("Where", [inside, after, before]) for after, before in zip(new, old, strict=True)]
 
 
 def silence(body: Builder, inside: ir.Value, outputs: Sequence[ir.Value]) -> list[ir.Value]:
-    """Return the outputs of a step where a sample goes on, by `inside`, bool `[batch, 1]`, and zeros beyond its end."""
+    """Return the outputs of a step where `inside`, bool `[batch, 1]`, and zeros beyond the end of a sample."""
     zero = body.constant(0.0)
     return [body.op("Where", [inside, output, zero]) for output in outputs]
 
 
 def zero_state(builder: Builder, x: ir.Value, hidden: int) -> ir.Value:
-    """Return the state of a node that is given none: zeros `[batch, hidden]` for x `[T, batch, n]`."""
+    """Return the initial state of a node without one: zeros `[batch, hidden]` for x `[T, batch, n]`."""
+    # Shape [T, batch, n] -> Gather 1 -> [batch] -> Concat -> [batch, hidden] -> zeros; batch is known only at run time.
     shape = builder.op("Shape", [x], dtype=ir.DataType.INT64)
     batch = builder.op("Gather", [shape, builder.constant([1])], dtype=ir.DataType.INT64)
     sizes = builder.op("Concat", [batch, builder.constant([hidden])], axis=0, dtype=ir.DataType.INT64)
@@ -170,6 +176,7 @@ def cells(node: ir.Node) -> list[Cell]:
     if hidden is None:
         raise ValueError(f"node {node.name!r} ({node.op_type}) has no hidden_size")
     names = activations(node)
+    # Activations of all directions stand in one list: a bidirectional LSTM has f g h of forward, then f g h of reverse.
     each = 3 if node.op_type == "LSTM" else 2
     direction = node.attributes.get_string("direction", "forward")
     reverses = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[direction or "forward"]
@@ -188,7 +195,7 @@ def cells(node: ir.Node) -> list[Cell]:
 
 
 def hidden_size(node: ir.Node) -> int | None:
-    """Return how many numbers the state of an LSTM or GRU has, by its attribute or else by the columns of its R."""
+    """Return the width of the state of an LSTM or GRU: its attribute `hidden_size`, or else the columns of its R."""
     recurrent = node.inputs[2]
     size: object = node.attributes.get_int("hidden_size", None)
     if size is None and recurrent is not None and recurrent.shape is not None:
@@ -208,5 +215,5 @@ def default_activations(node: ir.Node) -> list[str]:
 
 
 def has_default_activations(node: ir.Node) -> bool:
-    """Return whether an LSTM or GRU has the activations that ONNX gives it where it names none."""
+    """Return whether an LSTM or GRU has ONNX's default activations, named or not."""
     return [name.lower() for name in activations(node)] == [name.lower() for name in default_activations(node)]

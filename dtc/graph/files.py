@@ -1,4 +1,4 @@
-"""The files that a model lies in: its own, and the external data that it names."""
+"""The files of a model: the model file itself, and the files of external data that it names."""
 
 from __future__ import annotations
 

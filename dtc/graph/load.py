@@ -1,4 +1,4 @@
-"""Reading a model file that nobody vouches for."""
+"""Reading a model file from an untrusted source: every size and path in the file is checked before its use."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ def _tensors(model: ir.Model, path: Path) -> Iterator[ir.TensorProtocol]:
 
 
 def _check_external(tensor: ir.ExternalTensor, path: Path, folder: Path) -> None:
+    # Resolved first, so that neither `..` nor a link leads out of the folder.
     location = (folder / tensor.location).resolve()
     if not location.is_relative_to(folder):
         raise ModelError(
@@ -77,11 +78,12 @@ def _check_external(tensor: ir.ExternalTensor, path: Path, folder: Path) -> None
 
 
 def _check_size(tensor: ir.TensorProtocol, path: Path) -> None:
-    """The declared shape must be backed by data before anything is allocated from it."""
+    """Refuse a tensor whose declared shape its data does not fill, before anything is allocated by that shape."""
     if not isinstance(tensor, ir.TensorProtoTensor) or tensor.dtype in _NOT_PLAIN:
         return
     proto = tensor.raw
     declared = math.prod(proto.dims)
+    # 1. Raw bytes: float32 [2, 3] needs 24 of them. 2. A typed field, with one entry a number.
     if proto.raw_data or not any(getattr(proto, field) for field in _TYPED_FIELDS):
         held = len(proto.raw_data) * 8 // (tensor.dtype.bitwidth or 8)
         slack = 1 if (tensor.dtype.bitwidth or 8) < 8 else 0  # an odd number of half bytes is padded

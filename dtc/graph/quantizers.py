@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 Integer: TypeAlias = npt.NDArray[np.integer[Any]]
-"""Of no dimension."""
+"""An integer array of no dimension, `[]`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,23 +40,25 @@ class Quantizer:
 
     @property
     def levels(self) -> tuple[float, int, int, int]:
-        """Scale, zero point, lowest and highest level: quantizers with the same compute the same."""
+        """Scale, zero point, lowest and highest level: quantizers of the same four numbers compute the same."""
         return _number(self.scale), self.zero_point, self.lowest, self.highest
 
 
 def find_quantizers(graph: ir.Graph) -> list[Quantizer]:
     """Return the quantizers of activations of a graph, in order; bodies of other nodes are not searched.
 
-    One whose scale is computed, has more than one number or is no float32, or is another initializer for each of the
-    operators, is left out, as is one whose integers are read by anything else. Quantized weights are no activations.
+    A quantizer is left out where its scale is computed, has more than one number, is no float32, or is another
+    initializer for each of the operators, and where anything else reads its integers. Quantized weights are no
+    activations.
     """
     found = [each for each in _all_quantizers(graph) if all(node.inputs[1] is each.scale for node in each.dequantize)]
+    # A scale is a parameter that may be trained or shared: something else that reads it would change along.
     own = {node for each in found for node in (each.quantize, *each.dequantize)}
     return [each for each in found if all(use.node in own for use in each.scale.uses())]
 
 
 def share_scales(graph: ir.Graph) -> bool:
-    """Let both operators of a quantizer read one scale where they read equal ones, in place; return if any did not."""
+    """Let both operators of each quantizer read one scale initializer, in place; return whether any were changed."""
     modified = False
     for each in _all_quantizers(graph):
         for node in each.dequantize:
@@ -67,7 +69,7 @@ def share_scales(graph: ir.Graph) -> bool:
 
 
 def bypass_quantizers(model: ir.Model) -> int:
-    """Let what is read behind every quantizer of the main graph be read before it, in place; return how many."""
+    """Bypass every quantizer of the main graph, in place, and return their number: readers get the unrounded data."""
     quantizers = find_quantizers(model.graph)
     for each in quantizers:
         for node in each.dequantize:
@@ -76,21 +78,26 @@ def bypass_quantizers(model: ir.Model) -> int:
 
 
 def _all_quantizers(graph: ir.Graph) -> list[Quantizer]:
-    """Return all, also those with one of several equal scales for each operator."""
+    """Return the quantizers of a graph, also those whose two operators read different initializers of equal scale."""
     return [found for node in graph if (found := _quantizer(graph, node)) is not None]
 
 
 def _quantizer(graph: ir.Graph, node: ir.Node) -> Quantizer | None:
+    # Example: x -> QuantizeLinear(s, 0: uint8) -> Clip(0, 15) -> DequantizeLinear(s, 0) -> y, 4 bits: levels 0 to 15.
+    # 1. One scale for the whole tensor, in the arithmetic of float32: no blocks, no precision of its own.
     if not _is(node, "QuantizeLinear") or any(name in node.attributes for name in ("block_size", "precision")):
         return None
+    # 2. The data is a float32 activation. Data with a constant value is a weight.
     data, scale = node.inputs[:2]
     if data is None or data.dtype not in (ir.DataType.FLOAT, None) or data.const_value is not None:
         return None
+    # 3. The scale is an initializer of this very graph, one number.
     if scale is None or not _is_one_float(scale) or scale.graph is not graph:
         return None
     zero = _zero_point(node)
     if zero is None:
         return None
+    # 4. The levels are all of the integer type (uint8: 0 to 255), or those that a lone Clip behind it leaves.
     lowest, highest = int(np.iinfo(zero.dtype).min), int(np.iinfo(zero.dtype).max)
     integers, readers = [node.outputs[0]], _readers(node.outputs[0])
     if len(readers) == 1 and _is(readers[0], "Clip"):
@@ -100,8 +107,10 @@ def _quantizer(graph: ir.Graph, node: ir.Node) -> Quantizer | None:
         lowest, highest = max(lowest, bounds[0]), min(highest, bounds[1])
         integers.append(readers[0].outputs[0])
         readers = _readers(readers[0].outputs[0])
+    # 5. Everything that reads the integers turns them back, by the same scale and zero point.
     if not readers or not all(_undoes(reader, scale, zero) for reader in readers) or lowest >= highest:
         return None
+    # 6. Neither integers nor results are outputs of the graph, whose names and values must stay.
     if any(value.is_graph_output() for value in (*integers, *(reader.outputs[0] for reader in readers))):
         return None
     return Quantizer(data, scale, int(zero), lowest, highest, tuple(integers), node, tuple(readers))
@@ -123,6 +132,7 @@ def _is_one_float(value: ir.Value) -> bool:
 def _zero_point(node: ir.Node) -> Integer | None:
     """Return the zero point of either operator as a scalar; None where it is computed, one of many, or no integer."""
     if len(node.inputs) < 3 or node.inputs[2] is None:
+        # By ONNX's rule a left-out zero point is 0 of uint8; `output_dtype` could say another type.
         return np.zeros((), np.uint8) if not node.attributes.get_int("output_dtype", 0) else None
     tensor = ir.convenience.get_const_tensor(node.inputs[2])
     array = None if tensor is None else tensor.numpy()
@@ -130,7 +140,7 @@ def _zero_point(node: ir.Node) -> Integer | None:
 
 
 def _bounds(clip: ir.Node) -> tuple[int, int] | None:
-    """Return what a Clip of integers clips to; a bound that is left out is one that no integer reaches."""
+    """Return the bounds of a Clip of integers; a bound that is left out is the limit of int64."""
     bounds = [np.iinfo(np.int64).min, np.iinfo(np.int64).max]
     for index, value in _given(clip.inputs[1:3]):
         tensor = ir.convenience.get_const_tensor(value)

@@ -8,11 +8,12 @@ from pathlib import Path
 import onnx_ir as ir
 
 from dtc.errors import ModelError
+from dtc.graph.bare import bare_initializers
 from dtc.graph.opset import opset_of
 from dtc.graph.walk import all_graphs
 
 PORTABLE_IR_VERSION = 10
-"""What runtimes in the field read; `onnx`'s own newest default is refused by them."""
+"""An IR version that runtimes in the field read; most refuse the newest one, the default of the package `onnx`."""
 
 EXTERNAL_DATA_ABOVE = 1_900_000_000
 """Bytes; one protobuf message cannot hold more than 2 GiB."""
@@ -34,8 +35,9 @@ def save_model(model: ir.Model, path: str | Path, *, force: bool = False) -> Non
         raise ModelError(f"{path.parent}: no such folder for the output")
     model.ir_version = _ir_version(model)
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder, bare_initializers(model):
             written = Path(folder) / path.name
+            # Both files are written in a folder beside the target, on the same disk, where a rename is atomic.
             if _tensor_bytes(model) > EXTERNAL_DATA_ABOVE:
                 ir.save(model, written, external_data=f"{path.name}.data")
             else:
@@ -46,8 +48,9 @@ def save_model(model: ir.Model, path: str | Path, *, force: bool = False) -> Non
 
 
 def move_model(source: Path, target: Path) -> None:
-    """Put a model of the same name, and its external data if it has some, in the place of `target`."""
+    """Move the model file `source`, with its external data if there is any, to `target`, of the same file name."""
     external = source.with_name(f"{source.name}.data")
+    # The data first: a model file is never there without the weights that it names.
     if external.exists():
         external.replace(target.with_name(external.name))
     source.replace(target)

@@ -1,4 +1,4 @@
-"""What a model takes and gives: the names, dtypes and shapes of its inputs and outputs."""
+"""The signature of a model: names, dtypes and shapes of its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -37,11 +37,6 @@ def input_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
     return tuple(_spec(value) for value in model.graph.inputs if value.name not in initializers)
 
 
-def output_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
-    """Return the outputs in order."""
-    return tuple(_spec(value) for value in model.graph.outputs)
-
-
 def zero_state(inputs: Iterable[TensorSpec], names: Iterable[str], batch: Arrays) -> dict[str, npt.NDArray[np.generic]]:
     """Return zeros for the inputs called `names` that `batch` does not hold, of the sizes that `batch` implies.
 
@@ -49,6 +44,8 @@ def zero_state(inputs: Iterable[TensorSpec], names: Iterable[str], batch: Arrays
         DataError: There is no such input, or the batch does not tell one of its sizes.
     """
     specs = {spec.name: spec for spec in inputs}
+    # Input x ["T", "N", 8] with a batch of [35, 20, 8] tells T = 35 and N = 20; so h0 [2, "N", 200] starts as [2, 20,
+    # 200].
     sizes = {
         dim: size
         for spec in specs.values()

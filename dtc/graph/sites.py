@@ -1,4 +1,4 @@
-"""Sites: the weights of a model that can be compressed, and the matrices that they are."""
+"""Sites: the weights of a model that can be compressed, and how each is read as matrices `[out, in]`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT1
 
 
 class Role(enum.StrEnum):
-    """What a node does with a weight; the words that reports and globs over op types use."""
+    """The use that a node makes of a weight; reports and globs over op types use the values of this enumeration."""
 
     MATMUL = "MatMul"
     GEMM = "Gemm"
@@ -30,7 +30,7 @@ class Role(enum.StrEnum):
     GRU_RECURRENT = "GRU.R"
     EMBEDDING = "Gather"
     OTHER = "other"
-    """It needs the dense weight, and no one product with it; `find_sites` gives none."""
+    """A node that needs the dense weight and is no product with it; `find_sites` returns no reader of this role."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class MatrixView:
 
     def restore(self, matrices: Array, shape: Sequence[int]) -> Array:
         """Return matrices `[count, rows, cols]` as the array of the given shape that they came from."""
+        # argsort of a permutation is its inverse: perm (2, 0, 1), argsort (1, 2, 0).
         permuted = [shape[axis] for axis in self.perm]
         return np.ascontiguousarray(matrices.reshape(permuted).transpose(np.argsort(self.perm)))
 
@@ -107,7 +108,8 @@ class Site:
 
     @property
     def rows(self) -> int | None:
-        """How many vectors are multiplied with a matrix at once, at most; None where that is open."""
+        """Most vectors that a reader multiplies with a matrix at once; None where the model leaves the number open."""
+        # A Gather multiplies nothing, so that a tied embedding has the rows of its other reader, the output layer.
         known = [reader.rows for reader in self.readers if reader.role is not Role.EMBEDDING]
         return max((rows for rows in known if rows is not None), default=None) if None not in known else None
 
@@ -149,6 +151,7 @@ class Site:
 
 def find_sites(model: ir.Model) -> list[Site]:
     """Return the sites of the main graph and of all subgraphs, in the order in which they are first read."""
+    # By identity: initializers of different graphs may have the same name. `readers` keeps the order of first reading.
     owned = {id(v) for g in all_graphs(model) for v in g.initializers.values()}
     readers: dict[int, list[Reader]] = {}
     values: dict[int, ir.Value] = {}
@@ -163,22 +166,24 @@ def find_sites(model: ir.Model) -> list[Site]:
 
 
 def site_of(value: ir.Value) -> Site | None:
-    """Return the site that one initializer is, with the nodes that read it as a weight; None if none does."""
+    """Return the site of one initializer, with every node that reads `value` as a weight; None if no node does."""
     readers: list[Reader] = []
     waiting = [value]
     for handed in waiting:  # grows as the value is handed on
         for node, index in handed.uses():
             roles = dict(_weight_inputs(node))
+            # 1. A node that reads the weight: traced back for the transpositions between, as in `find_sites`.
             if index in roles:
                 found = _reader(node, index, roles[index], {id(value)})
                 readers += [] if found is None else [found[1]]
+            # 2. A node that hands the weight on. Any other reader, such as an Add, ends the search on its branch.
             elif index == 0 and node.domain == "" and (node.op_type in PASS_THROUGH | {"Transpose", "Cast"}):
                 waiting.append(node.outputs[0])
     return Site(value.name or "", value, tuple(readers)) if readers else None
 
 
 def _reader(node: ir.Node, index: int, role: Role, owned: set[int]) -> tuple[ir.Value, Reader] | None:
-    """Return the initializer that reaches an input of a node, and the input as its reader; None if none does."""
+    """Return the initializer that reaches input `index` of a node, and this input as its reader; None without one."""
     found = _trace(node.inputs[index], owned)
     if found is None:
         return None
@@ -194,6 +199,7 @@ def _weight_inputs(node: ir.Node) -> list[tuple[int, Role]]:
         return []
     match node.op_type:
         case "MatMul":
+            # A weight may stand on either side; the other operand is an activation, which `_trace` finds no data for.
             return [(1, Role.MATMUL), (0, Role.MATMUL)]
         case "Gemm":
             return [(1, Role.GEMM)]
@@ -210,10 +216,12 @@ def _weight_inputs(node: ir.Node) -> list[tuple[int, Role]]:
 
 
 def _recurrent_weights(node: ir.Node) -> list[tuple[int, Role]]:
-    """Return the weight that is still dense of an operator such as `LSTM_binary_dense`.
+    """Return the input and role of the dense weight of an operator such as `LSTM_binary_dense`.
 
     The arrays of W stand behind all other inputs, those of R behind them; a dense weight is one array.
     """
+    # LSTM_binary_dense: R is dense, one array, the last input. LSTM_dense_binary: W is dense, the first behind the
+    # others. A form's name may have an underscore (low_rank), hence prefix and suffix instead of a split.
     cell, _, forms = node.op_type.partition("_")
     if cell not in _RECURRENT:
         return []
@@ -245,6 +253,8 @@ def _trace(value: ir.Value | None, owned: set[int]) -> tuple[ir.Value, tuple[int
         value = node.inputs[0]
     if value is None or value.dtype not in _FLOATS or value.const_value is None:
         return None
+    # Example: W [3, 5, 7] -> Transpose (2, 0, 1) -> Transpose (1, 0, 2) -> MatMul. The first makes [7, 3, 5], the
+    # second [3, 7, 5]; together (0, 2, 1): axis i of the result is axis perm[i] of the initializer.
     rank = len(_static_shape(value))
     total = tuple(range(rank))
     for perm in reversed(perms):  # the one nearest the initializer acts first
@@ -256,18 +266,22 @@ def _trace(value: ir.Value | None, owned: set[int]) -> tuple[ir.Value, tuple[int
 
 
 def _rows(node: ir.Node, role: Role, index: int) -> int | None:
-    """How many vectors a node multiplies with its weight at once: a batch, and the steps of a sequence where it can."""
+    """Return how many vectors a node multiplies with its weight at once; None where a size is free or unknown."""
     match role:
         case Role.MATMUL:
+            # x [..., n, in] @ W [in, out]: all sizes of x but the last. W [out, in] @ x [in, n]: the n columns of x.
             sizes = _sizes(node.inputs[1 - index])
             return _product(None if sizes is None else sizes[:-1] if index == 1 else sizes[-1:])
         case Role.GEMM:
+            # A [n, in], or with transA [in, n].
             sizes = _sizes(node.inputs[0])
             return _product(None if sizes is None else sizes[1:] if node.attributes.get_int("transA", 0) else sizes[:1])
         case Role.LSTM_INPUT | Role.GRU_INPUT:
+            # X [steps, batch, input]: W multiplies all steps at once, in front of the recurrence.
             sizes = _sizes(node.inputs[0])
             return _product(None if sizes is None else sizes[:2])
         case Role.LSTM_RECURRENT | Role.GRU_RECURRENT:
+            # R multiplies the state [batch, hidden], one step at a time.
             sizes = _sizes(node.inputs[0])
             return _product(None if sizes is None else sizes[1:2])
         case _:
@@ -286,36 +300,47 @@ def _product(sizes: Sequence[int | None] | None) -> int | None:
 
 
 def _view(node: ir.Node, role: Role, index: int, shape: tuple[int, ...], perm: tuple[int, ...]) -> MatrixView | None:
-    """Matrix view of the initializer, whose array reaches the node transposed by `perm`."""
+    """Return the matrix view of an initializer of `shape`, whose array reaches the node transposed by `perm`."""
+    # `seen` is the shape that the node sees; `axes` brings it to [..., out, in]; the view then composes both
+    # permutations. B [in, out] of a MatMul behind a Transpose (1, 0) is stored as [out, in]: perm (1, 0), axes (1, 0),
+    # and the view is (0, 1), the array as it is.
     seen = tuple(shape[axis] for axis in perm)
     rank = len(seen)
     axes: tuple[int, ...]
     match role:
+        # 1. One matrix: x @ [in, out] or [out, in] @ x.
         case Role.MATMUL if rank == 2:
             axes = (1, 0) if index == 1 else (0, 1)
             count, rows, cols = 1, seen[axes[0]], seen[axes[1]]
+        # 2. A batch of matrices [count..., in, out], or [count..., out, in] on the left.
         case Role.MATMUL if rank > 2:
             lead = tuple(range(rank - 2))
             axes = (*lead, rank - 1, rank - 2) if index == 1 else (*lead, rank - 2, rank - 1)
             count, rows, cols = math.prod(seen[:-2]), seen[axes[-2]], seen[axes[-1]]
+        # 3. B [in, out], or with transB [out, in].
         case Role.GEMM if rank == 2:
             trans_b = node.attributes.get_int("transB", 0)
             axes = (0, 1) if trans_b else (1, 0)
             count, rows, cols = 1, seen[axes[0]], seen[axes[1]]
+        # 4. Filters [out, in / group, kernel...]: a matrix for each group, and a row for each filter, laid flat.
+        # [64, 16, 3, 3] in 2 groups -> 2 matrices [32, 144].
         case Role.CONV if rank >= 3:
             axes = tuple(range(rank))
             count = node.attributes.get_int("group", 1) or 1
             if seen[0] % count:
                 return None
             rows, cols = seen[0] // count, math.prod(seen[1:])
+        # 5. [directions, gates * hidden, in]: a matrix for each direction, as it is.
         case Role.LSTM_INPUT | Role.LSTM_RECURRENT | Role.GRU_INPUT | Role.GRU_RECURRENT if rank == 3:
             axes = (0, 1, 2)
             count, rows, cols = seen
+        # 6. A table [words, width]: a row is what one index reads. Along another axis it would be a column.
         case Role.EMBEDDING if rank == 2 and node.attributes.get_int("axis", 0) == 0:
             axes = (0, 1)
             count, rows, cols = 1, seen[0], seen[1]
         case _:
             return None
+    # A single number is a scale, not a matrix.
     if 0 in (count, rows, cols) or count * rows * cols == 1:
         return None
     return MatrixView(tuple(perm[axis] for axis in axes), count, rows, cols)

@@ -1,4 +1,4 @@
-"""Walking an onnx-ir model: every graph of it, and where a value really comes from."""
+"""Walking an onnx-ir model: all of its graphs and nodes, and the value that a chain of Identity nodes repeats."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
 
 
 def nesting(model: ir.Model) -> dict[ir.Graph, tuple[ir.Graph, ...]]:
-    """Return for every graph the graphs whose values it may read: the main graph first, itself last."""
+    """Return for every graph the path of graphs whose values may be read in it, the main graph first, itself last."""
+    # Main graph with an If whose branch holds a Loop: {main: (main,), branch: (main, branch), body: (main, branch,
+    # body)}.
     paths: dict[ir.Graph, tuple[ir.Graph, ...]] = {model.graph: (model.graph,)}
     waiting = [model.graph]
     while waiting:
@@ -52,6 +54,7 @@ def source_of(value: ir.Value | None) -> ir.Value | None:
         node = value.producer()
         if node is None or node.domain != "" or node.op_type not in PASS_THROUGH:
             return value
+        # The second output of a Dropout is its mask, which is a value of its own.
         if value is not node.outputs[0]:
             return value
         value = node.inputs[0]

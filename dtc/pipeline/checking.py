@@ -1,4 +1,4 @@
-"""The written file is held to the model that it was made of, then to the original."""
+"""The checks of the written file: against the distorted dense model, then against the original."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ def check_faithful(work: Work) -> None:
     """Compare the written file with the distorted dense model.
 
     Raises:
-        CheckFailedError: It computes something else.
+        CheckFailedError: The file computes something else.
     """
+    # The widest tolerance of all: a site whose operator computes less exactly than the dense product has one of its
+    # own.
     limits = (each.tolerance for each in work.lowered.values() if each.tolerance is not None)
     limit = max((work.target.tolerance, *limits))
     work.faithful = fidelity.check_faithful(work.dense, work.written, limit, _options(work))

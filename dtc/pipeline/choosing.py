@@ -11,7 +11,7 @@ from dtc.training.run import create_run
 
 
 def normalise(work: Work) -> None:
-    """Bring the graph into the form that sites are found in."""
+    """Normalise the graph of the model in place, so that sites can be found."""
     prepare.normalise(work.model)
 
 
@@ -30,17 +30,20 @@ def choose(work: Work) -> None:
         work.plan = make_plan(work.model, recipe.rules)
     except RuleError as error:
         place = recipe.place(error.path)
+        # The recipe came from the command line: the error names the option already. From a file: its line, and the path
+        # there, such as "rules.0.include".
         if place is None:
             raise
         raise RecipeError(f"{place}: {'.'.join(map(str, error.path))}: {error.reason}") from error
     except ModelError as error:
         raise ModelError(f"{work.original}: {error}") from error
+    # Tensors, not copies: later stages give a site a new tensor and leave the old one as it was.
     tensors = {site.name: site.value.const_value for site in work.plan.sites}
     work.untouched = {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
 def begin_run(work: Work) -> None:
-    """Make the run directory where one is asked for, and go on with the copies in it.
+    """Make the run directory if one was asked for, and let the work continue with the copies in that directory.
 
     Raises:
         UsageError: The folder exists already.

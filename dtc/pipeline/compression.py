@@ -19,7 +19,7 @@ from dtc.training.run import Run, open_run
 
 @dataclass(frozen=True)
 class Compression:
-    """What a compression gave.
+    """The result of a compression.
 
     Attributes:
         output: The file written.
@@ -57,6 +57,7 @@ def compress(
         CheckFailedError: The lowered model does not compute what the distorted one does; nothing is written.
         DtcError: Whatever is wrong with model, recipe, data or output, in words for the user.
     """
+    # What would fail at the end is refused before hours of training.
     job.refuse_early(path, recipe)
     trained = recipe.training is not None
     work = begin(path, recipe, job, base)
@@ -91,6 +92,7 @@ def _carry_out(work: Work, stages: Sequence[Stage]) -> Compression:
             for stage in stages:
                 stage(work)
                 look(stage.__name__)
+    # With a run directory the user is told how to go on; without one there is nothing to go on from.
     except KeyboardInterrupt:
         if work.run is None:
             raise
@@ -100,12 +102,15 @@ def _carry_out(work: Work, stages: Sequence[Stage]) -> Compression:
 
 
 def _known(run: Run, job: Job) -> Compression | None:
-    """Return the result of a run that is finished and whose output still is what was written; None for another."""
+    """Return the result of a finished run whose output is unchanged since; None for any other run."""
+    # 1. Not finished: the report is the last thing that a compression leaves in its run.
     if not (run.folder / JSON).is_file():
         return None
     report = read_report(run.folder / JSON)
+    # 2. The report of a run that was looked at while it went on.
     if report.output is None:
         return None
+    # 3. Finished, but the output was moved, deleted or changed since: hashes tell.
     files = [job.output.parent / file.name for file in report.output.files]
     if not all(file.is_file() for file in files) or describe_files(files) != report.output:
         return None

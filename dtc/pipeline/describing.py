@@ -1,4 +1,4 @@
-"""The work as a document: what was done to each site, what it gained and what it cost."""
+"""The report of the work: what was done to each site, the gain and the cost."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from dtc.training.engine_kind import engine_title
 def describe(work: Work) -> None:
     """Make the report of the work."""
     output = work.job.output
+    # Rules and what they chose stand in the same order: rule 0 with its sites, rule 1 with its sites.
     methods = {
         site.name: rule.method
         for rule, (_, sites) in zip(work.recipe.rules, work.plan.chosen, strict=True)
@@ -48,7 +49,7 @@ def describe(work: Work) -> None:
 
 
 def leave_report(work: Work) -> None:
-    """Write the report into the run directory, and where else it is asked for.
+    """Write the report into the run directory and into the folder that the job names.
 
     Raises:
         UsageError: A folder cannot be written.
@@ -63,6 +64,8 @@ def _folders(work: Work) -> list[Path]:
 
 def _ratios(work: Work) -> Ratios:
     forms, outcome = work.distorted.forms, work.outcome
+    # Ratios are of sites that were compressed. 1000 float32 weights stored in 500 bytes: 4000 / 500 = 8, 8 * 500 / 1000
+    # = 4 bits per weight. Parts that several sites share are counted once here, in `_site` at each.
     touched = [site for site in work.plan.sites if site.name in forms]
     stored = stored_bytes(form for site in touched for form in forms[site.name])
     weights = sum(site.size for site in touched)
@@ -111,10 +114,11 @@ def _standing(lowered: Lowered) -> Standing:
 
 
 def _weights(work: Work, site: Site) -> WeightsChange | None:
-    """Describe what became of the weights of a site, where somebody reads it: it takes a moment."""
+    """Return the change of a site's weights; None where no report will be read, as the description takes time."""
     forms = work.distorted.forms.get(site.name)
     if forms is None or not (work.job.describe_weights or _folders(work)):
         return None
+    # The original's weights: those in the model are the distorted ones by now.
     before = work.untouched[site.name].numpy()
     return describe_weights(before, work.distorted.dense[site.name], site.matrices(before), forms)
 

@@ -1,4 +1,4 @@
-"""One distortion without training; what methods can learn from samples alone is measured first."""
+"""One distortion without training, after measuring what the methods need from samples."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ def distort(work: Work) -> None:
         DataError: The data is missing, or does not fit the model.
     """
     recipe, plan, samples = work.recipe, work.plan, work.samples.evaluation
+    # 1. What methods ask for and data can tell: second moments on the samples that are evaluated on, gradients on those
+    #    that are trained on.
     grams = None
     if samples is not None and "gram" in plan.needs:
         grams = calibration.Calibration(work.model, samples, recipe.objective, recipe.seed)
     measured = "gradient" in plan.needs and recipe.data.train is not None
+    # 2. The distortion itself. Moments are measured when a method asks for those of a site, one site at a time.
     work.distorted = plan.distort(
         at=DistortionStep(seed=recipe.seed, probe=_probe(work)),
         gradients=measure_gradients(work.original, recipe, base=work.samples.base) if measured else {},
         grams=lambda site: grams.gram_of(site) if grams else None,
     )
+    # 3. The error of each site while the model still has its old weights, then the new ones in their place.
     for site in plan.sites:
         if site.name in work.distorted.dense:
             dense = work.distorted.dense[site.name]
@@ -37,7 +41,7 @@ def distort(work: Work) -> None:
 
 
 def _probe(work: Work) -> Probe | None:
-    """Return what tells a method how much worse the model is with other weights; None where no method asks."""
+    """Return the probe that measures how much worse other weights make the model; None if no method needs one."""
     if "probe" not in work.plan.needs:
         return None
     recipe = work.recipe

@@ -20,6 +20,7 @@ def fit_activations(work: Work) -> None:
     bits = recipe.activations.bits
     if bits is None or samples.train is None:
         return
+    # After the distortion, or before retraining: the ranges are those of the weights that the model has now.
     activations = quantizers.find_activations(work.model, work.plan.taken)
     if not activations:
         raise UsageError(
@@ -37,6 +38,6 @@ def quantize_activations(work: Work) -> None:
 
 
 def remeasure_statistics(work: Work) -> None:
-    """Measure the statistics of BatchNormalizations again where activations are rounded now: that shifts them again."""
+    """Measure the statistics of BatchNormalizations again if activations are rounded now: rounding shifts them."""
     if work.levels:
         measure_statistics(work)

@@ -13,7 +13,7 @@ from dtc.training.run import Run
 
 
 def try_rules(work: Work) -> None:
-    """Distort once and forget it: a method that refuses its options for these sites does so now.
+    """Distort once and discard the result, so that a method can refuse its options for these sites before training.
 
     Raises:
         UsageError: A method refuses its options for these sites.
@@ -39,8 +39,11 @@ def take_trained(work: Work) -> None:
     """
     assert work.training is not None, "the stage before this one trains"
     parameters, forms, skipped = work.training.load()
+    # 1. All that was trained: biases, norms and scales as well, and the sites.
     for name, array in parameters.items():
         work.model.graph.initializers[name].const_value = ir.tensor(array, name=name)
+    # 2. The sites once more, from their forms: what a file holds is the form, and its dense weights are these to the
+    #    bit.
     dense = {
         site.name: site.restore(np.stack([form.dense() for form in forms[site.name]]))
         for site in work.plan.sites

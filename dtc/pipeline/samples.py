@@ -1,4 +1,4 @@
-"""The data of a recipe, each part opened when it is first asked for, and once."""
+"""The data of a recipe; each part is opened once, at its first use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dtc.recipe import Recipe
 
 
 class Samples:
-    """What a compression looks at and is evaluated on; relative paths start at `base`."""
+    """The training and evaluation data of a compression; relative paths start at `base`."""
 
     def __init__(self, recipe: Recipe, base: Path) -> None:
         self.base = base
@@ -19,7 +19,7 @@ class Samples:
 
     @cached_property
     def train(self) -> Source | None:
-        """What may be learnt from; None without data.
+        """The data that may be learnt from; None without data.
 
         Raises:
             DataError: The data is missing or damaged.
@@ -29,13 +29,14 @@ class Samples:
 
     @cached_property
     def evaluation(self) -> Source | None:
-        """What weights are evaluated on; None without data.
+        """The data that weights are evaluated on; None without data.
 
-        Without data of its own it is a tail that training leaves out, and where nothing is trained all of the data.
+        Where the recipe names none, a tail of the data that training leaves out, or all data without training.
 
         Raises:
             DataError: As `train`, or the data cannot be split.
         """
+        # The same tail that the run directory holds out of the training, so that both evaluate on the same samples.
         if self._data.evaluate is None and self._trains and self.train is not None:
             return hold_out(self.train, self._data.held_out)[1]
         spec = self._data.evaluate or self._data.train

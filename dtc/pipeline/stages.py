@@ -10,16 +10,20 @@ from dtc.pipeline.describing import describe, leave_report
 from dtc.pipeline.distorting import distort, measure_statistics
 from dtc.pipeline.quantizing import fit_activations, quantize_activations, remeasure_statistics
 from dtc.pipeline.retraining import take_trained, train, try_rules
+from dtc.pipeline.weighing import leave_alone_what_grows, refuse_growth
 from dtc.pipeline.work import Work
 from dtc.pipeline.writing import deliver, lower, write, write_dense
 
 Stage = Callable[[Work], None]
 
 _WRITE: tuple[Stage, ...] = (
+    # A form that saves nothing, its nodes and tables counted, is no compression.
+    leave_alone_what_grows,
     # The distorted model is written twice, dense and lowered, so that the one can be held to the other.
     write_dense,
     lower,
     write,
+    refuse_growth,
     # The output appears when all is well with it, and what was there before is safe until then.
     check_faithful,
     check_outcome,

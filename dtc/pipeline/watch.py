@@ -1,7 +1,7 @@
-"""A look at the model after each stage: it is written and held to ONNX's checker, all shapes inferred.
+"""A check of the model after each stage by ONNX's checker, with all shapes inferred.
 
-So that a stage which breaks the graph is named, and not the one that trips over it. `Job.dump` asks for it, and the
-environment variable `DTC_VERIFY_STAGES` for the checks without files that stay; tests set it.
+The check names the stage that breaks the graph, and not a later one that trips over it. `Job.dump` asks for the check
+and keeps the files; the environment variable `DTC_VERIFY_STAGES`, which tests set, asks for the check alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Look = Callable[[str], None]
 
 @contextmanager
 def watched(work: Work) -> Iterator[Look]:
-    """Yield what looks at the model of `work` after the stage that it is told; where nobody asks, it does nothing."""
+    """Yield a function that checks the model after the stage of the given name; without checks it does nothing."""
     if work.job.dump is not None:
         work.job.dump.mkdir(parents=True, exist_ok=True)
         yield _Watch(work, work.job.dump).look
@@ -39,7 +39,7 @@ def watched(work: Work) -> Iterator[Look]:
 
 
 class _Watch:
-    """Writes the model wherever a stage changed it, and checks it there."""
+    """Writes and checks the model after each stage that changed it."""
 
     def __init__(self, work: Work, folder: Path) -> None:
         self._work, self._folder = work, folder
@@ -61,6 +61,8 @@ class _Watch:
         Raises:
             StageError: The stage left a model that ONNX's checker refuses.
         """
+        # Written first and compared after: a model has no cheaper digest than that of its file. Names are numbered by
+        # files that stay: 01-normalise, 02-distort where stages between changed nothing.
         path = self._folder / f"{self._files + 1:02d}-{stage}.onnx"
         _save(self._work.model, path)
         found = _digest(path)
@@ -89,6 +91,7 @@ def _files(path: Path) -> list[Path]:
 
 def _digest(path: Path) -> str:
     found = hashlib.sha256()
+    # The digest of each file goes into the whole: external data may change where the graph does not.
     for each in _files(path):
         with each.open("rb") as file:
             found.update(hashlib.file_digest(file, "sha256").digest())

@@ -1,4 +1,4 @@
-"""The parcel that the stages of a compression hand on."""
+"""The object that the stages of a compression work on, one after the other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OnEvent = Callable[[Event], None]
 
 @dataclass(eq=False, repr=False)
 class Work:
-    """One compression: what it was told, and what its stages have found so far.
+    """One compression: its inputs, and the results of its stages so far.
 
     A field without a value is set by the stage that is named at it; to read it before is an AttributeError.
 
@@ -98,12 +98,16 @@ class Work:
 
     @cached_property
     def scratch(self) -> Path:
-        """A folder beside the output that is gone when the work ends: what lies there can be moved to its place."""
+        """A folder beside the output, deleted when the work ends; files in it can be renamed to the output."""
+        # Beside the output and not in the system's temporary folder: a move is then a rename, which is whole or not at
+        # all.
         place, prefix = self.job.output.absolute().parent, f".{self.job.output.name}-"
         return Path(self._resources.enter_context(tempfile.TemporaryDirectory(dir=place, prefix=prefix)))
 
     def move_into(self, run: Run) -> None:
-        """Go on with what a run directory holds: copies of the model and the data that nobody changes meanwhile."""
+        """Continue with the copies of model and data in a run directory, which nobody changes meanwhile."""
+        # External data is named relative to the model's folder. Tensors that were not read yet are read from the copies
+        # now.
         folder = self.original.parent
         self.files = tuple(run.model_path.parent / file.relative_to(folder) for file in self.files)
         ir.external_data.set_base_dir(self.model.graph, run.model_path.parent)

@@ -11,13 +11,13 @@ from dtc.pipeline.work import Work
 
 
 def write_dense(work: Work) -> None:
-    """Take out what only training needs, and write the distorted model as it is."""
+    """Remove nodes that only training needs, and write the distorted model as it is."""
     strip_training(work.model)
     work.dense = save_comparable(work.model, work.scratch / f"distorted-{work.job.output.name}")
 
 
 def lower(work: Work) -> None:
-    """Put the compressed form of each site into the graph, and keep how it came to stand there.
+    """Put the compressed form of each site into the graph, and keep the outcome of each lowering.
 
     Raises:
         ModelError: A form cannot be lowered in this model.
@@ -28,10 +28,10 @@ def lower(work: Work) -> None:
 
 
 def write(work: Work) -> None:
-    """Write the lowered model, beside its place."""
+    """Write the lowered model into the scratch folder beside the output."""
     work.written = save_comparable(work.model, work.scratch / work.job.output.name)
 
 
 def deliver(work: Work) -> None:
-    """Put the written file in its place."""
+    """Move the written file to the output."""
     move_model(work.written.path, work.job.output)

@@ -18,7 +18,7 @@ class Flag:
 
     @property
     def parameter(self) -> str:
-        """Name of the argument that a command gets for it."""
+        """Name of the argument of a command that this flag fills: `--lr-factor` fills `lr_factor`."""
         return self.text.removeprefix("--").replace("-", "_")
 
 

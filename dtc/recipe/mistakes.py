@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, in one line that names the place."""
+"""Messages about mistakes in a recipe: one line that names the place in the file and the mistake."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from dtc.recipe.reading import Places
 def describe(error: ValidationError, kind: type[BaseModel], places: Places) -> str:
     """Return the mistake that stands first in the file as `file:line:column: path: what is wrong`."""
     details = error.errors(include_url=False)
+    # pydantic sorts mistakes by the fields of the classes; a person reads the file from the top.
     first = min(details, key=lambda each: _position(each["loc"], places))
     path = first["loc"]
     message = str(first["msg"]).removeprefix("Value error, ")
+    # 1. A key too many: recipe.yaml:3:5: training.epoch: no such key; did you mean epochs?
     if first["type"] == "extra_forbidden":
         message = f"no such key{nearest(str(path[-1]), _fields(kind, path[:-1]))}"
+    # 2. A key too few. 3. A bad value, which is shown where it is short enough to be.
     elif first["type"] == "missing":
         message = "is missing"
     elif isinstance(first["input"], str | int | float | bool):
@@ -39,12 +42,15 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def _position(path: tuple[str | int, ...], places: Places) -> tuple[int, int]:
     while path and path not in places.marks:
+        # A value that is missing has no place of its own: the place of what it would be in.
         path = path[:-1]
     return places.marks.get(path, (1, 1))
 
 
 def _fields(kind: Any, path: tuple[str | int, ...]) -> list[str]:
     """Return the keys of the part of a recipe that a path leads to."""
+    # rules.0.options: the field `rules` is tuple[Rule, ...], the index leads to Rule, the field `options` to its type.
+    # `Training | None` is Training.
     for step in path:
         if isinstance(step, str):
             kind = kind.model_fields[step].annotation

@@ -1,4 +1,4 @@
-"""What a recipe consists of."""
+"""The parts of a recipe, as validated classes: rules, data, objective, training."""
 
 from __future__ import annotations
 
@@ -253,6 +253,7 @@ def _set_values(part: BaseModel) -> dict[str, Any]:
     found = {}
     for name, field in type(part).model_fields.items():
         value = getattr(part, name)
+        # None and () say "not set": left out. Any other default is written, so that it holds for later versions too.
         if value == field.default and (value is None or value == ()):
             continue
         if isinstance(value, dict) and not value:

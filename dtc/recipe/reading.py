@@ -21,13 +21,13 @@ Path: TypeAlias = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Places:
-    """Where the values of a recipe stand in its file. All are equal: where a recipe came from is no part of it."""
+    """Lines and columns of a recipe's values in its file. All instances are equal, so that equal recipes are."""
 
     name: str | None = field(default=None, compare=False)
     marks: Mapping[Path, tuple[int, int]] = field(default_factory=dict, compare=False)
 
     def find(self, path: Path) -> str | None:
-        """Return `name:line:column` of the value at a path, or of what it is missing in; None without a file."""
+        """Return `name:line:column` of the value at a path, or of the part that lacks it; None without a file."""
         if self.name is None:
             return None
         while path and path not in self.marks:
@@ -73,11 +73,14 @@ class _Reader:
         self.nodes = 0
 
     def value(self, node: yaml.Node, path: Path) -> Any:
+        # An alias is read anew wherever it stands, so that ten levels of ten aliases each ("billion laughs") end at
+        # MAX_NODES, and an alias within its own anchor at MAX_DEPTH.
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise self.error(node, f"holds more than {MAX_NODES} values, aliases counted as what they stand for")
         if len(path) > MAX_DEPTH:
             raise self.error(node, f"nested deeper than {MAX_DEPTH} levels (or an alias within its own anchor)")
+        # A value in a mapping has the place of its key, set by `entries`; items of a list have their own.
         self.marks.setdefault(path, _mark(node))
         if isinstance(node, yaml.MappingNode) and node.tag.endswith(":map"):
             return dict(self.entries(node, path))

@@ -22,16 +22,17 @@ _PATTERNS = (
 
 
 def resolvers() -> dict[str | None, list[tuple[str, re.Pattern[str]]]]:
-    """Return the table that PyYAML wants: by the first character, the tags and what they look like."""
+    """Return PyYAML's table of implicit types: by the first character of a word, the tags and their patterns."""
     table: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}
     for tag, pattern, starts in _PATTERNS:
         for start in starts:
+            # PyYAML tries the patterns of a word's first character in order: INT before FLOAT makes 12 an integer.
             table.setdefault(start, []).append((tag, re.compile(rf"(?:{pattern})\Z")))
     return table
 
 
 def value(tag: str, text: str) -> str | int | float | bool | None:
-    """Return what a scalar stands for.
+    """Return the value of a scalar of the given tag.
 
     Raises:
         ValueError: A number that is none, or longer than Python reads.

@@ -34,7 +34,8 @@ def text(content: str | Markup, class_: str | None = None) -> Markup:
 
 
 def name(content: str) -> Markup:
-    """Return a name that is broken after its separators, and inside its words only where it must be."""
+    """Return a name that a browser breaks after separators, and inside words only if necessary."""
+    # "encoder.layer.0/W" -> "encoder." "layer." "0/" "W", with a place to break between two pieces.
     pieces = re.split(r"(?<=[/._:])(?=[^/._:])", content)
     return tag(
         "span", [join(tag("wbr") if index else None, piece) for index, piece in enumerate(pieces)], class_="name"
@@ -42,7 +43,7 @@ def name(content: str) -> Markup:
 
 
 def number(content: str, value: float | None = None) -> Markup:
-    """Return a cell with a number; `value` is what the column is sorted by."""
+    """Return a cell with a number; the column is sorted by `value`."""
     return tag("td", content, class_="number", data_value=None if value is None else repr(value))
 
 

@@ -21,12 +21,17 @@ _RESOLUTION = 1e-7
 
 def loss_chart(training: TrainingOutcome, width: float, height: float, class_: str) -> Markup:
     """Loss against step; each distortion a vertical segment from the loss before it to the loss after it."""
+    # 1. All numbers that must fit on the axis: the means of the curve, the evaluations, both ends of each jump.
     curve, jumps = training.curve, _thinned(training.distortions)
     scores = [(float(each.step), each.loss) for each in training.evaluations if each.loss is not None]
     losses = [*curve.mean, *(loss for _, loss in scores)]
     losses += [loss for jump in jumps for loss in (jump.before, jump.after) if loss is not None]
+    # 2. Logarithmic where the largest is more than 20 times the smallest: on a linear axis the end of the training
+    #    would lie on the floor.
     log = bool(losses) and min(losses) > 0 and max(losses) > 20 * min(losses)
     plot = _over_steps(training, losses, Frame(width, height), f"loss{' (log scale)' if log else ''}", log=log)
+    # 3. From back to front. A band only where a point stands for several steps; the jumps over the curve, the best
+    #    evaluation over all.
     if curve.every > 1:
         plot.band(curve.step, curve.least, curve.greatest, "loss")
     plot.line(zip(curve.step, curve.mean, strict=True), "loss")
@@ -68,6 +73,9 @@ def histogram_chart(histogram: Histogram, width: float, height: float) -> Markup
     Bins of the result that are much higher than all of the original's (zeros, codewords) are cut, and the share of the
     highest is written above it.
     """
+    # Counts of different sites compare as shares. Example: 90 % of the weights pruned, the original's highest bin 5 %.
+    # The middle bin would flatten all others, so the axis ends at 10.5 % (twice the highest, and 5 % of room), and
+    # "90.0%" is written over the bar.
     before, after = (_shares(counts) for counts in (histogram.before, histogram.after))
     highest, tallest = max(before), max(range(len(after)), key=after.__getitem__)
     cut = after[tallest] > _CUT * highest > 0
@@ -85,6 +93,8 @@ def histogram_chart(histogram: Histogram, width: float, height: float) -> Markup
 
 def spectrum_chart(spectra: Sequence[SpectrumPair], width: float, height: float) -> Markup:
     """Singular values against their number, on a log scale, as shares of the largest of each matrix."""
+    # Each matrix is drawn as shares of its own largest singular value: on one picture, curves of different scales would
+    # not compare.
     drawn = [each for each in spectra[:_DRAWN_MATRICES] if each.before and each.before[0] > 0]
     curves = [tuple(_relative(values, each.before[0]) for values in (each.before, each.after)) for each in drawn]
     values = [y for pair in curves for curve in pair for _, y in curve] or [1.0]
@@ -109,6 +119,7 @@ def _over_steps(
 
 
 def _thinned(jumps: Sequence[Jump]) -> list[Jump]:
+    # 1000 jumps in groups of 3: the largest of each group, so that no outlier is hidden by its neighbours.
     group = math.ceil(len(jumps) / _MANY) or 1
     return [max(jumps[start : start + group], key=_height) for start in range(0, len(jumps), group)]
 

@@ -26,6 +26,7 @@ class _Thinner:
     def add(self, event: Stepped) -> None:
         self._pending.append(event.loss)
         self._last = event.step
+        # Points end at multiples of `every`, wherever a session began: a resumed run gives the same curve.
         if event.step % self._every == 0:
             self._flush()
 
@@ -57,7 +58,8 @@ def read_events(metrics: Path) -> Iterator[Event]:
 
 
 def describe_training(events: Iterable[Event], *, engine: str, seconds: dict[str, float]) -> TrainingOutcome:
-    """Return what the events tell of a training, finished or not."""
+    """Return the outcome of a training, finished or not, from its events."""
+    # Until the event `Started` comes nothing is known of the length; it is the first one in a whole file.
     started, thinner = Started(0, 0), _Thinner(1)
     jumps: list[Jump] = []
     evaluations: list[EvaluationPoint] = []
@@ -74,6 +76,7 @@ def describe_training(events: Iterable[Event], *, engine: str, seconds: dict[str
                 jumps.append(Jump(step=event.step, before=before, after=after))
             case Evaluated(loss=loss, value=value):
                 evaluations.append(EvaluationPoint(step=event.step, loss=loss, value=value, best=event.best))
+                # The last evaluation that was the best so far; `Finished` has the last word on it.
                 metric, best = event.metric or metric, event.step if event.best else best
             case Noted(text=text):
                 notes.append(text)

@@ -1,4 +1,4 @@
-"""What makes the result again: recipe, files, versions."""
+"""The section with all that is needed to reproduce the result: recipe, files, versions."""
 
 from __future__ import annotations
 

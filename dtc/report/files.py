@@ -40,12 +40,14 @@ def read_report(path: Path) -> Report:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
+        # Of a page of errors the first is enough: a report of another version fails at many places.
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{path}: no report that this dtc reads ({place or 'file'}: {first['msg']})") from error
 
 
 def _write(path: Path, text: str) -> None:
+    # A reader sees the old file or the new one, never half of it: a browser may be looking while the run goes on.
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)

@@ -9,7 +9,7 @@ _VOID = frozenset({"meta", "wbr"})
 
 
 class Markup(str):
-    """Text that is markup already."""
+    """Text that is HTML or SVG already and needs no escaping."""
 
     __slots__ = ()
 
@@ -36,6 +36,7 @@ def join(*children: Child) -> Markup:
     """Return markup of several pieces, one after the other."""
     parts: list[str] = []
     for child in children:
+        # 1. A list: pieces that are markup already. 2. Markup as it is. 3. Plain text, escaped: "a<b" -> "a&lt;b".
         if isinstance(child, list):
             parts += child
         elif child is not None:

@@ -1,4 +1,4 @@
-"""What was gained and lost: the headline, and the comparison of the two files."""
+"""The headline with gain and loss, and the section that compares the two files."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def outcome_section(report: Report) -> Markup | None:
 
 
 def _verdict(report: Report) -> Markup:
+    # Without a check the compression is not finished, whatever else is there.
     if report.check is None:
         done = report.training
         words = f"not finished: step {done.steps} of {done.planned}" if done else "not finished"
@@ -97,6 +98,7 @@ def _tile(name: str, value: str, note: str) -> Markup:
 def _comparison(check: CheckReport) -> list[Markup]:
     before, after = check.reference, check.candidate
     sizes = before.file_bytes, after.file_bytes
+    # Every row but the first stands only where both models were measured: without data, time or Linux there is less.
     rows = [_compared("file", map(size, sizes), _times(*sizes))]
     if before.latency is not None and after.latency is not None:
         latencies = (before.latency, after.latency)
@@ -159,6 +161,7 @@ def _change(metric: MetricChange) -> str:
     if not (math.isfinite(metric.before) and math.isfinite(metric.after)):
         return ""
     change = metric.after - metric.before
+    # Accuracy up or perplexity down is better.
     better = (change > 0) == metric.higher_is_better
     return "unchanged" if change == 0 else f"{change:+.4g}, {'better' if better else 'worse'}"
 

@@ -21,6 +21,7 @@ def page(report: Report) -> str:
     a name which slipped through the escaping would still be no more than text.
     """
     style, script = (_resource(name) for name in ("page.css", "page.js"))
+    # Scripts and styles are allowed by hash: an element or attribute that slipped in has another one, and is not run.
     policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'"
     head = tag(
         "head",

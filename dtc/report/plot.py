@@ -50,6 +50,7 @@ class Plot:
 
     def band(self, xs: Sequence[float], low: Sequence[float], high: Sequence[float], class_: str) -> None:
         """Add the area between two lines."""
+        # Around the area: along the upper line to the right, back along the lower one.
         there = [(x, y) for x, y in zip(xs, high, strict=True)]
         back = [(x, y) for x, y in zip(xs, low, strict=True)][::-1]
         places = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in [*there, *back])
@@ -58,6 +59,7 @@ class Plot:
     def segments(self, triples: Iterable[tuple[float, float, float]], class_: str) -> None:
         """Add vertical segments `(x, from, to)`, as one path, each with a dot where it ends."""
         triples = list(triples)
+        # One element for thousands of segments: a page of as many elements scrolls badly.
         path = "".join(f"M{self.x(x):.1f} {self.y(a):.1f}V{self.y(b):.1f}" for x, a, b in triples)
         self._marks.append(tag("path", d=path, class_=f"segments {class_}"))
 
@@ -83,12 +85,13 @@ class Plot:
     def note(self, x: float, text: str) -> None:
         """Add text above the frame, over `x`."""
         start, end = self.frame.horizontal
+        # Centred over `x`, but moved inwards where the text would leave the frame.
         half = len(text) * _DIGIT / 2
         place = min(max(self.x(x), start + half), end - half)
         self._marks.append(tag("text", text, x=place, y=_TOP - 5, text_anchor="middle", class_="note"))
 
     def svg(self, title: str, class_: str = "") -> Markup:
-        """Return the picture; `title` is what a screen reader says."""
+        """Return the picture as an SVG element; a screen reader reads `title`."""
         frame = self.frame
         return tag(
             "svg",
@@ -124,10 +127,11 @@ class Plot:
         return join(parts)
 
     def _horizontal_ticks(self) -> list[tuple[float, str]]:
-        """Return the ticks that have room side by side."""
+        """Return the ticks, value and label, or every n-th of them where labels would overlap."""
         values = self.x.ticks()
         ticks = list(zip(values, labels(values), strict=True))
         left, right = self.frame.horizontal
+        # Every label has `room` pixels. If the widest needs 2.4 times as much, every third is kept.
         room = (right - left) / max(len(ticks), 1)
         widest = max((len(text) for _, text in ticks), default=0) * _DIGIT + 8
         return ticks if widest <= room else ticks[:: max(2, int(widest / room) + 1)]

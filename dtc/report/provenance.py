@@ -1,4 +1,4 @@
-"""Where a report comes from: files with their hashes, versions, machine, time, and the recipe as it was asked for."""
+"""The provenance of a report: files with their hashes, versions, machine, time, and the recipe as given."""
 
 from __future__ import annotations
 

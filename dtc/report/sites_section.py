@@ -50,6 +50,7 @@ def weights_section(report: Report) -> Markup | None:
     described = [(site, site.weights) for site in report.sites if site.weights is not None]
     if not described:
         return None
+    # The largest are chosen, but drawn in the model's order.
     largest = sorted(described, key=lambda pair: -pair[0].nbytes)[:_DRAWN]
     drawn = {site.name for site, _ in largest}
     low_rank = any(weights.spectra for _, weights in described)
@@ -86,6 +87,7 @@ def _row(site: SiteOutcome) -> Markup:
         number(size(after), after),
         number("" if left_alone else f"{site.ratio:.2f}\N{MULTIPLICATION SIGN}", site.ratio),
         number("" if left_alone else f"{site.bits_per_weight:.2f}", site.bits_per_weight),
+        # Sites without an error sort before all others by -1, which no error is.
         number("" if error is None else f"{error:.2e}", -1.0 if error is None else error),
     )
 

@@ -15,6 +15,7 @@ def training_section(report: Report) -> Markup | None:
     training = report.training
     if training is None:
         return None
+    # The charts share their horizontal axis, steps, and stand one over the other: a jump is found above its evaluation.
     figures = [_figure(loss_chart, training, 300, _loss_legend(training), "Loss")]
     if training.distortions:
         words = legend(("jump", "loss after the distortion minus loss before it, on the step's batch"))

@@ -50,6 +50,8 @@ def relative_error(before: Array, after: Array) -> float:
 def histogram(before: AnyArray, after: AnyArray) -> Histogram:
     """Count the weights in `BINS` bins around zero, the same for both."""
     kept = [_finite(array) for array in (before, after)]
+    # Both histograms have the edges of the wider one. Ends lie at 4.5 root mean squares, or at the largest weight where
+    # that is nearer.
     largest = max(float(np.abs(values).max(initial=0.0)) for values in kept) or 1.0
     reach = _REACH * max(_root_mean_square(values, largest) for values in kept)
     end = float(np.float32(min(largest, reach))) or 1.0  # a float32, so that clipped weights lie on the last edge
@@ -63,6 +65,8 @@ def singular_values(matrix: AnyArray) -> list[float]:
 
     From the smaller Gram matrix in float64: many times faster than an SVD, and right to 1e-8 of the largest.
     """
+    # W [1000, 64] has the Gram matrix W^T W [64, 64], whose eigenvalues are the squares of the singular values of W.
+    # Rounding may leave an eigenvalue just below zero.
     wide = matrix.astype(np.float64)
     rows, cols = wide.shape
     if not np.isfinite(wide).all():
@@ -79,11 +83,13 @@ def _root_mean_square(values: npt.NDArray[np.float32], largest: float) -> float:
 
 
 def _singular_values_of_product(form: LowRank | Product) -> list[float]:
-    """Return as many singular values as the rank: those of the product of both factors' triangles."""
+    """Return the singular values of a low-rank product, as many as its rank, from two QR factorings."""
     factors = (form.left.dense(), form.right_dense()) if isinstance(form, Product) else (form.left, form.right)
     left, right = (factor.astype(np.float64) for factor in factors)
     if not (np.isfinite(left).all() and np.isfinite(right).all()):
         return []
+    # With left = Q1 R1 and right^T = Q2 R2 the product is Q1 (R1 R2^T) Q2^T: orthogonal factors change no singular
+    # value, so those of the matrix [rank, rank] between them are all.
     small = np.linalg.qr(left).R @ np.linalg.qr(right.T).R.T
     values: list[float] = np.linalg.svd(small, compute_uv=False).tolist()
     return values

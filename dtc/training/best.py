@@ -24,11 +24,13 @@ class Best:
 
 
 def save_best(folder: Path, parameters: Parameters, distorted: Distorted) -> None:
-    """Write parameters and packed forms to a folder.
+    """Write the parameters of the best step and the packed forms of its sites to `folder`.
 
     Raises:
-        TrainingError: It cannot be written.
+        TrainingError: The folder cannot be written.
     """
+    # Keys: `parameter/fc.weight`; `form/fc.weight/0/<part>` for matrix 0 of that site. Parts are listed in the facts,
+    # too: names may hold slashes, so keys are made again when they are read, never taken apart.
     arrays: dict[str, Any] = {f"parameter/{name}": array for name, array in parameters.items()}
     packed = []
     for site, matrices in distorted.forms.items():
@@ -40,7 +42,9 @@ def save_best(folder: Path, parameters: Parameters, distorted: Distorted) -> Non
 
 
 def load_best(folder: Path) -> tuple[Parameters, dict[str, tuple[Form, ...]], dict[str, str]]:
-    """Return parameters, forms by site, and the reasons of the sites left alone, as `save_best` wrote them.
+    """Return what `save_best` wrote: parameters, forms by site, and by site the reason why one was left alone.
+
+    Parameters are float32 and have the shape of the initializer; a site has one form for each of its matrices.
 
     Raises:
         TrainingError: The folder is damaged.
@@ -48,6 +52,7 @@ def load_best(folder: Path) -> tuple[Parameters, dict[str, tuple[Form, ...]], di
     snapshot = Snapshot.load(folder)
     parameters = {name: np.asarray(a, dtype=np.float32) for name, a in snapshot.below("parameter").items()}
     found: dict[str, tuple[Form, ...]] = {}
+    # Entries of a site follow each other, matrix by matrix: how many came before is the number of this one.
     for entry in snapshot.facts["forms"]:
         site, before = entry["site"], found.get(entry["site"], ())
         parts = {part: snapshot.arrays[f"form/{site}/{len(before)}/{part}"] for part in entry["parts"]}

@@ -24,17 +24,20 @@ class Carry:
                 raise UsageError(f"--carry {source}={target}: the model has no such output or no such input")
 
     def __bool__(self) -> bool:
-        """False where nothing is carried over, so that batches need not follow each other."""
+        """False where no output is carried over: then batches need not follow each other."""
         return bool(self._pairs)
 
     def join(self, batch: Arrays, state: Arrays) -> dict[str, AnyArray]:
-        """Return the batch with the carried inputs: those of `state`, or zeros where that is empty.
+        """Return the batch with the carried inputs added: from `state`, or zeros where `state` is empty.
 
         Raises:
-            DataError: The state does not have the shape that this batch needs, or nothing tells its shape.
+            DataError: The state does not have the shape that this batch needs, or no input tells that of the zeros.
         """
+        # The batch's own values of carried inputs do not count: the state stands above them, and zeros where there is
+        # none yet.
         given = {name: array for name, array in batch.items() if name not in self._pairs.values()}
         fresh = zero_state(self._inputs, self._pairs.values(), given)
+        # A last batch that is smaller has a state of another size: 28 samples cannot go on from the states of 100.
         for target, zeros in fresh.items():
             carried = state.get(target, zeros)
             if carried.shape != zeros.shape:

@@ -1,4 +1,4 @@
-"""How a worker process is started: by which Python, with what on its path and in its environment."""
+"""The command that starts a worker process: the Python that runs the worker, its `sys.path` and its environment."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class Command:
 
 
 def python_command(module: str, *, first_on_path: Sequence[Path]) -> Command:
-    """Return how a module is run as a worker by this Python, with this dtc, and folders first on its path.
+    """Return the command that runs `module` in this Python with this dtc, `first_on_path` first on its `sys.path`.
 
     Nothing is imported from the working directory (`-P`). The linear algebra of the distortions keeps to one thread:
     the engine's threads spin while they wait, and a second pool on the same cores made a distortion take thirty times
     as long.
     """
+    # The engine's packages stand before everything else: its own build of ONNX Runtime must win over the user's.
     paths = [*map(str, first_on_path), str(Path(__file__).resolve().parents[2])]
     if "PYTHONPATH" in os.environ:
         paths.append(os.environ["PYTHONPATH"])

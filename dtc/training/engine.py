@@ -1,4 +1,4 @@
-"""What a training engine is: the thing that computes a loss, its gradients, and predictions."""
+"""The interface of training engines: an engine computes losses, gradients and predictions of one model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Parameters: TypeAlias = dict[str, Array]
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one forward and backward pass gave.
+    """The result of one forward and backward pass.
 
     Attributes:
         loss: Mean loss over the batch.
@@ -29,7 +29,7 @@ class StepResult:
 
 
 class Engine(Protocol):
-    """Runs the model of a training run. Optimizers, schedules and distortions live outside of it.
+    """Runs the model of a training run. Optimizers, schedules and distortions live outside of the engine.
 
     Attributes:
         parameters: What is trained, by initializer name; live: writing into an array changes the model in place.
@@ -66,10 +66,10 @@ class Engine(Protocol):
         ...
 
     def moments(self, batch: Arrays) -> tuple[list[Moments], dict[str, AnyArray]]:
-        """Return the moments of a batch and the carried outputs, normalised by them and without dropout.
+        """Return the mean and variance that enter each BatchNormalization on a batch, and the carried outputs.
 
-        They are those of the present weights; `statistics` are not read and stay as they are. Where there are none,
-        nothing is computed and nothing returned.
+        The pass normalises by these moments, uses the present weights and has no dropout; `statistics` are neither read
+        nor changed. A model without such BatchNormalizations is not run: both results are empty.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What an engine says of itself, and how the engines are found.
+"""The description that an engine gives of itself, and the search for installed engines.
 
 An engine is a folder of `dtc.training.engines`, or a module that another distribution names in the entry point group of
 that name. It offers one object, `ENGINE`; importing it must be cheap, because that is done to list the engines. The
@@ -58,15 +58,15 @@ class EngineKind:
     preference: int = 0
 
     def command(self) -> Command:
-        """Return how a worker with this engine is started; the engine is installed where it is not yet.
+        """Return the command that starts a worker with this engine; the engine is installed first if necessary.
 
         Raises:
-            EngineError: It cannot be installed, or not run here.
+            EngineError: The engine cannot be installed or cannot run on this machine.
         """
         return python_command(WORKER, first_on_path=list(self.install()))
 
     def load(self) -> MakeEngine:
-        """Import the factory; in the worker process alone."""
+        """Import and return the factory; only the worker process calls this."""
         module, _, function = self.factory.partition(":")
         return cast("MakeEngine", getattr(importlib.import_module(module), function))
 
@@ -84,10 +84,10 @@ def _offered(module: ModuleType) -> Iterator[tuple[str, EngineKind]]:
 
 
 def find_engine(name: str) -> EngineKind:
-    """Return the engine of that name.
+    """Return the engine called `name`.
 
     Raises:
-        UsageError: There is none; the message lists those that there are.
+        UsageError: No engine has this name; the message lists the names that exist.
     """
     if name not in engines():
         raise UsageError(f"no engine is called {name!r}; there are: {', '.join(sorted(engines()))}")
@@ -95,13 +95,17 @@ def find_engine(name: str) -> EngineKind:
 
 
 def default_engine() -> EngineKind:
-    """Return the preferred one of the engines that can run here; of all, where none can: it says why not."""
+    """Return the preferred engine of those that can run on this machine.
+
+    Where no engine can, the preferred one of all is returned: its `unavailable` says why.
+    """
+    # The highest preference first, names deciding between equals, so that the choice is the same on every machine.
     ranked = sorted(engines().values(), key=lambda kind: (-kind.preference, kind.name))
     return next((kind for kind in ranked if kind.unavailable() is None), ranked[0])
 
 
 def engine_title(recipe: Recipe) -> str:
-    """Return the title of the engine of a recipe; its name, where this machine does not have that engine."""
+    """Return the title of the engine of a recipe, or the engine's name where this machine does not know the engine."""
     name = None if recipe.training is None else recipe.training.engine
     kind = default_engine() if name is None else engines().get(name)
     return str(name) if kind is None else kind.title
@@ -111,7 +115,7 @@ def engine_of(recipe: Recipe) -> EngineKind:
     """Return the engine that a recipe names, the default one where it names none.
 
     Raises:
-        RecipeError: There is no such engine, and the recipe was read from a file: names the line.
+        RecipeError: There is no such engine, and the recipe was read from a file; the message names the line.
         UsageError: Likewise, without a file.
     """
     name = None if recipe.training is None else recipe.training.engine

@@ -26,12 +26,15 @@ class Score:
     higher_is_better: bool = False
 
     def beats(self, other: Score | None) -> bool:
-        """True if this is better than `other` by the metric, or by the loss where there is none; never if NaN."""
+        """True if this score is better than `other`, by the metric or else by the loss; NaN is never better."""
+        # Every comparison with NaN is false, so a score of NaN never wins. A first score that is infinite counts none
+        # the less: it would not be above minus infinity.
         mine, theirs = self.rank(), -np.inf if other is None else other.rank()
         return bool(mine > theirs) or (other is None and not np.isnan(mine))
 
     def rank(self) -> float:
         """Return the number that is higher for better weights."""
+        # Loss 0.4 ranks -0.4, accuracy 0.9 ranks 0.9, perplexity 80 ranks -80.
         if self.value is None:
             return -self.loss
         return self.value if self.higher_is_better else -self.value
@@ -39,7 +42,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How weights are evaluated: over all of `source`, in its order, carrying state as in training.
+    """An evaluation of weights: over all of `source`, in the order of the source, carrying state as in training.
 
     Attributes:
         make_metric: Makes a new metric for each evaluation; None where the loss alone is reported.
@@ -70,6 +73,8 @@ class Evaluation:
             # A mean over batches of several sizes weighs each by what counts in it.
             weight = _samples(batch, self.labels)
             total, samples = total + loss * weight, samples + weight
+            # A second run of the model for the metric: the loss graph ends in the loss, and the labels are no input of
+            # the model.
             if metric:
                 inputs = {name: array for name, array in fed.items() if name != self.labels}
                 metric.update(engine.predict(inputs)[self.output], batch[self.labels])
@@ -81,5 +86,5 @@ class Evaluation:
 
 
 def _samples(batch: Arrays, labels: str) -> int:
-    """A mean over batches of different sizes weighs each by its labels, or by its samples."""
+    """Return the weight of a batch in a mean over batches: the number of its labels, else of its samples."""
     return batch[labels].size if labels in batch else next(iter(batch.values())).shape[0]

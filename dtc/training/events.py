@@ -1,4 +1,4 @@
-"""What a run tells while it goes, one JSON object a line in `metrics.jsonl`.
+"""The events that a run reports while it is running, one JSON object a line in `metrics.jsonl`.
 
 Nothing here depends on the clock: the same run gives the same lines, however often it was interrupted.
 """
@@ -25,7 +25,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Stepped:
-    """One optimizer step: the loss before it, the rate it used, the norm of the gradient before clipping."""
+    """One optimizer step: the loss before the update, the learning rate, the norm of the gradient before clipping."""
 
     step: int
     epoch: int
@@ -105,10 +105,10 @@ def to_line(event: Event) -> str:
 
 
 def from_line(line: str) -> Event:
-    """Return the event that `to_line` wrote.
+    """Return the event that one line of `metrics.jsonl` holds; the inverse of `to_line`.
 
     Raises:
-        TrainingError: The line is not such a line.
+        TrainingError: The line holds no event.
     """
     try:
         fields: dict[str, Any] = json.loads(line)

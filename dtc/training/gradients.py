@@ -26,9 +26,11 @@ def measure_gradients(model: Path, recipe: Recipe, *, base: Path = Path()) -> di
         DtcError: Whatever the worker raised: the engine cannot train the model, the data does not fit it.
     """
     with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
+        # A run without rules: nothing is distorted, and gradients are those of the weights as they are.
         plain = recipe.model_copy(update={"training": recipe.training or Training(), "rules": ()})
         run = create_run(Path(folder) / "run", plain, model, base=base)
         command = engine_of(run.recipe).command()
+        # The session has no name, so the worker does not watch its standard input: it ends when it is done.
         done = subprocess.run(
             [*command.arguments, str(run.folder), "", "gradients"],
             env=dict(command.environment),

@@ -1,4 +1,4 @@
-"""What a run writes while it goes: events, checkpoints, the best weights."""
+"""The files that a running run writes: events, checkpoints, the best weights."""
 
 from __future__ import annotations
 
@@ -34,18 +34,23 @@ class Journal:
 
     @classmethod
     def open(cls, run: Run, snapshot: Snapshot) -> Self:
-        """Open the record of a session that goes on from `snapshot`, the newest whole checkpoint.
+        """Open the record of a session that continues from `snapshot`, the newest whole checkpoint.
 
-        What was written after it is taken back, because it will be written again; what is wrong with newer checkpoints
-        is noted.
+        Events and checkpoints after the snapshot are deleted, because the session will write them again; damage of
+        newer checkpoints becomes an event.
         """
         step = _step_of(snapshot)
+        # 1. What a session that died left half-written goes.
         for folder in (run.checkpoints, run.best):
             folder.mkdir(exist_ok=True)
             drop_unfinished(folder)
+        # 2. Checkpoints after the one that is gone on from: they are damaged, or `newest` would have chosen one of
+        #    them. Without any whole checkpoint the run begins anew, and all of them go.
         for newer in finished(run.checkpoints):
             if int(newer.name) > step or not snapshot:
                 shutil.rmtree(newer)
+        # 3. Events after the checkpoint are cut off: its steps are taken again, and would be told twice. A checkpoint
+        #    at byte 5000 and a file of 5800 bytes: 800 go. A file of 4000 bytes has lost some, which is noted.
         offset, complaints = snapshot.facts.get("metrics", 0), list(snapshot.complaints)
         journal = cls(run, _open_at(run.metrics, offset))
         if journal.offset < offset:
@@ -69,6 +74,8 @@ class Journal:
         Raises:
             TrainingError: A parameter is not finite, or nothing can be written.
         """
+        # The order makes every moment safe: events on the disk, then the checkpoint that counts them, then older ones
+        # go.
         taken, progress = session.snapshot(), session.progress
         facts = {**taken.facts, "metrics": self._metrics.tell()}
         # Events that the checkpoint counts on must be on the disk before it is.
@@ -79,11 +86,14 @@ class Journal:
         self._forget_bests(progress)
 
     def keep_best(self, best: Best, parameters: Parameters, distorted: Distorted) -> None:
-        """Save the weights as they are now, and the forms that they come from."""
+        """Save `parameters`, which are distorted now, and the forms that these weights were made from."""
         save_best(self._run.best / f"{best.step:09d}", parameters, distorted)
 
     def _forget_bests(self, progress: Progress) -> None:
-        """Keep the best of every kept checkpoint: going back to one goes back to its best, too."""
+        """Delete all best weights but those of the checkpoints on disk: a checkpoint refers to its best weights."""
+        # With checkpoints at step 100 (best: 80) and 200 (best: 200), the weights of 80 and 200 stay: should 200 prove
+        # damaged, the run goes on from 100, whose best is 80. Of the newest the progress in memory tells, so it is not
+        # read.
         wanted = {f"{progress.best.step:09d}"} if progress.best else set()
         for path in finished(self._run.checkpoints)[:-1]:
             try:
@@ -102,6 +112,8 @@ def _step_of(snapshot: Snapshot) -> int:
 
 def _open_at(path: Path, offset: int) -> IO[bytes]:
     """Open the events for writing after the first `offset` bytes."""
+    # Not "ab": truncation and the writes after it are to follow each other in one file object, and `tell` is the offset
+    # that the next checkpoint remembers.
     file = path.open("r+b" if path.exists() else "w+b")
     file.truncate(min(offset, path.stat().st_size))
     file.seek(0, os.SEEK_END)

@@ -30,7 +30,7 @@ _POLL = 0.05
 
 @dataclass(frozen=True)
 class Result:
-    """What came out of a run.
+    """The result of a finished run.
 
     Attributes:
         run: The run directory.
@@ -76,6 +76,7 @@ def train(folder: Path, *, on_event: Callable[[Event], None] | None = None, comm
     run = open_run(folder)
     command = command or engine_of(run.recipe).command()
     tell = on_event or (lambda _: None)
+    # A name of its own for each session: files that an earlier worker left in the run are told from those of this one.
     session = secrets.token_hex(8)
     with _worker(run, command, session) as process:
         try:
@@ -109,7 +110,7 @@ def read_result(run: Run) -> Result:
 
 @contextmanager
 def _worker(run: Run, command: Command, session: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a worker that ends with us: it watches its standard input, of which we hold the other end."""
+    """Start a worker that ends with this process: the worker watches its standard input, a pipe held open here."""
     with (run.folder / "worker.log").open("ab") as log:
         process = subprocess.Popen(
             [*command.arguments, str(run.folder), session],
@@ -167,20 +168,24 @@ def _follow(run: Run, process: subprocess.Popen[bytes], session: str) -> Iterato
 
 
 def _session_offset(run: Run, session: str) -> int | None:
-    """Where this session's events begin, once the worker has said so."""
+    """Return the byte at which this session's events begin; None until the worker has written the number."""
     found = _read_of_session(run.folder / "session.json", session)
     return None if found is None else int(found["offset"])
 
 
 def failure(run: Run, status: int, session: str) -> errors.DtcError:
-    """Return the worker's error as the class that it was."""
+    """Return the error that the worker left in `error.json`, as an exception of the same class."""
+    # 1. Nothing was told: the process was killed, as by the system where memory is short.
     told = _read_of_session(run.folder / "error.json", session)
     if told is None:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         return TrainingError(f"{run.folder}: the worker {how}; resume the run, or see worker.log in it")
+    # 2. An error for the user, raised again as the class that it was, so that exit statuses stay the same. An
+    #    interruption is none: it would say that the user had stopped the run.
     kind = getattr(errors, told["class"], None)
     if isinstance(kind, type) and issubclass(kind, errors.DtcError) and kind is not Interrupted:
         return kind(told["message"])
+    # 3. Anything else is a mistake in the program; its traceback is in the log.
     return TrainingError(f"{run.folder}: the worker failed ({told['message']}); see worker.log in it")
 
 

@@ -1,4 +1,4 @@
-"""A lock that dies with its process, whichever way that ends."""
+"""A lock on a run directory, released by the operating system when the process ends in whatever way."""
 
 from __future__ import annotations
 

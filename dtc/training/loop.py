@@ -29,7 +29,7 @@ from dtc.training.swap import swapped
 
 @dataclass
 class Retraining:
-    """A run in the making: `run` carries it from where the session stands to the end."""
+    """The training loop of a run: `run` continues from the state of the session to the end."""
 
     session: Session
     data: Source
@@ -38,7 +38,7 @@ class Retraining:
     journal: Journal
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
-        """Train to the end, or to the first step after which `should_stop` says so; return whether it is the end.
+        """Train to the end, or to the first step after which `should_stop` returns True; return True at the end.
 
         Raises:
             TrainingError: A loss or a gradient is not finite; the last checkpoint stays as it is.
@@ -47,6 +47,8 @@ class Retraining:
         schedule, progress = self.schedule, self.session.progress
         stopped = False
         while not (self._ended() or stopped):
+            # One round of the outer loop is an epoch, or what a resumed run has left of one: `position` says where it
+            # begins.
             for batch, ends_epoch in self._batches():
                 # 1. An ordinary step. Steps and epochs of what follows are those of this step.
                 fed = self._train_on(batch)
@@ -70,13 +72,16 @@ class Retraining:
         return self.schedule.has_ended(self.session.progress.step, self.session.progress.stale)
 
     def _batches(self) -> Iterator[tuple[Batch, bool]]:
-        """Yield the rest of the epoch, each batch with whether it is the last: one batch is read ahead."""
+        """Yield the rest of the epoch: each batch, and True with the last one. One batch is read ahead."""
         progress = self.session.progress
         batches = self._pass_over_data(progress.epoch, start=progress.position)
         with progress.timed("data"):
             batch = next(batches, None)
         if batch is None:
             raise DataError(f"{self.data.name}: epoch {progress.epoch} has no batch number {progress.position}")
+        # A source does not tell how long it is, so a batch is handed out when the one behind it is known: of three
+        # batches come (b0, False), (b1, False), (b2, True). Only the reading counts as "data", not what the caller does
+        # in between.
         while batch is not None:
             with progress.timed("data"):
                 following = next(batches, None)
@@ -91,6 +96,7 @@ class Retraining:
     def _train_on(self, batch: Batch) -> Arrays:
         """Take one optimizer step; return the batch with its carried inputs."""
         progress = self.session.progress
+        # Rates count steps from 0, events from 1: the session counts this step between the two lines.
         rate = self.schedule.learning_rate(progress.step, progress.epoch)
         trained = self.session.step(batch, rate)
         self.journal.log(Stepped(progress.step, progress.epoch, trained.loss, rate, trained.norm))
@@ -99,37 +105,49 @@ class Retraining:
     def _distort(self, fed: Arrays) -> Distorted:
         """Replace the weights by their distorted version; `fed` shows what that does to the loss."""
         session, progress = self.session, self.session.progress
+        # 1. The loss is taken twice on the batch that was just trained on, so that the difference is the distortion's
+        #    alone.
         before = session.loss(fed, "before the distortion")
         distorted = session.distorted()
+        # 2. An iteration is logged before `adopt`: the engine still holds the trained weights, and these are what is
+        #    scored.
         if self.schedule.iteration:
             self._log_iteration(distorted)
+        # 3. From here on the weights are the distorted ones, whoever asks for them.
         session.adopt(distorted)
         after = session.loss(fed, "after the distortion")
         self.journal.log(DistortedWeights(progress.step, progress.distortions, before, after))
         return distorted
 
     def _log_iteration(self, distorted: Distorted) -> None:
-        """Log how far the distorted weights are from the trained ones, and what the latter are worth."""
+        """Log the relative error of the distorted weights, and loss and metric of the trained weights."""
         progress, score = self.session.progress, self._score()
+        # `adopt` counts the distortion only after this, hence the 1.
         error = _relative_error(self.session.engine.parameters, distorted.dense)
         self.journal.log(Iterated(progress.step, progress.distortions + 1, error, score.loss, score.value))
 
     def _evaluate(self, distorted: Distorted | None) -> None:
         """Evaluate the distorted weights, or a distorted copy where this step was no distortion."""
         engine, progress = self.session.engine, self.session.progress
+        # Two cases. This step distorted: the engine holds distorted weights already, and nothing is swapped. It did
+        # not: a distorted copy stands in for the trained weights inside of the block, and training goes on undistorted
+        # after it.
         in_place, distorted = distorted is not None, distorted or self.session.distorted()
         with swapped(engine.parameters, {} if in_place else distorted.dense):
             score = self._score()
+            # Below full strength (a method that raises its sparsity step by step, for one) a good score is that of a
+            # weaker compression: it is never the best, and says nothing of patience either.
             at_full_strength = self.session.at_full_strength()
             best = at_full_strength and score.beats(progress.best.score if progress.best else None)
             progress.stale = 0 if best or not at_full_strength else progress.stale + 1
             if best:
                 progress.best = Best(progress.step, score)
+                # Inside of the block, because `engine.parameters` are the distorted weights only there.
                 self.journal.keep_best(progress.best, {**engine.parameters, **engine.statistics}, distorted)
         self.journal.log(_evaluated(progress.step, score, best=best))
 
     def _score(self) -> Score:
-        """Return the score of the present weights, and leave the engine with statistics that are theirs."""
+        """Return the score of the present weights, after measuring their BatchNormalization statistics."""
         with self.session.progress.timed("evaluation"):
             self.session.measure_statistics(self._pass_over_data(0))
             return self.evaluation(self.session.engine)
@@ -141,6 +159,8 @@ class Retraining:
 
 def _relative_error(parameters: Mapping[str, Array], dense: Mapping[str, Array]) -> float:
     """Return the squared error of the distorted weights relative to the square of the trained ones."""
+    # sum (w - d)^2 / sum w^2 over all trained sites together, so that a large site counts as much as it is large.
+    # Squares are summed in float64: float32 loses digits over millions of them.
     pairs = [(parameters[name], array) for name, array in dense.items() if name in parameters]
     error = sum(float(np.square(a - b, dtype=np.float64).sum()) for a, b in pairs)
     scale = sum(float(np.square(a, dtype=np.float64).sum()) for a, _ in pairs)

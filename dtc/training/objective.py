@@ -1,4 +1,4 @@
-"""What `auto` means for given data."""
+"""Resolution of an objective's `auto`: the loss and the metric that suit the labels of the data."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from dtc.recipe import Objective
 def resolve_objective(objective: Objective, batch: Arrays) -> Objective:
     """Return the objective with its loss and its metric chosen by the labels of a batch.
 
-    The metric stays None where the loss itself is what is reported: without labels that is how far the outputs are from
-    the original's, while the final check may still count how often both models agree.
+    The metric stays None where only the loss is reported. Without labels the loss is the distance of the outputs from
+    the original's outputs; the final check may still count how often both models agree.
 
     Raises:
         DataError: The loss needs labels, and there are none.
     """
+    # `auto` becomes: no labels -> distill; floats -> mse; integers (class numbers) -> cross-entropy.
     labels = batch.get(objective.labels)
     loss = objective.loss
     if loss == "auto":
@@ -32,6 +33,7 @@ def resolve_objective(objective: Objective, batch: Arrays) -> Objective:
 
 
 def _metric(loss: str, labels: AnyArray, *, carries: bool) -> str | None:
+    # With bce, and with float labels under another loss than mse, no metric is chosen: the loss itself is reported.
     if loss == "bce" or (labels.dtype.kind == "f" and loss != "mse"):
         return None
     return default_metric(labels, carries=carries)

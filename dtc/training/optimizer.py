@@ -60,16 +60,20 @@ class ArrayOptimizer(ABC):
         Raises:
             TrainingError: The norm is not finite.
         """
+        # 1. One norm over all parameters, so that clipping keeps the direction of the step.
         norm = global_norm(gradients)
         if not math.isfinite(norm):
             raise TrainingError(f"step {t}: the gradient is not finite; lower the learning rate, or clip the gradient")
         limit = self.options.clip_norm
+        # The 1e-6 is that of torch.nn.utils.clip_grad_norm_. With limit 1 and norm 4 every gradient is scaled by 0.25.
         scale = 1.0 if limit is None else min(1.0, limit / (norm + 1e-6))
+        # 2. Each parameter in turn. What has no gradient (a weight that latents stand for) is not touched.
         for name, gradient in gradients.items():
             # Bias correction counts the steps of this parameter, which may have been taken in late.
             begun = self.state.get(f"{_BEGUN}/{name}")
             own = t if begun is None else t - int(begun[0])
             slots = [self.state[f"{slot}/{name}"] for slot in self.slots]
+            # Scales are few numbers: no blocks of scratch memory, and no weight decay, which would pull them to zero.
             if name in self.positive:
                 self._step_logarithm(parameters[name], gradient, slots, scale, rate, own)
                 continue
@@ -89,11 +93,16 @@ class ArrayOptimizer(ABC):
         The gradient is divided by the parameter: so the step of SGD is the one that it would take without the
         logarithm, as long as it is small, and that of Adam is a share of the parameter, however small that is.
         """
+        # With p = exp(l) and slope g / p, a step of SGD moves l by -rate g / p, and p by about -rate g. For p = 0.5, g
+        # = 0.2, rate = 0.01: l moves by -0.004, p to 0.5 exp(-0.004) = 0.498; without the logarithm it is 0.498, too.
         before = np.log(parameter, out=np.empty_like(parameter))
         logarithm = before.copy()
         slope = np.divide(np.float32(scale) * gradient, parameter, out=np.empty_like(parameter))
+        # Blocks of the logarithm are views, so the updates land in it; `slope` is a copy that may be overwritten.
         for block, grad, *state in _blocks(logarithm, slope, *slots):
             self._update(block, grad, np.empty_like(grad), state, rate, t)
+        # At most a factor of two a step: one large gradient cannot make a scale vanish, from where it would not come
+        # back.
         np.exp(np.clip(logarithm, before - _DOUBLING, before + _DOUBLING), out=parameter)
 
     @abstractmethod
@@ -140,16 +149,22 @@ class Adam(ArrayOptimizer):
         # p -= rate / (1 - beta1^t) * mean / (sqrt(square) / sqrt(1 - beta2^t) + epsilon), without new arrays.
         mean, square = state
         beta1, beta2 = self.options.betas
+        # mean = beta1 mean + (1 - beta1) g, the first moment of algorithm 1.
         np.multiply(g, np.float32(1 - beta1), out=spare)
         mean *= np.float32(beta1)
         mean += spare
+        # square = beta2 square + (1 - beta2) g^2, the second one. From here on g is memory, not the gradient.
         g *= g
         g *= np.float32(1 - beta2)
         square *= np.float32(beta2)
         square += g
+        # g = sqrt(square / (1 - beta2^t)) + epsilon: the bias correction is under the root, epsilon is not. At t = 1
+        # and beta2 = 0.999 the correction is a factor of 31.6.
         np.sqrt(square, out=g)
         g *= np.float32(1 / math.sqrt(1 - beta2**t))
         g += np.float32(self.options.epsilon)
+        # The correction of the mean, 1 / (1 - beta1^t), goes into the rate: one number instead of one pass over the
+        # block.
         np.divide(mean, g, out=g)
         g *= np.float32(rate / (1 - beta1**t))
         p -= g
@@ -170,7 +185,7 @@ class AdamW(Adam):
 def make_optimizer(
     options: recipe.Optimizer, parameters: Mapping[str, Array], positive: Collection[str] = ()
 ) -> ArrayOptimizer:
-    """Return the optimizer of a recipe, its state at zero; `positive` are the names of what must stay positive."""
+    """Return the optimizer of a recipe with all state at zero; parameters named in `positive` must stay positive."""
     match options.kind:
         case "sgd":
             return (Momentum if options.momentum else Sgd)(options, parameters, positive)

@@ -1,4 +1,4 @@
-"""How far a run has come: everything that changes from step to step, apart from what engine and optimizer hold."""
+"""The progress of a run: everything that changes from step to step outside of engine and optimizer."""
 
 from __future__ import annotations
 
@@ -79,6 +79,8 @@ class Progress:
 
     def advance(self, *, ends_epoch: bool) -> None:
         """Go on to the next batch, or to the next epoch with nothing carried over."""
+        # Epoch 0 of 3 batches: (0, 0) -> (0, 1) -> (0, 2) -> (1, 0) as (epoch, position). State is not carried into an
+        # epoch, whose first batch does not follow the last one.
         self.position += 1
         if ends_epoch:
             self.epoch, self.position, self.carry = self.epoch + 1, 0, {}
@@ -95,9 +97,12 @@ class Progress:
     def to_snapshot(self) -> Snapshot:
         """Return numbers as facts, and all else as arrays: `carry/<input>`, `form/<matrix>/<part>/<site>` and so on."""
         arrays: dict[str, AnyArray] = {f"carry/{name}": array for name, array in self.carry.items()}
+        # The site comes last in a key, because it alone may hold slashes: `form/0/left/encoder/W` is part `left` of
+        # matrix 0.
         for site, forms in self.forms.items():
             for index, form in enumerate(forms):
                 arrays |= {f"form/{index}/{part}/{site}": array for part, array in pack_form(form).items()}
+        # Sums and their count, not means: a resumed run adds to them and comes to the same bits.
         arrays |= {f"gradient/{name}": total for name, total in self.gradients.sums.items()}
         if self.latents is not None:
             arrays |= {f"latent/{name}": array for name, array in self.latents.arrays.items()}
@@ -107,11 +112,12 @@ class Progress:
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot, plan: Plan, trained: Container[str]) -> Self:
-        """Return the progress that `to_snapshot` was called on.
+        """Return the progress that a snapshot of `to_snapshot` describes.
 
         Masks and latents follow from the forms, so the plan makes them anew; `trained` are the parameters that latents
         may stand for, and what latents had been trained to is put into them.
         """
+        # 1. Numbers: the fields of `_FACTS` by their own names, and two that belong to other objects.
         numbers = dict(snapshot.facts["progress"])
         summed, best = numbers.pop("summed"), numbers.pop("best")
         found = cls(**numbers, best=Best(best["step"], Score(**best["score"])) if best else None)
@@ -119,6 +125,8 @@ class Progress:
         found.forms = _forms(snapshot.below("form"))
         sums = {name: array.astype(np.float32) for name, array in snapshot.below("gradient").items()}
         found.gradients = MeanMagnitudes(sums, summed)
+        # 2. What follows from the forms is not saved: masks, and latents, which are made anew and then given their
+        #    numbers.
         found.masks = plan.masks(found.forms)
         if numbers_of_latents := snapshot.below("latent"):
             found.latents = plan.latents(found.forms, trained)
@@ -130,6 +138,8 @@ class Progress:
 
 def _forms(packed: Mapping[str, AnyArray]) -> dict[str, tuple[Form, ...]]:
     """Return the forms by site, of parts by `<matrix>/<part>/<site>`; a site may have slashes in its name."""
+    # {"0/left/a/W": L, "0/right/a/W": R} -> {"a/W": {0: {"left": L, "right": R}}} -> {"a/W": (the low-rank form,)}.
+    # Matrices are sorted as numbers: as text, 10 would come before 2.
     parts: dict[str, dict[int, dict[str, Any]]] = {}
     for key, array in packed.items():
         index, part, site = key.split("/", 2)

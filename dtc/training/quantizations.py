@@ -1,4 +1,4 @@
-"""How a run directory remembers the levels that its activations started with."""
+"""The file of a run directory that holds the initial levels of quantized activations."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FILE = "activations.json"
 
 
 def write_quantizations(folder: Path, quantizations: Sequence[Quantization]) -> None:
-    """Leave them in a run directory; nothing where there are none."""
+    """Write the levels of quantized activations to `activations.json` in a run directory; no file if there are none."""
     if quantizations:
         text = json.dumps([asdict(each) for each in quantizations], indent=2)
         (folder / FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def read_quantizations(folder: Path) -> list[Quantization]:
-    """Read what `write_quantizations` left.
+    """Return the levels that `write_quantizations` wrote to a run directory; empty without a file.
 
     Raises:
         TrainingError: The file is damaged.

@@ -72,10 +72,10 @@ class Run:
 
     @property
     def training(self) -> Training:
-        """What is trained.
+        """The training part of the recipe.
 
         Raises:
-            RecipeError: Nothing is.
+            RecipeError: The recipe has no training.
         """
         if self.recipe.training is None:
             raise RecipeError(f"{self.folder / 'recipe.yaml'}: has no training")
@@ -94,7 +94,7 @@ class Run:
         return model
 
     def open_data(self) -> tuple[Source, Source]:
-        """Open the data: what is trained on, and what is evaluated on.
+        """Return the source of the training data and the source of the evaluation data.
 
         Raises:
             DataError: The data is damaged, or has changed since the run began.
@@ -118,9 +118,8 @@ def create_run(
 ) -> Run:
     """Make the directory of a new run, whole or not at all; relative data paths start at `base`.
 
-    The engine is decided here: a run that is moved goes on with the engine that it began with. `quantizations` are the
-    activations to quantize. With `replace`, an older run of that name goes; never a folder that
-    is none.
+    The engine is decided here: a run that is moved continues with the engine that it began with. `quantizations` are
+    the activations to quantize. With `replace`, an older run in `folder` is deleted, but never a folder that is no run.
 
     Raises:
         UsageError: The folder exists already, or there is no engine of that name.
@@ -131,6 +130,7 @@ def create_run(
     if recipe.training is not None:
         training = recipe.training.model_copy(update={"engine": engine_of(recipe).name})
         recipe = recipe.model_copy(update={"training": training})
+    # An empty folder may be used, and an older run where that was asked for; anything else is somebody's data.
     older = replace and (folder / "run.json").is_file()
     if folder.exists() and not older and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: exists already; resume it, or choose another folder")
@@ -138,16 +138,19 @@ def create_run(
     # Everything is put together beside the folder, which then appears by one rename.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as unfinished:
         new = Path(unfinished) / "run"
+        # 1. Copies of model and data under names that are relative to the run, so that it can be moved as a whole.
         _copy_model(model_files(model, load_model(model)), new / "model")
         local = {
             split: _copy_data(spec, base, new, split)
             for split, spec in (("train", recipe.data.train), ("evaluate", recipe.data.evaluate))
             if spec is not None
         }
+        # 2. The recipe names the copies. What the user wrote stays: only `data` and `costs` are replaced.
         data = Data.model_validate(recipe.data.model_dump() | local)
         frozen = recipe.model_copy(update={"data": data, "costs": _copy_costs(recipe, base, new)})
         (new / "recipe.yaml").write_text(frozen.to_yaml(), encoding="utf-8")
         write_quantizations(new, quantizations)
+        # 3. Fingerprints of all that training depends on, of the copies and not of the sources.
         facts = {"format": FORMAT, "model": model.name, "files": dict(_fingerprints(new))}
         (new / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         # The older run moves into the temporary folder, and goes with it.
@@ -183,6 +186,7 @@ def open_run(folder: Path) -> Run:
     if version != FORMAT:
         raise UsageError(f"{folder}: a run of format {version}, this dtc reads {FORMAT}; use the dtc that made it")
     found = dict(_fingerprints(folder))
+    # The union of both: a file that is missing, one that is new and one that changed are all differences.
     for path in sorted(files.keys() | found.keys()):
         if files.get(path) != found.get(path):
             raise TrainingError(
@@ -208,8 +212,10 @@ def _copy_model(files: Sequence[Path], target: Path) -> None:
 
 
 def _copy_data(spec: str, base: Path, run: Path, split: str) -> str:
-    """Bring data into the run; return what it is called from there."""
+    """Link or copy a data set into the run directory; return its specification relative to that directory."""
     # 1. file.py:function: the script comes along.  2. A folder or a file.  3. module:function goes by its name.
+    # From the right, because a path may hold a colon itself: "C:/sets/draw.py:batches" is the function `batches` of the
+    # script "C:/sets/draw.py".
     place, colon, function = spec.rpartition(":")
     script = bool(colon) and place.endswith(".py")
     source = base / (place if script else spec)
@@ -242,6 +248,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _fingerprints(folder: Path) -> Iterator[tuple[str, str]]:
+    # `data/train/x.npz` is two levels below `data`, `data/train/folder/x.npy` three; compiled scripts come and go.
     patterns = ("model/**/*", "data/*/*", "data/*/*/*", ACTIVATIONS)
     for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
         if path.is_file() and "__pycache__" not in path.parts:
@@ -249,12 +256,14 @@ def _fingerprints(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a file; of one above 256 MB, of its size and of 64 MB spread evenly over it."""
+    """Return the SHA-256 of a file in hex; above 256 MB, of the size and of 64 MB spread evenly over the file."""
     size = path.stat().st_size
     with path.open("rb") as file:
         if size <= 256 << 20:
             return hashlib.file_digest(file, "sha256").hexdigest()
         sampled = hashlib.sha256(str(size).encode())
+        # 64 pieces of 1 MB, the first at the start and the last up to the end: a data set of many gigabytes is not read
+        # whole at every resume, and one that is written anew differs in size or nearly everywhere.
         for number in range(64):
             file.seek((size - (1 << 20)) * number // 63)
             sampled.update(file.read(1 << 20))

@@ -1,4 +1,4 @@
-"""What happens at which step of a run, and at which learning rate."""
+"""The schedule of a run: at which steps it distorts, evaluates and saves, and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ def learning_rate(schedule: Schedule, base: float, *, step: int, steps: int, epo
     end of 0. `decay` is W. Zaremba et al., 2014 (arXiv 1409.2329), section 4.1: the first `after` epochs, and at
     least the first one, have the full rate.
     """
+    # With base 0.1 and factor 0.5: `step` every 2 epochs gives 0.1 0.1 0.05 0.05; `decay` after 2 gives 0.1 0.1 0.05
+    # 0.025; `cosine` over 4 steps gives 0.1 0.085 0.05 0.015, and would be 0 at a fifth.
     match schedule.kind:
         case "constant":
             return base
@@ -29,7 +31,7 @@ def learning_rate(schedule: Schedule, base: float, *, step: int, steps: int, epo
 
 @dataclass(frozen=True)
 class TrainingSchedule:
-    """How long a run is, and what happens at which step (steps count from 1).
+    """The length of a run and the steps at which it distorts, evaluates and saves (steps count from 1).
 
     There are no distortions where `distort_every` is None. With `iteration`, distortions lie that many epochs apart
     instead, the learning rate begins anew after each, and the run ends when `patience` evaluations in a row were no
@@ -67,12 +69,15 @@ class TrainingSchedule:
         """True every `distort_every` steps, or `iteration` epochs, and at the end."""
         if self.distort_every is None:
             return False
+        # Whichever rhythm holds, the last step distorts: the result of a run is distorted weights, never trained ones.
         due = self._ends_iteration(epoch, ends_epoch) if self.iteration else step % self.distort_every == 0
         return due or step == self.steps
 
     def evaluates_at(self, step: int, epoch: int, *, ends_epoch: bool) -> bool:
         """True every `evaluate_every` steps or, without that, once an epoch or iteration; and at the end."""
         due = ends_epoch if self.evaluate_every is None else step % self.evaluate_every == 0
+        # An iteration ends on a distortion, so it is there that the distorted weights are looked at, whatever else is
+        # asked.
         if self.iteration:
             due = self._ends_iteration(epoch, ends_epoch)
         return due or step == self.steps
@@ -85,6 +90,8 @@ class TrainingSchedule:
         """Return the rate of a step (from 0) in an epoch (from 0)."""
         if self.iteration is None:
             return learning_rate(self.rates, self.base_rate, step=step, steps=self.steps, epoch=epoch)
+        # The rate begins anew with each iteration, and its unit is the epoch: with 3 epochs a `cosine` goes through the
+        # same three rates again and again.
         within = epoch % self.iteration
         return learning_rate(self.rates, self.base_rate, step=within, steps=self.iteration, epoch=within)
 

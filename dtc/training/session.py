@@ -1,4 +1,4 @@
-"""One session of a run: what a step and a distortion change. When they happen is up to the loop."""
+"""One session of a run: the changes that a step and a distortion make. The loop decides when each happens."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StepTaken:
 
 @dataclass
 class Session:
-    """A run as it stands in this process; `restore` brings it to where an earlier session stopped.
+    """The state of a run in this process; `restore` sets the state that an earlier session saved.
 
     Attributes:
         engine: Holds the parameters.
@@ -71,6 +71,8 @@ class Session:
         Raises:
             TrainingError: A parameter is not finite.
         """
+        # Asked before anything is written: a run that resumes from NaN would never leave it, while the checkpoint
+        # before this one is still good.
         for name, array in self.engine.parameters.items():
             if not np.isfinite(array).all():
                 where = f"step {self.progress.step}: parameter {name!r}"
@@ -88,10 +90,13 @@ class Session:
         """
         if not snapshot:
             return
+        # 1. Progress first, because the latents in it decide which states the optimizer has.
         self.progress = Progress.from_snapshot(snapshot, self.plan, self.engine.parameters)
         if self.progress.latents is not None:
             # An optimizer takes in latents in the course of a run; when that was, its saved state says.
             self.optimizer.begin(self.progress.latents.arrays, t=self.progress.step)
+        # 2. Numbers are written into the live arrays: engine and optimizer keep views of them, and would not see new
+        #    arrays.
         for prefix, live in (("parameter", self.engine.parameters), ("optimizer", self.optimizer.state)):
             saved = snapshot.below(prefix)
             if saved.keys() != live.keys():
@@ -107,23 +112,32 @@ class Session:
         """
         progress, engine = self.progress, self.engine
         fed = self.carry.join(batch, progress.carry)
+        # Counted first: seeds, events and the bias correction of Adam go by steps from 1.
         progress.step += 1
         with progress.timed("step"):
             result = engine.step(fed, seed=step_seed(self.seed, progress.step))
+            # 1. A loss that is not finite stops the run before the update can spread it to all weights.
             _check_finite(result.loss, progress.step, "loss")
+            # 2. The update. Gradients are summed for methods after it: the optimizer leaves them as they are.
             norm = self._update(result.gradients, rate)
             if "gradient" in self.plan.needs:
                 progress.gradients.add(result.gradients)
+            # 3. Masks are laid on the weights, not on the gradients: momentum, Adam's mean and weight decay move a
+            #    weight even where its gradient is zero.
             for name, mask in progress.masks.items():
                 engine.parameters[name] *= mask
+            # 4. The state that the weights before this update gave, as in truncated back-propagation through time.
             progress.carry = self.carry.take(result.outputs)
         return StepTaken(fed, float(result.loss), norm)
 
     def _update(self, gradients: Parameters, rate: float) -> float:
-        """Let the optimizer change what is trained; return the norm of the gradients."""
+        """Apply the optimizer to parameters and latents; return the norm of all gradients before clipping."""
         parameters, latents, t = self.engine.parameters, self.progress.latents, self.progress.step
+        # 1. The usual case: what is trained are the initializers themselves.
         if latents is None:
             return self.optimizer.step(parameters, gradients, rate=rate, t=t)
+        # 2. With latents (codewords, for one) their gradients follow from those of the weights that are made of them.
+        #    These weights have no gradient of their own then, so the optimizer leaves them alone.
         norm = self.optimizer.step({**parameters, **latents.arrays}, latents.gradients(gradients), rate=rate, t=t)
         # The forms move with the latents: the next distortion starts from them.
         self.progress.forms |= latents.forms()
@@ -131,16 +145,19 @@ class Session:
         return norm
 
     def distorted(self) -> Distorted:
-        """Return the present weights distorted; they stay as they are."""
+        """Return a distorted copy of the present weights, which stay unchanged."""
         progress = self.progress
         with progress.timed("distortion"):
             return self.plan.distort(self.engine.parameters, self._at(), progress.forms, progress.gradients.means())
 
     def adopt(self, distorted: Distorted) -> None:
-        """Let the weights be distorted ones from now on; the optimizer's state stays as it is."""
+        """Replace the weights by distorted ones; the optimizer's state stays unchanged."""
         progress = self.progress
+        # The order matters: masks are made of the new forms, and latents of `progress.forms`, which are set just
+        # before.
         assign(self.engine.parameters, distorted.dense)
         progress.distortions += 1
+        # Methods are promised mean magnitudes since the last distortion, which is this one now.
         progress.gradients = MeanMagnitudes()
         progress.masks = self.plan.masks(distorted.forms)
         if "previous" in self.plan.needs:
@@ -152,16 +169,18 @@ class Session:
                 self.optimizer.begin(progress.latents.arrays, t=progress.step)
 
     def at_full_strength(self) -> bool:
-        """True where a distortion at this step has its full strength."""
+        """True if a distortion at this step has full strength (methods may begin weaker)."""
         return self.plan.at_full_strength(self._at())
 
     def loss(self, fed: Arrays, when: str) -> float:
-        """Return the loss of the present weights on a batch, by its own moments as in training.
+        """Return the loss of the present weights on a batch, normalised by the moments of the batch as in training.
 
         Raises:
             TrainingError: The loss is not finite; `when` says in words which loss it was.
         """
         with self.progress.timed("evaluation"):
+            # In training BatchNormalization goes by the batch. With the engine's statistics instead, which are of other
+            # weights, the jump at a distortion would be mixed with the error of the statistics.
             own = statistics.of_batch(self.engine, fed)
             with swapped(self.engine.statistics, own):
                 loss, _ = self.engine.loss(fed)
@@ -169,7 +188,7 @@ class Session:
         return float(loss)
 
     def measure_statistics(self, batches: Iterable[Batch]) -> None:
-        """Leave the engine with the statistics of its present weights on the first batches."""
+        """Measure the BatchNormalization statistics of the present weights on the first batches, and set them."""
         assign(self.engine.statistics, statistics.measured(self.engine, iter(batches), self.carry))
 
     def _at(self) -> DistortionStep:
@@ -177,7 +196,7 @@ class Session:
 
 
 def step_seed(seed: int, step: int) -> int:
-    """Return the seed of a step's randomness: nothing of it depends on the steps before, so a run can be resumed."""
+    """Return the seed of one step, which depends on no earlier step: a resumed run draws the same numbers."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
 
 

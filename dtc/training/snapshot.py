@@ -1,4 +1,4 @@
-"""Folders of arrays and facts that appear whole or not at all, and know when they are damaged."""
+"""Folders of arrays and facts that appear whole or not at all, with checksums that reveal damage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ARRAYS, _FACTS = "arrays.npz", "facts.json"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a folder holds; reading it changes nothing.
+    """The content of a snapshot folder, in memory; loading changes no file.
 
     Attributes:
         arrays: By name, of any dtype and shape.
@@ -47,10 +47,11 @@ class Snapshot:
         """Write arrays and facts to `folder`, in place of what may be there.
 
         Raises:
-            TrainingError: It cannot be written.
+            TrainingError: The folder cannot be written.
         """
         unfinished = folder.with_name(f".{folder.name}.unfinished")
         try:
+            # 1. All is written to a folder beside the place, whose name no reader looks for.
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
             # The names of parameters are data, not file names: the members are numbered.
@@ -58,11 +59,15 @@ class Snapshot:
                 numbered: dict[str, Any] = {f"{number}": array for number, array in enumerate(self.arrays.values())}
                 np.savez(file, **numbered)
                 os.fsync(file.fileno())
+            # 2. The facts after the arrays, because the facts hold the hash of the arrays; the hash of the facts stands
+            #    beside them in the same file. So damage of either file is found.
             body = {"names": list(self.arrays), "arrays": _sha256(unfinished / _ARRAYS), "facts": dict(self.facts)}
             with (unfinished / _FACTS).open("w", encoding="utf-8") as text:
                 json.dump({"body": body, "sha256": _digest(body)}, text)
                 text.flush()
                 os.fsync(text.fileno())
+            # 3. One rename makes the snapshot. An older one of that name is of the same step, tried before; should the
+            #    process die between the two lines, `newest` finds the snapshot before it.
             if folder.exists():
                 shutil.rmtree(folder)
             unfinished.rename(folder)
@@ -72,16 +77,18 @@ class Snapshot:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote.
+        """Return the snapshot that `save` wrote to `folder`.
 
         Raises:
-            TrainingError: Something is missing or has changed since.
+            TrainingError: A file is missing, or has changed since.
         """
         try:
             whole = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
             body = whole["body"]
+            # `body` holds the hash of the arrays, so one comparison each covers all: facts, names, arrays.
             if whole["sha256"] != _digest(body) or body["arrays"] != _sha256(folder / _ARRAYS):
                 raise TrainingError(f"{folder}: damaged (its checksum is wrong)")
+            # `read_npz` refuses an archive that holds no array, and a snapshot may hold none.
             numbered = read_npz(folder / _ARRAYS) if body["names"] else {}
             return cls({name: numbered[f"{n}"] for n, name in enumerate(body["names"])}, body["facts"])
         except (OSError, ValueError, KeyError, TypeError, DataError) as error:
@@ -91,6 +98,8 @@ class Snapshot:
     def newest(cls, folder: Path) -> Self:
         """Return the newest whole snapshot among the folders of `folder`; an empty one where there is none."""
         complaints: list[str] = []
+        # From the newest backwards to the first that is whole. Damage is told, not raised: the run goes on from an
+        # older one.
         for candidate in reversed(finished(folder)):
             try:
                 found = cls.load(candidate)
@@ -105,7 +114,7 @@ def load_facts(folder: Path) -> dict[str, Any]:
     """Return the facts of a snapshot without its arrays.
 
     Raises:
-        TrainingError: They are damaged.
+        TrainingError: The file of facts is missing or damaged.
     """
     try:
         facts: dict[str, Any] = json.loads((folder / _FACTS).read_text(encoding="utf-8"))["body"]["facts"]
@@ -120,7 +129,7 @@ def finished(folder: Path) -> list[Path]:
 
 
 def drop_unfinished(folder: Path) -> None:
-    """Remove what an interrupted `save` left behind."""
+    """Remove the unfinished folders that an interrupted `save` left behind."""
     for path in folder.glob(".*.unfinished"):
         shutil.rmtree(path, ignore_errors=True)
 

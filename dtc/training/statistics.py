@@ -24,7 +24,7 @@ def measured(engine: Engine, batches: Iterator[Arrays], carry: Carry) -> Paramet
 
 
 def of_batch(engine: Engine, fed: Arrays) -> Parameters:
-    """Return the statistics of one batch: with them its loss is that of training, but for dropout."""
+    """Return the statistics of one batch, with which evaluation gives the training loss, but for dropout."""
     return pooled([engine.moments(fed)[0]]) if engine.statistics else {}
 
 

@@ -1,4 +1,4 @@
-"""Giving parameters other values, for good or for a while."""
+"""Writing values into parameters, permanently or for the duration of a block."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def assign(parameters: Parameters, values: Mapping[str, Array]) -> None:
 
 @contextmanager
 def swapped(parameters: Parameters, values: Mapping[str, Array]) -> Iterator[None]:
-    """Let parameters have other values inside of the block, and their own again after it."""
+    """Give parameters other values inside of the `with` block, and restore the old values after the block."""
+    # Only what is replaced is copied, and arrays are written in place: the engine holds on to them.
     saved = {name: parameters[name].copy() for name in values.keys() & parameters.keys()}
     try:
         assign(parameters, values)

@@ -1,4 +1,4 @@
-"""What a worker process does: it takes a run directory, and carries the run on from where it stands."""
+"""The work of a worker process: opening a run directory and continuing the run from its newest checkpoint."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _engine_of_recipe(model: ir.Model, resolved: Recipe, teacher: ir.Model | Non
 
 @dataclass(frozen=True)
 class Tools:
-    """What a worker makes engine, plan and metric with; without arguments, as the recipe says."""
+    """The functions that make engine, plan and metric in a worker; the defaults follow the recipe."""
 
     make_engine: MakeEngine = _engine_of_recipe
     make_plan: Callable[[ir.Model, Sequence[Rule]], Plan] = make_plan
@@ -69,7 +69,7 @@ class Beginning:
 def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session: str = "") -> bool:
     """Carry a run on to its end, or until `should_stop`; return whether it is the end.
 
-    Once it is known from where the run goes on, `session.json` says so under the name of the session.
+    `session.json` then holds the name of the session and the byte of `metrics.jsonl` at which its events begin.
 
     Raises:
         DtcError: Whatever is wrong with the run, in words for the user.
@@ -97,7 +97,9 @@ def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session
 
 
 def leave_gradients(folder: Path, tools: Tools) -> None:
-    """Leave the mean magnitude of each gradient over the first batches in the run directory; train nothing."""
+    """Write the mean magnitude of each gradient over the first batches to the run directory, without training."""
+    # The engine's own step is asked for gradients, but no optimizer is: weights stay as they are. Dropout is drawn anew
+    # for each batch, by its number.
     begun, gradients = begin(open_run(folder), tools), MeanMagnitudes()
     session, carried = begun.session, dict[str, AnyArray]()
     batches = begun.data.batches(epoch=0, seed=session.seed, shuffle=not session.carry)
@@ -110,7 +112,8 @@ def leave_gradients(folder: Path, tools: Tools) -> None:
 
 
 def begin(run: Run, tools: Tools) -> Beginning:
-    """Make all that a run needs, as it stands before the first step; nothing in its directory changes."""
+    """Return session, data and evaluation of a run before its first step; the run directory is only read."""
+    # 1. The objective is resolved by the first batch: only the data says what `auto` means.
     model, wanted = run.load_model(), run.recipe.objective
     train, evaluate = (fitted(source, model, wanted) for source in run.open_data())
     objective = resolve_objective(wanted, _first_batch(train, run.recipe.seed))
@@ -121,6 +124,7 @@ def begin(run: Run, tools: Tools) -> Beginning:
     session = Session.begin(model, resolved, engine, plan)
     some = islice(train.batches(epoch=0, seed=resolved.seed, shuffle=False), PROVING_BATCHES)
     engine.prove(session.carry.join(batch, {}) for batch in some)
+    # 2. A new metric for each evaluation: it sums up over batches, and would remember the evaluation before.
     metric = objective.metric
     evaluation = Evaluation(
         source=evaluate,
@@ -134,17 +138,21 @@ def begin(run: Run, tools: Tools) -> Beginning:
 
 
 def _make_engine(run: Run, resolved: Recipe, plan: Plan, tools: Tools) -> Engine:
-    """Return the engine; sites that it cannot train are distorted once, before training, and stay so."""
+    """Return the engine of a run; sites that the engine cannot train are distorted once before training, for good."""
+    # 1. The engine of the model as it is tells which sites it can train. Distillation learns from the model without
+    #    rounded activations; without these it is the model itself.
     model = run.load_model()
     teacher = run.load_model(quantized=False) if run.quantizations() else None
     engine = tools.make_engine(model, resolved, teacher)
     untrained = [site for site in find_sites(model) if site.name not in engine.parameters]
     if not untrained:
         return engine
+    # 2. The others are distorted now and for good, so that training sees the error that they will have in the end.
     dense = plan.distort({}, DistortionStep(seed=resolved.seed), {}, {}).dense
     fixed = [site for site in untrained if site.name in dense]
     for site in fixed:
         site.assign(dense[site.name])
+    # 3. The model has changed under the engine: a new one, that learns from the original as it was before.
     return tools.make_engine(model, resolved, run.load_model(quantized=False)) if fixed else engine
 
 
@@ -162,6 +170,7 @@ def _first_batch(source: Source, seed: int) -> Batch:
 
 def _started(session: Session) -> Started:
     """Return the start of a run, after a trial that shows before the training what is wrong with the rules."""
+    # The trial takes no part in the run, so its time is taken back.
     trial = session.distorted()
     session.progress.seconds["distortion"] = 0.0
     engine = session.engine

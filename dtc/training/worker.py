@@ -26,6 +26,7 @@ def main(folder: Path, session: str, tools: Tools | None = None, job: str = "tra
     the run after a checkpoint at the next step.
     """
     stop = threading.Event()
+    # A signal may come in the middle of an update, so it only leaves word; the loop looks after each step.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     if session:
@@ -35,6 +36,7 @@ def main(folder: Path, session: str, tools: Tools | None = None, job: str = "tra
             leave_gradients(folder, tools or Tools())
             return ENDED
         return ENDED if work(folder, tools or Tools(), should_stop=stop.is_set, session=session) else STOPPED
+    # Two kinds of errors: those with words for the user keep their class, all others are told without one.
     except DtcError as error:
         _tell(folder, session, type(error).__name__, str(error))
     except BaseException as error:  # noqa: BLE001 - the parent is told of everything
@@ -44,6 +46,7 @@ def main(folder: Path, session: str, tools: Tools | None = None, job: str = "tra
 
 
 def _watch_parent(stop: threading.Event) -> None:
+    # Nothing is ever sent. The read returns empty when the parent closes its end, or when it dies in whatever way.
     while os.read(0, 1024):
         pass
     stop.set()

@@ -31,7 +31,7 @@ from dtc.pipeline import Compression, compress
 from dtc.recipe import Data, Objective, Optimizer, Recipe, Rule, Schedule, Training
 
 Pace = Literal["usual", "codes", "greedy", "gentle"]
-"""How a line is retrained, where a model says more than the usual.
+"""The pace of retraining a line, for models with more than the usual pace.
 
 codes: Between two distortions a weight has to come as far as another code, so they lie further apart (DeepTwist: 2,000
     steps for codes, 100 for other methods).
@@ -42,7 +42,7 @@ gentle: Where one-shot loses next to nothing, a small learning rate.
 
 @dataclass(frozen=True)
 class Line:
-    """A method, and how it is retrained."""
+    """A line of the table: a method with its options, and the pace of its retraining."""
 
     rule: Rule
     pace: Pace = "usual"
@@ -50,7 +50,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Case:
-    """A model, what is measured on it, and how it is retrained."""
+    """A model, its data and metric, and its settings of retraining."""
 
     name: str
     train: str
@@ -73,7 +73,7 @@ class Case:
 
 
 def _paces(usual: Training, *, steps: int) -> dict[Pace, Training]:
-    """Return the other paces, in proportion to the usual one; an epoch has so many steps."""
+    """Return the other paces, in proportion to the usual one; `steps` is the length of an epoch."""
 
     def pace(*, rate: float, every: int, epochs: int) -> Training:
         optimizer = usual.optimizer.model_copy(update={"learning_rate": usual.optimizer.learning_rate * rate})
@@ -136,7 +136,7 @@ CASES = {
 }
 
 UNMASKED = "prune 90 %, then binary 1 bit without a mask"
-"""What masked coding is compared with: the zeros are coded like every other weight."""
+"""The line that masked coding is compared with: zeros are coded like every other weight."""
 
 _SPARSE: dict[str, Any] = {"sparsity": 0.9, "end_step": "30%"}
 _SPARSE_FIRST: dict[str, Any] = {"sparsity": 0.9, "end_step": "60%"}
@@ -188,6 +188,7 @@ def main(
         original = _original(case, folder)
         for words, line in METHODS.items():
             if not methods or any(word in words for word in methods):
+                # One-shot first: its result is there early, and the retrained line is printed beside it.
                 for again in (False, True) if retrain else (False,):
                     _measure(case, original, words, line, folder, retrain=again)
         _print(case, folder)
@@ -216,6 +217,7 @@ def _measure(case: Case, original: Path, words: str, line: Line, folder: Path, *
     if record.exists():
         return
     output = folder / f"{stem}.onnx"
+    # Two compressions in turn, prune and then code the result; retraining would undo the first of them.
     if words == UNMASKED:
         if retrain:
             return
@@ -235,7 +237,7 @@ def _measure(case: Case, original: Path, words: str, line: Line, folder: Path, *
 
 
 def _pruned(original: Path, path: Path) -> Path:
-    """Write the model with its pruned weights as they are, dense."""
+    """Write the model with its pruned weights dense, zeros included, and return `path`."""
     model = load_model(original)
     normalise(model)
     plan = make_plan(model, [Rule(method="prune", options=_SPARSE)])
@@ -252,6 +254,7 @@ def _facts(line: str, result: Compression, before: float, after: float, *, retra
     assert report.ratios is not None, "a compression has ratios"
     assert report.check is not None, "a compression is checked"
     sites = [site for site in report.sites if site.error is not None]
+    # The error of a whole model: that of each site, weighted by its dense bytes. Sites left alone have no error.
     weight = sum(site.nbytes for site in sites)
     return {
         "line": line,
@@ -275,6 +278,7 @@ def _print(case: Case, folder: Path) -> None:
     click.echo("| method | bits/weight | sites | file | relative error | one-shot | retrained |")
     click.echo("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for line in METHODS:
+        # A line is printed once its one-shot result is there; a missing retrained one leaves its column empty.
         once, again = found.get((line, False)), found.get((line, True))
         if once is None:
             continue

@@ -1,4 +1,4 @@
-"""The half that lowering has in common for every form that is codes: readers that can compute on them do so.
+"""Lowering of coded forms, the half that they have in common: readers that can compute on codes do so.
 
 What a form adds is how it is stored, multiplied, looked up and decoded.
 """
@@ -42,10 +42,11 @@ class CodedSite(ABC):
         self.choice = choose_for(item.forms[0], self.site.rows, self.target.costs)
 
     def run(self) -> Lowered:
-        """Replace the readers that can do with codes, then decode for the others; tell how each was served."""
+        """Replace the readers that can compute on codes, then decode for the others; tell how each was served."""
         with self.rewriting.ledger.spending() as spent:
             readers = tuple(map(self._serve, self.site.readers))
             feed_readers(self.site, self.dense)
+            # What is decoded is known by now: what operators read may be made of the same arrays.
             self.settle()
             insert_first(self.front)
         return Lowered(self.given, self.item.forms, readers, spent.nbytes, spent.initializers)
@@ -53,7 +54,7 @@ class CodedSite(ABC):
     # What a form says.
 
     def unfit(self) -> str | None:
-        """Return why no operator can compute on these forms; None if one can."""
+        """Return why no operator can compute on these forms; None if an operator can."""
         return None
 
     @abstractmethod
@@ -77,31 +78,36 @@ class CodedSite(ABC):
         """Return the weight in the initializer's own shape and type, decoded in front of every reader."""
 
     def settle(self) -> None:  # noqa: B027 - most forms have nothing to settle
-        """Decide what could not be decided before all readers were seen."""
+        """Make the decisions that depend on all readers; called after all of them were served."""
 
     # How readers are served.
 
     def _serve(self, reader: Reader) -> ReadBy:
+        # 1. The target leaves readers as they are (`storage`).
         if not self.target.replaces_readers:
             return ReadBy.of(reader, "decoded", BY_OPERATOR if self.target.decodes_by_operator else AT_LOAD)
+        # 2. LSTM and GRU: an operator that takes this weight in its form.
         if reader.role in INPUT_ROLES | RECURRENT_ROLES:
             return self.serve_recurrence(reader)
+        # 3. Gather: rows are decoded as they are looked up, in `standard` too.
         if reader.role is Role.EMBEDDING:
             return self.serve_lookup(reader)
+        # 4. MatMul, Gemm and all else: a product on codes, or the dense weight.
         return self.serve_product(reader)
 
     def serve_recurrence(self, reader: Reader) -> ReadBy:
-        """Let an operator for LSTM or GRU take the weight in its form, where that can be and pays."""
+        """Let an operator for LSTM or GRU take the weight in its form, where that is possible and pays."""
         unfit = unfit_recurrence(self.rewriting.model, reader, self.site)
         reason = self.why_decoded() or (unfit and f"{AT_LOAD}: {unfit.reason}")
         if reason:
             return ReadBy.of(reader, "decoded", reason)
+        # Told before the node is replaced: the reader's node is gone afterwards.
         served = ReadBy.of(reader, "operator", self.choice.reason, self.choice.speed)
         replace_weight(self.rewriting, reader, self.recurrent(reader))
         return served
 
     def serve_lookup(self, reader: Reader) -> ReadBy:
-        """Decode the looked-up rows alone, where that can be."""
+        """Decode the looked-up rows alone, where that is possible."""
         lookup = Lookup.on_codes(reader, self.site)
         reason = lookup.reason if isinstance(lookup, Unfit) else self.unfit_lookup()
         if isinstance(lookup, Unfit) or reason is not None:
@@ -112,7 +118,7 @@ class CodedSite(ABC):
         return served
 
     def serve_product(self, reader: Reader) -> ReadBy:
-        """Let an operator multiply with the codes, where that can be and pays."""
+        """Let an operator multiply with the codes, where that is possible and pays."""
         product = Multiplication.on_codes(reader, self.site)
         reason = self.why_decoded()
         if reason is None and isinstance(product, Unfit):
@@ -125,7 +131,7 @@ class CodedSite(ABC):
         return served
 
     def why_decoded(self) -> str | None:
-        """Return why no operator computes on these forms here; None where one does."""
+        """Return why no operator computes on these forms on this target; None where an operator does."""
         if not self.target.computes:
             return AT_LOAD
         unfit = self.unfit()

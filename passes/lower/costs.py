@@ -26,7 +26,7 @@ MAX_BYTES = 1 << 20
 
 
 class Costs(BaseModel):
-    """How many times faster than the dense float32 product the products with compressed weights are, on one machine.
+    """Speeds of products with compressed weights, in multiples of the dense float32 product's, on one machine.
 
     Attributes:
         format: Version of the file.
@@ -61,17 +61,21 @@ class Costs(BaseModel):
         return self
 
     def speed(self, points: Mapping[str, float], at: float, shape: tuple[int, int], rows: int | None) -> float | None:
-        """Return the speed of a form between measured ones, for a matrix `[out, in]` and so many rows at once.
+        """Return the speed of a form, interpolated between measured forms, for a matrix `[out, in]` and `rows` rows.
 
         `points` are the measured forms with their places on a line, ascending, on which the form is `at`. None where
         the table has none of them.
         """
+        # Only forms that this table has count as points: a table may be older than a form.
         known = {name: place for name, place in points.items() if name in self.speeds}
         if not known:
             return None
         return _between(at, list(known.values()), [self._of(name, shape, rows) for name in known])
 
     def _of(self, name: str, shape: tuple[int, int], rows: int | None) -> float:
+        """Return the speed of one measured form, interpolated between sides first and between rows then."""
+        # A matrix [256, 1024] counts as the square of as many weights, of side 512. On both axes speeds are
+        # interpolated over logarithms: between the sides 256 and 1024, 512 lies in the middle.
         side = float(np.sqrt(max(shape[0] * shape[1], 1)))
         by_rows = [_between(np.log2(side), np.log2(self.sides), line) for line in self.speeds[name]]
         return _between(np.log2(UNKNOWN_ROWS if rows is None else max(rows, 1)), np.log2(self.rows), by_rows)
@@ -95,7 +99,7 @@ class Choice:
 
 
 def choose(speed: float | None, rows: int | None, costs: Costs) -> Choice:
-    """Choose for a product that is so many times faster on codes than dense, with so many rows (None: not known)."""
+    """Choose between codes and dense for a product of `rows` rows (None: not known), by its speed on codes."""
     if speed is None:
         return Choice(pays=True, reason="computed on as it is; how fast was not measured", speed=None)
     told = f"{speed:.1f}x the speed of the dense product" + ("" if rows is None else f" of {rows} rows")

@@ -1,4 +1,4 @@
-"""A weight that is decoded in front of what reads it, for every form that is lowered so."""
+"""Decoding a weight in front of the nodes that read it: what all forms share."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ HANDS_ON = PASS_THROUGH | {"Transpose", "Cast"}
 
 
 def feed_readers(site: Site, decode: Callable[[], ir.Value]) -> None:
-    """Feed what reads a site's initializer, if anything is left that does, from `decode`; the initializer goes.
+    """Feed the remaining readers of a site's initializer, if there are any, from `decode`; the initializer goes.
 
     `decode` gives a value of the initializer's shape and dtype; its nodes are inserted by the caller, first in the
     graph that owns the initializer, so that a weight with several readers is decoded once.
     """
     value, graph = site.value, site.value.graph
     assert graph is not None
+    # Readers that were replaced left Transpose and Cast nodes behind, which would count as uses.
     remove_unread(value)
     is_output = value.is_graph_output()
     decoded = decode() if is_output or value.uses() else None
@@ -32,6 +33,7 @@ def feed_readers(site: Site, decode: Callable[[], ir.Value]) -> None:
     if decoded is not None:
         decoded.shape, decoded.type = value.shape, value.type
         value.replace_all_uses_with(decoded, replace_graph_outputs=True)
+    # An output of the graph keeps its name.
     if decoded is not None and is_output:
         decoded.name, value.name = value.name, None
 
@@ -66,6 +68,8 @@ def arranged(
         dtype: That of `matrices`.
     """
     wanted, perm = site.value.dtype or ir.DataType.FLOAT, site.view.perm
+    # A weight [in 3, out 2] of a MatMul, perm (1, 0), is one matrix [2, 3]: Reshape of [1, 2, 3] to [2, 3], then a
+    # Transpose back to [3, 2] by the inverse permutation.
     if not transposed:
         seen = tuple(site.shape[axis] for axis in perm)
         if seen != shape:
@@ -85,6 +89,7 @@ def remove_unread(value: ir.Value) -> None:
     for node, _ in list(value.uses()):
         if node.domain != "" or node.op_type not in HANDS_ON:
             continue
+        # The chain's end first: Cast behind Transpose goes, and then nothing reads the Transpose.
         remove_unread(node.outputs[0])
         if not any(output.uses() or output.is_graph_output() for output in node.outputs):
             assert node.graph is not None

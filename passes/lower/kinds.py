@@ -102,7 +102,7 @@ def unfit_opset(form: Form, opset: int) -> str | None:
 
 
 def _lowest_opset(form: Form) -> int:
-    """Return the lowest operator set that a form and what it is made of can be lowered to."""
+    """Return the lowest operator set that a form, and the forms inside it, can be lowered to."""
     kind = kind_of(form)
     own = kind.opset if kind.older is None else OLDER_OPSET
     return max([own, *map(_lowest_opset, kind.parts(form))])

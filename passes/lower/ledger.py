@@ -1,4 +1,4 @@
-"""What nodes and arrays take in a file, counted while lowering puts them into the graph."""
+"""Bytes of nodes and arrays in a file, counted while lowering puts them into the graph."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TENSOR_FIELDS = 6
 
 @dataclass
 class Spent:
-    """What a part of lowering added to the file, less what it removed.
+    """Growth of the file by a part of lowering: what was added, less what was removed.
 
     Attributes:
         nbytes: Bytes of nodes, arrays and names.
@@ -31,7 +31,7 @@ class Spent:
 
 
 class Ledger:
-    """Counts what a model grows by.
+    """Counts the bytes that a model grows by.
 
     Args:
         model: What is lowered.
@@ -64,7 +64,7 @@ class Ledger:
         self.common += self._step()[1]
 
     def _step(self) -> tuple[list[object], int]:
-        """Return what is new since the last call, and by how many bytes the file grew."""
+        """Return the items that are new since the last call, and by how many bytes the file grew."""
         before, self._seen = self._seen, self._contents(self._seen)
         added = [item for key, (item, _) in self._seen.items() if key not in before]
         grown = sum(size for key, (_, size) in self._seen.items() if key not in before)
@@ -73,7 +73,8 @@ class Ledger:
     def _contents(self, known: _Contents) -> _Contents:
         """Return all nodes, initializers and functions with their bytes, taken as they were first seen.
 
-        A node that is removed has no names any more; items are held, so that no identity is used again.
+        A node that is removed has lost its names: its bytes are those of when it was first seen. Items are held, so
+        that no later one can have the identity of one that is gone.
         """
         items: list[object] = [*self._model.functions.values()]
         for graph in all_graphs(self._model):
@@ -92,15 +93,15 @@ def _nbytes(item: object) -> int:
 
 
 def array_bytes(value: ir.Value) -> int:
-    """Return what an initializer takes in a file, with its name and what the file says of its type and shape."""
+    """Return the bytes that an initializer takes in a file: its data, its name, its type and its shape."""
     tensor = value.const_value
     assert tensor is not None
     named = len(str(value.name).encode())
-    return _framed(tensor.nbytes + named + 2 * len(tensor.shape) + _TENSOR_FIELDS) + _described(value)
+    return _framed(tensor.nbytes + named + 2 * len(tensor.shape) + _TENSOR_FIELDS)
 
 
 def _node_bytes(node: ir.Node) -> int:
-    """Return the bytes of a node and of what the file says of its outputs, without the graphs that it holds.
+    """Return the bytes of a node, and of the types and shapes of its outputs, without the node's subgraphs.
 
     The nodes of those are counted one by one.
     """
@@ -115,7 +116,7 @@ def _node_bytes(node: ir.Node) -> int:
 
 
 def _described(value: ir.Value) -> int:
-    """Return the bytes of what a file says of a value's type and shape."""
+    """Return the bytes of a value's type and shape in a file."""
     known = value.name and (value.type is not None or value.shape is not None)
     return _framed(int(ir.serde.serialize_value(value).ByteSize())) if known else 0
 

@@ -45,6 +45,8 @@ def _coded(rewriting: Rewriting, factored: Factored, item: Compressed) -> Lowere
     products = _products(item)
     if not products:
         return factored.lowered
+    # Both factors were stored dense, so that one lowering of low rank serves all. Now each of these initializers
+    # becomes a site of its own, is replaced by its form, and leaves the account.
     dense = sum(array_bytes(value) for value in factored.parts)
     rewriting.ledger.leave_out(*factored.parts)
     inner = lower_items(rewriting, [_coded_part(value, part, products) for value, part in factored.parts.items()])
@@ -63,11 +65,11 @@ def _products(item: Compressed) -> list[Product]:
 
 
 def _coded_part(value: ir.Value, part: FactorPart, products: Sequence[Product]) -> Compressed:
-    """Return a stored part of the factors as a site, with its forms."""
+    """Return a stored part of the factors as a site, with the forms of the matrices or rows that it holds."""
     forms = tuple(getattr(products[matrix], part.side) for matrix in part.matrices)
     if part.rows is not None:
         forms = tuple(form.rows(*part.rows) for form in forms)
-    # The form may be of the factor's transpose, and the factor may be stored transposed.
+    # The form may be of the factor's transpose, and the factor may be stored transposed: both together cancel out.
     transposed = part.transposed != (part.side == "right" and products[0].turned)
     return Compressed(_part_site(value, transposed=transposed), forms)
 
@@ -78,6 +80,7 @@ def _part_site(value: ir.Value, *, transposed: bool) -> Site:
     The latter where they read other matrices than those of its form.
     """
     assert value.const_value is not None
+    # [..., rows, cols], or with the last two axes exchanged, is how the form's matrices lie in the initializer.
     perm = tuple(range(len(value.const_value.shape)))
     if transposed:
         perm = (*perm[:-2], perm[-1], perm[-2])

@@ -58,6 +58,7 @@ class Multiplication:
         node = reader.node
         if reader.role not in (Role.MATMUL, Role.GEMM):
             return Unfit(f"no operator stands for a {node.op_type}")
+        # MatMul and Gemm: the weight is input 0 or 1, the other factor the other one.
         x = node.inputs[1 - reader.index]
         assert x is not None, "a product has two factors"
         if reader.role is Role.MATMUL:

@@ -50,6 +50,8 @@ class Rewriting:
         Raises:
             ModelError: The node is gone, and nothing reads the weight as the site's matrices any more.
         """
+        # 1. The weight itself was replaced by another initializer: the readers of that one are looked for. 2. Its node
+        # gave way to an operator: the readers are followed there. Either way it has to be the same matrices still.
         heir = self._heirs.get(site.value)
         found = site_of(heir) if heir is not None else replace(site, readers=tuple(map(self._current, site.readers)))
         if found is None or any(reader.node.graph is None for reader in found.readers) or _sizes(found) != _sizes(site):
@@ -60,6 +62,7 @@ class Rewriting:
         return found
 
     def _current(self, reader: Reader) -> Reader:
+        # `LSTM` -> `LSTM_sparse_dense` -> ...: a node is replaced once for each of its weights.
         while reader.node in self._moved:
             node, dense = self._moved[reader.node]
             reader = replace(reader, node=node, index=dense[reader.role])

@@ -47,8 +47,11 @@ def lower(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
 
 
 def _lower_site(rewriting: Rewriting, item: Compressed) -> Lowered:
+    """Make two sites of one, and lower them; what the report tells of the sum is put together from both terms."""
     recurrent = item.site.role in RECURRENT_ROLES | INPUT_ROLES
     with rewriting.ledger.spending() as spent:
+        # 1. LSTM and GRU: the sum is decoded in front of the node. 2. All others are linear in their weight: two nodes
+        # and an Add.
         terms = (_add_terms if recurrent else _split)(rewriting, item)
     inner = lower_items(rewriting, terms)
     how: How = "decoded" if recurrent else "terms"
@@ -74,6 +77,7 @@ def _add_terms(rewriting: Rewriting, item: Compressed) -> list[Compressed]:
     site, front, terms = item.site, rewriting.front(item.site), _terms(item)
     values = [front.initializer(label, np.stack([form.dense() for form in forms])) for label, forms in terms.items()]
     rewriting.ledger.leave_out(*values)
+    # Two initializers [count, rows, cols] -> Add -> the shape that the readers know.
     shape = (site.view.count, site.view.rows, site.view.cols)
     feed_readers(site, lambda: arranged(front, front.op("Add", values), site, shape=shape))
     insert_first(front)
@@ -86,6 +90,8 @@ def _split(rewriting: Rewriting, item: Compressed) -> list[Compressed]:
     dtype = compute_type(site.readers[0])  # that of the nodes: they read the terms without a Cast
     terms: dict[ir.Value, tuple[Form, ...]] = {}
     for label, forms in _terms(item).items():
+        # [count, out, in] -> the initializer's shape -> as the nodes see it: a Transpose between weight and reader is
+        # done here.
         dense = site.restore(np.stack([form.dense() for form in forms])).transpose(site.readers[0].perm)
         terms[front.initializer(label, np.ascontiguousarray(dense).astype(dtype.numpy()))] = forms
     rewriting.ledger.leave_out(*terms)
@@ -102,6 +108,8 @@ def _split(rewriting: Rewriting, item: Compressed) -> list[Compressed]:
 
 def _reading_as_seen(reader: Reader, node: ir.Node) -> Reader:
     """Return what `node` reads in the place of `reader`: the weight as it reached that one, behind transpositions."""
+    # A weight [out, in] reaches a MatMul behind a Transpose, perm (1, 0), as [in, out]. The term is stored as [in,
+    # out]: no transposition stands before the reader any more, and the view's perm (0, 1) becomes (1, 0).
     view, axes = reader.view, reader.perm
     seen = MatrixView(tuple(axes.index(axis) for axis in view.perm), view.count, view.rows, view.cols)
     return Reader(node, reader.index, reader.role, tuple(range(len(axes))), seen, reader.rows)
@@ -113,6 +121,7 @@ def _read_twice(reader: Reader, values: Sequence[ir.Value], builder: GraphBuilde
     attributes: dict[str, Any] = dict(node.attributes)
     for index, value in enumerate(values):
         inputs = [value if i == reader.index else given for i, given in enumerate(node.inputs)]
+        # The second copy has no third input, the bias of a Gemm or Conv.
         outputs.append(_product(builder, node.op_type, inputs[:2] if index else inputs, f"term_{index}", attributes))
         outputs[-1].type, outputs[-1].shape = node.outputs[0].type, node.outputs[0].shape
     nodes = [output.producer() for output in outputs]

@@ -76,10 +76,13 @@ class BinAndQuant(Method):
         """
         if self.options.split_until is not None and at.probe is None and not at.steps:
             raise UsageError("--split-until needs a run of the model to measure: give --data, or leave it out")
+        # 1. Not finite: left alone. 2. Binned before: nearest representatives. 3. All others: bins, split until a
+        # limit.
         outcomes: dict[str, Outcome] = {w.site: refused for w in weights if (refused := refuse_not_finite(w))}
         sites = [_sparse_as_mask(w) for w in weights if w.site not in outcomes]
         outcomes |= {w.site: self._outcome(_again(w)) for w in sites if _was_binned(w)}
         fresh = [Member.of(w, scaled=self.options.share) for w in sites if w.site not in outcomes]
+        # One list of bins for all sites, or one for each; `split_best` compares lists, so bits go where they buy most.
         groups = [fresh] if self.options.share and fresh else [[member] for member in fresh]
         lists = [Bins.start(members, self.options.representative) for members in groups]
         for bins in split_best(lists, self.options, at.probe):
@@ -101,6 +104,7 @@ def _coded(bins: Bins, probe: Probe | None) -> list[CodedBlocks]:
     for member in bins.members:
         w = member.weights
         indices = np.zeros(w.matrices.shape, dtype=np.uint16)
+        # Bins 0, 2 and 3 filled: labels (0, 2, 3) become indices (0, 1, 2) by their places among the filled ones.
         indices[w.mask if w.mask is not None else ...] = np.searchsorted(filled, bins.labels(member)).reshape(
             -1 if w.mask is not None else w.matrices.shape
         )

@@ -101,6 +101,7 @@ class GradientWeightedKMeans(Method):
         """
         outcomes: dict[str, Outcome] = {}
         groups: dict[object, list[Weights]] = {}
+        # A table each for a site; with `share` one for all sites with blocks of one size.
         for w in weights:
             block = self._block(w)
             if (reason := refuse_not_finite(w)) is not None:
@@ -114,10 +115,11 @@ class GradientWeightedKMeans(Method):
         return outcomes
 
     def latents(self, forms: Mapping[str, tuple[Form, ...]], trained: Container[str]) -> Latents | None:
-        """Return the codewords where the assignments stay; not those that a site reads that cannot change."""
+        """Return the codewords to train where assignments stay, without tables that a frozen site reads."""
         if not self.trains_latents:
             return None
         coded = {site: tuple(f for f in one if isinstance(f, Codebook)) for site, one in forms.items()}
+        # A table that a frozen site reads cannot change; nor can then the other sites that read it.
         tables = {site: one[0].name or site for site, one in coded.items() if one}
         fixed = {table for site, table in tables.items() if site not in trained}
         held = {site: coded[site] for site, table in tables.items() if table not in fixed}
@@ -134,10 +136,12 @@ class GradientWeightedKMeans(Method):
 
     def _group(self, group: list[Weights], block: int, at: DistortionStep) -> dict[str, Outcome]:
         """Code sites with one codebook between them."""
+        # Blocks of each site: its rows, in all matrices, times the blocks of a row.
         sizes = [w.out_in[0] * len(w.matrices) * -(-w.out_in[1] // block) for w in group]
         count = self.options.codewords
         if sum(sizes) <= count:
             return {w.site: Skip(f"{count} codewords are no fewer than its blocks of {block}") for w in group}
+        # Sites of one table differ in scale: each is divided by its standard deviation, which its form keeps as gain.
         shared = self.options.share and len(group) > 1
         gains = [_deviation(w) if shared else None for w in group]
         points = [self._points(w, block, gain) for w, gain in zip(group, gains, strict=True)]
@@ -153,12 +157,15 @@ class GradientWeightedKMeans(Method):
         blocks = to_blocks(w.matrices if gain is None else w.matrices / gain, block).astype(np.float32)
         used = w.mask if w.mask is not None else np.ones(w.matrices.shape, dtype=bool)
         kept = to_blocks(used, block).astype(np.float32)
+        # Weights of zeros and ones where some do not count; None, which is faster, where all do.
         everything = None if kept.all() else kept
         blocks[kept == 0] = 0
         if w.gradient is None or self.options.gradient_weight == 0:
             return Points(blocks, everything, everything)
         size = np.abs(w.gradient)
         mean = float(size[used].mean(dtype=np.float64)) if used.any() else 0.0
+        # Importance (|g| / mean + epsilon)^gradient_weight. The mean is of the weights that count, so that epsilon
+        # means the same in every site.
         relative = size / mean if mean > 0 else np.ones_like(size)
         importance = to_blocks((relative + self.options.epsilon) ** self.options.gradient_weight, block) * kept
         distance = everything if self.options.beta == 0 else importance**self.options.beta * kept
@@ -183,13 +190,13 @@ class GradientWeightedKMeans(Method):
 
 
 def _unchanged(w: Weights) -> tuple[Form, ...]:
-    """Return the forms of the last distortion where the weights still are what those stand for; else none."""
+    """Return the forms of the last distortion if the weights still equal their dense matrices; else none."""
     forms = w.previous or ()
     return forms if forms and np.array_equal(np.stack([form.dense() for form in forms]), w.matrices) else ()
 
 
 def fit_precision(points: Points, values: Array, bits: int, rng: np.random.Generator) -> Codewords:
-    """Store codewords in the given precision; few levels are fitted in turn with the means that they round.
+    """Store codewords in the given precision; a grid of few levels is fitted in turn with the means on it.
 
     The best of a few rounds is kept; with floats there is nothing to fit.
     """
@@ -208,6 +215,8 @@ def fit_precision(points: Points, values: Array, bits: int, rng: np.random.Gener
 
 def best_grid(values: Array, members: Labels, bits: int) -> Grid:
     """Return the grid, of those that span a share of the codewords' range, of least squared error over all members."""
+    # Shares from 1 down to 1/4 of the range, about the mean of the weights: a few far codewords cost less than coarse
+    # levels for all.
     middle = float(np.average(values.mean(axis=1), weights=members))
     low, high = float(values.min()) - middle, float(values.max()) - middle
     grids = [Grid.spanning(middle + low * share, middle + high * share, bits) for share in np.linspace(1, 0.25, 16)]
@@ -220,6 +229,7 @@ def best_grid(values: Array, members: Labels, bits: int) -> Grid:
 
 def _compensated(w: Weights, grams: Grams, values: Array) -> Labels:
     masks = w.mask if w.mask is not None else [None] * len(grams)
+    # `parts` are matrix, second moments and mask; codewords stand between them in the call.
     found = [compensated_labels(*parts[:2], values, parts[2]) for parts in zip(w.matrices, grams, masks, strict=True)]
     return np.concatenate([labels.ravel() for labels in found])
 
@@ -230,7 +240,7 @@ def _deviation(w: Weights) -> np.float32:
 
 
 def _join(points: list[Points]) -> Points:
-    """Return all points together; where some have weights, the others get ones."""
+    """Return all points together; where some have weights, points without them get ones."""
     if len(points) == 1:
         return points[0]
     blocks = np.concatenate([p.blocks for p in points])

@@ -118,6 +118,7 @@ class Prune(Method):
         if sparsity is None:
             return {w.site: tuple(Sparse.whole(matrix) for matrix in w.matrices) for w in weights}
         at_full_strength = self._schedule().at_full_strength(at)
+        # Pruned before, or by an earlier method: zero now, and so among the smallest that are chosen.
         starts = {
             w.site: np.where(kept, w.matrices, np.float32(0)) if (kept := self._kept(w)) is not None else w.matrices
             for w in weights
@@ -126,7 +127,7 @@ class Prune(Method):
         return {w.site: self._outcome(w, pruned[w.site], at_full_strength) for w in weights}
 
     def _kept(self, w: Weights) -> Bools | None:
-        """What an earlier method has left, `[count, out, in]`; None for all."""
+        """Return the weights that an earlier method has left, bool `[count, out, in]`; None: all of them."""
         return w.mask
 
     def _prune(self, weights: Sequence[Weights], starts: Mapping[str, Array], sparsity: float) -> dict[str, Array]:
@@ -195,6 +196,7 @@ def _prune_together(matrices: Mapping[str, Array], sparsity: float) -> dict[str,
     if not matrices:
         return {}
     magnitudes = np.concatenate([np.abs(stack).reshape(-1) for stack in matrices.values()])
+    # One threshold over the weights of all sites, one after another; then each site gets its part of the answer back.
     kept = keep_largest(magnitudes, round(sparsity * magnitudes.size))
     ends = np.cumsum([stack.size for stack in matrices.values()])
     parts = np.split(kept, ends[:-1])

@@ -102,6 +102,7 @@ class Svd(Method):
         """
         for recurrent in weights:
             layer = (recurrent.partner,) if recurrent.partner is not None else ()
+            # `partner` and `feeds` are facts of the graph, which `weights_of` found.
             served = {"off": (), "layer": layer, "next": recurrent.feeds}[self.options.shared_projection]
             users = [w for w in weights if w.site in served and _fits(w, recurrent)]
             if users:
@@ -134,6 +135,8 @@ class Svd(Method):
         outcomes: dict[str, list[LowRank]] = {w.site: [] for w in group}
         for direction, matrix in enumerate(source.matrices):
             spectrum = Spectrum.of(matrix)
+            # A shared basis is stored once: rank * in for it, and rank * out for each site; `rows` are the outputs of
+            # all.
             rank = self._rank(spectrum, source.out_in[0], cols)
             if rank * (rows + cols) >= rows * cols:
                 return {}  # each for itself: with a reason of its own
@@ -149,6 +152,7 @@ class Svd(Method):
         if self.options.rank_ratio is not None:
             return max(1, round(self.options.rank_ratio * min(rows, cols)))
         assert self.options.energy is not None
+        # Singular values (3, 1): 9 of 10, 10 of 10. Energy 0.9 needs rank 1, which rounding must not raise to 2.
         kept = np.cumsum(spectrum.values**2)
         total = kept[-1]
         return int(np.searchsorted(kept, self.options.energy * total * (1 - 1e-12)) + 1) if total > 0 else 1
@@ -177,12 +181,14 @@ class Spectrum:
         """
         rows, cols = matrix.shape
         wide = matrix.astype(np.float64)
+        # W = U S V^T: W^T W = V S^2 V^T for a tall matrix, W W^T = U S^2 U^T for a wide one. `eigh` is ascending.
         eigenvalues, vectors = scipy.linalg.eigh(wide.T @ wide if cols <= rows else wide @ wide.T, driver="evd")
         values = np.sqrt(np.maximum(eigenvalues[::-1], 0.0))
         return cls(matrix, values, np.ascontiguousarray(vectors[:, ::-1], dtype=np.float32))
 
     def factors(self, rank: int) -> tuple[Array, Array]:
         """Return `left [out, rank]` and `right [rank, in]` of the best approximation of that rank."""
+        # Tall: left = W V, right = V^T. Wide: left = U, right = U^T W. Either way left right is the projection of W.
         leading = self.vectors[:, :rank]
         if self.matrix.shape[1] <= self.matrix.shape[0]:
             return self.matrix @ leading, np.ascontiguousarray(leading.T)
@@ -190,6 +196,8 @@ class Spectrum:
 
     def basis(self, rank: int) -> Array:
         """Return the leading right singular vectors as orthonormal rows `[rank, in]`."""
+        # Of a tall matrix right = V^T is it. Of a wide one right = U^T W = S V^T: rows are divided by the singular
+        # values.
         left, right = self.factors(rank)
         if right.shape[1] <= left.shape[0]:
             return right

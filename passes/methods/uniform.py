@@ -77,19 +77,23 @@ class Uniform(Method):
 
     def _grid(self, rows: Rows) -> tuple[Array, Array]:
         """Return scale and zero point, float32 `[rows, 1]`."""
+        # 0 is in the range, so that it is a level; of a row without weights all is 0, and the scale with it.
         low = np.minimum(rows.values.min(axis=1, keepdims=True), 0)
         high = np.maximum(rows.values.max(axis=1, keepdims=True), 0)
         levels = 1 << self.options.bits
         if self.options.symmetric:
+            # 3 bits: levels 0 to 7, zero point 4, steps -4 to 3: the largest magnitude is step 3 or -3. Step -4 is not
+            # needed.
             scale = _short(np.maximum(high, -low) / np.float32(levels // 2 - 1))
             return scale, np.full_like(scale, levels // 2)
         scale = _short((high - low) / np.float32(levels - 1))
         return scale, np.round(-low / np.where(scale > 0, scale, 1)).astype(np.float32)
 
     def _dtype(self, scale: Array) -> ScaleType:
-        """Return what holds the coefficients, and the offset, exactly: an offset of many steps needs float32."""
+        """Return the dtype that holds coefficients and offset exactly: an offset of many steps needs float32."""
         if not self.options.symmetric:
             return "float32"
+        # Coefficients go from s / 2 to s 2^bits / 4; the offset, -s / 2, is among them. Ample by a factor of 4.
         extremes = np.concatenate([scale * np.float32(0.5), scale * np.float32(1 << self.options.bits)])
         return scale_type(extremes, self.options.alpha_dtype)
 
@@ -100,6 +104,8 @@ class Uniform(Method):
         steps = np.round(rows.values / np.where(scale > 0, scale, 1)) + zero
         levels = np.clip(steps, 0, (1 << bits) - 1).astype(np.uint8).reshape(out, -1)[:, :cols]
         powers = range(bits - 1, -1, -1)  # the largest coefficient first
+        # q = sum of 2^p b_p with b_p = (1 + sign_p) / 2. So s (q - z) is the sum of s 2^p / 2 * sign_p, the planes, and
+        # s ((2^bits - 1) / 2 - z), the offset. 2 bits, z = 2, q = 3: s + s / 2 - s / 2 = s.
         planes = np.stack([pack_bits((levels >> np.uint8(p) & 1).view(np.bool_)) for p in powers])
         alphas = np.stack([(scale * np.float32(2.0**p / 2)).reshape(out, -1) for p in powers])
         offset = (scale * (np.float32((2.0**bits - 1) / 2) - zero)).reshape(out, -1)
@@ -108,5 +114,6 @@ class Uniform(Method):
 
 def _short(scale: Array) -> Array:
     """Return the scale rounded up to `STEP_BITS` significant bits."""
+    # Up, and not to nearest: the largest weight must not fall beyond the last level.
     mantissa, exponent = np.frexp(scale)
     return np.asarray(np.ldexp(np.ceil(mantissa * 2**STEP_BITS) / 2**STEP_BITS, exponent), dtype=np.float32)

@@ -47,7 +47,7 @@ class Exposed:
     values: tuple[ir.Value, ir.Value, ir.Value]
 
     def moments(self, mean: npt.NDArray[Any], variance: npt.NDArray[Any], shape: npt.NDArray[Any]) -> Moments:
-        """Return what a run gave for the values."""
+        """Return the moments, from the arrays that a run gave for `values`."""
         return Moments(self.names, mean, variance, int(shape[0] * shape[2]))
 
 
@@ -100,6 +100,8 @@ def pooled(batches: Iterable[Sequence[Moments]], *, enough: int = 1) -> dict[str
     sums: dict[tuple[str, str], npt.NDArray[np.float64]] = {}
     for each in (moments for batch in batches for moments in batch):
         mean, variance = each.mean.astype(np.float64), each.variance.astype(np.float64)
+        # Batches of n values, mean m and variance v: n m and n (v + m^2) are sums of values and of squares, which add
+        # up.
         both = each.count * np.stack([mean, variance + mean**2])
         counts[each.names] = counts.get(each.names, 0) + each.count
         sums[each.names] = sums.get(each.names, 0) + both
@@ -127,6 +129,7 @@ def _moments(builder: GraphBuilder, node: ir.Node) -> tuple[ir.Value, ir.Value, 
     """Add nodes for mean and variance over all axes but the second, whatever the rank."""
     data = builder.op("Reshape", [node.inputs[0], builder.constant([0, 0, -1])])  # [N, C, the rest], 1 where none is
     mean = builder.mean(data, [0, 2])
+    # From deviations, not as E[x^2] - E[x]^2: in float32 the difference of two large numbers would lose the variance.
     deviation = builder.op("Sub", [data, builder.op("Reshape", [mean, builder.constant([1, -1, 1])])])
     variance = builder.mean(builder.op("Mul", [deviation, deviation]), [0, 2])
     shape = builder.op("Shape", [data], dtype=ir.DataType.INT64)

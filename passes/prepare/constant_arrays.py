@@ -37,20 +37,24 @@ def _evaluate(
 
 def _compute(value: ir.Value, limit: int, known: dict[ir.Value, AnyArray | None], depth: int) -> AnyArray | None:
     node = value.producer()
+    # 1. No node: an initializer that no caller can replace.
     if node is None:
         fixed = value.const_value is not None and value.is_initializer() and not value.is_graph_input()
         return value.const_value.numpy() if fixed and value.const_value is not None else None
     if node.domain != "" or len(node.outputs) != 1:
         return None
+    # 2. A constant.
     if node.op_type == "Constant":
         tensor = ir.convenience.get_const_tensor(value)
         return None if tensor is None else tensor.numpy()
+    # 3. An operator that moves data. All inputs that are given have to be known.
     operator = _OPERATORS.get(node.op_type)
     if operator is None:
         return None
     arrays = [_evaluate(read, limit, known, depth + 1) for read in node.inputs]
     if any(array is None and read is not None for array, read in zip(arrays, node.inputs, strict=True)):
         return None
+    # The inputs bound the result: none of these operators makes more elements than it reads.
     if sum(array.nbytes for array in arrays if array is not None) > limit:
         return None
     try:
@@ -60,7 +64,7 @@ def _compute(value: ir.Value, limit: int, known: dict[ir.Value, AnyArray | None]
 
 
 def _ints(node: ir.Node, name: str, arrays: list[Any], index: int) -> list[int] | None:
-    """An argument that older operator sets hold as an attribute, and newer ones as an input."""
+    """Return an argument that older operator sets hold as an attribute, and newer ones as an input; None: not given."""
     if name in node.attributes:
         return list(node.attributes[name].as_ints())
     if index < len(arrays) and arrays[index] is not None:
@@ -93,9 +97,7 @@ def _slice(node: ir.Node, arrays: list[Any]) -> AnyArray:
     steps = _ints(node, "steps", arrays, 4) or [1] * len(starts)
     chosen = [slice(None)] * data.ndim
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        # A negative step may end before the first element, which Python can only say with None.
-        before_first = step < 0 and end < -data.shape[axis]
-        chosen[axis] = slice(start, None if before_first else end, step)
+        chosen[axis] = slice(start, end, step)
     return np.asarray(data[tuple(chosen)])
 
 

@@ -50,7 +50,7 @@ class FoldComputedWeightsPass(ir.passes.InPlacePass):
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Fold them."""
+        """Fold all computed weights that free their sources."""
         found = _computed_parameters(model)
         paths = nesting(model)
         modified = False
@@ -64,6 +64,7 @@ class FoldComputedWeightsPass(ir.passes.InPlacePass):
 
 
 def _computed_parameters(model: ir.Model) -> list[_Computed]:
+    """Return the parameters that are computed of float initializers by moving data, equal ones as one."""
     found: dict[tuple[object, ...], _Computed] = {}
     for node in all_nodes(model):
         for index in _PARAMETERS.get(node.op_type, ()) if node.domain == "" else ():
@@ -71,15 +72,20 @@ def _computed_parameters(model: ir.Model) -> list[_Computed]:
             if value is None or value.producer() is None:
                 continue
             chain, sources = _chain(value)
+            # 1. A chain that `find_sites` sees through is no computation: the initializer behind is the site.
             if not sources or all(step.op_type in _SEEN_THROUGH for step in chain):
                 continue
             held = sum(source.const_value.nbytes for source in sources if source.const_value is not None)
+            # 2. A chain may read more than its sources hold, such as a Concat of a source with itself, time and again:
+            # the limit ends that.
             array = constant_array(value, limit=max(held, SMALL))
             if array is None:
                 continue
             dtype = ir.tensor(array).dtype
+            # 3. Integers, such as the indices of a Gather, are no weights.
             if dtype not in _FLOATS:
                 continue
+            # Equal sources and equal elements, as in the two branches of an If: one parameter with several values.
             key = (frozenset(map(id, sources)), array.shape, dtype, _digest(array))
             item = found.setdefault(key, _Computed(array, dtype, sources))
             if value not in item.values:
@@ -112,9 +118,10 @@ def _digest(array: AnyArray) -> bytes:
 
 
 def _connected(found: list[_Computed]) -> list[list[_Computed]]:
-    """Group what shares sources: it is folded together or not at all."""
+    """Group parameters that share sources: a group is folded together or not at all."""
     group_of: dict[ir.Value, list[_Computed]] = {}
     for item in found:
+        # Items 1 of {a}, 2 of {b}, 3 of {a, b}: the third joins the groups of the first two to one.
         touching = {id(group_of[source]): group_of[source] for source in item.sources if source in group_of}
         group = [item, *(other for known in touching.values() for other in known)]
         group_of |= {source: group for member in group for source in member.sources}
@@ -122,12 +129,14 @@ def _connected(found: list[_Computed]) -> list[list[_Computed]]:
 
 
 def _frees_its_sources(group: list[_Computed]) -> bool:
-    """True if nothing but the folded chains reads the sources, and the results are not larger than they."""
+    """True if only the folded chains read the sources, and the results are no larger than the sources."""
     chain = {node for item in group for node in item.chain}
     sources = {source for item in group for source in item.sources}
     results = {value for item in group for value in item.values}
+    # 1. A source that is an input or an output has to stay.
     if any(source.is_graph_output() or source.is_graph_input() for source in sources):
         return False
+    # 2. Sources and all that the chain writes: nothing outside of it may read them, the results excepted.
     for value in (*sources, *(written for node in chain for written in node.outputs)):
         if value in results and not value.is_graph_output():
             continue
@@ -135,6 +144,7 @@ def _frees_its_sources(group: list[_Computed]) -> bool:
         holds_weights = value.dtype in _FLOATS or value.dtype is None
         if holds_weights and (value.is_graph_output() or any(user not in chain for user, _ in value.uses())):
             return False
+    # 3. Slices that overlap could make more bytes than there were.
     held = sum(source.const_value.nbytes for source in sources if source.const_value is not None)
     return sum(item.array.nbytes for item in group) <= held
 
@@ -159,6 +169,7 @@ def _fold(item: _Computed, paths: dict[ir.Graph, tuple[ir.Graph, ...]]) -> None:
 def _name_after_sources(group: list[_Computed]) -> None:
     """Hand the name of a source on, where exactly one result was made of it alone."""
     for item in group:
+        # A split bias stays two: neither part may take the whole one's name.
         source, (folded,) = item.sources[0], item.values
         others = [other for other in group if other is not item and source in other.sources]
         if len(item.sources) > 1 or others or not isinstance(source.graph, ir.Graph):

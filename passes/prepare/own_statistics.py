@@ -28,6 +28,7 @@ class OwnStatisticsPass(ir.passes.InPlacePass):
                 source = source_of(node.inputs[index])
                 if source is None or not source.is_initializer() or source.graph is not model.graph:
                     continue
+                # Its own already: read directly, by this input alone.
                 if source is node.inputs[index] and len(source.uses()) == 1 and not source.is_graph_output():
                     continue
                 node.replace_input_with(index, _copy(model.graph, source, names))

@@ -55,7 +55,7 @@ def require_quantizers(model: ir.Model) -> None:
 
 
 def find_activations(model: ir.Model, sites: Sequence[Site]) -> list[Activation]:
-    """Return what the matrix products and convolutions of the main graph with one of `sites` read, once a value.
+    """Return the activations that products and convolutions of the main graph multiply with `sites`, each once.
 
     A value that no weight stands before is left out: the first layer of a network reads the input as it is. So are
     values that are quantized already, and all that is no float32.
@@ -65,6 +65,7 @@ def find_activations(model: ir.Model, sites: Sequence[Site]) -> list[Activation]
     for reader in (reader for site in sites if site.value.dtype == ir.DataType.FLOAT for reader in site.readers):
         if reader.role not in _PRODUCTS or reader.node.graph is not model.graph:
             continue
+        # MatMul, Gemm and Conv: inputs 0 and 1 are the factors, the weight is one of them.
         value = reader.node.inputs[1 - reader.index]
         if value is not None and value in behind and not _is_quantized(value):
             readers.setdefault(value, []).append(reader.node_name)
@@ -87,6 +88,7 @@ def quantize_activations(model: ir.Model, quantizations: Sequence[Quantization])
         name = each.activation.name
         readers = [nodes.get(reader) for reader in each.activation.readers]
         reads = [(node, index) for node in readers if node for index in _inputs_called(node, name)]
+        # A node is gone, or reads something else now: the model was changed since it was measured.
         if len({node for node, _ in reads}) < len(readers):
             raise ModelError(f"{name!r} is not what {', '.join(each.activation.readers)} read, as it was when measured")
         value = reads[0][0].inputs[reads[0][1]]
@@ -101,10 +103,11 @@ def quantize_activations(model: ir.Model, quantizations: Sequence[Quantization])
 
 
 def _behind_weights(model: ir.Model) -> dict[ir.Value, None]:
-    """Return the values of the main graph that a weight had its part in, in order."""
+    """Return the values of the main graph that depend on a weight, in order of execution."""
     weighing = {reader.node for site in find_sites(model) for reader in site.readers}
     found: dict[ir.Value, None] = {}
     for node in model.graph:
+        # In order of execution: what feeds a node was looked at before the node.
         if node in weighing or any(value in found for value in node.inputs if value is not None):
             found.update(dict.fromkeys(node.outputs))
     return found

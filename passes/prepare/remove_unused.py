@@ -7,10 +7,10 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 
 class RemoveUnusedPass(ir.passes.InPlacePass):
-    """onnx-ir's RemoveUnusedNodesPass, which leaves the initializers of subgraphs, and those as well."""
+    """Remove unused nodes as onnx-ir's RemoveUnusedNodesPass does, and unused initializers of subgraphs too."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Remove them."""
+        """Remove nodes and initializers that nothing reads."""
         modified = RemoveUnusedNodesPass()(model).modified
         for graph in model.graph.subgraphs():
             for name, value in list(graph.initializers.items()):

@@ -9,7 +9,7 @@ import numpy as np
 from dtc.forms import Array
 
 SHARES = np.linspace(0.02, 1.0, 99)
-"""Shares of the observed range that are tried: of a long tail, it costs less to clip the end."""
+"""Shares of the observed range that are tried: to clip the end of a long tail can cost less than coarse levels."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Levels:
     def round(self, values: Array) -> Array:
         """Return the nearest level of each value, float32 of the same shape."""
         highest = (1 << self.bits) - 1
+        # 2 bits, scale 0.5, zero point 1: the levels are -0.5, 0, 0.5, 1; -0.9 and 0.6 become steps 0 and 2: -0.5 and
+        # 0.5.
         steps = np.clip(np.rint(values / np.float32(self.scale)) + self.zero_point, 0, highest)
         return np.asarray((steps - self.zero_point) * np.float32(self.scale), dtype=np.float32)
 

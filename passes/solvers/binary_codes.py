@@ -39,7 +39,7 @@ class Rows:
 
     @property
     def counts(self) -> Wide:
-        """Kept weights a row, at least 1, so that they divide."""
+        """Number of kept weights of each row, float64 `[rows]`, at least 1: sums are divided by the counts."""
         rows, cols = self.values.shape
         counts: Wide = np.full(rows, float(cols)) if self.kept is None else np.maximum(self.kept.sum(axis=1), 1.0)
         return counts
@@ -59,17 +59,17 @@ class SignPlanes:
 
 
 def greedy(rows: Rows, bits: int) -> SignPlanes:
-    """Each plane takes the signs and the mean magnitude of what is left (equations 3 and 4)."""
+    """Return planes found one by one, each the signs and mean magnitude of the residual (equations 3 and 4)."""
     return _residual_planes(rows, bits, lambda _, alphas: alphas)
 
 
 def refined(rows: Rows, bits: int) -> SignPlanes:
-    """Like greedy, with all coefficients solved again after each plane (Guo et al., refined sketching)."""
+    """Return planes as `greedy` does, with all coefficients solved again after each (Guo et al., refined sketching)."""
     return _residual_planes(rows, bits, lambda codes, alphas: _least_squares(rows, codes, alphas.shape[1]))
 
 
 def alternating(rows: Rows, bits: int, rounds: int = 2) -> SignPlanes:
-    """Greedy, then `rounds` of least squares and nearest codes (algorithm 2), then least squares once more."""
+    """Return greedy planes, improved by `rounds` of least squares and nearest codes (algorithm 2), and a last fit."""
     coded = greedy(rows, bits)
     if bits == 1:
         return coded  # the mean magnitude is the solution
@@ -88,6 +88,9 @@ def sign_table(bits: int) -> Wide:
 def nearest(rows: Rows, alphas: Wide) -> Codes:
     """Return the code of the level nearest to each weight, by binary search among sorted midpoints (algorithm 1)."""
     values = rows.values
+    # Coefficients (2, 1): codes 0 to 3 stand for -3, 1, -1, 3. In rising order these are codes (0, 2, 1, 3), and the
+    # midpoints are -2, 0, 2. A weight of 0.4 lies behind two midpoints: it gets the third code in that order, 1.
+    # levels, order [rows, 2^bits]; midpoints [rows, 2^bits - 1].
     levels = np.asarray(alphas @ sign_table(alphas.shape[1]).T)
     order = np.argsort(levels, axis=1, kind="stable").astype(np.uint8)
     ordered = np.take_along_axis(levels, order.astype(np.intp), axis=1)
@@ -103,24 +106,35 @@ def nearest(rows: Rows, alphas: Wide) -> Codes:
 
 
 def _search(values: Array, midpoints: Array, order: Codes) -> Codes:
+    """Return `order [rows, levels]` at the number of midpoints that are not above each value `[rows, n]`.
+
+    Each row has midpoints of its own, which `np.searchsorted` cannot have; so all values search together, a bit of the
+    position a round.
+    """
     count, levels = order.shape
     flat = midpoints.ravel()
     base = (np.arange(count, dtype=np.int32) * (levels - 1))[:, None]
     position = np.zeros(values.shape, dtype=np.int32)
     half = levels // 2
+    # Invariant: the position that is looked for lies in position .. position + 2 half - 1. With 4 levels the first
+    # round asks midpoint 1, the second midpoint 0 or 2.
     while half:
         position += np.where(flat.take(position + (base + (half - 1))) <= values, np.int32(half), np.int32(0))
         half //= 2
+    # `order` has a column more than `midpoints`: its rows begin at multiples of `levels`.
     found: Codes = order.ravel().take(position + (np.arange(count, dtype=np.int32) * levels)[:, None])
     return found
 
 
 def _residual_planes(rows: Rows, bits: int, solve: Callable[[Codes, Wide], Wide]) -> SignPlanes:
+    """Add plane after plane, each of the residual's signs; `solve` returns the coefficients `[rows, planes]` so far."""
     values, kept, counts = rows.values, rows.kept, rows.counts
     codes = np.zeros(values.shape, dtype=np.uint8)
     alphas: Wide = np.zeros((len(values), 0), dtype=np.float64)
     residual = values
     for plane in range(bits):
+        # Equations (3) and (4): the signs fit best whatever the coefficient, and with them the mean magnitude. The row
+        # (3, -1, 2) gets (+, -, +) and 2; what is left, (1, 1, 0), gets (+, +, +) and 2/3.
         codes |= ((residual >= 0) if kept is None else (residual >= 0) & kept).view(np.uint8) << np.uint8(plane)
         mean = np.abs(residual).sum(axis=1, dtype=np.float64) / counts
         alphas = solve(codes, np.asarray(np.hstack([alphas, mean[:, None]]), dtype=np.float64))
@@ -135,6 +149,7 @@ def decoded(codes: Codes, alphas: Wide) -> Array:
     """Return the weights `[rows, n]` that codes stand for."""
     bits = alphas.shape[1]
     levels = (alphas @ sign_table(bits).T).astype(np.float32)
+    # The levels of all rows lie one after another, 2^bits for each row.
     at = (np.arange(len(codes), dtype=np.int32) << bits)[:, None] + codes
     found: Array = levels.ravel().take(at)
     return found
@@ -143,6 +158,9 @@ def decoded(codes: Codes, alphas: Wide) -> Array:
 def _least_squares(rows: Rows, codes: Codes, bits: int) -> Wide:
     """Return the coefficients `[rows, bits]` that fit best (equation 5), from counts and sums for each code."""
     count, levels = len(codes), 1 << bits
+    # Weights of one code have the same signs: of a row's n weights, 2^bits counts and sums say all. So the products
+    # take 2^bits steps instead of n, and n appears in the two counts below alone.
+    # held, sums [rows, 2^bits]; signs [2^bits, bits]; gram, B^T B / n, [rows, bits, bits].
     bins = (np.arange(count, dtype=np.int64) * levels)[:, None] + codes
     used = bins.ravel() if rows.kept is None else bins[rows.kept]
     values = rows.values.ravel() if rows.kept is None else rows.values[rows.kept]
@@ -166,11 +184,14 @@ def _solve(gram: Wide, right: Wide) -> Wide:
 
 
 def _canonical(codes: Codes, alphas: Wide, kept: Kept | None) -> SignPlanes:
-    """Make coefficients positive and descending; the codes go with them, and the weights stay what they are."""
+    """Make coefficients positive and descending, and change the codes to match: the weights stay the same."""
     bits = alphas.shape[1]
     order = np.argsort(-np.abs(alphas), axis=1, kind="stable")
     if (alphas >= 0).all() and (order == np.arange(bits)).all():
         return SignPlanes(codes, alphas)
+    # Coefficients (-1, 2) become (2, 1): the planes change places, and the signs of the former first one turn. Code
+    # 0b01, which is -1 - 2, becomes 0b00, which is -2 - 1. So each row has a table of 2^bits new codes, by the old
+    # ones.
     plain = ((np.arange(1 << bits)[:, None] >> np.arange(bits)) & 1).astype(np.uint8)
     turned = plain[None] ^ (alphas < 0)[:, None, :]
     moved = np.take_along_axis(turned, np.broadcast_to(order[:, None, :], turned.shape), axis=2)

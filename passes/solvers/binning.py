@@ -1,4 +1,4 @@
-"""The bins of Bin & Quant, and where the next one is split off."""
+"""The bins of Bin & Quant, and the choice of the bin that is split next."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Edges = npt.NDArray[np.float64]
 
 
 class Limits(Protocol):
-    """What `split_best` reads of a method's options."""
+    """The limits that `split_best` reads from a method's options."""
 
     @property
     def bins(self) -> int:
@@ -44,7 +44,7 @@ class Limits(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """A site whose weights are binned: those that are kept, in units of `gain`."""
+    """A site with the kept weights that are binned, in units of `gain`."""
 
     weights: Weights
     gain: np.float32
@@ -71,6 +71,8 @@ class Member:
 
     def bounds(self, edges: Edges) -> Labels:
         """Return where each bin begins among the rising values, and where the last one ends."""
+        # Edges (0, 2, 5) and rising values (0, 1, 2, 4): bounds (0, 2, 4). A value that is an edge belongs to the bin
+        # above.
         inner = np.searchsorted(self.rising, edges[1:-1].astype(np.float32), side="left")
         return np.concatenate([[0], inner, [self.values.size]])
 
@@ -107,6 +109,7 @@ class Bins:
             return cls(tuple(members), np.zeros(2), representative)
         low, high, mean, deviation = values.min(), values.max(), values.mean(), values.std()
         inner = np.array([mean - deviation, mean, mean + deviation])
+        # Edges are rounded to float32 before they are compared, as weights are float32; where two coincide a bin goes.
         edges = np.unique(np.array([low, *inner[(inner > low) & (inner < high)], high], np.float32)).astype(np.float64)
         return cls(tuple(members), edges if len(edges) > 1 else np.repeat(edges, 2), representative)
 
@@ -124,6 +127,7 @@ class Bins:
         """Number, sum and sum of squares of each bin's weights, `[3, bins]`."""
         total = np.zeros((3, len(self.edges) - 1))
         for member in self.members:
+            # Sorted values and running sums: a bin's sum is the difference of two numbers, whatever its size.
             bounds = member.bounds(self.edges)
             total += np.concatenate([np.diff(bounds)[None], np.diff(member.running[:, bounds], axis=1)])
         return total
@@ -133,7 +137,7 @@ class Bins:
         return np.asarray(self._sums[0], dtype=np.intp)
 
     def representatives(self) -> Array:
-        """Return what stands for each bin, float32; an empty bin has its middle."""
+        """Return the representative of each bin, float32 `[bins]`; an empty bin has its middle."""
         middles = (self.edges[1:] + self.edges[:-1]) / 2
         if self.representative == "midpoint":
             return middles.astype(np.float32)
@@ -149,6 +153,7 @@ class Bins:
         """Return each bin's share of the squared error, as a part of the squared weights."""
         counts, sums, squares = self._sums
         table = self.representatives().astype(np.float64)
+        # The sum of (w - r)^2 over a bin is sum w^2 - 2 r sum w + r^2 count; rounding may take it just below 0.
         errors = np.maximum(squares - 2 * table * sums + table**2 * counts, 0)
         return np.asarray(errors / (float(squares.sum()) or 1.0))
 
@@ -161,8 +166,10 @@ class Bins:
 
     def splittable(self, index: int) -> bool:
         """True if the bin has more than one value, and room for an edge between them."""
+        # 1. As float32 the middle is one of the edges: no number lies between them.
         if not self.edges[index] < self._middle(index) < self.edges[index + 1]:
             return False
+        # 2. All weights of the bin are equal, or there are none.
         ends = []
         for member in self.members:
             first, last = member.bounds(self.edges)[index : index + 2]
@@ -175,6 +182,7 @@ class Bins:
     def measured(self, sense: Sense, fresh: Sequence[int] | None = None) -> Bins:
         """Return the bins with the sensitivity of all, or of the fresh ones, measured."""
         chosen = range(len(self.edges) - 1) if fresh is None else fresh
+        # A list's first measurement has all bins; later ones change those of the two halves of a split.
         known = list(self.sensitivity) or [0.0] * len(chosen)
         for index, found in zip(chosen, sense(self, list(chosen)), strict=True):
             known[index] = found if self.splittable(index) else -np.inf
@@ -204,9 +212,11 @@ def split_best(lists: Sequence[Bins], limits: Limits, probe: Probe | None) -> li
     state = [bins.measured(sense) for bins in lists]
     best, least = list(state), np.inf
     target = None if probe is None or limits.split_until is None else probe({}) + limits.split_until
+    # Each round: measure the whole model where its drop is limited, stop or split one bin, measure the two halves.
     while True:
         if target is not None and probe is not None:
             score = probe({site: dense for bins in state for site, dense in bins.dense().items()})
+            # A finer state may score worse by chance: the best one is kept.
             if score < least:
                 best, least = list(state), score
             if score <= target:
@@ -220,7 +230,8 @@ def split_best(lists: Sequence[Bins], limits: Limits, probe: Probe | None) -> li
 
 
 def _next(state: Sequence[Bins], limits: Limits) -> int | None:
-    """Return the list that is worth the next bin; None where a limit stops all."""
+    """Return the number of the list that is worth the next bin; None where a limit stops all lists."""
+    # Empty bins cost nothing: they get no codeword, and indices are of the width that the filled ones need.
     filled = [max(1, int((bins.counts() > 0).sum())) for bins in state]
     total = sum(bins.size for bins in state)
     spent = sum(bins.size * bits_for(count) for bins, count in zip(state, filled, strict=True))
@@ -228,6 +239,8 @@ def _next(state: Sequence[Bins], limits: Limits) -> int | None:
     for bins, count in zip(state, filled, strict=True):
         after = spent + bins.size * (bits_for(count + 1) - bits_for(count))
         fits = limits.max_bits is None or after <= limits.max_bits * total
+        # The limit counts whole bits of an index. Worth counts their logarithm instead: in whole bits only the splits
+        # to 5, 9, 17, ... bins would cost anything. 32 bits are the new representative.
         added = bins.size * np.log2((count + 1) / count) + 32
         worth.append(max(bins.sensitivity) / added if fits and count < limits.bins else -np.inf)
     best = int(np.argmax(worth)) if worth else 0

@@ -30,7 +30,7 @@ def from_labels(labels: Labels, shape: Sequence[int], block: int) -> Indices:
 
 @dataclass(frozen=True, eq=False)
 class CodedBlocks:
-    """A site's indices into a table of codewords, `[count, out, blocks]`, and what makes forms of them."""
+    """A site's indices into a table of codewords, `[count, out, blocks]`, and the other parts of its forms."""
 
     weights: Weights
     indices: Indices
@@ -42,10 +42,11 @@ class CodedBlocks:
     huffman: bool = False
 
     def outcome(self) -> Outcome:
-        """Return the smaller of the forms with a mask and with an index for zero; a reason where neither pays.
+        """Return the smaller of the forms with a mask and with an index for zero; a `Skip` where neither saves bytes.
 
         With `huffman` the indices of each are Huffman coded where that is smaller.
         """
+        # Several matrices of a site share its table: the table needs a name, so that it is stored once.
         name = self.name or (f"{self.weights.site}.codewords" if len(self.indices) > 1 else None)
         coded = replace(self, name=name)
         forms = self._coded(masked_forms(coded))
@@ -76,6 +77,7 @@ def masked_forms(coded: CodedBlocks) -> tuple[Codebook, ...]:
         return tuple(
             Codebook(i, coded.codewords, cols, coded.gain, name=coded.name, note=coded.note) for i in coded.indices
         )
+    # Of scalars the indices of pruned weights are not stored: 0 stands in for them.
     indices = np.where(coded.mask, coded.indices, np.uint16(0)) if coded.codewords.block == 1 else coded.indices
     return tuple(
         Codebook(index, coded.codewords, cols, coded.gain, mask=kept, name=coded.name, note=coded.note)
@@ -87,6 +89,9 @@ def zeroed_forms(coded: CodedBlocks) -> tuple[Codebook, ...]:
     """Return forms with an index for zero; none where a block is pruned in part, or the indices would overflow."""
     assert coded.mask is not None
     block, cols = coded.codewords.block, coded.weights.out_in[1]
+    # Blocks of 2 of a row of 3: the mask (1, 1, 0) makes kept ((1, 1), (0, 0)), whole ((1, 1), (1, 0)), some (1, 0).
+    # Kept is some & whole: both blocks are kept or pruned as a whole, and indices (5, 7) become (6, 0). The mask (1, 0,
+    # 1) cuts a block.
     kept = to_blocks(coded.mask, block).astype(bool)
     whole = to_blocks(np.ones_like(coded.mask), block).astype(bool)
     some = np.asarray(kept.any(axis=1))
@@ -100,14 +105,14 @@ def zeroed_forms(coded: CodedBlocks) -> tuple[Codebook, ...]:
 
 
 def refuse_not_finite(w: Weights) -> Skip | None:
-    """Return a reason to leave a site alone whose weights are not all finite."""
+    """Return a `Skip` for a site whose weights are not all finite; None where they are."""
     if np.isfinite(w.matrices).all():
         return None
     return Skip(f"{int((~np.isfinite(w.matrices)).sum())} of its weights are not finite")
 
 
 def previous_codewords(w: Weights, count: int, block: int) -> Array | None:
-    """Return the codewords of the last distortion, float32 `[count, block]`, where they are of that shape."""
+    """Return the codewords of the last distortion, `[count, block]`; None where there are none of that shape."""
     if not w.previous or not isinstance(w.previous[0], Codebook):
         return None
     values = w.previous[0].codewords.values

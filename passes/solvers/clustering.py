@@ -19,10 +19,10 @@ Labels = npt.NDArray[np.intp]
 
 MAX_ITERATIONS = 100
 _TOLERANCE = 1e-5
-"""Share by which the objective has to fall for another iteration to be worth its time."""
+"""Share by which the objective has to fall in an iteration; once it falls by less, Lloyd's iteration ends."""
 
 _MANY_TOLERANCE = 3e-4
-"""The same where the points are many: 12 passes over a 1500x6000 matrix, 0.5 % above 100 iterations of scikit-learn."""
+"""The same where points are many: 12 passes over a 1500x6000 matrix, 0.5 % above 100 iterations of scikit-learn."""
 
 _SMALL_PRODUCT = 2**18
 """Multiplications of a matrix product that OpenBLAS keeps in one thread; below it, a chunk of distances stays in the
@@ -83,10 +83,13 @@ def assign(points: Points, codewords: Array) -> tuple[Labels, float]:
     if codewords.shape[1] == 1:
         return _assign_scalars(points, codewords)
     left = points.left
+    # left [n, block + 1] or [n, 2 block]; right [block + 1 or 2 block, codewords].
     squares = codewords.T**2 if points.distance is not None else (codewords.T**2).sum(axis=0, keepdims=True)
     right = np.concatenate([-2 * codewords.T, squares])
     labels = np.empty(len(left), dtype=np.intp)
     nearest = np.empty(len(left), dtype=np.float32)
+    # Either chunks so short that their product stays in one thread, or, where those had fewer than 32 points, long
+    # ones.
     small = _SMALL_PRODUCT // right.size
     chunk = small if small >= _SMALLEST_CHUNK else _LARGE_CHUNK
     scores = np.empty((chunk, len(codewords)), dtype=np.float32)
@@ -95,11 +98,13 @@ def assign(points: Points, codewords: Array) -> tuple[Labels, float]:
         stop = min(start + chunk, len(left))
         near = np.matmul(left[start:stop], right, out=scores[: stop - start])
         chosen = near.argmin(axis=1, out=labels[start:stop])
+        # The scores at the minima, [chunk]: `min` would read the whole chunk a second time.
         nearest[start:stop] = scores.ravel().take(first[: stop - start] + chosen)
     return labels, max(points.energy + float(nearest.sum(dtype=np.float64)), 0.0)
 
 
 def _assign_scalars(points: Points, codewords: Array) -> tuple[Labels, float]:
+    """Do as `assign` where a block is one number: the nearest codeword follows from the midpoints between codewords."""
     order = np.argsort(codewords.ravel(), kind="stable")
     rising = codewords.ravel()[order]
     labels = order[np.searchsorted((rising[1:] + rising[:-1]) / 2, points.blocks.ravel(), side="left")]
@@ -110,6 +115,7 @@ def _assign_scalars(points: Points, codewords: Array) -> tuple[Labels, float]:
 def centroids(points: Points, labels: Labels, codewords: Array, rng: np.random.Generator) -> Array:
     """Return the weighted mean of each codeword's members; a codeword without members splits the fullest cluster."""
     count = len(codewords)
+    # A matrix [count, n] of zeros and ones, a single 1 in each column: times the blocks it is the sum of each cluster.
     members = scipy.sparse.csr_array(
         (np.ones(len(labels), np.float64), labels, np.arange(len(labels) + 1)), shape=(len(labels), count)
     ).T
@@ -126,6 +132,10 @@ def centroids(points: Points, labels: Labels, codewords: Array, rng: np.random.G
 def _split_empty(
     means: npt.NDArray[np.float64], sizes: npt.NDArray[np.intp], rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
+    """Move each codeword `[count, block]` without members beside that of the fullest cluster, in place.
+
+    A cluster that was split counts as two halves from then on: sizes (8, 0, 0) become (4, 4, 0), then (2, 4, 2).
+    """
     sizes = sizes.astype(np.float64)
     for empty in np.flatnonzero(sizes == 0):
         fullest = int(sizes.argmax())
@@ -140,6 +150,7 @@ def _split_empty(
 def seed_codewords(points: Points, count: int, rng: np.random.Generator) -> Array:
     """Return `count` points, far from each other in proportion to their squared distance (k-means++)."""
     blocks = points.blocks
+    # No more points than codewords: each is a codeword, some of them several times.
     if len(blocks) <= count:
         return np.ascontiguousarray(np.resize(blocks, (count, blocks.shape[1])))
     if count > _MAX_SEEDED:
@@ -153,6 +164,8 @@ def seed_codewords(points: Points, count: int, rng: np.random.Generator) -> Arra
         if reach[-1] <= 0:
             chosen[index:] = chosen[0]  # fewer distinct points than codewords
             break
+        # A point is picked with the probability of its share of the sum. At distances (0, 1, 3) to the nearest codeword
+        # the reach is (0, 1, 4): random numbers below 1 pick the second point, those from 1 on the third.
         picked = min(int(np.searchsorted(reach, rng.random() * reach[-1], side="right")), len(blocks) - 1)
         chosen[index] = blocks[picked]
         np.minimum(nearest, (weights * np.square(blocks - chosen[index])).sum(axis=1), out=nearest)
@@ -184,16 +197,18 @@ def cluster(points: Points, count: int, rng: np.random.Generator, start: Array |
     size, total = _SAMPLE * count, len(points.blocks)
     tolerance = _MANY_TOLERANCE if total > 2 * size else _TOLERANCE
     warm = start is not None
+    # 256 codewords of a million points: samples of 65,536 and of 262,144 points, then all of them.
     while not warm and 2 * size < total:
         sample = points.take(np.sort(rng.choice(total, size, replace=False)))
         start = lloyd(sample, seed_codewords(sample, count, rng) if start is None else start, rng, tolerance)
         size *= 4
     codewords = lloyd(points, seed_codewords(points, count, rng) if start is None else start, rng, tolerance)
+    # `lexsort` sorts by its last key first: the columns are turned round.
     return codewords[np.lexsort(codewords.T[::-1])]
 
 
 def cluster_scalars(points: Points, count: int, rng: np.random.Generator, start: Array | None = None) -> Array:
-    """Lloyd's iteration for scalars: once sorted, a cluster is a range and its mean a difference of running sums."""
+    """Return `count` scalar codewords by Lloyd's iteration: a cluster is a range of the sorted values."""
     values = points.blocks.ravel()
     if points.importance is None:
         values, weights = np.sort(values), np.ones((), dtype=np.float64)
@@ -205,12 +220,15 @@ def cluster_scalars(points: Points, count: int, rng: np.random.Generator, start:
     at = np.concatenate([[0.0], np.cumsum(weights * values)])
     if start is None:
         start = _seed_scalars(values, weights, count, rng)
+    # Values (0, 1, 4, 5) and codewords (1, 4): the edge is 2.5, the bounds are (0, 2, 4). Of the running sums (0, 0, 1,
+    # 5, 10) those at the bounds are (0, 1, 10): sums 1 and 9, means 0.5 and 4.5.
     codewords = np.sort(start.ravel().astype(np.float64))
     bounds = np.full(count + 1, -1, dtype=np.intp)
     for _ in range(10 * MAX_ITERATIONS):  # an iteration takes microseconds
         edges = ((codewords[1:] + codewords[:-1]) / 2).astype(np.float32)  # of the values' type, or they are copied
         middles = np.searchsorted(values, edges, side="left")
         found = np.concatenate([[0], middles, [len(values)]])
+        # No value changed its cluster: the means would be the same again.
         if np.array_equal(found, bounds):
             break
         bounds = found
@@ -221,6 +239,7 @@ def cluster_scalars(points: Points, count: int, rng: np.random.Generator, start:
 
 
 def _seed_scalars(values: Array, weights: npt.NDArray[np.float64], count: int, rng: np.random.Generator) -> Array:
+    """Return first codewords `[count, 1]`, from a sample of the values where there are many."""
     picks = np.unique(rng.integers(0, len(values), _SAMPLE * count)) if len(values) > _SAMPLE * count else slice(None)
     importance = np.broadcast_to(weights, values.shape)[picks, None].astype(np.float32)
     return seed_codewords(Points(values[picks, None], importance), count, rng)

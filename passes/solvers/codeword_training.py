@@ -34,13 +34,17 @@ def codeword_gradient(
     words = forms[0].codewords
     total = np.zeros(words.stored.shape, dtype=np.float64)
     members = np.zeros_like(total)
+    # Blocks of 2, indices ((0, 1), (0, 0)), slopes ((1, 2, 3, 4), (5, 6, 7, 8)): codeword 0 gets (1 + 5 + 7, 2 + 6 +
+    # 8), codeword 1 gets (3, 4). The mean divides by (3, 3) and (1, 1).
     for form, slope in zip(forms, gradients, strict=True):
         kept = np.ones(form.shape, dtype=bool) if form.mask is None else form.mask
         spare = ((0, 0), (0, form.indices.shape[1] * form.block - form.columns))
         slopes = np.pad(np.where(kept, slope, 0) * (1.0 if form.gain is None else form.gain), spare)
+        # With an index for zero blocks, index 0 is no codeword: it becomes -1 and is left out.
         coded = form.indices.ravel().astype(np.intp) - form.zero
         used = coded >= 0
         for part, values in ((total, slopes), (members, np.pad(kept, spare))):
+            # `part[coded] += values` would add but one of several blocks with the same codeword.
             np.add.at(part, coded[used], values.reshape(-1, form.block)[used])
     result = total / np.maximum(members, 1) if reduction == "mean" else total
     return result.astype(np.float32)
@@ -110,7 +114,7 @@ class CodewordLatents:
 
 @dataclass(frozen=True, eq=False)
 class FakeQuantized:
-    """Numbers as the levels of a learned range stand for them, and what their gradient needs.
+    """Numbers rounded to the levels of a learned range, and the arrays that their gradient needs.
 
     Attributes:
         values: float32, `lower + (upper - lower) * rounded`; those of `grid` but for rounding.
@@ -134,6 +138,10 @@ class FakeQuantized:
         With `g` the gradient of `rounded`, that of `normal` is `g * (1 + delta * sign(g) * (normal - rounded))`;
         `delta` 0 is the straight-through estimator.
         """
+        # values = lower + width * rounded, rounded = round(normal), normal = (number - lower) / width, clipped.
+        # With n for normal and r for rounded, the two bounds act on the values directly, by 1 - r and r, and through n,
+        # by dn/dlower = (n - 1) / width and dn/dupper = -n / width; the latter, like the number itself, not where n is
+        # clipped.
         width = self.upper - self.lower
         rounded = gradient * width
         normal = rounded * (1 + delta * np.sign(rounded) * (self.normal - self.rounded))

@@ -37,6 +37,8 @@ def compensated_labels(
     kept = np.pad(np.ones(matrix.shape, bool) if mask is None else mask, ((0, 0), (0, spare)))
     labels = np.empty((rows, (cols + spare) // block), dtype=np.intp)
     batch = max(block, BLOCK // block * block)
+    # Within a batch of about 128 columns errors are taken off column block by column block; what lies behind the batch
+    # gets the errors of all of it in one product (GPTQ's lazy batch updates).
     for start in range(0, cols + spare, batch):
         stop = min(start + batch, cols + spare)
         errors = np.empty((rows, stop - start), dtype=np.float32)
@@ -44,6 +46,8 @@ def compensated_labels(
             right = left + block
             found, coded = _nearest(rest[:, left:right], codewords, kept[:, left:right])
             labels[:, left // block] = found
+            # GPTQ divides the error of one column by the diagonal of U; of a block of columns the diagonal block takes
+            # that place (GPTVQ): error = (rest - coded) U[b, b]^-1, [out, block].
             triangle = upper[left:right, left:right]
             error = scipy.linalg.solve_triangular(triangle.T, (rest[:, left:right] - coded).T, lower=True).T
             errors[:, left - start : right - start] = error
@@ -53,6 +57,7 @@ def compensated_labels(
 
 
 def _nearest(block: Array, codewords: Array, kept: npt.NDArray[np.bool_]) -> tuple[Labels, Array]:
+    """Return the codeword nearest to each row of `block [out, block]`, and those codewords, 0 where not kept."""
     distance = None if kept.all() else kept.astype(np.float32)
     labels, _ = assign(Points(np.ascontiguousarray(block), distance=distance), codewords)
     return labels, np.where(kept, codewords[labels], np.float32(0))

@@ -33,11 +33,13 @@ def compensated(
     for start in range(0, cols, size):
         stop = min(start + size, cols)
         part = None if kept is None else kept[:, start:stop]
+        # The columns of this group already hold what the earlier ones lost: levels are fitted to what will be coded.
         values = work[:, start:stop].astype(np.float32)
         alphas = solve(Rows(values if part is None else values * part, part)).alphas
         scales.append(alphas)
         for first in range(start, stop, BLOCK):
             _code_columns(work, codes, factor, alphas, kept, range(first, min(first + BLOCK, stop)))
+    # [groups] of [out, bits] -> [out, groups, bits] -> [out * groups, bits].
     return codes, np.stack(scales, axis=1).reshape(rows * len(scales), -1)
 
 
@@ -45,6 +47,8 @@ def _code_columns(work: Wide, codes: Codes, factor: Wide, alphas: Wide, kept: Ke
     """Code a block of columns in place, and take their errors off the columns after them."""
     stop = columns.stop
     errors = np.zeros((len(work), len(columns)))
+    # Algorithm 1: a column is coded, its error divided by the factor's diagonal, and taken off the columns behind it:
+    # at once those of this block, which are coded next; all others together when the block is done.
     for at, column in enumerate(columns):
         part = None if kept is None else kept[:, column : column + 1]
         values = work[:, column : column + 1].astype(np.float32)

@@ -35,17 +35,24 @@ def prune_and_compensate(matrix: Array, gram: Wide, choose: Choose, unit: int, m
     inverse, dead = inverse_factor(gram), dead_inputs(gram)
     cols = matrix.shape[1]
     kept = np.ones(matrix.shape, dtype=bool)
+    # Blocks are the largest multiple of `unit` within 128 columns, so that a choice never straddles two blocks.
     for start in range(0, cols, unit * max(1, BLOCK // unit)):
         end = min(start + unit * max(1, BLOCK // unit), cols)
         errors = np.zeros((len(weight), end - start))
         for column in range(start, end):
             if (column - start) % unit == 0:
                 span = slice(column, min(column + unit, end))
+                # w^2 / U[j, j]^2 is what removing a weight costs at the output when later ones make up for it
+                # (algorithm 1).
                 scores = np.square(weight[:, span] / np.diag(inverse)[span])
                 scores[:, dead[span]] = 0
                 if masked is not None:
+                    # Below every other score: it goes first. The second condition is for choices that prune fewer than
+                    # are masked. Though zero in the matrix, a masked weight may have taken over errors of earlier
+                    # columns.
                     scores[masked[:, span]] = -1
                 kept[:, span] = choose(scores, column) & (scores >= 0)
+            # As in GPTQ: columns of this block take the error over at once, all later ones when the block is done.
             error = np.where(kept[:, column], 0.0, weight[:, column]) / inverse[column, column]
             weight[:, column + 1 : end] -= np.outer(error, inverse[column, column + 1 : end])
             errors[:, column - start] = error
@@ -54,10 +61,12 @@ def prune_and_compensate(matrix: Array, gram: Wide, choose: Choose, unit: int, m
 
 
 def by_share(sparsity: float) -> tuple[Choose, int]:
-    """Return the choice of that share of each block, exact over the whole matrix, and its unit."""
+    """Return a choice that prunes the share `sparsity`, exact over the whole matrix, and the unit of that choice."""
 
     def choose(scores: Wide, column: int) -> Bools:
         rows, width = scores.shape
+        # The difference of two rounded totals: over all blocks they add up to the rounded total of the matrix. A half
+        # of 3 rows, column by column: 2, 1, 1, 2, or 6 of 12; each rounded by itself would be 2, or 8 of 12.
         pruned = round(sparsity * rows * (column + width)) - round(sparsity * rows * column)
         return keep_largest(scores, pruned)
 
@@ -65,5 +74,5 @@ def by_share(sparsity: float) -> tuple[Choose, int]:
 
 
 def by_groups(n: int, m: int) -> tuple[Choose, int]:
-    """Return the choice of `n` of each `m` consecutive weights, and its unit."""
+    """Return a choice that keeps `n` of each `m` consecutive weights, and the unit of that choice."""
     return lambda scores, _: keep_n_of_m(scores, n, m), m

@@ -13,11 +13,11 @@ from dtc.passes.options import ScaleType
 from dtc.passes.solvers.binary_codes import Codes, Kept, Rows, Wide
 
 SMALLEST_FLOAT16 = 6.2e-5
-"""Below, a float16 loses precision."""
+"""Float16 numbers below this one are subnormal, or nearly so, and lose precision."""
 
 
 def group_width(cols: int, group_size: int) -> int:
-    """Return the group size that a matrix of that width gets: 0, one group a row, where it has no more than one."""
+    """Return the group size for a matrix of `cols` columns: 0, one group a row, where a row fills no second."""
     return group_size if 0 < group_size < cols else 0
 
 
@@ -26,6 +26,8 @@ def grouped(matrix: Array, kept: Kept | None, group_size: int) -> Rows:
     if not group_size:
         return Rows(matrix if kept is None else matrix * kept, kept)
     rows, cols = matrix.shape
+    # [2, 10] in groups of 8 is padded to [2, 16] and becomes [4, 8]: the second and the fourth group have two weights
+    # of their own, and six that are not kept and so count in no sum.
     missing = -cols % group_size
     if missing:
         kept = np.ones(matrix.shape, np.bool_) if kept is None else kept
@@ -36,6 +38,7 @@ def grouped(matrix: Array, kept: Kept | None, group_size: int) -> Rows:
     if kept is None:
         return Rows(values)
     kept = kept.reshape(shape)
+    # A pruned weight is 0 in the values: sums over a row need no mask.
     return Rows(values * kept, kept)
 
 
@@ -45,20 +48,21 @@ def assemble(
     """Return the form of codes `[out, in]` (bit `p` for plane `p`) and alphas `[out * groups, bits]`."""
     bits = alphas.shape[1]
     planes = np.stack([pack_bits((codes >> np.uint8(p) & 1).view(np.bool_)) for p in range(bits)])
+    # [out * groups, bits] -> [bits, out * groups] -> [bits, out, groups].
     scales = alphas.T.reshape(bits, len(codes), -1).astype(dtype)
     mask = None if kept is None else pack_bits(kept)
     return BinaryCode(planes, scales, cols, group_size, mask=mask)
 
 
 def scale_type(scales: npt.NDArray[np.floating], wanted: ScaleType) -> ScaleType:
-    """Return the dtype to store scales in: float32 where float16 would overflow or lose precision."""
+    """Return the dtype to store scales in: `wanted`, or float32 where float16 would overflow or lose precision."""
     size = np.abs(scales[scales != 0])
     fits = size.size == 0 or (size.max() <= np.finfo(np.float16).max and size.min() >= SMALLEST_FLOAT16)
     return "float16" if wanted == "float16" and fits else "float32"
 
 
 def settle(weights: Weights, forms: tuple[BinaryCode, ...]) -> Outcome:
-    """Return the forms of a site, in one dtype of scales, or why they save nothing."""
+    """Return the coded forms of a site, or a `Skip` where they take no fewer bytes than the dense weight."""
     coded, dense = sum(form.nbytes for form in forms), weights.matrices.nbytes
     rows, cols = weights.out_in
     if coded >= dense:

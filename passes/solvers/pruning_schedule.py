@@ -1,4 +1,4 @@
-"""When how much is pruned."""
+"""The schedule of gradual pruning: the sparsity at each step of a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Point:
         """Parse `"8000"` or `"40%"`.
 
         Raises:
-            ValueError: It is neither.
+            ValueError: The text is neither a number nor a share of 100 % at most.
         """
         match = _STEP.match(text.strip())
         if match is None or (match[2] is not None and float(match[2]) > 100):
@@ -31,7 +31,7 @@ class Point:
         return cls(int(match[1]), 0.0) if match[1] is not None else cls(None, float(match[2]) / 100)
 
     def step(self, steps: int) -> int:
-        """Return the step in a run of that many."""
+        """Return the number of the step in a run of `steps` steps."""
         return self.steps if self.steps is not None else round(self.share * steps)
 
 
@@ -61,13 +61,17 @@ class PruningSchedule:
         Raises:
             UsageError: The end lies before the beginning or behind the run.
         """
+        # 1. Without training there is one distortion, at full strength.
         if at.steps == 0:
             return self.final
         begin, end = self._span(at.steps)
+        # 2. Before the beginning.
         if at.step < begin:
             return None
+        # 3. From the end on; where it is the beginning too, the formula would divide by zero.
         if at.step >= end:
             return self.final
+        # 4. Between: from 0 to 0.8 in steps 0 to 100 with exponent 3, step 50 has 0.8 - 0.8 * 0.5^3 = 0.7.
         left = 1 - (at.step - begin) / (end - begin)
         return self.final + (self.initial - self.final) * float(left**self.exponent)
 

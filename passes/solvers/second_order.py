@@ -1,4 +1,4 @@
-"""What every error-compensating solver starts from: the factor of the inverse second moments.
+"""The factor of the inverse second moments, from which every error-compensating solver starts.
 
 E. Frantar et al., GPTQ, 2022 (arXiv 2210.17323), algorithm 1: its rows say how the inputs that are not yet
 treated make up for the error of one that is.
@@ -27,10 +27,13 @@ def inverse_factor(gram: Wide) -> Wide:
     moments = np.array(gram, dtype=np.float64)
     diagonal = np.diag(moments).copy()
     dead = dead_inputs(gram)
+    # The row and the column of a dead input become those of the identity, times a number: it neither makes up for
+    # others nor is made up for.
     moments[dead, :] = moments[:, dead] = 0
     mean = float(diagonal.mean()) or 1.0
     np.fill_diagonal(moments, np.where(dead, mean, diagonal) + DAMPING * mean)
     inverse = scipy.linalg.cho_solve(scipy.linalg.cho_factor(moments, lower=True), np.eye(len(moments)))
+    # Rounding leaves the inverse a little asymmetric, and the factorisation reads one triangle alone.
     return np.asarray(scipy.linalg.cholesky((inverse + inverse.T) / 2, lower=False))
 
 

@@ -312,7 +312,7 @@ STEPS, SIZE, HIDDEN = 3, 200, 256
     [
         ("LSTM", (("binary", {"bits": 2}), ("prune", {"sparsity": 0.9})), "LSTM_binary_sparse"),
         ("GRU", (("prune", {"sparsity": 0.85}), ("codebook", {"codewords": 16, "block": 8})), "GRU_bitmap_codebook"),
-        ("LSTM", (("binary", {"bits": 1}), ("svd", {"rank": 16})), "LSTM_binary_lowrank"),
+        ("LSTM", (("binary", {"bits": 1}), ("svd", {"rank": 16})), "LSTM_binary_low_rank"),
     ],
 )
 def test_weights_of_recurrent_operators(
@@ -331,7 +331,7 @@ def test_weights_of_recurrent_operators(
     given = {each.name: each.i for each in node.attribute}
     produced = {name: _made(graph, name) for name in node.input if name}
     plain = {"LSTM": 6, "GRU": 4}[cell]
-    _, w_form, r_form = operator.split("_")
+    _, w_form, r_form = operator.split("_", 2)  # a form may hold an underscore, and only the second one here does
     arrays = [produced[name] for name in node.input[plain:]]
     count = {"binary": 2, "bitmap": 2}[w_form]
     w = _weight(page, w_form, arrays[:count], (rows, SIZE), {k[2:]: v for k, v in given.items() if k.startswith("w_")})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import filecmp
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -77,12 +79,12 @@ def test_a_finished_run_gives_its_result_again_and_touches_nothing(dtc: Dtc, run
 @pytest.mark.parametrize("lost", [("out.onnx",), ("run/report.json", "run/report.html", "out.onnx")])
 def test_an_interrupted_run_starts_over(dtc: Dtc, run: Path, lost: tuple[str, ...]) -> None:
     output = run.parent / "out.onnx"
-    written = output.read_bytes()
+    written = hashlib.sha256(output.read_bytes()).hexdigest()
     for name in lost:
         (run.parent / name).unlink()
     status, _, err = dtc("compress", "--resume", run)
     assert status == 0, err
-    assert output.read_bytes() == written
+    assert hashlib.sha256(output.read_bytes()).hexdigest() == written
     assert (run / "report.json").is_file()
 
 
@@ -103,7 +105,7 @@ def test_a_run_goes_on_where_it_was_moved_to(dtc: Dtc, run: Path, tmp_path: Path
     shutil.move(run, elsewhere / "run")
     status, _, err = dtc("compress", "--resume", elsewhere / "run")
     assert status == 0, err
-    assert (elsewhere / "out.onnx").read_bytes() == (tmp_path / "out.onnx").read_bytes()
+    assert filecmp.cmp(elsewhere / "out.onnx", tmp_path / "out.onnx", shallow=False)
 
 
 def test_a_run_whose_model_was_changed_is_not_resumed(dtc: Dtc, run: Path) -> None:
@@ -187,4 +189,4 @@ def test_external_data_is_read_from_the_run(model: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr(Plan, "distort", overwrite)
     monkeypatch.delenv(VERIFY)  # a look at the model maps its weights
     compress(source / "digits.onnx", recipe, Job(tmp_path / "out.onnx", seconds=0.0), run=tmp_path / "run")
-    assert (tmp_path / "out.onnx").read_bytes() == (tmp_path / "plain.onnx").read_bytes()
+    assert filecmp.cmp(tmp_path / "out.onnx", tmp_path / "plain.onnx", shallow=False)

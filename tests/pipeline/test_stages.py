@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from dtc.passes import prepare
 from dtc.pipeline import compress, samples
 from dtc.pipeline.watch import VERIFY
 from dtc.recipe import Activations, Data, Recipe, Rule, Training
-from dtc.training.engines.ort.install import available
+from dtc.training.engines.ort.install import unavailable
 
 Dtc = Callable[..., tuple[int, str, str]]
 
@@ -50,7 +51,7 @@ def test_the_model_is_normalised_once_and_the_data_opened_once(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     recipe = recipes()[way]
-    if recipe.training is not None and (reason := available()):
+    if recipe.training is not None and (reason := unavailable()):
         pytest.skip(reason)
     normalised: list[ir.Model] = []
     opened: list[tuple[object, ...]] = []
@@ -86,7 +87,7 @@ def test_a_dump_has_the_model_after_every_stage_that_changed_it(dtc: Dtc, model:
     assert "fc1.weight" not in load_model(dump / files[-1]).graph.initializers
     for name in files:
         onnx.checker.check_model(str(dump / name), full_check=True)
-    assert (dump / files[-1]).read_bytes() == output.read_bytes()
+    assert filecmp.cmp(dump / files[-1], output, shallow=False)
 
 
 def test_a_dump_changes_nothing(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +95,7 @@ def test_a_dump_changes_nothing(model: Path, tmp_path: Path, monkeypatch: pytest
     recipe = Recipe(rules=(SVD,))
     compress(model, recipe, Job(tmp_path / "plain.onnx", seconds=0.0))
     compress(model, recipe, Job(tmp_path / "dumped.onnx", seconds=0.0, dump=tmp_path / "dump"))
-    assert (tmp_path / "plain.onnx").read_bytes() == (tmp_path / "dumped.onnx").read_bytes()
+    assert filecmp.cmp(tmp_path / "plain.onnx", tmp_path / "dumped.onnx", shallow=False)
 
 
 def test_an_older_dump_is_overwritten_with_force_only(model: Path, tmp_path: Path) -> None:
@@ -110,11 +111,11 @@ def test_an_older_dump_is_overwritten_with_force_only(model: Path, tmp_path: Pat
 def test_the_stage_that_breaks_the_graph_is_named_with_those_before_it(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dumped: bool
 ) -> None:
-    def break_a_node(model: ir.Model, *_: object) -> None:
+    def break_a_node(model: ir.Model, *_: object) -> list[object]:
         next(iter(model.graph)).op_type = "Gremlin"
+        return []
 
     monkeypatch.setattr("dtc.passes.lower.lower", break_a_node)
-    monkeypatch.setattr("dtc.pipeline.writing.explain", lambda *_: {})
     job = Job(tmp_path / "out.onnx", seconds=0.0, dump=tmp_path / "dump" if dumped else None)
     before = "normalise, choose, begin_run, distort, .*write_dense"
     with pytest.raises(StageError, match=rf"stage lower, after {before}, left a model that ONNX's checker refuses"):

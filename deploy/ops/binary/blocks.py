@@ -17,16 +17,26 @@ BLOCK_ROWS = 32
 
 
 def in_blocks(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return codes `[planes, out, bytes]` in blocks, `[planes, out * bytes]`."""
+    """Return codes in rows, uint8 `[planes, out, bytes]`, as codes in blocks, `[planes, out * bytes]`."""
+    # With blocks of 2 rows instead of 32, three rows of three bytes, byte j of row i written as ij:
+    # [00 01 02], [10 11 12], [20 21 22] -> 00 10 01 11 02 12 | 20 21 22; the last block has one row alone.
     planes, out, _ = codes.shape
+    # [planes, 32, bytes] -> [planes, bytes, 32] -> [planes, 32 * bytes], block by block
     blocks = [codes[:, first : first + BLOCK_ROWS] for first in range(0, out, BLOCK_ROWS)]
     return np.concatenate([block.transpose(0, 2, 1).reshape(planes, -1) for block in blocks], axis=1)
 
 
 def rows_of_blocks(build: Builder, codes: ir.Value, out: ir.Value) -> ir.Value:
-    """Return codes in rows, `[planes, out, bytes]`, of codes in blocks; `out` is int64 `[1]`."""
+    """Add nodes that bring codes in blocks, `[planes, out * bytes]`, into rows, `[planes, out, bytes]`.
+
+    `out` is int64 `[1]`. The nodes are the inverse of `in_blocks`.
+    """
+    # Byte j of row i lies at place(i, j) = first * width + j * left + (i - first): `first` is the first row of i's
+    # block, `left` the rows of that block (32, fewer in the last one), `width` the bytes of a row. All of it is an
+    # int32 table [out, width] that depends on shapes alone, so that a runtime computes it once, at load.
     rows, block = build.op("Cast", [out], to=ir.DataType.INT32), build.constant(np.array([BLOCK_ROWS], dtype=np.int32))
     total = build.op("Gather", [build.op("Shape", [codes]), build.constant([1])])
+    # row, first, left, start [out, 1]; the count of bytes [width] -> place [out, width]
     width = build.op("Div", [build.op("Cast", [total], to=ir.DataType.INT32), rows])
     row = build.op("Reshape", [_count(build, rows), build.constant([-1, 1])])
     first = build.op("Mul", [build.op("Div", [row, block]), block])
@@ -37,7 +47,10 @@ def rows_of_blocks(build: Builder, codes: ir.Value, out: ir.Value) -> ir.Value:
 
 
 def blocks_of_rows(build: Builder, codes: ir.Value) -> ir.Value:
-    """Return codes in blocks, `[planes, out * bytes]`, of codes in rows; for a weight that others read in rows."""
+    """Add nodes that bring codes in rows, `[planes, out, bytes]`, into blocks, `[planes, out * bytes]`.
+
+    For a weight that is stored in rows, because other nodes read it that way.
+    """
     sizes = build.op(
         "Cast",
         [
@@ -47,6 +60,9 @@ def blocks_of_rows(build: Builder, codes: ir.Value) -> ir.Value:
     )
     rows, width = (build.op("Gather", [sizes, build.constant([axis])]) for axis in (1, 2))
     block = build.constant(np.array([BLOCK_ROWS], dtype=np.int32))
+    # The other way round: which byte [row, byte] stands at each place of the blocks, all int32 [out * width]. A whole
+    # block takes 32 * width places, so place // (32 * width) * 32 is the first row of its block; within the block
+    # `left` rows take turns: byte = inside // left, row = first + inside % left.
     place = _count(build, build.op("Mul", [rows, width]))
     first = build.op("Mul", [build.op("Div", [place, build.op("Mul", [block, width])]), block])
     left = build.op("Min", [build.op("Sub", [rows, first]), block])
@@ -58,6 +74,6 @@ def blocks_of_rows(build: Builder, codes: ir.Value) -> ir.Value:
 
 
 def _count(build: Builder, stop: ir.Value) -> ir.Value:
-    """Return 0, 1, ... below int32 `[1]`."""
+    """Return the numbers 0, 1, ... below `stop`, int32 `[1]`."""
     scalar = build.op("Reshape", [stop, build.constant([])])
     return build.op("Range", [build.constant(np.int32(0)), scalar, build.constant(np.int32(1))])

@@ -33,7 +33,7 @@ ATTRIBUTES = {
 
 @dataclass(frozen=True)
 class LevelConstants:
-    """What looking up levels needs besides codes and alphas.
+    """The tables that turn the code of a weight into its level, besides the alphas.
 
     Attributes:
         signs: float `[terms, codes there are]`: what each code takes of each alpha, a sign; 1 of a constant term; 0
@@ -47,7 +47,7 @@ class LevelConstants:
 
 @dataclass(frozen=True)
 class Constants:
-    """What decoding needs besides codes and alphas.
+    """The tables and sizes that decoding needs besides codes and alphas.
 
     Attributes:
         byte_bits: uint8 `[256, 8]`: the bits of every byte, LSB first.
@@ -65,7 +65,7 @@ class Constants:
 
 
 def integers(*numbers: int) -> npt.NDArray[np.int64]:
-    """Return an int64 array."""
+    """Return the numbers as an int64 array `[numbers]`."""
     return np.array(numbers, dtype=np.int64)
 
 
@@ -73,6 +73,7 @@ def decode(
     build: Builder, codes: ir.Value, alphas: ir.Value, given: Constants, *, transposed: bool = False
 ) -> ir.Value:
     """Return the float matrix `[out, in]`, or `[in, out]` if transposed."""
+    # Transposed while a weight is still one byte: the float matrix, four times as large, is never moved.
     code = _weight_codes(build, codes, given)
     if transposed:
         code = build.op("Transpose", [code], perm=[1, 0])
@@ -83,11 +84,15 @@ def look_up(
     build: Builder, code: ir.Value, alphas: ir.Value, given: LevelConstants, *, transposed: bool = False
 ) -> ir.Value:
     """Return the float matrix `[out, in]`, or `[in, out]` if transposed, of its weights' codes, uint8 of that shape."""
+    # alphas [terms, out, groups] -> scales [out, groups, terms] @ signs [terms, codes] -> [out, groups, codes]
+    # -> levels [out, groups * codes]. Two planes, alphas 2 and 0.5, one group: the codes 0 1 2 3 have the levels
+    # -2.5, 1.5, -1.5, 2.5, as bit 0 is the sign of the first plane.
     scales = build.op("Transpose", [build.op("Cast", [alphas], to=ir.DataType.FLOAT)], perm=[1, 2, 0])
     levels = build.op("Flatten", [build.op("MatMul", [scales, given.signs])], axis=1)  # of no rows too, unlike Reshape
     if transposed:
         levels = build.op("Transpose", [levels], perm=[1, 0])
     index = build.op("Cast", [code], to=ir.DataType.INT32)
+    # Codes of group g are looked up among levels g * codes ...: column 9 in groups of 8, 4 codes: code + 4.
     if given.starts is not None:
         index = build.op("Add", [index, given.starts])
     return build.op("GatherElements", [levels, index], axis=0 if transposed else 1)
@@ -95,10 +100,15 @@ def look_up(
 
 def _weight_codes(build: Builder, codes: ir.Value, given: Constants) -> ir.Value:
     """Return the code of each weight, uint8 `[out, in]`: planes times powers of two, by an integer product."""
+    # codes [planes, out, bytes] -> bits [planes, out, bytes, 8] -> [planes, out * bytes * 8]
     bits = build.op("Gather", [given.byte_bits, build.op("Cast", [codes], to=ir.DataType.INT32)])
     flat = build.op("Reshape", [bits, build.constant([0, -1])])
     one, zero = build.constant(np.float32(1)), build.constant(np.uint8(0))
+    # powers [1, planes] @ bits [planes, out * bytes * 8]: bits 1 and 1 of two planes give 1 * 1 + 2 * 1 = 3. All scales
+    # are 1 and all zero points 0, so the quantized product is a plain product of bytes, at most 255; an integer MatMul
+    # would give int32, four times as large.
     code = build.op("QLinearMatMul", [given.powers, one, zero, flat, one, zero, one, zero])
+    # [1, out * bytes * 8] -> [out, bytes * 8] -> [out, in]: the pad bits of each row are cut off.
     padded = build.op("Reshape", [code, given.padded])
     if given.cols is None:
         return padded
@@ -106,9 +116,10 @@ def _weight_codes(build: Builder, codes: ir.Value, given: Constants) -> ir.Value
 
 
 def byte_bits(build: Builder) -> ir.Value:
-    """Return the bits of every byte, uint8 `[256, 8]`, LSB first; computed, as it is larger than what computes it."""
+    """Return the bits of every byte, uint8 `[256, 8]`, LSB first; the nodes take fewer bytes than the table would."""
     scalars = [build.constant(np.int32(number)) for number in (0, 256, 1)]
     numbers = build.op("Reshape", [build.op("Range", scalars), build.constant([256, 1])])
+    # Numbers [256, 1] / [1, 2, 4, ..., 128] -> [256, 8]; modulo 2: byte 6 -> 0 1 1 0 0 0 0 0.
     shifted = build.op("Div", [numbers, build.constant(np.array([2**bit for bit in range(8)], dtype=np.int32))])
     return build.op("Cast", [build.op("Mod", [shifted, build.constant(np.int32(2))])], to=ir.DataType.UINT8)
 
@@ -121,12 +132,13 @@ def computed_constants(
     transposed: bool = False,
     sizes: tuple[ir.Value, ir.Value, ir.Value] | None = None,
 ) -> Constants:
-    """Return what decoding needs, computed from the shapes of codes and alphas, and from the weight's sizes.
+    """Return the constants of decoding, computed from the shapes of codes and alphas and from the weight's sizes.
 
     The sizes are bits, inputs a row and group size, int64 `[1]` each; where they are not given, they are the
     attributes of the function.
     """
     bits, cols, group_size = sizes or tuple(integer_attribute(build, name) for name in ATTRIBUTES)
+    # planes = bits, or bits + 1 with a mask; 2^planes codes. terms = bits, or bits + 1 with a constant term.
     planes = _dimension(build, codes, 0)
     size = build.op("Gather", [build.constant(2 ** np.arange(9)), planes])
     powers = np.array([2**plane for plane in range(8)], dtype=np.uint8)
@@ -159,12 +171,18 @@ def _scalar(build: Builder, value: ir.Value) -> ir.Value:
 
 
 def _signs(build: Builder, planes: ir.Value, size: ir.Value, bits: ir.Value, terms: ir.Value) -> ir.Value:
+    # Two planes, a mask (planes 3, codes 0 to 7) and a constant term (terms 3):
+    #     own    -1  1 -1  1 -1  1 -1  1      bit 0 of the code as a sign
+    #            -1 -1  1  1 -1 -1  1  1      bit 1
+    #     ones    1  1  1  1  1  1  1  1      the constant term
+    #     kept    0  0  0  0  1  1  1  1      bit 2, the mask; signs and ones are multiplied by it
     one = build.constant([1])
     numbers = build.op("Range", [build.constant(0), _scalar(build, size), build.constant(1)])
     powers = build.constant(2 ** np.arange(8).reshape(8, 1))
     digits = build.op("Mod", [build.op("Div", [numbers, powers]), build.constant([2])])
     signs = build.op("Sub", [build.op("Mul", [digits, build.constant([2])]), one])
     own = build.op("Slice", [signs, build.constant([0]), bits, build.constant([0])])
+    # [terms - bits, codes]: one row of ones, or none.
     constant = build.op("Concat", [build.op("Sub", [terms, bits]), size], axis=0)
     ones = build.op("ConstantOfShape", [constant], value=ir.tensor(integers(1)))
     # Without a mask every code lies below 2^bits and is kept; with one, those from 2^bits on are.
@@ -175,6 +193,7 @@ def _signs(build: Builder, planes: ir.Value, size: ir.Value, bits: ir.Value, ter
 
 
 def _starts(build: Builder, cols: ir.Value, group_size: ir.Value, size: ir.Value, *, transposed: bool) -> ir.Value:
+    # 12 columns in groups of 8, 4 codes: 0 eight times, then 4 four times.
     columns = build.op("Range", [build.constant(0), _scalar(build, cols), build.constant(1)])
     starts = build.op("Mul", [build.op("Div", [columns, group_size]), size])
     if transposed:

@@ -17,7 +17,10 @@ from dtc.graph.builder import Builder, FunctionBuilder
 
 
 def gather_rows(build: Builder, indices: ir.Value, codes: ir.Value, alphas: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """Return codes and alphas of the rows of the given indices, flattened: no other row is decoded."""
+    """Return codes `[planes, n, bytes]` and alphas `[terms, n, groups]` of the rows of `n` indices.
+
+    Gathered while packed, so that no other row is decoded.
+    """
     flat = build.op("Reshape", [indices, build.constant([-1])])
     return build.op("Gather", [codes, flat], axis=1), build.op("Gather", [alphas, flat], axis=1)
 

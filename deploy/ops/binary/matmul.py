@@ -28,6 +28,7 @@ INPUTS = {
 def function() -> ir.Function:
     """Return the body: decode, in the order that a MatMul reads, and multiply."""
     body = FunctionBuilder(DOMAIN, list(INPUTS), OPSET)
+    # The kernel's layout is not the decoder's: alphas [terms, groups, out] -> [terms, out, groups], blocks -> rows.
     alphas = body.op("Transpose", [body.inputs["alphas"]], perm=[0, 2, 1])
     out = body.op("Gather", [body.op("Shape", [body.inputs["alphas"]]), body.constant([2])])
     codes = rows_of_blocks(body, body.inputs["codes"], out)

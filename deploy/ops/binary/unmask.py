@@ -23,13 +23,17 @@ def unmask(build: Builder, survivors: ir.Value, mask: ir.Value, bits_of_bytes: i
         bits = build.op("Gather", [bits_of_bytes, build.op("Cast", [packed], to=ir.DataType.INT32)])
         return build.op("Reshape", [bits, build.constant(shape)])
 
-    # How many are kept before a weight is where its sign stands, if it is kept itself.
+    # The place of a kept weight's sign is the number of weights kept before it: mask 1 1 0 1 -> places 0 1 2 2. The
+    # weight that is not kept reads some other sign, which the mask makes irrelevant; behind the last kept weight that
+    # is one place beyond all signs, hence the spare bit of `survivors`.
     kept = build.op("Cast", [unpacked(mask, -1)], to=ir.DataType.INT32)
     place = build.op("CumSum", [kept, build.constant(np.int32(0))], exclusive=1)
+    # survivors [bits, bytes] -> their bits [bits, bytes * 8] -> signs [bits, out * ceil(in / 8) * 8]
     signs = build.op("Gather", [unpacked(survivors, 0, -1), place], axis=1)
     one, zero = build.constant(np.float32(1)), build.constant(np.uint8(0))
     weights = build.constant(np.array([[1 << bit] for bit in range(8)], dtype=np.uint8))
     flat = build.op("Reshape", [signs, build.constant([-1, 8])])
+    # Eight signs [.., 8] @ [1, 2, 4, ..., 128] -> a byte: packing, in one product of bytes.
     packed = build.op("QLinearMatMul", [flat, one, zero, weights, one, zero, one, zero])
     shape = build.op("Concat", [build.constant([-1]), build.op("Shape", [mask])], axis=0)
     planes = build.op("Reshape", [packed, shape])

@@ -27,12 +27,13 @@ ATTRIBUTES = {"bits": "int: of an index, 1, 2, 4 or 8", "columns": "int: inputs 
 
 
 def integers(*numbers: int) -> npt.NDArray[np.int64]:
-    """Return an int64 array."""
+    """Return the numbers as an int64 array `[numbers]`."""
     return np.array(numbers, dtype=np.int64)
 
 
 def digits(build: Builder, count: int, divisors: ir.Value, base: ir.Value) -> ir.Value:
-    """Return `number // divisor % base` of the numbers below `count`, int64 `[count, divisors]`."""
+    """Return the digits `number // divisor % base` of all numbers below `count`, int64 `[count, divisors]`."""
+    # Bytes as two indices of 4 bits, divisors 1 and 16, base 16: byte 0xA3 -> 3, 10.
     numbers = build.op("Range", [build.constant(number) for number in (0, count, 1)])
     column = build.op("Reshape", [numbers, build.constant([count, 1])])
     return build.op("Mod", [build.op("Div", [column, divisors]), base])
@@ -40,6 +41,8 @@ def digits(build: Builder, count: int, divisors: ir.Value, base: ir.Value) -> ir
 
 def codeword_table(build: Builder, codewords: ir.Value, indices: ir.Value) -> ir.Value:
     """Return the codewords of rows of indices, float `[numbers, indices, block]`; unused numbers have the last one."""
+    # A codebook of 5 codewords has 3-bit numbers up to 7: 5, 6 and 7 occur in no weight, but the table has rows for
+    # them, and a Gather of them would be out of range.
     count = build.op("Gather", [build.op("Shape", [codewords]), build.constant(0)])
     last = build.op("Sub", [count, build.constant(1)])
     return build.op("Gather", [codewords, build.op("Min", [indices, last])])
@@ -59,6 +62,9 @@ def decode_matrix(
     build: Builder, indices: ir.Value, codewords: ir.Value, bits: ir.Value, columns: ir.Value
 ) -> ir.Value:
     """Return the float matrix `[out, columns]` of indices of `bits` bits; both are int64 scalars."""
+    # bits 4: steps 0 4, divisors 1 16, base 16 -> of_bytes [256, 2], the indices in every byte
+    # -> table [256, 2, block], the codewords of every byte
+    # -> indices [out, bytes] looked up -> [out, bytes, 2, block] -> rows [out, bytes * 2 * block] -> [out, columns]
     powers = build.constant(2 ** np.arange(9))
     steps = build.op("Range", [build.constant(0), build.constant(8), bits])
     of_bytes = digits(build, 256, build.op("Gather", [powers, steps]), build.op("Gather", [powers, bits]))

@@ -10,7 +10,7 @@ from dtc.graph.builder import Builder, FunctionBuilder
 
 
 def flat_rows(build: Builder, table: ir.Value, ids: ir.Value) -> ir.Value:
-    """Return the rows of a table of the given ids, `[number of ids, ...]`."""
+    """Return the rows `ids` of a table, `[number of ids, ...]`, whatever the shape of `ids`."""
     return build.op("Gather", [table, build.op("Reshape", [ids, build.constant([-1])])])
 
 

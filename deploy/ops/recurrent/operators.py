@@ -32,7 +32,7 @@ _DIRECTIONS = "forward, reverse or bidirectional"
 
 @dataclass(frozen=True)
 class CellSignature:
-    """What LSTM and GRU differ in.
+    """The differences of LSTM and GRU: gates, inputs, outputs and attributes of their own.
 
     Attributes:
         gates: How many rows of a weight a number of the state has.
@@ -99,7 +99,7 @@ def forms_of(op_type: str) -> tuple[str, str, str]:
 
 
 def inputs_of(cell: str, w: str, r: str) -> dict[str, str]:
-    """Return what each input of the operator is, in order, by name."""
+    """Return the descriptions of the operator's inputs, in order, by name."""
     arrays = {f"{p}_{name}": doc for p, form in (("w", w), ("r", r)) for name, doc in FORMS[form].arrays.items()}
     return dict(CELLS[cell].inputs) | arrays
 
@@ -117,12 +117,15 @@ def _attributes_of(cell: str, w: str, r: str) -> dict[str, tuple[ir.AttributeTyp
 def _function(cell: str, w: str, r: str) -> ir.Function:
     """Return the body: decode both weights, then the standard node."""
     body, attributes = FunctionBuilder(DOMAIN, list(inputs_of(cell, w, r)), OPSET), _attributes_of(cell, w, r)
+    # W [directions, gates * hidden, input_size] and R [directions, gates * hidden, hidden] differ in their columns
+    # alone.
     hidden = integer_attribute(body, "hidden_size")
     rows = body.op("Mul", [hidden, body.constant([CELLS[cell].gates])])
     weights = {
         "W": FORMS[w].decode(GivenWeight(body, "w", rows, integer_attribute(body, "input_size"))),
         "R": FORMS[r].decode(GivenWeight(body, "r", rows, hidden)),
     }
+    # The standard node takes its attributes from the caller's node; those of the forms are read by the decoders.
     names = ["hidden_size", "direction", "clip", *CELLS[cell].attributes]
     handed_on: dict[str, Any] = {name: ir.RefAttr(name, name, attributes[name][0]) for name in names}
     outputs = body.ops(

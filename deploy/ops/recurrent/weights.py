@@ -88,6 +88,11 @@ def _bitmap(given: GivenWeight) -> ir.Value:
 
 def _binary(given: GivenWeight) -> ir.Value:
     body, codes, alphas = given.body, given.array("codes"), given.array("alphas")
+    # Blocks are within a direction and a plane, while the decoder takes one matrix of all directions: codes
+    # [directions, planes, rows * bytes] -> [directions * planes, rows * bytes], to undo the blocks of each ->
+    # [directions, planes, rows, bytes] -> [planes, directions, rows, bytes] -> [planes, directions * rows, bytes]
+    # alphas [directions, terms, groups, rows] -> [terms, directions, rows, groups] -> [terms, directions * rows,
+    # groups] The decoded matrix [directions * rows, cols] is stacked again at the end.
     planes = body.op("Slice", [body.op("Shape", [codes]), body.constant([1]), body.constant([2])])
     flat = body.op("Reshape", [codes, given.shape(integers(-1), _dimension(body, codes, 2))])
     rows = body.op(
@@ -104,7 +109,7 @@ def _binary(given: GivenWeight) -> ir.Value:
 
 
 def _width(given: GivenWeight) -> ir.Value:
-    """Bytes of a row of codes."""
+    """Return the bytes of a row of codes, `ceil(cols / 8)`, int64 `[1]`."""
     body = given.body
     return body.op("Div", [body.op("Add", [given.cols, body.constant([7])]), body.constant([8])])
 
@@ -114,6 +119,7 @@ def _dimension(body: FunctionBuilder, value: ir.Value, axis: int) -> ir.Value:
 
 
 def _codebook(given: GivenWeight) -> ir.Value:
+    # The decoder takes scalars; attributes and sizes come as [1].
     bits, cols = (
         given.body.op("Reshape", [each, given.body.constant([])]) for each in (given.attribute("bits"), given.cols)
     )
@@ -129,7 +135,7 @@ _GROUP_DOC = (
 )
 
 DENSE = "dense"
-"""The form of a weight that is no codes."""
+"""The form of a weight that is not compressed: one float32 array."""
 
 FORMS: Mapping[str, WeightForm] = {
     DENSE: WeightForm({"weight": "float32 [directions, rows, columns]"}, _dense),

@@ -50,6 +50,8 @@ class PackedBitmap(Packed):
         Not the weight is cut to its columns, nor transposed, which would copy it at load: `x`, which is small, is
         padded, and Gemm reads the weight as it is.
         """
+        # weight [rows, bytes, 8] -> [rows, bytes * 8]; x [..., cols] -> [n, cols] -> padded [n, bytes * 8].
+        # Their Gemm is [n, rows] -> [..., rows]. The padded columns of the weight are zeros: their bits are 0.
         weight, sizes = self._expand(build, None), build.op("Shape", [self.bits])
         rows, byte_count = (build.slice(sizes, at, at + 1) for at in (0, 1))
         weight = build.op("Reshape", [weight, build.op("Concat", [rows, build.constant([-1])], axis=0)])
@@ -65,12 +67,18 @@ class PackedBitmap(Packed):
         return self._cut(build, self._expand(build, ids), build.op("Shape", [ids]))
 
     def _expand(self, build: Builder, ids: ir.Value | None) -> ir.Value:
-        """Weights `[..., bytes, 8]` of all rows or some.
+        """Return the weights `[..., bytes, 8]` of all rows, or of the rows `ids`.
 
         The place of a value is the number of bits before it: those of earlier bytes (`before`) and those of its own
         byte (a table by byte). A bit of 0 leads behind the values instead, where there are as many zeros, so that
         one Add finds all places.
         """
+        # Values a b c, bits 0b101 and 0b010 (bytes of one row each; three columns):
+        # running  [256, 8]: bits of a byte up to and with each place; 0b101 -> 1 1 2 2 2 2 2 2
+        # table    [256, 8]: place of each set bit within its byte, else `count`; 0b101 -> 0 3 1 3 3 3 3 3
+        # before   [bytes]: bits in earlier bytes, 0 2
+        # places   table + before: 0 3 1 3 3 3 3 3 and 5 2 5 5 5 5 5 5
+        # The values with count + 1 zeros behind them are a b c 0 0 0 0, so that 3 and 5 are zeros too: a 0 b and 0 c 0.
         stored = build.op("Cast", [self.bits], to=_INT32)
         table = _bits_of_bytes(build)
         running = build.op("CumSum", [table, build.constant(1)])
@@ -78,6 +86,7 @@ class PackedBitmap(Packed):
         within = build.op("Sub", [running, build.constant(np.array(1, dtype=np.int32))])
         is_set = build.op("Cast", [table], to=_BOOL)
         table = build.op("Where", [is_set, within, build.op("Cast", [count], to=_INT32)])
+        # per_byte: how many bits each stored byte has, in the order of the rows.
         totals = build.op("Gather", [running, build.constant(7)], axis=1)
         per_byte = build.op("Reshape", [build.op("Gather", [totals, stored], axis=0), build.constant([-1])])
         before = build.op("CumSum", [per_byte, build.constant(0)], exclusive=1)
@@ -105,6 +114,8 @@ class PackedCsr(Packed):
 
     def dense(self, build: Builder, *, transposed: bool = False) -> ir.Value:
         """Add nodes for the matrix `[rows, cols]`, or for its transpose."""
+        # Values a b c, columns 1 0 2, row pointers 0 1 3 -> ends 1 3, row of each value 0 1 1
+        # -> places (0, 1), (1, 0), (1, 2), int64 [count, 2], scattered into zeros: [[0, a, 0], [b, 0, c]].
         ends = self._ends(build)
         rows = build.op("Reshape", [self._row_of_values(build, ends), build.constant([-1, 1])])
         cols = build.op("Cast", [build.op("Reshape", [self.columns, build.constant([-1, 1])])], to=_INT32)
@@ -120,6 +131,10 @@ class PackedCsr(Packed):
         As many values as the longest row has are read for each row; those behind its end go to columns behind the
         last one, each to its own, and are cut off.
         """
+        # Row 0 of the same matrix, whose longest row has 2 values: places 0 1 in `values`, inside 1 0; the second is
+        # behind the row's end and reads value 0 instead, which exists. columns 1 and cols + 1 = 4: scattered into 3 + 2
+        # zeros -> 0 a 0 | 0 a -> cut to 0 a 0. Places outside the row have columns of their own, because a scatter with
+        # equal indices has no defined result.
         ends = self._ends(build)
         starts = build.op("Sub", [ends, self._lengths(build, ends)])
         longest = build.op("ReduceMax", [self._lengths(build, ends)], keepdims=0)
@@ -150,11 +165,14 @@ class PackedCsr(Packed):
         return build.op("Sub", [ends, build.slice(pointers, 0, -1)])
 
     def _row_of_values(self, build: Builder, ends: ir.Value) -> ir.Value:
-        """The row of each value, int32 `[count]`.
+        """Return the row of each value, int32 `[count]`.
 
         Values and ends of rows make one sequence of events, in which the end of row `r` stands at `ends[r] + r`.
         The ends before a value are its row; its place among the values is its place among the events less that.
         """
+        # Ends 1 3, two rows, three values a b c, five events: a | b c | with the ends at 1 + 0 and 3 + 1.
+        # is_end 0 1 0 0 1, row (ends up to and with each event) 0 1 1 1 2, place of a value = event - row: 0 . 1 2 .
+        # Ends are written behind the values, row + count - 1 = 3 and 4, and cut off: rows 0 1 1.
         row_count, count = build.op("Shape", [ends]), build.op("Shape", [self.values])
         one = build.constant(np.array(1, dtype=np.int32))
         events = build.op("Add", [row_count, count])
@@ -170,19 +188,20 @@ class PackedCsr(Packed):
 
 
 def cols_attribute(build: FunctionBuilder) -> ir.Value:
-    """The function's own attribute `cols`, as int64 `[1]`."""
+    """Return the function's own attribute `cols`, int64 `[1]`."""
     return build.op("Reshape", [build.integer("cols"), build.constant([1])])
 
 
 def _bits_of_bytes(build: Builder) -> ir.Value:
-    """The table int32 `[256, 8]` of the bits of each byte, LSB first."""
+    """Return the bits of each byte, int32 `[256, 8]`, LSB first."""
     numbers = build.constant(np.arange(256, dtype=np.uint8)[:, None])
     shifted = build.op("BitShift", [numbers, build.constant(np.arange(8, dtype=np.uint8))], direction="RIGHT")
     return build.op("Mod", [build.op("Cast", [shifted], to=_INT32), build.constant(np.array(2, dtype=np.int32))])
 
 
 def _zeros_like(build: Builder, values: ir.Value, shape: ir.Value) -> ir.Value:
-    """Zeros of the given shape, in the element type of `values`, of which there is at least one, and finite."""
+    """Return zeros of the given shape in the element type of `values`, which holds at least one, finite number."""
+    # x - x is 0 of x's type, whatever the type: a ConstantOfShape has its type fixed when the body is written.
     first = build.slice(values, 0, 1)
     return build.op("Expand", [build.op("Sub", [first, first]), shape])
 

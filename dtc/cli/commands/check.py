@@ -61,6 +61,7 @@ def command(reference: Path, candidate: Path, **options: Any) -> None:
     from dtc.data import open_source
     from dtc.recipe import Data
 
+    # --data alone is enough to check on; --eval-data goes before it where both are given.
     data = overridden(Data(), options)
     spec = data.evaluate or data.train
     source = open_source(spec, batch_size=data.batch_size, split="evaluate") if spec else None

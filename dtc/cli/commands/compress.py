@@ -63,6 +63,7 @@ def _further() -> Iterator[Option]:
     Section.METHOD, "--include", multiple=True, help="glob over site, node, op or role names (repeatable; default all)"
 )
 @option(Section.METHOD, "--exclude", multiple=True, help="glob of sites to leave alone (repeatable)")
+@option(Section.MODEL, "--allow-growth", is_flag=True, help="write the file even if it is larger than the model")
 @option(
     Section.TRAINING,
     "--retrain",
@@ -122,6 +123,7 @@ def command(model: Path | None, **options: Any) -> None:
     from dtc.pipeline import resume
 
     as_json = options["as_json"]
+    # Standard output is the report alone where it is JSON, so progress is silent.
     with progress(quiet=as_json) as on_event:
         if options["resumed"] is not None:
             result = resume(options["resumed"], force=options["force"], dump=options["dump"], on_event=on_event)
@@ -154,11 +156,13 @@ def _start(model: Path | None, options: dict[str, Any], on_event: OnEvent) -> Co
         report=options["report"],
         describe_weights=options["as_json"],
         dump=options["dump"],
+        allow_growth=options["allow_growth"],
     )
     return compress(model, recipe, job, run=options["run"], on_event=on_event)
 
 
 def _default_output(model: Path, recipe: Recipe) -> Path:
+    # Rules with prune+binary, svd and svd again: "model.prune-binary-svd.onnx".
     methods = "-".join(dict.fromkeys(rule.method.replace("+", "-") for rule in recipe.rules))
     return model.with_name(f"{model.stem}.{methods}.onnx")
 

@@ -23,6 +23,7 @@ def _model_options() -> Iterator[Option]:
     from dtc.cli.declared import declared
 
     fields: dict[str, tuple[FieldInfo, list[str]]] = {}
+    # Options that several models share are declared once; those of some models only say so.
     for name, each in models.references().items():
         for key, field in each.options_type.model_fields.items():
             fields.setdefault(key, (field, []))[1].append(name)
@@ -126,6 +127,7 @@ def _start(name: str | None, output: Path | None, options: dict[str, Any], on_ev
     path = output or Path(f"{name}.onnx")
     if options["run"] is not None:
         return train_reference(model, recipe, path, options["run"], force=options["force"], on_event=on_event)
+    # The result is written to `path` before the folder goes.
     with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
         return train_reference(model, recipe, path, Path(folder) / "run", force=options["force"], on_event=on_event)
 

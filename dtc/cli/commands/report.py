@@ -29,6 +29,8 @@ def _report(folder: Path) -> Report:
     from dtc.report import JSON, read_report, report_unfinished
     from dtc.training.run import open_run
 
+    # A finished report is read and written as a page again. One of an unfinished run is older than the run itself, so
+    # it is made anew; a folder without a run has nothing but the report.
     if (folder / JSON).exists():
         known = read_report(folder / JSON)
         if known.output is not None or not (folder / "run.json").exists():

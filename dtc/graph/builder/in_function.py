@@ -11,7 +11,7 @@ from dtc.graph.builder.nodes import Builder
 
 
 class FunctionBuilder(Builder):
-    """Collects the nodes of a function's body, and closes it into an `ir.Function`.
+    """Collects the nodes of a function's body, and closes the body into an `ir.Function`.
 
     A body has no initializers: constants are nodes. Values have no types: the caller's give them.
 

@@ -1,4 +1,4 @@
-"""Nodes of a model's graph: what its builders have in common, and how their nodes get into it."""
+"""Builders of nodes for a model's graph, the constants that builders share, and how new nodes enter the graph."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class GraphBuilder(Builder):
 
 
 class Shared:
-    """What the builders of a model have in common: constants, and tables computed of them, in the main graph.
+    """The constants that all builders of a model share, and tables computed from constants, in the main graph.
 
     Args:
         model: Where they are stored.
@@ -82,11 +82,12 @@ class Shared:
 
     def constant(self, array: npt.NDArray[Any]) -> ir.Value:
         """Return the initializer of that type, shape and content."""
+        # Bytes alone would not do: int64 0 and float64 0.0 have the same ones.
         key = (array.dtype, array.shape, array.tobytes())
         return self.once(key, lambda front: add_initializer(front.graph, self.names.short(), array))
 
     def once(self, key: object, make: Callable[[GraphBuilder], ir.Value]) -> ir.Value:
-        """Return what `make` gives, called the first time that the key is asked for."""
+        """Return the value of `make`, which is called only for a key that was not asked for before."""
         if key not in self._made:
             self._made[key] = make(self._front)
         return self._made[key]
@@ -132,6 +133,8 @@ def replace_node(node: ir.Node, builder: Builder, outputs: Mapping[ir.Value, ir.
     insert_before(node, builder)
     for old, new in outputs.items():
         name = old.name
+        # Old `y` with readers, new `v7`: readers move to the new value, which is then renamed `y`, so that outputs of
+        # the graph keep their names. The old value gives its name up first: two values of a graph may not share one.
         old.replace_all_uses_with(new, replace_graph_outputs=True)
         new.type, new.shape = old.type or new.type, old.shape
         old.name, new.name = None, name

@@ -11,7 +11,7 @@ from dtc.graph.walk import all_graphs, all_nodes
 
 
 class NodeNames(Protocol):
-    """How the nodes of a builder and their outputs are called."""
+    """The naming of a builder's nodes and of their outputs."""
 
     def give(self, node: ir.Node, prefix: str, label: str | None) -> None:
         """Name a new node and its outputs; `prefix` is the builder's, `label` what the node is there."""
@@ -19,7 +19,7 @@ class NodeNames(Protocol):
 
 
 class Names:
-    """The names of a model's nodes and values, so that a new one is never one of them."""
+    """The names of a model's nodes and values, and new names that differ from all of these."""
 
     def __init__(self, model: ir.Model) -> None:
         self.model = model
@@ -31,7 +31,7 @@ class Names:
             self._taken |= {node.name, *(value.name for value in node.outputs)}
 
     def unique(self, wanted: str) -> str:
-        """Return the name `wanted`, or `wanted_2`, `wanted_3`, ... where that is taken; from now on it is taken."""
+        """Return the first free name of `wanted`, `wanted_2`, `wanted_3`, ..., and mark the name as taken."""
         name, number = wanted, 1
         while name in self._taken:
             number += 1

@@ -23,7 +23,7 @@ class Builder:
     """
 
     def __init__(self, names: NodeNames, opset: int, *, prefix: str = "", dtype: ir.DataType | None = None) -> None:
-        """Begin with no nodes; with a `dtype`, values that are given no other type are of it, else of none."""
+        """Begin with no nodes; `dtype` is the type of values that are given no other, which without it have none."""
         self.opset = opset
         self.prefix = prefix
         self.dtype = dtype or ir.DataType.FLOAT
@@ -41,7 +41,7 @@ class Builder:
         dtype: ir.DataType | None = None,
         **attributes: Any,
     ) -> ir.Value:
-        """Add a node of one output and return that.
+        """Add a node of one output and return the output.
 
         Args:
             op_type: Of the operator.
@@ -63,7 +63,7 @@ class Builder:
         label: str | None = None,
         **attributes: Any,
     ) -> list[ir.Value]:
-        """Add a standard node of `count` outputs and return those."""
+        """Add a standard node of `count` outputs and return the outputs in order."""
         return self._add(op_type, inputs, attributes, count=count, label=label)
 
     def _add(
@@ -87,6 +87,7 @@ class Builder:
 
     def constant(self, numbers: npt.ArrayLike) -> ir.Value:
         """Return a small constant: of the type of an array, of the builder's for Python's fractions, else int64."""
+        # 1.5 -> the builder's float type; [1, 2] and [] -> int64; np.float32(1) keeps float32.
         array = np.asarray(numbers)
         if isinstance(numbers, int | float | list | tuple):
             fractional = array.dtype.kind == "f" and array.size  # an empty list is float64 to NumPy
@@ -142,7 +143,7 @@ class Builder:
         return self._over("Unsqueeze", value, axes, since=13)
 
     def mean(self, value: ir.Value, axes: Sequence[int]) -> ir.Value:
-        """Add a ReduceMean that leaves the axes out; they became an input with operator set 18."""
+        """Add a ReduceMean that leaves the axes out; axes became an input with operator set 18."""
         return self._over("ReduceMean", value, axes, since=18, keepdims=0)
 
     def total(self, value: ir.Value, axes: Sequence[int], *, keepdims: int = 1) -> ir.Value:
@@ -156,7 +157,7 @@ class Builder:
         return self.op(op_type, [value, self.constant(list(axes))], **attributes)
 
     def concat(self, values: Sequence[ir.Value], axis: int) -> ir.Value:
-        """Add a Concat; a single value is handed on as it is."""
+        """Add a Concat; of a single value return the value without a node."""
         return values[0] if len(values) == 1 else self.op("Concat", values, axis=axis)
 
     def leading_sizes(self, value: ir.Value) -> ir.Value:

@@ -44,6 +44,7 @@ def unfit_planes(model: ir.Model, site: Site, planes: Planes) -> str | None:
     old = too_old(opset_of(model), OPSET)
     if old is not None:
         return f"INT2 {old}"
+    # More planes than bits: the last one is a mask. More alphas than bits: the last one is an offset.
     if not len(planes.codes) == planes.bits == len(planes.alphas):
         return "a mask or an offset has no INT2 plane"
     if site.view.rows % 4:
@@ -72,6 +73,7 @@ def lower_to_planes(rewriting: Rewriting, item: Compressed, planes: Planes) -> L
 
 def _store(front: GraphBuilder, planes: Planes, plane: int) -> tuple[ir.Value, ir.Value]:
     """Store signs INT2 `[in, out]` and scales `[out]` or `[groups, out]`."""
+    # [out, bytes] -> [out, in] -> [in, out] of -1 and +1.
     signs = unpack_bits(planes.codes[plane], planes.cols).T.astype(np.int8) * 2 - 1
     int2 = ir.DataType.INT2
     value = front.initializer(f"plane{plane}", ir.Tensor(np.ascontiguousarray(signs).astype(int2.numpy()), dtype=int2))
@@ -83,6 +85,7 @@ def _store(front: GraphBuilder, planes: Planes, plane: int) -> tuple[ir.Value, i
 def _multiply(
     builder: GraphBuilder, x: ir.Value, stored: Sequence[tuple[ir.Value, ir.Value]], planes: Planes
 ) -> ir.Value:
+    # Scales [groups, out] count for `block_size` inputs each, along axis 0; scales [out], one a column, along axis 1.
     grouping: dict[str, Any] = {"axis": 0, "block_size": planes.group_size} if planes.group_size else {"axis": 1}
     products = [builder.op("MatMul", [x, builder.op("DequantizeLinear", [*pair], **grouping)]) for pair in stored]
     return products[0] if len(products) == 1 else builder.op("Sum", products)

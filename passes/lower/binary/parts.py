@@ -1,4 +1,4 @@
-"""What the lowering of binary codes puts into a graph: planes, and constants for decoding them."""
+"""Arrays that the lowering of binary codes puts into a graph: planes, and constants for decoding them."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ class Planes:
             None if forms[0].offset is None else np.concatenate([f.offset for f in forms if f.offset is not None]),
             None if forms[0].mask is None else np.concatenate([f.mask for f in forms if f.mask is not None]),
         )
+        # The mask is one plane more, the offset one coefficient more: what decodes planes decodes both.
         codes = whole.codes if whole.mask is None else np.concatenate([whole.codes, whole.mask[None]])
         alphas = whole.alphas if whole.offset is None else np.concatenate([whole.alphas, whole.offset[None]])
         survivors = None
@@ -57,6 +58,7 @@ class Planes:
     def code(self) -> Packed:
         """The code of each weight, uint8 `[rows, cols]`: bit `p` is its sign in plane `p`."""
         code = np.zeros((self.codes.shape[1], self.cols), dtype=np.uint8)
+        # A mask is the highest bit, as it is the last plane.
         for plane, codes in enumerate(self.codes):
             code |= unpack_bits(codes, self.cols).view(np.uint8) << plane
         return code
@@ -72,12 +74,15 @@ class Planes:
 
     @property
     def signs(self) -> npt.NDArray[np.float32]:
-        """What each code takes of each alpha, `[terms, 2^planes]`; see `LevelConstants`."""
+        """The factor of each alpha in each code's level, float32 `[terms, 2^planes]`; see `LevelConstants`."""
+        # 1 bit, an offset and a mask: bit 0 of a code is the sign, bit 1 the mask. Codes 0 to 3 take (0, 0, -1, 1) of
+        # alpha and (0, 0, 1, 1) of the offset.
         planes, terms = len(self.codes), len(self.alphas)
         numbers = np.arange(1 << planes)
         signs = ((numbers >> np.arange(self.bits)[:, None]) & 1) * 2 - 1
         table = np.concatenate([signs, np.ones((terms - self.bits, len(numbers)), dtype=np.int64)])
         if planes > self.bits:
+            # 1 for codes with the bit of the mask, which is the highest; 0 for all others.
             table *= numbers >> self.bits
         return table.astype(np.float32)
 
@@ -86,11 +91,13 @@ class Planes:
         """Where the levels of each column's group start, `[in]`; None with one group a row."""
         if not self.group_size:
             return None
+        # A row's levels stand group after group, 2^planes each. 16 columns in groups of 8, two planes: eight times 0,
+        # eight times 4.
         return (np.arange(self.cols) // self.group_size << len(self.codes)).astype(np.int32)
 
 
 def level_constants(builder: GraphBuilder, planes: Planes, *, transposed: bool = False) -> LevelConstants:
-    """Return what looking up the levels of these planes needs."""
+    """Return the constants for looking up the levels of these planes."""
     starts = planes.starts
     if starts is not None and transposed:
         starts = starts[:, None]
@@ -98,7 +105,7 @@ def level_constants(builder: GraphBuilder, planes: Planes, *, transposed: bool =
 
 
 def constants(builder: GraphBuilder, planes: Planes, *, transposed: bool = False) -> Constants:
-    """Return what decoding these planes needs."""
+    """Return the constants for decoding these planes."""
     width = 8 * planes.codes.shape[2]
     powers = np.array([[1 << plane for plane in range(len(planes.codes))]], dtype=np.uint8)
     return Constants(

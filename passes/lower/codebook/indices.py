@@ -16,7 +16,7 @@ from dtc.passes.lower.codebook.nodes import decode_indices
 
 
 class StoredIndices(Protocol):
-    """What decoding needs of stored indices; those of all matrices are stored alike.
+    """Stored indices of all matrices of a site, as decoding asks for them.
 
     Attributes:
         packed: uint8 `[count * out, bytes]`, `width` bits each, where every row begins at a byte; else None.
@@ -52,9 +52,11 @@ class _FixedWidth:
         self.width = self._form.layout.bits
         parts = [form.pack()["indices"] for form in forms]
         self.packed: ir.Value | None = None
+        # 1. Survivors of a mask: matrices have different numbers of them, so each has an array of its own.
         if self._form.mask is not None and self._form.block == 1:
             self._stored = [e.initializer(f"indices_{i}", part) for i, part in enumerate(parts)]
             return
+        # 2. All matrices one under the other. Rows that begin at a byte can be gathered and read by operators.
         self._stored = [e.initializer("indices", np.concatenate(parts))]
         if self._form.layout.aligned:
             self.packed = self._stored[0]
@@ -63,6 +65,7 @@ class _FixedWidth:
     def _shape(self) -> tuple[int, int]:
         """Rows of packed indices, and indices a row."""
         rows, blocks = self._form.indices.shape
+        # Two matrices of 3 rows and 5 blocks: aligned they are 6 rows of 5 indices, else 2 rows of 15.
         if self._form.layout.aligned:
             return len(self._forms) * rows, blocks
         return len(self._forms), rows * blocks

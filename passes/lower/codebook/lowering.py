@@ -45,12 +45,14 @@ SAMPLES: dict[str, Sample] = {
 
 
 def measured(form: Codebook) -> Measured:
-    """Return the measured codebook that is most like one: an approximation, few sizes were measured.
+    """Return the measured codebook that is most like `form`: an approximation, as few sizes were measured.
 
     Indices of widths that operators do not read are bytes when they run.
     """
+    # Blocks: measured at 4 and 8 weights, with indices of 8 bits.
     if form.block > 1:
         return Measured({f"codebook 256 x {4 if form.block < 8 else 8}": 0}, 0)
+    # Scalars: measured at 2, 4 and 8 bits. A width of 1 counts as 2; indices that are unpacked at load count as bytes.
     packed = not form.huffman and form.layout.aligned
     bits = form.layout.bits if packed and form.layout.bits in NATIVE_BITS else max(NATIVE_BITS)
     return Measured({f"codebook {4 if bits <= 2 else 16 if bits <= 4 else 256} x 1": 0}, 0)
@@ -98,6 +100,7 @@ class _CodebookSite(CodedSite):
         """Return the rows by `dtc.CodebookGather`, or decoded behind a Gather of their indices."""
         if self.target.computes and self.stored.native:
             return self._operator(builder, "CodebookGather", [ids])
+        # [...] ids -> [ids, bytes] packed indices of their rows -> [ids, cols] -> [..., cols].
         rows = flat_rows(builder, self.stored.addressable(self.front), ids)
         return like_ids(builder, self.stored.decode_rows(builder, rows), ids)
 

@@ -1,4 +1,4 @@
-"""The nodes that decode a codebook in a graph; sizes are known here, so that no node is in vain."""
+"""Nodes that decode a codebook in a graph; all sizes are known while they are made, so none is superfluous."""
 
 from __future__ import annotations
 
@@ -24,18 +24,22 @@ def decode_indices(
     The elements, float, or uint8 up to 8 bits, else int64, are in the order of `[rows, count, block]`, in whatever
     shape; `rows` may be -1 where only a run knows it.
     """
+    # 6 bits are fields of 4 and 2 bits, so a byte of the first field has 2 indices. The 4 indices of a row: bytes (b0,
+    # b1) of the first field, c of the second. Their numbers, of 12 bits, are b0 + (c & 15) 256 and b1 + (c >> 4) 256.
+    # Each number is looked up once in a table [2^12, 2] of indices, or [2^12, 2, block] of codewords.
     widths = field_widths(bits)
     together = 8 // widths[0]  # indices that a number stands for
     lead = -(-count // together)
     numbers = _numbers(e, packed, widths, rows, count)
     table = _byte_table(e, bits) if bits <= max(NATIVE_BITS) else _index_table(e, bits)
     if codewords is not None:
+        # One index a number (8 bits and more): the number is the index, and the codewords are their own table.
         table = codewords if together == 1 else codeword_table(e, codewords, _index_table(e, bits))
     return trim(e, e.op("Gather", [table, numbers]), rows, (lead * together, count), block)
 
 
 def _numbers(e: GraphBuilder, packed: ir.Value, widths: list[int], rows: int, count: int) -> ir.Value:
-    """Return numbers of all bits of the indices that lie in one byte of the first field, int32 `[rows, bytes]`."""
+    """Return a number for each byte of the first field: all bits of that byte's indices, int32 `[rows, bytes]`."""
     together, lead = 8 // widths[0], -(-count * widths[0] // 8)
     if len(widths) == 1:
         return e.op("Cast", [packed], to=ir.DataType.INT32)
@@ -43,9 +47,12 @@ def _numbers(e: GraphBuilder, packed: ir.Value, widths: list[int], rows: int, co
     start, base = lead, 8
     for width in widths[1:]:
         size = -(-count * width // 8)
+        # Of 6 bits, a byte of the second field has 8 / 2 = 4 indices, 2 for each number: it is part of 2 numbers.
         parts = 8 // (width * together)  # numbers that a byte of this field has a part of
         field = _slice(e, packed, start, start + size)
         spread = look_up(e, _spread_table(e, width * together, parts, base), field)
+        # [rows, size] -> [rows, size, parts] -> [rows, size * parts]; the last byte may have parts of numbers that do
+        # not exist.
         flat = e.op("Reshape", [spread, e.constant(integers(rows, size * parts))])
         numbers = e.op("Add", [numbers, flat if size * parts == lead else _slice(e, flat, 0, lead)])
         start, base = start + size, base + width * together
@@ -84,6 +91,8 @@ def _index_table(e: GraphBuilder, bits: int) -> ir.Value:
         widths = field_widths(bits)
         together = 8 // widths[0]
         total, base, shift = None, 0, 0
+        # Of 6 bits: index i of a number is its digit of 4 bits at 4 i, plus 16 times its digit of 2 bits at 8 + 2 i.
+        # `base` is where the field begins in the number, `shift` where it does in the index.
         for width in widths:
             divisors = front.constant(2 ** (base + width * np.arange(together)))
             field = digits(front, 2 ** (bits * together), divisors, _power(front, width))
@@ -119,6 +128,9 @@ def expand(e: GraphBuilder, values: ir.Value, packed: ir.Value, rows: int, cols:
     """
     numbers = e.op("Cast", [packed], to=ir.DataType.INT32)
 
+    # Packed bits 0b0101 and 0b0010, values (7, 8, 9): sizes (2, 1), first (0, 2). Ranks within the first byte (0, 1, 1,
+    # 2, ...), within the second (0, 0, 1, 1, ...): places (0, 1, 1, 2, ...) and (2, 2, 3, 3, ...).
+    # A bit that is not set has a place too, that of the next value: the last line makes it zero.
     def ranks(n: GraphBuilder) -> ir.Value:
         within = n.op("CumSum", [_index_table(n, 1), n.constant(np.int64(1))], exclusive=1)
         return n.op("Cast", [within], to=ir.DataType.INT32)
@@ -129,6 +141,7 @@ def expand(e: GraphBuilder, values: ir.Value, packed: ir.Value, rows: int, cols:
     size = e.op("Gather", [e.once("sizes", sizes), numbers])
     flat = e.op("Reshape", [size, e.constant(integers(-1))])
     first = e.op("CumSum", [flat, e.constant(np.int64(0))], exclusive=1)
+    # [rows, bytes] -> [rows, bytes, 8], a place for each bit.
     rank = e.op("Gather", [e.once("ranks", ranks), numbers])
     place = e.op("Add", [e.op("Reshape", [first, e.constant(integers(rows, -1, 1))]), rank])
     padded = e.op("Concat", [values, e.constant(np.zeros(1, np.float32))], axis=0)  # a place after the last bit

@@ -33,7 +33,7 @@ class Stored:
 
     @property
     def native(self) -> bool:
-        """True if the operators can read it."""
+        """True if the operators of the domain `dtc` can read the stored form."""
         return not self.masked and self.form.layout.bits <= max(NATIVE_BITS)
 
     def operands(self, e: GraphBuilder) -> tuple[ir.Value, ir.Value, int]:
@@ -47,7 +47,7 @@ class Stored:
         return self._one_by_one(e) if self.indices.packed is None else self.indices.packed
 
     def decode_rows(self, e: GraphBuilder, rows: ir.Value) -> ir.Value:
-        """Return float `[number of rows, cols]` of rows of what `addressable` gives."""
+        """Return float `[number of rows, cols]`, decoded from gathered rows of `addressable`."""
         if self.indices.packed is None:
             decoded = look_up(e, self.codewords, rows)
         else:
@@ -56,6 +56,7 @@ class Stored:
 
     def decode(self, e: GraphBuilder) -> ir.Value:
         """Return all matrices, float `[count * rows, cols]`, in some shape."""
+        # 1. Scalars with a mask: the survivors' values are spread over the matrix, which needs no other mask.
         if self.survivors:
             matrices = [
                 expand(e, self.indices.survivors(e, i, self.codewords), mask, self.rows, self.cols)
@@ -64,8 +65,10 @@ class Stored:
             return matrices[0] if self.count == 1 else e.op("Concat", matrices, axis=0)
         decoded = self.indices.blocks(e, self.codewords)
         total = self.count * self.rows
+        # 2. No mask, and whole blocks: what was decoded has the elements of the matrix, in their order.
         if not self.masked and self.blocks * self.block == self.cols:
             return decoded
+        # 3. Else the padding of each row's last block is cut off, and 4. a mask, if there is one, is applied.
         matrix = self._rows(e, decoded, total)
         if not self.masked:
             return matrix
@@ -79,7 +82,7 @@ class Stored:
         return self._unpacked
 
     def _rows(self, e: GraphBuilder, decoded: ir.Value, rows: int) -> ir.Value:
-        """Return decoded blocks as rows, without what pads their last block."""
+        """Return decoded blocks as rows, without the padding of each row's last block."""
         width = self.blocks * self.block
         matrix = e.op("Reshape", [decoded, e.constant(integers(rows, width))])
         if width == self.cols:
@@ -94,6 +97,8 @@ class Stored:
             values = e.once(("codewords", form.name), lambda front: self._values(front, form.name or ""))
         else:
             values = self._values(e, "")
+        # The stored table is common to all sites that name it; gain and zero block are this site's own, and come
+        # behind it.
         if form.gain is not None:
             values = e.op("Mul", [values, e.initializer("gain", np.array([form.gain], dtype=np.float32))])
         if form.zero:

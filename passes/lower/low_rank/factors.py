@@ -19,7 +19,7 @@ Side = Literal["left", "right"]
 
 @dataclass(frozen=True)
 class Factor:
-    """A matrix `F [to, from]` that is applied to vectors; stored so (`upright`), or as its transpose."""
+    """A matrix `F [to, from]` that is applied to vectors; stored as `F` (`upright`), or as its transpose."""
 
     value: ir.Value
     upright: bool
@@ -41,6 +41,7 @@ def apply(builder: Builder, x: ir.Value, factor: Factor, label: str) -> ir.Value
         return builder.gemm(x, factor.value, transB=1, label=label)
     assert factor.value.shape is not None
     to, source = (int(str(size)) for size in factor.value.shape)
+    # Gemm takes matrices alone: [..., from] -> [n, from] -> [n, to] -> [..., to].
     rows = builder.op("Reshape", [x, builder.constant([-1, source])])
     product = builder.gemm(rows, factor.value, transB=1, label=label)
     sizes = builder.op("Concat", [builder.leading_sizes(x), builder.constant([to])], axis=0, dtype=ir.DataType.INT64)
@@ -81,7 +82,7 @@ class LowRankSite:
 
 
 class Factors:
-    """Makes the initializers for the factors of all sites of a model, each when it is first asked for."""
+    """Makes the initializers for the factors of all sites of a model, each at the first request."""
 
     def __init__(self, model: ir.Model, items: Sequence[LowRankSite], names: Names) -> None:
         self._names = names
@@ -124,11 +125,11 @@ class Factors:
         return value
 
     def stands_for(self, value: ir.Value, dense: ir.Value) -> None:
-        """Give `value` the name of the weight that it stands for, once that is gone."""
+        """Give `value` the name of the weight `dense` once that weight is gone from the model."""
         self.heirs[dense] = value
 
     def take_freed_names(self) -> None:
-        """Rename what waits for the name of a weight which is gone now."""
+        """Rename the initializers that `stands_for` noted, where their weights are gone by now."""
         for dense, value in self.heirs.items():
             if dense.name is not None and not any(dense.name in graph.initializers for graph in self._paths):
                 value.name = dense.name
@@ -157,6 +158,7 @@ class Factors:
         return (left.turned(), right.turned()) if is_turned(item.site, reader) else (right, left)
 
     def _common(self, graphs: set[ir.Graph]) -> ir.Graph:
+        # Paths of nested graphs, outer first: the last graph common to all is the innermost one that all can read.
         shared = [graph for graph in self._paths[next(iter(graphs))] if all(graph in self._paths[g] for g in graphs)]
         return shared[-1]
 
@@ -167,17 +169,22 @@ def is_turned(site: Site, reader: Reader) -> bool:
 
 
 def _orientations(items: Sequence[LowRankSite]) -> dict[tuple[str, Side], bool]:
-    """Return whether each factor is stored upright: as its first reader likes best, unless another can do no else."""
+    """Return whether each factor is stored upright, by site (or basis) and side.
+
+    The first reader's preference decides, unless a later reader requires one orientation: then the first requirement.
+    """
     chosen: dict[tuple[str, Side], bool] = {}
     fixed: set[tuple[str, Side]] = set()
     for item in items:
         for reader in item.site.readers:
             for side, upright, must in _wishes(item.site, reader):
                 name = item.site.name
+                # A basis is stored once for all sites that name it, so it has one orientation, under its own name.
                 if side == "right" and item.forms[0].basis is not None:
                     for form in item.forms:
                         chosen.setdefault((form.basis or name, side), upright)
                     name = item.forms[0].basis
+                # A requirement overrides preferences; of two that contradict each other the first holds.
                 if must and (name, side) not in fixed:
                     chosen[name, side] = upright
                     fixed.add((name, side))
@@ -186,20 +193,27 @@ def _orientations(items: Sequence[LowRankSite]) -> dict[tuple[str, Side], bool]:
 
 
 def _wishes(site: Site, reader: Reader) -> list[tuple[Side, bool, bool]]:
-    """Return side, upright or not, and whether the reader can do no else."""
+    """Return what a reader prefers for each factor: its side, upright or not, and whether the reader requires that."""
+    # `first` and `second` are the factors in the order in which they act, F [to, from] each; upright is F as it is.
     match reader.role:
         case Role.EMBEDDING:
+            # Gather takes rows of the left factor [out, rank], which must be upright; a MatMul multiplies them with the
+            # right one [rank, in].
             first, second = True, True
             musts = (False, True)
         case Role.MATMUL if reader.index == 0:
+            # left @ (right @ x): two MatMuls whose left operands are the factors as they are.
             first, second = True, True
             musts = (True, True)
         case Role.GEMM:
+            # A Gemm reads either orientation, by transB; that of the dense weight is as good as any.
             first = second = bool(reader.node.attributes.get_int("transB", 0))
             musts = (False, False)
         case _:
+            # x @ right^T @ left^T: stored transposed, each product is a MatMul with the initializer.
             first, second = False, False
             musts = (False, False)
+    # W^T = right^T left^T: of the transpose the left factor acts first, and upright there is transposed here.
     if is_turned(site, reader):
         return [("left", not first, musts[0]), ("right", not second, musts[1])]
     return [("right", first, musts[0]), ("left", second, musts[1])]

@@ -17,7 +17,7 @@ FIRST, SECOND = "low_rank_1", "low_rank_2"
 
 
 def lower_matmul(item: LowRankSite, reader: Reader, factors: Factors, builder: GraphBuilder) -> None:
-    """`x W` becomes `(x right^T) left^T`, and `W x` becomes `left (right x)`; stacks of matrices likewise."""
+    """Replace `x W` by `(x right^T) left^T`, and `W x` by `left (right x)`; stacks of matrices likewise."""
     node = reader.node
     x = node.inputs[1 - reader.index]
     assert x is not None
@@ -36,6 +36,9 @@ def lower_matmul(item: LowRankSite, reader: Reader, factors: Factors, builder: G
 def _stacked_matmul(
     item: LowRankSite, reader: Reader, factors: Factors, builder: GraphBuilder, x: ir.Value
 ) -> ir.Value:
+    """Add both products of a stack of matrices, and return the node's new output."""
+    # A weight [2, 3, in, out] is six matrices: left [6, out, rank] and right [6, rank, in]. As second operand of MatMul
+    # both are transposed: left [2, 3, rank, out], right [2, 3, in, rank].
     lead = [item.site.shape[axis] for axis in reader.view.perm[:-2]]
     left, right = (np.stack([getattr(form, side) for form in item.forms]) for side in ("left", "right"))
     if reader.index == 1:
@@ -57,7 +60,7 @@ def _stacked_matmul(
 
 
 def lower_gemm(item: LowRankSite, reader: Reader, factors: Factors, builder: GraphBuilder) -> None:
-    """Two Gemms: `transA` on the first; `alpha`, `beta` and the bias on the second."""
+    """Replace a Gemm by two: `transA` on the first; `alpha`, `beta` and the bias on the second."""
     product = Multiplication.of(reader)
     assert isinstance(product, Multiplication), "a Gemm is one"
     first, second = factors.linear(item, reader, builder.dtype)
@@ -77,24 +80,27 @@ def lower_gemm(item: LowRankSite, reader: Reader, factors: Factors, builder: Gra
 
 
 def lower_conv(item: LowRankSite, reader: Reader, factors: Factors, builder: GraphBuilder) -> None:
-    """The spatial kernel to `rank` channels a group, then a 1x1 Conv with the bias."""
+    """Replace a Conv by one of the same kernel to `rank` channels a group, and a 1x1 Conv with the bias."""
     node = reader.node
     shape = [item.site.shape[axis] for axis in reader.view.perm]
     groups, spatial = len(item.forms), shape[2:]
     rank = item.forms[0].rank
+    # A kernel [out, in / groups, 3, 3] is `groups` matrices [out / groups, 9 in / groups]. right [groups rank, in /
+    # groups, 3, 3], left [out, rank, 1, 1]: each group keeps its own `rank` channels between the two.
     right = np.stack([form.right for form in item.forms]).reshape(groups * rank, *shape[1:])
     left = np.stack([form.left for form in item.forms]).reshape(shape[0], rank, *(1 for _ in spatial))
     first = factors.of_site(item, "right", right, builder.dtype, item.part("right"))
     second = factors.of_site(item, "left", left, builder.dtype, item.part("left"))
     x, bias = node.inputs[0], node.inputs[2:]
     attributes: dict[str, Any] = {**node.attributes, "kernel_shape": ir.AttrInt64s("kernel_shape", spatial)}
+    # Strides, padding and dilations are those of the spatial kernel; they would act twice on the second Conv.
     middle = builder.op("Conv", [x, first], label=FIRST, **attributes)
     output = builder.op("Conv", [middle, second, *bias], label=SECOND, group=groups, kernel_shape=[1 for _ in spatial])
     replace_node(node, builder, {node.outputs[0]: output})
 
 
 def lower_embedding(item: LowRankSite, reader: Reader, factors: Factors, builder: GraphBuilder) -> None:
-    """Rows of the left factor are looked up, then multiplied by the right one."""
+    """Look up rows of the left factor, then multiply them by the right one: `[...]` ids, `[..., rank]`, `[..., in]`."""
     node = reader.node
     first, second = factors.linear(item, reader, builder.dtype)
     rows = builder.op("Gather", [second.value, node.inputs[1]], axis=0, label=FIRST)

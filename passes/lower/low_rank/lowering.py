@@ -46,7 +46,7 @@ def refuse(site: Site) -> str | None:
 
 
 def lower(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
-    """Replace the sites by their factors, in place; what only the old weights needed is gone afterwards.
+    """Replace the sites by their factors, in place, and remove what only the old weights needed.
 
     Targets with operators and without differ in recurrent weights alone: an operator of domain `dtc`, or a Scan.
 
@@ -145,8 +145,10 @@ class _FactoredSites:
         for item in self.items:
             for reader in item.site.readers:
                 if reader.role not in _FEEDFORWARD:
+                    # By node, then by whether it is the recurrent weight: {node: {False: W, True: R}}.
                     weights.setdefault(reader.node, {})[reader.role in RECURRENT_ROLES] = (item, reader)
         shared = SharedProjections((both[False][0], node) for node, both in weights.items() if False in both)
+        # Nodes stand in the order in which they run, so a layer comes before those that it feeds.
         for node in [node for node in all_nodes(self.rewriting.model) if node in weights]:
             both = weights[node]
             with self._spending((both.get(True) or both[False])[0]):
@@ -161,6 +163,8 @@ class _FactoredSites:
         shared: SharedProjections,
     ) -> None:
         """Replace one LSTM or GRU of which the input weight, the recurrent one or both are in factors."""
+        # An operator takes the factors of R as they are, not coded in turn. What it cannot take becomes a Scan, which
+        # `_takes_factors` has found possible.
         unfit = recurrent is not None and (
             recurrent[0].coded
             or not self.rewriting.target.computes
@@ -171,18 +175,22 @@ class _FactoredSites:
         if recurrent is not None:
             how = "a Scan multiplies" if unfit else "an operator multiplies"
             self._serve(*recurrent, f"{how} with both factors at every step")
+        # 1. A Scan in the place of the node, whether W is in factors or dense.
         if recurrent is not None and unfit:
             builder = _builder(self.names, recurrent[1])
             lower_whole(recurrent[0], given[0] if given else None, node, self.factors, shared, builder)
             return
         if given is not None:
+            # 2. W in factors: a product in front of the node, which stays.
             lower_input(given[0], node, self.factors, shared, _builder(self.names, given[1]))
         if recurrent is not None:
+            # 3. R in factors: an operator in the place of the node, behind 2 where both are.
             lower_to_operator(self.rewriting, *recurrent, self.factors, _builder(self.names, recurrent[1]))
 
     def _serve(self, item: LowRankSite, reader: Reader, reason: str) -> None:
         form = item.forms[0]
         (rows, cols), rank = form.shape, form.rank
+        # A product with a matrix [rows, cols] against two with [rows, rank] and [rank, cols].
         speed = rows * cols / (rank * (rows + cols))
         told = ReadBy.of(reader, "factors", f"{reason}: {speed:.1f}x fewer multiplications", speed)
         self._readers[item.site.name].append(told)
@@ -195,6 +203,8 @@ class _FactoredSites:
 
     def _factored(self, item: LowRankSite) -> Factored:
         """Tell of a site; what its own initializers take is its own, in whichever node's account they stand."""
+        # A node's account holds all that its replacement added, factors of two sites for an LSTM. So of this site's
+        # accounts the arrays of other sites are taken off, and its own arrays in other accounts are added.
         parts = self.factors.parts.get(item.site.name, {})
         own, spent = set(parts), self._spent[item.site.name]
         accounts = [each for every in self._spent.values() for each in every]
@@ -226,13 +236,17 @@ def _builder(names: Names, reader: Reader) -> GraphBuilder:
 
 
 def _refuse_tie(site: Site) -> str | None:
+    """Return why the readers of a tied weight cannot share its factors; None if they can."""
     readers = {(reader.node, reader.index) for reader in site.readers}
+    # 1. A reader that knows no factors would keep the dense weight in the file.
     other = _dense_reader(site.value, readers)
     if other is not None:
         return f"weight {site.name!r} is also read by {other}, which needs it whole"
+    # 2. Factors are stored once, in one element type.
     if len({compute_type(reader) for reader in site.readers}) > 1:
         return f"weight {site.name!r} is read in two element types, by {site.readers[0].node_name!r} and others"
     for reader in site.readers[1:]:
+        # 3. All read the same matrix; MatMul, Gemm and Gather may read its transpose, as factors can be turned.
         same = reader.view == site.view
         if site.role in _TIED_LINEAR and reader.role in _TIED_LINEAR and len(site.shape) == 2:
             same = True  # [out, in] or [in, out]: both are served
@@ -249,6 +263,7 @@ def _dense_reader(value: ir.Value, readers: set[tuple[ir.Node, int]]) -> str | N
     for node, index in value.uses():
         if (node, index) in readers:
             continue
+        # What hands the weight on is followed to its own readers.
         if node.domain == "" and index == 0 and (node.op_type in PASS_THROUGH or node.op_type in ("Transpose", "Cast")):
             found = _dense_reader(node.outputs[0], readers)
             if found is not None:

@@ -1,8 +1,9 @@
 """Low-rank LSTM and GRU: a MatMul in front of the node, and an operator or a Scan in its place.
 
 The input weight is lowered in front of the node, which keeps its fast kernel. A recurrent weight is taken in two
-factors by an operator of domain `dtc`. In standard operators no node takes it so, and the whole node becomes a Scan
-(passes/lower/recurrent.py), whose factors, in the outer graph, are constant to ONNX Runtime, which packs them once.
+factors by an operator of domain `dtc`. No standard node takes two factors, so that in standard operators the whole node
+becomes a Scan (`dtc.passes.lower.recurrent.scan`). The factors lie in the outer graph: constant to ONNX Runtime, which
+packs them once.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ def lower_input(
         weight = factors.of_site(item, "left", lefts[0], builder.dtype, item.part("left"))
         set_dense_input(node, projected[0], weight, lefts[0].shape[2])
     else:
+        # Both directions in one node: x [T, N, 2 rank], the projections side by side, and W [2, gates H, 2 rank],
+        # ((left 0, zeros), (zeros, left 1)): what a direction does not read is multiplied by zeros.
         stored = [
             factors.of_site(item, f"left.{index}", left, builder.dtype, FactorPart("left", (index,)))
             for index, left in enumerate(lefts)
@@ -133,6 +136,7 @@ def lower_whole(
         )
         label = "scan_reverse" if cell.reverse else "scan"
         results.append(scan(builder, direction, given_lengths, with_steps=with_steps, label=label))
+    # Given out where the node has one direction alone: `wanted_of` returns nothing for two.
     if results[0].projection is not None:
         shared.give(wanted, recurrent, results[0].projection)
     joined = join(builder, results, parts.hidden)
@@ -162,6 +166,9 @@ class _Parts:
 
     def weight(self, cell: Cell, index: int) -> LowRankRecurrence:
         form = self._recurrent.forms[index]
+        # A GRU multiplies its left factor [3 H, rank] twice in a step, for z and r first and for h behind them; an
+        # LSTM's [4 H, rank] once. Stored transposed, [rank, 2 H] and [rank, H], a product is a Gemm without a
+        # Transpose.
         spans = {"iofc": (0, 4)} if cell.op_type == "LSTM" else {"zr": (0, 2), "h": (2, 3)}
         left = {
             gates: self._factors.of_site(
@@ -185,6 +192,7 @@ class _Parts:
         return tuple(self._builder.split(gates, [2 * cell.hidden, cell.hidden], 2))
 
     def peepholes(self, cell: Cell, index: int) -> tuple[ir.Value, ...]:
+        # P [directions, 3 H] -> i, o, f of this direction, [H] each.
         array = constant_array(_input(self._node, 7)) if cell.op_type == "LSTM" else None
         if array is None:
             return ()
@@ -194,14 +202,17 @@ class _Parts:
         )
 
     def hidden_bias(self, cell: Cell, index: int) -> ir.Value | None:
+        # B [directions, 6 H] is those of the input for z, r, h, then those of the state: the last H are of the state's
+        # h.
         if self._bias is None or not cell.linear_before_reset:
             return None
         return self._derived(3, f"hidden.{index}", self._bias[index, 5 * cell.hidden :])
 
     def _outer_bias(self, cell: Cell, index: int) -> ir.Value | None:
-        """The biases that may be added ahead: all but the hidden one that a GRU's reset gate scales."""
+        """Return the sum of the biases that can be added ahead: all but the one that a GRU's reset gate scales."""
         if self._bias is None:
             return None
+        # [2 gates H] -> [gates H] twice, added to one bias where nothing stands between them.
         of_input, of_state = np.split(self._bias[index], 2)
         if cell.linear_before_reset:
             of_state = np.concatenate([of_state[: 2 * cell.hidden], np.zeros_like(of_state[2 * cell.hidden :])])
@@ -209,7 +220,7 @@ class _Parts:
         return self._derived(3, f"{kind}.{index}", of_input + of_state)
 
     def _project(self, index: int, x: ir.Value) -> ir.Value:
-        """`X W^T` of all steps at once."""
+        """Add `X W^T` of all steps at once, `[T, N, gates * H]`: W dense, or by its two factors."""
         builder, given = self._builder, self._given
         if given is None:
             dense = self._node.inputs[1]
@@ -228,7 +239,7 @@ class _Parts:
         return builder.op("MatMul", [middle, left], label="low_rank_2")
 
     def _derived(self, number: int, tag: str, array: AnyArray) -> ir.Value:
-        """An initializer made of the node's input `number`: shared by the nodes that share that."""
+        """Return an initializer made of the node's input `number`, one for all nodes that share that input."""
         source = self._node.inputs[number]
         assert source is not None
         name = f"{source.name}.{tag}"
@@ -239,7 +250,7 @@ class _Parts:
 def _projected(
     item: LowRankSite, matrix: int, x: ir.Value, factors: Factors, shared: SharedProjections, builder: GraphBuilder
 ) -> ir.Value:
-    """`x right^T`: of the layer before where that computes it, else by a node of its own."""
+    """Return `x right^T`, which the layer before may have computed already, else a node of its own does."""
     given = shared.get(x, item)
     if given is not None:
         return given

@@ -47,6 +47,7 @@ class SharedProjections:
 def _unstacked(value: ir.Value | None) -> ir.Value | None:
     """Follow `value [T, N, H]` upstream to the `[T, 1, N, H]` that it is made of by leaving the directions away."""
     while value is not None and (node := value.producer()) is not None and node.domain == "":
+        # Axis 1 of Y [T, directions, N, H], counted from the front or from the back.
         if node.op_type == "Squeeze" and _axes(node) in ([1], [-3]):
             return node.inputs[0]
         if node.op_type not in PASS_THROUGH or value is not node.outputs[0]:
@@ -56,7 +57,7 @@ def _unstacked(value: ir.Value | None) -> ir.Value | None:
 
 
 def _axes(node: ir.Node) -> list[int] | None:
-    """The axes became an input with operator set 13."""
+    """Return the axes of a Squeeze: an attribute, or an input since operator set 13; None where they are unknown."""
     if "axes" in node.attributes:
         return list(node.attributes["axes"].as_ints())
     array = constant_array(node.inputs[1]) if len(node.inputs) > 1 else None

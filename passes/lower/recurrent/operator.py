@@ -45,7 +45,9 @@ def replace_weight(rewriting: Rewriting, reader: Reader, coded: CodedWeight) -> 
     cell, forms, plain, arrays = _parts(node)
     forms[which], arrays[which] = coded.form, list(coded.arrays)
     attributes = dict(node.attributes)
+    # The operators have the default activations alone, which `unfit_recurrence` has made sure of.
     attributes.pop("activations", None)
+    # A node of ONNX reads the number of inputs from the shape of W; the arrays of a form may not tell it.
     if node.domain != DOMAIN:
         attributes["input_size"] = ir.AttrInt64("input_size", input_size(reader) or 0)
     for name, number in coded.attributes.items():
@@ -60,6 +62,8 @@ def replace_weight(rewriting: Rewriting, reader: Reader, coded: CodedWeight) -> 
 
 def _dense_weights(cell: str, forms: Sequence[str], arrays: Sequence[Sequence[object]]) -> dict[Role, int]:
     """Return the weights of an operator that are still dense, and the inputs that they are."""
+    # `LSTM_sparse_dense` has six inputs in front, then the three arrays of a sparse W (values, columns, row pointers),
+    # then R as one array: R is input 9.
     first = len(CELLS[cell].inputs)
     places = {_ROLES[cell][0]: first, _ROLES[cell][1]: first + len(arrays[0])}
     return {role: place for (role, place), form in zip(places.items(), forms, strict=True) if form == DENSE}
@@ -79,11 +83,14 @@ def _parts(
     node: ir.Node,
 ) -> tuple[str, list[str], list[ir.Value | None], list[list[ir.Value | None]]]:
     """Return the cell, the forms of W and R, all other inputs in the operators' order, and the arrays of W and R."""
+    # 1. A node of ONNX has X, W, R, B, ...: W and R are taken out, the others put in the operators' order; both are
+    # dense.
     if node.domain != DOMAIN:
         cell = node.op_type
         given = dict(zip(CELLS[cell].node_inputs, node.inputs, strict=False))
         plain = [given.get(name) for name in CELLS[cell].inputs]
         return cell, [DENSE, DENSE], plain, [[given["W"]], [given["R"]]]
+    # 2. An operator, of which the other weight was lowered before: its name tells how many arrays each weight has.
     cell, *forms = forms_of(node.op_type)
     first = len(CELLS[cell].inputs)
     middle = first + len(FORMS[forms[0]].arrays)

@@ -25,8 +25,8 @@ class Direction(Recurrence):
         inputs: The input parts of the gates of all steps, biases added: LSTM `[T, N, 4H]`; GRU `[T, N, 2H]` and
             `[T, N, H]`.
         state: The initial states `[N, H]`.
-        emits_projection: What `weight.begin` makes of every step's output is read by another node too, and is given
-            out.
+        emits_projection: Whether the Scan gives out the projection of every step's output (`weight.begin`), because
+            another node reads that too.
     """
 
     inputs: tuple[ir.Value, ...]
@@ -79,6 +79,8 @@ def scan(
         label: Name of the Scan.
     """
     body = builder.inner(label)
+    # Inputs of a Scan: first states, then sequences [T, ...], of which the body sees one step. Outputs: last states,
+    # then what each step emits.
     sequences = [*direction.inputs, *([] if lengths is None else [lengths.lasts])]
     starts = list(direction.state)
     if direction.emits_projection:  # it is carried on to the next step, and so computed once
@@ -97,6 +99,7 @@ def scan(
     if emitted:
         attributes["scan_output_directions"] = [reverse] * len(emitted)
     values = builder.ops("Scan", [*starts, *sequences], len(outputs), label=label, **attributes)
+    # A carried projection is the last one of the states: no state of the node.
     last = values[: len(direction.state)]
     return Scanned(
         steps=values[len(results)] if with_steps else None,
@@ -115,6 +118,7 @@ def _body_outputs(
     results = step(body, direction, states, inputs, begun)
     if carried:
         results.append(direction.weight.begin(body, results[0]))
+    # Emitted: h if the steps are read, then the projection of the new h.
     emitted = [*(results[:1] if with_steps else []), *(results[-1:] if carried else [])]
     if lasts:
         emitted = silence(body, lasts[0], emitted)
@@ -143,6 +147,8 @@ def sample_lengths(builder: GraphBuilder, x: ir.Value, lengths: ir.Value) -> Len
         "Reshape", [builder.op("NonZero", [ones], dtype=int64), builder.constant([-1, 1, 1])], dtype=int64
     )
     ends = builder.op("Cast", [lengths], to=int64, dtype=int64)
+    # times [T, 1, 1], ends [N, 1] -> lasts [T, N, 1]. Lengths (2, 0) of 3 steps: true at steps 0 and 1 of the first
+    # sample.
     ends = builder.op("Reshape", [ends, builder.constant([-1, 1])], dtype=int64)
     return Lengths(
         lasts=builder.op("Less", [times, ends], dtype=ir.DataType.BOOL),
@@ -160,6 +166,8 @@ def initial_state(builder: GraphBuilder, given: ir.Value | None, x: ir.Value, di
 def join(builder: GraphBuilder, results: list[Scanned], hidden: int) -> dict[int, ir.Value]:
     """Add nodes for the node's outputs by number: Y `[T, D, N, H]`, Y_h and Y_c `[D, N, H]`."""
     columns: dict[int, list[tuple[ir.Value, list[int]]]] = {}
+    # steps [T, N, H] -> [T, 1, N, H]: a 0 in the shape of a Reshape copies the size T, -1 is N. last [N, H] -> [1, N,
+    # H].
     for result in results:
         if result.steps is not None:
             columns.setdefault(0, []).append((result.steps, [0, 1, -1, hidden]))

@@ -91,6 +91,8 @@ class _SparseSite(CodedSite):
     def serve_product(self, reader: Reader) -> ReadBy:
         """Multiply with what whole lines of zeros leave, in standard operators, where that is faster."""
         product, lines = Multiplication.on_codes(reader, self.site), self._lines
+        # Three cases go the common way: no whole lines; a reader that multiplies otherwise; a product too small to
+        # gain.
         if lines is None or not isinstance(product, Multiplication) or not pays_to_multiply(lines):
             return super().serve_product(reader)
         builder = self.builder(reader)
@@ -102,6 +104,8 @@ class _SparseSite(CodedSite):
 
     def unfit_lookup(self) -> str | None:
         """Return why rows cannot be decoded as they are looked up: another node needs the whole table."""
+        # 1. An operator reads single rows. 2. Standard nodes look up whole lines. 3. Nothing but embeddings read the
+        # weight: nodes decode single rows. Else the table is decoded once, for all of its readers.
         if self.target.computes or self._lines is not None or _looked_up_only(self.site):
             return None
         return "another node needs the whole table"
@@ -116,6 +120,7 @@ class _SparseSite(CodedSite):
 
     def dense(self) -> ir.Value:
         """Return the decoded weight."""
+        # A MatMul reads [in, out]: decoded in that order at once, as a Transpose behind would copy the whole matrix.
         transposed = self.site.view.perm == (1, 0)
         by_operator = self.target.decodes_by_operator and self._lines is None
         matrices = (
@@ -130,7 +135,7 @@ class _SparseSite(CodedSite):
         return self.front.op("Transpose", [weight], perm=[1, 0]) if transposed else weight
 
     def _operator(self, builder: GraphBuilder, what: str, inputs: Sequence[ir.Value | None]) -> ir.Value:
-        """Add `dtc.Sparse<what>` or `dtc.Bitmap<what>`, by the form's pattern, and its function to the model."""
+        """Add `dtc.Sparse<what>` or `dtc.Bitmap<what>`, by the form's pattern, and the function of that name."""
         name = ("Bitmap" if isinstance(self.stored.form.pattern, Bitmap) else "Sparse") + what
         return call(builder, name, inputs, cols=self.stored.form.shape[1])
 

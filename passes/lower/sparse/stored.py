@@ -87,7 +87,7 @@ class StoredSparse:
 
 
 def _in_few_nodes(form: Sparse) -> Sparse:
-    """A small CSR matrix as a bitmap: its decoding takes a quarter of the nodes, which is more than CSR saves."""
+    """Return a small CSR matrix as a bitmap: its decoding takes a quarter of the nodes, which outweighs CSR."""
     pattern = form.pattern
     if not isinstance(pattern, Csr):
         return form
@@ -111,19 +111,22 @@ def _decode(stored: StoredSparse, *, transposed: bool) -> ir.Value:
 def _decode_bitmap(
     builder: GraphBuilder, stored: StoredSparse, zero: ir.TensorProtocol, *, transposed: bool
 ) -> ir.Value:
-    """NonZero of the bits, then ScatterND: a third less memory than the body of the operator.
+    """Decode by NonZero of the bits, then ScatterND: a third less memory than the body of the operator.
 
-    Its output's shape is written into the graph: without it ONNX Runtime 1.31 would not fold NonZero.
+    The shape of NonZero's output is written into the graph: without it ONNX Runtime 1.31 would not fold NonZero.
     """
     packed = stored.packed(builder)
     assert isinstance(packed, PackedBitmap)
     rows, _ = stored.form.shape
     numbers = builder.op("Cast", [packed.bits], to=int(ir.DataType.INT32))
+    # [rows, bytes] -> [rows, bytes, 8] -> [rows, 8 bytes]; pad bits are 0, and so give no place.
     bits = builder.op("Gather", [bits_of_bytes(builder), numbers], axis=0)
     bits = builder.op("Reshape", [bits, builder.constant(np.array([rows, -1], dtype=np.int64))])
     places = builder.op("NonZero", [bits])
     places.type, places.shape = ir.TensorType(ir.DataType.INT64), ir.Shape([2, len(stored.form.values)])
     shape = np.array(stored.form.shape[:: -1 if transposed else 1], dtype=np.int64)
+    # places [2, count], a row of row numbers and one of columns: exchanged for the transpose. ScatterND wants [count,
+    # 2].
     if transposed:
         places = builder.op("Gather", [places, builder.constant(np.array([1, 0], dtype=np.int64))], axis=0)
     zeros = builder.op("ConstantOfShape", [builder.constant(shape)], value=zero)
@@ -138,6 +141,8 @@ def _decode_lines(
     *,
     transposed: bool,
 ) -> ir.Value:
+    # Whole lines as they are stored: kept columns are rows of the transposed matrix. A Transpose follows where the
+    # other one is asked for.
     shape = np.array(stored.form.shape[:: -1 if lines.axis else 1], dtype=np.int64)
     zeros = builder.op("ConstantOfShape", [builder.constant(shape)], value=zero)
     kept = builder.op("Cast", [stored.part("kept", lines.kept)], to=int(ir.DataType.INT64))

@@ -16,7 +16,6 @@ from dtc.errors import ModelError
 from dtc.graph import find_sites, load_model, save_model
 from dtc.passes.lower import Compressed, find_target, lower
 from dtc.passes.lower.ledger import array_bytes
-from dtc.passes.lower.target import targets
 from dtc.passes.plan import make_plan
 from dtc.passes.prepare import normalise
 from dtc.recipe import Rule
@@ -141,15 +140,6 @@ def test_an_operator_that_a_target_does_not_have_is_refused() -> None:
         lower(model, items, without)
     with pytest.raises(ModelError, match="takes opset 13 at most, the model has 17"):
         lower(model, items, replace(find_target("standard"), max_opset=13))
-
-
-def test_every_target_says_what_it_is_for() -> None:
-    assert set(targets()) >= {"compute", "standard", "storage", "int2"}
-    for name, target in targets().items():
-        assert target.name == name
-        assert target.title
-        assert 0 < target.tolerance < 1
-        assert target.functions or target.operators
 
 
 def test_methods_of_two_weights_of_one_node_are_lowered_together() -> None:

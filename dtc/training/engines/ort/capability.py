@@ -1,4 +1,4 @@
-"""Before the first step: which parameters the training build can differentiate, and what stops the others."""
+"""The search for trainable parameters before the first step: which have a gradient, and which nodes block others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PROBE_STEPS = 2
 
 @dataclass(frozen=True)
 class Capability:
-    """What can be trained.
+    """The result of the search for trainable parameters.
 
     Attributes:
         parameters: Names of the initializers to train.
@@ -37,10 +37,10 @@ class Capability:
 
 
 def examine(base: ir.Model, plan: GradientPlan, freeze: Sequence[str]) -> Capability:
-    """Try the gradient, freezing what lies before each node that has none, until it can be built and run.
+    """Return what can be trained: trials freeze the weights before each node without gradient until the rest runs.
 
     Raises:
-        EngineError: Nothing is left to train; names the nodes.
+        EngineError: Nothing is left to train; the message names the nodes in the way.
     """
     # What the gradient of each weight goes through, in the order of the graph; it alone can stand in its way.
     paths = Paths(base.graph, scores_of(base, plan.kind, plan.output))
@@ -49,6 +49,7 @@ def examine(base: ir.Model, plan: GradientPlan, freeze: Sequence[str]) -> Capabi
     blocked = {node: reason for node in base.graph if (reason := _hopeless(node))}
     trials = Trials(base)
 
+    # Only those recurrent nodes are unrolled that a gradient goes through: unrolling makes a node of each step.
     def planned(names: Sequence[str]) -> GradientPlan:
         unrolled = dict.fromkeys(str(n.name) for p in names for n in downstream[p] if n.op_type in UNROLLED)
         return replace(plan, parameters=tuple(names), lengths={name: steps[name] for name in unrolled})
@@ -80,13 +81,16 @@ def examine(base: ir.Model, plan: GradientPlan, freeze: Sequence[str]) -> Capabi
 
 
 def _crashing(through: dict[str, list[ir.Node]], crashes: Callable[[Sequence[str]], bool]) -> dict[ir.Node, str]:
-    """Find a node whose gradient ends the process: parameters are added from the loss backwards until it does.
+    """Return a node whose gradient crashes the process, with the reason.
 
-    It is the first node that those before the last one added do not pass. With gradients of a, b, c that go through
-    the nodes a: [3], b: [2, 3], c: [1, 2, 3], where {a, b} is fine and {a, b, c} crashes, that is node 1.
+    Parameters are added from the loss backwards until the process crashes; the node is the last one that the parameter
+    added last passes and the others do not. With gradients of a, b, c that go through the nodes a: [3], b: [2, 3], c:
+    [1, 2, 3], where {a, b} is fine and {a, b, c} crashes, that is node 1.
     """
     # The nearer to the loss, the fewer nodes; so sets of names only ever grow by nodes further from it.
     names = sorted(through, key=lambda name: len(through[name]))
+    # Bisection: names[:fine] is known to be fine, names[:crashing] to crash. 100 names take 7 trials, each of which may
+    # end a process.
     fine, crashing = 0, len(names)
     while crashing - fine > 1:
         middle = (fine + crashing) // 2
@@ -94,6 +98,8 @@ def _crashing(through: dict[str, list[ir.Node]], crashes: Callable[[Sequence[str
     # names[:fine] is fine, names[:fine + 1] crashes: it is one of the nodes that the last name adds.
     passed = {node for name in names[:fine] for node in through[name]}
     suspects = [node for node in through[names[fine]] if node not in passed]
+    # Without suspects the last name passes no node of its own (the second weight of one node, say): then it is the
+    # first node behind that name.
     node = suspects[-1] if suspects else through[names[fine]][0]
     return {node: f"node {node.name!r}: onnxruntime-training crashes over the gradient of this {node.op_type}"}
 
@@ -104,9 +110,12 @@ def _declared_steps(node: ir.Node) -> int:
 
 
 def _hopeless(node: ir.Node) -> str | None:
-    """Say why a gradient through this node would be missing, or wrong without a word."""
+    """Return why the gradient through a node would be missing, or silently wrong; None for other nodes."""
+    # 1. A body: the builder aborts the process over control flow, so it is set aside, and with it every gradient.
     if any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()):
         return f"node {node.name!r}: {node.op_type} has no gradient in onnxruntime-training"
+    # 2. A Split with an output that nothing reads: the parts of the gradient that are there would be joined as if they
+    #    were all.
     if node.op_type == "Split" and not all(value.uses() or value.is_graph_output() for value in node.outputs):
         return f"node {node.name!r}: the gradient of a Split with unused outputs is wrong in onnxruntime-training"
     return None
@@ -117,6 +126,8 @@ def _frozen(downstream: dict[str, list[ir.Node]], blocked: dict[ir.Node, str], f
     for name, nodes in downstream.items():
         pattern = next((glob for glob in freeze if fnmatch.fnmatchcase(name, glob)), None)
         blocker = next((blocked[node] for node in nodes if node in blocked), None)
+        # The first reason that holds is told: what the user asked for, then what the graph is like, then what the
+        # runtime lacks.
         if pattern is not None:
             frozen[name] = f"frozen by the option {pattern!r}"
         elif not nodes:
@@ -140,7 +151,7 @@ def _inside_bodies(base: ir.Model) -> dict[str, str]:
 
 
 def _blame(error: str, nodes: set[ir.Node]) -> dict[ir.Node, str]:
-    """Return the nodes that an error of the builder or of the session is about, each with the reason.
+    """Return the nodes that an error message of the builder or the session names, each with the reason.
 
     The runtime has three kinds of errors, told apart by their text.
     """
@@ -157,6 +168,7 @@ def _blame(error: str, nodes: set[ir.Node]) -> dict[ir.Node, str]:
     named = {str(node.name): node for node in nodes}
     words = [match[2]] if (match := _NO_KERNEL.search(error)) else _NAMED.findall(error)
     for word in words:
+        # "conv1_Grad/ConvGrad_0" and "conv1::Gemm7_Grad/GemmGrad_0" both lead to the node "conv1".
         owner = named.get(word) or named.get(re.split(r"_Grad/|::|_Grad_", word)[0])
         if owner is not None:
             return {owner: f"node {owner.name!r}: the gradient of this {owner.op_type} cannot be run"}

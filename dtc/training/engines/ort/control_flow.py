@@ -1,8 +1,8 @@
-"""Setting If, Loop and Scan aside while the gradient is built: the builder aborts the process where it meets them.
+"""Setting If, Loop and Scan aside while the gradient is built, as the gradient builder aborts the process over them.
 
-It walks back from the loss over all inputs of a node, and takes what a body reads of the graph around it for a numbered
-input, which it is not. No gradient goes through these nodes (`capability` sees to that), so for the builder their
-outputs are inputs of the graph. Done on protobuf, which is what the builder reads and writes.
+The builder walks back from the loss over all inputs of a node, and takes what a body reads of the graph around it for a
+numbered input, which it is not. No gradient goes through these nodes (`capability` sees to that), so for the builder
+their outputs are inputs of the graph. Done on protobuf, which is what the builder reads and writes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ class Aside:
 
 
 def set_aside(model: onnx.ModelProto) -> Aside:
-    """Take the nodes with bodies out of the graph and return them; what they read becomes an output of the graph."""
+    """Take the nodes with bodies out of the graph and return them; values that they read become graph outputs."""
     graph = model.graph
     # 1. The nodes leave, so the builder does not walk into them.
     nodes = [node for node in graph.node if any(_bodies(node))]
     for node in nodes:
         graph.node.remove(node)
+    # For h = Relu(x); y = If(c; then: h + 1, else: h - 1); loss of y W: the If leaves, h becomes an output, y an input.
+    # For the builder that is a graph in which the gradient of W ends at y.
     known = {info.name: info for info in (*graph.value_info, *graph.input, *graph.output)}
     # 2. What they read must still be computed: it becomes an output. Names from inside of a body are not there.
     handed_out = {info.name for info in graph.output}
@@ -44,6 +46,7 @@ def put_back(model: onnx.ModelProto, aside: Aside) -> None:
     """Undo `set_aside` in the graph with gradients; the nodes are not in order of use."""
     graph = model.graph
     outputs = {name for node in aside.nodes for name in node.output}
+    # Inputs that stood for what the nodes give leave: the nodes give it again.
     for info in [info for info in graph.input if info.name in outputs]:
         graph.input.remove(info)
     # The builder drops the initializers that it sees no reader of.

@@ -51,6 +51,8 @@ def _raise(model: ir.Model) -> None:
             f"the model of opset {own} cannot be converted to opset {OLDEST_OPSET}, which the ort engine needs "
             f"({reason}); export it at opset {OLDEST_OPSET} or later"
         ) from error
+    # The converter returns copies of the tensors. The originals take their places again, external ones on disk
+    # included; an initializer that the converter added keeps what it has.
     for graph in all_graphs(converted):
         for name, value in graph.initializers.items():
             value.const_value = tensors.get(name, value.const_value)
@@ -59,11 +61,13 @@ def _raise(model: ir.Model) -> None:
 
 
 def _relabel(model: ir.Model) -> None:
-    """An operator that did not change since opset 21 means the same under the older label."""
+    """Label the model as opset 21, in place: operators that did not change since then mean the same."""
     opset = opset_of(model)
     for node in all_nodes(model):
         if node.domain:
             continue
+        # A MatMul in a model of opset 23 is that of opset 13 still: only the label changes. An operator that did change
+        # is let through where `_as_before` finds that nothing it uses is new.
         schema = onnx.defs.get_schema(node.op_type, opset, "")
         if schema.since_version > NEWEST_OPSET:
             _as_before(node, schema.since_version)
@@ -86,6 +90,8 @@ def _as_before(node: ir.Node, since: int) -> None:
     except onnx.defs.SchemaError:
         before = None
     added = _ONLY_WIDENED.get(node.op_type, set())
+    # Three ways to be new: the operator itself, an attribute that it uses, an input. What is left was only widened in
+    # types.
     if before is None or set(node.attributes) - set(before.attributes) - added or len(now.inputs) != len(before.inputs):
         raise EngineError(
             f"node {node.name or node.op_type!r}: {node.op_type} of opset {since} cannot be trained "

@@ -10,6 +10,7 @@ def remove_dead_nodes(graph: ir.Graph) -> None:
 
     Optional outputs of live nodes stay: the gradients of LayerNormalization and of the cross-entropy read them.
     """
+    # Backwards, so that a node goes after those that read it: a chain of dead nodes is gone after one pass.
     for node in reversed(list(graph)):
         if not any(value.uses() or value.is_graph_output() for value in node.outputs):
             graph.remove(node, safe=True)

@@ -75,6 +75,7 @@ class OrtEngine:
         batch_norm: Literal["batch", "frozen"] = "batch",
         delta: float = 0.0,
     ) -> None:
+        # 1. A copy in the form that the training build reads; everything below derives from it.
         load_runtime()
         self._objective, self._threads = objective, threads
         self._base = prepare(model)
@@ -83,18 +84,24 @@ class OrtEngine:
         self._samples = samples_axis(self._base.graph, objective)
         # `auto` is decided by the first batch; what can be differentiated does not depend on the loss that it becomes.
         guess: Kind = "mse" if objective.loss == "auto" else objective.loss
+        # 2. What can be differentiated, found out by trying. The plan has no parameters and no lengths yet: the former
+        #    come from the trials, the latter from the inputs of each step.
         norms = measurable(self._base.graph) if batch_norm == "batch" else []
         by_batch = tuple(str(node.name) for node in norms)
         carry = tuple(objective.carry)
         self._plan = GradientPlan(guess, objective.output, self._rank(), carry, (), {}, by_batch, delta)
         capability = examine(self._base, self._plan, freeze)
         self._unrolled = capability.unrolled
+        # 3. The arrays that are trained, copied out of the model: sessions are fed with them, and optimizers write into
+        #    them.
         self._plan = replace(self._plan, parameters=capability.parameters)
         self.frozen: dict[str, str] = capability.frozen
         self.parameters: Parameters = {name: self._initial(name) for name in capability.parameters}
         self.positive = frozenset(scales_of_quantizers(self._base.graph)) & self.parameters.keys()
         self.statistics: Parameters = {name: self._initial(name) for node in norms for name in statistics_of(node)}
         self._kind: Kind | None = None if objective.loss == "auto" else objective.loss
+        # 4. Graphs for what is not training. Shapes are asked of nodes whose training graph depends on them: the length
+        #    of an unrolled sequence, the size of a mask.
         dropouts = [str(n.name) for n in self._base.graph if n.op_type == "Dropout" and n.domain == ""]
         self._probe = ShapeProbe(self._base, [*self._unrolled, *dropouts], threads)
         live = (*self.parameters, *self.statistics)
@@ -179,6 +186,8 @@ class OrtEngine:
         return self._kind, labels_of(self._objective, self._kind, batch)
 
     def _step(self, kind: Kind, rank: int, lengths: dict[str, int]) -> _Step:
+        # One graph and session for each combination that occurs: batches of sequences of 35 and of 20 steps make two.
+        # Buffers of gradients are shared among them.
         key = (kind, rank, tuple(lengths.items()))
         if key not in self._steps:
             plan = replace(self._plan, kind=kind, label_rank=rank, lengths=lengths)
@@ -192,6 +201,8 @@ class OrtEngine:
             if value.name not in batch:
                 raise DataError(f"the batch holds no {value.name!r}, an input of the model")
             assert value.name is not None
+            # float64 may become float32 and int64 int32 ("same_kind"), floats never integers: that is a mistake in the
+            # data.
             array = np.asarray(batch[value.name])
             dtype = array.dtype if value.dtype is None else value.dtype.numpy()
             if not np.can_cast(array.dtype, dtype, casting="same_kind"):
@@ -223,6 +234,8 @@ class OrtEngine:
     def _rank(self) -> int:
         name = self._objective.output
         value = next((v for v in self._base.graph.outputs if name in (None, v.name)), None)
+        # Labels of [N, C, H, W] scores are [N, H, W], one rank less; [T, N, C] scores are flattened, and their labels
+        # to a vector.
         rank = 2 if value is None or value.shape is None else len(value.shape)
         return rank - 1 if self._objective.loss == "cross-entropy" and rank > 3 else 1
 
@@ -232,7 +245,7 @@ class OrtEngine:
 
 
 class _Step:
-    """One training graph with its session and the buffers that its gradients are written into."""
+    """One training graph, its session, and the buffers for the gradients."""
 
     def __init__(
         self, graph: TrainingGraph, plan: GradientPlan, buffers: dict[str, Array], threads: int | None
@@ -254,6 +267,7 @@ class _Step:
 
     def run(self, feeds: dict[str, AnyArray], parameters: Parameters) -> StepResult:
         """Run the session and sum up the gradients."""
+        # A parameter is fed under each name that the graph reads it by: its own, and its aliases.
         feeds |= {name: parameters[source] for name, source in self._graph.sources.items()}
         found = self._run({name: array for name, array in feeds.items() if name in self._inputs}, parameters)
         outputs = {name: found[name] for name in self._plan.carry}
@@ -269,6 +283,8 @@ class _Step:
             if source is None:
                 binding.bind_output(name, "cpu")
                 continue
+            # The recurrent weight [1, 4H, H] of an LSTM has its gradient as a product [4H, H] that is appended: the
+            # same memory, read as a matrix.
             buffer = self._buffer(name, parameters[source].shape)
             shape = buffer.shape if name == f"{source}_grad" else (-1, buffer.shape[-1])  # appended ones are matrices
             binding.bind_output(name, "cpu", 0, np.float32, buffer.reshape(shape).shape, buffer.ctypes.data)
@@ -288,11 +304,14 @@ class _Step:
         return self._buffers[name]
 
     def _sum(self, found: dict[str, AnyArray], parameters: Parameters) -> Parameters:
+        # A weight that is read in two ways has a part for each. The first part is the engine's buffer itself; a sum of
+        # several is a new array, so that no buffer is written over before the next run.
         gradients: Parameters = {}
         for output, source in self._graph.dense.items():
             part: npt.NDArray[Any] = found[output]
             gradients[source] = part if source not in gradients else gradients[source] + part
         self._add_lookups(found, parameters, gradients)
+        # Nothing in this graph gives it a part (an LSTM over no steps, for one): its gradient is zero, not missing.
         for name in self._plan.parameters:
             if name not in gradients:
                 gradients[name] = np.zeros_like(parameters[name])
@@ -300,6 +319,7 @@ class _Step:
 
     def _add_lookups(self, found: dict[str, AnyArray], parameters: Parameters, gradients: Parameters) -> None:
         for lookup in self._graph.lookups:
+            # All tables are cleared before any row is added: several lookups may read one table.
             if lookup.table not in self._tables:
                 self._tables[lookup.table] = TableGradient(parameters[lookup.table].shape)
             self._tables[lookup.table].clear()

@@ -37,7 +37,7 @@ class EvaluationGraph:
         return dict(zip(self._names, found, strict=True))
 
     def scores(self, inputs: Arrays, parameters: Parameters) -> AnyArray:
-        """Return what distillation compares: the output, before its final Softmax where there is one."""
+        """Return the scores that distillation compares: the output, or the input of a Softmax that ends the model."""
         scores: AnyArray = self._run(("scores",), inputs, parameters, [SCORES])[0]
         return scores
 
@@ -53,6 +53,8 @@ class EvaluationGraph:
     ) -> tuple[list[Moments], dict[str, AnyArray]]:
         """Return the moments of each BatchNormalization, and the carried outputs."""
         found = self._run((_MOMENTS, *carry), inputs, parameters, None)
+        # Outputs stand in the order of `_hand_out_moments`: what is carried, then mean, variance and shape of each
+        # norm. `strict` is off because `carry` is the shorter one.
         carried = dict(zip(carry, found, strict=False))
         parts = iter(found[len(carry) :])
         return [exposed.moments(next(parts), next(parts), next(parts)) for exposed in self._exposed], carried
@@ -72,13 +74,16 @@ class EvaluationGraph:
 
     def _graph(self, key: tuple[Any, ...]) -> ir.Model:
         model = self._base.clone()
+        # 1. What distillation compares, under a name of its own: it may be an inner value, before the final Softmax.
         if key[0] == "scores":
             scores = scores_of(model, "distill", self._output)
             model.graph.append(named := ir.node("Identity", [scores]))
             named.outputs[0].name, named.outputs[0].type = SCORES, ir.TensorType(ir.DataType.FLOAT)
             model.graph.outputs.append(named.outputs[0])
+        # 2. The moments of each norm, the network being normalised by them.
         elif key[0] == _MOMENTS:
             self._hand_out_moments(model, key[1:])
+        # 3. A loss: the key is its kind and the rank of its labels. Left over is "predict", the model as it is.
         elif key[0] != "predict":
             attach_loss(model, key[0], self._output, key[1])
             model.graph.outputs.append(next(v for n in model.graph for v in n.outputs if v.name == LOSS))
@@ -92,7 +97,7 @@ class EvaluationGraph:
         return model
 
     def _hand_out_moments(self, model: ir.Model, carry: tuple[str, ...]) -> None:
-        """Make the carried outputs and the moments the outputs of the graph, and drop what only others need."""
+        """Make the carried outputs and the moments the only outputs of the graph; remove nodes that become unused."""
         self._exposed = use_batch_moments(model)
         carried = {value.name: value for value in model.graph.outputs}
         model.graph.outputs.clear()

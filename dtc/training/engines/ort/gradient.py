@@ -29,7 +29,7 @@ UNROLLED = frozenset({"LSTM", "GRU"})
 
 @dataclass(frozen=True)
 class GradientPlan:
-    """What a training graph is made for.
+    """The specification of a training graph.
 
     Attributes:
         kind: The loss.
@@ -129,17 +129,21 @@ def _unroll(model: ir.Model, plan: GradientPlan, aliases: _Aliases, shared: Shar
     for node in list(model.graph):
         if node.name is None or node.name not in plan.lengths:
             continue
+        # The weight may come through an Identity. Where it is computed from others it has no parameter, and the builder
+        # differentiates through the steps as through any other product.
         recurrent = source_of(node.inputs[2])
         parameter = recurrent.name if recurrent is not None and recurrent.name in plan.parameters else None
         if parameter is not None:
             node.replace_input_with(2, aliases.of(parameter))
         unrolled = unroll(node, plan.lengths[node.name], shared)
+        # A node of no steps has no products, and adds nothing to the gradient.
         if parameter is not None and all(block.products for block in unrolled.blocks):
             found.setdefault(parameter, []).append(unrolled)
     return found
 
 
 def _set_outputs(model: ir.Model, carry: tuple[str, ...]) -> None:
+    # Other outputs would be computed for nothing in every step; without a reader their nodes go.
     by_name = {value.name: value for value in model.graph.outputs}
     loss = next(value for node in model.graph for value in node.outputs if value.name == LOSS)
     model.graph.outputs.clear()
@@ -179,14 +183,17 @@ def _collect(
     dense: dict[str, str] = {}
     # A parameter may have several summands: where it is read itself, as a scale, in each recurrent node, as a table.
     for name in sorted(direct):
+        # 1. Read itself: the builder has made its gradient.
         dense[f"{name}_grad"] = name
         outputs.append(_typed(values[f"{name}_grad"], base.graph.initializers[name]))
     for name, parts in scales.items():
+        # 2. A scale that several quantizers share has the sum of their gradients.
         total = parts[0] if len(parts) == 1 else build.op("Sum", parts)
         total.name = f"{name}_grad"
         dense[total.name] = name
         outputs.append(_typed(total, base.graph.initializers[name]))
     for parameter, nodes in unrolled.items():
+        # 3. A recurrent weight: one product for each node that reads it; the engine sums these up.
         for index, node in enumerate(nodes):
             gradient = _recurrent_gradient(build, values, node, f"{parameter}::recurrent{index}")
             dense[str(gradient.name)] = parameter
@@ -208,6 +215,8 @@ def _collect(
 
 def _recurrent_gradient(build: Builder, values: dict[str, ir.Value], node: Unrolled, name: str) -> ir.Value:
     """Append dR = [dG_1; ..; dG_T]' [H_0; ..; H_T-1] for each block, the blocks one below the other."""
+    # dG_t is [N, gates * H], H_t [N, H]; below each other over T steps they are [T N, gates * H] and [T N, H], and the
+    # product with the first one transposed is [gates * H, H]. A GRU has two blocks: rows of z and r, rows of h.
     rows = []
     for block in node.blocks:
         gradients = build.op("Concat", [values[f"{p}_grad"] for p in block.products], axis=0)

@@ -1,4 +1,4 @@
-"""The private copy of onnxruntime-training: where it lies, and how it gets there."""
+"""The private copy of onnxruntime-training: its folder and its installation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cache_folder() -> Path:
 
 
 def unavailable() -> str | None:
-    """Return why the engine cannot run here, in one line; None if it can."""
+    """Return in one line why the engine cannot run on this machine; None if it can."""
     if sys.version_info[:2] > _NEWEST_PYTHON:
         found = f"{sys.version_info[0]}.{sys.version_info[1]}"
         return f"onnxruntime-training {VERSION} exists for Python up to 3.12, this is {found}; use Python 3.11 or 3.12"
@@ -73,10 +73,13 @@ def _folder(cache: Path | None) -> Path:
 
 def _pip_install(target: Path) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    # Without dependencies: NumPy and protobuf are those of dtc's own environment, which comes behind this folder on the
+    # path.
     command += ["--no-deps", "--only-binary", ":all:", "--target", str(target), REQUIREMENT]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return
+    # pip's last line is often advice; the line with the error, or that pip itself is missing, says more.
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     reason = next((line for line in lines if "ERROR" in line or "No module" in line), lines[-1] if lines else "")
     raise EngineError(

@@ -1,4 +1,4 @@
-"""Losses as nodes at the end of a graph; what they are fed with is in `targets.py`."""
+"""Losses as nodes at the end of a graph; `targets.py` makes the labels and weights that a loss is fed with."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LOOKED_THROUGH = {
 
 
 def attach_loss(model: ir.Model, kind: Kind, output: str | None, label_rank: int) -> None:
-    """Add the loss of one output as value `dtc::loss`, and what it reads of the model as `dtc::scores`.
+    """Add the loss of one output as the value `dtc::loss`, a scalar, and the scores that it reads as `dtc::scores`.
 
     Labels enter as graph input `dtc::labels`: int64 for cross-entropy, where -1 is left out of the mean, a vector
     unless `label_rank` is above 2; else a float vector, with the weight of each in `dtc::weight`.
@@ -47,17 +47,24 @@ def attach_loss(model: ir.Model, kind: Kind, output: str | None, label_rank: int
 
 
 def scores_of(model: ir.Model, kind: Kind, output: str | None) -> ir.Value:
-    """Return the value that the loss reads: the output, or what enters its final Softmax or Sigmoid."""
+    """Return the value that the loss reads: the output, or the input of a Softmax or Sigmoid that ends the model.
+
+    Raises:
+        EngineError: There is no such output, or the output is not float32.
+    """
     outputs = {value.name: value for value in model.graph.outputs}
     if output is not None and output not in outputs:
         raise EngineError(f"the model has no output {output!r}; it has {', '.join(str(name) for name in outputs)}")
     value = outputs[output] if output is not None else model.graph.outputs[0]
     if value.dtype not in (ir.DataType.FLOAT, None):
         raise EngineError(f"output {value.name!r} is not float32, no loss can be computed from it; choose another")
+    # The loss of probabilities is computed from the scores before them: log(softmax(x)) as one operator is stable,
+    # while the logarithm of a probability that was rounded to 0 is not.
     source = source_of(value) or value
     node = source.producer()
     if node is None or node.domain or node.op_type not in _LOOKED_THROUGH[kind]:
         return value
+    # A Softmax over another axis than that of the classes is part of the model, not the end of it. Sigmoid has no axis.
     rank = None if source.shape is None else len(source.shape)
     axis = node.attributes.get_int("axis", -1)
     if node.op_type != "Sigmoid" and axis != -1 and (rank is None or axis != _class_axis(kind, rank)):
@@ -98,7 +105,7 @@ class _Nodes:
         return value
 
     def flat(self, scores: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """Return scores and labels as vectors: the gradient builder must know the ranks of what it broadcasts."""
+        """Return scores and labels as vectors, as the gradient builder must know the ranks of broadcast operands."""
         tensor = ir.tensor(np.array([-1], dtype=np.int64), name="dtc::flat")
         shape = ir.Value(name=tensor.name, type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([1]))
         shape.const_value = tensor
@@ -113,6 +120,8 @@ class _Nodes:
 
 
 def _cross_entropy(nodes: _Nodes, scores: ir.Value, label_rank: int) -> None:
+    # Scores [N, C, H, W] with labels [N, H, W] go in as they are. Others have the classes last: [T, N, C] becomes [T N,
+    # C], with labels [T N].
     spatial = label_rank > 2
     labels = nodes.input(LABELS, ir.DataType.INT64, label_rank if spatial else 1)
     logits = scores if spatial else nodes.op("Flatten", scores, axis=-1)

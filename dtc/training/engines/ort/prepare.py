@@ -23,6 +23,7 @@ def prepare(model: ir.Model) -> ir.Model:
     Raises:
         EngineError: A node needs a newer opset, or the model holds float16 weights.
     """
+    # 1. A clone without the old habit of initializers among the inputs, in an opset that the training build reads.
     _refuse_half(model)
     copy = model.clone()
     RemoveInitializersFromInputsPass()(copy)
@@ -30,6 +31,8 @@ def prepare(model: ir.Model) -> ir.Model:
     convert(copy)
     # The converter raises it, and the training build reads no newer one.
     copy.ir_version = IR_VERSION
+    # 2. What later steps look for: constants as initializers, a name for every node and value, all outputs that
+    #    gradients read.
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
     NameFixPass()(copy)
     _declare_layer_norm_statistics(copy)
@@ -40,6 +43,7 @@ def prepare(model: ir.Model) -> ir.Model:
             value.dtype, value.shape = tensor.dtype, ir.Shape(tensor.shape.numpy())
     remove_dead_nodes(copy.graph)
     _infer_shapes(copy)
+    # 3. A rank that was declared may tell shapes behind it, so shapes are inferred once more.
     if _declare_ranks(copy):
         _infer_shapes(copy)
     return copy
@@ -50,7 +54,7 @@ def _infer_shapes(model: ir.Model) -> None:
 
 
 def _declare_ranks(model: ir.Model) -> bool:
-    """Say of what enters a convolution that it has the rank of the weight; return whether that was news.
+    """Declare that the input of a convolution has the rank of its weight; return True if a rank was unknown.
 
     Behind an If whose branches differ in rank nothing is inferred, and gradients of broadcasts come out wrong.
     """
@@ -83,7 +87,7 @@ def _refuse_half(model: ir.Model) -> None:
 
 
 def _declare_layer_norm_statistics(model: ir.Model) -> None:
-    """The gradient of LayerNormalization reads its optional outputs Mean and InvStdDev."""
+    """Declare the optional outputs Mean and InvStdDev of LayerNormalization, which its gradient reads."""
     for node in model.graph:
         if node.op_type == "LayerNormalization" and node.domain == "" and len(node.outputs) < 3:
             node.resize_outputs(3)

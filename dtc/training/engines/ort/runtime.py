@@ -41,6 +41,7 @@ def open_session(model: ir.Model, threads: int | None) -> Any:
     runtime = load_runtime()
     options = runtime.SessionOptions()
     options.log_severity_level = _FATAL
+    # The same run gives the same bits, whether it was interrupted or not.
     options.use_deterministic_compute = True
     if threads is not None:
         options.intra_op_num_threads = threads
@@ -58,6 +59,8 @@ def differentiate(model: ir.Model, wrt: set[str], loss: str) -> ir.Model:
 
     options = _pybind_state.SessionOptions()
     options.log_severity_level = _FATAL
+    # The builder reads and writes protobuf bytes. Nodes with bodies are taken out before it and put back after it, at
+    # the end of the list: only then the graph has to be sorted.
     proto = ir.to_proto(model)
     aside = set_aside(proto)
     builder = _pybind_state.GradientGraphBuilder(proto.SerializeToString(), {loss}, wrt, loss, options)

@@ -1,4 +1,4 @@
-"""Which initializers are weights, and through which nodes the loss depends on them."""
+"""The initializers that are weights, and the nodes through which the loss depends on each."""
 
 from __future__ import annotations
 
@@ -50,6 +50,8 @@ def find_weights(graph: ir.Graph) -> list[str]:
             # 2. Vectors that are added or multiplied: y = x W + b as MatMul and Add, a learnt scale as Mul.
             if node.op_type in _ELEMENTWISE:
                 found.update(dict.fromkeys(_vectors(node, behind)))
+        # 3. What is computed from there on lies behind a weight. In (x - mean) * gain -> Conv -> + bias -> * scale,
+        #    mean and gain stand before the first weight and are no parameters; bias and scale are.
         if node.op_type in _WEIGHTS or any(value in behind for value in node.inputs if value is not None):
             behind.update(node.outputs)
     return [*found, *scales_of_quantizers(graph)]
@@ -64,11 +66,13 @@ def _origins(value: ir.Value | None) -> Iterator[str]:
     """Yield the float32 initializers, of one dimension or more, that a weight input is made of."""
     if value is None:
         return
+    # 1. An initializer. Numbers of no dimension are constants of a formula, not weights.
     if value.is_initializer():
         tensor = value.const_value
         if tensor is not None and tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) and tensor.size:
             yield str(value.name)
         return
+    # 2. A node that rearranges: Transpose(W) is W still, and of a Concat every part counts.
     node = value.producer()
     if node is not None and node.domain == "" and node.op_type in _REARRANGING:
         for source in node.inputs if node.op_type == "Concat" else node.inputs[:1]:
@@ -81,17 +85,21 @@ def _vectors(node: ir.Node, behind: set[ir.Value]) -> Iterator[str]:
             for name in _origins(operand):
                 assert node.graph is not None
                 shape = node.graph.initializers[name].shape
+                # A vector has one side above 1: [64], [1, 64, 1, 1]. A matrix that is added is taken for data, a mask
+                # for one.
                 if shape is not None and sum(int(str(d)) > 1 for d in shape) == 1:
                     yield name
 
 
 class Paths:
-    """How values of the main graph reach the value that the loss reads."""
+    """The paths from values of the main graph to the value that the loss reads."""
 
     def __init__(self, graph: ir.Graph, target: ir.Value) -> None:
         self._nodes = list(graph)
         self._target = target
         self._rounded = {value for each in find_quantizers(graph) for value in each.integers}
+        # Only nodes that the target depends on are readers: `downstream` then never walks into a branch that ends
+        # elsewhere.
         reads = [list(_reads(node)) for node in self._nodes]
         self._readers: dict[ir.Value, list[int]] = {}
         for index in self._reaching(reads):

@@ -29,7 +29,7 @@ class ShapeProbe:
         self._known: dict[Signature, dict[str, tuple[int, ...]]] = {}
 
     def shapes(self, inputs: Arrays) -> dict[str, tuple[int, ...]]:
-        """Return the shape by node name; runs the graph where these input shapes are new."""
+        """Return the shape of the first input by node name; the graph runs once for each new set of input shapes."""
         key = signature(inputs)
         if key not in self._known:
             self._known[key] = self._run(inputs) if self._nodes else {}

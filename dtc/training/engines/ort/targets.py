@@ -1,4 +1,4 @@
-"""What a loss is fed with: the labels of a batch, masked beyond each sample's length, and their weights."""
+"""The feeds of a loss: the labels of a batch, masked beyond each sample's length, and the weights of the labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def labels_of(objective: Objective, kind: Kind, batch: Arrays) -> AnyArray:
     """Return the labels of a batch.
 
     Raises:
-        DataError: They are missing or of the wrong type.
+        DataError: The labels are missing or of the wrong type.
     """
     if objective.labels not in batch:
         raise DataError(f"the batch holds no {objective.labels!r}, which loss {kind} needs; name the labels")
@@ -38,14 +38,16 @@ def labels_of(objective: Objective, kind: Kind, batch: Arrays) -> AnyArray:
 
 
 def samples_axis(graph: ir.Graph, objective: Objective) -> int | None:
-    """Return the axis of the samples in what the loss reads, by the name of its size; None where names do not tell.
+    """Return the axis (0 or 1) of the output that counts samples; None where the names of the sizes do not tell.
 
-    It is the axis of the output that has the symbolic size of the input which gives the lengths.
+    That axis has the same symbolic size as the input which gives the lengths.
     """
     lengths = next((value for value in graph.inputs if value.name == objective.lengths), None)
     output = next((value for value in graph.outputs if objective.output in (None, value.name)), None)
     if lengths is None or output is None or not lengths.shape or output.shape is None or len(output.shape) < 2:
         return None
+    # Lengths ["N"] with an output ["T", "N", "C"] give 1, with ["N", "T", "C"] 0. A number, or a name that both axes or
+    # neither have, tells nothing.
     size, sides = lengths.shape[0], tuple(output.shape[:2])
     if not isinstance(size, ir.SymbolicDim) or size.value is None or sides.count(size) != 1:
         return None
@@ -53,7 +55,9 @@ def samples_axis(graph: ir.Graph, objective: Objective) -> int | None:
 
 
 def targets(kind: Kind, labels: AnyArray, lengths: AnyArray | None, samples: int | None = None) -> dict[str, AnyArray]:
-    """Return the feeds of the loss; `samples` is the axis of the samples where that is known.
+    """Return the feeds of the loss: `dtc::labels`, and for losses of floats `dtc::weight`, float32, which sums to 1.
+
+    `samples` is the axis of the samples, None where it is unknown.
 
     Raises:
         DataError: No label counts.
@@ -62,12 +66,15 @@ def targets(kind: Kind, labels: AnyArray, lengths: AnyArray | None, samples: int
         None if lengths is None else inside_lengths(labels.shape, lengths, samples, steps_last=kind == "cross-entropy")
     )
     if kind == "cross-entropy":
+        # 1. Classes: what does not count gets the class that the loss ignores, and the mean is over the others.
         classes = labels.astype(np.int64)
         if inside is not None:
             classes = np.where(inside, classes, IGNORED)
         if not (classes != IGNORED).any():
             raise DataError("no label of the batch counts: all are -1 or beyond their sample's length")
         return {LABELS: classes if classes.ndim > 2 else classes.reshape(-1)}
+    # 2. Floats: each number has its weight, and the weights sum to 1. Of labels [T, N, C] = [3, 2, 4] with lengths [3,
+    #    1] 16 numbers count, each with weight 1 / 16.
     counts = np.ones(labels.shape, np.float32)
     if inside is not None:
         counts *= inside

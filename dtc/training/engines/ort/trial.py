@@ -1,4 +1,4 @@
-"""Whether a gradient can be built and run, tried in a process of its own: what fails there may abort the process.
+"""Trials of gradients in a process of their own: a gradient that cannot be built or run may abort the process.
 
 A process does all trials of the one that started it, one after the other; it speaks pickle over its standard streams.
 It ends when nothing was asked for a while, because a training that follows goes on for long without it.
@@ -32,7 +32,7 @@ _PATIENCE = 20.0
 
 @dataclass(frozen=True)
 class Failure:
-    """What a trial failed with; `crashed` where it took the process with it."""
+    """The failure of a trial: its message, and `crashed` if the process died."""
 
     message: str
     crashed: bool = False
@@ -46,7 +46,7 @@ class Trials:
         self._served_by: _Helper | None = None
 
     def run(self, plan: GradientPlan) -> Failure | None:
-        """Build the training graph of `plan` and open a session of it; return what went wrong.
+        """Build the training graph of `plan` and open a session of it; return the failure, None if all went well.
 
         Raises:
             EngineError: What the rewriting of the graph refuses; names the node.
@@ -82,6 +82,8 @@ class _Helper:
     @classmethod
     def current(cls) -> _Helper:
         """Return the running process, a new one where there is none."""
+        # One that ended by its own patience is buried quietly. One that crashed was buried by the question that it
+        # crashed over.
         if cls._running is not None and cls._running.has_ended():
             atexit.unregister(cls._running.close)
             cls._running.close()
@@ -91,7 +93,7 @@ class _Helper:
         return cls._running
 
     def has_ended(self) -> bool:
-        """Return whether it has waited long enough."""
+        """Return whether the process ended by itself, after waiting too long for a question."""
         return self._process.poll() == 0
 
     def ask(self, question: object) -> object:
@@ -142,6 +144,7 @@ def _send(stream: IO[bytes], message: object) -> None:
 
 def _try(base: ir.Model, plan: GradientPlan) -> Failure | EngineError | None:
     try:
+        # Opening a session is enough: kernels are looked up then. One thread, as nothing is computed.
         open_session(build_training_graph(base, plan).model, 1)
     except EngineError as error:
         return error
@@ -152,10 +155,14 @@ def _try(base: ir.Model, plan: GradientPlan) -> Failure | EngineError | None:
 
 def main() -> None:
     """Answer questions `(model, plan)` until the end of standard input; None means the model of the last question."""
+    # Answers go to a copy of the old standard output. Number 1 itself leads to standard error from now on, also for
+    # C++.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
     base: Any = None
     while True:
+        # A new timer for each question, stopped when one comes. `os._exit` ends the process though the main thread
+        # waits in a read; status 0 tells this end from a crash.
         patience = threading.Timer(_PATIENCE, os._exit, (0,))
         patience.daemon = True
         patience.start()

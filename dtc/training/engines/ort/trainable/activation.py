@@ -27,10 +27,13 @@ def _negative_part(build: Builder, x: ir.Value) -> ir.Value:
 
 
 def _prelu(build: Builder, node: ir.Node, x: ir.Value) -> ir.Value:
+    # max(x, 0) - slope max(-x, 0): for x = -2 and slope 0.25 that is 0 - 0.5.
     return build.op("Sub", [build.op("Relu", [x]), build.op("Mul", [node.inputs[1], _negative_part(build, x)])])
 
 
 def _elu(build: Builder, node: ir.Node, x: ir.Value) -> ir.Value:
+    # max(x, 0) + alpha (exp(min(x, 0)) - 1): the exponent is never positive, so that nothing overflows where x is
+    # large, which would make 0 * inf of the gradient.
     decayed = build.op("Exp", [build.op("Neg", [_negative_part(build, x)])])
     below = build.op("Sub", [decayed, build.constant(1.0)])
     alpha = build.constant(node.attributes.get_float("alpha", 1.0) or 0.0)
@@ -38,6 +41,7 @@ def _elu(build: Builder, node: ir.Node, x: ir.Value) -> ir.Value:
 
 
 def _softplus(build: Builder, _: ir.Node, x: ir.Value) -> ir.Value:
+    # log(1 + exp(x)) as (x + |x|) / 2 + log(1 + exp(-|x|)): exp(100) overflows float32, exp(-100) is 0.
     magnitude = build.op("Abs", [x])
     linear = build.op("Mul", [build.op("Add", [x, magnitude]), build.constant(0.5)])
     tail = build.op("Add", [build.op("Exp", [build.op("Neg", [magnitude])]), build.constant(1.0)])

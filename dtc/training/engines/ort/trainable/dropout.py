@@ -52,6 +52,7 @@ def mask_dropout(model: ir.Model) -> list[Dropout]:
 
 def draw_mask(shape: tuple[int, ...], ratio: float, seed: int, index: int) -> npt.NDArray[np.float32]:
     """Return 0 with probability `ratio`, else 1 / (1 - ratio); the same for the same seed and index."""
+    # The seed is of the step, the index of the Dropout in it: two layers of one shape have different masks.
     random = np.random.Generator(np.random.SFC64([seed, index]))
     kept = random.random(shape, dtype=np.float32) >= ratio
     return np.multiply(kept, np.float32(1 / (1 - ratio)) if ratio < 1 else np.float32(0), dtype=np.float32)
@@ -82,6 +83,7 @@ def _replace(node: ir.Node, value: ir.Value) -> None:
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     old = node.outputs[0]
+    # An output of the graph keeps its name: the old value gives it up to an Identity that stands in its place.
     if old.is_graph_output():
         named = ir.node("Identity", [value], name=f"{node.name}::Identity")
         graph.insert_before(node, named)

@@ -28,6 +28,7 @@ def alias_tables(model: ir.Model, tables: set[str], alias: Callable[[str], ir.Va
     """Let every row lookup in one of `tables` read an alias that is not differentiated."""
     found = []
     for node in model.graph:
+        # Only rows of a trained table [rows, width] are looked up: a Gather along another axis takes columns.
         if node.op_type != "Gather" or node.domain or node.attributes.get_int("axis", 0) != 0:
             continue
         table, ids = source_of(node.inputs[0]), node.inputs[1]
@@ -52,6 +53,8 @@ class TableGradient:
 
     def add(self, ids: npt.NDArray[np.generic], rows: npt.NDArray[np.float32]) -> None:
         """Add `rows` `[..., width]` at `ids` `[...]`; repeated ids are summed in a fixed order."""
+        # ids [3, 1, 3] with rows r0, r1, r2: sorted by id, in the old order where ids are equal, [1, 3, 3] and r1, r0,
+        # r2; starts [0, 1]; sums r1 and r0 + r2 go to rows 1 and 3. `np.add.at` would do the same number by number.
         flat = ids.astype(np.int64).ravel()
         flat[flat < 0] += len(self.array)
         order = np.argsort(flat, kind="stable")

@@ -1,4 +1,4 @@
-"""Names of the nodes that a node is rewritten to."""
+"""Names of the nodes that replace a node."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Explicit padding of convolutions: the gradient of Conv in the training build ignores `auto_pad`.
 
-Left as it is, ConvGrad reads memory that nobody wrote and gives a wrong gradient without a word.
+With `auto_pad` left in place, ConvGrad reads memory that nobody wrote and gives a wrong gradient without a word.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ def make_padding_explicit(model: ir.Model) -> None:
         mode = node.attributes.get_string("auto_pad", "NOTSET") or "NOTSET"
         if mode == "NOTSET":
             continue
+        # VALID means no pads, which is what a node without the attribute has.
         del node.attributes["auto_pad"]
         if mode.startswith("SAME"):
             node.attributes["pads"] = ir.AttrInt64s("pads", _same_pads(node, upper=mode == "SAME_UPPER"))
@@ -36,6 +37,9 @@ def _same_pads(node: ir.Node, *, upper: bool) -> list[int]:
     dilations = list(node.attributes.get_ints("dilations", ()) or [1] * rank)
     before, after = [], []
     for axis in range(rank):
+        # 3 taps with dilation 2 reach over 5 samples. With stride 1 as many outputs as inputs need 4 samples of
+        # padding, whatever the size; else ceil(size / stride) outputs: size 5, reach 3, stride 2 gives 3 of them and
+        # needs (3 - 1) 2 + 3 - 5 = 2.
         reach = (kernel[axis] - 1) * dilations[axis] + 1
         if strides[axis] == 1:
             total = reach - 1
@@ -43,6 +47,7 @@ def _same_pads(node: ir.Node, *, upper: bool) -> list[int]:
             size = _size(node, axis + 2)
             steps = -(-size // strides[axis])
             total = max((steps - 1) * strides[axis] + reach - size, 0)
+        # An odd sample goes to the end (UPPER) or to the start (LOWER).
         small, large = total // 2, total - total // 2
         before.append(small if upper else large)
         after.append(large if upper else small)

@@ -1,8 +1,8 @@
-"""Quantizers of activations with a gradient: rounding has none, so another is put in its place.
+"""Quantizers of activations with a gradient, which replaces the zero gradient of rounding.
 
-What is rounded gets the gradient of element-wise gradient scaling (J. Lee, D. Kim, B. Ham: Network quantization with
-element-wise gradient scaling, CVPR 2021, arXiv 2104.00903, section 3.2), its scale that of learned step sizes (S. Esser
-et al.: Learned step size quantization, ICLR 2020, arXiv 1902.08153, sections 2.1 and 2.2).
+The rounded activation gets the gradient of element-wise gradient scaling (J. Lee, D. Kim, B. Ham: Network quantization
+with element-wise gradient scaling, CVPR 2021, arXiv 2104.00903, section 3.2), its scale that of learned step sizes (S.
+Esser et al.: Learned step size quantization, ICLR 2020, arXiv 1902.08153, sections 2.1 and 2.2).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MICROSOFT = "com.microsoft"
 
 @dataclass(frozen=True)
 class Placeholder:
-    """What stands for a quantizer until the gradient is built.
+    """The operator that stands for a quantizer until the gradient is built.
 
     Attributes:
         node: Its name.
@@ -72,6 +72,8 @@ def expand_quantizers(
         node = nodes[each.node]
         build = shared.builder(each.node)
         rounding = _round(build, node, each)
+        # The second output of FakeQuant, its mask, is read by the gradients that the builder made of it: these are
+        # rewritten before the node goes.
         for reader in [use.node for use in node.outputs[1].uses()]:
             _expand_gradient(reader, rounding, delta / (each.highest - each.lowest), shared)
         replace_node(node, build, {node.outputs[0]: build.op("Mul", [rounding.rounded, rounding.scale])})
@@ -108,6 +110,8 @@ def _fake_quant(graph: ir.Graph, quantizer: Quantizer, scale: ir.Value) -> ir.No
 
 
 def _round(build: GraphBuilder, node: ir.Node, levels: Placeholder) -> _Rounding:
+    # Levels -8 to 7, s = 0.5, x = [0.6, 9]: u = [1.2, 18], c = [1.2, 7], q = [1, 7], inside = [1, 0], y = s q = [0.5,
+    # 3.5].
     data, scale = node.inputs[:2]
     assert data is not None
     assert scale is not None
@@ -136,8 +140,11 @@ def _scale_gradient(gradient: ir.Value, rounding: _Rounding, levels: Placeholder
     assert isinstance(producer.graph, ir.Graph)
     scale = rounding.scale
     build = shared.builder(levels.node)
+    # q - u inside, q elsewhere: in the example of `_round` [1 - 1.2, 7] = [-0.2, 7].
     error = build.op("Sub", [rounding.rounded, build.op("Mul", [rounding.inside, rounding.scaled])])
     total = build.op("ReduceSum", [build.op("Mul", [gradient, error])], keepdims=0)
+    # n is the size of x without its first axis, the samples: batches of any size give steps of the same length (section
+    # 2.2).
     first = build.op("Gather", [build.op("Shape", [rounding.data]), build.constant(0)])
     sample = build.op("Cast", [build.op("Div", [build.op("Size", [rounding.data]), first])], to=int(ir.DataType.FLOAT))
     count = build.op("Mul", [sample, build.constant(float(levels.highest - levels.lowest))])

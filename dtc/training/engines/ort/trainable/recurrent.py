@@ -89,12 +89,15 @@ def unroll(node: ir.Node, length: int, shared: Shared) -> Unrolled:
     _refuse_untrainable(node)
     build, found = shared.builder(str(node.name)), cells(node)
     insides = _insides(build, _input(node, 4), length)
+    # x [T, N, n] as [T N, n]: one product for all steps.
     flat = build.op("Flatten", [node.inputs[0]], axis=-1)
     joined: list[list[ir.Value]] = []
     blocks: list[Block] = []
     for cell, parts in zip(found, _parts(build, node, found), strict=True):
         direction = _direction(build, cell, parts, flat, length)
         outputs, states = _run(build, direction, insides)
+        # T outputs [N, H], joined to [T N, H], are read as [T, 1, N, H], and directions joined along axis 1: Y [T, D,
+        # N, H]. States [N, H] become [1, N, H], joined along axis 0.
         steps = build.op("Reshape", [build.concat(outputs, 0), build.constant([length, 1, -1, cell.hidden])])
         joined.append([steps, *(build.unsqueeze(state, [0]) for state in states)])
         blocks += direction.weight.blocks.values()
@@ -148,9 +151,11 @@ def _direction(build: Builder, cell: Cell, parts: Mapping[str, ir.Value], flat: 
     ahead, hidden_bias = _biases(build, cell, parts.get("B"))
     gates = build.gemm(flat, parts["W"], ahead, transB=1)
     if cell.op_type == "LSTM":
+        # 1. LSTM: the gates of a step read the same state, so that one product makes all four.
         rows, columns = {"iofc": parts["R"]}, [gates]
     else:
         sizes = [2 * cell.hidden, cell.hidden]
+        # 2. GRU: z and r read the state, the candidate reads what the reset gate made of it, so there are two products.
         rows = dict(zip(("zr", "h"), build.split(parts["R"], sizes, 0), strict=True))
         columns = build.split(gates, sizes, 1)
     return _Direction(
@@ -168,6 +173,8 @@ def _biases(build: Builder, cell: Cell, both: ir.Value | None) -> tuple[ir.Value
     if both is None:
         return None, None
     of_input, of_state = build.split_evenly(both, 2, 0)
+    # Usually both biases are just added to the input part, ahead of the steps. With `linear_before_reset` the reset
+    # gate scales h R_h' + b_h, so that b_h must wait for the step; the biases of z and r need not.
     if not cell.linear_before_reset:
         return build.op("Add", [of_input, of_state]), None
     sizes = [2 * cell.hidden, cell.hidden]
@@ -180,6 +187,7 @@ def _run(
 ) -> tuple[list[ir.Value], list[ir.Value]]:
     """Add all steps; return the outputs, `[batch, hidden]` each, and the last states."""
     states, length = list(direction.state), len(direction.inputs)
+    # The list is filled by index: a reverse direction computes step T-1 first, and its output still stands at T-1.
     outputs: list[ir.Value] = [states[0]] * length
     for t in reversed(range(length)) if direction.cell.reverse else range(length):
         begun = direction.weight.begin(build, states[0])
@@ -193,6 +201,8 @@ def _insides(build: Builder, lengths: ir.Value | None, length: int) -> list[ir.V
     """Return for each step where a sample goes on, bool `[batch, 1]`, for lengths `[batch]`."""
     if lengths is None:
         return None
+    # Lengths [3, 1] of two samples in T = 3 steps: [T, N] = [[1, 1], [1, 0], [1, 0]], read as [T N, 1] and cut into T
+    # of [N, 1].
     steps = build.constant(np.arange(length, dtype=np.int32)[:, None])
     inside = build.op("Less", [steps, build.unsqueeze(lengths, [0])])
     return build.split_evenly(build.op("Reshape", [inside, build.constant([-1, 1])]), length, 0)

@@ -26,6 +26,8 @@ def _expand(node: ir.Node, shared: Shared) -> None:
     count = len(_constant(node, 4) or ())
     parts = [build.split_evenly(value, count, 0) for value in (starts, ends, steps) if value is not None]
     result = data
+    # x of 5 samples with start -1, end far below, step -1: positions [0, 1, 2, 3, 4] become [4, 3, 2, 1, 0], and Gather
+    # takes the data by them. Positions are integers, which nobody differentiates.
     for axis, start, end, step in zip(_constant(node, 3) or range(count), *parts, strict=True):
         size = build.op("Gather", [build.op("Shape", [data]), build.constant(axis)])
         positions = build.op("Range", [build.constant(0), size, build.constant(1)])

@@ -1,4 +1,4 @@
-"""ConvTranspose as an ordinary convolution: the training build builds its gradient but has no CPU kernel for it.
+"""ConvTranspose as an ordinary convolution: the training build has no CPU kernel for the gradient of ConvTranspose.
 
 A transposed convolution is the gradient of a convolution, hence a convolution of stride 1 over the input with
 `stride - 1` zeros after each sample, with the kernel flipped and its channels swapped (V. Dumoulin, F. Visin, A
@@ -54,8 +54,9 @@ def _expand(node: ir.Node, shared: Shared) -> None:
     sizes = [int(str(size)) for size in weight.shape]
     geometry = _geometry(node, sizes[2:])
     build = shared.builder(str(node.name))
+    # 1. Zeros between the samples.
     spread = _spread(build, data, geometry)
-    # The zeros after the last sample count as padding that is there already.
+    # 2. The padding. The zeros after the last sample count as padding that is there already.
     reach = [(k - 1) * d for k, d in zip(geometry.kernel, geometry.dilations, strict=True)]
     pads = [r - b for r, b in zip(reach, geometry.before, strict=True)]
     pads += [
@@ -66,6 +67,7 @@ def _expand(node: ir.Node, shared: Shared) -> None:
         crop = [min(pad, 0) for pad in pads]
         rank = len(geometry.kernel)
         spread = build.op("Pad", [spread, build.constant([0, 0, *crop[:rank], 0, 0, *crop[rank:]])])
+    # 3. The convolution of stride 1.
     inputs = [spread, _flipped(build, weight, sizes, geometry.group), *bias]
     result = build.op(
         "Conv",
@@ -93,6 +95,7 @@ def _spread(build: Builder, data: ir.Value, geometry: _Geometry) -> ir.Value:
 
 def _flipped(build: Builder, weight: ir.Value, sizes: Sequence[int], group: int) -> ir.Value:
     """Return a weight `[in, out/group, ...]` as `[out, in/group, ...]`, each kernel flipped along all its axes."""
+    # [4, 3, 5] in 2 groups: as [2, 2, 3, 5], channels swapped [2, 3, 2, 5], taps reversed, read as [6, 2, 5].
     enter, leave, *kernel = sizes
     count = int(np.prod(kernel))
     grouped = build.op("Reshape", [weight, build.constant([group, enter // group, leave, count])])
@@ -122,6 +125,8 @@ def _geometry(node: ir.Node, kernel: list[int]) -> _Geometry:
             total = (kernel[axis] - 1) * dilations[axis] + 1 + extra[axis] - strides[axis]
             if wanted:
                 total += _size(node, axis + 2) * strides[axis] - int(wanted[axis - rank])
+            # n = 4 samples, k = 3, s = 2, wanted 8: without padding 9, so total is 1, of which the start has 0 and the
+            # end 1 (UPPER).
             small = max(total, 0) // 2
             large = max(total, 0) - small
             before[axis], after[axis] = (small, large) if mode == "SAME_UPPER" else (large, small)

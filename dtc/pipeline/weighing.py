@@ -1,0 +1,94 @@
+"""A site's whole cost in the file is known before anything is written: what saves nothing is left alone.
+
+A form is small where its arrays are; in the file it has nodes, names and tables as well, and below a kilobyte those
+weigh more than the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from dtc.errors import CheckFailedError
+from dtc.formatting import size
+from dtc.graph import file_bytes, find_sites, load_model
+from dtc.passes import lower as lowering
+from dtc.passes.lower import Compressed, Lowered
+from dtc.passes.lower.ledger import array_bytes
+from dtc.pipeline.work import Work
+
+
+def leave_alone_what_grows(work: Work) -> None:
+    """Give sites whose form would take more room in the file than the dense weight that weight back.
+
+    Lowering is tried on a copy of the graph, which shares its tensors. After each round the rest is tried again, as
+    what the sites need together is then divided among fewer.
+    """
+    if work.job.allow_growth:
+        return
+    while work.distorted.forms and (growing := _growing(_tried(work), work)):
+        for name, reason in growing.items():
+            _leave_alone(work, name, reason)
+
+
+def refuse_growth(work: Work) -> None:
+    """Refuse to write a file that is larger than the model.
+
+    Raises:
+        CheckFailedError: It is, and that was not allowed.
+    """
+    written = work.written.path
+    before, after = sum(file.stat().st_size for file in work.files), file_bytes(written, load_model(written))
+    if after > before and not work.job.allow_growth:
+        raise CheckFailedError(
+            f"{work.job.output}: not written, as it would be larger than the model: {size(after)} for {size(before)}; "
+            "--allow-growth writes it"
+        )
+
+
+def _tried(work: Work) -> list[Lowered]:
+    """Return how the sites would stand in the file."""
+    clone = work.model.clone()
+    items = [
+        Compressed(site, work.distorted.forms[site.name])
+        for site in find_sites(clone)
+        if site.name in work.distorted.forms
+    ]
+    return lowering.lower(clone, items, work.target)
+
+
+def _growing(lowered: list[Lowered], work: Work) -> Mapping[str, str]:
+    """Return the sites to leave alone, each with the reason.
+
+    1. A site whose own arrays, nodes and names take as much as its dense weight: 200 bytes of codes behind 400 bytes of
+       nodes, for 576 bytes of weights.
+    2. All sites, if those that save something save less than the tables and functions that they need together.
+    """
+    dense = {site.name: array_bytes(site.value) for site in work.plan.sites}
+    own = {each.site.name: each.nbytes - each.shared_bytes for each in lowered}
+    growing = {
+        name: f"saves nothing: {size(nbytes)} in the file, nodes and names counted, for {size(dense[name])}"
+        for name, nbytes in own.items()
+        if nbytes >= dense[name]
+    }
+    kept = {name: nbytes for name, nbytes in own.items() if name not in growing}
+    common = sum(each.shared_bytes for each in lowered)
+    if not growing and sum(kept.values()) + common >= sum(dense[name] for name in kept):
+        reason = f"saves less than the tables and functions that it needs, {size(common)} for all sites"
+        growing = dict.fromkeys(kept, reason)
+    return growing
+
+
+def _leave_alone(work: Work, name: str, reason: str) -> None:
+    """Take a site's form away; without training its weight is the original's again."""
+    distorted = work.distorted
+    work.distorted = replace(
+        distorted,
+        dense={site: array for site, array in distorted.dense.items() if site != name},
+        forms={site: forms for site, forms in distorted.forms.items() if site != name},
+        skipped={**distorted.skipped, name: reason},
+    )
+    if work.training is None:
+        site = next(site for site in work.plan.sites if site.name == name)
+        site.value.const_value = work.untouched[name]
+        work.errors.pop(name, None)
