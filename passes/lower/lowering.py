@@ -56,7 +56,9 @@ def lower_items(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lower
         # The weights of one node may be of both kinds, and are lowered together.
         if row.merges_into is not None and by_kind[row.merges_into.kind]:
             by_kind[row.merges_into.kind] += by_kind.pop(kind)
-    lowered = [each for kind, chosen in by_kind.items() if chosen for each in _lower_kind(rewriting, kind, chosen)]
+    # What an old operator set has decoded in front of a node comes first: it keeps the node, and others would not.
+    order = sorted(by_kind, key=lambda kind: not _is_older(rewriting, kind))
+    lowered = [each for kind in order if by_kind[kind] for each in _lower_kind(rewriting, kind, by_kind[kind])]
     # Lowered kind by kind, told in the order that was given.
     told = {each.site.name: each for each in lowered}
     return [told[item.site.name] for item in items]
@@ -65,9 +67,15 @@ def lower_items(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lower
 def _lower_kind(rewriting: Rewriting, kind: str, items: Sequence[Compressed]) -> list[Lowered]:
     """Lower sites of a kind of form; in a model of an older operator set than it asks for, all readers alike."""
     row = kinds()[kind]
-    if row.older is not None and opset_of(rewriting.model) < row.opset:
+    if row.older is not None and _is_older(rewriting, kind):
         return lower_older(rewriting, items, row.older, row.opset)
     return row.lower(rewriting, items)
+
+
+def _is_older(rewriting: Rewriting, kind: str) -> bool:
+    """Return whether a kind of form is lowered in another way because the model's operator set is old."""
+    row = kinds()[kind]
+    return row.older is not None and opset_of(rewriting.model) < row.opset
 
 
 def _require_opset(model: ir.Model, items: Sequence[Compressed]) -> None:

@@ -168,3 +168,15 @@ def test_numbers_places_and_sums_in_operators_of_opset_7(count: int) -> None:
     session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
     for name, array in zip(found, session.run(None, {}), strict=True):
         assert np.array_equal(array, wanted[name]), name
+
+
+@pytest.mark.parametrize("opset", [8, 10, 12])
+@pytest.mark.parametrize("pair", [("prune", "svd"), ("svd", "binary"), ("codebook", "svd+binary")])
+def test_weights_of_one_node_may_have_two_methods(pair: tuple[str, str], opset: int) -> None:
+    for target in ("compute", "standard"):
+        model = old_model("lstm", opset)
+        rules = [Rule(include=[n], method=m, options=METHODS[m]) for n, m in zip("WR", pair, strict=True)]
+        plan = make_plan(model, rules)
+        items = plan.compressed(plan.distort().forms)
+        assert len(items) == 2
+        assert lowered_and_run(model, items, feeds_of(model), eager(target))[0] <= 1e-4
