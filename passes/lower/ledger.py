@@ -110,9 +110,17 @@ def _node_bytes(node: ir.Node) -> int:
     nbytes = sum(len(name.encode()) + 2 for name in (*words, *names))
     graphs = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
     for attribute in node.attributes.values():
-        if attribute.type not in graphs and not attribute.is_ref():
+        if attribute.type == ir.AttributeType.GRAPH and not attribute.is_ref():
+            nbytes += _frame_of_graph(attribute.name, attribute.as_graph())
+        elif attribute.type not in graphs and not attribute.is_ref():
             nbytes += int(ir.serde.serialize_attribute(attribute).ByteSize()) + 2
     return _framed(nbytes) + sum(_described(value) for value in node.outputs if not value.is_graph_output())
+
+
+def _frame_of_graph(name: str, graph: ir.Graph) -> int:
+    """Return the bytes of a subgraph without its nodes: the attribute, the graph's name, its inputs and outputs."""
+    words = sum(len(str(word).encode()) + 2 for word in (name, graph.name or ""))
+    return words + 8 + sum(_described(value) for value in (*graph.inputs, *graph.outputs))
 
 
 def _described(value: ir.Value) -> int:
