@@ -13,8 +13,9 @@ import onnx_ir as ir
 from dtc.errors import ModelError, RuleError
 from dtc.forms import Array, Form
 from dtc.graph import Role, Site, find_sites, source_of
+from dtc.graph.opset import opset_of
 from dtc.passes.compose import Composition, make_methods
-from dtc.passes.lower import Compressed, kind_of
+from dtc.passes.lower import Compressed, kind_of, unfit_opset
 from dtc.passes.method import DistortionStep, Gram, Latents, Method, Need, Outcome, Skip, Weights
 from dtc.recipe import Rule
 
@@ -43,6 +44,8 @@ class Plan:
     sites: tuple[Site, ...]
     chosen: tuple[tuple[Method | Composition, tuple[Site, ...]], ...]
     skipped: Mapping[str, str]
+    opset: int
+    """The model's own, in which new nodes have to be written."""
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -81,7 +84,7 @@ class Plan:
             ]
             outcomes = method.distort(weights, at)
             for site in sites:
-                _enter(result, site, outcomes[site.name])
+                _enter(result, site, outcomes[site.name], self.opset)
         return result
 
     @property
@@ -200,15 +203,15 @@ def make_plan(model: ir.Model, rules: Sequence[Rule]) -> Plan:
         for site in taken:
             del skipped[site.name]
         chosen.append((method, taken))
-    return Plan(tuple(sites), tuple((method, tuple(taken)) for method, taken in chosen), skipped)
+    return Plan(tuple(sites), tuple((method, tuple(taken)) for method, taken in chosen), skipped, opset_of(model))
 
 
-def _enter(result: Distorted, site: Site, outcome: Outcome) -> None:
+def _enter(result: Distorted, site: Site, outcome: Outcome, opset: int) -> None:
     if isinstance(outcome, Skip):
         result.skipped[site.name] = outcome.reason
         return
     # A form that this site cannot be lowered to is no use, however small.
-    refused = kind_of(outcome[0]).refuse(site)
+    refused = kind_of(outcome[0]).refuse(site) or unfit_opset(outcome[0], opset)
     if refused is not None:
         result.skipped[site.name] = refused
         return

@@ -64,11 +64,12 @@ def _offered(module: ModuleType) -> Iterator[tuple[str, Operator]]:
 def require_operator(model: ir.Model, name: str) -> None:
     """Put the function of operator `name` into `model`, once, and import the domain.
 
-    The body takes the model's own opset: runtimes inline it into the graph as it stands, and the checker wants the
-    same version of every operator. So a body may only use what has one form from its own opset up.
+    The body takes the model's own opset. Measured in ONNX Runtime 1.32: the nodes of a function are read as the model's
+    opset defines them, whatever the function imports (an Unsqueeze-13 in a model of opset 12 is an invalid graph), and
+    the checker wants the same version of every operator. So a body may only use what has one form from its opset up.
 
     Raises:
-        ValueError: The model's opset is older than the body; raise it first (`dtc.graph.opset`).
+        ValueError: The model's opset is older than the body; ask first (`dtc.passes.lower.kinds.unfit_opset`).
     """
     model.opset_imports.setdefault(DOMAIN, VERSION)
     key = (DOMAIN, name, "")

@@ -21,12 +21,12 @@ def choose(work: Work) -> None:
     Raises:
         RecipeError: A rule is wrong; the message names its line.
         UsageError: Likewise, of a recipe that came from no file.
-        ModelError: The model has no site, or its opset is too old and cannot be raised.
+        ModelError: The model has no site, or its opset has no quantizers, which the recipe asks for.
     """
     recipe = work.recipe
     try:
         if recipe.activations.bits is not None:
-            require_quantizers(work.model, recipe.activations.bits)  # raising the opset may replace nodes of sites
+            require_quantizers(work.model)
         work.plan = make_plan(work.model, recipe.rules)
     except RuleError as error:
         place = recipe.place(error.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -42,6 +43,16 @@ class Engine(Protocol):
     statistics: Parameters
     positive: frozenset[str]
     frozen: dict[str, str]
+
+    def prove(self, batches: Iterable[Arrays]) -> None:
+        """Make sure on some batches that the engine computes what the model computes that it was made of.
+
+        To be asked before the first step. An engine that runs the model as it was given reads none of them.
+
+        Raises:
+            EngineError: It computes something else; names the nodes.
+        """
+        ...
 
     def step(self, batch: Arrays, *, seed: int) -> StepResult:
         """Run forward and backward in training mode; `seed` alone decides on dropout.

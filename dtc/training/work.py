@@ -17,6 +17,7 @@ from dtc.data import Batch, Source, count_batches, fitted
 from dtc.errors import DataError, TrainingError
 from dtc.forms import AnyArray
 from dtc.graph import find_sites
+from dtc.graph.opset import opset_of
 from dtc.metrics import Metric, make_metric
 from dtc.passes.method import DistortionStep
 from dtc.passes.plan import Plan, make_plan
@@ -36,6 +37,9 @@ from dtc.training.session import Session
 from dtc.training.snapshot import Snapshot, write_json
 
 GRADIENTS = "gradients.npz"
+PROVING_BATCHES = 4
+"""Batches on which an engine shows that it computes what the model computes."""
+
 MEASURED_BATCHES = 64
 """Batches over which gradients are averaged where nothing is trained."""
 
@@ -115,8 +119,11 @@ def begin(run: Run, tools: Tools) -> Beginning:
     objective = resolve_objective(wanted, _first_batch(train, run.recipe.seed))
     resolved = run.recipe.model_copy(update={"objective": objective})
     # A run without rules trains and distorts nothing: its plan is empty.
-    plan = tools.make_plan(model, resolved.rules) if resolved.rules else Plan((), (), {})
-    session = Session.begin(model, resolved, _make_engine(run, resolved, plan, tools), plan)
+    plan = tools.make_plan(model, resolved.rules) if resolved.rules else Plan((), (), {}, opset_of(model))
+    engine = _make_engine(run, resolved, plan, tools)
+    session = Session.begin(model, resolved, engine, plan)
+    some = islice(train.batches(epoch=0, seed=resolved.seed, shuffle=False), PROVING_BATCHES)
+    engine.prove(session.carry.join(batch, {}) for batch in some)
     # 2. A new metric for each evaluation: it sums up over batches, and would remember the evaluation before.
     metric = objective.metric
     evaluation = Evaluation(

@@ -12,9 +12,11 @@ import onnx_ir as ir
 
 from dtc.graph import Reader, Role
 from dtc.graph.builder import GraphBuilder, insert_first, replace_node
-from dtc.passes.lower.decode import feed_readers
+from dtc.graph.opset import opset_of
+from dtc.passes.lower.decode import arranged, feed_readers
 from dtc.passes.lower.kinds import choose_for
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
+from dtc.passes.lower.opset7 import Decoder
 from dtc.passes.lower.readers import INPUT_ROLES, RECURRENT_ROLES, Lookup, Multiplication, Unfit, unfit_recurrence
 from dtc.passes.lower.recurrent.operator import CodedWeight, replace_weight
 from dtc.passes.lower.rewriting import Rewriting, graph_of
@@ -144,6 +146,23 @@ class CodedSite(ABC):
     def replace(reader: Reader, builder: GraphBuilder, output: ir.Value) -> None:
         """Put the builder's nodes in the place of a reader of one output."""
         replace_node(reader.node, builder, {reader.node.outputs[0]: output})
+
+
+def lower_older(rewriting: Rewriting, items: Sequence[Compressed], decode: Decoder, needed: int) -> list[Lowered]:
+    """Decode sites for all their readers, in a model of an older operator set than the one `needed` otherwise."""
+    reason = AT_LOAD
+    if rewriting.target.functions:
+        reason += f": operators need opset {needed}, the model has {opset_of(rewriting.model)}"
+    return [_decoded_for_all(rewriting, item, decode, reason) for item in items]
+
+
+def _decoded_for_all(rewriting: Rewriting, item: Compressed, decode: Decoder, reason: str) -> Lowered:
+    site, dtype = rewriting.current(item.site), item.site.value.dtype or ir.DataType.FLOAT
+    front, shape = rewriting.front(site), (site.view.count * site.view.rows, site.view.cols)
+    feed_readers(site, lambda: arranged(front, decode(front, item.forms, dtype), site, shape=shape))
+    insert_first(front)
+    readers = tuple(ReadBy.of(reader, "decoded", reason) for reader in site.readers)
+    return Lowered(item.site, item.forms, readers)
 
 
 def lower_each(site: type[CodedSite], rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:

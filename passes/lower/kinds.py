@@ -16,8 +16,11 @@ import numpy as np
 import dtc.passes.lower
 from dtc.forms import Form
 from dtc.graph import Site
+from dtc.graph.opset import too_old
 from dtc.passes.lower.costs import Choice, Costs, choose
 from dtc.passes.lower.lowered import Compressed, Lowered
+from dtc.passes.lower.opset7 import OPSET as OLDER_OPSET
+from dtc.passes.lower.opset7 import Decoder
 from dtc.registry import collect
 
 if TYPE_CHECKING:
@@ -56,7 +59,9 @@ class FormKind:
         form: The class.
         lower: Puts sites of this form into the graph, in place, and tells how each stands there.
         refuse: Returns why a site cannot be lowered to the form, naming the node; None if it can.
-        opset: Lowest version of the default operator set of the nodes that it becomes.
+        opset: Lowest version of the default operator set of the nodes that `lower` makes.
+        older: Decodes a site in nodes of operator set 7, where the model's own is older than `opset`; None: it is left
+            alone there. The nodes of a model mean what its own set says, and it is not raised for new ones.
         operators: The operators of the domain `dtc` that compute on it or decode it.
         recurrent: Its layouts in the operators for LSTM and GRU (`dtc.deploy.ops.recurrent.weights.FORMS`).
         measured: Returns where a form of this kind lies among measured ones; None: its product was not measured.
@@ -68,6 +73,7 @@ class FormKind:
     lower: Callable[[Rewriting, Sequence[Compressed]], list[Lowered]]
     refuse: Callable[[Site], str | None] = _none
     opset: int = 1
+    older: Decoder | None = None
     operators: tuple[str, ...] = ()
     recurrent: tuple[str, ...] = ()
     measured: Callable[[Any], Measured | None] = _none
@@ -90,10 +96,16 @@ def kind_of(form: Form) -> FormKind:
     return kinds()[form.kind]
 
 
-def opset_of_form(form: Form) -> int:
+def unfit_opset(form: Form, opset: int) -> str | None:
+    """Return why a form cannot stand in a model of that operator set, with the mend; None if it can."""
+    return too_old(opset, _lowest_opset(form))
+
+
+def _lowest_opset(form: Form) -> int:
     """Return the lowest operator set that a form, and the forms inside it, can be lowered to."""
     kind = kind_of(form)
-    return max([kind.opset, *map(opset_of_form, kind.parts(form))])
+    own = kind.opset if kind.older is None else OLDER_OPSET
+    return max([own, *map(_lowest_opset, kind.parts(form))])
 
 
 def choose_for(form: Form, rows: int | None, costs: Costs) -> Choice:

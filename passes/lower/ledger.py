@@ -16,9 +16,6 @@ from dtc.graph import Site, all_graphs
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.decode import handed_on
 
-_FRAME = 3
-"""Bytes of the tag and the length in front of a message."""
-
 _TENSOR_FIELDS = 6
 """Bytes of a tensor's element type, and of the tags of its name and data."""
 
@@ -134,14 +131,15 @@ def _nbytes(item: Item) -> int:
         return array_bytes(item)
     if isinstance(item, ir.Node):
         return _node_bytes(item)
-    return int(ir.serde.serialize_function(item).ByteSize()) + _FRAME
+    return _framed(int(ir.serde.serialize_function(item).ByteSize()))
 
 
 def array_bytes(value: ir.Value) -> int:
     """Return the bytes that an initializer takes in a file: its data, its name, its type and its shape."""
     tensor = value.const_value
     assert tensor is not None
-    return tensor.nbytes + len(str(value.name).encode()) + 2 * len(tensor.shape) + _TENSOR_FIELDS + _FRAME
+    named = len(str(value.name).encode())
+    return _framed(tensor.nbytes + named + 2 * len(tensor.shape) + _TENSOR_FIELDS)
 
 
 def _node_bytes(node: ir.Node) -> int:
@@ -152,23 +150,28 @@ def _node_bytes(node: ir.Node) -> int:
     described = sum(_described(value) for value in node.outputs if not value.is_graph_output())
     bodies = [each.as_graph() for each in node.attributes.values() if each.type is ir.AttributeType.GRAPH]
     if not bodies:
-        return int(ir.serde.serialize_node(node).ByteSize()) + _FRAME + described
+        return _framed(int(ir.serde.serialize_node(node).ByteSize())) + described
     # The graphs may be large: the rest is put together from its words.
     words = [word for word in (node.name, node.op_type, node.domain) if word]
     names = [(value.name or "") if value is not None else "" for value in (*node.inputs, *node.outputs)]
     plain = (each for each in node.attributes.values() if each.type is not ir.AttributeType.GRAPH)
     attributes = sum(int(ir.serde.serialize_attribute(each).ByteSize()) + 2 for each in plain)
     text = sum(len(name.encode()) + 2 for name in (*words, *names))
-    return text + attributes + _FRAME + described + sum(map(_body_bytes, bodies))
+    return _framed(text + attributes + sum(map(_body_bytes, bodies))) + described
 
 
 def _body_bytes(body: ir.Graph) -> int:
-    """Return the bytes of a body's name, inputs and outputs."""
+    """Return the bytes of a body without its nodes: its name, inputs and outputs."""
     ends = sum(_described(value) for value in (*body.inputs, *body.outputs))
-    return len((body.name or "").encode()) + ends + 4 * _FRAME
+    return len((body.name or "").encode()) + 2 + 8 + ends
 
 
 def _described(value: ir.Value) -> int:
     """Return the bytes of a value's type and shape in a file."""
     known = value.name and (value.type is not None or value.shape is not None)
-    return int(ir.serde.serialize_value(value).ByteSize()) + _FRAME if known else 0
+    return _framed(int(ir.serde.serialize_value(value).ByteSize())) if known else 0
+
+
+def _framed(nbytes: int) -> int:
+    """Return the bytes of a message with its tag and its length, of which a byte holds seven bits."""
+    return nbytes + 1 + max(1, -(-nbytes.bit_length() // 7))

@@ -9,9 +9,10 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedFunctionsPass
 
 from dtc.errors import ModelError
-from dtc.graph import all_graphs, find_sites
-from dtc.graph.opset import opset_of, require_opset
-from dtc.passes.lower.kinds import kinds, opset_of_form
+from dtc.graph import all_graphs
+from dtc.graph.opset import opset_of
+from dtc.passes.lower.coded import lower_older
+from dtc.passes.lower.kinds import kinds, unfit_opset
 from dtc.passes.lower.ledger import Account, Ledger
 from dtc.passes.lower.lowered import Compressed, Lowered
 from dtc.passes.lower.rewriting import Rewriting
@@ -21,9 +22,11 @@ from dtc.passes.lower.target import Target
 def lower(model: ir.Model, items: Sequence[Compressed], target: Target) -> list[Lowered]:
     """Lower every compressed site, form by form, in place; return how each stands in the file, in the given order.
 
+    The model's own nodes stay as they are, and so does its operator set, which says what they mean.
+
     Raises:
-        ModelError: A form needs a newer opset than the model's, and the model cannot be converted to it; the model's is
-            newer than the target takes; a form needs an operator that the target does not have.
+        ModelError: A form needs a newer opset than the model's; the model's is newer than the target takes; a form
+            needs an operator that the target does not have.
     """
     if not items:
         return []
@@ -31,8 +34,7 @@ def lower(model: ir.Model, items: Sequence[Compressed], target: Target) -> list[
         raise ModelError(
             f"target {target.name} takes opset {target.max_opset} at most, the model has {opset_of(model)}"
         )
-    # All forms need one operator set: that of the form that asks for the newest, or the target's.
-    items = _at_opset(model, items, max([target.opset, *(opset_of_form(item.forms[0]) for item in items)]))
+    _require_opset(model, items)
     # Nodes of the model are the user's business; what is new has to be among the target's operators.
     before = {node for graph in all_graphs(model) for node in graph}
     rewriting = Rewriting(model, target, items)
@@ -46,7 +48,7 @@ def lower(model: ir.Model, items: Sequence[Compressed], target: Target) -> list[
 
 
 def lower_items(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
-    """Lower sites of a model whose opset is new enough, form by form, in place; for forms that are made of forms."""
+    """Lower sites whose forms can stand in the model, kind by kind, in place; for forms that are made of forms."""
     by_kind: dict[str, list[Compressed]] = {kind: [] for kind in kinds()}
     for item in items:
         by_kind[item.forms[0].kind].append(item)
@@ -54,24 +56,33 @@ def lower_items(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lower
         # The weights of one node may be of both kinds, and are lowered together.
         if row.merges_into is not None and by_kind[row.merges_into.kind]:
             by_kind[row.merges_into.kind] += by_kind.pop(kind)
-    lowered = [each for kind, chosen in by_kind.items() if chosen for each in kinds()[kind].lower(rewriting, chosen)]
+    # What an old operator set has decoded in front of a node comes first: it keeps the node, and others would not.
+    order = sorted(by_kind, key=lambda kind: not _is_older(rewriting, kind))
+    lowered = [each for kind in order if by_kind[kind] for each in _lower_kind(rewriting, kind, by_kind[kind])]
     # Lowered kind by kind, told in the order that was given.
     told = {each.site.name: each for each in lowered}
     return [told[item.site.name] for item in items]
 
 
-def _at_opset(model: ir.Model, items: Sequence[Compressed], version: int) -> list[Compressed]:
-    """Raise the model to an operator set if it is older; return the items with the sites of the converted graph."""
-    if not require_opset(model, version):
-        return list(items)
-    sites = {site.name: site for site in find_sites(model)}
-    lost = next((item.site for item in items if item.site.name not in sites), None)
-    if lost is not None:
-        raise ModelError(
-            f"site {lost.name!r}: its node {lost.readers[0].node_name!r} was lost by raising the model's opset; export "
-            f"the model at opset {version} or later, or leave the site out (--exclude)"
-        )
-    return [Compressed(sites[item.site.name], item.forms) for item in items]
+def _lower_kind(rewriting: Rewriting, kind: str, items: Sequence[Compressed]) -> list[Lowered]:
+    """Lower sites of a kind of form; in a model of an older operator set than it asks for, all readers alike."""
+    row = kinds()[kind]
+    if row.older is not None and _is_older(rewriting, kind):
+        return lower_older(rewriting, items, row.older, row.opset)
+    return row.lower(rewriting, items)
+
+
+def _is_older(rewriting: Rewriting, kind: str) -> bool:
+    """Return whether a kind of form is lowered in another way because the model's operator set is old."""
+    row = kinds()[kind]
+    return row.older is not None and opset_of(rewriting.model) < row.opset
+
+
+def _require_opset(model: ir.Model, items: Sequence[Compressed]) -> None:
+    for item in items:
+        unfit = unfit_opset(item.forms[0], opset_of(model))
+        if unfit is not None:
+            raise ModelError(f"site {item.site.name!r}: a form like its {item.forms[0].kind} {unfit}")
 
 
 def _require_operators(model: ir.Model, target: Target, before: set[ir.Node]) -> None:

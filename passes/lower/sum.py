@@ -119,13 +119,22 @@ def _read_twice(reader: Reader, values: Sequence[ir.Value], builder: GraphBuilde
     for index, value in enumerate(values):
         inputs = [value if i == reader.index else given for i, given in enumerate(node.inputs)]
         # The second copy has no third input, the bias of a Gemm or Conv.
-        if index:
-            inputs = inputs[:2]
-        outputs.append(builder.op(node.op_type, inputs, label=f"term_{index}", **attributes))
+        outputs.append(_product(builder, node.op_type, inputs[:2] if index else inputs, f"term_{index}", attributes))
         outputs[-1].type, outputs[-1].shape = node.outputs[0].type, node.outputs[0].shape
     nodes = [output.producer() for output in outputs]
     replace_node(node, builder, {node.outputs[0]: builder.op("Add", outputs)})
     return [made for made in nodes if made is not None]
+
+
+def _product(
+    builder: GraphBuilder, kind: str, inputs: Sequence[ir.Value | None], label: str, attributes: dict[str, Any]
+) -> ir.Value:
+    if kind == "Gemm" and len(inputs) == 2:
+        a, b = inputs
+        assert a is not None
+        assert b is not None
+        return builder.gemm(a, b, label=label, **attributes)
+    return builder.op(kind, inputs, label=label, **attributes)
 
 
 KIND = FormKind(form=Sum, lower=lower, refuse=refuse, parts=lambda form: (form.first, form.second))

@@ -28,7 +28,6 @@ class Target:
         replaces_readers: Whether a node that reads a weight may be replaced by one that computes on the compressed
             weight. Where not, every reader stays as it is and gets a dense weight that nodes in front of it decode.
         int2_planes: Whether binary codes become INT2 planes where they can.
-        opset: Lowest version of the default operator set; older models are raised to it.
         max_opset: Highest one; None: any. Models of newer ones are refused.
         ir_version: Lowest IR version of the file.
         operators: The standard operators that lowering may add; None: any.
@@ -42,7 +41,6 @@ class Target:
     functions: bool
     replaces_readers: bool
     int2_planes: bool = False
-    opset: int = 1
     max_opset: int | None = None
     ir_version: int = PORTABLE_IR_VERSION
     operators: frozenset[str] | None = None

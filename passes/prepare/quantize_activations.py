@@ -11,12 +11,15 @@ import onnx_ir as ir
 from dtc.errors import ModelError
 from dtc.graph import Role, Site, find_sites
 from dtc.graph.builder import GraphBuilder, Names
-from dtc.graph.opset import require_opset
+from dtc.graph.opset import opset_of, too_old
 from dtc.passes.solvers.activation_levels import Levels
 
 _PRODUCTS = frozenset({Role.MATMUL, Role.GEMM, Role.CONV})
 _BITS = 8
 """Of the integers in the file."""
+
+_OPSET = 10
+"""The first one with QuantizeLinear."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,15 @@ class Quantization:
     levels: Levels
 
 
-def require_quantizers(model: ir.Model, bits: int) -> None:
-    """Raise the opset of a model, in place, to one that has quantizers of so many bits; see `require_opset`.
+def require_quantizers(model: ir.Model) -> None:
+    """Refuse a model whose opset has no quantizers.
 
     Raises:
-        ModelError: The model cannot be converted.
+        ModelError: It has none.
     """
-    require_opset(model, 10 if bits == _BITS else 12)  # Clip takes integers since opset 12
+    old = too_old(opset_of(model), _OPSET)
+    if old is not None:
+        raise ModelError(f"rounding activations {old}, or leave --activation-bits out")
 
 
 def find_activations(model: ir.Model, sites: Sequence[Site]) -> list[Activation]:
@@ -74,10 +79,10 @@ def quantize_activations(model: ir.Model, quantizations: Sequence[Quantization])
     are fewer.
 
     Raises:
-        ModelError: The model cannot be brought to an opset that has quantizers, or has no such nodes.
+        ModelError: The model's opset has no quantizers, or it has no such nodes.
     """
-    for bits in {each.levels.bits for each in quantizations}:
-        require_quantizers(model, bits)
+    if quantizations:
+        require_quantizers(model)
     names, nodes = Names(model), {node.name: node for node in model.graph}
     for each in quantizations:
         name = each.activation.name
@@ -120,8 +125,12 @@ def _inputs_called(node: ir.Node, name: str) -> list[int]:
 def _round(builder: GraphBuilder, value: ir.Value, levels: Levels) -> ir.Value:
     scale = builder.initializer("scale", np.array(levels.scale, np.float32))
     zero = builder.initializer("zero_point", np.array(levels.zero_point, np.uint8))
+    few = levels.bits < _BITS
+    if few and builder.opset < 12:  # Clip takes integers since then; before, the floats that round to them are clipped
+        low, high = (levels.scale * (bound - levels.zero_point) for bound in (0, (1 << levels.bits) - 1))
+        value, few = builder.clip(value, float(low), float(high)), False
     integers = builder.op("QuantizeLinear", [value, scale, zero], label="quantized", dtype=ir.DataType.UINT8)
-    if levels.bits < _BITS:
+    if few:
         bounds = [builder.constant(np.array(bound, np.uint8)) for bound in (0, (1 << levels.bits) - 1)]
         integers = builder.op("Clip", [integers, *bounds], label="clipped", dtype=ir.DataType.UINT8)
     rounded = builder.op("DequantizeLinear", [integers, scale, zero], label="rounded")

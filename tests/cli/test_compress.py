@@ -184,7 +184,9 @@ def test_an_already_quantized_model_is_refused_with_the_reason(dtc: Dtc, data_di
 
 @pytest.mark.parametrize("lower", ["compute", "standard", "storage", "int2"])
 def test_every_way_of_lowering_writes_a_faithful_file(dtc: Dtc, model: Path, tmp_path: Path, lower: str) -> None:
-    output = tmp_path / "small.onnx"
+    output, newest = tmp_path / "small.onnx", load_model(model)
+    newest.opset_imports[""] = 25  # of which all nodes are what they were
+    save_model(newest, model, force=True)
     arguments = ("--method", "binary", "--bits", "2", "--lower", lower, "--seconds", "0", "-o", output)
     status, _, err = dtc("compress", model, *arguments)
     assert status == 0, err

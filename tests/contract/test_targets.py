@@ -76,4 +76,3 @@ def test_a_target_says_what_it_is_for(name: str) -> None:
     assert target.title
     assert 0 < target.tolerance < 1
     assert target.functions or target.operators, "a file without functions has a list of operators"
-    assert target.max_opset is None or target.opset <= target.max_opset

@@ -35,7 +35,7 @@ def options(cell: str) -> st.SearchStrategy[Options]:
         clip=st.sampled_from([None, None, 0.7]),
         linear_before_reset=st.sampled_from([0, 1] if cell == "GRU" else [0]),
         outputs=st.tuples(st.booleans(), st.booleans(), st.booleans()).filter(lambda used: any(used[:2])),
-        opset=st.sampled_from([13, 14, 17, 21]),
+        opset=st.sampled_from([12, 13, 14, 17, 21]),
     )
 
 

@@ -238,7 +238,7 @@ class Half(dict):
 
 def test_without_rules_it_is_plain_training_and_the_best_is_kept():
     run = retraining(steps=40, distort_every=None, evaluate_every=5, optimizer={"learning_rate": 0.05})
-    run.session.plan = Plan((), (), {})
+    run.session.plan = Plan((), (), {}, 13)
     run.run()
     assert run.journal.of(DistortedWeights) == []
     assert not is_low_rank(run.session.engine.parameters)

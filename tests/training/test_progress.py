@@ -53,7 +53,7 @@ def test_a_snapshot_brings_everything_back() -> None:
     progress.carry = {"h/0": np.ones((2, 3), np.float32)}
     progress.gradients.add({"a/b": np.full(3, -2, np.float32)})
     progress.seconds["step"] = 1.5
-    again = Progress.from_snapshot(progress.to_snapshot(), Plan((), (), {}), ())
+    again = Progress.from_snapshot(progress.to_snapshot(), Plan((), (), {}, 13), ())
     np.testing.assert_array_equal(again.forms["a/b"][0].dense(), forms["a/b"][0].dense())
     np.testing.assert_array_equal(again.gradients.means()["a/b"], [2, 2, 2])
     np.testing.assert_array_equal(again.carry["h/0"], np.ones((2, 3)))

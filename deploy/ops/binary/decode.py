@@ -2,7 +2,7 @@
 
 Cheap where a runtime folds it at load: everything stays in bytes until the last two nodes, an index and a lookup.
 The levels of a row or group are looked up by the code of a weight, bit `p` being its sign in plane `p`; a mask is
-one more plane, above the others, and its level is 0. Valid from opset 13 on, in one form.
+one more plane, above the others, and its level is 0. Valid from opset 12 on, in one form.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from dtc.graph.builder import Builder, FunctionBuilder
 
-OPSET = 13
+OPSET = 12
 
 INPUTS = {
     "codes": "uint8 [bits (+ 1), out, ceil(in / 8)]: sign planes, input 8 b + i in bit i of byte b, bit 1 is +1; "

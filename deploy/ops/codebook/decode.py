@@ -2,7 +2,7 @@
 
 A byte of packed indices, with what belongs to the same indices in the other fields, is a number: one look-up in a table
 of all such numbers gives all its codewords. So arithmetic is done on a number for several indices, and the first array
-as large as the matrix is the matrix. Valid from opset 13 on, in one form.
+as large as the matrix is the matrix. Valid from opset 12 on, in one form.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from dtc.graph.builder import Builder, FunctionBuilder
 
-OPSET = 13
+OPSET = 12
 
 NATIVE_BITS = (1, 2, 4, 8)
 """Widths of the operators' indices."""

@@ -25,7 +25,7 @@ from dtc.deploy.ops.binary.matmul import ACCURACY_DOC, ACCURACY_LEVEL
 from dtc.deploy.ops.recurrent.weights import DENSE, FORMS, GivenWeight
 from dtc.graph.builder import FunctionBuilder
 
-OPSET = 13
+OPSET = 12
 
 _DIRECTIONS = "forward, reverse or bidirectional"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from dtc.deploy.ops import DOMAIN, Operator
-from dtc.deploy.ops.sparse.decode import PackedBitmap, cols_attribute
+from dtc.deploy.ops.sparse.decode import OPSET, PackedBitmap, cols_attribute
 from dtc.graph.builder import FunctionBuilder
 
 _INPUTS = {
@@ -16,7 +16,7 @@ _INPUTS = {
 
 
 def _function() -> ir.Function:
-    body = FunctionBuilder(DOMAIN, list(_INPUTS), 13)
+    body = FunctionBuilder(DOMAIN, list(_INPUTS), OPSET)
     given = body.inputs
     cols = cols_attribute(body)
     values = body.op("Cast", [given["values"]], to=int(ir.DataType.FLOAT))

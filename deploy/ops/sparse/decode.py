@@ -2,7 +2,7 @@
 
 Every node's output has a shape that follows from its inputs' shapes: ONNX Runtime folds only such nodes at load
 (since 1.26 or so: NonZero and Compress of constants stay and run at every call). All operators used are of the
-same form in operator sets 11 to 25.
+same form in operator sets 11 to 25; functions have integer attributes from 12 on.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.graph.builder import Builder, FunctionBuilder
+
+OPSET = 12
 
 _INT32, _INT64, _BOOL = int(ir.DataType.INT32), int(ir.DataType.INT64), int(ir.DataType.BOOL)
 _END = np.array([2**31 - 1], dtype=np.int64)

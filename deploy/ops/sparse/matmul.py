@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from dtc.deploy.ops import DOMAIN, Operator
-from dtc.deploy.ops.sparse.decode import PackedCsr, cols_attribute
+from dtc.deploy.ops.sparse.decode import OPSET, PackedCsr, cols_attribute
 from dtc.graph.builder import FunctionBuilder
 
 _INPUTS = {
@@ -17,7 +17,7 @@ _INPUTS = {
 
 
 def _function() -> ir.Function:
-    body = FunctionBuilder(DOMAIN, list(_INPUTS), 13)
+    body = FunctionBuilder(DOMAIN, list(_INPUTS), OPSET)
     given = body.inputs
     cols = cols_attribute(body)
     values = body.op("Cast", [given["values"]], to=int(ir.DataType.FLOAT))

@@ -103,7 +103,7 @@ class Builder:
     def gemm(self, a: ir.Value, b: ir.Value, c: ir.Value | None = None, **attributes: Any) -> ir.Value:
         """Add a Gemm; `c` became optional with operator set 11."""
         if c is None and self.opset < 11:
-            c = self.constant([0.0])
+            c = self.constant(np.zeros(1, (b.dtype or self.dtype).numpy()))
         return self.op("Gemm", [a, b] if c is None else [a, b, c], **attributes)
 
     def split(self, value: ir.Value, sizes: Sequence[int], axis: int) -> list[ir.Value]:
@@ -125,11 +125,14 @@ class Builder:
             return self.op("Clip", [value], min=low, max=high)
         return self.op("Clip", [value, self.constant(low), self.constant(high)])
 
-    def slice(self, value: ir.Value, start: int, stop: int, *, dtype: ir.DataType | None = None) -> ir.Value:
-        """Add a Slice of the first dimension, whose ends became inputs with operator set 10."""
+    def slice(
+        self, value: ir.Value, start: int, stop: int, *, axis: int = 0, dtype: ir.DataType | None = None
+    ) -> ir.Value:
+        """Add a Slice of one dimension, the first if none is given; its ends became inputs with operator set 10."""
         if self.opset < 10:
-            return self.op("Slice", [value], starts=[start], ends=[stop], dtype=dtype)
-        return self.op("Slice", [value, self.constant([start]), self.constant([stop])], dtype=dtype)
+            return self.op("Slice", [value], starts=[start], ends=[stop], axes=[axis], dtype=dtype)
+        ends = [self.constant([start]), self.constant([stop])]
+        return self.op("Slice", [value, *ends, *([self.constant([axis])] if axis else [])], dtype=dtype)
 
     def squeeze(self, value: ir.Value, axes: Sequence[int]) -> ir.Value:
         """Add a Squeeze, whose axes became an input with operator set 13."""
@@ -142,6 +145,10 @@ class Builder:
     def mean(self, value: ir.Value, axes: Sequence[int]) -> ir.Value:
         """Add a ReduceMean that leaves the axes out; axes became an input with operator set 18."""
         return self._over("ReduceMean", value, axes, since=18, keepdims=0)
+
+    def total(self, value: ir.Value, axes: Sequence[int], *, keepdims: int = 1) -> ir.Value:
+        """Add a ReduceSum, whose axes became an input with operator set 13."""
+        return self._over("ReduceSum", value, axes, since=13, keepdims=keepdims)
 
     def _over(self, op_type: str, value: ir.Value, axes: Sequence[int], *, since: int, **attributes: Any) -> ir.Value:
         """Add a node over axes that are an attribute, and an input `since` some operator set."""

@@ -2,6 +2,7 @@
 
 from dtc.deploy.ops.binary.decode import OPSET
 from dtc.forms import BinaryCode
+from dtc.passes.lower.binary import opset7
 from dtc.passes.lower.binary.lowering import SAMPLES, lower, measured
 from dtc.passes.lower.kinds import FormKind
 
@@ -9,6 +10,7 @@ KIND = FormKind(
     form=BinaryCode,
     lower=lower,
     opset=OPSET,
+    older=opset7.decode,
     operators=("BinaryMatMul", "BinaryGather", "BinaryDequantize", "BinaryUnmask"),
     recurrent=("binary",),
     measured=measured,

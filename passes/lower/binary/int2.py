@@ -17,11 +17,16 @@ import onnx_ir as ir
 from dtc.forms.binary import unpack_bits
 from dtc.graph import Site
 from dtc.graph.builder import GraphBuilder, replace_node
+from dtc.graph.opset import opset_of, too_old
 from dtc.passes.lower.binary.parts import Planes
 from dtc.passes.lower.decode import forget, remove_unread
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
 from dtc.passes.lower.readers import Multiplication, Unfit
 from dtc.passes.lower.rewriting import Rewriting
+
+OPSET = 25
+IR_VERSION = 13
+"""The first ones with INT2."""
 
 CAVEAT = "INT2 planes: 2 bits stored a sign, opset 25, and ONNX Runtime rounds activations to 8 bits"
 REASON = "one product an INT2 plane, in 8-bit activations"
@@ -29,13 +34,16 @@ TOLERANCE = 5e-2
 """Relative L2 of the outputs: what the rounding of activations to 8 bits may make of the relative error of 0.006."""
 
 
-def unfit_planes(site: Site, planes: Planes) -> str | None:
+def unfit_planes(model: ir.Model, site: Site, planes: Planes) -> str | None:
     """Return why a site cannot become INT2 planes; None if it can.
 
     It can where a code is only signs with one coefficient each, every reader is a product, and outputs fill whole bytes
     of four. ONNX Runtime 1.31.1 fuses other numbers of outputs too, and then computes something else (measured: a
     relative error above 1 for every number that is no multiple of 4, whatever the number of inputs).
     """
+    old = too_old(opset_of(model), OPSET)
+    if old is not None:
+        return f"INT2 {old}"
     # More planes than bits: the last one is a mask. More alphas than bits: the last one is an offset.
     if not len(planes.codes) == planes.bits == len(planes.alphas):
         return "a mask or an offset has no INT2 plane"
@@ -57,6 +65,7 @@ def lower_to_planes(rewriting: Rewriting, item: Compressed, planes: Planes) -> L
         replace_node(reader.node, builder, {reader.node.outputs[0]: product.finish(builder, multiplied)})
     remove_unread(site.value)
     forget(site.value)
+    rewriting.model.ir_version = max(rewriting.model.ir_version, IR_VERSION)
     readers = tuple(ReadBy.of(reader, "planes", REASON) for reader in site.readers)
     return Lowered(site, item.forms, readers, caveats=(CAVEAT,), tolerance=TOLERANCE)
 

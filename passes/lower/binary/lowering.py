@@ -62,10 +62,19 @@ def lower(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
 
 def _lower_site(rewriting: Rewriting, item: Compressed) -> Lowered:
     if rewriting.target.int2_planes:
-        site, planes = rewriting.current(item.site), Planes.of(item)
-        if unfit_planes(site, planes) is None:
-            return replace(lower_to_planes(rewriting, Compressed(site, item.forms), planes), site=item.site)
+        return _lower_to_planes(rewriting, item)
     return _BinarySite(rewriting, item).run()
+
+
+def _lower_to_planes(rewriting: Rewriting, item: Compressed) -> Lowered:
+    """Lower a site to INT2 planes, or tell why it is decoded instead."""
+    site, planes = rewriting.current(item.site), Planes.of(item.forms)
+    unfit = unfit_planes(rewriting.model, site, planes)
+    if unfit is None:
+        return replace(lower_to_planes(rewriting, Compressed(site, item.forms), planes), site=item.site)
+    lowered = _BinarySite(rewriting, item).run()
+    readers = (replace(each, reason=f"{each.reason}; no INT2 planes: {unfit}") for each in lowered.readers)
+    return replace(lowered, readers=tuple(readers))
 
 
 class _BinarySite(CodedSite):
@@ -73,7 +82,7 @@ class _BinarySite(CodedSite):
 
     def __init__(self, rewriting: Rewriting, item: Compressed) -> None:
         super().__init__(rewriting, item)
-        self.planes = Planes.of(item)
+        self.planes = Planes.of(item.forms)
         self._rows: tuple[ir.Value, ir.Value] | None = None
         self._blocks: tuple[ir.Value, ir.Value] | None = None
 

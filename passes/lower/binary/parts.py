@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from dtc.deploy.ops.binary.decode import Constants, LevelConstants, integers
-from dtc.forms import BinaryCode
+from dtc.forms import BinaryCode, Form
 from dtc.forms.binary import Packed, unpack_bits
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.decode import bits_of_bytes
-from dtc.passes.lower.lowered import Compressed
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +33,9 @@ class Planes:
     survivors: Packed | None = None
 
     @classmethod
-    def of(cls, item: Compressed) -> Planes:
+    def of(cls, given: Sequence[Form]) -> Planes:
         """Join the forms of a site, one under the other."""
-        forms = [form for form in item.forms if isinstance(form, BinaryCode)]
+        forms = [form for form in given if isinstance(form, BinaryCode)]
         whole = BinaryCode(
             np.concatenate([form.codes for form in forms], axis=1),
             np.concatenate([form.alphas for form in forms], axis=1),

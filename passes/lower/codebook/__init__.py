@@ -2,6 +2,7 @@
 
 from dtc.deploy.ops.codebook.decode import OPSET
 from dtc.forms import Codebook
+from dtc.passes.lower.codebook import opset7
 from dtc.passes.lower.codebook.lowering import SAMPLES, lower, measured
 from dtc.passes.lower.kinds import FormKind
 
@@ -9,6 +10,7 @@ KIND = FormKind(
     form=Codebook,
     lower=lower,
     opset=OPSET,
+    older=opset7.decode,
     operators=("CodebookMatMul", "CodebookGather", "CodebookDequantize"),
     recurrent=("codebook",),
     measured=measured,

@@ -50,7 +50,7 @@ def _rank_of_window(e: GraphBuilder, lengths: ir.Value, words: int, longest: int
     column = e.op("Reshape", [windows, e.constant(integers(-1, 1))])
     # [windows, 1] against [words] -> [windows, words]; the sum over words is how many begin later.
     later = e.op("Cast", [e.op("Greater", [first, column])], to=ir.DataType.INT32)
-    count = e.op("ReduceSum", [later, e.constant(integers(1))], keepdims=0)
+    count = e.total(later, [1], keepdims=0)
     return e.op("Sub", [e.constant(np.int32(words - 1)), count])
 
 

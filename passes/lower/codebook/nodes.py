@@ -127,7 +127,6 @@ def expand(e: GraphBuilder, values: ir.Value, packed: ir.Value, rows: int, cols:
     Where a byte's first value lies is a running sum over bytes, where in the byte's share a bit's lies is in a table.
     """
     numbers = e.op("Cast", [packed], to=ir.DataType.INT32)
-    axis = e.constant(integers(1))
 
     # Packed bits 0b0101 and 0b0010, values (7, 8, 9): sizes (2, 1), first (0, 2). Ranks within the first byte (0, 1, 1,
     # 2, ...), within the second (0, 0, 1, 1, ...): places (0, 1, 1, 2, ...) and (2, 2, 3, 3, ...).
@@ -137,7 +136,7 @@ def expand(e: GraphBuilder, values: ir.Value, packed: ir.Value, rows: int, cols:
         return n.op("Cast", [within], to=ir.DataType.INT32)
 
     def sizes(n: GraphBuilder) -> ir.Value:
-        return n.op("Cast", [n.op("ReduceSum", [_index_table(n, 1), axis])], to=ir.DataType.INT32)
+        return n.op("Cast", [n.total(_index_table(n, 1), [1])], to=ir.DataType.INT32)
 
     size = e.op("Gather", [e.once("sizes", sizes), numbers])
     flat = e.op("Reshape", [size, e.constant(integers(-1))])

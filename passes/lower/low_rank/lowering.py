@@ -12,6 +12,7 @@ from dtc.errors import ModelError
 from dtc.forms import Form, LowRank
 from dtc.graph import Reader, Role, Site, all_nodes
 from dtc.graph.builder import GraphBuilder
+from dtc.graph.opset import opset_of
 from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.lower.low_rank.factors import FactorPart, Factors, LowRankSite
 from dtc.passes.lower.low_rank.feedforward import lower_conv, lower_embedding, lower_gemm, lower_matmul
@@ -90,22 +91,22 @@ def _multiplied_at_load(rewriting: Rewriting, item: LowRankSite, reason: str) ->
 
 def _why_dense(rewriting: Rewriting, item: LowRankSite) -> str | None:
     """Return why the product of the factors is computed when a session loads; None if readers can do with factors."""
-    target = rewriting.target
+    target, opset = rewriting.target, opset_of(rewriting.model)
     if not target.replaces_readers:
         return "its factors are multiplied when a session loads"
     for reader in item.site.readers:
-        if reader.role in RECURRENT_ROLES and not _takes_factors(item, reader.node, target):
+        if reader.role in RECURRENT_ROLES and not _takes_factors(item, reader.node, target, opset):
             return JOINED
     return JOINED if item.site.role is Role.OTHER else None
 
 
-def _takes_factors(item: LowRankSite, node: ir.Node, target: Target) -> bool:
+def _takes_factors(item: LowRankSite, node: ir.Node, target: Target, opset: int) -> bool:
     """True if a node can become an operator on the factors of its recurrent weight, or a Scan."""
     if node.domain == DOMAIN:  # its W is in a form that no Scan takes
         return target.computes and not item.coded
     given = [node.inputs[index] for index in (1, 3, 7) if index < len(node.inputs)]  # W, B, P: a Scan reads parts
     known = all(value is None or constant_array(value) is not None for value in given)
-    return known and can_be_scan(node, _opset(item.site))
+    return known and can_be_scan(node, opset)
 
 
 class _FactoredSites:
@@ -261,8 +262,3 @@ def _refuse_reader(site: Site, reader: Reader) -> str | None:
         if x is None or x.shape is None or len(x.shape) < 2:
             return f"MatMul {node.name!r} has a stack of matrices, and an input that may be a vector"
     return None
-
-
-def _opset(site: Site) -> int:
-    imports = site.value.graph.opset_imports if site.value.graph is not None else {}
-    return imports.get("", 9)  # a subgraph has none of its own

@@ -106,8 +106,7 @@ def test_each_weight_is_taken_in_its_form(w: str, r: str) -> None:
         left, right = "dense" if w == "low_rank" else w, "sparse" if r == "bitmap" else r
         if items[0].forms[0].kind == "sparse" and o.direction == "bidirectional" and w != "dense":
             left = "sparse" if isinstance(Sparse.stack(items[0].forms).pattern, Csr) else "bitmap"  # the smaller
-        old_opset = o.opset < 13 and {w, r} <= {"dense", "low_rank"}  # which no other form raises
-        coded = (left, right) != ("dense", "dense") and not old_opset
+        coded = (left, right) != ("dense", "dense") and o.opset >= 12  # the first one with operators
         assert operators_in(model) == ([f"{o.op}_{left}_{right}"] if coded else [])
         assert {name for _, name, _ in model.functions} == {n.op_type for n in all_nodes(model) if n.domain == "dtc"}
         assert not {"W", "R"} & {item.site.name for item in items} & set(model.graph.initializers)

@@ -44,7 +44,7 @@ tied (int64[3] ids, float[2,16] x, float[60,16] W) => (float[3,16] rows, float[2
   turned = Transpose<perm=[1,0]>(W)
   scores = MatMul(x, turned)
 }"""
-TWO = """<ir_version: 8, opset_import: ["": 17]>
+TWO = """<ir_version: 13, opset_import: ["": 25]>
 two (float[2,16] x, float[16,20] A, float[20,10] B) => (float[2,10] y) {
   h = MatMul(x, A)
   y = MatMul(h, B)

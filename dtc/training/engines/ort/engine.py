@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
@@ -18,10 +18,12 @@ from dtc.passes.prepare.batch_moments import Moments, measurable, statistics_of
 from dtc.recipe import Objective, Recipe
 from dtc.training.engine import Parameters, StepResult
 from dtc.training.engines.ort.capability import examine
+from dtc.training.engines.ort.conversion import must_convert
 from dtc.training.engines.ort.evaluation_graph import EvaluationGraph
 from dtc.training.engines.ort.gradient import GradientPlan, TrainingGraph, build_training_graph
 from dtc.training.engines.ort.losses import LOSS, Kind
 from dtc.training.engines.ort.prepare import prepare
+from dtc.training.engines.ort.proof import ConversionProof
 from dtc.training.engines.ort.runtime import load_runtime, open_session
 from dtc.training.engines.ort.selection import scales_of_quantizers
 from dtc.training.engines.ort.shapes import ShapeProbe
@@ -77,6 +79,7 @@ class OrtEngine:
         load_runtime()
         self._objective, self._threads = objective, threads
         self._base = prepare(model)
+        self._given = model if must_convert(model) else None
         self._check_carry()
         self._samples = samples_axis(self._base.graph, objective)
         # `auto` is decided by the first batch; what can be differentiated does not depend on the loss that it becomes.
@@ -106,6 +109,19 @@ class OrtEngine:
         self._teacher_model = teacher
         self._steps: dict[tuple[Any, ...], _Step] = {}
         self._gradients: dict[str, Array] = {}
+
+    def prove(self, batches: Iterable[Arrays]) -> None:
+        """Compare a model that had to be converted with what became of it; see `Engine.prove`.
+
+        Raises:
+            DataError: An input is missing or of the wrong type.
+            EngineError: They differ; names the operators that the conversion changed.
+        """
+        if self._given is None:
+            return
+        proof, self._given = ConversionProof(self._given, self._base, self._threads), None
+        for batch in batches:
+            proof.check(self._inputs(batch))
 
     def step(self, batch: Arrays, *, seed: int) -> StepResult:
         """Run forward and backward in training mode; see `Engine.step`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import (
     LiftConstantsToInitializersPass,
@@ -11,13 +10,10 @@ from onnx_ir.passes.common import (
     ShapeInferencePass,
 )
 
-from dtc.errors import EngineError, ModelError
-from dtc.graph import all_nodes
-from dtc.graph.opset import opset_of, require_opset
+from dtc.errors import EngineError
+from dtc.training.engines.ort.conversion import convert
 from dtc.training.engines.ort.dead_nodes import remove_dead_nodes
 
-OLDEST_OPSET = 13
-NEWEST_OPSET = 21
 IR_VERSION = 10
 
 
@@ -32,7 +28,7 @@ def prepare(model: ir.Model) -> ir.Model:
     copy = model.clone()
     RemoveInitializersFromInputsPass()(copy)
     copy.ir_version = IR_VERSION
-    _convert(copy)
+    convert(copy)
     # The converter raises it, and the training build reads no newer one.
     copy.ir_version = IR_VERSION
     # 2. What later steps look for: constants as initializers, a name for every node and value, all outputs that
@@ -88,58 +84,6 @@ def _refuse_half(model: ir.Model) -> None:
                 f"initializer {value.name!r} is {value.dtype.name.lower()}: the ort engine trains float32 models; "
                 "retrain the float32 model and convert the result"
             )
-
-
-def _convert(model: ir.Model) -> None:
-    """Bring the model to an opset that the training build reads, in place."""
-    if opset_of(model) > NEWEST_OPSET:
-        _relabel(model)
-        return
-    try:
-        require_opset(model, OLDEST_OPSET, needed_by="the ort engine")
-    except ModelError as error:
-        raise EngineError(str(error)) from error
-
-
-def _relabel(model: ir.Model) -> None:
-    """Label the model as opset 21, in place: operators that did not change since then mean the same."""
-    opset = opset_of(model)
-    for node in all_nodes(model):
-        if node.domain:
-            continue
-        # A MatMul in a model of opset 23 is that of opset 13 still: only the label changes. An operator that did change
-        # is let through where `_as_before` finds that nothing it uses is new.
-        schema = onnx.defs.get_schema(node.op_type, opset, "")
-        if schema.since_version > NEWEST_OPSET:
-            _as_before(node, schema.since_version)
-    model.opset_imports[""] = NEWEST_OPSET
-
-
-# Revisions after opset 21 that only added types or attributes with defaults; the attributes they added.
-_ONLY_WIDENED = {
-    "Cast": {"round_mode"},
-    "CastLike": {"round_mode"},
-    "QuantizeLinear": {"precision"},
-    "DequantizeLinear": {"output_dtype"},
-}
-
-
-def _as_before(node: ir.Node, since: int) -> None:
-    now = onnx.defs.get_schema(node.op_type, since, "")
-    try:
-        before = onnx.defs.get_schema(node.op_type, NEWEST_OPSET, "")
-    except onnx.defs.SchemaError:
-        before = None
-    added = _ONLY_WIDENED.get(node.op_type, set())
-    # Three ways to be new: the operator itself, an attribute that it uses, an input. What is left was only widened in
-    # types.
-    if before is None or set(node.attributes) - set(before.attributes) - added or len(now.inputs) != len(before.inputs):
-        raise EngineError(
-            f"node {node.name or node.op_type!r}: {node.op_type} of opset {since} cannot be trained "
-            f"(the ort engine reads opset {NEWEST_OPSET}); export the model with opset {NEWEST_OPSET}"
-        )
-    for name in set(node.attributes) - set(before.attributes):
-        del node.attributes[name]
 
 
 def _declare_layer_norm_statistics(model: ir.Model) -> None:

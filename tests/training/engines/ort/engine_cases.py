@@ -49,6 +49,35 @@ def too_new() -> ir.Model:
     return model
 
 
+def old(nodes: str) -> ir.Model:
+    """Return a model of opset 10 of the nodes, `x [N, 4, 6, 6]` to `y`, with the weight W of a 3x3 Conv."""
+    model = ir.from_onnx_text(
+        f"""<ir_version: 8, opset_import: ["": 10]> old (float[N,4,6,6] x, float[4,4,3,3] W) => (float[N,C,H,K] y)
+        <float[4] scales = {{1, 1, 2, 2}}> {{ {nodes} }}"""
+    )
+    weight = model.graph.inputs.pop()
+    array = np.random.default_rng(0).standard_normal((4, 4, 3, 3), dtype=np.float32)
+    weight.const_value = ir.tensor(array, name="W")
+    model.graph.register_initializer(weight)
+    return model
+
+
+def proof(nodes: str) -> str:
+    """Whether what trains a model of opset 10 computes what the model computes."""
+    engine, rng = OrtEngine(old(nodes), MSE, threads=1), np.random.default_rng(1)
+    try:
+        engine.prove({"x": rng.standard_normal((2, 4, 6, 6), dtype=np.float32)} for _ in range(2))
+    except DtcError as error:
+        return f"{type(error).__name__}: {error}"
+    return "proven"
+
+
+def unread_proof() -> str:
+    """A model that need not be converted is not run for it."""
+    OrtEngine(straight(), MSE, threads=1).prove({} for _ in range(2))
+    return "proven"
+
+
 def ended_trial(number: int) -> object:
     """The process of the trials is ended by a signal: what the next trial says, and the one after."""
     model = straight()
@@ -67,6 +96,11 @@ def tired_helper() -> object:
 
 
 CASES: dict[str, Callable[[], object]] = {
+    "linear": lambda: proof('[grow] r = Resize<mode="linear">(x, scales) [product] y = Conv(r, W)'),
+    "nearest": lambda: proof('[grow] r = Resize<mode="nearest">(x, scales) [product] y = Conv(r, W)'),
+    "hardmax": lambda: proof("[hard] h = Hardmax<axis=1>(x) [product] y = Conv(h, W)"),
+    "noise": lambda: proof("[noise] n = RandomNormalLike(x) [sum] s = Add(x, n) [product] y = Conv(s, W)"),
+    "new enough": unread_proof,
     "too new": lambda: refused(too_new()),
     "crashed trial": lambda: ended_trial(signal.SIGABRT),
     "tired helper": tired_helper,

@@ -37,6 +37,16 @@ def test_an_operator_that_is_too_new_is_named(results):
     assert results["too new"].startswith("EngineError: node 'rms': RMSNormalization of opset 23")
 
 
+def test_a_conversion_that_changes_the_model_is_refused_with_what_it_changed(results):
+    for name, node in (("linear", "Resize 'grow'"), ("hardmax", "Hardmax 'hard'")):
+        assert results[name].startswith("EngineError: the ort engine trains opset 13 or later, and converting this")
+        assert f"(changed: {node}); export it at opset 13 or later" in results[name]
+
+
+def test_a_conversion_that_changes_nothing_is_proven(results):
+    assert [results[name] for name in ("nearest", "noise", "new enough")] == ["proven"] * 3
+
+
 def test_a_crash_blocks_the_node_and_the_next_trial_runs(results):
     first, second = results["crashed trial"]
     assert first.startswith("EngineError: nothing can be trained")
