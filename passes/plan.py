@@ -182,6 +182,7 @@ def make_plan(model: ir.Model, rules: Sequence[Rule]) -> Plan:
         raise ModelError("the model holds no float weight that dtc can compress (already quantized?); see dtc inspect")
     chosen: list[tuple[Method | Composition, list[Site]]] = []
     skipped = {site.name: "no rule of the recipe matches it" for site in sites}
+    broken = {site.name: reason for site in sites if (reason := _not_finite(site)) is not None}
     for index, rule in enumerate(rules):
         try:
             method = make_methods(rule.method, rule.options)
@@ -191,7 +192,9 @@ def make_plan(model: ir.Model, rules: Sequence[Rule]) -> Plan:
         if not wanted:
             unmatched = f"{' '.join(rule.include)} matches no site; see dtc inspect for their names"
             raise RuleError(f"--include {unmatched}", ("rules", index, "include"), unmatched)
-        taken = [site for site in wanted if site.name in skipped and not site.matches(rule.exclude)]
+        skipped |= {site.name: broken[site.name] for site in wanted if site.name in broken}
+        offered = [site for site in wanted if site.name in skipped and site.name not in broken]
+        taken = [site for site in offered if not site.matches(rule.exclude)]
         for site in wanted:
             if site.name in skipped and site.matches(rule.exclude):
                 skipped[site.name] = "excluded"
@@ -199,6 +202,14 @@ def make_plan(model: ir.Model, rules: Sequence[Rule]) -> Plan:
             del skipped[site.name]
         chosen.append((method, taken))
     return Plan(tuple(sites), tuple((method, tuple(taken)) for method, taken in chosen), skipped)
+
+
+def _not_finite(site: Site) -> str | None:
+    """Return why no method has a site: there is no nearest form of a number that is none."""
+    array = site.array()
+    if np.isfinite(array).all():
+        return None
+    return "holds NaN" if np.isnan(array).any() else "holds an infinite number"
 
 
 def _enter(result: Distorted, site: Site, outcome: Outcome) -> None:

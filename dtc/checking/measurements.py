@@ -13,14 +13,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dtc.document import DocumentPart
 from dtc.errors import ModelError
-from dtc.graph.signature import Arrays
 
 MEASURED_SESSION = {"session.force_spinning_stop": "1"}
 """Settings of sessions that are measured in turns: the idle threads of one must not take the cores of the other."""
@@ -77,23 +77,25 @@ def measure_latency(runs: Sequence[Callable[[], object]], *, seconds: float) -> 
 
 
 def measure_memory(
-    path: str | Path, inputs: Arrays, *, threads: int | None = None, native: bool = True
+    path: str | Path, inputs: Mapping[str, Any], *, threads: int | None = None, native: bool = True
 ) -> Memory | None:
     """Return the memory that loading and running a model takes, in a process of its own; None outside of Linux.
 
-    `native` as for `dtc.session.session`.
+    It is not measured either where an input is no tensor. `native` as for `dtc.session.session`.
 
     Raises:
         ModelError: The model cannot be loaded or run there, or takes more than two minutes.
     """
-    if not Path("/proc/self/status").exists():
+    if not Path("/proc/self/status").exists() or not all(isinstance(each, np.ndarray) for each in inputs.values()):
         return None
     root = str(Path(__file__).resolve().parents[2])
     search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory(prefix="dtc-memory-") as folder:
         feed = Path(folder) / "inputs.npz"
         with feed.open("wb") as file:
-            np.savez(file, allow_pickle=False, **dict(inputs))
+            # Strings are stored in NumPy's own type, which needs no pickle.
+            arrays = {name: each.astype(str) if each.dtype == object else each for name, each in inputs.items()}
+            np.savez(file, allow_pickle=False, **arrays)
         command = [sys.executable, "-P", "-m", "dtc.memory_probe", str(Path(path).resolve()), str(feed)]
         try:
             result = subprocess.run(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dtc.checking.fidelity import save_comparable
+from dtc.checking.fidelity import levels_of, save_comparable, save_reference
 from dtc.graph import move_model
 from dtc.passes import lower as lowering
 from dtc.passes.lower.accuracy import set_accuracy_level
 from dtc.passes.prepare import strip_training
+from dtc.pipeline.reference import distorted_original
 from dtc.pipeline.work import Work
 
 
 def write_dense(work: Work) -> None:
-    """Take out what only training needs, and write the distorted model as it is."""
+    """Take out what only training needs, and write the user's model with the distorted weights."""
     strip_training(work.model)
-    work.dense = save_comparable(work.model, work.scratch / f"distorted-{work.job.output.name}")
+    path = work.scratch / f"distorted-{work.job.output.name}"
+    work.dense = save_reference(distorted_original(work), path, levels_of(work.model))
 
 
 def lower(work: Work) -> None:

@@ -69,6 +69,7 @@ class Lowered:
         caveats: What a user has to be told of this site.
         tolerance: Largest relative L2 difference that this site may make in the outputs, against its dense weight;
             None: that of the target.
+        because: Why it is that much, in words.
     """
 
     site: Site
@@ -78,6 +79,7 @@ class Lowered:
     stored: Mapping[str, ir.Value] = field(default_factory=dict)
     caveats: tuple[str, ...] = ()
     tolerance: float | None = None
+    because: str = ""
 
     @property
     def how(self) -> How:

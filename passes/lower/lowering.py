@@ -14,6 +14,7 @@ from dtc.graph.opset import opset_of, require_opset
 from dtc.passes.lower.kinds import kinds, opset_of_form
 from dtc.passes.lower.lowered import Compressed, Lowered
 from dtc.passes.lower.rewriting import Rewriting
+from dtc.passes.lower.rounding import rounded_like
 from dtc.passes.lower.target import Target
 
 
@@ -90,5 +91,5 @@ def _divided(lowered: Sequence[Lowered], common: int, items: Sequence[Compressed
     found = []
     for index, (each, item) in enumerate(zip(lowered, items, strict=True)):
         kept = item.site.nbytes if item.site.value.graph is not None else 0
-        found.append(replace(each, nbytes=each.nbytes + share + (index < rest) + kept))
+        found.append(rounded_like(replace(each, nbytes=each.nbytes + share + (index < rest) + kept)))
     return found
