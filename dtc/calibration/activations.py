@@ -46,7 +46,7 @@ def fit_activations(
     with tempfile.TemporaryDirectory(prefix="dtc-") as folder:
         path = Path(folder) / "watched.onnx"
         save_model(clone, path)
-        run = runner(session(path))
+        run = runner(session(path, called="the model"))
     seen = {each.name: _Seen() for each in activations}
     # In order of the samples where state is carried; elsewhere the first may well be all of one class.
     batches = islice(source.batches(epoch=0, seed=seed, shuffle=not objective.carry), BATCHES)

@@ -57,6 +57,7 @@ class BranchWatch:
         if model.functions:
             InlinePass()(model)
         counted = _Counter().count(model.graph)
+        model.graph.outputs.clear()  # ONNX Runtime leaves out what only they need
         for number, (pair, value) in enumerate(counted):
             value.name = f"dtc.branches.{number}"
             model.graph.outputs.append(value)

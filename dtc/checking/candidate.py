@@ -185,13 +185,16 @@ def _kernel_difference(pair: Pair, sample: Inputs) -> float | None:
 def _measured(pair: Pair, report: CheckReport, sample: Inputs, options: CheckOptions) -> CheckReport:
     """Add latency and memory of both models to a report."""
     latencies = measure_latency([partial(run, sample) for run in pair.runs], seconds=options.seconds)
+    names = options.called or tuple(map(str, pair.paths))
     before, after = (
         facts.model_copy(
             update={
                 "latency": latency,
-                "memory": measure_memory(facts.path, sample, threads=options.threads, native=options.native),
+                "memory": measure_memory(
+                    facts.path, sample, threads=options.threads, native=options.native, called=called
+                ),
             }
         )
-        for facts, latency in zip((report.reference, report.candidate), latencies, strict=True)
+        for facts, latency, called in zip((report.reference, report.candidate), latencies, names, strict=True)
     )
     return report.model_copy(update={"reference": before, "candidate": after})

@@ -77,11 +77,17 @@ def measure_latency(runs: Sequence[Callable[[], object]], *, seconds: float) -> 
 
 
 def measure_memory(
-    path: str | Path, inputs: Mapping[str, Any], *, threads: int | None = None, native: bool = True
+    path: str | Path,
+    inputs: Mapping[str, Any],
+    *,
+    threads: int | None = None,
+    native: bool = True,
+    called: str | None = None,
 ) -> Memory | None:
     """Return the memory that loading and running a model takes, in a process of its own; None outside of Linux.
 
-    It is not measured either where an input is no tensor. `native` as for `dtc.session.session`.
+    It is not measured either where an input is no tensor. `native` and `called` as for
+    `dtc.session.session`.
 
     Raises:
         ModelError: The model cannot be loaded or run there, or takes more than two minutes.
@@ -107,9 +113,11 @@ def measure_memory(
                 env=os.environ | {"PYTHONPATH": search},
             )
         except subprocess.TimeoutExpired as error:
-            raise ModelError(f"{path}: loading and one run take more than two minutes") from error
+            raise ModelError(f"{called or path}: loading and one run take more than two minutes") from error
     if result.returncode != 0:
-        raise ModelError(f"{path}: its memory cannot be measured ({(result.stderr.splitlines() or ['killed'])[-1]})")
+        known = called or str(path)
+        reason = (result.stderr.splitlines() or ["killed"])[-1].replace(str(Path(path).resolve()), known)
+        raise ModelError(f"{known}: its memory cannot be measured ({reason})")
     return Memory(**json.loads(result.stdout))
 
 

@@ -81,10 +81,9 @@ class Trial:
     def caveats(self) -> tuple[str, ...]:
         """Return in words what was not compared, though nothing is wrong with it."""
         told = [f"output {name!r} was empty in all runs" for name in self.comparison.empty()]
-        told += [
-            f"no input took {branch}: it was not compared; --data or --input gives inputs that take it"
-            for branch in sorted(self._untaken())
-        ]
+        if untaken := sorted(self._untaken()):
+            named = ", ".join(map(str, untaken))
+            told.append(f"not compared, as no input took it: {named}; --data or --input gives inputs that do")
         if self._pair.random:
             told.append("the model draws random numbers: both models were compared with the same ones")
         return tuple(told)

@@ -37,7 +37,8 @@ def _examples(work: Work) -> tuple[Arrays, ...]:
 
 def check_outcome(work: Work) -> None:
     """Compare the written file with the original: metric, size, latency, memory; failures are kept, not raised."""
-    work.outcome = check(work.original, work.written.path, source=work.samples.evaluation, options=_options(work))
+    options = replace(_options(work), called=(str(work.original), str(work.job.output)))
+    work.outcome = check(work.original, work.written.path, source=work.samples.evaluation, options=options)
 
 
 def _options(work: Work) -> CheckOptions:
