@@ -10,7 +10,6 @@ from dtc.pipeline.describing import describe, leave_report
 from dtc.pipeline.distorting import distort, measure_statistics
 from dtc.pipeline.quantizing import fit_activations, quantize_activations, remeasure_statistics
 from dtc.pipeline.retraining import take_trained, train, try_rules
-from dtc.pipeline.trying import run_original
 from dtc.pipeline.work import Work
 from dtc.pipeline.writing import deliver, lower, write, write_dense
 
@@ -39,7 +38,6 @@ _RETRAIN: tuple[Stage, ...] = (
 )
 
 ONE_SHOT: tuple[Stage, ...] = (
-    run_original,
     # Which method has which weight. What is wrong with the rules shows before anything is left behind.
     normalise,
     choose,
@@ -54,7 +52,6 @@ ONE_SHOT: tuple[Stage, ...] = (
 )
 
 RETRAINED: tuple[Stage, ...] = (
-    run_original,
     normalise,
     choose,
     # What is wrong with the rules shows before any training.

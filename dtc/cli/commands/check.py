@@ -37,7 +37,13 @@ def _further() -> Iterator[Option]:
     type=click.FloatRange(min=0),
     help="largest allowed relative L2 of any output",
 )
-@option(Section.CHECKING, "--input", "inputs", multiple=True, help="NAME=VALUE: an input held fixed (repeatable)")
+@option(
+    Section.CHECKING,
+    "--input",
+    "inputs",
+    multiple=True,
+    help="NAME=VALUE: an input held fixed; a number, a string or a JSON list (repeatable)",
+)
 @option(
     Section.CHECKING,
     "--seconds",
@@ -54,7 +60,8 @@ def command(reference: Path, candidate: Path, **options: Any) -> None:
     """Compare a compressed model with its reference.
 
     CANDIDATE and REFERENCE are run in ONNX Runtime: outputs, metric, size, latency, memory.
-    Exit status 1 when the candidate loses more than allowed.
+    Exit status 1 when the candidate loses more than allowed, or nothing could be compared; without a limit it is not
+    judged.
     """
     from dtc.checking import check
     from dtc.cli.recipe_options import overridden
