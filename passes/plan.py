@@ -206,10 +206,16 @@ def make_plan(model: ir.Model, rules: Sequence[Rule]) -> Plan:
 
 def _not_finite(site: Site) -> str | None:
     """Return why no method has a site: there is no nearest form of a number that is none."""
+    tensor = site.value.const_value
+    mapped = isinstance(tensor, ir.ExternalTensor) and tensor.raw is None
     array = site.array()
-    if np.isfinite(array).all():
+    finite, holds_nan = bool(np.isfinite(array).all()), bool(np.isnan(array).any())
+    del array
+    if mapped and isinstance(tensor, ir.ExternalTensor):
+        tensor.release()  # a run goes on with its own copy of the file, not with what was mapped of the user's
+    if finite:
         return None
-    return "holds NaN" if np.isnan(array).any() else "holds an infinite number"
+    return "holds NaN" if holds_nan else "holds an infinite number"
 
 
 def _enter(result: Distorted, site: Site, outcome: Outcome) -> None:
