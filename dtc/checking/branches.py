@@ -27,6 +27,8 @@ class Branch:
 
     node: str
     branch: str
+    by_size: bool = False
+    """Whether sizes alone decide on it, and no number of an input does."""
 
     def __str__(self) -> str:
         return f"the {self.branch} branch of If {self.node!r}"
@@ -130,7 +132,8 @@ class _Counter:
         found = []
         condition = node.inputs[0]
         if condition is not None and ir.convenience.get_const_tensor(condition) is None:
-            pair = (Branch(_name(node), "then"), Branch(_name(node), "else"))
+            by_size = not _depends_on_numbers(condition)
+            pair = (Branch(_name(node), "then", by_size), Branch(_name(node), "else", by_size))
             found.append((pair, self._flags(graph, node, condition)))
         for index, counted in enumerate(inner):
             for pair, value in counted:
@@ -180,6 +183,24 @@ class _Counter:
         if rank is not None:
             value.shape = ir.Shape([2])
         return value
+
+
+def _depends_on_numbers(value: ir.Value) -> bool:
+    """True if numbers of an input decide on a value, seen through all operators but those that tell a size."""
+    waiting: list[ir.Value | None] = [value]
+    seen: set[ir.Value] = set()
+    while waiting:
+        read = waiting.pop()
+        if read is None or read in seen:
+            continue
+        seen.add(read)
+        node = read.producer()
+        if node is None:
+            if read.is_graph_input() and not read.is_initializer():
+                return True
+        elif not (_is(node, "Shape") or _is(node, "Size")):
+            waiting += node.inputs
+    return False
 
 
 def _name(node: ir.Node) -> str:

@@ -14,6 +14,9 @@ from dtc.graph import load_model
 from dtc.sample_inputs import KINDS, InputSampler, compared_constants
 from dtc.session import Outputs
 
+_NAMED = 8
+"""Branches that only other sizes take are mostly those that an exporter wrote for ranks that the model never has."""
+
 
 class Trial:
     """Compares both models of a pair, and knows which branches of the reference its inputs took.
@@ -58,10 +61,11 @@ class Trial:
         for feed, word in inputs_with_numbers(sampler, self._pair.attempt, self.comparison.vacuous()):
             self.compare(feed)
             self.words.append(f"one of {word} numbers")
-        if self._watch is None or not self._untaken():
+        untaken = {branch for branch in self._untaken() if not branch.by_size}
+        if self._watch is None or not untaken:
             return
         constants = compared_constants(load_model(self._pair.paths[0]))
-        found = list(inputs_of_branches(sampler, self._pair.attempt, self._watch, constants, self._untaken()))
+        found = list(inputs_of_branches(sampler, self._pair.attempt, self._watch, constants, untaken))
         for feed in found:
             self.compare(feed)
         if found:
@@ -81,9 +85,14 @@ class Trial:
     def caveats(self) -> tuple[str, ...]:
         """Return in words what was not compared, though nothing is wrong with it."""
         told = [f"output {name!r} was empty in all runs" for name in self.comparison.empty()]
-        if untaken := sorted(self._untaken()):
-            named = ", ".join(map(str, untaken))
-            told.append(f"not compared, as no input took it: {named}; --data or --input gives inputs that do")
+        untaken = sorted(self._untaken())
+        if by_number := [str(branch) for branch in untaken if not branch.by_size]:
+            told.append(
+                f"not compared, as no input took it: {', '.join(by_number)}; --data or --input gives inputs that do"
+            )
+        if by_size := [str(branch) for branch in untaken if branch.by_size]:
+            more = f" and {len(by_size) - _NAMED} more" if len(by_size) > _NAMED else ""
+            told.append(f"not compared, as no size of the inputs took it: {', '.join(by_size[:_NAMED])}{more}")
         if self._pair.random:
             told.append("the model draws random numbers: both models were compared with the same ones")
         return tuple(told)

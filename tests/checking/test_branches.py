@@ -42,6 +42,17 @@ def test_a_branch_that_no_input_takes_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_what_sizes_decide_is_told_apart(tmp_path: Path) -> None:
+    text = UNTAKEN.replace(
+        "least = ReduceMin <keepdims = 0> (squared)", "ends = Shape (x) least = Cast <to = 1> (last)"
+    )
+    text = text.replace("least = Cast", "one = Constant <value_int = 1> () last = Gather (ends, one) least = Cast")
+    path = written(tmp_path, text, W=W)
+    assert check(path, path, options=QUICK).caveats == (
+        "not compared, as no size of the inputs took it: the then branch of If 'y'",
+    )
+
+
 def test_an_input_that_is_held_fixed_stays(tmp_path: Path) -> None:
     path = written(tmp_path, BY_RATE, W=W, V=V)
     fixed = {"rate": np.array(8000)}
