@@ -148,3 +148,18 @@ def test_a_stage_that_changes_the_graph_is_seen(dtc: Dtc, tmp_path: Path, monkey
     assert status == 1
     assert "not written, as it would be wrong: output 'y' differs by" in err
     assert not (tmp_path / "o.onnx").exists()
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_the_case_with_nan(dtc: Dtc, data_dir: Path, tmp_path: Path, method: tuple[object, ...]) -> None:
+    status, out, err = dtc("compress", case(data_dir, "nan_weight"), *method, "-o", tmp_path / "o.onnx")
+    assert (status, err) == (0, "")
+    assert "holds NaN" in out
+
+
+def test_the_case_of_an_unknown_domain_names_the_users_file(dtc: Dtc, data_dir: Path, tmp_path: Path) -> None:
+    source = case(data_dir, "ms_unknown_domain")
+    status, _, err = dtc("compress", source, *SVD, "-o", tmp_path / "o.onnx")
+    assert status == 2
+    assert err.startswith(f"dtc: error: {source}: ONNX Runtime")
+    assert "my.custom:MyOp" in err
