@@ -11,9 +11,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dtc.data import is_code
 from dtc.errors import ModelError, UsageError
@@ -31,7 +31,7 @@ class Job:
         output: The file to write.
         force: Whether it may be overwritten.
         max_drop: Largest allowed loss of the metric, in its own unit.
-        fixed: Inputs that the check holds fixed, by name.
+        fixed: Inputs that the check holds fixed, by name: arrays, and lists of them for sequences.
         seconds: For measuring the latency of both models; with 0 neither latency nor memory is measured.
         report: Folder that the report is written to; None: only a run directory has one.
         describe_weights: Whether the report has histograms and spectra of the weights even if it is not written.
@@ -42,7 +42,7 @@ class Job:
     output: Path
     force: bool = False
     max_drop: float | None = None
-    fixed: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 2.0
     report: Path | None = None
     describe_weights: bool = False
@@ -101,7 +101,7 @@ class Job:
             "max_drop": self.max_drop,
             "allow_growth": self.allow_growth,
             "seconds": self.seconds,
-            "fixed": {name: {"dtype": str(a.dtype), "value": a.tolist()} for name, a in self.fixed.items()},
+            "fixed": {name: _described(value) for name, value in self.fixed.items()},
         }
         (run / _FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
@@ -114,7 +114,7 @@ class Job:
         """
         try:
             facts = json.loads((run / _FILE).read_text(encoding="utf-8"))
-            fixed = {name: np.asarray(item["value"], dtype=item["dtype"]) for name, item in facts["fixed"].items()}
+            fixed = {name: _restored(value) for name, value in facts["fixed"].items()}
             report = facts.get("report")
             return cls(
                 output=_absolute(facts["output"], run),
@@ -175,6 +175,19 @@ def _same_file(first: Path, second: Path) -> bool:
         return first.exists() and first.resolve() == second.resolve()
     except OSError:
         return False
+
+
+def _described(value: Any) -> Any:
+    """Return an array, or a list of them for a sequence, as JSON."""
+    if isinstance(value, np.ndarray):
+        return {"dtype": str(value.dtype), "value": value.tolist()}
+    return [_described(each) for each in value]
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_restored(each) for each in value]
+    return np.asarray(value["value"], dtype=value["dtype"])
 
 
 def _relative(path: Path, run: Path) -> str:

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
 from dtc.deploy.ops.library import register
 from dtc.errors import DataError, ModelError
-from dtc.graph.signature import Arrays, TensorSpec
+from dtc.graph.signature import Arrays, Dim, TensorSpec
 
 ort.disable_telemetry_events()  # for a process that had loaded ONNX Runtime before dtc
 
-Outputs: TypeAlias = dict[str, npt.NDArray[np.generic]]
+Outputs: TypeAlias = dict[str, Any]
+"""Arrays by name; of a sequence a list, of a map a dict, of an optional that is not there None."""
 
 _SILENT = 4  # only fatal errors: everything else comes back as an exception
 
@@ -32,20 +32,22 @@ def session(
     providers: Sequence[str] | None = None,
     settings: Mapping[str, str] | None = None,
     native: bool = True,
+    called: str | None = None,
 ) -> ort.InferenceSession:
     """Return a session of the model at `path`, on the CPU unless `providers` says otherwise.
 
     `threads` is the number of threads of one operator, all physical cores if not given; `settings` are ONNX Runtime's
     session configuration entries. The operators of dtc run on the native library where there is one, unless `native`
-    is false; else on the functions that the file carries.
+    is false; else on the functions that the file carries. `called` is what messages call the model in place of `path`,
+    where that is a file which no user knows.
 
     Raises:
         ModelError: ONNX Runtime refuses the model; the message names the file and, where it is one, the node.
         LibraryError: The native library cannot be loaded.
     """
-    path = Path(path)
+    path, known = Path(path), called or str(path)
     if not path.is_file():
-        raise ModelError(f"{path}: no such file")
+        raise ModelError(f"{known}: no such file")
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
     options.intra_op_num_threads = threads or 0
@@ -57,7 +59,8 @@ def session(
     try:
         return ort.InferenceSession(str(path), options, providers=list(providers or ["CPUExecutionProvider"]))
     except Exception as error:  # ONNX Runtime's errors have no other common base
-        raise ModelError(f"{path}: ONNX Runtime {ort.__version__} does not load it: {_reason(error)}") from error
+        reason = _reason(error).removeprefix(f"Load model from {path} failed:").replace(str(path), known)
+        raise ModelError(f"{known}: ONNX Runtime {ort.__version__} does not load it: {reason}") from error
 
 
 def signature(running: ort.InferenceSession) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -89,24 +92,40 @@ def runner(running: ort.InferenceSession) -> Callable[[Arrays], Outputs]:
     return run
 
 
-def _fitting(spec: TensorSpec, batch: Arrays) -> npt.NDArray[np.generic]:
+def _fitting(spec: TensorSpec, batch: Mapping[str, Any]) -> Any:
     if spec.name not in batch:
         raise DataError(f"the model needs input {spec}, but the data holds only {', '.join(map(repr, batch))}")
-    array = batch[spec.name]
-    shape_fits = len(array.shape) == len(spec.shape) and all(
-        not isinstance(dim, int) or dim == size for dim, size in zip(spec.shape, array.shape, strict=True)
+    value = batch[spec.name]
+    if "(" in spec.dtype:  # sequences, maps and optionals are left to ONNX Runtime
+        return value
+    if not isinstance(value, np.ndarray):
+        raise DataError(f"the model needs input {spec}, but the data holds {type(value).__name__}")
+    shape_fits = len(value.shape) == len(spec.shape) and all(
+        not isinstance(dim, int) or dim == size for dim, size in zip(spec.shape, value.shape, strict=True)
     )
-    if array.dtype.name != spec.dtype or not shape_fits:
-        raise DataError(f"the model needs input {spec}, but the data holds {array.dtype} {list(array.shape)}")
-    return array
+    dtype = "string" if value.dtype.kind in "OUS" else value.dtype.name
+    if dtype != spec.dtype or not shape_fits:
+        raise DataError(f"the model needs input {spec}, but the data holds {dtype} {list(value.shape)}")
+    return value
 
 
 def _spec(argument: Any) -> TensorSpec:
-    kind = argument.type.removeprefix("tensor(").removesuffix(")")
+    return TensorSpec(argument.name, _dtype(argument.type), tuple(_dim(dim) for dim in argument.shape or ()))
+
+
+def _dtype(kind: str) -> str:
+    """Return `seq(float32)` for `seq(tensor(float))`."""
+    for wrapping in ("seq", "optional"):
+        if kind.startswith(f"{wrapping}("):
+            return f"{wrapping}({_dtype(kind[len(wrapping) + 1 : -1])})"
+    plain = kind.removeprefix("tensor(").removesuffix(")") if kind.startswith("tensor(") else kind
+    return _DTYPES.get(plain, plain)
+
+
+def _dim(dim: Dim) -> Dim:
     # ONNX Runtime calls a size without a name unk__0, unk__1, ...: names that tie nothing together.
     # Some exporters write -1 or 0 for a size that is free.
-    dims = tuple(None if _is_free(dim) else dim for dim in argument.shape or ())
-    return TensorSpec(argument.name, _DTYPES.get(kind, kind), dims)
+    return None if _is_free(dim) else dim
 
 
 def _is_free(dim: int | str | None) -> bool:

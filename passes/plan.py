@@ -186,6 +186,7 @@ def make_plan(model: ir.Model, rules: Sequence[Rule]) -> Plan:
     chosen: list[tuple[Method | Composition, list[Site]]] = []
     # `skipped` are the sites that no rule has yet: a site goes to the first rule that includes and does not exclude it.
     skipped = {site.name: "no rule of the recipe matches it" for site in sites}
+    broken = {site.name: reason for site in sites if (reason := _not_finite(site)) is not None}
     for index, rule in enumerate(rules):
         try:
             method = make_methods(rule.method, rule.options)
@@ -195,7 +196,9 @@ def make_plan(model: ir.Model, rules: Sequence[Rule]) -> Plan:
         if not wanted:
             unmatched = f"{' '.join(rule.include)} matches no site; see dtc inspect for their names"
             raise RuleError(f"--include {unmatched}", ("rules", index, "include"), unmatched)
-        taken = [site for site in wanted if site.name in skipped and not site.matches(rule.exclude)]
+        skipped |= {site.name: broken[site.name] for site in wanted if site.name in broken}
+        offered = [site for site in wanted if site.name in skipped and site.name not in broken]
+        taken = [site for site in offered if not site.matches(rule.exclude)]
         for site in wanted:
             # Left for later rules, with a better reason if none takes it.
             if site.name in skipped and site.matches(rule.exclude):
@@ -204,6 +207,20 @@ def make_plan(model: ir.Model, rules: Sequence[Rule]) -> Plan:
             del skipped[site.name]
         chosen.append((method, taken))
     return Plan(tuple(sites), tuple((method, tuple(taken)) for method, taken in chosen), skipped, opset_of(model))
+
+
+def _not_finite(site: Site) -> str | None:
+    """Return why no method has a site: there is no nearest form of a number that is none."""
+    tensor = site.value.const_value
+    mapped = isinstance(tensor, ir.ExternalTensor) and tensor.raw is None
+    array = site.array()
+    finite, holds_nan = bool(np.isfinite(array).all()), bool(np.isnan(array).any())
+    del array
+    if mapped and isinstance(tensor, ir.ExternalTensor):
+        tensor.release()  # a run goes on with its own copy of the file, not with what was mapped of the user's
+    if finite:
+        return None
+    return "holds NaN" if holds_nan else "holds an infinite number"
 
 
 def _enter(result: Distorted, site: Site, outcome: Outcome, opset: int) -> None:

@@ -17,6 +17,7 @@ from dtc.errors import CheckFailedError
 from dtc.graph import find_quantizers, save_model
 from dtc.job import Job
 from dtc.models.net import Net
+from dtc.passes.lower import Lowered
 from dtc.pipeline import compress
 from dtc.recipe import Activations, Data, Recipe, Rule
 
@@ -170,7 +171,7 @@ def test_every_way_of_lowering_is_checked_without_the_rounding(tmp_path: Path, l
 def test_a_wrong_weight_is_still_found_behind_quantizers(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(model: ir.Model, *_: object) -> list[object]:
+    def wrong(model: ir.Model, *_: object) -> list[Lowered]:
         value = model.graph.initializers["fc1.weight"]
         value.const_value = ir.tensor(value.const_value.numpy() * np.float32(1.001), name=value.name)
         return []

@@ -70,7 +70,7 @@ def scale(name: str, factor: float) -> Callable[[ir.Model], None]:
 @pytest.mark.parametrize("source", [None, DIGITS, UNLABELLED])
 def test_a_model_equals_itself(reference: Path, source: Batches | None) -> None:
     report = quick(reference, reference, source=source, max_difference=0.0)
-    assert report.passed
+    assert not report.failures
     assert report.failures == ()
     (difference,) = report.differences
     assert (difference.name, difference.max_abs, difference.relative_l2) == ("logits", 0, 0)
@@ -95,7 +95,7 @@ def test_a_changed_weight_fails_at_a_limit(reference: Path, changed: Callable[..
     assert report.failures[0].startswith("output 'logits' differs by 0.01 (relative L2)")
     assert report.differences[0].relative_l2 == pytest.approx(0.01, rel=1e-3)
     assert report.differences[0].snr == pytest.approx(40, abs=0.01)
-    assert quick(reference, candidate, max_difference=0.02).passed
+    assert quick(reference, candidate, max_difference=0.02).verdict == "passed"
 
 
 def test_a_drop_over_the_limit_fails(reference: Path, changed: Callable[..., Path]) -> None:
@@ -106,12 +106,12 @@ def test_a_drop_over_the_limit_fails(reference: Path, changed: Callable[..., Pat
     assert report.metric.before == pytest.approx(before)
     assert report.metric.after == pytest.approx(_accuracy(candidate, next(datasets.digits_test())))
     assert report.metric.labelled
-    assert report.passed == (report.metric.after >= report.metric.before)
+    assert (not report.failures) == (report.metric.after >= report.metric.before)
     opposite = quick(candidate, reference, source=DIGITS, max_drop=0.0)
-    assert opposite.passed != report.passed
-    failed = next(r for r in (report, opposite) if not r.passed)
+    assert bool(opposite.failures) != bool(report.failures)
+    failed = next(r for r in (report, opposite) if r.failures)
     assert "accuracy went from" in failed.failures[0]
-    assert quick(reference, candidate, source=DIGITS, max_drop=1.0).passed
+    assert quick(reference, candidate, source=DIGITS, max_drop=1.0).verdict == "passed"
 
 
 def _accuracy(path: Path, batch: dict[str, np.ndarray]) -> float:
@@ -131,7 +131,7 @@ def test_without_labels_the_reference_stands_for_them(reference: Path, changed: 
     agreement = quick(reference, candidate, source=UNLABELLED, objective=Objective(metric="accuracy"), max_drop=0.0)
     assert agreement.metric is not None
     assert (agreement.metric.before, agreement.metric.after) == (1.0, 1.0)
-    assert agreement.passed
+    assert agreement.verdict == "passed"
 
 
 def test_limits_that_cannot_be_measured(reference: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_shape_that_only_shows_when_it_runs_fails(reference: Path, changed: Ca
         model.graph.outputs[0] = node.outputs[0]
 
     report = quick(reference, changed(transpose))
-    assert not report.passed
+    assert report.verdict == "failed"
     assert "logits" in report.failures[0]
 
 
@@ -232,7 +232,7 @@ def test_external_data_counts(reference: Path, tmp_path: Path) -> None:
     assert (tmp_path / "weights.bin").stat().st_size > 4000
     both = sum(path.stat().st_size for path in tmp_path.iterdir())
     assert report.candidate.file_bytes == both
-    assert report.passed
+    assert not report.failures
 
 
 def changed_metric(name: str, before: float, after: float, *, higher_is_better: bool) -> MetricChange:
@@ -268,7 +268,7 @@ def test_state_is_carried(tmp_path: Path) -> None:
         chunks = [(words[i : i + chunk], words[i + 1 : i + 1 + chunk]) for i in range(0, 40, chunk)]
         source = Batches(*({"ids": ids[: len(labels)], "labels": labels} for ids, labels in chunks))
         report = quick(path, path, source=source, objective=objective, max_drop=0.0)
-        assert report.passed
+        assert not report.failures
         assert report.metric is not None
         return report.metric.after
 
@@ -282,6 +282,6 @@ def test_penn_treebank_reference(data_dir: Path) -> None:
     objective = Objective(metric="perplexity", carry={"hn": "h0", "cn": "c0"})
     options = CheckOptions(objective=objective, max_drop=0.0, seconds=0)
     report = check(path, path, source=Batches(*datasets.ptb_valid()), options=options)
-    assert report.passed
+    assert not report.failures
     assert report.metric is not None
     assert round(report.metric.before, 2) == 140.09

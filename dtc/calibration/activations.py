@@ -46,7 +46,7 @@ def fit_activations(
     with scratch_folder() as folder:
         path = folder / "watched.onnx"
         save_model(clone, path)
-        run = runner(session(path))
+        run = runner(session(path, called="the model"))
     # 2. Range and samples of each activation, batch by batch.
     seen = {each.name: _Seen() for each in activations}
     # In order of the samples where state is carried; elsewhere the first may well be all of one class.

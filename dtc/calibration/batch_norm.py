@@ -45,7 +45,7 @@ def measure_statistics(model: ir.Model, source: Source, objective: Objective, *,
     with scratch_folder() as folder:
         path = folder / "measured.onnx"
         save_model(clone, path)
-        run = runner(session(path))
+        run = runner(session(path, called="the model"))
     # In order of the samples where state is carried; elsewhere the first may well be all of one class.
     batches = islice(source.batches(epoch=0, seed=seed, shuffle=not objective.carry), BATCHES)
     names = [[str(value.name) for value in each.values] for each in exposed]

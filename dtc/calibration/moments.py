@@ -81,7 +81,7 @@ class Calibration:
             path = folder / "watched.onnx"
             save_model(model, path)
             batches = self.source.batches(epoch=0, seed=self.seed, shuffle=False)
-            run = runner(session(path))
+            run = runner(session(path, called="the model"))
             for outputs, fed in stateful(run, batches, self.objective, specs):
                 yield {**fed, **outputs}
 

@@ -77,7 +77,7 @@ def _open(model: ir.Model, sites: Sequence[Site]) -> tuple[Run, tuple[TensorSpec
             clone.graph.inputs.append(weight)
         path = folder / "probed.onnx"
         save_model(clone, path)
-        return runner(session(path)), specs
+        return runner(session(path, called="the model")), specs
 
 
 def _judge(

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from dtc.checking.differences import Comparison
+from dtc.checking.differences import Comparison, OutputDifference
 from dtc.checking.measurements import measure_latency, measure_memory
 from dtc.checking.metric import PairMetric
 from dtc.checking.options import CheckOptions
 from dtc.checking.pair import CandidateError, Pair, open_pair
 from dtc.checking.report import CheckReport, MetricChange, ModelFacts
+from dtc.checking.trial import Trial
 from dtc.data import Source
 from dtc.deploy.ops import DOMAIN
 from dtc.deploy.ops.library import library_path
 from dtc.errors import DataError, UsageError
 from dtc.evaluate import stateful
 from dtc.graph import file_bytes, load_model
-from dtc.graph.signature import Arrays, zero_state
-from dtc.sample_inputs import Inputs, sample_inputs
-from dtc.session import runner, session
+from dtc.graph.signature import Arrays, TensorSpec, zero_state
+from dtc.recipe import Objective
+from dtc.sample_inputs import Inputs, InputSampler
+from dtc.session import Outputs, runner
 
 _DRAWS = 4
 _COMPARED_BATCHES = 8  # the metric reads all data; for the distance of the outputs a few batches tell enough
@@ -33,7 +36,8 @@ def check(
 
     Inputs come from `source`, or are generated. The candidate fails if its inputs or outputs have other names, shapes
     or dtypes, if it cannot run, gives values that are not finite where the reference's are, or is over a limit of
-    `options`.
+    `options`; and so does a comparison in which an output of the reference held no finite number at all. Inputs are
+    sought that make numbers of every output, and that take every branch.
 
     Raises:
         UsageError: There is a limit on the metric without data, or for a metric that has no value before.
@@ -46,7 +50,8 @@ def check(
     # 1. What can be told without a run: with other inputs or outputs there is nothing to compare.
     pair = open_pair(Path(reference), Path(candidate), options)
     before, after = (ModelFacts(path=path, file_bytes=file_bytes(path, load_model(path))) for path in pair.paths)
-    report = CheckReport(reference=before, candidate=after, failures=pair.failures)
+    judged = options.max_drop is not None or options.max_difference is not None
+    report = CheckReport(reference=before, candidate=after, failures=pair.failures, judged=judged)
     if pair.failures:
         return report
     try:
@@ -63,57 +68,97 @@ def check(
     return _measured(pair, report, sample, options) if options.seconds > 0 else report
 
 
-def _on_generated(pair: Pair, report: CheckReport, options: CheckOptions) -> tuple[CheckReport, Arrays]:
-    """Return the report with the differences of the outputs on generated inputs, and one draw of the inputs."""
-    drawn = _draws(pair, options)
-    comparison = Comparison()
-    for feed in drawn:
-        comparison.update(pair.runs[0](feed), pair.runs[1](feed))
-    return _compared(report, comparison, f"generated, {len(drawn)} draws", None, options), drawn[-1]
+def _on_generated(pair: Pair, report: CheckReport, options: CheckOptions) -> tuple[CheckReport, Inputs]:
+    """Add to a report how the outputs differ on generated inputs and on examples; return one of them beside it."""
+    trial = Trial(pair)
+    sampler = _sampler(pair, options, needed=not options.examples)
+    drawn = sampler.draws(_DRAWS) if sampler else []
+    for feed in (*options.examples, *drawn):
+        trial.compare(feed)
+    if sampler:
+        trial.seek(sampler)
+    words = [f"generated, {len(drawn)} draws"] if drawn else []
+    words += trial.words
+    words += [f"{len(options.examples)} of the data"] if options.examples else []
+    return _compared(report, trial, ", ".join(words), None, options), dict([*options.examples, *drawn][-1])
 
 
-def _draws(pair: Pair, options: CheckOptions) -> list[Inputs]:
-    model = load_model(pair.paths[0])
+def _sampler(pair: Pair, options: CheckOptions, *, needed: bool) -> InputSampler | None:
+    """Return what draws inputs; where it is not `needed`, None if nothing that it draws suits the model.
+
+    Raises:
+        DataError: It is needed, and nothing suits, or an input that is held fixed does not exist.
+    """
     try:
-        return sample_inputs(model, pair.runs[0], count=_DRAWS, seed=options.seed, fixed=options.fixed)
+        return InputSampler(load_model(pair.paths[0]), pair.attempt, seed=options.seed, fixed=options.fixed)
     except DataError as error:
-        raise DataError(f"{pair.paths[0]}: {error}") from error
+        if not needed:
+            return None
+        known = options.called[0] if options.called else pair.paths[0]
+        raise DataError(f"{known}: {error}") from error
 
 
-def _on_data(pair: Pair, report: CheckReport, source: Source, options: CheckOptions) -> tuple[CheckReport, Arrays]:
-    """Return the report with the differences of outputs and metric on all data, and the inputs of the first batch."""
+def _on_data(pair: Pair, report: CheckReport, source: Source, options: CheckOptions) -> tuple[CheckReport, Inputs]:
+    """Add to a report how the outputs and the metric differ on all data; return the first inputs beside it."""
+    trial, counted = Trial(pair), itertools.count()
+
+    def run_reference(feed: Arrays) -> Outputs:
+        return trial.run_reference(feed) if next(counted) < _COMPARED_BATCHES else pair.runs[0](feed)
+
     # Each model is fed with the state that it carried over itself.
     streams = [
         stateful(run, source.batches(epoch=0, seed=options.seed, shuffle=False), options.objective, pair.inputs)
-        for run in pair.runs
+        for run in (run_reference, pair.runs[1])
     ]
-    comparison, metric, count = Comparison(), PairMetric(options), 0
+    metric, count = PairMetric(options), 0
     # In step, one batch of both at a time: outputs of all batches need not be kept.
     for count, ((wanted, batch), (found, _)) in enumerate(zip(*streams, strict=True), 1):
         metric.update(wanted, found, batch)
         if count <= _COMPARED_BATCHES:
-            comparison.update(wanted, found)
+            trial.comparison.update(wanted, found)
     change = metric.change()
-    return _compared(report, comparison, f"data, {count} batches", change, options), _first_inputs(
-        pair, source, options
+    sampler = _sampler(pair, options, needed=False)
+    if sampler:
+        trial.seek(sampler)
+    words = ", ".join([f"data, {count} batches", *trial.words])
+    return _compared(report, trial, words, change, options), first_inputs(
+        pair.inputs, source, options.objective, options.seed
     )
 
 
-def _first_inputs(pair: Pair, source: Source, options: CheckOptions) -> Arrays:
-    batch = next(iter(source.batches(epoch=0, seed=options.seed, shuffle=False)))
-    state = zero_state(pair.inputs, options.objective.carry.values(), batch)
-    return {spec.name: batch[spec.name] if spec.name in batch else state[spec.name] for spec in pair.inputs}
+def first_inputs(inputs: Sequence[TensorSpec], source: Source, objective: Objective, seed: int) -> Inputs:
+    """Return the first batch of a source as inputs; state that is carried starts with zeros.
+
+    Raises:
+        DataError: The source is empty, or does not tell the size of the state.
+    """
+    batch = next(iter(source.batches(epoch=0, seed=seed, shuffle=False)), None)
+    if batch is None:
+        raise DataError("the data holds no batch to check on")
+    state = zero_state(inputs, objective.carry.values(), batch)
+    missing = [spec for spec in inputs if spec.name not in batch and spec.name not in state]
+    if missing:
+        raise DataError(f"the model needs input {missing[0]}, but the data holds only {', '.join(map(repr, batch))}")
+    return {spec.name: batch[spec.name] if spec.name in batch else state[spec.name] for spec in inputs}
 
 
 def _compared(
-    report: CheckReport, comparison: Comparison, inputs: str, metric: MetricChange | None, options: CheckOptions
+    report: CheckReport, trial: Trial, inputs: str, metric: MetricChange | None, options: CheckOptions
 ) -> CheckReport:
-    failures = (*comparison.problems, *_over_limits(comparison, metric, options))
-    found = {"inputs": inputs, "differences": comparison.differences(), "metric": metric, "failures": failures}
+    differences = trial.comparison.differences()
+    found = {
+        "inputs": inputs,
+        "differences": differences,
+        "metric": metric,
+        "failures": (*trial.failures(), *_over_limits(differences, metric, options)),
+        "caveats": trial.caveats(),
+    }
     return report.model_copy(update=found)
 
 
-def _over_limits(comparison: Comparison, metric: MetricChange | None, options: CheckOptions) -> Iterable[str]:
+def _over_limits(
+    differences: Iterable[OutputDifference], metric: MetricChange | None, options: CheckOptions
+) -> Iterable[str]:
     max_drop, max_difference = options.max_drop, options.max_difference
     # "not within" rather than "beyond": NaN is beyond every limit.
     if metric is not None and max_drop is not None and not metric.drop <= max_drop:
@@ -123,31 +168,38 @@ def _over_limits(comparison: Comparison, metric: MetricChange | None, options: C
         )
     if max_difference is None:
         return
-    for each in comparison.differences():
+    because = f" ({options.because})" if options.because else ""
+    for each in differences:
         if not each.relative_l2 <= max_difference:
-            yield f"output {each.name!r} differs by {each.relative_l2:.3g} (relative L2), {max_difference:.3g} allowed"
+            allowed = f"{max_difference:.3g} allowed{because}"
+            yield f"output {each.name!r} differs by {each.relative_l2:.3g} (relative L2), {allowed}"
 
 
-def _kernel_difference(pair: Pair, sample: Arrays) -> float | None:
-    """Return the relative L2 difference of native kernels from the file's functions; None where no kernels ran."""
+def _kernel_difference(pair: Pair, sample: Inputs) -> float | None:
+    """Run the candidate without the native kernels too, if it has operators that they are for."""
     path = pair.paths[1]
     if library_path() is None or not any(domain == DOMAIN for domain, *_ in load_model(path).functions):
         return None
     comparison = Comparison()
-    comparison.update(runner(session(path, threads=1, native=False))(sample), pair.runs[1](sample))
+    # Of a random model, two new sessions draw the same.
+    native = runner(pair.open(path, threads=1)) if pair.random else pair.runs[1]
+    comparison.update(runner(pair.open(path, threads=1, native=False))(sample), native(sample))
     return max((each.relative_l2 for each in comparison.differences()), default=None)
 
 
-def _measured(pair: Pair, report: CheckReport, sample: Arrays, options: CheckOptions) -> CheckReport:
+def _measured(pair: Pair, report: CheckReport, sample: Inputs, options: CheckOptions) -> CheckReport:
     """Add latency and memory of both models to a report."""
     latencies = measure_latency([partial(run, sample) for run in pair.runs], seconds=options.seconds)
+    names = options.called or tuple(map(str, pair.paths))
     before, after = (
         facts.model_copy(
             update={
                 "latency": latency,
-                "memory": measure_memory(facts.path, sample, threads=options.threads, native=options.native),
+                "memory": measure_memory(
+                    facts.path, sample, threads=options.threads, native=options.native, called=called
+                ),
             }
         )
-        for facts, latency in zip((report.reference, report.candidate), latencies, strict=True)
+        for facts, latency, called in zip((report.reference, report.candidate), latencies, names, strict=True)
     )
     return report.model_copy(update={"reference": before, "candidate": after})

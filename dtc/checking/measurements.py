@@ -12,14 +12,14 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dtc.document import DocumentPart
 from dtc.errors import ModelError
-from dtc.graph.signature import Arrays
 from dtc.scratch import scratch_folder
 
 MEASURED_SESSION = {"session.force_spinning_stop": "1"}
@@ -81,16 +81,22 @@ def measure_latency(runs: Sequence[Callable[[], object]], *, seconds: float) -> 
 
 
 def measure_memory(
-    path: str | Path, inputs: Arrays, *, threads: int | None = None, native: bool = True
+    path: str | Path,
+    inputs: Mapping[str, Any],
+    *,
+    threads: int | None = None,
+    native: bool = True,
+    called: str | None = None,
 ) -> Memory | None:
     """Return the memory, in bytes, of loading and running a model in a new process; None outside of Linux.
 
-    `native` as for `dtc.session.session`.
+    It is not measured either where an input is no tensor. `native` and `called` as for
+    `dtc.session.session`.
 
     Raises:
         ModelError: The model cannot be loaded or run there, or takes more than two minutes.
     """
-    if not Path("/proc/self/status").exists():
+    if not Path("/proc/self/status").exists() or not all(isinstance(each, np.ndarray) for each in inputs.values()):
         return None
     # A process of its own, because memory that one model freed is seldom given back: the second would seem to take
     # none. The process imports this very dtc, whatever is installed.
@@ -99,7 +105,9 @@ def measure_memory(
     with scratch_folder() as folder:
         feed = folder / "inputs.npz"
         with feed.open("wb") as file:
-            np.savez(file, allow_pickle=False, **dict(inputs))
+            # Strings are stored in NumPy's own type, which needs no pickle.
+            arrays = {name: each.astype(str) if each.dtype == object else each for name, each in inputs.items()}
+            np.savez(file, allow_pickle=False, **arrays)
         command = [sys.executable, "-P", "-m", "dtc.memory_probe", str(Path(path).resolve()), str(feed)]
         try:
             result = subprocess.run(
@@ -111,9 +119,11 @@ def measure_memory(
                 env=os.environ | {"PYTHONPATH": search},
             )
         except subprocess.TimeoutExpired as error:
-            raise ModelError(f"{path}: loading and one run take more than two minutes") from error
+            raise ModelError(f"{called or path}: loading and one run take more than two minutes") from error
     if result.returncode != 0:
-        raise ModelError(f"{path}: its memory cannot be measured ({(result.stderr.splitlines() or ['killed'])[-1]})")
+        known = called or str(path)
+        reason = (result.stderr.splitlines() or ["killed"])[-1].replace(str(Path(path).resolve()), known)
+        raise ModelError(f"{known}: its memory cannot be measured ({reason})")
     return Memory(**json.loads(result.stdout))
 
 

@@ -58,6 +58,8 @@ class CheckReport(Document):
         kernels: Largest relative L2 of the candidate's outputs on the native kernels from those on the functions in its
             file; None where it has no operators of dtc or the kernels did not run.
         failures: Every reason why the candidate does not pass; empty if it does.
+        judged: Whether a limit was asked for: without one nothing can be said to have passed.
+        caveats: What was not compared, in words: branches that no input took, outputs that were empty.
     """
 
     schema_: Literal["dtc-check/1"] = Field("dtc-check/1", alias="schema")
@@ -68,11 +70,15 @@ class CheckReport(Document):
     metric: MetricChange | None = None
     kernels: Real | None = None
     failures: tuple[str, ...] = ()
+    judged: bool = False
+    caveats: tuple[str, ...] = ()
 
     @property
-    def passed(self) -> bool:
-        """True if nothing failed."""
-        return not self.failures
+    def verdict(self) -> Literal["passed", "failed", "not judged"]:
+        """What came of it: not judged where nothing failed, and no limit was asked for."""
+        if self.failures:
+            return "failed"
+        return "passed" if self.judged else "not judged"
 
     @property
     def largest_difference(self) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,21 +30,48 @@ def pairs(words: Sequence[str], option: str) -> dict[str, str]:
     return found
 
 
-def fixed_inputs(words: Sequence[str]) -> dict[str, npt.NDArray[np.generic]]:
-    """Return NAME=VALUE words as arrays; a value is a number or a JSON list of numbers.
+def fixed_inputs(words: Sequence[str]) -> dict[str, Any]:
+    """Return NAME=VALUE words as arrays; a value is a number, a string, or a JSON list of them.
+
+    Lists of several lengths in one, `[[1,2],[3]]`, are the items of a sequence: a list of arrays.
 
     Raises:
-        UsageError: A value is no number.
+        UsageError: A value is neither, or mixes numbers and strings.
     """
-    arrays = {}
-    for name, value in pairs(words, "--input").items():
-        try:
-            # JSON and not `eval`: nothing of a command line is executed. Lists of unequal lengths are a ValueError of
-            # NumPy.
-            array = np.asarray(json.loads(value))
-        except (json.JSONDecodeError, ValueError) as error:
-            raise UsageError(f"--input {name}={value}: write a number or a JSON list of numbers") from error
-        if array.dtype.kind not in "iufb":
-            raise UsageError(f"--input {name}={value}: write a number or a JSON list of numbers")
-        arrays[name] = array
-    return arrays
+    return {name: _value(name, value) for name, value in pairs(words, "--input").items()}
+
+
+def _value(name: str, value: str) -> Any:
+    wrong = f'--input {name}={value}: write a number, a string, or a JSON list of them: 0.5, [1,2], ["a","b"]'
+    try:
+        read = json.loads(value)
+    except json.JSONDecodeError as error:
+        if value[0] in '[{"':
+            raise UsageError(wrong) from error
+        read = value
+    if isinstance(read, list) and len({np.shape(each) for each in read if not _is_ragged(each)}) > 1:
+        arrays = [_array(each) for each in read]
+        if any(array is None for array in arrays):
+            raise UsageError(wrong)
+        return arrays
+    array = _array(read)
+    if array is None:
+        raise UsageError(wrong)
+    return array
+
+
+def _is_ragged(read: object) -> bool:
+    return isinstance(read, list) and len({np.shape(each) for each in read if not _is_ragged(each)}) > 1
+
+
+def _array(read: object) -> npt.NDArray[np.generic] | None:
+    """Return numbers or strings as an array; None of anything else, and of lists of several lengths."""
+    try:
+        array = np.asarray(read)
+    except ValueError:
+        return None
+    if array.dtype.kind == "U":
+        # NumPy makes strings of numbers among strings; here that is a mistake.
+        text = np.asarray(read, object)
+        return text if all(isinstance(each, str) for each in text.ravel()) else None
+    return array if array.dtype.kind in "iufb" else None

@@ -20,7 +20,11 @@ Arrays: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output: its name, its dtype in NumPy's words, its shape."""
+    """One input or output: its name, its dtype in NumPy's words, its shape.
+
+    What is no tensor of numbers has a dtype such as `string`, `seq(float32)`, `optional(seq(string))`; its shape
+    is that of an item.
+    """
 
     name: str
     dtype: str
@@ -69,9 +73,16 @@ def zero_state(inputs: Iterable[TensorSpec], names: Iterable[str], batch: Arrays
 
 
 def _spec(value: ir.Value) -> TensorSpec:
-    dtype = value.dtype.numpy().name if value.dtype is not None else "float32"
+    dtype = "float32" if value.type is None else _dtype(value.type)
     dims = () if value.shape is None else tuple(_dim(dim) for dim in value.shape)
     return TensorSpec(value.name or "", dtype, dims)
+
+
+def _dtype(kind: ir.TypeProtocol) -> str:
+    for wrapping, word in ((ir.SequenceType, "seq"), (ir.OptionalType, "optional")):
+        if isinstance(kind, wrapping):
+            return f"{word}({_dtype(kind.elem_type)})"
+    return "string" if kind.dtype == ir.DataType.STRING else str(kind.dtype.numpy().name)
 
 
 def _dim(dim: int | ir.SymbolicDim) -> Dim:

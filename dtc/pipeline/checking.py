@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dtc.checking import CheckOptions, check, fidelity
+from dtc.checking.candidate import first_inputs
 from dtc.errors import CheckFailedError
+from dtc.graph import load_model
+from dtc.graph.signature import Arrays, input_specs
 from dtc.pipeline.work import Work
 
 
 def check_faithful(work: Work) -> None:
-    """Compare the written file with the distorted dense model.
+    """Compare the written file with the user's model with the distorted weights.
 
     Raises:
-        CheckFailedError: The file computes something else.
+        CheckFailedError: It computes something else, or nothing could be compared.
     """
-    # The widest tolerance of all: a site whose operator computes less exactly than the dense product has one of its
-    # own.
-    limits = (each.tolerance for each in work.lowered.values() if each.tolerance is not None)
+    limits = {each.tolerance: each.because for each in work.lowered.values() if each.tolerance is not None}
     limit = max((work.target.tolerance, *limits))
-    work.faithful = fidelity.check_faithful(work.dense, work.written, limit, _options(work))
+    options = replace(_options(work), because=limits.get(limit, ""), examples=_examples(work))
+    work.faithful = fidelity.check_faithful(work.dense, work.written, limit, options)
     if work.faithful.failures:
         told = "; ".join(work.faithful.failures)
         raise CheckFailedError(f"{work.job.output}: not written, as it would be wrong: {told}")
 
 
+def _examples(work: Work) -> tuple[Arrays, ...]:
+    """Return the first samples where there are any: generated inputs may miss what they show."""
+    source = work.samples.evaluation
+    if source is None:
+        return ()
+    return (first_inputs(input_specs(load_model(work.original)), source, work.recipe.objective, work.recipe.seed),)
+
+
 def check_outcome(work: Work) -> None:
     """Compare the written file with the original: metric, size, latency, memory; failures are kept, not raised."""
-    work.outcome = check(work.original, work.written.path, source=work.samples.evaluation, options=_options(work))
+    options = replace(_options(work), called=(str(work.original), str(work.job.output)))
+    work.outcome = check(work.original, work.written.path, source=work.samples.evaluation, options=options)
 
 
 def _options(work: Work) -> CheckOptions:

@@ -6,6 +6,7 @@ from dtc.errors import ModelError, RecipeError, RuleError
 from dtc.passes import prepare
 from dtc.passes.plan import make_plan
 from dtc.passes.prepare.quantize_activations import require_quantizers
+from dtc.pipeline.reference import tensors_of
 from dtc.pipeline.work import Work
 from dtc.training.run import create_run
 
@@ -13,6 +14,7 @@ from dtc.training.run import create_run
 def normalise(work: Work) -> None:
     """Normalise the graph of the model in place, so that sites can be found."""
     prepare.normalise(work.model)
+    work.given = tensors_of(work.model)
 
 
 def choose(work: Work) -> None:

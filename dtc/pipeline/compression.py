@@ -10,6 +10,7 @@ from dtc.damage import damage_named
 from dtc.errors import CheckFailedError, Interrupted
 from dtc.job import Job, refuse_code
 from dtc.pipeline.stages import ONE_SHOT, RESUMED, RETRAINED, Stage
+from dtc.pipeline.trying import run_original
 from dtc.pipeline.watch import watched
 from dtc.pipeline.work import OnEvent, Work, begin, begin_again
 from dtc.recipe import Recipe
@@ -49,7 +50,7 @@ def compress(
     run: Path | None = None,
     on_event: OnEvent | None = None,
 ) -> Compression:
-    """Compress the model at `path`: normalise, choose, distort or retrain, lower, write, check, report.
+    """Compress the model at `path`: run it, normalise, choose, distort or retrain, lower, write, check, report.
 
     Relative paths of the recipe's data start at `base`. `run` is the run directory; without it one-shot compression
     has none, and retraining one beside the output. `on_event` is told how a retraining goes.
@@ -62,6 +63,7 @@ def compress(
     job.refuse_early(path, recipe)
     trained = recipe.training is not None
     work = begin(path, recipe, job, base)
+    run_original(work)
     work.run_folder = run or (job.output.with_suffix(".dtc-run") if trained else None)
     work.on_event = on_event
     return _carry_out(work, RETRAINED if trained else ONE_SHOT)

@@ -60,11 +60,12 @@ class Work:
         training: What a retraining did.
         notes: What was done beside what the recipe says, in words for the report.
         pages: The pages of the report that were written.
+        given: The arrays of the user's model, by name (normalise).
         plan: Which method has which sites (choose).
         untouched: The original's weights, by site (choose).
         distorted: The weights to write, and their forms (distort, or take_trained).
         tried: The model as it will be lowered (weigh).
-        dense: The distorted model in a file, before its sites are lowered (write_dense).
+        dense: The user's model with the distorted weights, in a file (write_dense).
         lowered: How each site stands in the file, by site (lower).
         written: The lowered model in a file, not yet at its place (write).
         faithful: The written file against the distorted model (check_faithful).
@@ -89,6 +90,7 @@ class Work:
     training: Result | None = None
     notes: list[str] = field(default_factory=list)
     pages: list[Path] = field(default_factory=list)
+    given: Mapping[str, ir.TensorProtocol] = field(init=False)
     plan: Plan = field(init=False)
     untouched: Mapping[str, ir.TensorProtocol] = field(init=False)
     distorted: Distorted = field(init=False)

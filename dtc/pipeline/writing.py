@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dtc.checking.fidelity import save_comparable
+from dtc.checking.fidelity import levels_of, save_comparable, save_reference
 from dtc.errors import ModelError
 from dtc.graph import publish
 from dtc.passes.lower.accuracy import set_accuracy_level
 from dtc.passes.prepare import strip_training
+from dtc.pipeline.reference import distorted_original
 from dtc.pipeline.work import Work
 
 
@@ -18,8 +19,8 @@ def strip(work: Work) -> None:
 
 
 def write_dense(work: Work) -> None:
-    """Write the distorted model as it is, to compare the lowered one with."""
-    work.dense = save_comparable(work.model, _place(work, "distorted"))
+    """Write the user's model with the distorted weights, to compare the lowered one with."""
+    work.dense = save_reference(distorted_original(work), _place(work, "distorted"), levels_of(work.model))
 
 
 def lower(work: Work) -> None:

@@ -36,7 +36,7 @@ def outcome_section(report: Report) -> Markup | None:
         tag("p", _measured(check, report.versions.get("machine", "")), class_="small"),
         _outputs(check) if check.differences else None,
         tag("p", _rounding(report.fidelity, check.kernels), class_="small") if report.fidelity else None,
-        [tag("p", note, class_="small") for note in report.notes],
+        [tag("p", note, class_="small") for note in (*check.caveats, *report.notes)],
         id_="outcome",
     )
 
@@ -47,8 +47,8 @@ def _verdict(report: Report) -> Markup:
         done = report.training
         words = f"not finished: step {done.steps} of {done.planned}" if done else "not finished"
         return tag("p", tag("strong", words, class_="pending"), f" {_when(report)}", class_="verdict")
-    failed = bool(report.check.failures)
-    badge = tag("strong", "failed" if failed else "passed", class_="bad" if failed else "good")
+    verdict = report.check.verdict
+    badge = tag("strong", verdict, class_={"failed": "bad", "passed": "good", "not judged": "pending"}[verdict])
     compressed = sum(site.form is not None for site in report.sites)
     methods = ", ".join(dict.fromkeys(site.method for site in report.sites if site.method))
     words = f" {methods or 'nothing compressed'}: {compressed} of {len(report.sites)} sites"

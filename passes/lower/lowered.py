@@ -69,6 +69,7 @@ class Lowered:
         caveats: What a user has to be told of this site.
         tolerance: Largest relative L2 difference that this site may make in the outputs, against its dense weight;
             None: that of the target.
+        because: Why it is that much, in words.
         shared_bytes: The part of `nbytes` that is the site's share of what several sites need together.
     """
 
@@ -79,6 +80,7 @@ class Lowered:
     stored: Mapping[str, ir.Value] = field(default_factory=dict)
     caveats: tuple[str, ...] = ()
     tolerance: float | None = None
+    because: str = ""
     shared_bytes: int = 0
 
     @property

@@ -16,6 +16,7 @@ from dtc.passes.lower.kinds import kinds, unfit_opset
 from dtc.passes.lower.ledger import Account, Ledger
 from dtc.passes.lower.lowered import Compressed, Lowered
 from dtc.passes.lower.rewriting import Rewriting
+from dtc.passes.lower.rounding import rounded_like
 from dtc.passes.lower.target import Target
 
 
@@ -109,5 +110,5 @@ def _counted(lowered: Sequence[Lowered], ledger: Ledger, items: Sequence[Compres
         # Where something else still reads the dense weight, it stands in its graph, and the site has not replaced it.
         kept = item.site.nbytes if item.site.value.graph is not None else 0
         nbytes = account.nbytes + shared + kept
-        found.append(replace(each, nbytes=nbytes, shared_bytes=shared, stored=account.stored))
+        found.append(rounded_like(replace(each, nbytes=nbytes, shared_bytes=shared, stored=account.stored)))
     return found

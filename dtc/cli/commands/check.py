@@ -37,7 +37,13 @@ def _further() -> Iterator[Option]:
     type=click.FloatRange(min=0),
     help="largest allowed relative L2 of any output",
 )
-@option(Section.CHECKING, "--input", "inputs", multiple=True, help="NAME=VALUE: an input held fixed (repeatable)")
+@option(
+    Section.CHECKING,
+    "--input",
+    "inputs",
+    multiple=True,
+    help="NAME=VALUE: an input held fixed; a number, a string or a JSON list (repeatable)",
+)
 @option(
     Section.CHECKING,
     "--seconds",
@@ -54,7 +60,8 @@ def command(reference: Path, candidate: Path, **options: Any) -> None:
     """Compare a compressed model with its reference.
 
     CANDIDATE and REFERENCE are run in ONNX Runtime: outputs, metric, size, latency, memory.
-    Exit status 1 when the candidate loses more than allowed.
+    Exit status 1 when the candidate loses more than allowed, or nothing could be compared; without a limit it is not
+    judged.
     """
     from dtc.checking import check
     from dtc.cli.recipe_options import overridden
@@ -69,8 +76,8 @@ def command(reference: Path, candidate: Path, **options: Any) -> None:
     if options["as_json"]:
         click.echo(report.to_json(indent=2))
     else:
-        show_outcome(report, differences=True)
-    if not report.passed:
+        show_outcome(report)
+    if report.failures:
         raise CheckFailedError(f"{candidate}: {'; '.join(report.failures)}")
 
 
@@ -92,21 +99,27 @@ def _told(options: dict[str, Any]) -> CheckOptions:
     )
 
 
-def show_outcome(report: CheckReport, *, differences: bool = False) -> None:
-    """Print a check: before, after, and their relation; with `differences` each output, too."""
+def show_outcome(report: CheckReport) -> None:
+    """Print a check: before, after, and their relation; each output; what was not compared, and what came of it."""
     from dtc.cli.render import console, table
 
     table(["", ">before", ">after", ">"], _comparison(report))
     if report.kernels is not None:
         console.print(f"native kernels against the functions in the file: at most {report.kernels:.1e} relative L2")
-    if differences and report.differences:
+    if report.differences:
         table(
-            ["output", ">max abs", ">relative L2", ">SNR dB", ">top-1 agreement"],
+            ["output", ">max abs", ">relative L2", ">SNR dB", ">agreement"],
             [_output(each) for each in report.differences],
             title=f"outputs ({report.inputs})",
         )
+    for caveat in report.caveats:
+        console.print(f"note: {caveat}", markup=False)
     for failure in report.failures:
         console.print(f"failed: {failure}", markup=False)
+    if report.verdict == "not judged":
+        console.print("not judged: no limit was asked for")
+    elif report.verdict == "passed":
+        console.print("passed: within the limits asked for")
 
 
 def _comparison(report: CheckReport) -> list[list[str]]:

@@ -106,7 +106,7 @@ def _further() -> Iterator[Option]:
     "--input",
     "inputs",
     multiple=True,
-    help="NAME=VALUE: an input that the check holds fixed (repeatable)",
+    help="NAME=VALUE: an input that the check holds fixed; a number, a string or a JSON list (repeatable)",
 )
 @option(
     Section.CHECKING,

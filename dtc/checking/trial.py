@@ -1,0 +1,101 @@
+"""A pair run on one input after the other, and what the comparison could not show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dtc.checking.branches import Branch, watch_branches
+from dtc.checking.differences import Comparison
+from dtc.checking.pair import Pair
+from dtc.checking.seeking import inputs_of_branches, inputs_with_numbers
+from dtc.errors import DataError, ModelError
+from dtc.graph import load_model
+from dtc.sample_inputs import KINDS, InputSampler, compared_constants
+from dtc.session import Outputs
+
+_NAMED = 8
+"""Branches that only other sizes take are mostly those that an exporter wrote for ranks that the model never has."""
+
+
+class Trial:
+    """Compares both models of a pair, and knows which branches of the reference its inputs took.
+
+    Attributes:
+        comparison: What was found so far.
+        words: Of inputs that were sought, what they hold.
+    """
+
+    def __init__(self, pair: Pair) -> None:
+        self.comparison = Comparison()
+        self.words: list[str] = []
+        self._pair = pair
+        self._watch = watch_branches(pair.paths[0], threads=1, native=False)
+        self._taken: set[Branch] = set()
+
+    def compare(self, feed: Mapping[str, Any]) -> None:
+        """Run both models on an input.
+
+        Raises:
+            ModelError: The reference cannot run it.
+            CandidateError: The candidate cannot.
+        """
+        wanted = self.run_reference(feed)
+        self.comparison.update(wanted, self._pair.runs[1](feed))
+
+    def run_reference(self, feed: Mapping[str, Any]) -> Outputs:
+        """Run the reference alone, and note the branches that it takes."""
+        if self._watch is not None:
+            try:
+                self._taken |= self._watch.taken(feed)
+            except (ModelError, DataError):
+                self._watch = None  # counted in a way that this model's loops do not allow
+        return self._pair.runs[0](feed)
+
+    def seek(self, sampler: InputSampler) -> None:
+        """Compare on more inputs where those so far made no numbers of an output, or left branches out.
+
+        Raises:
+            CandidateError: The candidate cannot run what the reference runs.
+        """
+        for feed, word in inputs_with_numbers(sampler, self._pair.attempt, self.comparison.vacuous()):
+            self.compare(feed)
+            self.words.append(f"one of {word} numbers")
+        untaken = {branch for branch in self._untaken() if not branch.by_size}
+        if self._watch is None or not untaken:
+            return
+        constants = compared_constants(load_model(self._pair.paths[0]))
+        found = list(inputs_of_branches(sampler, self._pair.attempt, self._watch, constants, untaken))
+        for feed in found:
+            self.compare(feed)
+        if found:
+            self.words.append(f"{len(found)} for branches")
+
+    def failures(self) -> tuple[str, ...]:
+        """Return what both models may not differ in, and the outputs of which nothing could be compared."""
+        return (
+            *self.comparison.problems,
+            *(
+                f"output {name!r}: nothing could be compared, as the reference gives no finite number for any input "
+                f"tried ({', '.join(KINDS)} ones); give inputs of which it does (--data or --input)"
+                for name in self.comparison.vacuous()
+            ),
+        )
+
+    def caveats(self) -> tuple[str, ...]:
+        """Return in words what was not compared, though nothing is wrong with it."""
+        told = [f"output {name!r} was empty in all runs" for name in self.comparison.empty()]
+        untaken = sorted(self._untaken())
+        if by_number := [str(branch) for branch in untaken if not branch.by_size]:
+            told.append(
+                f"not compared, as no input took it: {', '.join(by_number)}; --data or --input gives inputs that do"
+            )
+        if by_size := [str(branch) for branch in untaken if branch.by_size]:
+            more = f" and {len(by_size) - _NAMED} more" if len(by_size) > _NAMED else ""
+            told.append(f"not compared, as no size of the inputs took it: {', '.join(by_size[:_NAMED])}{more}")
+        if self._pair.random:
+            told.append("the model draws random numbers: both models were compared with the same ones")
+        return tuple(told)
+
+    def _untaken(self) -> set[Branch]:
+        return set() if self._watch is None else set(self._watch.branches) - self._taken
