@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -57,9 +58,23 @@ def _is_abandoned(folder: Path) -> bool:
         with (folder / _LOCK).open("rb+") as lock:
             return try_lock(lock)
     except FileNotFoundError:
-        return _age(folder) > _UNLOCKED_SECONDS
+        return _age(folder) > (_UNLOCKED_SECONDS if _lives(folder) else 1)
     except OSError:
         return False
+
+
+def _lives(folder: Path) -> bool:
+    """True if the process that a folder is named after is there, or it cannot be told."""
+    pid = folder.name.removeprefix(_PREFIX).split("-")[0]
+    if sys.platform == "win32" or not pid.isdecimal():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def _age(folder: Path) -> float:
