@@ -70,10 +70,12 @@ def train(folder: Path, *, on_event: Callable[[Event], None] | None = None, comm
 
     Raises:
         Interrupted: Ctrl-C; the worker has written a checkpoint.
+        RecipeError: The run trains nothing.
         DtcError: Whatever the worker raised.
         TrainingError: The worker died; the run can be resumed.
     """
     run = open_run(folder)
+    _ = run.training  # refuses a run of a compression that trains nothing, before a worker is started
     command = command or engine_of(run.recipe).command()
     tell = on_event or (lambda _: None)
     # A name of its own for each session: files that an earlier worker left in the run are told from those of this one.

@@ -47,7 +47,7 @@ def test_nothing_is_kept_that_no_method_needs() -> None:
 
 def test_a_snapshot_brings_everything_back() -> None:
     matrix = np.random.default_rng(0).normal(size=(1, 20, 30)).astype(np.float32)
-    forms = make_method("svd", {"rank": 3}).distort([Weights("a/b", "MatMul", matrix, "n")])
+    forms = make_method("svd", {"rank": 3}).distort([Weights("a/b", matrix, "n")])
     progress = Progress(steps=9, step=5, epoch=1, position=2, distortions=1, best=Best(4, Score(0.5, "accuracy", 0.9)))
     progress.forms = {"a/b": forms["a/b"]}
     progress.carry = {"h/0": np.ones((2, 3), np.float32)}
