@@ -6,6 +6,7 @@ weigh more than the weights.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -37,16 +38,24 @@ def weigh(work: Work) -> None:
 def refuse_growth(work: Work) -> None:
     """Refuse to write a file that is larger than the model.
 
+    Where nothing was compressed and nothing else was changed, the model's own file is written: another one would differ
+    by a few names.
+
     Raises:
-        CheckFailedError: It is, and that was not allowed.
+        CheckFailedError: The file is larger, and that was not allowed.
     """
     written = work.written.path
     before, after = sum(file.stat().st_size for file in work.files), file_bytes(written, load_model(written))
-    if after > before and not work.job.allow_growth:
-        raise CheckFailedError(
-            f"{work.job.output}: not written, as it would be larger than the model: {size(after)} for {size(before)}; "
-            "--allow-growth writes it"
-        )
+    if work.job.allow_growth or after <= before:
+        return
+    unchanged = not (work.distorted.forms or work.levels or work.training or work.notes)
+    if unchanged and len(work.files) == 1:
+        shutil.copyfile(work.original, written)
+        return
+    raise CheckFailedError(
+        f"{work.job.output}: not written, as it would be larger than the model: {size(after)} for {size(before)}; "
+        "--allow-growth writes it"
+    )
 
 
 def _try(work: Work) -> Tried:

@@ -106,7 +106,7 @@ def compress(tmp_path: Path) -> Compress:
         model.graph.initializer.append(numpy_helper.from_array(weight, "W"))
         onnx.save(model, source)
         recipe = dtc.Recipe(rules=(dtc.Rule(method=method, options=options),), lower=lower)
-        dtc.compress(source, recipe, dtc.Job(output, force=True, seconds=0))
+        dtc.compress(source, recipe, dtc.Job(output, force=True, seconds=0, allow_growth=True))
         return Written(output)
 
     return run
@@ -256,7 +256,7 @@ def test_a_table_that_two_weights_share(page: Any, tmp_path: Path) -> None:
     model.graph.initializer.extend(numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items())
     onnx.save(model, source)
     rule = dtc.Rule(method="codebook", options={"codewords": 16, "block": 1, "share": True})
-    dtc.compress(source, dtc.Recipe(rules=(rule,), lower="standard"), dtc.Job(output, seconds=0))
+    dtc.compress(source, dtc.Recipe(rules=(rule,), lower="standard"), dtc.Job(output, seconds=0, allow_growth=True))
     stored = {each.name: numpy_helper.to_array(each) for each in onnx.load(output).graph.initializer}
     table = next(array for name, array in stored.items() if name.endswith(".values")).astype(np.float32)
     first, second = (
@@ -323,7 +323,7 @@ def test_weights_of_recurrent_operators(
     w, r = (rng.standard_normal((1, rows, n)).astype(np.float32) / 16 for n in (SIZE, HIDDEN))
     _save_recurrent(source, cell, w, r)
     rules = [dtc.Rule(method=m, options=o, include=(site,)) for site, (m, o) in zip("WR", methods, strict=True)]
-    dtc.compress(source, dtc.Recipe(rules=tuple(rules)), dtc.Job(output, seconds=0))
+    dtc.compress(source, dtc.Recipe(rules=tuple(rules)), dtc.Job(output, seconds=0, allow_growth=True))
 
     graph = onnx.load(output).graph
     node = next(node for node in graph.node if node.domain == "dtc")

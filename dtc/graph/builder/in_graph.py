@@ -88,7 +88,11 @@ class Shared:
         """Return the initializer of that type, shape and content."""
         # Bytes alone would not do: int64 0 and float64 0.0 have the same ones.
         key = (array.dtype, array.shape, array.tobytes())
-        return self.once(key, lambda front: add_initializer(front.graph, self.names.short(), array))
+        value = self.once(key, lambda front: add_initializer(front.graph, self.names.short(), array))
+        # A pass that removes what nothing reads may have taken the constant of nodes that were replaced since.
+        if value.name not in self._front.graph.initializers:
+            self._front.graph.register_initializer(value)
+        return value
 
     def once(self, key: object, make: Callable[[GraphBuilder], ir.Value]) -> ir.Value:
         """Return the value of `make`, which is called only for a key that was not asked for before."""

@@ -108,7 +108,7 @@ def test_the_bytes_of_the_sites_are_what_the_file_grows_by(
     for each in told:
         assert each.stored
         held = sum(value.const_value.nbytes for value in each.stored.values() if value.const_value is not None)
-        assert 0 < held <= each.nbytes + 200  # a reader that is gone is a gain
+        assert 0 < held <= each.nbytes + 500  # a reader that is gone is a gain
 
 
 def test_a_site_is_told_of_by_its_readers() -> None:
