@@ -26,6 +26,21 @@ def data_dir() -> Path:
     pytest.skip("set DTC_DATA to the folder of public data and models")
 
 
+@pytest.fixture(scope="session")
+def case(data_dir: Path) -> Callable[[str], Path]:
+    """Return what finds a small model of the folder `cases` beside the data; in CI a missing one is a failure."""
+
+    def find(name: str) -> Path:
+        path = data_dir.parent / "cases" / f"{name}.onnx"
+        if not path.is_file():
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(
+                f"no {name}.onnx in the folder cases beside DTC_DATA"
+            )
+        return path
+
+    return find
+
+
 @pytest.fixture
 def dtc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run the command line in this process; gives exit status, standard output, standard error."""

@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 import onnx.parser
-import pytest
 
 HEAD = '<ir_version: 8, opset_import: ["": 17]> g '
 
@@ -24,14 +23,6 @@ def written(folder: Path, text: str, name: str = "m.onnx", **initializers: np.nd
         model.graph.initializer.append(onnx.numpy_helper.from_array(array, key))
     onnx.save(model, folder / name)
     return folder / name
-
-
-def case(data_dir: Path, name: str) -> Path:
-    """Return a file of the folder of cases beside that of the data."""
-    path = data_dir.parent / "cases" / f"{name}.onnx"
-    if not path.is_file():
-        pytest.skip(f"no {name}.onnx in the folder of cases beside DTC_DATA")
-    return path
 
 
 BY_RATE = (

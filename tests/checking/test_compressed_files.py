@@ -9,9 +9,10 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
-from check_graphs import HEAD, case, random, weight, written
+from check_graphs import HEAD, random, weight, written
 
 Dtc = Callable[..., tuple[int, str, str]]
+Case = Callable[[str], Path]
 W = weight(64, 48)
 CODEBOOK = ("-m", "codebook", "--codewords", 256, "--block", 1, "--seconds", 0)
 SVD = ("-m", "svd", "--rank-ratio", 0.5, "--seconds", 0)
@@ -36,9 +37,9 @@ def outputs(path: Path, **feed: np.ndarray) -> list[np.ndarray]:
     ],
 )
 def test_what_is_written_is_right_or_nothing_is(
-    dtc: Dtc, data_dir: Path, tmp_path: Path, name: str, feeds: list[dict[str, np.ndarray]]
+    dtc: Dtc, case: Case, tmp_path: Path, name: str, feeds: list[dict[str, np.ndarray]]
 ) -> None:
-    source, output = case(data_dir, name), tmp_path / "o.onnx"
+    source, output = case(name), tmp_path / "o.onnx"
     status, _, err = dtc("compress", source, *CODEBOOK, "-o", output)
     if status:
         assert "not written, as it would be wrong" in err
@@ -52,10 +53,8 @@ def test_what_is_written_is_right_or_nothing_is(
 
 @pytest.mark.parametrize("name", ["random_op", "seq_output", "string_passthrough", "dt_fp16"])
 @pytest.mark.parametrize("method", ["svd", "binary"])
-def test_what_could_not_be_compared_is_compressed(
-    dtc: Dtc, data_dir: Path, tmp_path: Path, name: str, method: str
-) -> None:
-    status, out, err = dtc("compress", case(data_dir, name), *METHODS[method], "-o", tmp_path / "o.onnx")
+def test_what_could_not_be_compared_is_compressed(dtc: Dtc, case: Case, tmp_path: Path, name: str, method: str) -> None:
+    status, out, err = dtc("compress", case(name), *METHODS[method], "-o", tmp_path / "o.onnx")
     assert (status, err) == (0, "")
     assert "not judged: no limit was asked for" in out
     assert "relative L2" in out
@@ -151,14 +150,14 @@ def test_a_stage_that_changes_the_graph_is_seen(dtc: Dtc, tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_the_case_with_nan(dtc: Dtc, data_dir: Path, tmp_path: Path, method: tuple[object, ...]) -> None:
-    status, out, err = dtc("compress", case(data_dir, "nan_weight"), *method, "-o", tmp_path / "o.onnx")
+def test_the_case_with_nan(dtc: Dtc, case: Case, tmp_path: Path, method: tuple[object, ...]) -> None:
+    status, out, err = dtc("compress", case("nan_weight"), *method, "-o", tmp_path / "o.onnx")
     assert (status, err) == (0, "")
     assert "holds NaN" in out
 
 
-def test_the_case_of_an_unknown_domain_names_the_users_file(dtc: Dtc, data_dir: Path, tmp_path: Path) -> None:
-    source = case(data_dir, "ms_unknown_domain")
+def test_the_case_of_an_unknown_domain_names_the_users_file(dtc: Dtc, case: Case, tmp_path: Path) -> None:
+    source = case("ms_unknown_domain")
     status, _, err = dtc("compress", source, *SVD, "-o", tmp_path / "o.onnx")
     assert status == 2
     assert err.startswith(f"dtc: error: {source}: ONNX Runtime")

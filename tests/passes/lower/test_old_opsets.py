@@ -80,10 +80,8 @@ def test_every_method_leaves_the_models_own_nodes_as_they_are(kind: str, opset: 
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_files_of_old_opsets_keep_their_nodes(name: str, data_dir: Path, tmp_path: Path, dtc: Any) -> None:
-    path = data_dir.parent / "cases" / f"{name}.onnx"
-    if not path.exists():
-        pytest.skip("the cases lie beside the data")
+def test_files_of_old_opsets_keep_their_nodes(name: str, case: Any, tmp_path: Path, dtc: Any) -> None:
+    path = case(name)
     own = onnx.load(path)
     for method, options in (("uniform", ("--bits", 5)), ("prune", ("--sparsity", 0.8)), ("binary", ("--bits", 2))):
         for target in ("compute", "standard"):
