@@ -57,7 +57,7 @@ _WEIGHTS: dict[str, dict[int, Layout]] = {
     "MoE": {2: Layout.OUT_IN, 4: Layout.OUT_IN, 6: Layout.OUT_IN},
     "AttnLSTM": {1: Layout.OUT_IN, 2: Layout.OUT_IN},
 }
-"""The inputs that are weights, by operator. All others have none: MultiHeadAttention, SkipLayerNormalization, BiasGelu."""
+"""The inputs that are weights, by operator. All others have none, such as MultiHeadAttention and BiasGelu."""
 
 
 @dataclass(frozen=True)
