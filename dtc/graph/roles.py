@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 import onnx_ir as ir
 
 from dtc.graph.einsum import contraction
+from dtc.graph.fused import DOMAIN as FUSED_DOMAIN
+from dtc.graph.fused import fused_matrices, fused_weights
 from dtc.graph.views import MatrixView, NoView, as_matrices, laid_flat
 
 
@@ -31,6 +33,8 @@ class Role(enum.StrEnum):
     RNN_INPUT = "RNN.W"
     RNN_RECURRENT = "RNN.R"
     EMBEDDING = "Gather"
+    FUSED = "fused"
+    """An operator that ONNX Runtime's optimizers made of several; it stays, and reads the dense weight."""
     SPLIT = "Split"
     """A Split whose parts are weights: the matrices are those of the first node that reads a part."""
     OTHER = "other"
@@ -41,7 +45,7 @@ CONVOLUTIONS = frozenset({Role.CONV, Role.CONV_TRANSPOSE, Role.DEFORM_CONV})
 INPUT_ROLES = frozenset({Role.LSTM_INPUT, Role.GRU_INPUT, Role.RNN_INPUT})
 RECURRENT_ROLES = frozenset({Role.LSTM_RECURRENT, Role.GRU_RECURRENT, Role.RNN_RECURRENT})
 
-DENSE_ROLES = frozenset({Role.SPLIT, Role.OTHER})
+DENSE_ROLES = frozenset({Role.FUSED, Role.SPLIT, Role.OTHER})
 """Roles of nodes that no others can stand for: what they read is decoded in front of them."""
 
 _WEIGHTS: Mapping[tuple[str, str], Sequence[tuple[int, Role]]] = {
@@ -65,6 +69,8 @@ def weight_inputs(node: ir.Node) -> Sequence[tuple[int, Role]]:
         return _coded_recurrence(node)
     if (node.domain, node.op_type) == ("", "Einsum"):
         return [(index, Role.EINSUM) for index in range(len(node.inputs))]
+    if node.domain == FUSED_DOMAIN:
+        return [(index, Role.FUSED) for index in fused_weights(node) if index < len(node.inputs)]
     return _WEIGHTS.get((node.domain, node.op_type), ())
 
 
@@ -183,6 +189,7 @@ _VIEWS: Mapping[Role, Callable[[ir.Node, int, tuple[int, ...]], MatrixView | NoV
     Role.DEFORM_CONV: _conv,
     **dict.fromkeys(INPUT_ROLES | RECURRENT_ROLES, _recurrent),
     Role.EMBEDDING: _table,
+    Role.FUSED: fused_matrices,
 }
 
 

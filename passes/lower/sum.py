@@ -1,6 +1,7 @@
 """Lowering of a sum of two forms: the reader twice, one for each term, and an Add behind them.
 
-LSTM, GRU and RNN are not linear in their weights: there the terms are decoded and added when a session loads.
+LSTM, GRU, RNN and fused operators are not linear in their weights: there the terms are decoded and added when a session
+loads.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def _is_added(site: Site) -> bool:
 def _lower_site(rewriting: Rewriting, item: Compressed) -> Lowered:
     """Make two sites of one, and lower them; what the report tells of the sum is put together from both terms."""
     added = _is_added(item.site)
-    # 1. LSTM, GRU, RNN: the sum is decoded in front of the node. 2. All others are linear in their weight: two nodes
-    # and an Add.
+    # 1. LSTM, GRU, RNN and what is fused: the sum is decoded in front of the node. 2. All others are linear in their
+    # weight: two nodes and an Add.
     terms = (_add_terms if added else _split)(rewriting, item)
     for term in terms:
         rewriting.ledger.belongs(term.site, item.site)
