@@ -1,11 +1,13 @@
 """The public models of ONNX's own backend tests, which the package `onnx` ships with inputs for them.
 
 `node` are models of one operator, made when they are asked for; their weights are inputs, so that all float inputs but
-the first are made weights here. The others lie in files.
+the first are made weights here. The others lie in files; those from PyTorch are of operator set 6, which ONNX Runtime
+does not run any more, and are there a second time, raised to 13.
 """
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,10 +17,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.backend.test
-from onnx import numpy_helper
+from onnx import numpy_helper, version_converter
 
 FOLDER = Path(onnx.backend.test.__file__).parent / "data"
-KINDS = ("light", "node", "pytorch-converted", "pytorch-operator", "simple")
+RAISED = {"pytorch-converted-13": "pytorch-converted", "pytorch-operator-13": "pytorch-operator"}
+KINDS = ("light", "node", "pytorch-converted", *RAISED, "pytorch-operator", "simple")
 
 Inputs = Mapping[str, Any]
 
@@ -37,6 +40,10 @@ def backend_models(kind: str) -> Iterator[BackendModel]:
     if kind == "node":
         yield from _node_models()
         return
+    if kind in RAISED:
+        for model in backend_models(RAISED[kind]):
+            yield from _raised(model)
+        return
     for file in sorted((FOLDER / kind).glob("*.onnx")):
         yield BackendModel(f"{kind}/{file.stem}", file.read_bytes(), (_ones(onnx.load(file)),))
     for folder in sorted((FOLDER / kind).glob("*/")):
@@ -44,6 +51,13 @@ def backend_models(kind: str) -> Iterator[BackendModel]:
         graph = onnx.load_from_string(content).graph
         sets = tuple(_read_set(graph, each) for each in sorted(folder.glob("test_data_set_*")))
         yield BackendModel(f"{kind}/{folder.name}", content, sets)
+
+
+def _raised(model: BackendModel) -> Iterator[BackendModel]:
+    """Yield a model at operator set 13, if ONNX's converter can bring it there."""
+    with contextlib.suppress(Exception):
+        raised = version_converter.convert_version(onnx.load_from_string(model.content), 13)
+        yield BackendModel(model.name.replace("/", "-13/"), raised.SerializeToString(), model.inputs)
 
 
 def _node_models() -> Iterator[BackendModel]:

@@ -54,7 +54,7 @@ def _cases(count: int, first: int, wanted: str, real: Path | None) -> Iterator[t
 
 def _kinds(ending: Ending) -> Iterator[str]:
     for fault in ending.faults:
-        if "Traceback" in fault:
+        if ": traceback: " in fault:
             yield "tracebacks"
         elif "ended by signal" in fault:
             yield "crashes"

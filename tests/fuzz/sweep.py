@@ -30,6 +30,9 @@ METHODS: Mapping[str, str] = {
 LARGEST = 0.05
 """Relative L2 of an output against the original's, over which a written file is wrong."""
 
+LONGEST = 256
+"""Elements of an input that is given as an option."""
+
 
 @dataclass(frozen=True)
 class Swept:
@@ -41,7 +44,7 @@ class Swept:
 
 def swept(model: BackendModel, method: str) -> Swept:
     """Return what comes of a model that a method compresses, however little it saves."""
-    options = ("-o", "out.onnx", "--seconds", "0", "--allow-growth", "--json")
+    options = ("-o", "out.onnx", "--seconds", "0", "--allow-growth", "--json", *_held(model))
     command = ("compress", "m.onnx", "-m", *METHODS[method].split(), *options)
     ending = tried(Case({"m.onnx": model.content}, (command,)))
     if ending.faults:
@@ -54,6 +57,14 @@ def swept(model: BackendModel, method: str) -> Swept:
     if different:
         return Swept("wrong", different)
     return Swept("compressed" if any(site["form"] for site in json.loads(told.out)["sites"]) else "nothing to do")
+
+
+def _held(model: BackendModel) -> Iterator[str]:
+    """Yield options that hold whole numbers and words among the inputs: shapes and indices are no random numbers."""
+    for inputs in model.inputs[:1]:
+        for name, value in inputs.items():
+            if isinstance(value, np.ndarray) and value.dtype.kind in "iubU" and value.size <= LONGEST:
+                yield from ("--input", f"{name}={json.dumps(value.tolist())}")
 
 
 def _differences(model: BackendModel, ending: Ending) -> Iterator[str]:

@@ -123,7 +123,7 @@ def _told(command: Command) -> Told:
     except SystemExit as stop:
         code = stop.code or 0
     except BaseException:  # noqa: BLE001 - this is what is looked for
-        return Told(1, out.getvalue(), err.getvalue(), traceback.format_exc()[-1500:])
+        return Told(1, out.getvalue(), err.getvalue(), f"traceback: {traceback.format_exc()[-1500:]}")
     status = code if isinstance(code, int) else 1
     return Told(status, out.getvalue(), err.getvalue(), _fault(status, out.getvalue(), err.getvalue()))
 
