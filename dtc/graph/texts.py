@@ -1,4 +1,4 @@
-"""Texts of a model file that are none: protobuf gives bytes where a name is not UTF-8, and writes no such name again."""
+"""Texts of a model file that are none: where a name is not UTF-8, protobuf gives bytes, which it does not write again."""
 
 from __future__ import annotations
 

@@ -71,7 +71,9 @@ def _node_models() -> Iterator[BackendModel]:
         given = [dict(zip(names, inputs, strict=False)) for inputs, _ in case.data_sets or ()]
         model, left = _with_weights(case.model, given[0] if given else {})
         yield BackendModel(
-            f"node/{case.name}", model.SerializeToString(), tuple({key: each[key] for key in left} for each in given[:1])
+            f"node/{case.name}",
+            model.SerializeToString(),
+            tuple({key: each[key] for key in left} for each in given[:1]),
         )
 
 

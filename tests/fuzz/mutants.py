@@ -10,7 +10,22 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 _EDGES = (0, 1, -1, 2, 3, 7, 127, 255, 2**31 - 1, -(2**31), 2**62, -(2**63))
-_WORDS = ("", "x", "y", "W", "dtc", "MatMul", "Transpose", "If", "a" * 300, "\0", "../w", "\x1b[31m", "W0", "com.microsoft")
+_WORDS = (
+    "",
+    "x",
+    "y",
+    "W",
+    "dtc",
+    "MatMul",
+    "Transpose",
+    "If",
+    "a" * 300,
+    "\0",
+    "../w",
+    "\x1b[31m",
+    "W0",
+    "com.microsoft",
+)
 _WIDE = 64
 """Bytes; longer fields are weights, in which damage is seldom seen."""
 
@@ -56,7 +71,23 @@ def damaged_text(content: bytes, dice: random.Random) -> bytes:
     return "\n".join(lines).encode()
 
 
-_TOLD = ("true", "null", "'8'", "-1", "1e309", "nan", "[]", "{}", "[[[[", "0x10", "1e9", "*a", "!!python/object:os.x {}", "é", '"\\u0000",')
+_TOLD = (
+    "true",
+    "null",
+    "'8'",
+    "-1",
+    "1e309",
+    "nan",
+    "[]",
+    "{}",
+    "[[[[",
+    "0x10",
+    "1e9",
+    "*a",
+    "!!python/object:os.x {}",
+    "é",
+    '"\\u0000",',
+)
 
 
 def _with_other_structure(model: Message, dice: random.Random) -> bytes:
@@ -64,7 +95,9 @@ def _with_other_structure(model: Message, dice: random.Random) -> bytes:
     content = model.SerializeToString()
     weights = [(at, at + len(blob)) for blob in _long_bytes(model) if (at := content.find(blob)) >= 0]
     changed, count = bytearray(content), dice.choice((1, 1, 2, 8, 64))
-    places = [place for place in (dice.randrange(len(content)) for _ in range(40 * count)) if not _within(place, weights)]
+    places = [
+        place for place in (dice.randrange(len(content)) for _ in range(40 * count)) if not _within(place, weights)
+    ]
     # From the end, so that places before it stay what they are.
     for place in sorted(places[:count], reverse=True):
         _damage_at(changed, min(place, len(changed) - 1), dice)

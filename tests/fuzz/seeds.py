@@ -147,9 +147,7 @@ def _as_sparse(model: onnx.ModelProto) -> None:
 def _as_sparse_constant(model: onnx.ModelProto) -> None:
     weight = model.graph.initializer.pop(0)
     node = onnx.NodeProto(op_type="Constant", output=[weight.name])
-    node.attribute.add(
-        name="sparse_value", type=onnx.AttributeProto.SPARSE_TENSOR, sparse_tensor=_sparse(weight)
-    )
+    node.attribute.add(name="sparse_value", type=onnx.AttributeProto.SPARSE_TENSOR, sparse_tensor=_sparse(weight))
     model.graph.node.insert(0, node)
 
 

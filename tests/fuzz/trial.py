@@ -68,7 +68,9 @@ def tried(case: Case) -> Ending:
         lost = [name for name, content in case.files.items() if not _is(folder / name, content)]
         strangers = sorted(file.name for file in folder.rglob(".dtc*"))
         written = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
-    faults = [f"{' '.join(command)}: {each.fault}" for command, each in zip(case.commands, told, strict=False) if each.fault]
+    faults = [
+        f"{' '.join(command)}: {each.fault}" for command, each in zip(case.commands, told, strict=False) if each.fault
+    ]
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         what = f"takes over {SECONDS} s" if number == signal.SIGALRM else f"ended by signal {number}"
