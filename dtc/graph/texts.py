@@ -1,4 +1,4 @@
-"""Texts of a model file that are none: where a name is not UTF-8, protobuf gives bytes, which it does not write again."""
+"""Texts of a model file that are none: a name that is not UTF-8 is read as bytes, and could not be written again."""
 
 from __future__ import annotations
 

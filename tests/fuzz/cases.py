@@ -243,7 +243,8 @@ def run_here(command: Sequence[str], folder: Path) -> None:
         with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
             main()
     except SystemExit as stop:
-        assert not stop.code, f"{' '.join(command)}: {told.getvalue()}"
+        if stop.code:
+            raise ValueError(f"{' '.join(command)}: {told.getvalue()}") from stop
     finally:
         os.chdir(before)
         sys.argv = arguments

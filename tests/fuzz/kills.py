@@ -58,7 +58,7 @@ class Kills:
 def try_kills(count: int, folder: Path, seed: int = 0) -> Kills:
     """Return what came of `count` kills in an empty folder."""
     dice, kills = random.Random(seed), Kills()
-    outputs = {kind.external: _references(folder, external=kind.external) for kind in KINDS}
+    outputs = {external: _references(folder, external=external) for external in (True, False)}
     for number in range(count):
         kind, name = KINDS[number % len(KINDS)], SIGNALS[number // len(KINDS) % len(SIGNALS)]
         given, before, after, seconds = outputs[kind.external]

@@ -1,4 +1,4 @@
-"""Damaged contents, drawn by name and number: the two are a mutant for good, so that one that found something is kept."""
+"""Damaged contents, drawn by dice: those that are thrown alike damage alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thousands of damaged files through dtc: `python tests/fuzz/run.py [--count N] [--first N] [--name NAME] [--real FOLDER]`.
+"""Thousands of damaged files through dtc: `python tests/fuzz/run.py [--count N] [--first N] [--name N] [--real F]`.
 
 Each is inspected, compressed by a method for a target, checked, or whatever else takes such a file. What goes wrong is
 printed with its name and number, and the status is 1 if anything did. What found something belongs into `kept.txt`,

@@ -23,7 +23,7 @@ MEMORY = 8 << 30
 """Bytes of address space: an idle process with the runtimes has some 4 GB of it."""
 RESIDENT = 2 << 30
 """Bytes of memory that no case needs, this process included."""
-SECONDS = 60
+SECONDS = 120
 """For a command, on its own."""
 
 
@@ -68,9 +68,8 @@ def tried(case: Case) -> Ending:
         lost = [name for name, content in case.files.items() if not _is(folder / name, content)]
         strangers = sorted(file.name for file in folder.rglob(".dtc*"))
         written = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
-    faults = [
-        f"{' '.join(command)}: {each.fault}" for command, each in zip(case.commands, told, strict=False) if each.fault
-    ]
+    ends = zip(case.commands, told, strict=False)
+    faults = [f"{' '.join(command)}: {each.fault}" for command, each in ends if each.fault]
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         what = f"takes over {SECONDS} s" if number == signal.SIGALRM else f"ended by signal {number}"
