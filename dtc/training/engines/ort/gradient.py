@@ -10,7 +10,7 @@ import onnx_ir as ir
 from dtc.graph import source_of
 from dtc.graph.builder import Builder, GraphBuilder, Names, Shared
 from dtc.training.engines.ort.dead_nodes import remove_dead_nodes
-from dtc.training.engines.ort.losses import LOSS, Kind, attach_loss
+from dtc.training.engines.ort.losses import LOSS, attach_loss
 from dtc.training.engines.ort.runtime import differentiate
 from dtc.training.engines.ort.trainable.activation import expand_activations
 from dtc.training.engines.ort.trainable.dropout import Dropout, mask_dropout
@@ -22,6 +22,7 @@ from dtc.training.engines.ort.trainable.quantization import expand_quantizers, h
 from dtc.training.engines.ort.trainable.recurrent import Unrolled, unroll
 from dtc.training.engines.ort.trainable.reversal import expand_reversals
 from dtc.training.engines.ort.trainable.transposed import expand_transposed
+from dtc.training.targets import Kind
 
 UNROLLED = frozenset({"LSTM", "GRU"})
 """The operators whose gradient goes through their steps."""
