@@ -15,6 +15,7 @@ from dtc.training.engines.ort.runtime import differentiate
 from dtc.training.engines.ort.trainable.activation import expand_activations
 from dtc.training.engines.ort.trainable.dropout import Dropout, mask_dropout
 from dtc.training.engines.ort.trainable.embedding import EmbeddingLookup, alias_tables
+from dtc.training.engines.ort.trainable.grouped import expand_grouped
 from dtc.training.engines.ort.trainable.names import OwnerNames
 from dtc.training.engines.ort.trainable.normalization import expand_batch_norms
 from dtc.training.engines.ort.trainable.padding import make_padding_explicit
@@ -86,6 +87,7 @@ def build_training_graph(base: ir.Model, plan: GradientPlan) -> TrainingGraph:
     dropouts = mask_dropout(model)
     make_padding_explicit(model)
     expand_transposed(model, shared)
+    expand_grouped(model, shared)
     expand_reversals(model, shared)
     expand_batch_norms(model, shared, plan.by_batch)
     expand_activations(model, shared)

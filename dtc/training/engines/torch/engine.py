@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import onnx_ir as ir
 import torch
-from onnx_ir.passes.common import InlinePass
+from onnx_ir.passes.common import InlinePass, ShapeInferencePass
 from torch import Tensor
 
 from dtc.forms import AnyArray, Array
@@ -211,6 +211,8 @@ def _prepared(model: ir.Model, delta: float) -> tuple[ir.Model, dict[str, ir.Val
     """Return a copy without functions, whose quantizers have a gradient, and the scales of these."""
     copy = model.clone()
     InlinePass()(copy)
+    # Whether a BatchNormalization sees one sample or a batch is told by shapes.
+    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(copy)
     return copy, {str(scale.name): scale for scale in hold_quantizers(copy.graph, delta)}
 
 
