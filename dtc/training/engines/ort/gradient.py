@@ -14,6 +14,7 @@ from dtc.training.engines.ort.losses import LOSS, attach_loss
 from dtc.training.engines.ort.runtime import differentiate
 from dtc.training.engines.ort.trainable.activation import expand_activations
 from dtc.training.engines.ort.trainable.dropout import Dropout, mask_dropout
+from dtc.training.engines.ort.trainable.einsum import expand_einsums
 from dtc.training.engines.ort.trainable.embedding import EmbeddingLookup, alias_tables
 from dtc.training.engines.ort.trainable.grouped import expand_grouped
 from dtc.training.engines.ort.trainable.names import OwnerNames
@@ -25,7 +26,7 @@ from dtc.training.engines.ort.trainable.reversal import expand_reversals
 from dtc.training.engines.ort.trainable.transposed import expand_transposed
 from dtc.training.targets import Kind
 
-UNROLLED = frozenset({"LSTM", "GRU"})
+UNROLLED = frozenset({"LSTM", "GRU", "RNN"})
 """The operators whose gradient goes through their steps."""
 
 
@@ -88,6 +89,7 @@ def build_training_graph(base: ir.Model, plan: GradientPlan) -> TrainingGraph:
     make_padding_explicit(model)
     expand_transposed(model, shared)
     expand_grouped(model, shared)
+    expand_einsums(model, shared)
     expand_reversals(model, shared)
     expand_batch_norms(model, shared, plan.by_batch)
     expand_activations(model, shared)

@@ -31,7 +31,7 @@ _NARROW = frozenset({"Cast", "CastLike"})
 
 
 def draws(node: onnx.NodeProto) -> bool:
-    """True where a node's outputs are random numbers: no test can tell which. The third input of Dropout turns it on."""
+    """True where a node's outputs are random numbers; the third input of Dropout turns it on."""
     return node.op_type in _RANDOM or (node.op_type == "Dropout" and len(node.input) == 3)
 
 

@@ -1,4 +1,4 @@
-"""Every node test of the onnx package: computed as it should be, with the right gradient, or refused with the reason."""
+"""Every node test of the onnx package: computed right, with the right gradient, or refused with the reason."""
 
 from __future__ import annotations
 
