@@ -11,6 +11,7 @@ import numpy.typing as npt
 from dtc.deploy.ops.binary.decode import Constants, LevelConstants, integers
 from dtc.forms import BinaryCode, Form
 from dtc.forms.binary import Packed, unpack_bits
+from dtc.forms.even_levels import EvenLevels
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.decode import bits_of_bytes
 
@@ -23,6 +24,7 @@ class Planes:
         codes: uint8 `[bits (+ 1), rows, bytes]`, a mask being the last plane.
         alphas: float16 or float32 `[bits (+ 1), rows, groups]`, an offset being the last.
         survivors: uint8 `[bits, bytes]`, where codes are stored as those of the kept weights alone, and `mask` then.
+        form: The matrix as a form.
     """
 
     codes: Packed
@@ -30,6 +32,7 @@ class Planes:
     bits: int
     cols: int
     group_size: int
+    form: BinaryCode
     survivors: Packed | None = None
 
     @classmethod
@@ -46,13 +49,19 @@ class Planes:
         )
         # The mask is one plane more, the offset one coefficient more: what decodes planes decodes both.
         codes = whole.codes if whole.mask is None else np.concatenate([whole.codes, whole.mask[None]])
-        alphas = whole.alphas if whole.offset is None else np.concatenate([whole.alphas, whole.offset[None]])
+        alphas, offset = (whole.alphas, whole.offset) if whole.even is None else whole.even.coefficients()
+        alphas = alphas if offset is None else np.concatenate([alphas, offset[None]])
         survivors = None
         if whole.coded_survivors:
             survivors = whole.survivors
             if not int(whole.kept.sum()) % 8:  # `unmask` looks one bit past the last
                 survivors = np.pad(survivors, ((0, 0), (0, 1)))
-        return cls(codes, alphas, whole.bits, whole.cols, whole.group_size, survivors)
+        return cls(codes, alphas, whole.bits, whole.cols, whole.group_size, whole, survivors)
+
+    @property
+    def even(self) -> EvenLevels | None:
+        """The evenly spaced levels that the codes are, or None."""
+        return self.form.even
 
     @property
     def code(self) -> Packed:
