@@ -15,7 +15,7 @@ import onnx_ir as ir
 from dtc.deploy.ops.codebook.decode import OPSET
 from dtc.forms.index_fields import pack_indices
 from dtc.graph.builder import GraphBuilder
-from dtc.passes.lower.codebook.nodes import decode_indices
+from dtc.passes.lower.fields import decode_indices
 from dtc.passes.lower.opset7 import store_numbers
 
 

@@ -9,8 +9,8 @@ from dtc.deploy.ops.codebook.decode import NATIVE_BITS, integers, look_up
 from dtc.forms import Codebook
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.codebook.indices import store_indices
-from dtc.passes.lower.codebook.nodes import bit_mask, decode_indices, expand
 from dtc.passes.lower.codebook.tables import store_codewords, with_zero
+from dtc.passes.lower.fields import bit_mask, decode_indices, expand
 from dtc.passes.lower.lowered import Compressed
 
 

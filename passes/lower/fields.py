@@ -1,4 +1,4 @@
-"""Nodes that decode a codebook in a graph; all sizes are known while they are made, so none is superfluous."""
+"""Nodes that decode fields of small numbers in a graph; all sizes are known meanwhile, so none is superfluous."""
 
 from __future__ import annotations
 
