@@ -55,6 +55,13 @@ def _further() -> Iterator[Option]:
 @option(Section.CHECKING, "--threads", type=click.IntRange(min=1), help="threads of ONNX Runtime; else all cores")
 @option(Section.CHECKING, "--seed", type=int, default=0, show_default=True, help="of generated inputs")
 @option(Section.CHECKING, "--portable", is_flag=True, help="without the native kernels: on the functions in the files")
+@option(
+    Section.CHECKING,
+    "--custom-ops",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="library of custom operators that the models need to run (repeatable)",
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of tables")
 def command(reference: Path, candidate: Path, **options: Any) -> None:
     """Compare a compressed model with its reference.
@@ -65,6 +72,7 @@ def command(reference: Path, candidate: Path, **options: Any) -> None:
     """
     from dtc.checking import check
     from dtc.cli.recipe_options import overridden
+    from dtc.custom_ops import custom_ops
     from dtc.data import open_source
     from dtc.recipe import Data
 
@@ -72,7 +80,8 @@ def command(reference: Path, candidate: Path, **options: Any) -> None:
     data = overridden(Data(), options)
     spec = data.evaluate or data.train
     source = open_source(spec, batch_size=data.batch_size, split="evaluate") if spec else None
-    report = check(reference, candidate, source=source, options=_told(options))
+    with custom_ops(options["custom_ops"]):
+        report = check(reference, candidate, source=source, options=_told(options))
     if options["as_json"]:
         click.echo(report.to_json(indent=2))
     else:
