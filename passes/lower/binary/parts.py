@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 
 from dtc.deploy.ops.binary.decode import Constants, LevelConstants, integers
 from dtc.forms import BinaryCode, Form
@@ -14,6 +15,10 @@ from dtc.forms.binary import Packed, unpack_bits
 from dtc.forms.even_levels import EvenLevels
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.decode import bits_of_bytes
+from dtc.passes.lower.opset7 import digits_of_bytes
+
+_STORED_SIGNS = 256
+"""Signs of a table that the file holds: more are computed by nodes, which take some 300 bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +115,26 @@ def level_constants(builder: GraphBuilder, planes: Planes, *, transposed: bool =
     starts = planes.starts
     if starts is not None and transposed:
         starts = starts[:, None]
-    return LevelConstants(builder.constant(planes.signs), None if starts is None else builder.constant(starts))
+    return LevelConstants(_signs(builder, planes), None if starts is None else builder.constant(starts))
+
+
+def _signs(builder: GraphBuilder, planes: Planes) -> ir.Value:
+    """Return the factors of alphas in levels, float; those of many plain planes are computed, being kilobytes."""
+    table = planes.signs
+
+    def stored(front: GraphBuilder) -> ir.Value:
+        return front.op("Cast", [front.constant(table.astype(np.int8))], to=ir.DataType.FLOAT)
+
+    def computed(front: GraphBuilder) -> ir.Value:
+        # Digits 1 0 1 ... of each byte, [256, 8] -> signs 1 -1 1 ... -> [8, 256]: those of 6 planes are [6, 64] of it.
+        doubled = front.op("Mul", [digits_of_bytes(front, 1), front.constant(np.int32(2))])
+        signs = front.op("Transpose", [front.op("Sub", [doubled, front.constant(np.int32(1))])], perm=[1, 0])
+        for axis, size in enumerate(table.shape):
+            signs = signs if size == (8, 256)[axis] else front.slice(signs, 0, size, axis=axis)
+        return front.op("Cast", [signs], to=ir.DataType.FLOAT)
+
+    plain = len(table) == planes.bits == len(planes.codes)
+    return builder.once(("signs", table.tobytes()), computed if plain and table.size > _STORED_SIGNS else stored)
 
 
 def constants(builder: GraphBuilder, planes: Planes, *, transposed: bool = False) -> Constants:
