@@ -87,16 +87,18 @@ def arranged(
 
 def in_place(site: Site, numbers: npt.NDArray[Number]) -> npt.NDArray[Number]:
     """Return numbers, one a weight of a site's matrices `[..., rows, cols]`, in the order of the initializer."""
-    seen = [site.shape[axis] for axis in site.view.perm]
-    return np.ascontiguousarray(numbers.reshape(seen).transpose(np.argsort(site.view.perm)))
+    read = numbers.reshape(site.view.sizes(site.shape)).transpose(np.argsort(site.view.perm))
+    return np.ascontiguousarray(read.reshape(site.shape))
 
 
 def rows_in_place(site: Site, numbers: npt.NDArray[Number]) -> npt.NDArray[Number] | None:
     """Return numbers, one a row of a site's matrices, in a shape that broadcasts against the initializer.
 
-    None where rows are no axes of the initializer. A weight [8, 3, 5, 5] of a Conv, whose rows are the first axis: [8]
+    None where rows are no whole axes of the initializer. A weight [8, 3, 5, 5] of a Conv, whose rows are the first axis: [8]
     becomes [8, 1, 1, 1]. A weight [3, 8] of a MatMul: [1, 8].
     """
+    if site.view.parts:
+        return None
     seen, rows = [site.shape[axis] for axis in site.view.perm], site.view.count * site.view.rows
     lead = next((n for n in range(len(seen) + 1) if math.prod(seen[:n]) == rows), None)
     if lead is None:

@@ -74,7 +74,7 @@ class _Order:
         # 12 columns in groups of 8 are padded to 16 by the level of 0; the padding is cut off at the end.
         size = planes.group_size or planes.cols
         padded = np.pad(planes.form.levels, ((0, 0), (0, groups * size - planes.cols)), constant_values=even.middle)
-        if site.view.perm == (1, 0):
+        if site.view.perm == (1, 0) and not site.view.parts:
             # [out, in] -> [groups, size, out], scales [groups, 1, out].
             zero = None if even.zero is None else even.zero.T[:, None]
             return cls(padded.T, even.scale.T[:, None], zero, (groups, size, rows), transposed=True)
