@@ -16,6 +16,7 @@ import onnx
 import pytest
 from onnx import numpy_helper, parser
 from pages import ROOT, blocks
+from running import EAGER
 
 import dtc
 
@@ -107,7 +108,9 @@ def compress(tmp_path: Path) -> Compress:
         model = parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}]> g ({x}) => ({y}) {{ {body} }}')
         model.graph.initializer.append(numpy_helper.from_array(weight, "W"))
         onnx.save(model, source)
-        recipe = dtc.Recipe(rules=(dtc.Rule(method=method, options=options),), lower=lower)
+        costs = tmp_path / "costs.json"
+        costs.write_text(EAGER.model_dump_json())
+        recipe = dtc.Recipe(rules=(dtc.Rule(method=method, options=options),), lower=lower, costs=str(costs))
         dtc.compress(source, recipe, dtc.Job(output, force=True, seconds=0, allow_growth=True))
         return Written(output)
 
