@@ -94,8 +94,8 @@ def in_place(site: Site, numbers: npt.NDArray[Number]) -> npt.NDArray[Number]:
 def rows_in_place(site: Site, numbers: npt.NDArray[Number]) -> npt.NDArray[Number] | None:
     """Return numbers, one a row of a site's matrices, in a shape that broadcasts against the initializer.
 
-    None where rows are no whole axes of the initializer. A weight [8, 3, 5, 5] of a Conv, whose rows are the first axis:
-    [8] becomes [8, 1, 1, 1]. A weight [3, 8] of a MatMul: [1, 8].
+    None where rows are no whole axes of the initializer. A weight [8, 3, 5, 5] of a Conv, whose rows are its first
+    axis: [8] becomes [8, 1, 1, 1]. A weight [3, 8] of a MatMul: [1, 8].
     """
     if site.view.parts:
         return None
