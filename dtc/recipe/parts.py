@@ -149,8 +149,8 @@ class Lean(_Part):
     )
     half_vectors: Annotated[bool, Flag("--half-vectors")] = Field(
         default=False,
-        description="biases and other vectors in float16, and the scales that BatchNormalization was folded into, where "
-        "the outputs allow that",
+        description="biases and other vectors in float16, and the scales that BatchNormalization was folded into, "
+        "where the outputs allow that",
     )
     strip_names: Annotated[bool, Flag("--strip-names")] = Field(
         default=False,
