@@ -15,6 +15,7 @@ from dtc.forms import Array, Form
 from dtc.graph import Role, Site, find_sites, source_of
 from dtc.graph.opset import opset_of
 from dtc.passes.compose import Composition, make_methods
+from dtc.passes.leftovers import why_no_sites
 from dtc.passes.lower import Compressed, kind_of, unfit_opset
 from dtc.passes.method import DistortionStep, Gram, Latents, Method, Need, Outcome, Skip, Weights
 from dtc.recipe import Rule
@@ -181,8 +182,8 @@ def make_plan(model: ir.Model, rules: Sequence[Rule]) -> Plan:
         UsageError: A rule names an unknown method or option, or matches no site.
     """
     sites = find_sites(model)
-    if not sites and rules:
-        raise ModelError("the model holds no float weight that dtc can compress (already quantized?); see dtc inspect")
+    if rules and (why := why_no_sites(model, sites)) is not None:
+        raise ModelError(f"the model holds no float weight that dtc can compress; {why}; see dtc inspect")
     chosen: list[tuple[Method | Composition, list[Site]]] = []
     # `skipped` are the sites that no rule has yet: a site goes to the first rule that includes and does not exclude it.
     skipped = {site.name: "no rule of the recipe matches it" for site in sites}

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.forms import Array
+from dtc.graph.decoding import find_decoders
 from dtc.graph.fused import fused_matrices, fused_weights
 from dtc.graph.walk import PASS_THROUGH, all_graphs, all_nodes
 
@@ -162,7 +163,10 @@ def find_sites(model: ir.Model) -> list[Site]:
     owned = {id(v) for g in all_graphs(model) for v in g.initializers.values()}
     readers: dict[int, list[Reader]] = {}
     values: dict[int, ir.Value] = {}
+    decoding = {node for decoder in find_decoders(model) for node in decoder.nodes}
     for node in all_nodes(model):
+        if node in decoding:  # it reads tables and coefficients of a weight that is compressed already
+            continue
         for index, role in _weight_inputs(node):
             found = _reader(node, index, role, owned)
             if found is not None:
@@ -191,7 +195,7 @@ def site_of(value: ir.Value) -> Site | None:
 
 def _reader(node: ir.Node, index: int, role: Role, owned: set[int]) -> tuple[ir.Value, Reader] | None:
     """Return the initializer that reaches input `index` of a node, and this input as its reader; None without one."""
-    found = _trace(node.inputs[index], owned)
+    found = _trace(node.inputs[index], owned) if index < len(node.inputs) else None
     if found is None:
         return None
     value, perm = found

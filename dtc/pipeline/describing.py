@@ -44,8 +44,12 @@ def describe(work: Work) -> None:
         fidelity=Fidelity(relative_l2=work.faithful.largest_difference, quantizers=len(work.written.levels)),
         sites=tuple(_site(work, site, methods.get(site.name)) for site in work.plan.sites),
         training=_training(work),
-        notes=(*work.notes, *(each for each in work.faithful.caveats if each not in work.outcome.caveats)),
+        notes=(*work.remarks, *work.notes, *_caveats(work)),
     )
+
+
+def _caveats(work: Work) -> list[str]:
+    return [each for each in work.faithful.caveats if each not in work.outcome.caveats]
 
 
 def leave_report(work: Work) -> None:

@@ -58,6 +58,7 @@ class Work:
         levels: The levels of quantized activations, fitted before they are put into the model.
         errors: The methods' own relative squared errors, by site; empty after retraining.
         training: What a retraining did.
+        remarks: What is to be known of the model as it came, in words for the report.
         notes: What was done beside what the recipe says, in words for the report.
         pages: The pages of the report that were written.
         given: The arrays of the user's model, by name (normalise).
@@ -88,6 +89,7 @@ class Work:
     levels: list[Quantization] = field(default_factory=list)
     errors: dict[str, float] = field(default_factory=dict)
     training: Result | None = None
+    remarks: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     pages: list[Path] = field(default_factory=list)
     given: Mapping[str, ir.TensorProtocol] = field(init=False)
