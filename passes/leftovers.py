@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from dtc.deploy.ops import DOMAIN, operators
 from dtc.formatting import size
-from dtc.graph import Site, all_graphs, all_nodes
+from dtc.graph import Site, all_graphs, all_nodes, why_no_site
 from dtc.graph.decoding import Decoder, find_decoders, is_coded
 from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.prepare import functions_left
@@ -146,7 +146,7 @@ class _Reasons:
     @staticmethod
     def _plainly(value: ir.Value, readers: list[ir.Node]) -> str:
         if value.dtype is None or value.dtype.is_floating_point():
-            return f"read by {_called(readers) or 'nothing'}: no role of a compressible weight"
+            return why_no_site(value)
         if _decodes_rows(value):
             return f"{_COMPRESSED}: rows are decoded behind {_called(readers)}"
         return f"not a float weight ({_QUANTIZED}, or an index): read by {_called(readers) or 'nothing'}"

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from dtc.errors import ModelError, RuleError
 from dtc.forms import Array, Form
-from dtc.graph import Role, Site, find_sites, source_of
+from dtc.graph import CONVOLUTIONS, Role, Site, find_sites, source_of
 from dtc.graph.opset import opset_of
 from dtc.passes.compose import Composition, make_methods
 from dtc.passes.leftovers import why_no_sites
@@ -169,7 +169,7 @@ def weights_of(
         is_table=site.role is Role.EMBEDDING,
         partner=_partner(site, sites),
         feeds=_fed_by(site, sites),
-        kernel=site.shape[2:] if site.role is Role.CONV else (),
+        kernel=site.shape[2:] if site.role in CONVOLUTIONS else (),
         **facts,
     )
 
@@ -241,7 +241,11 @@ def _dense(site: Site, forms: Sequence[Form]) -> Array:
     return site.restore(np.stack([form.dense() for form in forms]))
 
 
-_INPUT_OF = {Role.LSTM_RECURRENT: Role.LSTM_INPUT, Role.GRU_RECURRENT: Role.GRU_INPUT}
+_INPUT_OF = {
+    Role.LSTM_RECURRENT: Role.LSTM_INPUT,
+    Role.GRU_RECURRENT: Role.GRU_INPUT,
+    Role.RNN_RECURRENT: Role.RNN_INPUT,
+}
 """The role of the input weight that a layer has beside its recurrent one."""
 
 
