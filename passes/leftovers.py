@@ -10,7 +10,7 @@ import onnx_ir as ir
 from dtc.deploy.ops import DOMAIN, operators
 from dtc.formatting import size
 from dtc.graph import Site, all_graphs, all_nodes, why_no_site
-from dtc.graph.decoding import Decoder, find_decoders, is_coded
+from dtc.graph.decoding import Decoder, decodes_rows, find_decoders
 from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.prepare import functions_left
 
@@ -100,7 +100,7 @@ def _compressed_readers(model: ir.Model) -> Iterator[ir.Node]:
     inner = {node for decoder in decoders for node in decoder.nodes}
     readers = {reader for decoder in decoders for reader in decoder.readers}
     for node in all_nodes(model):
-        coded = _is_ours(node) or (node.op_type == "Gather" and node.domain == "" and _decodes_rows(node.inputs[0]))
+        coded = _is_ours(node) or (node.op_type == "Gather" and decodes_rows(node.inputs[0]))
         if node in readers or (coded and node not in inner):
             yield node
 
@@ -147,22 +147,13 @@ class _Reasons:
     def _plainly(value: ir.Value, readers: list[ir.Node]) -> str:
         if value.dtype is None or value.dtype.is_floating_point():
             return why_no_site(value)
-        if _decodes_rows(value):
+        if decodes_rows(value):
             return f"{_COMPRESSED}: rows are decoded behind {_called(readers)}"
         return f"not a float weight ({_QUANTIZED}, or an index): read by {_called(readers) or 'nothing'}"
 
 
 def _is_ours(node: ir.Node) -> bool:
     return node.domain == DOMAIN and node.op_type in operators()
-
-
-def _decodes_rows(value: ir.Value | None) -> bool:
-    """True for a table of codes whose rows are decoded as they are looked up, in another way than DequantizeLinear."""
-    if value is None or value.dtype is None or not value.is_initializer() or not is_coded(value):
-        return False
-    readers = list(_readers(value))
-    behind = {node.op_type for reader in readers for node in _readers(reader.outputs[0])}
-    return {node.op_type for node in readers} == {"Gather"} and "DequantizeLinear" not in behind
 
 
 def _of_decoder(decoder: Decoder) -> str:

@@ -49,6 +49,23 @@ def find_decoders(model: ir.Model) -> list[Decoder]:
     ]
 
 
+def decoding_nodes(model: ir.Model) -> set[ir.Node]:
+    """Return the nodes that decode weights: those of decoders, and look-ups of coefficients beside those of codes."""
+    lookups = [each for each in all_nodes(model) if each.op_type == "Gather" and each.domain == "" and each.inputs[1:]]
+    rows = {node.inputs[1] for node in lookups if decodes_rows(node.inputs[0])}
+    found = {node for decoder in find_decoders(model) for node in decoder.nodes}
+    return found | {node for node in lookups if node.inputs[1] in rows}
+
+
+def decodes_rows(table: ir.Value | None) -> bool:
+    """True for a table of codes whose rows are decoded as they are looked up, in another way than DequantizeLinear."""
+    if table is None or not is_coded(table):
+        return False
+    readers = {node for node, _ in table.uses()}
+    behind = {node.op_type for reader in readers for node, _ in reader.outputs[0].uses()}
+    return {node.op_type for node in readers} == {"Gather"} and "DequantizeLinear" not in behind
+
+
 def _constant_nodes(model: ir.Model) -> dict[ir.Node, None]:
     """Return the nodes whose inputs are constants, or made of constants, in order."""
     known = {

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.forms import Array
-from dtc.graph.decoding import find_decoders
+from dtc.graph.decoding import decoding_nodes
 from dtc.graph.roles import Role, rows_of, view_of, weight_inputs
 from dtc.graph.views import MatrixView, NoView
 from dtc.graph.walk import PASS_THROUGH, all_graphs, all_nodes
@@ -122,7 +122,7 @@ def find_sites(model: ir.Model) -> list[Site]:
     owned = {id(v) for g in all_graphs(model) for v in g.initializers.values()}
     readers: dict[int, list[Reader]] = {}
     values: dict[int, ir.Value] = {}
-    decoding = {node for decoder in find_decoders(model) for node in decoder.nodes}
+    decoding = decoding_nodes(model)
     for node in all_nodes(model):
         if node in decoding:  # it reads tables and coefficients of a weight that is compressed already
             continue
