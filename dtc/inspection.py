@@ -87,10 +87,10 @@ def _leftovers(model: ir.Model, sites: list[Site]) -> tuple[tuple[Leftover, ...]
             name=each.name,
             shape=tuple(int(str(dim)) for dim in each.tensor.shape),
             dtype=str(each.tensor.dtype),
-            nbytes=each.tensor.nbytes,
+            nbytes=each.nbytes,
             reason=each.reason,
         )
         for each in unused
-        if each.tensor.nbytes >= NOTEWORTHY
+        if each.nbytes >= NOTEWORTHY
     )
-    return listed, sum(each.tensor.nbytes for each in unused if each.tensor.nbytes < NOTEWORTHY)
+    return listed, sum(each.nbytes for each in unused if each.nbytes < NOTEWORTHY)

@@ -11,6 +11,7 @@ from dtc.deploy.ops import DOMAIN, operators
 from dtc.formatting import size
 from dtc.graph import Site, all_graphs, all_nodes, why_no_site
 from dtc.graph.decoding import Decoder, decodes_rows, find_decoders
+from dtc.graph.sparse import stored_bytes
 from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.prepare import functions_left
 
@@ -56,6 +57,11 @@ class Unused:
     tensor: ir.TensorProtocol
     reason: str
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the numbers as the model stores them."""
+        return stored_bytes(self.tensor)
+
 
 def find_unused(model: ir.Model, sites: Iterable[Site]) -> list[Unused]:
     """Return what is no site of a normalised model, the largest first, biases and shapes among it."""
@@ -67,7 +73,7 @@ def find_unused(model: ir.Model, sites: Iterable[Site]) -> list[Unused]:
         for value in graph.initializers.values()
         if value.const_value is not None and value not in taken
     ]
-    return sorted([*found, *explained.in_functions()], key=lambda each: -each.tensor.nbytes)
+    return sorted([*found, *explained.in_functions()], key=lambda each: -each.nbytes)
 
 
 def why_no_sites(model: ir.Model, sites: Sequence[Site]) -> str | None:
@@ -81,9 +87,9 @@ def why_no_sites(model: ir.Model, sites: Sequence[Site]) -> str | None:
     if compressed is not None or sites:
         return compressed
     found = find_unused(model, ())
-    if not found or found[0].tensor.nbytes < NOTEWORTHY:
+    if not found or found[0].nbytes < NOTEWORTHY:
         return f"none has {NOTEWORTHY} bytes or more"
-    return f"the largest, {found[0].name!r} of {size(found[0].tensor.nbytes)}: {found[0].reason}"
+    return f"the largest, {found[0].name!r} of {size(found[0].nbytes)}: {found[0].reason}"
 
 
 def told_compressed(model: ir.Model) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import onnx_ir as ir
 from dtc.forms import Array
 from dtc.graph.decoding import decoding_nodes
 from dtc.graph.roles import Role, rows_of, view_of, weight_inputs
+from dtc.graph.sparse import stored_bytes
 from dtc.graph.views import MatrixView, NoView
 from dtc.graph.walk import PASS_THROUGH, all_graphs, all_nodes
 
@@ -57,6 +58,12 @@ class Site:
     name: str
     value: ir.Value
     readers: tuple[Reader, ...]
+    nbytes: int = field(init=False)
+    """Bytes of the initializer as the model stored it when the site was found."""
+
+    def __post_init__(self) -> None:
+        tensor = self.value.const_value
+        object.__setattr__(self, "nbytes", 0 if tensor is None else stored_bytes(tensor))
 
     @property
     def role(self) -> Role:
@@ -84,11 +91,6 @@ class Site:
     def size(self) -> int:
         """Number of weights."""
         return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the dense initializer."""
-        return self.value.const_value.nbytes if self.value.const_value is not None else 0
 
     def matrices(self, array: npt.NDArray[np.generic] | None = None) -> Array:
         """Return the site's matrices, float32 `[count, out, in]`, of `array` or of the model's own weight."""
