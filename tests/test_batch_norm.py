@@ -62,7 +62,8 @@ def is_near(found: np.ndarray, values: np.ndarray) -> bool:
 
 
 MEASURED = "statistics of 1 BatchNormalizations measured anew"
-ONE_SHOT = ("--method", "svd", "--rank", "4", "--include", "W", "--seconds", "0")
+FOLDED = ("--method", "svd", "--rank", "4", "--include", "W", "--seconds", "0")
+ONE_SHOT = (*FOLDED, "--no-fold-batch-norm")
 RETRAIN = ("--retrain", "--steps", "80", "--distort-every", "20", "--threads", "1", "--lr", "0.03")
 
 
@@ -126,3 +127,18 @@ def test_the_choice_is_part_of_a_recipe(dtc, folder):
                            "-o", folder / "out.onnx", "--force", "--json")  # fmt: skip
     assert status == 0, err
     assert json.loads(out)["notes"] == []
+
+
+@pytest.mark.parametrize("options", [(), RETRAIN], ids=["one-shot", "retrained"])
+def test_what_was_measured_or_trained_is_folded_at_last(dtc, folder, options):
+    status, out, err = dtc("compress", folder / "m.onnx", *FOLDED, *options, "--data", folder / "d.npz",
+                           "--eval-data", folder / "e.npz", "-o", folder / "out.onnx", "--json")  # fmt: skip
+    assert status == 0, err
+    assert "BatchNormalization" not in {node.op_type for node in ir.load(folder / "out.onnx").graph}
+    outcome = json.loads(out)
+    # The file is held to the model that was given, with the statistics that were measured or trained put in.
+    assert outcome["fidelity"]["relative_l2"] < 1e-5
+    assert any("folded 1 BatchNormalization" in note for note in outcome["notes"])
+    assert any(MEASURED in note for note in outcome["notes"]) == (not options)
+    if options:
+        assert outcome["check"]["metric"]["after"] > 0.8

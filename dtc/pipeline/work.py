@@ -15,6 +15,7 @@ from dtc.checking.fidelity import Comparable
 from dtc.errors import ModelError
 from dtc.graph import check_space, load_model, model_files, only_writer
 from dtc.job import Job
+from dtc.passes.lean import Folded
 from dtc.passes.lower import Lowered, Target, find_target
 from dtc.passes.plan import Distorted, Plan
 from dtc.passes.prepare.quantize_activations import Quantization
@@ -31,10 +32,11 @@ OnEvent = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class Tried:
-    """A lowered copy of the model, and how each site stands in it."""
+    """A lowered copy of the model, how each site stands in it, and what became of its BatchNormalizations."""
 
     model: ir.Model
     lowered: tuple[Lowered, ...]
+    folded: Folded
 
 
 @dataclass(eq=False, repr=False)
@@ -60,6 +62,7 @@ class Work:
         training: What a retraining did.
         remarks: What is to be known of the model as it came, in words for the report.
         notes: What was done beside what the recipe says, in words for the report.
+        leaner: What got smaller beside the weights of sites, in words for the report.
         pages: The pages of the report that were written.
         given: The arrays of the user's model, by name (normalise).
         plan: Which method has which sites (choose).
@@ -91,6 +94,7 @@ class Work:
     training: Result | None = None
     remarks: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    leaner: list[str] = field(default_factory=list)
     pages: list[Path] = field(default_factory=list)
     given: Mapping[str, ir.TensorProtocol] = field(init=False)
     plan: Plan = field(init=False)
