@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import onnx_ir as ir
 
-from dtc.graph.sparse import SparseTensor
 from dtc.graph.walk import all_graphs
 
 
@@ -20,9 +19,8 @@ def bare_initializers(model: ir.Model) -> Iterator[None]:
     described: list[tuple[ir.Value, ir.TypeProtocol | None, ir.Shape | None]] = []
     for graph in all_graphs(model):
         for value in graph.initializers.values():
-            # A graph's inputs and outputs are described in any case, and ONNX's checker reads no sparse tensors.
-            told = value.is_graph_input() or value.is_graph_output() or isinstance(value.const_value, SparseTensor)
-            if value.const_value is not None and not told:
+            # A graph's inputs and outputs are described in any case.
+            if value.const_value is not None and not value.is_graph_input() and not value.is_graph_output():
                 described.append((value, value.type, value.shape))
                 value.type, value.shape = None, None
     try:

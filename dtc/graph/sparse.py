@@ -10,6 +10,7 @@ import math
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,19 @@ _PLAIN = frozenset(
 )
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A sparse tensor of a file.
+
+    Attributes:
+        tensor: As it stands there.
+        in_node: Whether a Constant node holds it: ONNX's checker takes no sparse initializer for a tensor.
+    """
+
+    tensor: onnx.SparseTensorProto
+    in_node: bool
+
+
 class SparseTensor(ir.Tensor[npt.NDArray[Any]]):
     """A tensor that a file stores sparse.
 
@@ -44,17 +58,17 @@ class SparseTensor(ir.Tensor[npt.NDArray[Any]]):
         stored: As the file has it.
     """
 
-    def __init__(self, dense: npt.NDArray[np.generic], stored: onnx.SparseTensorProto) -> None:
-        super().__init__(dense, name=stored.values.name)
+    def __init__(self, dense: npt.NDArray[np.generic], stored: Stored) -> None:
+        super().__init__(dense, name=stored.tensor.values.name)
         self.stored = stored
 
 
 def stored_bytes(tensor: ir.TensorProtocol) -> int:
     """Return the bytes that a tensor's numbers take in a file."""
-    return int(tensor.stored.ByteSize()) if isinstance(tensor, SparseTensor) else tensor.nbytes
+    return int(tensor.stored.tensor.ByteSize()) if isinstance(tensor, SparseTensor) else tensor.nbytes
 
 
-Marked = dict[str, onnx.SparseTensorProto]
+Marked = dict[str, Stored]
 """Sparse tensors by the mark that a dense one in their place has."""
 
 
@@ -66,22 +80,22 @@ def make_dense(graph: onnx.GraphProto | onnx.FunctionProto) -> Marked:
     """
     marked: Marked = {}
 
-    def take(sparse: onnx.SparseTensorProto, told: str) -> onnx.TensorProto:
+    def take(sparse: onnx.SparseTensorProto, told: str, *, in_node: bool) -> onnx.TensorProto:
         dense, mark = _dense(sparse, told), uuid.uuid4().hex
-        marked[mark] = onnx.SparseTensorProto()
-        marked[mark].CopyFrom(sparse)
+        marked[mark] = Stored(onnx.SparseTensorProto(), in_node)
+        marked[mark].tensor.CopyFrom(sparse)
         dense.doc_string = mark
         return dense
 
     if isinstance(graph, onnx.GraphProto):
         for sparse in graph.sparse_initializer:
-            graph.initializer.append(take(sparse, f"sparse initializer {sparse.values.name!r}"))
+            graph.initializer.append(take(sparse, f"sparse initializer {sparse.values.name!r}", in_node=False))
         graph.ClearField("sparse_initializer")
     for node in graph.node:
         for attribute in node.attribute:
             if node.op_type == "Constant" and attribute.HasField("sparse_tensor"):
                 where = node.name or (node.output[0] if node.output else "")
-                dense = take(attribute.sparse_tensor, f"sparse value of Constant {where!r}")
+                dense = take(attribute.sparse_tensor, f"sparse value of Constant {where!r}", in_node=True)
                 attribute.Clear()
                 attribute.name, attribute.type = "value", onnx.AttributeProto.TENSOR
                 attribute.t.CopyFrom(dense)
@@ -123,17 +137,23 @@ def make_sparse(graph: onnx.GraphProto | onnx.FunctionProto, marked: Marked) -> 
     if isinstance(graph, onnx.GraphProto):
         dense = [tensor for tensor in graph.initializer if tensor.doc_string in marked]
         for tensor in dense:
-            sparse = graph.sparse_initializer.add()
-            sparse.CopyFrom(marked[tensor.doc_string])
+            stored = marked[tensor.doc_string]
+            if stored.in_node:
+                graph.node.insert(0, onnx.NodeProto(op_type="Constant", output=[tensor.name]))
+                attribute = graph.node[0].attribute.add(name="sparse_value", type=onnx.AttributeProto.SPARSE_TENSOR)
+                sparse = attribute.sparse_tensor
+            else:
+                sparse = graph.sparse_initializer.add()
+            sparse.CopyFrom(stored.tensor)
             sparse.values.name = tensor.name
             graph.initializer.remove(tensor)
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t") and attribute.t.doc_string in marked:
-                sparse = marked[attribute.t.doc_string]
+                held = marked[attribute.t.doc_string].tensor
                 attribute.Clear()
                 attribute.name, attribute.type = "sparse_value", onnx.AttributeProto.SPARSE_TENSOR
-                attribute.sparse_tensor.CopyFrom(sparse)
+                attribute.sparse_tensor.CopyFrom(held)
 
 
 def _dense(sparse: onnx.SparseTensorProto, told: str) -> onnx.TensorProto:

@@ -53,7 +53,7 @@ class Tools:
     """The functions that make engine, plan and metric in a worker; the defaults follow the recipe."""
 
     make_engine: MakeEngine = _engine_of_recipe
-    make_plan: Callable[[ir.Model, Sequence[Rule]], Plan] = make_plan
+    make_plan: Callable[[ir.Model, Sequence[Rule], int | None], Plan] = make_plan
     make_metric: Callable[[str], Metric] = make_metric
 
 
@@ -119,7 +119,9 @@ def begin(run: Run, tools: Tools) -> Beginning:
     objective = resolve_objective(wanted, _first_batch(train, run.recipe.seed))
     resolved = run.recipe.model_copy(update={"objective": objective})
     # A run without rules trains and distorts nothing: its plan is empty.
-    plan = tools.make_plan(model, resolved.rules) if resolved.rules else Plan((), (), {}, opset_of(model))
+    plan = Plan((), (), {}, opset_of(model))
+    if resolved.rules:
+        plan = tools.make_plan(model, resolved.rules, resolved.lean.rest_bits)
     engine = _make_engine(run, resolved, plan, tools)
     session = Session.begin(model, resolved, engine, plan)
     some = islice(train.batches(epoch=0, seed=resolved.seed, shuffle=False), PROVING_BATCHES)

@@ -19,13 +19,13 @@ __all__ = ["functions_left", "normalise", "strip_training"]
 
 
 def normalise(model: ir.Model) -> None:
-    """Bring `model` into the form that sites are found in, in place; its outputs stay the same bit for bit.
+    """Bring `model` into the form that sites are found in, in place; its outputs stay the same.
 
     Weights come to lie in initializers which are not inputs: an input with a default value stops being an input
-    (as by ONNX Runtime's own tool; old exporters list every weight so), constants become initializers, weights computed
-    from constants are folded, and functions that hold weights are inlined. Statistics of BatchNormalization are shared
-    by no two nodes, the scale of a quantizer by both of its operators. Names that are unique stay; missing and doubled
-    ones are made.
+    (as by ONNX Runtime's own tool; old exporters list every weight so), constants become initializers, and weights
+    computed from constants are folded, bit for bit but for the rounding of sums such as a weight norm's; functions that
+    hold weights are inlined. Statistics of BatchNormalization are shared by no two nodes, the scale of a quantizer by
+    both of its operators. Names that are unique stay; missing and doubled ones are made.
     """
     InlineWeightFunctionsPass(_regularise)(model)
     _regularise(model)
