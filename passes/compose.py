@@ -182,10 +182,13 @@ def _factors(w: Weights, outcome: Outcome) -> list[Weights]:
 def _seen_through(right: Array, gram: Gram) -> Gram:
     """Return a function for the second moments of `right @ x`, by those of x; `right` is `[count, rank, in]`."""
 
-    def moments() -> Grams:
+    def moments() -> Grams | None:
+        outer = gram()
+        if outer is None:
+            return None
         # [count, rank, in] [count, in, in] [count, in, rank] -> [count, rank, rank].
         wide = right.astype(np.float64)
-        return np.asarray(wide @ gram() @ wide.transpose(0, 2, 1))
+        return np.asarray(wide @ outer @ wide.transpose(0, 2, 1))
 
     return moments
 

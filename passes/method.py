@@ -43,8 +43,8 @@ from dtc.registry import collect, own_classes
 Grams: TypeAlias = npt.NDArray[np.float64]
 """Second moments of the inputs of matrices, `X^T X / n`, float64 `[count, in, in]`."""
 
-Gram: TypeAlias = Callable[[], Grams]
-"""Computes second moments."""
+Gram: TypeAlias = Callable[[], Grams | None]
+"""Computes second moments; None where the run means that errors are not made up for there."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class Weights:
         mask: Boolean `[count, out, in]`, False where an earlier method of a composition pruned; None: all are kept.
         gradient: Mean magnitude of the loss's gradient, float32 `[count, out, in]`, where the run has one.
         gram: Returns the second moments of the inputs `X^T X / n`, float64 `[count, in, in]`, where the run has
-            calibration data; called for one site at a time, so that memory stays bounded.
+            calibration data, or None at a site that is to do without; called for one site at a time, so that memory
+            stays bounded.
         previous: The forms of the last distortion, to start from; None at the first one.
     """
 
@@ -198,7 +199,8 @@ class Method(ABC):
     def moments(self, weights: Weights) -> Grams | None:
         """Return the second moments to make up for errors by, float64 `[count, in, in]`; None where that is not meant.
 
-        It is not meant without `--compensate`, nor for a table, whose rows are looked up: nothing is summed there.
+        It is not meant without `--compensate`, nor for a table, whose rows are looked up: nothing is summed there. A
+        run may leave out sites, too: what they read is not seen, or another distortion has made up for errors before.
 
         Raises:
             UsageError: The run has no samples of the inputs.

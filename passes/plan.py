@@ -52,6 +52,10 @@ class Plan:
         """Facts and arrays that the methods of this plan want a run to provide."""
         return frozenset().union(*(method.needs for method, _ in self.chosen))
 
+    def sites_with(self, need: Need) -> list[Site]:
+        """Return the sites whose method wants a fact or an array of that name."""
+        return [site for method, sites in self.chosen if need in method.needs for site in sites]
+
     def distort(
         self,
         parameters: Mapping[str, npt.NDArray[np.generic]] | None = None,

@@ -64,10 +64,10 @@ def test_patches_times_kernel_is_the_convolution(
 def gram(path: Path, data: Path, site: str) -> np.ndarray:
     model = load_model(path)
     normalise(model)
-    calibration = Calibration(model, open_source(str(data), batch_size=4), Objective(), 0)
-    compute = calibration.gram_of(next(each for each in find_sites(model) if each.name == site))
-    assert compute is not None
-    return compute()
+    wanted = next(each for each in find_sites(model) if each.name == site)
+    found = Calibration(model, [wanted], open_source(str(data), batch_size=4), Objective(), seed=0).gram_of(wanted)()
+    assert found is not None
+    return found
 
 
 def test_of_a_product_it_is_the_moment_of_the_activation(tmp_path: Path) -> None:

@@ -160,10 +160,11 @@ class Recipe(_Part):
     data: Data = Data()
     activations: Activations = Activations()
     training: Training | None = None
-    batch_norm: Annotated[Literal["batch", "frozen"], Flag("--batch-norm")] = Field(
-        "batch",
-        description="BatchNormalization: train with the moments of the batch (of more than one sample), and measure "
-        "the statistics anew on the samples for the compressed weights; or leave them as they are",
+    batch_norm: Annotated[Literal["auto", "batch", "frozen"], Flag("--batch-norm")] = Field(
+        "auto",
+        description="BatchNormalization: batch, train with the moments of the batch (of more than one sample), and "
+        "measure the statistics anew on the samples for the compressed weights; frozen, leave them as they are; auto, "
+        "train as batch, and without training take those statistics that keep the outputs nearest to the original's",
     )
     lower: Annotated[str, Flag("--lower")] = Field(
         "compute",

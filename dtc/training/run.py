@@ -8,6 +8,7 @@ run.json        format, hash of the input, fingerprints of the data
 model/          the input model and its external data
 data/           the data sets, as hard links where the file system allows
 activations.json  levels that quantized activations start with, where there are any
+moments/        second moments of the inputs of sites, where the first distortion makes up for errors
 metrics.jsonl   events (dtc.training.events)
 checkpoints/    the last two
 best/           the best distorted weights and their forms, by step
@@ -20,7 +21,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,14 +29,17 @@ from typing import Any
 
 import onnx_ir as ir
 
-from dtc.data import Source, hold_out, open_source
+from dtc.data import Samples, fixed_batch
 from dtc.errors import DataError, ModelError, RecipeError, TrainingError, UsageError
 from dtc.graph import load_model, model_files
+from dtc.passes.method import Grams
 from dtc.passes.prepare import normalise
 from dtc.passes.prepare.quantize_activations import Quantization, quantize_activations
 from dtc.recipe import Data, Recipe, Training
 from dtc.scratch import scratch_folder
 from dtc.training.engine_kind import engine_of
+from dtc.training.moments import FOLDER as MOMENTS
+from dtc.training.moments import StoredMoments, write_moments
 from dtc.training.quantizations import FILE as ACTIVATIONS
 from dtc.training.quantizations import read_quantizations, write_quantizations
 
@@ -86,6 +90,14 @@ class Run:
         """Return the levels that quantized activations start with."""
         return read_quantizations(self.folder)
 
+    def moments(self) -> StoredMoments:
+        """Return the second moments of the inputs of sites.
+
+        Raises:
+            TrainingError: Their folder is damaged.
+        """
+        return StoredMoments(self.folder)
+
     def load_model(self, *, quantized: bool = True) -> ir.Model:
         """Load the copy of the input model, normalised, with or without the run's quantizers of activations."""
         model = load_model(self.model_path)
@@ -94,18 +106,9 @@ class Run:
             quantize_activations(model, self.quantizations())
         return model
 
-    def open_data(self) -> tuple[Source, Source]:
-        """Return the source of the training data and the source of the evaluation data.
-
-        Raises:
-            DataError: The data is damaged, or has changed since the run began.
-        """
-        data = self.recipe.data
-        assert data.train is not None, "a recipe with training has data"
-        train = open_source(data.train, batch_size=data.batch_size, base=self.folder)
-        if data.evaluate is None:
-            return hold_out(train, data.held_out)
-        return train, open_source(data.evaluate, batch_size=data.batch_size, base=self.folder, split="evaluate")
+    def samples(self, model: ir.Model) -> Samples:
+        """Return the samples of the run, for its model."""
+        return Samples(self.recipe.data, self.folder, fixed_batch(model, self.recipe.objective) or 1, "training")
 
 
 def create_run(
@@ -116,11 +119,13 @@ def create_run(
     base: Path = Path(),
     replace: bool = False,
     quantizations: Sequence[Quantization] = (),
+    moments: Iterable[tuple[str, Grams]] = (),
 ) -> Run:
     """Make the directory of a new run, whole or not at all; relative data paths start at `base`.
 
     The engine is decided here: a run that is moved continues with the engine that it began with. `quantizations` are
-    the activations to quantize. With `replace`, an older run in `folder` is deleted, but never a folder that is no run.
+    the activations to quantize, `moments` the second moments of the inputs of sites, by name. With `replace`, an older
+    run in `folder` is deleted, but never a folder that is no run.
 
     Raises:
         UsageError: The folder exists already, or there is no engine of that name.
@@ -150,6 +155,7 @@ def create_run(
         frozen = recipe.model_copy(update={"data": data, "costs": _copy_costs(recipe, base, new)})
         (new / "recipe.yaml").write_text(frozen.to_yaml(), encoding="utf-8")
         write_quantizations(new, quantizations)
+        write_moments(new, moments)
         # 3. Fingerprints of all that training depends on, of the copies and not of the sources.
         facts = {"format": FORMAT, "model": model.name, "files": dict(_fingerprints(new))}
         (new / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
@@ -260,7 +266,7 @@ def _link(source: Path, target: Path) -> None:
 
 def _fingerprints(folder: Path) -> Iterator[tuple[str, str]]:
     # `data/train/x.npz` is two levels below `data`, `data/train/folder/x.npy` three; compiled scripts come and go.
-    patterns = ("model/**/*", "data/*/*", "data/*/*/*", ACTIVATIONS)
+    patterns = ("model/**/*", "data/*/*", "data/*/*/*", f"{MOMENTS}/*", ACTIVATIONS)
     for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
         if path.is_file() and "__pycache__" not in path.parts:
             yield path.relative_to(folder).as_posix(), fingerprint(path)

@@ -133,7 +133,7 @@ class FakePlan:
     def __init__(self, function=distort) -> None:
         self.function = function
 
-    def distort(self, parameters, at, previous, gradients):
+    def distort(self, parameters, at, previous, gradients, grams=None):
         return self.function(parameters, at)
 
     def at_full_strength(self, at):

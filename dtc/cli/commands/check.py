@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,15 +65,17 @@ def command(reference: Path, candidate: Path, **options: Any) -> None:
     judged.
     """
     from dtc.checking import check
+    from dtc.cli.progress import progress
     from dtc.cli.recipe_options import overridden
-    from dtc.data import open_source
+    from dtc.data import Samples, fixed_batch
+    from dtc.graph import load_model
     from dtc.recipe import Data
 
-    # --data alone is enough to check on; --eval-data goes before it where both are given.
-    data = overridden(Data(), options)
-    spec = data.evaluate or data.train
-    source = open_source(spec, batch_size=data.batch_size, split="evaluate") if spec else None
-    report = check(reference, candidate, source=source, options=_told(options))
+    told = _told(options)
+    # What a compression holds out of its --data is what it can be checked on; --eval-data is read whole.
+    samples = Samples(overridden(Data(), options), unit=fixed_batch(load_model(reference), told.objective) or 1)
+    with progress(quiet=options["as_json"]) as on_batch:
+        report = check(reference, candidate, source=samples.evaluation, options=replace(told, on_batch=on_batch))
     if options["as_json"]:
         click.echo(report.to_json(indent=2))
     else:
@@ -104,6 +107,8 @@ def show_outcome(report: CheckReport) -> None:
     from dtc.cli.render import console, table
 
     table(["", ">before", ">after", ">"], _comparison(report))
+    if report.metric is not None:
+        console.print(f"{report.metric.name}: of {report.metric.samples}", markup=False)
     if report.kernels is not None:
         console.print(f"native kernels against the functions in the file: at most {report.kernels:.1e} relative L2")
     if report.differences:

@@ -46,7 +46,7 @@ def make_engine(model: ir.Model, recipe: Recipe, teacher: ir.Model | None) -> Or
         teacher=teacher,
         freeze=training.freeze,
         threads=training.threads,
-        batch_norm=recipe.batch_norm,
+        batch_norm="frozen" if recipe.batch_norm == "frozen" else "batch",
         delta=recipe.activations.delta,
     )
 
