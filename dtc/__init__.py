@@ -1,7 +1,7 @@
 """dtc compresses an ONNX model into an ONNX model.
 
 What the command line does, as functions: `compress`, `resume`, `inspect_model`, `check`, `bench`, and `session`, an
-ONNX Runtime session of a compressed model.
+ONNX Runtime session of a compressed model; `custom_ops` names libraries of operators that models need.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dtc.checking import CheckOptions, bench, check
+    from dtc.custom_ops import custom_ops
     from dtc.inspection import inspect_model
     from dtc.job import Job
     from dtc.pipeline import Compression, compress, resume
@@ -29,6 +30,7 @@ __all__ = [
     "bench",
     "check",
     "compress",
+    "custom_ops",
     "inspect_model",
     "resume",
     "session",
@@ -46,6 +48,7 @@ _HOMES = {
     "bench": "dtc.checking",
     "check": "dtc.checking",
     "compress": "dtc.pipeline",
+    "custom_ops": "dtc.custom_ops",
     "inspect_model": "dtc.inspection",
     "resume": "dtc.pipeline",
     "session": "dtc.session",

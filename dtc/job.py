@@ -130,11 +130,16 @@ class Job:
 
 
 def refuse_code(recipe: Recipe, base: Path, *, named_in: Path) -> None:
-    """Stop at a recipe whose data is code: whoever wrote the file would have it run here.
+    """Stop at a recipe that names code: whoever wrote the file would have it run here.
 
     Raises:
-        UsageError: A function is named as data; the message says how to allow it.
+        UsageError: A function is named as data, or a library of operators; the message says how to allow it.
     """
+    for library in recipe.custom_ops:
+        raise UsageError(
+            f"{named_in}: names the library {library} of custom operators, which would be loaded; "
+            "if you trust it, add --allow-code"
+        )
     for spec in (recipe.data.train, recipe.data.evaluate):
         if spec is not None and is_code(spec, base) and not _is_own(spec):
             raise UsageError(

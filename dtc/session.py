@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnxruntime as ort
 
+from dtc.custom_ops import register_custom_ops
 from dtc.deploy.ops.library import register
 from dtc.errors import DataError, ModelError
 from dtc.graph.signature import Arrays, Dim, TensorSpec
@@ -17,6 +18,9 @@ ort.disable_telemetry_events()  # for a process that had loaded ONNX Runtime bef
 
 Outputs: TypeAlias = dict[str, Any]
 """Arrays by name; of a sequence a list, of a map a dict, of an optional that is not there None."""
+
+_UNKNOWN = "is not a registered function/op"
+"""What ONNX Runtime says of an operator that it does not know."""
 
 _SILENT = 4  # only fatal errors: everything else comes back as an exception
 
@@ -38,8 +42,8 @@ def session(
 
     `threads` is the number of threads of one operator, all physical cores if not given; `settings` are ONNX Runtime's
     session configuration entries. The operators of dtc run on the native library where there is one, unless `native`
-    is false; else on the functions that the file carries. `called` is what messages call the model in place of `path`,
-    where that is a file which no user knows.
+    is false; else on the functions that the file carries. Those of libraries in use (`dtc.custom_ops`) are known too.
+    `called` is what messages call the model in place of `path`, where that is a file which no user knows.
 
     Raises:
         ModelError: ONNX Runtime refuses the model; the message names the file and, where it is one, the node.
@@ -54,13 +58,13 @@ def session(
     options.inter_op_num_threads = 1
     for key, value in (settings or {}).items():
         options.add_session_config_entry(key, value)
-    if native:
-        register(options)
+    register_custom_ops(options, but=register(options) if native else None)
     try:
         return ort.InferenceSession(str(path), options, providers=list(providers or ["CPUExecutionProvider"]))
     except Exception as error:  # ONNX Runtime's errors have no other common base
         reason = _reason(error).removeprefix(f"Load model from {path} failed:").replace(str(path), known)
-        raise ModelError(f"{known}: ONNX Runtime {ort.__version__} does not load it: {reason}") from error
+        mend = "; name the library that registers it with --custom-ops" if _UNKNOWN in reason else ""
+        raise ModelError(f"{known}: ONNX Runtime {ort.__version__} does not load it: {reason}{mend}") from error
 
 
 def signature(running: ort.InferenceSession) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

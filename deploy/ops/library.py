@@ -49,18 +49,18 @@ def _places() -> list[Path]:
     return [checkout / "build" / "native" / FILE, *installed]
 
 
-def register(options: ort.SessionOptions) -> bool:
-    """Give a session's options the native kernels; return whether there are any.
+def register(options: ort.SessionOptions) -> Path | None:
+    """Give a session's options the native kernels; return the library that they are in, None if there is none.
 
     Raises:
         LibraryError: ONNX Runtime does not load the library.
     """
     path = library_path()
     if path is None:
-        return False
+        return None
     try:
         options.register_custom_ops_library(str(path))
     except Exception as error:  # ONNX Runtime's errors have no other common base
         reason = " ".join(str(error).split())
         raise LibraryError(f"{path}: ONNX Runtime {ort.__version__} does not load it: {reason}") from error
-    return True
+    return path

@@ -54,8 +54,6 @@ class BranchWatch:
         self.branches: frozenset[Branch] = frozenset()
         self._pairs: dict[str, tuple[Branch, Branch]] = {}
         model = load_model(path)
-        if not any(_is(node, "If") for node in _all_nodes(model)):
-            return
         if model.functions:
             InlinePass()(model)
         counted = _Counter().count(model.graph)
@@ -88,8 +86,10 @@ class BranchWatch:
         )
 
 
-def watch_branches(path: Path, **settings: Any) -> BranchWatch | None:
-    """Return what watches a model's branches; None where it has none, or they cannot be watched."""
+def watch_branches(model: ir.Model, path: Path, **settings: Any) -> BranchWatch | None:
+    """Return what watches the branches of the model at `path`; None where it has none, or they cannot be watched."""
+    if not any(_is(node, "If") for node in _all_nodes(model)):
+        return None
     try:
         watch = BranchWatch(path, **settings)
     except (ModelError, ValueError):

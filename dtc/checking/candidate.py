@@ -19,7 +19,7 @@ from dtc.deploy.ops import DOMAIN
 from dtc.deploy.ops.library import library_path
 from dtc.errors import DataError, UsageError
 from dtc.evaluate import stateful
-from dtc.graph import file_bytes, load_model
+from dtc.graph import file_bytes
 from dtc.graph.signature import Arrays, TensorSpec, zero_state
 from dtc.recipe import Objective
 from dtc.sample_inputs import Inputs, InputSampler
@@ -49,7 +49,10 @@ def check(
         raise UsageError("a limit on the drop of the metric (--max-drop) needs data to measure it on: give --data")
     # 1. What can be told without a run: with other inputs or outputs there is nothing to compare.
     pair = open_pair(Path(reference), Path(candidate), options)
-    before, after = (ModelFacts(path=path, file_bytes=file_bytes(path, load_model(path))) for path in pair.paths)
+    before, after = (
+        ModelFacts(path=path, file_bytes=file_bytes(path, model))
+        for path, model in zip(pair.paths, pair.models, strict=True)
+    )
     judged = options.max_drop is not None or options.max_difference is not None
     report = CheckReport(reference=before, candidate=after, failures=pair.failures, judged=judged)
     if pair.failures:
@@ -90,7 +93,7 @@ def _sampler(pair: Pair, options: CheckOptions, *, needed: bool) -> InputSampler
         DataError: It is needed, and nothing suits, or an input that is held fixed does not exist.
     """
     try:
-        return InputSampler(load_model(pair.paths[0]), pair.attempt, seed=options.seed, fixed=options.fixed)
+        return InputSampler(pair.models[0], pair.attempt, seed=options.seed, fixed=options.fixed)
     except DataError as error:
         if not needed:
             return None
@@ -179,7 +182,7 @@ def _over_limits(
 def _kernel_difference(pair: Pair, sample: Inputs) -> float | None:
     """Run the candidate without the native kernels too, if it has operators that they are for."""
     path = pair.paths[1]
-    if library_path() is None or not any(domain == DOMAIN for domain, *_ in load_model(path).functions):
+    if library_path() is None or not any(domain == DOMAIN for domain, *_ in pair.models[1].functions):
         return None
     comparison = Comparison()
     # Of a random model, two new sessions draw the same.

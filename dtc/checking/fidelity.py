@@ -30,27 +30,30 @@ class Comparable:
     """A model in a file.
 
     Attributes:
-        path: The file.
+        files: The file, and that of its external data where it has some.
         unrounded: Another file with the same model, but without the rounding of activations; None if it rounds none.
         levels: Scale, zero point, lowest and highest level of every quantizer of activations.
     """
 
-    path: Path
+    files: tuple[Path, ...]
     unrounded: Path | None
     levels: tuple[tuple[float, int, int, int], ...]
+
+    @property
+    def path(self) -> Path:
+        """The file of the model itself."""
+        return self.files[0]
 
 
 def save_comparable(model: ir.Model, path: Path) -> Comparable:
     """Write a model, and beside it the same without the rounding of activations where there is any."""
-    save_model(model, path)
     levels = levels_of(model)
-    return Comparable(path, _save_unrounded(model, path) if levels else None, levels)
+    return Comparable(save_model(model, path), _save_unrounded(model, path) if levels else None, levels)
 
 
 def save_reference(model: ir.Model, path: Path, levels: tuple[tuple[float, int, int, int], ...]) -> Comparable:
     """Write what a file is held to: the model without quantizers of which the file has `levels`, its own among them."""
-    save_model(model, path)
-    return Comparable(path, _save_unrounded(model, path) if levels else None, levels)
+    return Comparable(save_model(model, path), _save_unrounded(model, path) if levels else None, levels)
 
 
 def levels_of(model: ir.Model) -> tuple[tuple[float, int, int, int], ...]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
+
 from dtc.checking.differences import interface_differences
 from dtc.checking.measurements import MEASURED_SESSION
 from dtc.checking.noise import is_random, still_session
@@ -27,6 +29,7 @@ class Pair:
 
     Attributes:
         paths: Their files.
+        models: Their graphs, for whoever wants to know what is in them; nobody changes them.
         inputs: The inputs of the reference.
         runs: What runs them, from inputs by name to outputs by name; the second one raises CandidateError. Where the
             reference draws random numbers, both draw the same as long as they run in turns.
@@ -37,6 +40,7 @@ class Pair:
     """
 
     paths: tuple[Path, Path]
+    models: tuple[ir.Model, ir.Model]
     inputs: tuple[TensorSpec, ...]
     runs: tuple[Callable[[Arrays], Outputs], Callable[[Arrays], Outputs]]
     attempt: Callable[[Arrays], Outputs]
@@ -53,7 +57,8 @@ def open_pair(reference: Path, candidate: Path, options: CheckOptions) -> Pair:
     """
     told: dict[str, Any] = {"threads": options.threads, "settings": MEASURED_SESSION, "native": options.native}
     names = options.called or (str(reference), str(candidate))
-    random = is_random(load_model(reference))
+    model = load_model(reference)
+    random = is_random(model)
     opening: Callable[..., Any] = still_session if random else session
     first, second = opening(reference, called=names[0], **told), opening(candidate, called=names[1], **told)
     (inputs, outputs), (other_inputs, other_outputs) = signature(first), signature(second)
@@ -69,4 +74,5 @@ def open_pair(reference: Path, candidate: Path, options: CheckOptions) -> Pair:
             raise CandidateError(f"the candidate cannot run inputs that the reference runs: {error}") from error
 
     attempt = runner(session(reference, called=names[0], **told)) if random else run_first
-    return Pair((reference, candidate), inputs, (run_first, run_candidate), attempt, tuple(failures), random, opening)
+    paths, models, runs = (reference, candidate), (model, load_model(candidate)), (run_first, run_candidate)
+    return Pair(paths, models, inputs, runs, attempt, tuple(failures), random, opening)

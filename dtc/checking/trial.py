@@ -10,7 +10,6 @@ from dtc.checking.differences import Comparison
 from dtc.checking.pair import Pair
 from dtc.checking.seeking import inputs_of_branches, inputs_with_numbers
 from dtc.errors import DataError, ModelError
-from dtc.graph import load_model
 from dtc.sample_inputs import KINDS, InputSampler, compared_constants
 from dtc.session import Outputs
 
@@ -30,7 +29,7 @@ class Trial:
         self.comparison = Comparison()
         self.words: list[str] = []
         self._pair = pair
-        self._watch = watch_branches(pair.paths[0], threads=1, native=False)
+        self._watch = watch_branches(pair.models[0], pair.paths[0], threads=1, native=False)
         self._taken: set[Branch] = set()
 
     def compare(self, feed: Mapping[str, Any]) -> None:
@@ -64,7 +63,7 @@ class Trial:
         untaken = {branch for branch in self._untaken() if not branch.by_size}
         if self._watch is None or not untaken:
             return
-        constants = compared_constants(load_model(self._pair.paths[0]))
+        constants = compared_constants(self._pair.models[0])
         found = list(inputs_of_branches(sampler, self._pair.attempt, self._watch, constants, untaken))
         for feed in found:
             self.compare(feed)

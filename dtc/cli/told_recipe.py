@@ -35,7 +35,7 @@ def told_recipe(options: dict[str, Any]) -> Recipe:
     if training is None and (flags := training_flags(options)):
         raise UsageError(f"{flags[0]} is for retraining; add --retrain")
     if options["recipe_file"] is not None and not options["allow_code"]:
-        refuse_code(_without_told_data(recipe, options), Path(), named_in=options["recipe_file"])
+        refuse_code(_without_told_code(recipe, options), Path(), named_in=options["recipe_file"])
     # 3. The other parts, the command line over the file.
     objective, data = overridden(recipe.objective, options), overridden(recipe.data, options)
     if training is not None and data.train is None:
@@ -51,11 +51,12 @@ def told_recipe(options: dict[str, Any]) -> Recipe:
     return recipe.model_copy(update={name: getattr(whole, name) for name in Recipe.model_fields})
 
 
-def _without_told_data(recipe: Recipe, options: dict[str, Any]) -> Recipe:
-    """Return the recipe of a file without the data that the command line puts in the place of the file's."""
+def _without_told_code(recipe: Recipe, options: dict[str, Any]) -> Recipe:
+    """Return the recipe of a file without data and libraries that the command line puts in the place of the file's."""
     flags = flags_of(Data)
     told = {name: None for name in _DATA if options[flags[name].parameter] is not None}
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update=told)})
+    libraries = () if options["custom_ops"] else recipe.custom_ops
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=told), "custom_ops": libraries})
 
 
 def save_recipe(recipe: Recipe, path: Path, *, force: bool) -> None:
@@ -103,4 +104,5 @@ def _moved(recipe: Recipe, old: Path, new: Path) -> Recipe:
     # "set/train.npz" in recipes/a.yaml is "recipes/set/train.npz" for the working directory, and the other way round.
     specs = {"train": recipe.data.train, "evaluate": recipe.data.evaluate}
     moved = {name: spec and relocated(spec, old, new) for name, spec in specs.items()}
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update=moved)})
+    libraries = tuple(relocated(library, old, new) for library in recipe.custom_ops)
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=moved), "custom_ops": libraries})

@@ -8,10 +8,11 @@ from dtc.graph.load import load_model
 from dtc.graph.output import check_output, check_space, only_writer, publish
 from dtc.graph.quantizers import Quantizer, bypass_quantizers, find_quantizers, share_scales
 from dtc.graph.save import save_model
-from dtc.graph.sites import MatrixView, Reader, Role, Site, find_sites, site_of
+from dtc.graph.sites import DENSE_ROLES, MatrixView, Reader, Role, Site, find_sites, site_of
 from dtc.graph.walk import all_graphs, all_nodes, find_initializer, nesting, source_of
 
 __all__ = [
+    "DENSE_ROLES",
     "MatrixView",
     "Quantizer",
     "Reader",

@@ -23,9 +23,10 @@ EXTERNAL_DATA_ABOVE = 1_900_000_000
 """Bytes; one protobuf message cannot hold more than 2 GiB."""
 
 
-def save_model(model: ir.Model, path: str | Path, *, force: bool = False) -> None:
-    """Write `model` to `path`: first beside it, then renamed, so that no half-written file is ever seen.
+def save_model(model: ir.Model, path: str | Path, *, force: bool = False) -> tuple[Path, ...]:
+    """Write `model` to `path`, and return its files.
 
+    It is written beside its place first, then renamed, so that no half-written file is ever seen.
     Weights of more than 2 GB go into a file beside it that is named after the model and what it holds; up to there the
     file is whole in itself, also where `model` came with external data.
 
@@ -38,26 +39,27 @@ def save_model(model: ir.Model, path: str | Path, *, force: bool = False) -> Non
     try:
         # Written in a folder beside the target, on the same disk, where a rename is atomic.
         with scratch_folder(path.absolute().parent) as folder, bare_initializers(model):
-            written = folder / path.name
-            _write(model, written)
-            publish(written, path, force=force)
+            written = _write(model, folder / path.name)
+            publish(written[0], path, force=force)
     except OSError as error:
         raise ModelError(f"{path}: cannot be written ({error.strerror})") from error
+    return tuple(path.with_name(file.name) for file in written)
 
 
-def _write(model: ir.Model, path: Path) -> None:
+def _write(model: ir.Model, path: Path) -> tuple[Path, ...]:
+    """Write a model, and return its files: the model's own first."""
     try:
         if _tensor_bytes(model) > EXTERNAL_DATA_ABOVE:
-            _write_apart(model, path)
-        else:
-            onnx.save(to_proto(_self_contained(model)), path)
+            return path, _write_apart(model, path)
+        onnx.save(to_proto(_self_contained(model)), path)
     except (ir.serde.SerdeError, ValueError, TypeError, OverflowError) as error:
         reason = " ".join(str(error.__cause__ or error).split())[:160]
         raise ModelError(f"{path.name}: the model cannot be written ({reason}); it is damaged") from error
+    return (path,)
 
 
-def _write_apart(model: ir.Model, path: Path) -> None:
-    """Write the weights into a file of their own, and the model beside it.
+def _write_apart(model: ir.Model, path: Path) -> Path:
+    """Write the weights into a file of their own, which is returned, and the model beside it.
 
     The file is named by its content, `big.onnx.dtc-0123456789abcdef.data`: so it takes the place of no other file, and
     an older output keeps its own until the new model stands in its place.
@@ -75,6 +77,7 @@ def _write_apart(model: ir.Model, path: Path) -> None:
     finally:
         for value, tensor in zip(values, tensors, strict=True):
             value.const_value = tensor
+    return data
 
 
 def _at(tensor: ir.ExternalTensor, file: Path) -> ir.ExternalTensor:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.forms import Array
+from dtc.graph.fused import fused_matrices, fused_weights
 from dtc.graph.walk import PASS_THROUGH, all_graphs, all_nodes
 
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
@@ -29,8 +30,14 @@ class Role(enum.StrEnum):
     GRU_INPUT = "GRU.W"
     GRU_RECURRENT = "GRU.R"
     EMBEDDING = "Gather"
+    FUSED = "fused"
+    """An operator that ONNX Runtime's optimizers made of several; it stays, and reads the dense weight."""
     OTHER = "other"
     """A node that needs the dense weight and is no product with it; `find_sites` returns no reader of this role."""
+
+
+DENSE_ROLES = frozenset({Role.FUSED, Role.OTHER})
+"""Roles of nodes that no others can stand for: what they read is decoded in front of them."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +203,7 @@ def _weight_inputs(node: ir.Node) -> list[tuple[int, Role]]:
     if node.domain == "dtc":
         return _recurrent_weights(node)
     if node.domain != "":
-        return []
+        return [(index, Role.FUSED) for index in fused_weights(node) if index < len(node.inputs)]
     match node.op_type:
         case "MatMul":
             # A weight may stand on either side; the other operand is an activation, which `_trace` finds no data for.
@@ -338,6 +345,9 @@ def _view(node: ir.Node, role: Role, index: int, shape: tuple[int, ...], perm: t
         case Role.EMBEDDING if rank == 2 and node.attributes.get_int("axis", 0) == 0:
             axes = (0, 1)
             count, rows, cols = 1, seen[0], seen[1]
+        # 7. As the schema of the operator says.
+        case Role.FUSED if (read := fused_matrices(node, index, seen)) is not None:
+            axes, count, rows, cols = read.axes, read.count, read.rows, read.cols
         case _:
             return None
     # A single number is a scale, not a matrix.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dtc.custom_ops import custom_ops
 from dtc.damage import damage_named
 from dtc.errors import CheckFailedError, Interrupted
 from dtc.job import Job, refuse_code
@@ -62,11 +63,12 @@ def compress(
     # What would fail at the end is refused before hours of training.
     job.refuse_early(path, recipe)
     trained = recipe.training is not None
-    work = begin(path, recipe, job, base)
-    run_original(work)
-    work.run_folder = run or (job.output.with_suffix(".dtc-run") if trained else None)
-    work.on_event = on_event
-    return _carry_out(work, RETRAINED if trained else ONE_SHOT)
+    with custom_ops(base / library for library in recipe.custom_ops):
+        work = begin(path, recipe, job, base)
+        run_original(work)
+        work.run_folder = run or (job.output.with_suffix(".dtc-run") if trained else None)
+        work.on_event = on_event
+        return _carry_out(work, RETRAINED if trained else ONE_SHOT)
 
 
 def resume(
@@ -97,9 +99,10 @@ def resume(
     if not allow_code:
         refuse_code(run.recipe, folder, named_in=folder)
     job.refuse_early(run.model_path, run.recipe)
-    work = begin_again(run, job)
-    work.on_event = on_event
-    return _carry_out(work, ONE_SHOT if run.recipe.training is None else RESUMED)
+    with custom_ops(folder / library for library in run.recipe.custom_ops):
+        work = begin_again(run, job)
+        work.on_event = on_event
+        return _carry_out(work, ONE_SHOT if run.recipe.training is None else RESUMED)
 
 
 def _carry_out(work: Work, stages: Sequence[Stage]) -> Compression:

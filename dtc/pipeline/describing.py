@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dtc.checking import CheckReport
 from dtc.forms import stored_bytes
-from dtc.graph import Site, load_model, model_files
+from dtc.graph import Site
 from dtc.passes.lower import Lowered
 from dtc.pipeline.work import Work
 from dtc.report import Report, write_report
@@ -38,7 +38,7 @@ def describe(work: Work) -> None:
     work.report = Report(
         **provenance(work.recipe),
         model=describe_files(work.files),
-        output=describe_files(model_files(output, load_model(output))),
+        output=describe_files([output.with_name(file.name) for file in work.written.files]),
         ratios=_ratios(work),
         check=_named(work.outcome, work.original, output),
         fidelity=Fidelity(relative_l2=work.faithful.largest_difference, quantizers=len(work.written.levels)),

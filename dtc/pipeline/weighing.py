@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from dtc.errors import CheckFailedError
 from dtc.formatting import size
-from dtc.graph import file_bytes, find_sites, load_model
+from dtc.graph import find_sites
 from dtc.passes import lower as lowering
 from dtc.passes.lower import Compressed, Lowered
 from dtc.passes.lower.ledger import array_bytes
@@ -44,13 +44,12 @@ def refuse_growth(work: Work) -> None:
     Raises:
         CheckFailedError: The file is larger, and that was not allowed.
     """
-    written = work.written.path
-    before, after = sum(file.stat().st_size for file in work.files), file_bytes(written, load_model(written))
+    before, after = (sum(file.stat().st_size for file in files) for files in (work.files, work.written.files))
     if work.job.allow_growth or after <= before:
         return
     unchanged = not (work.distorted.forms or work.levels or work.training or work.notes)
     if unchanged and len(work.files) == 1:
-        shutil.copyfile(work.original, written)
+        shutil.copyfile(work.original, work.written.path)
         return
     raise CheckFailedError(
         f"{work.job.output}: not written, as it would be larger than the model: {size(after)} for {size(before)}; "

@@ -173,6 +173,9 @@ class Recipe(_Part):
     costs: Annotated[str | None, Flag("--costs")] = Field(
         None, description="file of dtc ops measure-costs: how fast compressed products are on the machine to run on"
     )
+    custom_ops: Annotated[tuple[str, ...], Flag("--custom-ops")] = Field(
+        (), description="library of custom operators that the model needs to run (repeatable)"
+    )
     accuracy_level: Annotated[Literal[0, 1, 4], Flag("--accuracy-level")] = Field(
         1,
         description="arithmetic of native kernels on binary codes: 0 exact float, 1 tables of 16 bits (relative error "

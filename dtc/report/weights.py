@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
+import scipy
 
 from dtc.forms import Array, Form, LowRank
 from dtc.forms.composite import Product

@@ -29,7 +29,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from dtc.data import Samples, fixed_batch
+from dtc.data import Samples, fixed_batch, relocated
 from dtc.errors import DataError, ModelError, RecipeError, TrainingError, UsageError
 from dtc.graph import load_model, model_files
 from dtc.passes.method import Grams
@@ -150,9 +150,12 @@ def create_run(
             for split, spec in (("train", recipe.data.train), ("evaluate", recipe.data.evaluate))
             if spec is not None
         }
-        # 2. The recipe names the copies. What the user wrote stays: only `data` and `costs` are replaced.
+        # 2. The recipe names the copies. What the user wrote stays: only `data` and `costs` are replaced, and libraries
+        #    of operators, which need what lies beside them, are named from here.
         data = Data.model_validate(recipe.data.model_dump() | local)
-        frozen = recipe.model_copy(update={"data": data, "costs": _copy_costs(recipe, base, new)})
+        told = {"data": data, "costs": _copy_costs(recipe, base, new)}
+        libraries = tuple(relocated(library, base, folder) for library in recipe.custom_ops)
+        frozen = recipe.model_copy(update={**told, "custom_ops": libraries})
         (new / "recipe.yaml").write_text(frozen.to_yaml(), encoding="utf-8")
         write_quantizations(new, quantizations)
         write_moments(new, moments)

@@ -1,6 +1,7 @@
 """Lowering of a sum of two forms: the reader twice, one for each term, and an Add behind them.
 
-LSTM and GRU are not linear in their weights: there the terms are decoded and added when a session loads.
+LSTM, GRU and fused operators are not linear in their weights: there the terms are decoded and added when a session
+loads.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import onnx_ir as ir
 
 from dtc.forms import Form
 from dtc.forms.composite import Sum
-from dtc.graph import MatrixView, Reader, Site
+from dtc.graph import DENSE_ROLES, MatrixView, Reader, Site
 from dtc.graph.builder import GraphBuilder, insert_first, replace_node
 from dtc.passes.lower.decode import arranged, dense_site, feed_readers, forget, remove_unread
 from dtc.passes.lower.kinds import FormKind
@@ -29,12 +30,17 @@ from dtc.passes.lower.sparse import KIND as SPARSE
 
 def refuse(site: Site) -> str | None:
     """Return why `site` cannot be lowered to two terms, naming the node; None if it can."""
-    if any(reader.role in RECURRENT_ROLES | INPUT_ROLES for reader in site.readers):
+    if _is_added(site):
         return SPARSE.refuse(site)
     for reader in site.readers:
         if reader.perm != site.readers[0].perm:
             return f"node {reader.node_name!r} reads the transpose of what another node reads"
     return LOW_RANK.refuse(site) or SPARSE.refuse(site)
+
+
+def _is_added(site: Site) -> bool:
+    """True if the sum is made before the weight is read, as some reader is not linear in it."""
+    return any(reader.role in RECURRENT_ROLES | INPUT_ROLES | DENSE_ROLES for reader in site.readers)
 
 
 def lower(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
@@ -48,15 +54,15 @@ def lower(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
 
 def _lower_site(rewriting: Rewriting, item: Compressed) -> Lowered:
     """Make two sites of one, and lower them; what the report tells of the sum is put together from both terms."""
-    recurrent = item.site.role in RECURRENT_ROLES | INPUT_ROLES
+    added = _is_added(item.site)
     # 1. LSTM and GRU: the sum is decoded in front of the node. 2. All others are linear in their weight: two nodes and
     # an Add.
-    terms = (_add_terms if recurrent else _split)(rewriting, item)
+    terms = (_add_terms if added else _split)(rewriting, item)
     for term in terms:
         rewriting.ledger.belongs(term.site, item.site)
     inner = lower_items(rewriting, terms)
-    how: How = "decoded" if recurrent else "terms"
-    reason = JOINED if recurrent else "; ".join(each.reason for each in inner)
+    how: How = "decoded" if added else "terms"
+    reason = JOINED if added else "; ".join(each.reason for each in inner)
     return Lowered(
         item.site,
         item.forms,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
+import scipy
 from pydantic import Field, model_validator
 
 from dtc.errors import UsageError

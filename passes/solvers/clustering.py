@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
+import scipy
 
 from dtc.forms import Array
 

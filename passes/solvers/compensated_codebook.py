@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
+import scipy
 
 from dtc.forms import Array
 from dtc.passes.solvers.clustering import Labels, Points, assign

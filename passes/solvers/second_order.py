@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
+import scipy
 
 Wide = npt.NDArray[np.float64]
 

@@ -62,7 +62,7 @@ def test_an_input_that_is_held_fixed_stays(tmp_path: Path) -> None:
 
 def test_branches_of_data_are_told(tmp_path: Path) -> None:
     path = written(tmp_path, BY_RATE, W=W, V=V)
-    watch = watch_branches(path)
+    watch = watch_branches(load_model(path), path)
     assert watch is not None
     low = {"x": np.zeros((1, 64), np.float32), "rate": np.array(8000)}
     assert [each.branch for each in watch.taken(low)] == ["then"]

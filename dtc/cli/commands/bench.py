@@ -15,6 +15,12 @@ import click
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=3.0, show_default=True, help="for all together")
 @click.option("--input", "inputs", multiple=True, help="NAME=VALUE: an input held fixed (repeatable)")
 @click.option("--portable", is_flag=True, help="without the native kernels: on the functions in the files")
+@click.option(
+    "--custom-ops",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="library of custom operators that the models need to run (repeatable)",
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 def command(models: tuple[Path, ...], **options: Any) -> None:
     """Measure models side by side.
@@ -24,15 +30,17 @@ def command(models: tuple[Path, ...], **options: Any) -> None:
     from dtc.checking import BenchReport, bench
     from dtc.cli.parse import fixed_inputs
     from dtc.cli.render import console, milliseconds, size, table
+    from dtc.custom_ops import custom_ops
 
-    rows = bench(
-        models,
-        threads=options["threads"],
-        batch=options["batch"],
-        seconds=options["seconds"],
-        fixed=fixed_inputs(options["inputs"]),
-        native=not options["portable"],
-    )
+    with custom_ops(options["custom_ops"]):
+        rows = bench(
+            models,
+            threads=options["threads"],
+            batch=options["batch"],
+            seconds=options["seconds"],
+            fixed=fixed_inputs(options["inputs"]),
+            native=not options["portable"],
+        )
     if options["as_json"]:
         click.echo(BenchReport(models=tuple(rows)).to_json(indent=2))
         return

@@ -15,6 +15,8 @@ from dtc.errors import CheckFailedError
 if TYPE_CHECKING:
     from dtc.checking import CheckOptions, CheckReport
     from dtc.checking.differences import OutputDifference
+    from dtc.data import Source
+    from dtc.recipe import Objective
 
 
 def _further() -> Iterator[Option]:
@@ -56,6 +58,13 @@ def _further() -> Iterator[Option]:
 @option(Section.CHECKING, "--threads", type=click.IntRange(min=1), help="threads of ONNX Runtime; else all cores")
 @option(Section.CHECKING, "--seed", type=int, default=0, show_default=True, help="of generated inputs")
 @option(Section.CHECKING, "--portable", is_flag=True, help="without the native kernels: on the functions in the files")
+@option(
+    Section.CHECKING,
+    "--custom-ops",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="library of custom operators that the models need to run (repeatable)",
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of tables")
 def command(reference: Path, candidate: Path, **options: Any) -> None:
     """Compare a compressed model with its reference.
@@ -66,22 +75,30 @@ def command(reference: Path, candidate: Path, **options: Any) -> None:
     """
     from dtc.checking import check
     from dtc.cli.progress import progress
-    from dtc.cli.recipe_options import overridden
-    from dtc.data import Samples, fixed_batch
-    from dtc.graph import load_model
-    from dtc.recipe import Data
+    from dtc.custom_ops import custom_ops
 
-    told = _told(options)
-    # What a compression holds out of its --data is what it can be checked on; --eval-data is read whole.
-    samples = Samples(overridden(Data(), options), unit=fixed_batch(load_model(reference), told.objective) or 1)
-    with progress(quiet=options["as_json"]) as on_batch:
-        report = check(reference, candidate, source=samples.evaluation, options=replace(told, on_batch=on_batch))
+    with custom_ops(options["custom_ops"]), progress(quiet=options["as_json"]) as on_batch:
+        told = replace(_told(options), on_batch=on_batch)
+        report = check(reference, candidate, source=_samples(reference, told.objective, options), options=told)
     if options["as_json"]:
         click.echo(report.to_json(indent=2))
     else:
         show_outcome(report)
     if report.failures:
         raise CheckFailedError(f"{candidate}: {'; '.join(report.failures)}")
+
+
+def _samples(reference: Path, objective: Objective, options: dict[str, Any]) -> Source | None:
+    """Return what is held out of --data, as in a compression, or all of --eval-data."""
+    from dtc.cli.recipe_options import overridden
+    from dtc.data import Samples, fixed_batch
+    from dtc.graph import load_model
+    from dtc.recipe import Data
+
+    data = overridden(Data(), options)
+    if data.train is None and data.evaluate is None:
+        return None
+    return Samples(data, unit=fixed_batch(load_model(reference), objective) or 1).evaluation
 
 
 def _told(options: dict[str, Any]) -> CheckOptions:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from dtc.deploy.ops import DOMAIN
 from dtc.errors import ModelError
 from dtc.forms import Form, LowRank
-from dtc.graph import Reader, Role, Site, all_nodes
+from dtc.graph import DENSE_ROLES, Reader, Role, Site, all_nodes
 from dtc.graph.builder import GraphBuilder
 from dtc.graph.opset import opset_of
 from dtc.graph.walk import PASS_THROUGH
@@ -41,6 +41,9 @@ _TIED_LINEAR = frozenset({Role.MATMUL, Role.GEMM, Role.EMBEDDING})
 
 def refuse(site: Site) -> str | None:
     """Return why `site` cannot be lowered to low rank, naming the node; None if it can."""
+    # The product of the factors is the weight, and serves whoever reads it.
+    if any(reader.role in DENSE_ROLES for reader in site.readers):
+        return None
     return _refuse_tie(site) or next(filter(None, (_refuse_reader(site, reader) for reader in site.readers)), None)
 
 
@@ -97,7 +100,7 @@ def _why_dense(rewriting: Rewriting, item: LowRankSite) -> str | None:
     for reader in item.site.readers:
         if reader.role in RECURRENT_ROLES and not _takes_factors(item, reader.node, target, opset):
             return JOINED
-    return JOINED if item.site.role is Role.OTHER else None
+    return JOINED if any(reader.role in DENSE_ROLES for reader in item.site.readers) else None
 
 
 def _takes_factors(item: LowRankSite, node: ir.Node, target: Target, opset: int) -> bool:

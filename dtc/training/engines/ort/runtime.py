@@ -7,6 +7,7 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
+from dtc.custom_ops import register_custom_ops
 from dtc.errors import EngineError
 from dtc.training.engines.ort.control_flow import put_back, set_aside
 
@@ -46,6 +47,7 @@ def open_session(model: ir.Model, threads: int | None) -> Any:
     options.use_deterministic_compute = True
     if threads is not None:
         options.intra_op_num_threads = threads
+    register_custom_ops(options)
     return runtime.InferenceSession(serialize(model), options, providers=["CPUExecutionProvider"])
 
 
