@@ -13,7 +13,7 @@ from dtc.data import Source
 from dtc.evaluate import stateful
 from dtc.formatting import size
 from dtc.forms import AnyArray
-from dtc.graph import Reader, Role, Site, save_model
+from dtc.graph import Reader, Role, Site, all_nodes, save_model
 from dtc.graph.signature import input_specs
 from dtc.passes.lower.readers import Multiplication
 from dtc.passes.method import Gram, Grams
@@ -23,6 +23,8 @@ from dtc.session import runner, session
 
 ENOUGH = 16
 """Rows for each input of a site: with fewer than a few, moments are rank-deficient and compensation does harm."""
+
+_OVER_TIME = frozenset({"LSTM", "GRU", "RNN", "Scan", "Loop"})
 
 SITE_LIMIT = 256 << 20
 """Bytes of the moments of one site, those of 5,792 inputs; solvers hold some four times as much beside them."""
@@ -112,8 +114,10 @@ class Calibration:
         with scratch_folder() as folder:
             path = folder / "watched.onnx"
             save_model(model, path)
-            # In order of the samples where state is carried; elsewhere the first may well be all of one class.
-            batches = self._source.batches(epoch=0, seed=self._seed, shuffle=not self._objective.carry)
+            # Drawn at random, as the first samples may well be all of one class; but in order where state is carried,
+            # or where the first dimension of the arrays may be time.
+            in_order = self._objective.carry or any(node.op_type in _OVER_TIME for node in all_nodes(model))
+            batches = self._source.batches(epoch=0, seed=self._seed, shuffle=not in_order)
             run = runner(session(path, called="the model"))
             for outputs, fed in stateful(run, batches, self._objective, specs):
                 yield {**fed, **outputs}

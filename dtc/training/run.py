@@ -21,11 +21,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnx_ir as ir
 
@@ -44,6 +44,9 @@ from dtc.training.quantizations import FILE as ACTIVATIONS
 from dtc.training.quantizations import read_quantizations, write_quantizations
 
 FORMAT = 1
+
+PlaceData: TypeAlias = Callable[[str, Path, Path, str], str]
+"""Takes what data is called, from which folder, a run directory, and train or evaluate; returns its name from there."""
 
 
 @dataclass(frozen=True)
@@ -120,12 +123,14 @@ def create_run(
     replace: bool = False,
     quantizations: Sequence[Quantization] = (),
     moments: Iterable[tuple[str, Grams]] = (),
+    place_data: PlaceData | None = None,
 ) -> Run:
     """Make the directory of a new run, whole or not at all; relative data paths start at `base`.
 
     The engine is decided here: a run that is moved continues with the engine that it began with. `quantizations` are
-    the activations to quantize, `moments` the second moments of the inputs of sites, by name. With `replace`, an older
-    run in `folder` is deleted, but never a folder that is no run.
+    the activations to quantize, `moments` the second moments of the inputs of sites, by name. `place_data` puts data
+    into the run; without it data is linked or copied. With `replace`, an older run in `folder` is deleted, but never a
+    folder that is no run.
 
     Raises:
         UsageError: The folder exists already, or there is no engine of that name.
@@ -146,7 +151,7 @@ def create_run(
         # 1. Copies of model and data under names that are relative to the run, so that it can be moved as a whole.
         _copy_model(model_files(model, load_model(model)), new / "model")
         local = {
-            split: _copy_data(spec, base, new, split)
+            split: (place_data or _copy_data)(spec, base, new, split)
             for split, spec in (("train", recipe.data.train), ("evaluate", recipe.data.evaluate))
             if spec is not None
         }
@@ -229,6 +234,13 @@ def _copy_model(files: Sequence[Path], target: Path) -> None:
             shutil.copy(file, copy)
     except OSError as error:
         raise ModelError(f"{files[0]}: cannot be copied into the run ({error.strerror})") from error
+
+
+def leave_data(spec: str, base: Path, run: Path, split: str) -> str:  # noqa: ARG001 - a `PlaceData`
+    """Return how a data set is called from everywhere, for a run that goes before the data does."""
+    place, colon, _ = spec.rpartition(":")
+    in_module = bool(colon) and not place.endswith(".py") and not (base / spec).exists()
+    return spec if in_module else str((base / spec).absolute())
 
 
 def _copy_data(spec: str, base: Path, run: Path, split: str) -> str:
