@@ -174,7 +174,7 @@ class Method(ABC):
     latent_option: ClassVar[str | None] = None
     """Name of the option with which `latents` are trained in place of weights; None: never."""
     needs: frozenset[Need] = frozenset()
-    """What of `Weights` and `DistortionStep` a run provides where it can; an option may add to it."""
+    """What of `Weights` and `DistortionStep` a run provides where it can; an option may add to it, or take away."""
 
     def __init__(self, options: Options) -> None:
         self.options = options

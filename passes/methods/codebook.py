@@ -83,13 +83,13 @@ class GradientWeightedKMeans(Method):
     heeds_mask: ClassVar[bool] = True
     compensates: ClassVar[str | None] = "GPTQ: later inputs make up for the errors of blocks coded before (GPTVQ)"
     latent_option: ClassVar[str | None] = "keep_assignments"
-    needs: frozenset[Need] = frozenset({"previous"})
+    needs: frozenset[Need] = frozenset({"gradient", "previous"})
     options: CodebookOptions
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        if self.options.gradient_weight > 0:
-            self.needs = self.needs | {"gradient"}
+        if self.options.gradient_weight == 0:
+            self.needs = self.needs - {"gradient"}
 
     @classmethod
     def estimate(cls, rows: int, cols: int) -> str:
