@@ -10,7 +10,7 @@ from pydantic import Field
 
 from dtc.damage import damage_named
 from dtc.document import Document, DocumentPart
-from dtc.graph import Site, all_graphs, file_bytes, find_sites, load_model
+from dtc.graph import Site, all_graphs, file_bytes, find_sites, load_model, why_no_site
 from dtc.passes.method import methods
 from dtc.passes.prepare import normalise
 from dtc.site_facts import SiteFacts, site_facts
@@ -107,5 +107,4 @@ def _leftovers(model: ir.Model, known: set[int]) -> tuple[tuple[Leftover, ...], 
 def _reason(value: ir.Value) -> str:
     if value.dtype is not None and not value.dtype.is_floating_point():
         return "not a float weight (already quantized, or an index)"
-    readers = sorted({node.op_type for node in value.consumers()})
-    return f"read by {', '.join(readers) or 'nothing'}: no role of a compressible weight"
+    return why_no_site(value)

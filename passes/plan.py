@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from dtc.errors import ModelError, RuleError
 from dtc.forms import Array, Form
-from dtc.graph import Role, Site, find_sites, source_of
+from dtc.graph import CONVOLUTIONS, Role, Site, find_sites, source_of, why_no_sites
 from dtc.graph.opset import opset_of
 from dtc.passes.compose import Composition, make_methods
 from dtc.passes.lower import Compressed, kind_of, unfit_opset
@@ -172,7 +172,7 @@ def weights_of(
         is_table=site.role is Role.EMBEDDING,
         partner=_partner(site, sites),
         feeds=_fed_by(site, sites),
-        kernel=site.shape[2:] if site.role is Role.CONV else (),
+        kernel=site.shape[2:] if site.role in CONVOLUTIONS else (),
         **facts,
     )
 
@@ -186,7 +186,9 @@ def make_plan(model: ir.Model, rules: Sequence[Rule]) -> Plan:
     """
     sites = find_sites(model)
     if not sites and rules:
-        raise ModelError("the model holds no float weight that dtc can compress (already quantized?); see dtc inspect")
+        raise ModelError(
+            f"the model holds no float weight that dtc can compress; {why_no_sites(model)}; see dtc inspect"
+        )
     chosen: list[tuple[Method | Composition, list[Site]]] = []
     # `skipped` are the sites that no rule has yet: a site goes to the first rule that includes and does not exclude it.
     skipped = {site.name: "no rule of the recipe matches it" for site in sites}
@@ -244,7 +246,11 @@ def _dense(site: Site, forms: Sequence[Form]) -> Array:
     return site.restore(np.stack([form.dense() for form in forms]))
 
 
-_INPUT_OF = {Role.LSTM_RECURRENT: Role.LSTM_INPUT, Role.GRU_RECURRENT: Role.GRU_INPUT}
+_INPUT_OF = {
+    Role.LSTM_RECURRENT: Role.LSTM_INPUT,
+    Role.GRU_RECURRENT: Role.GRU_INPUT,
+    Role.RNN_RECURRENT: Role.RNN_INPUT,
+}
 """The role of the input weight that a layer has beside its recurrent one."""
 
 

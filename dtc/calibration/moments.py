@@ -13,7 +13,7 @@ from dtc.data import Source
 from dtc.evaluate import stateful
 from dtc.formatting import size
 from dtc.forms import AnyArray
-from dtc.graph import Reader, Role, Site, all_nodes, save_model
+from dtc.graph import INPUT_ROLES, RECURRENT_ROLES, Reader, Role, Site, all_nodes, save_model
 from dtc.graph.signature import input_specs
 from dtc.passes.lower.readers import Multiplication
 from dtc.passes.method import Gram, Grams
@@ -169,7 +169,7 @@ def _watch(model: ir.Model, reader: Reader) -> list[str]:
     node, product = reader.node, Multiplication.of(reader)
     # A product watches its other operand; a recurrent weight multiplies states, which are the node's own outputs.
     wanted = [product.x if isinstance(product, Multiplication) else node.inputs[0]]
-    if reader.role in (Role.LSTM_RECURRENT, Role.GRU_RECURRENT):
+    if reader.role in RECURRENT_ROLES:
         wanted = [node.outputs[0]]
         # The first step multiplies the initial state, which no output holds.
         if len(node.inputs) > 5 and node.inputs[5] is not None:
@@ -189,7 +189,7 @@ def _of_product(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
     product = Multiplication.of(reader)
     assert isinstance(product, Multiplication), "a MatMul or Gemm"
     # W x instead of x W, or x^T W: each column of x is an input then.
-    x = np.swapaxes(values[0], -1, -2) if product.left or product.transposed else values[0]
+    x = np.swapaxes(values[0], -1, -2) if product.left != product.transposed and values[0].ndim > 1 else values[0]
     if reader.view.count == 1:
         return [x]
     # x [2, 1, n, in] with a weight [3, in, out] is multiplied as [2, 3, n, in]: matrix k has all of [:, k].
@@ -226,10 +226,8 @@ _INPUTS: dict[Role, Callable[[Reader, list[AnyArray]], list[AnyArray]]] = {
     Role.MATMUL: _of_product,
     Role.GEMM: _of_product,
     Role.CONV: _of_conv,
-    Role.LSTM_INPUT: _of_sequence,
-    Role.GRU_INPUT: _of_sequence,
-    Role.LSTM_RECURRENT: _of_state,
-    Role.GRU_RECURRENT: _of_state,
+    **dict.fromkeys(INPUT_ROLES, _of_sequence),
+    **dict.fromkeys(RECURRENT_ROLES, _of_state),
 }
 
 

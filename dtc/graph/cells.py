@@ -1,4 +1,4 @@
-"""The cells of LSTM and GRU: their settings as a node's attributes give them, and the nodes of one step.
+"""The cells of LSTM, GRU and RNN: their settings as a node's attributes give them, and the nodes of one step.
 
 A step is written once, for the body of a Scan and for every step of an unrolled node. With x the input part of the
 gates, biases added, h and c the states, P the peepholes, `*` by element, f, g and out the activations:
@@ -10,9 +10,11 @@ gates, biases added, h and c the states, P the peepholes, `*` by element, f, g a
         z = f(x_z + h R_z')                  r = f(x_r + h R_r')
         e = g(x_h + (r * h) R_h')            or, with `linear_before_reset`, g(x_h + r * (h R_h' + b))
         h_new = (1 - z) * e + z * h
+    RNN
+        h_new = f(x + h R')
 
 `clip` bounds what enters f and g, not what enters out. Beyond a sample's end states are held and the output is zero.
-Source: the ONNX operators LSTM and GRU, https://onnx.ai/onnx/operators/.
+Source: the ONNX operators LSTM, GRU and RNN, https://onnx.ai/onnx/operators/.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ ACTIVATIONS = {name.lower(): name for name in ("Sigmoid", "Tanh", "Relu", "Softs
 
 @dataclass(frozen=True)
 class Cell:
-    """The settings of one direction of an LSTM or GRU node, from the node's attributes."""
+    """The settings of one direction of a recurrent node, from the node's attributes."""
 
     op_type: str
     hidden: int
@@ -49,7 +51,7 @@ class RecurrentWeight(Protocol):
         ...
 
     def finish(self, body: Builder, begun: ir.Value, gates: str, addend: ir.Value | None) -> ir.Value:
-        """Return the product for some gates, plus `addend`: "iofc" of an LSTM; "zr" and "h" of a GRU."""
+        """Return the product for some gates, plus `addend`: "iofc"; "zr", "h" of a GRU; "i" of an RNN."""
         ...
 
 
@@ -80,10 +82,10 @@ def step(
         r: What to compute with.
         states: `[batch, hidden]` each: h, and c of an LSTM.
         inputs: The input part of the gates: `[batch, 4 hidden]` of an LSTM; of a GRU `[batch, 2 hidden]` for z and r,
-            and `[batch, hidden]`.
+            and `[batch, hidden]`; `[batch, hidden]` of an RNN.
         begun: What the weight's `begin` made of h.
     """
-    return (_lstm_step if r.cell.op_type == "LSTM" else _gru_step)(body, r, states, inputs, begun)
+    return _STEPS[r.cell.op_type](body, r, states, inputs, begun)
 
 
 def _lstm_step(
@@ -134,6 +136,16 @@ def _gru_step(
     return [body.op("Add", [candidate, change])]
 
 
+def _rnn_step(
+    body: Builder, r: Recurrence, _: Sequence[ir.Value], inputs: Sequence[ir.Value], begun: ir.Value
+) -> list[ir.Value]:
+    """Return the new h."""
+    return [_gate(body, r, r.cell.activations[0], r.weight.finish(body, begun, "i", inputs[0]))]
+
+
+_STEPS = {"LSTM": _lstm_step, "GRU": _gru_step, "RNN": _rnn_step}
+
+
 def _gate(body: Builder, r: Recurrence, activation: str, value: ir.Value) -> ir.Value:
     return body.op(activation, [_clipped(body, r, value)])
 
@@ -167,7 +179,7 @@ def zero_state(builder: Builder, x: ir.Value, hidden: int) -> ir.Value:
 
 
 def cells(node: ir.Node) -> list[Cell]:
-    """Return the directions of an LSTM or GRU node whose activations are all among `ACTIVATIONS`.
+    """Return the directions of a recurrent node whose activations are all among `ACTIVATIONS`.
 
     Raises:
         ValueError: Nothing says how large the state is; see `hidden_size`.
@@ -177,7 +189,7 @@ def cells(node: ir.Node) -> list[Cell]:
         raise ValueError(f"node {node.name!r} ({node.op_type}) has no hidden_size")
     names = activations(node)
     # Activations of all directions stand in one list: a bidirectional LSTM has f g h of forward, then f g h of reverse.
-    each = 3 if node.op_type == "LSTM" else 2
+    each = len(_DEFAULTS[node.op_type])
     direction = node.attributes.get_string("direction", "forward")
     reverses = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[direction or "forward"]
     clip = node.attributes.get("clip")
@@ -195,7 +207,7 @@ def cells(node: ir.Node) -> list[Cell]:
 
 
 def hidden_size(node: ir.Node) -> int | None:
-    """Return the width of the state of an LSTM or GRU: its attribute `hidden_size`, or else the columns of its R."""
+    """Return the width of the state of a recurrent node: its attribute `hidden_size`, or else the columns of its R."""
     recurrent = node.inputs[2]
     size: object = node.attributes.get_int("hidden_size", None)
     if size is None and recurrent is not None and recurrent.shape is not None:
@@ -204,16 +216,20 @@ def hidden_size(node: ir.Node) -> int | None:
 
 
 def activations(node: ir.Node) -> list[str]:
-    """Return the activations of an LSTM or GRU, direction after direction, as the node spells them."""
+    """Return the activations of a recurrent node, direction after direction, as the node spells them."""
     return list(node.attributes.get_strings("activations", ()) or default_activations(node))
 
 
 def default_activations(node: ir.Node) -> list[str]:
-    """Return the activations that ONNX gives an LSTM or GRU that names none, direction after direction."""
+    """Return the activations that ONNX gives a recurrent node that names none, direction after direction."""
     directions = 2 if node.attributes.get_string("direction", "forward") == "bidirectional" else 1
-    return (["Sigmoid", "Tanh", "Tanh"] if node.op_type == "LSTM" else ["Sigmoid", "Tanh"]) * directions
+    return _DEFAULTS[node.op_type] * directions
+
+
+_DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
+"""Activations of one direction."""
 
 
 def has_default_activations(node: ir.Node) -> bool:
-    """Return whether an LSTM or GRU has ONNX's default activations, named or not."""
+    """Return whether a recurrent node has ONNX's default activations, named or not."""
     return [name.lower() for name in activations(node)] == [name.lower() for name in default_activations(node)]

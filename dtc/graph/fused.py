@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
 
 import onnx_ir as ir
+
+from dtc.graph.views import MatrixView, NoView, as_matrices, laid_flat
 
 DOMAIN = "com.microsoft"
 
@@ -60,33 +61,21 @@ _WEIGHTS: dict[str, dict[int, Layout]] = {
 """The inputs that are weights, by operator. All others have none, such as MultiHeadAttention and BiasGelu."""
 
 
-@dataclass(frozen=True)
-class Matrices:
-    """How an array is read as matrices: transposed by `axes`, then reshaped to `[count, rows, cols]`."""
-
-    axes: tuple[int, ...]
-    count: int
-    rows: int
-    cols: int
-
-
 def fused_weights(node: ir.Node) -> tuple[int, ...]:
     """Return the inputs of a node that are weights, if it is a fused operator; else none."""
     return tuple(_WEIGHTS.get(node.op_type, ())) if node.domain == DOMAIN else ()
 
 
-def fused_matrices(node: ir.Node, index: int, shape: tuple[int, ...]) -> Matrices | None:
-    """Return how weight `index` of a fused node, of a shape as the node sees it, is read; None if it is no matrix."""
+def fused_matrices(node: ir.Node, index: int, shape: tuple[int, ...]) -> MatrixView | NoView:
+    """Return how weight `index` of a fused node, of a shape as the node sees it, is read, or why it is no matrix."""
     layout, rank = _WEIGHTS[node.op_type][index], len(shape)
     if rank < 2:
-        return None
-    axes = tuple(range(rank))
+        return NoView("a vector is no matrix")
     if layout is Layout.FILTERS:
         # As of a Conv: [64, 16, 3, 3] in 2 groups -> 2 matrices [32, 144].
         groups = node.attributes.get_int("group", 1) or 1
         count = groups if shape[0] % groups == 0 else 1
-        return Matrices(axes, count, shape[0] // count, math.prod(shape[1:]))
+        return as_matrices(count, shape[0] // count, math.prod(shape[1:]), range(rank))
     turned = bool(node.attributes.get_int(_TRANSPOSED_BY.get(index, ""), 0))
-    if (layout is Layout.IN_OUT) != turned:
-        axes = (*axes[:-2], rank - 1, rank - 2)
-    return Matrices(axes, math.prod(shape[:-2]), shape[axes[-2]], shape[axes[-1]])
+    out, into = (rank - 1, rank - 2) if (layout is Layout.IN_OUT) != turned else (rank - 2, rank - 1)
+    return laid_flat(shape, range(rank - 2), [out], [into])

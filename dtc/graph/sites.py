@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import enum
 import fnmatch
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,56 +12,14 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.forms import Array
-from dtc.graph.fused import fused_matrices, fused_weights
+from dtc.graph.roles import Role, rows_of, view_of, weight_inputs
+from dtc.graph.views import MatrixView, NoView
 from dtc.graph.walk import PASS_THROUGH, all_graphs, all_nodes
 
-_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
+FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
 
-
-class Role(enum.StrEnum):
-    """The use that a node makes of a weight; reports and globs over op types use the values of this enumeration."""
-
-    MATMUL = "MatMul"
-    GEMM = "Gemm"
-    CONV = "Conv"
-    LSTM_INPUT = "LSTM.W"
-    LSTM_RECURRENT = "LSTM.R"
-    GRU_INPUT = "GRU.W"
-    GRU_RECURRENT = "GRU.R"
-    EMBEDDING = "Gather"
-    FUSED = "fused"
-    """An operator that ONNX Runtime's optimizers made of several; it stays, and reads the dense weight."""
-    OTHER = "other"
-    """A node that needs the dense weight and is no product with it; `find_sites` returns no reader of this role."""
-
-
-DENSE_ROLES = frozenset({Role.FUSED, Role.OTHER})
-"""Roles of nodes that no others can stand for: what they read is decoded in front of them."""
-
-
-@dataclass(frozen=True)
-class MatrixView:
-    """How an array is read as `count` matrices `[rows, cols]` = `[out, in]`, the reduction dimension last.
-
-    The matrices are `array.transpose(perm).reshape(count, rows, cols)`.
-    """
-
-    perm: tuple[int, ...]
-    count: int
-    rows: int
-    cols: int
-
-    def matrices(self, array: npt.NDArray[np.generic]) -> Array:
-        """Return `array` as float32 `[count, rows, cols]`."""
-        return np.ascontiguousarray(
-            array.transpose(self.perm).reshape(self.count, self.rows, self.cols), dtype=np.float32
-        )
-
-    def restore(self, matrices: Array, shape: Sequence[int]) -> Array:
-        """Return matrices `[count, rows, cols]` as the array of the given shape that they came from."""
-        # argsort of a permutation is its inverse: perm (2, 0, 1), argsort (1, 2, 0).
-        permuted = [shape[axis] for axis in self.perm]
-        return np.ascontiguousarray(matrices.reshape(permuted).transpose(np.argsort(self.perm)))
+_HANDS_ON = PASS_THROUGH | {"Transpose", "Cast"}
+"""Nodes between a weight and the node that reads it; a Split is one that does read it, whatever its parts are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +28,8 @@ class Reader:
 
     `perm` is the transposition between the initializer and the node (identity where there is none), `view`
     reads the initializer's own array as the matrices `[out, in]` of this node. `rows` is how many vectors are
-    multiplied with a matrix at once; None where the model leaves that open.
+    multiplied with a matrix at once; None where the model leaves that open. `shape` is that of the weight as the
+    node sees it.
     """
 
     node: ir.Node
@@ -79,6 +37,7 @@ class Reader:
     role: Role
     perm: tuple[int, ...]
     view: MatrixView
+    shape: tuple[int, ...]
     rows: int | None = None
 
     @property
@@ -163,197 +122,130 @@ def find_sites(model: ir.Model) -> list[Site]:
     readers: dict[int, list[Reader]] = {}
     values: dict[int, ir.Value] = {}
     for node in all_nodes(model):
-        for index, role in _weight_inputs(node):
+        for index, role in weight_inputs(node):
             found = _reader(node, index, role, owned)
-            if found is not None:
+            if isinstance(found, tuple):
                 value, reader = found
                 values[id(value)] = value
-                readers.setdefault(id(value), []).append(reader)
+                _add(readers.setdefault(id(value), []), reader)
     return [Site(values[key].name or "", values[key], tuple(found)) for key, found in readers.items()]
 
 
 def site_of(value: ir.Value) -> Site | None:
     """Return the site of one initializer, with every node that reads `value` as a weight; None if no node does."""
     readers: list[Reader] = []
-    waiting = [value]
-    for handed in waiting:  # grows as the value is handed on
-        for node, index in handed.uses():
-            roles = dict(_weight_inputs(node))
-            # 1. A node that reads the weight: traced back for the transpositions between, as in `find_sites`.
-            if index in roles:
-                found = _reader(node, index, roles[index], {id(value)})
-                readers += [] if found is None else [found[1]]
-            # 2. A node that hands the weight on. Any other reader, such as an Add, ends the search on its branch.
-            elif index == 0 and node.domain == "" and (node.op_type in PASS_THROUGH | {"Transpose", "Cast"}):
-                waiting.append(node.outputs[0])
+    for node, index in _uses(value):
+        found = _reader(node, index, dict(weight_inputs(node)).get(index), {id(value)})
+        if isinstance(found, tuple):
+            _add(readers, found[1])
     return Site(value.name or "", value, tuple(readers)) if readers else None
 
 
-def _reader(node: ir.Node, index: int, role: Role, owned: set[int]) -> tuple[ir.Value, Reader] | None:
-    """Return the initializer that reaches input `index` of a node, and this input as its reader; None without one."""
-    found = _trace(node.inputs[index], owned)
-    if found is None:
-        return None
-    value, perm = found
-    view = _view(node, role, index, _static_shape(value), perm)
-    return None if view is None else (value, Reader(node, index, role, perm, view, _rows(node, role, index)))
+def why_no_site(value: ir.Value) -> str:
+    """Return why an initializer that is no site is none: what reads it, and why that is no product with matrices."""
+    told: dict[str, None] = {}
+    for node, index in _uses(value):
+        found = _reader(node, index, dict(weight_inputs(node)).get(index), {id(value)})
+        operator = node.op_type if node.domain == "" else f"{node.domain}.{node.op_type}"
+        told[f"{operator} ({found.reason if isinstance(found, NoView) else 'no product with a matrix'})"] = None
+    return f"read by {', '.join(told) or 'nothing'}"
 
 
-def _weight_inputs(node: ir.Node) -> list[tuple[int, Role]]:
-    if node.domain == "dtc":
-        return _recurrent_weights(node)
-    if node.domain != "":
-        return [(index, Role.FUSED) for index in fused_weights(node) if index < len(node.inputs)]
-    match node.op_type:
-        case "MatMul":
-            # A weight may stand on either side; the other operand is an activation, which `_trace` finds no data for.
-            return [(1, Role.MATMUL), (0, Role.MATMUL)]
-        case "Gemm":
-            return [(1, Role.GEMM)]
-        case "Conv":
-            return [(1, Role.CONV)]
-        case "LSTM":
-            return [(1, Role.LSTM_INPUT), (2, Role.LSTM_RECURRENT)]
-        case "GRU":
-            return [(1, Role.GRU_INPUT), (2, Role.GRU_RECURRENT)]
-        case "Gather":
-            return [(0, Role.EMBEDDING)]
-        case _:
-            return []
+def why_no_sites(model: ir.Model) -> str:
+    """Return why a model without sites has none: what reads its largest float weight, or that it is quantized."""
+    stored = [v for g in all_graphs(model) for v in g.initializers.values() if v.const_value is not None]
+    if not stored:
+        return "it stores no weights"
+    largest = max(stored, key=lambda value: value.const_value.nbytes if value.const_value is not None else 0)
+    if largest.dtype not in FLOATS:
+        return f"its largest weight, {largest.name!r}, is {largest.dtype}: already quantized, or an index"
+    return f"the largest one, {largest.name!r} {list(_static_shape(largest))}, is {why_no_site(largest)}"
 
 
-def _recurrent_weights(node: ir.Node) -> list[tuple[int, Role]]:
-    """Return the input and role of the dense weight of an operator such as `LSTM_binary_dense`.
+def _uses(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
+    """Yield the nodes that read a weight, and at which input, behind those that only hand it or its parts on."""
+    waiting = [value]
+    for handed in waiting:  # grows as the value is handed on
+        for node, index in handed.uses():
+            if index == 0 and node.domain == "" and (node.op_type in _HANDS_ON or node.op_type == "Split"):
+                waiting += node.outputs if node.op_type == "Split" else node.outputs[:1]
+            else:
+                yield node, index
 
-    The arrays of W stand behind all other inputs, those of R behind them; a dense weight is one array.
+
+def _add(readers: list[Reader], reader: Reader) -> None:
+    """Add a reader; a Split counts once, however many nodes read its parts."""
+    if all(known.node is not reader.node or known.index != reader.index for known in readers):
+        readers.append(reader)
+
+
+def _reader(node: ir.Node, index: int, role: Role | None, owned: set[int]) -> tuple[ir.Value, Reader] | NoView | None:
+    """Return the initializer that reaches input `index` of a node, and this input as its reader.
+
+    None where the input is no weight or no initializer reaches it; why not, where it is no matrix for the node.
     """
-    # LSTM_binary_dense: R is dense, one array, the last input. LSTM_dense_binary: W is dense, the first behind the
-    # others. A form's name may have an underscore (low_rank), hence prefix and suffix instead of a split.
-    cell, _, forms = node.op_type.partition("_")
-    if cell not in _RECURRENT:
-        return []
-    first, roles = _RECURRENT[cell]
-    if forms.startswith("dense_"):
-        return [(first, roles[0])]
-    return [(len(node.inputs) - 1, roles[1])] if forms.endswith("_dense") else []
+    found = None if role is None else _trace(node.inputs[index], owned)
+    if found is None or role is None:
+        return None
+    shape = _static_shape(found.value)
+    seen = tuple(shape[axis] for axis in found.perm)
+    there = view_of(node, role, index, seen)
+    if isinstance(there, NoView):
+        return there
+    view, rows = there.behind(found.perm), rows_of(node, role, index, len(seen))
+    if found.split is not None:
+        ahead = tuple(shape[axis] for axis in found.ahead)
+        return found.value, Reader(found.split, 0, Role.SPLIT, found.ahead, view, ahead, rows)
+    return found.value, Reader(node, index, role, found.perm, view, seen, rows)
 
 
-_RECURRENT = {
-    "LSTM": (6, (Role.LSTM_INPUT, Role.LSTM_RECURRENT)),
-    "GRU": (4, (Role.GRU_INPUT, Role.GRU_RECURRENT)),
-}
-"""Inputs of the operators in front of their weights, and the roles of W and R."""
+@dataclass(frozen=True, eq=False)
+class _Traced:
+    """A weight input followed upstream: its initializer, and the transposition between.
+
+    `split` is the Split nearest to the initializer, if one stands between, `ahead` the transposition in front of it.
+    """
+
+    value: ir.Value
+    perm: tuple[int, ...]
+    split: ir.Node | None
+    ahead: tuple[int, ...]
 
 
-def _trace(value: ir.Value | None, owned: set[int]) -> tuple[ir.Value, tuple[int, ...]] | None:
-    """Follow a weight input upstream to its float initializer, through Identity, Dropout, Transpose, Cast."""
+def _trace(value: ir.Value | None, owned: set[int]) -> _Traced | None:
+    """Follow a weight input upstream to its float initializer, through Identity, Dropout, Transpose, Cast, Split."""
     perms: list[tuple[int, ...] | None] = []
+    split, below = None, 0
     while value is not None and id(value) not in owned:
         node = value.producer()
-        if node is None or node.domain != "" or value is not node.outputs[0]:
+        if node is None or node.domain != "":
             return None
-        if node.op_type == "Transpose":
+        if node.op_type == "Split":
+            split, below = node, len(perms)
+        elif value is not node.outputs[0] or node.op_type not in _HANDS_ON:
+            return None
+        elif node.op_type == "Transpose":
             attribute = node.attributes.get("perm")
             perms.append(None if attribute is None else tuple(attribute.as_ints()))
-        elif node.op_type not in PASS_THROUGH and node.op_type != "Cast":
-            return None
         value = node.inputs[0]
-    if value is None or value.dtype not in _FLOATS or value.const_value is None:
+    if value is None or value.dtype not in FLOATS or value.const_value is None:
         return None
+    rank = len(_static_shape(value))
+    total, ahead = _composed(perms, rank), _composed(perms[below:] if split else [], rank)
+    return None if total is None or ahead is None else _Traced(value, total, split, ahead)
+
+
+def _composed(perms: Sequence[tuple[int, ...] | None], rank: int) -> tuple[int, ...] | None:
+    """Return transpositions as one; None if one is of another rank."""
     # Example: W [3, 5, 7] -> Transpose (2, 0, 1) -> Transpose (1, 0, 2) -> MatMul. The first makes [7, 3, 5], the
     # second [3, 7, 5]; together (0, 2, 1): axis i of the result is axis perm[i] of the initializer.
-    rank = len(_static_shape(value))
     total = tuple(range(rank))
     for perm in reversed(perms):  # the one nearest the initializer acts first
         axes = tuple(reversed(range(rank))) if perm is None else perm
         if len(axes) != rank:
             return None
         total = tuple(total[axis] for axis in axes)
-    return value, total
-
-
-def _rows(node: ir.Node, role: Role, index: int) -> int | None:
-    """Return how many vectors a node multiplies with its weight at once; None where a size is free or unknown."""
-    match role:
-        case Role.MATMUL:
-            # x [..., n, in] @ W [in, out]: all sizes of x but the last. W [out, in] @ x [in, n]: the n columns of x.
-            sizes = _sizes(node.inputs[1 - index])
-            return _product(None if sizes is None else sizes[:-1] if index == 1 else sizes[-1:])
-        case Role.GEMM:
-            # A [n, in], or with transA [in, n].
-            sizes = _sizes(node.inputs[0])
-            return _product(None if sizes is None else sizes[1:] if node.attributes.get_int("transA", 0) else sizes[:1])
-        case Role.LSTM_INPUT | Role.GRU_INPUT:
-            # X [steps, batch, input]: W multiplies all steps at once, in front of the recurrence.
-            sizes = _sizes(node.inputs[0])
-            return _product(None if sizes is None else sizes[:2])
-        case Role.LSTM_RECURRENT | Role.GRU_RECURRENT:
-            # R multiplies the state [batch, hidden], one step at a time.
-            sizes = _sizes(node.inputs[0])
-            return _product(None if sizes is None else sizes[1:2])
-        case _:
-            return None
-
-
-def _sizes(value: ir.Value | None) -> list[int | None] | None:
-    if value is None or value.shape is None:
-        return None
-    return [size if isinstance(size, int) else None for size in value.shape]
-
-
-def _product(sizes: Sequence[int | None] | None) -> int | None:
-    known = [size for size in sizes or () if size is not None]
-    return math.prod(known) if sizes is not None and len(known) == len(sizes) else None
-
-
-def _view(node: ir.Node, role: Role, index: int, shape: tuple[int, ...], perm: tuple[int, ...]) -> MatrixView | None:
-    """Return the matrix view of an initializer of `shape`, whose array reaches the node transposed by `perm`."""
-    # `seen` is the shape that the node sees; `axes` brings it to [..., out, in]; the view then composes both
-    # permutations. B [in, out] of a MatMul behind a Transpose (1, 0) is stored as [out, in]: perm (1, 0), axes (1, 0),
-    # and the view is (0, 1), the array as it is.
-    seen = tuple(shape[axis] for axis in perm)
-    rank = len(seen)
-    axes: tuple[int, ...]
-    match role:
-        # 1. One matrix: x @ [in, out] or [out, in] @ x.
-        case Role.MATMUL if rank == 2:
-            axes = (1, 0) if index == 1 else (0, 1)
-            count, rows, cols = 1, seen[axes[0]], seen[axes[1]]
-        # 2. A batch of matrices [count..., in, out], or [count..., out, in] on the left.
-        case Role.MATMUL if rank > 2:
-            lead = tuple(range(rank - 2))
-            axes = (*lead, rank - 1, rank - 2) if index == 1 else (*lead, rank - 2, rank - 1)
-            count, rows, cols = math.prod(seen[:-2]), seen[axes[-2]], seen[axes[-1]]
-        # 3. B [in, out], or with transB [out, in].
-        case Role.GEMM if rank == 2:
-            trans_b = node.attributes.get_int("transB", 0)
-            axes = (0, 1) if trans_b else (1, 0)
-            count, rows, cols = 1, seen[axes[0]], seen[axes[1]]
-        # 4. Filters [out, in / group, kernel...]: a matrix for each group, and a row for each filter, laid flat.
-        # [64, 16, 3, 3] in 2 groups -> 2 matrices [32, 144].
-        case Role.CONV if rank >= 3:
-            axes = tuple(range(rank))
-            count = node.attributes.get_int("group", 1) or 1
-            if seen[0] % count:
-                return None
-            rows, cols = seen[0] // count, math.prod(seen[1:])
-        # 5. [directions, gates * hidden, in]: a matrix for each direction, as it is.
-        case Role.LSTM_INPUT | Role.LSTM_RECURRENT | Role.GRU_INPUT | Role.GRU_RECURRENT if rank == 3:
-            axes = (0, 1, 2)
-            count, rows, cols = seen
-        # 6. A table [words, width]: a row is what one index reads. Along another axis it would be a column.
-        case Role.EMBEDDING if rank == 2 and node.attributes.get_int("axis", 0) == 0:
-            axes = (0, 1)
-            count, rows, cols = 1, seen[0], seen[1]
-        # 7. As the schema of the operator says.
-        case Role.FUSED if (read := fused_matrices(node, index, seen)) is not None:
-            axes, count, rows, cols = read.axes, read.count, read.rows, read.cols
-        case _:
-            return None
-    # A single number is a scale, not a matrix.
-    if 0 in (count, rows, cols) or count * rows * cols == 1:
-        return None
-    return MatrixView(tuple(perm[axis] for axis in axes), count, rows, cols)
+    return total
 
 
 def _static_shape(value: ir.Value) -> tuple[int, ...]:

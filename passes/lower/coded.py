@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from dtc.graph import Reader, Role
+from dtc.graph import INPUT_ROLES, RECURRENT_ROLES, Reader, Role
 from dtc.graph.builder import GraphBuilder, insert_first, replace_node
 from dtc.graph.opset import opset_of
 from dtc.passes.lower.decode import arranged, feed_readers
 from dtc.passes.lower.kinds import choose_for
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
 from dtc.passes.lower.opset7 import Decoder
-from dtc.passes.lower.readers import INPUT_ROLES, RECURRENT_ROLES, Lookup, Multiplication, Unfit, unfit_recurrence
+from dtc.passes.lower.readers import Lookup, Unfit, product_of, unfit_recurrence
 from dtc.passes.lower.recurrent.operator import CodedWeight, replace_weight
 from dtc.passes.lower.rewriting import Rewriting, graph_of
 
@@ -113,17 +113,17 @@ class CodedSite(ABC):
             return ReadBy.of(reader, "decoded", f"{AT_LOAD}: {reason}")
         served = ReadBy.of(reader, "operator" if self.target.computes else "rows", LOOKED_UP)
         builder = self.builder(reader)
-        self.replace(reader, builder, self.look_up(builder, lookup.ids))
+        self.replace(reader, builder, lookup.finish(builder, self.look_up(builder, lookup.ids)))
         return served
 
     def serve_product(self, reader: Reader) -> ReadBy:
         """Let an operator multiply with the codes, where that is possible and pays."""
-        product = Multiplication.on_codes(reader, self.site)
+        product = product_of(reader, self.site)
         reason = self.why_decoded()
-        if reason is None and isinstance(product, Unfit):
-            reason = f"{AT_LOAD}: {product.reason}"
-        if reason is not None or isinstance(product, Unfit):
-            return ReadBy.of(reader, "decoded", str(reason))
+        if isinstance(product, Unfit):
+            return ReadBy.of(reader, "decoded", reason or f"{AT_LOAD}: {product.reason}")
+        if reason is not None:
+            return ReadBy.of(reader, "decoded", reason)
         served = ReadBy.of(reader, "operator", self.choice.reason, self.choice.speed)
         builder = self.builder(reader)
         self.replace(reader, builder, product.finish(builder, self.multiply(builder, product.operand(builder))))

@@ -41,10 +41,10 @@ def feed_readers(site: Site, decode: Callable[[], ir.Value]) -> None:
 def dense_site(value: ir.Value, perm: tuple[int, ...]) -> Site:
     """Return an initializer, `[..., rows, cols]` in the order of `perm`, as a site that its readers need dense."""
     assert value.const_value is not None
-    seen = [value.const_value.shape[axis] for axis in perm]
-    *lead, rows, cols = (int(str(size)) for size in seen)
+    shape = tuple(int(str(size)) for size in value.const_value.shape)
+    *lead, rows, cols = (shape[axis] for axis in perm)
     view = MatrixView(perm, math.prod(lead), rows, cols)
-    readers = [Reader(node, index, Role.OTHER, tuple(range(len(perm))), view) for node, index in value.uses()]
+    readers = [Reader(node, index, Role.OTHER, tuple(range(len(perm))), view, shape) for node, index in value.uses()]
     return Site(value.name or "", value, tuple(readers))
 
 
@@ -71,11 +71,13 @@ def arranged(
     # A weight [in 3, out 2] of a MatMul, perm (1, 0), is one matrix [2, 3]: Reshape of [1, 2, 3] to [2, 3], then a
     # Transpose back to [3, 2] by the inverse permutation.
     if not transposed:
-        seen = tuple(site.shape[axis] for axis in perm)
+        seen = site.view.sizes(site.shape)
         if seen != shape:
             matrices = builder.op("Reshape", [matrices, builder.constant(seen)])
         if perm != tuple(range(len(perm))):
             matrices = builder.op("Transpose", [matrices], perm=[int(axis) for axis in np.argsort(perm)])
+        if site.view.parts:
+            matrices = builder.op("Reshape", [matrices, builder.constant(site.shape)])
     return matrices if dtype == wanted else builder.op("Cast", [matrices], to=wanted)
 
 

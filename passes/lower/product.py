@@ -69,7 +69,9 @@ def _coded_part(value: ir.Value, part: FactorPart, products: Sequence[Product]) 
         forms = tuple(form.rows(*part.rows) for form in forms)
     # The form may be of the factor's transpose, and the factor may be stored transposed: both together cancel out.
     transposed = part.transposed != (part.side == "right" and products[0].turned)
-    return Compressed(_part_site(value, transposed=transposed), forms)
+    site = site_of(value) if part.as_read else _part_site(value, transposed=transposed)
+    assert site is not None, "a factor is read"
+    return Compressed(site, forms)
 
 
 def _part_site(value: ir.Value, *, transposed: bool) -> Site:

@@ -1,6 +1,6 @@
 """How a node uses a weight: the one answer, for every form.
 
-`Multiplication`, `Lookup` and `unfit_recurrence` say what a reader computes with a site's matrix, or why nothing but
+`product_of`, `Lookup` and `unfit_recurrence` say what a reader computes with a site's matrix, or why nothing but
 the dense weight will do. Whether an operator then computes it is a question of the form, the target and its costs.
 """
 
@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import onnx_ir as ir
 
 from dtc.deploy.ops import DOMAIN
 from dtc.deploy.ops.recurrent.operators import OPSET as RECURRENT_OPSET
-from dtc.graph import Reader, Role, Site
+from dtc.graph import INPUT_ROLES, Reader, Role, Site
 from dtc.graph.builder import Builder
 from dtc.graph.cells import has_default_activations
+from dtc.graph.einsum import ELLIPSIS, Letters, contraction
 from dtc.graph.opset import opset_of
-
-INPUT_ROLES = frozenset({Role.LSTM_INPUT, Role.GRU_INPUT})
-RECURRENT_ROLES = frozenset({Role.LSTM_RECURRENT, Role.GRU_RECURRENT})
+from dtc.graph.views import NoView
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,32 @@ class Unfit:
     reason: str
 
 
+class Product(Protocol):
+    """What a node makes of `x W^T`, `W [out, in]` being the matrix of a site."""
+
+    def operand(self, builder: Builder) -> ir.Value:
+        """Return x, `[..., in]`."""
+        ...
+
+    def finish(self, builder: Builder, product: ir.Value) -> ir.Value:
+        """Return the output of the node, given the product `[..., out]`."""
+        ...
+
+
+def product_of(reader: Reader, site: Site) -> Product | Unfit:
+    """Return what an operator on the site's form can compute for a reader, or why that needs the dense weight."""
+    unfit = _unfit(reader, site)
+    if unfit is not None:
+        return unfit
+    return Contracted.of(reader) if reader.role is Role.EINSUM else Multiplication.on_codes(reader)
+
+
 @dataclass(frozen=True)
 class Multiplication:
-    """`y = alpha op(x) W^T + beta bias`, `W [out, in]` being the matrix of a site; `y = W x` where `left`.
+    """`y = alpha op(x) W^T + beta bias`, or `y = alpha W op(x) + beta bias` where the weight is on the left.
 
     Attributes:
-        x: The other factor, `[..., in]`; `[in, n]` where `transposed` or `left`.
+        x: The other factor: `op(x)` is `[..., in]`, or `[..., in, n]` where the weight is on the left.
         transposed: Whether `op` transposes.
         alpha: Scales the product.
         bias: What is added behind it; None: nothing.
@@ -57,7 +77,7 @@ class Multiplication:
         """Return what a MatMul or Gemm computes, or that the reader is another node."""
         node = reader.node
         if reader.role not in (Role.MATMUL, Role.GEMM):
-            return Unfit(f"no operator stands for a {node.op_type}")
+            return Unfit(f"no operator stands for {node.op_type}")
         # MatMul and Gemm: the weight is input 0 or 1, the other factor the other one.
         x = node.inputs[1 - reader.index]
         assert x is not None, "a product has two factors"
@@ -65,45 +85,143 @@ class Multiplication:
             return cls(x, left=reader.index == 0, stacked=len(reader.view.perm) > 2)
         beta = _number(node, "beta")
         bias = node.inputs[2] if len(node.inputs) > 2 and beta != 0.0 else None
-        return cls(x, bool(node.attributes.get_int("transA", 0)), _number(node, "alpha"), bias, beta)
+        transposed = bool(node.attributes.get_int("transA" if reader.index else "transB", 0))
+        return cls(x, transposed, _number(node, "alpha"), bias, beta, left=reader.index == 0)
 
     @classmethod
-    def on_codes(cls, reader: Reader, site: Site) -> Multiplication | Unfit:
+    def on_codes(cls, reader: Reader) -> Multiplication | Unfit:
         """Return what an operator on the site's form can compute, or why the reader needs the dense weight."""
-        product = _unfit(reader, site) or cls.of(reader)
+        product = cls.of(reader)
         if isinstance(product, Unfit):
             return product
         if product.stacked:
             return Unfit("it reads a stack of matrices")
-        return Unfit("the weight is the left factor of its product") if product.left else product
+        if product.left and product.x.shape is None:
+            return Unfit("the weight is the left factor, and the rank of the other one is unknown")
+        return product
 
     def operand(self, builder: Builder) -> ir.Value:
-        """Return `op(x)`."""
-        return builder.op("Transpose", [self.x], perm=[1, 0]) if self.transposed else self.x
+        """Return `op(x)`; where the weight is on the left its transpose, as `W x` is the transpose of `x^T W^T`."""
+        return _exchanged(builder, self.x, self._rank) if self.transposed != self._turned else self.x
 
     def finish(self, builder: Builder, product: ir.Value) -> ir.Value:
-        """Return `y`, given `op(x) W^T`."""
+        """Return `y`, given the product of the operand and `W^T`."""
+        product = _exchanged(builder, product, self._rank) if self._turned else product
         product = _scaled(builder, product, self.alpha)
         if self.bias is None:
             return product
         return builder.op("Add", [product, _scaled(builder, self.bias, self.beta)])
 
+    @property
+    def _rank(self) -> int:
+        return len(self.x.shape) if self.left and self.x.shape is not None else 2
+
+    @property
+    def _turned(self) -> bool:
+        return self.left and self._rank > 1  # W x of a vector x is x W^T
+
+
+@dataclass(frozen=True)
+class Contracted:
+    """An Einsum of two operands as `y = place(take(x) W^T)`; `take` and `place` move axes, merge and split them.
+
+    Attributes:
+        x: The other operand.
+        take: Its axes in the order `[..., in...]`.
+        rows: How many of them stand in front.
+        place: The axes of `[..., out...]` in the order of the result.
+        out: Sizes of the axes of the rows of W.
+    """
+
+    x: ir.Value
+    take: tuple[int, ...]
+    rows: int
+    place: tuple[int, ...]
+    out: tuple[int, ...]
+
+    @classmethod
+    def of(cls, reader: Reader) -> Contracted | Unfit:
+        """Return what an Einsum computes, or why that is no product of one matrix."""
+        node, rank = reader.node, len(reader.perm)
+        found = contraction(node, reader.index, rank)
+        if isinstance(found, NoView) or len(node.inputs) != 2:
+            return Unfit("its Einsum has more than two operands")
+        if found.batch:
+            return Unfit("it reads a stack of matrices")
+        x = node.inputs[1 - reader.index]
+        assert x is not None, "an operand is given"
+        letters, output = _spelt_out(found.others[0], x), _spelt_out(found.output, x, found.others[0])
+        if letters is None or output is None:
+            return Unfit("its Einsum has an ellipsis, and the rank of the other operand is unknown")
+        rows = tuple(letter for letter in letters if letter not in found.into)
+        if len(set(letters)) < len(letters) or set(rows) - set(output):
+            return Unfit("its Einsum does more than multiply")
+        product = (*rows, *found.out)
+        # The axes of the rows of W are the first of its view, those of the columns follow.
+        sizes = dict(zip(found.weight, reader.shape, strict=True))
+        return cls(
+            x,
+            tuple(letters.index(letter) for letter in (*rows, *found.into)),
+            len(rows),
+            tuple(product.index(letter) for letter in output),
+            tuple(sizes[letter] for letter in found.out),
+        )
+
+    def operand(self, builder: Builder) -> ir.Value:
+        """Return `[..., in]`."""
+        x = _moved(builder, self.x, self.take)
+        merged = len(self.take) - self.rows
+        return x if merged == 1 else builder.op("Reshape", [x, builder.constant([0] * self.rows + [-1])])
+
+    def finish(self, builder: Builder, product: ir.Value) -> ir.Value:
+        """Return the result, given `[..., out]`."""
+        if len(self.out) != 1:
+            product = builder.op("Reshape", [product, builder.constant([0] * self.rows + list(self.out))])
+        return _moved(builder, product, self.place)
+
 
 @dataclass(frozen=True)
 class Lookup:
-    """Rows of a table by their numbers: `y = W[ids]`."""
+    """Rows of a table by their numbers, `W[ids]`, each of several axes, between which those of `ids` may come to stand.
+
+    Attributes:
+        ids: The numbers.
+        entry: Sizes of the axes of a row.
+        axis: In front of how many of them the others stand.
+    """
 
     ids: ir.Value
+    entry: tuple[int, ...]
+    axis: int = 0
 
     @classmethod
     def on_codes(cls, reader: Reader, site: Site) -> Lookup | Unfit:
         """Return what can be looked up in the site's form, or why the reader needs the dense table."""
-        unfit = _unfit(reader, site)
-        if unfit is not None:
-            return unfit
+        return _unfit(reader, site) or cls.of(reader)
+
+    @classmethod
+    def of(cls, reader: Reader) -> Lookup | Unfit:
+        """Return what a Gather looks up, or why not rows."""
         ids = reader.node.inputs[1]
         assert ids is not None, "a Gather has indices"
-        return cls(ids)
+        axis = (reader.node.attributes.get_int("axis", 0) or 0) % len(reader.shape)
+        if axis and ids.shape is None:
+            return Unfit("it reads along another axis than the first, and the rank of its indices is unknown")
+        return cls(ids, (*reader.shape[:axis], *reader.shape[axis + 1 :]), axis)
+
+    def finish(self, builder: Builder, rows: ir.Value) -> ir.Value:
+        """Return the output of the Gather, given the rows laid flat, `[..., in]`."""
+        if len(self.entry) != 1:
+            entry = builder.constant(list(self.entry))
+            ids = builder.op("Shape", [self.ids], dtype=ir.DataType.INT64)
+            rows = builder.op("Reshape", [rows, builder.op("Concat", [ids, entry], axis=0, dtype=ir.DataType.INT64)])
+        if not self.axis:
+            return rows
+        assert self.ids.shape is not None
+        # ids [2, 3], a row of a table [7, words, 5] along axis 1: [2, 3, 7, 5] -> [7, 2, 3, 5].
+        front, behind = len(self.ids.shape), len(self.ids.shape) + len(self.entry)
+        split = front + self.axis
+        return _moved(builder, rows, (*range(front, split), *range(front), *range(split, behind)))
 
 
 def unfit_recurrence(model: ir.Model, reader: Reader, site: Site) -> Unfit | None:
@@ -112,6 +230,8 @@ def unfit_recurrence(model: ir.Model, reader: Reader, site: Site) -> Unfit | Non
     if unfit is not None or reader.node.domain == DOMAIN:
         return unfit
     node = reader.node
+    if reader.role in (Role.RNN_INPUT, Role.RNN_RECURRENT):
+        return Unfit("no operator stands for RNN")
     if opset_of(model) < RECURRENT_OPSET:
         return Unfit(f"its operator needs opset {RECURRENT_OPSET}, the model has {opset_of(model)}")
     if input_size(reader) is None:
@@ -167,6 +287,26 @@ def _way(reader: Reader) -> Iterator[ir.Node]:
 def _number(node: ir.Node, name: str) -> float:
     number = node.attributes.get_float(name, 1.0)
     return 1.0 if number is None else number
+
+
+def _spelt_out(term: Letters, x: ir.Value, of_x: Letters | None = None) -> Letters | None:
+    """Return a term with a letter for each axis that its ellipsis stands for in x; None if the rank of x is unknown."""
+    if ELLIPSIS not in term:
+        return term
+    if x.shape is None:
+        return None
+    hidden = len(x.shape) - len([letter for letter in of_x or term if letter != ELLIPSIS])
+    place = term.index(ELLIPSIS)
+    return (*term[:place], *(f"{ELLIPSIS}{axis}" for axis in range(hidden)), *term[place + 1 :])
+
+
+def _exchanged(builder: Builder, value: ir.Value, rank: int) -> ir.Value:
+    """Return a value with its last two axes exchanged."""
+    return _moved(builder, value, (*range(rank - 2), rank - 1, rank - 2))
+
+
+def _moved(builder: Builder, value: ir.Value, perm: tuple[int, ...]) -> ir.Value:
+    return value if perm == tuple(range(len(perm))) else builder.op("Transpose", [value], perm=list(perm))
 
 
 def _scaled(builder: Builder, value: ir.Value, factor: float) -> ir.Value:

@@ -1,6 +1,6 @@
 """Lowering of a sum of two forms: the reader twice, one for each term, and an Add behind them.
 
-LSTM, GRU and fused operators are not linear in their weights: there the terms are decoded and added when a session
+LSTM, GRU, RNN and fused operators are not linear in their weights: there the terms are decoded and added when a session
 loads.
 """
 
@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from dtc.forms import Form
 from dtc.forms.composite import Sum
-from dtc.graph import DENSE_ROLES, MatrixView, Reader, Site
+from dtc.graph import DENSE_ROLES, INPUT_ROLES, RECURRENT_ROLES, MatrixView, Reader, Site, view_of
 from dtc.graph.builder import GraphBuilder, insert_first, replace_node
 from dtc.passes.lower.decode import arranged, dense_site, feed_readers, forget, remove_unread
 from dtc.passes.lower.kinds import FormKind
@@ -23,9 +23,12 @@ from dtc.passes.lower.low_rank import KIND as LOW_RANK
 from dtc.passes.lower.low_rank.lowering import JOINED
 from dtc.passes.lower.lowered import Compressed, How, Lowered, ReadBy
 from dtc.passes.lower.lowering import lower_items
-from dtc.passes.lower.readers import INPUT_ROLES, RECURRENT_ROLES, compute_type
+from dtc.passes.lower.readers import compute_type
 from dtc.passes.lower.rewriting import Rewriting
 from dtc.passes.lower.sparse import KIND as SPARSE
+
+_BIAS = {"Gemm": 2, "Conv": 2, "ConvTranspose": 2, "DeformConv": 3}
+"""The input that a node adds to its product."""
 
 
 def refuse(site: Site) -> str | None:
@@ -38,11 +41,6 @@ def refuse(site: Site) -> str | None:
     return LOW_RANK.refuse(site) or SPARSE.refuse(site)
 
 
-def _is_added(site: Site) -> bool:
-    """True if the sum is made before the weight is read, as some reader is not linear in it."""
-    return any(reader.role in RECURRENT_ROLES | INPUT_ROLES | DENSE_ROLES for reader in site.readers)
-
-
 def lower(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
     """Replace each reader by two and an Add, or its weight by an Add, in place, and lower both terms."""
     found = []
@@ -52,11 +50,16 @@ def lower(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
     return found
 
 
+def _is_added(site: Site) -> bool:
+    """True if the sum is made before the weight is read, as some reader is not linear in it, or no single product."""
+    return any(reader.role in RECURRENT_ROLES | INPUT_ROLES | DENSE_ROLES for reader in site.readers)
+
+
 def _lower_site(rewriting: Rewriting, item: Compressed) -> Lowered:
     """Make two sites of one, and lower them; what the report tells of the sum is put together from both terms."""
     added = _is_added(item.site)
-    # 1. LSTM and GRU: the sum is decoded in front of the node. 2. All others are linear in their weight: two nodes and
-    # an Add.
+    # 1. LSTM, GRU, RNN and what is fused: the sum is decoded in front of the node. 2. All others are linear in their
+    # weight: two nodes and an Add.
     terms = (_add_terms if added else _split)(rewriting, item)
     for term in terms:
         rewriting.ledger.belongs(term.site, item.site)
@@ -113,34 +116,35 @@ def _reading_as_seen(reader: Reader, node: ir.Node) -> Reader:
     """Return what `node` reads in the place of `reader`: the weight as it reached that one, behind transpositions."""
     # A weight [out, in] reaches a MatMul behind a Transpose, perm (1, 0), as [in, out]. The term is stored as [in,
     # out]: no transposition stands before the reader any more, and the view's perm (0, 1) becomes (1, 0).
-    view, axes = reader.view, reader.perm
-    seen = MatrixView(tuple(axes.index(axis) for axis in view.perm), view.count, view.rows, view.cols)
-    return Reader(node, reader.index, reader.role, tuple(range(len(axes))), seen, reader.rows)
+    view = view_of(node, reader.role, reader.index, reader.shape)
+    assert isinstance(view, MatrixView), "the node in whose place it stands reads it so"
+    return Reader(node, reader.index, reader.role, tuple(range(len(reader.perm))), view, reader.shape, reader.rows)
 
 
 def _read_twice(reader: Reader, values: Sequence[ir.Value], builder: GraphBuilder) -> list[ir.Node]:
     """Put two copies of the reading node in its place; a bias is added once."""
     node, outputs = reader.node, []
-    attributes: dict[str, Any] = dict(node.attributes)
     for index, value in enumerate(values):
         inputs = [value if i == reader.index else given for i, given in enumerate(node.inputs)]
-        # The second copy has no third input, the bias of a Gemm or Conv.
-        outputs.append(_product(builder, node.op_type, inputs[:2] if index else inputs, f"term_{index}", attributes))
+        if index and node.op_type in _BIAS:  # which the first copy adds
+            inputs = [None if i == _BIAS[node.op_type] else given for i, given in enumerate(inputs)]
+            inputs = inputs if inputs[-1] is not None else inputs[:-1]
+        outputs.append(_product(builder, node, inputs, f"term_{index}"))
         outputs[-1].type, outputs[-1].shape = node.outputs[0].type, node.outputs[0].shape
     nodes = [output.producer() for output in outputs]
     replace_node(node, builder, {node.outputs[0]: builder.op("Add", outputs)})
     return [made for made in nodes if made is not None]
 
 
-def _product(
-    builder: GraphBuilder, kind: str, inputs: Sequence[ir.Value | None], label: str, attributes: dict[str, Any]
-) -> ir.Value:
-    if kind == "Gemm" and len(inputs) == 2:
+def _product(builder: GraphBuilder, node: ir.Node, inputs: Sequence[ir.Value | None], label: str) -> ir.Value:
+    """Add a node like `node` with other inputs."""
+    attributes: dict[str, Any] = dict(node.attributes)
+    if (node.domain, node.op_type) == ("", "Gemm") and len(inputs) == 2:
         a, b = inputs
         assert a is not None
         assert b is not None
         return builder.gemm(a, b, label=label, **attributes)
-    return builder.op(kind, inputs, label=label, **attributes)
+    return builder.op(node.op_type, inputs, domain=node.domain, label=label, **attributes)
 
 
 KIND = FormKind(form=Sum, lower=lower, refuse=refuse, parts=lambda form: (form.first, form.second))

@@ -1,7 +1,8 @@
 """Binary codes: each row, or group of a row, a sum of sign planes with real coefficients.
 
 J. Lee, P. Kapoor, S. J. Kim: DeepTwist, 2018 (arXiv 1810.12823), algorithm 2; the solvers and their papers are in
-`dtc.passes.solvers.binary_codes`. Pruned weights are left out of every sum, and stay 0.
+`dtc.passes.solvers.binary_codes`. Pruned weights are left out of every sum, and stay 0. Ours: the best of several
+starts is sought, each improved until nothing changes; in retraining two rounds from the last codes are enough.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from pydantic import Field
 
 from dtc.errors import UsageError
 from dtc.forms import BinaryCode, Form
-from dtc.passes.method import DistortionStep, Grams, Method, Outcome, Weights
+from dtc.passes.method import DistortionStep, Grams, Method, Need, Outcome, Weights
 from dtc.passes.options import Bits, Compensation, GroupSize, Options, ScaleType, Try
+from dtc.passes.solvers.best_codes import best_codes
 from dtc.passes.solvers.binary_codes import Codes, Kept, Wide, alternating, greedy, refined
 from dtc.passes.solvers.compensated_codes import Solver, compensated
 from dtc.passes.solvers.groups import assemble, group_width, grouped, refuse_not_finite, scale_type, settle
@@ -29,7 +31,13 @@ class BinaryOptions(Compensation):
     solver: Literal["greedy", "refined", "alternating"] = Field(
         "alternating", description="how signs and coefficients are found; the later, the closer to the weights"
     )
-    rounds: int = Field(2, ge=1, le=100, description="rounds of the alternating solver")
+    rounds: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="rounds of the alternating solver from its greedy start; else as many as change anything, from the "
+        "best of several starts, and two from the last codes in retraining",
+    )
     group_size: Annotated[GroupSize, Try(0, 256, 128, 64)] = 0
     alpha_dtype: ScaleType = "float16"
 
@@ -45,6 +53,7 @@ class Binary(Method):
     gives: ClassVar[type[Form]] = BinaryCode
     heeds_mask: ClassVar[bool] = True
     compensates: ClassVar[str | None] = "GPTQ: codes are chosen by the error at the output, column by column"
+    needs: frozenset[Need] = frozenset({"previous"})
     options: BinaryOptions
 
     @classmethod
@@ -79,17 +88,28 @@ class Binary(Method):
     def _codes(self, w: Weights, index: int, size: int, grams: Grams | None) -> tuple[Codes, Wide]:
         """Return codes `[out, in]` and alphas `[out * groups, bits]` of one matrix."""
         matrix, kept = w.matrices[index], _mask(w, index)
-        solve = self._solver()
         if grams is not None:
-            return compensated(matrix, kept, size, grams[index], solve)
-        coded = solve(grouped(matrix, kept, size))
+            return compensated(matrix, kept, size, grams[index], self._solver(None))
+        coded = self._solver(_last_alphas(w, index, size, self.options.bits))(grouped(matrix, kept, size))
         return coded.codes.reshape(len(matrix), -1)[:, : matrix.shape[1]], coded.alphas
 
-    def _solver(self) -> Solver:
-        bits = self.options.bits
-        if self.options.solver == "alternating":
-            return partial(alternating, bits=bits, rounds=self.options.rounds)
-        return partial({"greedy": greedy, "refined": refined}[self.options.solver], bits=bits)
+    def _solver(self, last: Wide | None) -> Solver:
+        """Return the solver; `last` are the coefficients of the last distortion, `[out * groups, bits]`."""
+        options = self.options
+        if options.solver != "alternating":
+            return partial({"greedy": greedy, "refined": refined}[options.solver], bits=options.bits)
+        if options.rounds is not None:
+            return partial(alternating, bits=options.bits, rounds=options.rounds)
+        if last is not None:
+            return partial(alternating, bits=options.bits, start=last)
+        return partial(best_codes, bits=options.bits)
+
+
+def _last_alphas(w: Weights, index: int, group_size: int, bits: int) -> Wide | None:
+    """Return the coefficients `[out * groups, bits]` of the last distortion; None where there was none like this."""
+    form = None if w.previous is None else w.previous[index]
+    alike = isinstance(form, BinaryCode) and (form.bits, form.group_size) == (bits, group_size)
+    return form.alphas.reshape(bits, -1).T.astype(np.float64) if isinstance(form, BinaryCode) and alike else None
 
 
 def _mask(w: Weights, index: int) -> Kept | None:

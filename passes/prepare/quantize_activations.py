@@ -14,7 +14,7 @@ from dtc.graph.builder import GraphBuilder, Names
 from dtc.graph.opset import opset_of, too_old
 from dtc.passes.solvers.activation_levels import Levels
 
-_PRODUCTS = frozenset({Role.MATMUL, Role.GEMM, Role.CONV})
+_PRODUCTS = frozenset({Role.MATMUL, Role.GEMM, Role.CONV, Role.CONV_TRANSPOSE, Role.EINSUM})
 _BITS = 8
 """Of the integers in the file."""
 
@@ -65,7 +65,9 @@ def find_activations(model: ir.Model, sites: Sequence[Site]) -> list[Activation]
     for reader in (reader for site in sites if site.value.dtype == ir.DataType.FLOAT for reader in site.readers):
         if reader.role not in _PRODUCTS or reader.node.graph is not model.graph:
             continue
-        # MatMul, Gemm and Conv: inputs 0 and 1 are the factors, the weight is one of them.
+        # Inputs 0 and 1 are the factors, the weight is one of them. An Einsum may have more, or one alone.
+        if len(reader.node.inputs) < 2 or reader.index > 1:
+            continue
         value = reader.node.inputs[1 - reader.index]
         if value is not None and value in behind and not _is_quantized(value):
             readers.setdefault(value, []).append(reader.node_name)

@@ -65,18 +65,21 @@ def greedy(rows: Rows, bits: int) -> SignPlanes:
 
 def refined(rows: Rows, bits: int) -> SignPlanes:
     """Return planes as `greedy` does, with all coefficients solved again after each (Guo et al., refined sketching)."""
-    return _residual_planes(rows, bits, lambda codes, alphas: _least_squares(rows, codes, alphas.shape[1]))
+    return _residual_planes(rows, bits, lambda codes, alphas: least_squares(rows, codes, alphas.shape[1]))
 
 
-def alternating(rows: Rows, bits: int, rounds: int = 2) -> SignPlanes:
-    """Return greedy planes, improved by `rounds` of least squares and nearest codes (algorithm 2), and a last fit."""
-    coded = greedy(rows, bits)
+def alternating(rows: Rows, bits: int, rounds: int = 2, start: Wide | None = None) -> SignPlanes:
+    """Return planes improved by `rounds` of least squares and nearest codes (algorithm 2), and a last fit.
+
+    They start from the codes nearest to levels of the coefficients `start [rows, bits]`, else from greedy planes.
+    """
     if bits == 1:
-        return coded  # the mean magnitude is the solution
+        return greedy(rows, bits)  # the mean magnitude is the solution
+    coded = greedy(rows, bits) if start is None else SignPlanes(nearest(rows, start), start)
     for _ in range(rounds):
-        coded = _canonical(coded.codes, _least_squares(rows, coded.codes, bits), rows.kept)
+        coded = canonical(coded.codes, least_squares(rows, coded.codes, bits), rows.kept)
         coded = SignPlanes(nearest(rows, coded.alphas), coded.alphas)
-    return _canonical(coded.codes, _least_squares(rows, coded.codes, bits), rows.kept)
+    return canonical(coded.codes, least_squares(rows, coded.codes, bits), rows.kept)
 
 
 def sign_table(bits: int) -> Wide:
@@ -142,7 +145,7 @@ def _residual_planes(rows: Rows, bits: int, solve: Callable[[Codes, Wide], Wide]
             residual = values - decoded(codes, alphas)
             if kept is not None:
                 residual *= kept
-    return _canonical(codes, alphas, kept)
+    return canonical(codes, alphas, kept)
 
 
 def decoded(codes: Codes, alphas: Wide) -> Array:
@@ -155,21 +158,33 @@ def decoded(codes: Codes, alphas: Wide) -> Array:
     return found
 
 
-def _least_squares(rows: Rows, codes: Codes, bits: int) -> Wide:
+def least_squares(rows: Rows, codes: Codes, bits: int) -> Wide:
     """Return the coefficients `[rows, bits]` that fit best (equation 5), from counts and sums for each code."""
     count, levels = len(codes), 1 << bits
     # Weights of one code have the same signs: of a row's n weights, 2^bits counts and sums say all. So the products
     # take 2^bits steps instead of n, and n appears in the two counts below alone.
-    # held, sums [rows, 2^bits]; signs [2^bits, bits]; gram, B^T B / n, [rows, bits, bits].
+    # held, sums [rows, 2^bits]; in `coefficients` signs [2^bits, bits], and gram, B^T B / n, [rows, bits, bits].
     bins = (np.arange(count, dtype=np.int64) * levels)[:, None] + codes
     used = bins.ravel() if rows.kept is None else bins[rows.kept]
     values = rows.values.ravel() if rows.kept is None else rows.values[rows.kept]
     held = np.bincount(used, minlength=count * levels).reshape(count, levels).astype(np.float64)
-    sums = np.bincount(used, weights=values, minlength=count * levels).reshape(count, levels)
-    signs = sign_table(bits)
+    sums = np.bincount(used, weights=values, minlength=count * levels).reshape(count, levels).astype(np.float64)
+    return coefficients(held, sums, rows.counts)[0]
+
+
+def coefficients(held: Wide, sums: Wide, counts: Wide) -> tuple[Wide, Wide]:
+    """Return the coefficients `[rows, bits]` that fit best (equation 5), and how much of the squares they explain.
+
+    `held` and `sums`, `[rows, 2^bits]`, say how many weights have a code and what these sum up to; `counts` are the
+    weights of a row. The squared error of a row is the sum of its squares less what is explained.
+    """
+    signs = sign_table(held.shape[1].bit_length() - 1)
+    levels, bits = signs.shape
     products = (signs[:, :, None] * signs[:, None, :]).reshape(levels, -1)
-    gram = (held @ products).reshape(count, bits, bits) / rows.counts[:, None, None]
-    return _solve(gram, (sums @ signs) / rows.counts[:, None])
+    gram = (held @ products).reshape(-1, bits, bits) / counts[:, None, None]
+    right = (sums @ signs) / counts[:, None]
+    alphas = _solve(gram, right)
+    return alphas, (alphas * right).sum(axis=1) * counts
 
 
 def _solve(gram: Wide, right: Wide) -> Wide:
@@ -183,7 +198,7 @@ def _solve(gram: Wide, right: Wide) -> Wide:
     return solution
 
 
-def _canonical(codes: Codes, alphas: Wide, kept: Kept | None) -> SignPlanes:
+def canonical(codes: Codes, alphas: Wide, kept: Kept | None) -> SignPlanes:
     """Make coefficients positive and descending, and change the codes to match: the weights stay the same."""
     bits = alphas.shape[1]
     order = np.argsort(-np.abs(alphas), axis=1, kind="stable")

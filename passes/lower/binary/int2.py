@@ -21,7 +21,7 @@ from dtc.graph.opset import opset_of, too_old
 from dtc.passes.lower.binary.parts import Planes
 from dtc.passes.lower.decode import forget, remove_unread
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
-from dtc.passes.lower.readers import Multiplication, Unfit
+from dtc.passes.lower.readers import Unfit, product_of
 from dtc.passes.lower.rewriting import Rewriting
 
 OPSET = 25
@@ -49,7 +49,7 @@ def unfit_planes(model: ir.Model, site: Site, planes: Planes) -> str | None:
         return "a mask or an offset has no INT2 plane"
     if site.view.rows % 4:
         return f"{site.view.rows} outputs do not fill bytes of four signs"
-    products = (Multiplication.on_codes(reader, site) for reader in site.readers)
+    products = (product_of(reader, site) for reader in site.readers)
     return next((product.reason for product in products if isinstance(product, Unfit)), None)
 
 
@@ -58,8 +58,8 @@ def lower_to_planes(rewriting: Rewriting, item: Compressed, planes: Planes) -> L
     site, front = item.site, rewriting.front(item.site)
     stored = [_store(front, planes, plane) for plane in range(planes.bits)]
     for reader in site.readers:
-        product = Multiplication.on_codes(reader, site)
-        assert isinstance(product, Multiplication), "asked before"
+        product = product_of(reader, site)
+        assert not isinstance(product, Unfit), "asked before"
         builder = rewriting.builder(site, reader)
         multiplied = _multiply(builder, product.operand(builder), stored, planes)
         replace_node(reader.node, builder, {reader.node.outputs[0]: product.finish(builder, multiplied)})

@@ -28,7 +28,7 @@ from dtc.deploy.ops.binary.decode import decode, integers, look_up
 from dtc.deploy.ops.binary.gather import gather_rows, reshape_rows
 from dtc.deploy.ops.binary.unmask import unmask
 from dtc.forms import BinaryCode
-from dtc.graph import Reader
+from dtc.graph import INPUT_ROLES, RECURRENT_ROLES, Reader
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.binary.int2 import lower_to_planes, unfit_planes
 from dtc.passes.lower.binary.packed import PACKED_BITS, pack, unpack
@@ -37,7 +37,6 @@ from dtc.passes.lower.coded import CodedSite
 from dtc.passes.lower.decode import arranged, bits_of_bytes
 from dtc.passes.lower.kinds import Measured, Sample
 from dtc.passes.lower.lowered import Compressed, Lowered
-from dtc.passes.lower.readers import INPUT_ROLES, RECURRENT_ROLES
 from dtc.passes.lower.recurrent.operator import CodedWeight
 from dtc.passes.lower.rewriting import Rewriting
 

@@ -57,12 +57,14 @@ class FactorPart:
         matrices: Of which matrices of the site, in order.
         rows: Which rows of each, from and to; None: all.
         transposed: Whether it is stored transposed, as `[..., in, out]` of a factor `[out, in]`.
+        as_read: Whether it is stored as its reader's view has it instead.
     """
 
     side: Side
     matrices: tuple[int, ...]
     rows: tuple[int, int] | None = None
     transposed: bool = False
+    as_read: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +211,8 @@ def _wishes(site: Site, reader: Reader) -> list[tuple[Side, bool, bool]]:
             musts = (True, True)
         case Role.GEMM:
             # A Gemm reads either orientation, by transB; that of the dense weight is as good as any.
-            first = second = bool(reader.node.attributes.get_int("transB", 0))
+            left = reader.index == 0
+            first = second = bool(reader.node.attributes.get_int("transA" if left else "transB", 0)) != left
             musts = (False, False)
         case _:
             # x @ right^T @ left^T: stored transposed, each product is a MatMul with the initializer.

@@ -10,17 +10,23 @@ import onnx_ir as ir
 from dtc.deploy.ops import DOMAIN
 from dtc.errors import ModelError
 from dtc.forms import Form, LowRank
-from dtc.graph import DENSE_ROLES, Reader, Role, Site, all_nodes
+from dtc.graph import CONVOLUTIONS, DENSE_ROLES, RECURRENT_ROLES, Reader, Role, Site, all_nodes
 from dtc.graph.builder import GraphBuilder
 from dtc.graph.opset import opset_of
 from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.lower.low_rank.factors import FactorPart, Factors, LowRankSite
-from dtc.passes.lower.low_rank.feedforward import lower_conv, lower_embedding, lower_gemm, lower_matmul
+from dtc.passes.lower.low_rank.feedforward import (
+    lower_conv,
+    lower_einsum,
+    lower_embedding,
+    lower_gemm,
+    lower_matmul,
+)
 from dtc.passes.lower.low_rank.recurrent import lower_input, lower_to_operator, lower_whole
 from dtc.passes.lower.low_rank.shared_projection import SharedProjections
 from dtc.passes.lower.low_rank.storage import lower_to_storage
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
-from dtc.passes.lower.readers import RECURRENT_ROLES, compute_type, unfit_recurrence
+from dtc.passes.lower.readers import Lookup, Unfit, compute_type, unfit_recurrence
 from dtc.passes.lower.recurrent.scan import can_be_scan
 from dtc.passes.lower.rewriting import Rewriting
 from dtc.passes.lower.target import Target
@@ -32,7 +38,8 @@ JOINED = "joined of its parts when a session loads: no node like its reader comp
 _FEEDFORWARD: dict[Role, Callable[[LowRankSite, Reader, Factors, GraphBuilder], None]] = {
     Role.MATMUL: lower_matmul,
     Role.GEMM: lower_gemm,
-    Role.CONV: lower_conv,
+    Role.EINSUM: lower_einsum,
+    **dict.fromkeys(CONVOLUTIONS, lower_conv),
     Role.EMBEDDING: lower_embedding,
 }
 _HANDING_ON = PASS_THROUGH | {"Transpose", "Cast"}
@@ -256,12 +263,15 @@ def _dense_reader(value: ir.Value, readers: set[tuple[ir.Node, int]]) -> str | N
 
 def _refuse_reader(site: Site, reader: Reader) -> str | None:
     node = reader.node
-    if reader.role == Role.MATMUL:
+    if reader.role in (Role.MATMUL, Role.GEMM, Role.EINSUM):
+        others = [value for index, value in enumerate(node.inputs[:2]) if index != reader.index]
+        if all(constant_array(value) is not None for value in others):
+            return f"{node.op_type} {node.name!r} has two constant inputs; ONNX Runtime folds it"
+    if reader.role is Role.MATMUL and len(site.shape) > 2:
         x = node.inputs[1 - reader.index]
-        if constant_array(x) is not None:
-            return f"MatMul {node.name!r} has two constant inputs; ONNX Runtime folds it"
-        if len(site.shape) == 2:
-            return None
         if x is None or x.shape is None or len(x.shape) < 2:
             return f"MatMul {node.name!r} has a stack of matrices, and an input that may be a vector"
+    if reader.role is Role.EMBEDDING:
+        lookup = Lookup.of(reader)
+        return f"Gather {node.name!r}: {lookup.reason}" if isinstance(lookup, Unfit) else None
     return None

@@ -1,4 +1,4 @@
-"""Low-rank LSTM and GRU: a MatMul in front of the node, and an operator or a Scan in its place.
+"""Low-rank LSTM, GRU and RNN: a MatMul in front of the node, and an operator or a Scan in its place.
 
 The input weight is lowered in front of the node, which keeps its fast kernel. A recurrent weight is taken in two
 factors by an operator of domain `dtc`. No standard node takes two factors, so that in standard operators the whole node
@@ -26,6 +26,9 @@ from dtc.passes.lower.rewriting import Rewriting
 from dtc.passes.prepare.constant_arrays import AnyArray, constant_array
 
 _PROJECTION = "low_rank_1"
+
+_SPANS = {"LSTM": {"iofc": (0, 4)}, "GRU": {"zr": (0, 2), "h": (2, 3)}, "RNN": {"i": (0, 1)}}
+"""The gates that one product makes, and where they stand in the weight, in multiples of the state, by operator."""
 
 
 @dataclass(frozen=True)
@@ -167,9 +170,9 @@ class _Parts:
     def weight(self, cell: Cell, index: int) -> LowRankRecurrence:
         form = self._recurrent.forms[index]
         # A GRU multiplies its left factor [3 H, rank] twice in a step, for z and r first and for h behind them; an
-        # LSTM's [4 H, rank] once. Stored transposed, [rank, 2 H] and [rank, H], a product is a Gemm without a
-        # Transpose.
-        spans = {"iofc": (0, 4)} if cell.op_type == "LSTM" else {"zr": (0, 2), "h": (2, 3)}
+        # LSTM's [4 H, rank] and an RNN's [H, rank] once. Stored transposed, [rank, 2 H] and [rank, H], a product is a
+        # Gemm without a Transpose.
+        spans = _SPANS[cell.op_type]
         left = {
             gates: self._factors.of_site(
                 self._recurrent,
@@ -187,7 +190,7 @@ class _Parts:
         bias = self._outer_bias(cell, index)
         if bias is not None:
             gates = self._builder.op("Add", [gates, bias])
-        if cell.op_type == "LSTM":
+        if cell.op_type != "GRU":
             return (gates,)
         return tuple(self._builder.split(gates, [2 * cell.hidden, cell.hidden], 2))
 

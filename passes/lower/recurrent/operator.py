@@ -14,8 +14,8 @@ import onnx_ir as ir
 from dtc.deploy.ops import DOMAIN, require_operator
 from dtc.deploy.ops.recurrent.operators import CELLS, forms_of, operator_name
 from dtc.deploy.ops.recurrent.weights import DENSE, FORMS
-from dtc.graph import Reader, Role, Site
-from dtc.passes.lower.readers import INPUT_ROLES, input_size
+from dtc.graph import INPUT_ROLES, Reader, Role, Site
+from dtc.passes.lower.readers import input_size
 from dtc.passes.lower.rewriting import Rewriting
 
 _ROLES = {"LSTM": (Role.LSTM_INPUT, Role.LSTM_RECURRENT), "GRU": (Role.GRU_INPUT, Role.GRU_RECURRENT)}

@@ -20,12 +20,12 @@ import onnx_ir as ir
 from dtc.deploy.ops import call
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Csr, Lines
-from dtc.graph import Reader, Role, Site
+from dtc.graph import RECURRENT_ROLES, Reader, Role, Site
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.coded import CodedSite, lower_each
 from dtc.passes.lower.kinds import Measured, Sample, choose_for
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
-from dtc.passes.lower.readers import RECURRENT_ROLES, Multiplication
+from dtc.passes.lower.readers import Unfit, product_of
 from dtc.passes.lower.recurrent.operator import CodedWeight
 from dtc.passes.lower.rewriting import Rewriting
 from dtc.passes.lower.sparse.lines import lookup_lines, multiply_lines, pays_to_multiply
@@ -90,10 +90,10 @@ class _SparseSite(CodedSite):
 
     def serve_product(self, reader: Reader) -> ReadBy:
         """Multiply with what whole lines of zeros leave, in standard operators, where that is faster."""
-        product, lines = Multiplication.on_codes(reader, self.site), self._lines
+        product, lines = product_of(reader, self.site), self._lines
         # Three cases go the common way: no whole lines; a reader that multiplies otherwise; a product too small to
         # gain.
-        if lines is None or not isinstance(product, Multiplication) or not pays_to_multiply(lines):
+        if lines is None or isinstance(product, Unfit) or not pays_to_multiply(lines):
             return super().serve_product(reader)
         builder = self.builder(reader)
         output = multiply_lines(builder, self.stored, lines, product.operand(builder))

@@ -126,7 +126,7 @@ def test_every_role_computes_with_exactly_the_dense_weight(graph: str, options: 
         ("Gemm", "BinaryMatMul"),
         ("Gather", "BinaryGather"),
         ("Conv", None),
-        ("left MatMul", None),
+        ("left MatMul", "BinaryMatMul"),
         ("scaled Gemm", "BinaryMatMul"),
     ],
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dtc.errors import ModelError, UsageError
 from dtc.forms import BinaryCode
 from dtc.passes.method import Skip, Weights, make_method
+from dtc.passes.solvers.best_codes import best_codes
 from dtc.passes.solvers.binary_codes import Rows, alternating, decoded, greedy, nearest, refined, sign_table
 
 SOLVERS = {"greedy": greedy, "refined": refined, "alternating": alternating}
@@ -132,6 +133,58 @@ def test_awkward_matrices_give_finite_codes(matrix: np.ndarray, bits: int, solve
     assert (np.diff(outcome[0].alphas, axis=0) <= 0).all()
     if np.ptp(np.abs(matrix)) == 0:
         np.testing.assert_allclose(dense, matrix, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bits", "most"),
+    [
+        ("normal", 2, 0.1175),
+        ("normal", 3, 0.0339),
+        ("normal", 4, 0.0101),
+        ("laplace", 3, 0.0525),
+        ("laplace", 4, 0.0160),
+    ],
+)
+def test_without_training_the_best_of_several_starts_is_found(kind: str, bits: int, most: float):
+    matrices = drawn(kind, 1, (1, 200, 300))
+    found = error(distort(matrices, bits=bits)[0].dense(), matrices[0])
+    assert found <= most
+    assert found < error(distort(matrices, bits=bits, rounds=100)[0].dense(), matrices[0])
+
+
+def test_the_best_codes_of_one_row_do_not_depend_on_the_others_and_pruned_weights_count_for_nothing():
+    matrix = drawn("normal", 2, (600, 1000))  # more than are worked on at once
+    coded = best_codes(Rows(matrix), 3)
+    np.testing.assert_allclose(best_codes(Rows(matrix[-1:]), 3).alphas, coded.alphas[-1:], rtol=1e-9)
+    kept = np.arange(1000) % 2 == 0
+    half = best_codes(Rows(np.where(kept, matrix[:5], 0), np.tile(kept, (5, 1))), 3)
+    np.testing.assert_allclose(half.alphas, best_codes(Rows(matrix[:5, kept]), 3).alphas, rtol=0.2)
+    found = decoded(half.codes, half.alphas)[:, kept]
+    assert error(found, matrix[:5, kept]) < 0.034
+
+
+def test_eight_bits_of_evenly_spread_weights_lose_next_to_nothing():
+    matrices = np.random.default_rng(0).uniform(-1, 1, (1, 20, 900)).astype(np.float32)
+    assert error(distort(matrices, bits=8, alpha_dtype="float32")[0].dense(), matrices[0]) < 3e-5
+
+
+@pytest.mark.parametrize("group_size", [0, 64])
+def test_the_next_distortion_starts_from_the_last_codes(group_size: int):
+    matrices = drawn("normal", 3, (2, 40, 200))
+    mask = np.abs(matrices) > 0.3
+    method = make_method("binary", {"bits": 3, "group_size": group_size, "alpha_dtype": "float32"})
+    first = method.distort([Weights("w", matrices, "n", mask=mask)])["w"]
+    dense = np.stack([form.dense() for form in first])
+    again = method.distort([Weights("w", dense, "n", mask=mask, previous=first)])["w"]
+    # Weights that are codes stay what they are, and weights that moved get the codes nearest to them.
+    np.testing.assert_allclose(np.stack([form.dense() for form in again]), dense, atol=1e-5)
+    moved = (dense + 0.05 * drawn("normal", 4, dense.shape)) * mask
+    near = method.distort([Weights("w", moved, "n", mask=mask, previous=first)])["w"]
+    agreeing = [(a.codes == b.codes).mean() for a, b in zip(near, first, strict=True)]
+    assert min(agreeing) > 0.5
+    assert error(np.stack([form.dense() for form in near]), moved) < 0.02
+    # Other codes than these are no start.
+    assert len(make_method("binary", {"bits": 2}).distort([Weights("w", dense, "n", previous=first)])["w"]) == 2
 
 
 def test_a_zero_weight_counts_as_plus_one():
