@@ -197,3 +197,61 @@ def test_a_language_model_is_compensated_with_its_state_carried(dtc, tmp_path: P
         assert status == 0, err
     assert "not made up for" not in out
     assert files[0].read_bytes() != files[1].read_bytes()
+
+
+LINEAR: dict[str, tuple[str, tuple[int, ...]]] = {
+    "Gemm as A": ("(float[n,6] x) => (float[5,n] y) { t = Transpose(x) y = Gemm(w, t) }", (5, 6)),
+    "Gemm as A, both transposed": ("(float[n,6] x) => (float[5,n] y) { y = Gemm<transA=1, transB=1>(w, x) }", (6, 5)),
+    "MatMul on the left": ("(float[n,6,3] x) => (float[n,5,3] y) { y = MatMul(w, x) }", (5, 6)),
+    "Einsum": ('(float[n,6] x) => (float[n,5] y) { y = Einsum<equation="oi,...i->...o">(w, x) }', (5, 6)),
+    "Einsum of a stack": (
+        '(float[n,3,2,4] x) => (float[n,2,3,5] y) { y = Einsum<equation="bhti,hio->btho">(x, w) }',
+        (3, 4, 5),
+    ),
+    "Einsum of three": (
+        '(float[n,4] x) => (float[n,3] y) { z = Tanh(x) y = Einsum<equation="bi,oij,bj->bo">(x, w, z) }',
+        (3, 4, 4),
+    ),
+    "Einsum, an axis summed": (
+        '(float[n,3,4] x) => (float[n,5] y) { y = Einsum<equation="bti,oi->bo">(x, w) }',
+        (5, 4),
+    ),
+    "ConvTranspose": (
+        "(float[n,4,5] x) => (float[n,3,m] y) { y = ConvTranspose<strides=[2], pads=[1,2]>(x, w) }",
+        (4, 3, 4),
+    ),
+    "ConvTranspose in groups": (
+        ("(float[n,4,5,4] x) => (float[n,6,a,b] y) "
+        "{ y = ConvTranspose<group=2, strides=[2,3], dilations=[1,2], output_padding=[1,0]>(x, w) }"),
+        (4, 3, 3, 2),
+    ),
+    "ConvTranspose, cropped": (
+        "(float[n,2,4,4] x) => (float[n,3,a,b] y) { y = ConvTranspose<strides=[3,2], pads=[1,1,2,1]>(x, w) }",
+        (2, 3, 2, 2),
+    ),
+    "ConvTranspose, of a given size": (
+        "(float[n,2,4,5] x) => (float[n,3,8,10] y) { y = ConvTranspose<strides=[2,2], output_shape=[8,10]>(x, w) }",
+        (2, 3, 3, 3),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("graph", LINEAR)
+def test_outputs_have_the_squares_that_moments_and_weight_give(tmp_path: Path, graph: str) -> None:
+    """The sum of y^2 over n rows is n times that of w G w over the rows w of all matrices."""
+    text, shape = LINEAR[graph]
+    rng = np.random.default_rng(2)
+    head, body = text.split("{", 1)
+    path, weight = tmp_path / "m.onnx", rng.normal(size=shape)
+    model = model_of(f"g {head} <float[1] w = {{0}}> {{ {body}", {"w": weight})
+    save_model(model, path)
+    sizes = [4, *(int(str(size)) for size in (model.graph.inputs[0].shape or ())[1:])]
+    x = rng.normal(size=sizes).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    (site,) = find_sites(model)
+    moments = gram(path, tmp_path / "x.npz", "w")
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    y = session.run(None, {"x": x})[0]
+    rows = y.size / (site.view.count * site.view.rows)
+    squares = np.einsum("coi,cij,coj->", site.matrices(), moments, site.matrices())
+    np.testing.assert_allclose(np.square(y.astype(np.float64)).sum(), rows * squares, rtol=1e-4)

@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from dtc.calibration.patches import patches
+from dtc.calibration.patches import patches, transposed_patches
 from dtc.data import Source
 from dtc.evaluate import stateful
 from dtc.formatting import size
 from dtc.forms import AnyArray
 from dtc.graph import INPUT_ROLES, RECURRENT_ROLES, Reader, Role, Site, all_nodes, save_model
+from dtc.graph.einsum import Contraction, contraction, written
 from dtc.graph.signature import input_specs
 from dtc.passes.lower.readers import Multiplication
 from dtc.passes.method import Gram, Grams
@@ -166,9 +167,12 @@ def _watch(model: ir.Model, reader: Reader) -> list[str]:
 
     They are inputs of the node, or for a recurrent weight its own outputs and the initial state.
     """
-    node, product = reader.node, Multiplication.of(reader)
-    # A product watches its other operand; a recurrent weight multiplies states, which are the node's own outputs.
-    wanted = [product.x if isinstance(product, Multiplication) else node.inputs[0]]
+    node = reader.node
+    # A product watches its other operands; a recurrent weight multiplies states, which are the node's own outputs.
+    wanted = [node.inputs[0]]
+    if reader.role in (Role.MATMUL, Role.GEMM, Role.EINSUM):
+        factors = node.inputs if reader.role is Role.EINSUM else node.inputs[:2]
+        wanted = [value for index, value in enumerate(factors) if index != reader.index]
     if reader.role in RECURRENT_ROLES:
         wanted = [node.outputs[0]]
         # The first step multiplies the initial state, which no output holds.
@@ -193,13 +197,27 @@ def _of_product(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
     if reader.view.count == 1:
         return [x]
     # x [2, 1, n, in] with a weight [3, in, out] is multiplied as [2, 3, n, in]: matrix k has all of [:, k].
-    stacked = np.broadcast_to(x, np.broadcast_shapes(x.shape[:-2], _lead(reader)) + x.shape[-2:])
+    stacked = np.broadcast_to(x, np.broadcast_shapes(x.shape[:-2], reader.shape[:-2]) + x.shape[-2:])
     per_matrix = stacked.reshape(-1, reader.view.count, *x.shape[-2:])
     return [per_matrix[:, matrix] for matrix in range(reader.view.count)]
 
 
+def _of_einsum(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
+    """Return the product of the other operands, `[n, in]` for each matrix."""
+    found = contraction(reader.node, reader.index, len(reader.perm))
+    assert isinstance(found, Contraction), "found as a site"
+    rows = tuple(letter for letter in found.output if letter not in found.weight)
+    equation = written(found.others, (*found.batch, *rows, *found.into))
+    x = np.einsum(equation, *(value.astype(np.float64) for value in values))
+    return list(x.reshape(reader.view.count, -1, reader.view.cols))
+
+
+def _of_conv_transpose(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
+    return transposed_patches(values[0], reader.node, reader.shape[2:], groups=reader.view.count)
+
+
 def _of_conv(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
-    return patches(values[0], reader.node, _weight_shape(reader)[2:], groups=reader.view.count)
+    return patches(values[0], reader.node, reader.shape[2:], groups=reader.view.count)
 
 
 def _of_sequence(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
@@ -225,18 +243,9 @@ def _of_state(reader: Reader, values: list[AnyArray]) -> list[AnyArray]:
 _INPUTS: dict[Role, Callable[[Reader, list[AnyArray]], list[AnyArray]]] = {
     Role.MATMUL: _of_product,
     Role.GEMM: _of_product,
+    Role.EINSUM: _of_einsum,
     Role.CONV: _of_conv,
+    Role.CONV_TRANSPOSE: _of_conv_transpose,
     **dict.fromkeys(INPUT_ROLES, _of_sequence),
     **dict.fromkeys(RECURRENT_ROLES, _of_state),
 }
-
-
-def _weight_shape(reader: Reader) -> tuple[int, ...]:
-    weight = reader.node.inputs[reader.index]
-    assert weight is not None
-    assert weight.shape is not None, "a weight has a static shape"
-    return tuple(int(str(dim)) for dim in weight.shape)
-
-
-def _lead(reader: Reader) -> tuple[int, ...]:
-    return _weight_shape(reader)[:-2]

@@ -42,7 +42,7 @@ class Contraction:
 
 def contraction(node: ir.Node, index: int, rank: int) -> Contraction | NoView:
     """Return an Einsum as a product with its operand `index`, of that rank, or why it is none."""
-    terms, output = _terms(node)
+    terms, output = terms_of(node)
     if len(terms) != len(node.inputs):
         return NoView("its equation has another number of operands")
     weight, others = terms[index], tuple(term for i, term in enumerate(terms) if i != index)
@@ -70,7 +70,7 @@ def written(operands: tuple[Letters, ...], output: Letters) -> str:
     return ",".join("".join(term) for term in operands) + "->" + "".join(output)
 
 
-def _terms(node: ir.Node) -> tuple[list[Letters], Letters]:
+def terms_of(node: ir.Node) -> tuple[list[Letters], Letters]:
     """Return the letters of each operand and of the result."""
     equation = (node.attributes.get_string("equation", "") or "").replace(" ", "")
     left, arrow, right = equation.partition("->")

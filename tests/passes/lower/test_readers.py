@@ -86,6 +86,11 @@ READERS: dict[str, tuple[str, dict[str, tuple[int, ...]]]] = {
         "(float[1,8,3,3,2] x, float[8,8,2,2,2] w) => (float[1,8,a,b,c] y) { y = ConvTranspose<strides=[2,2,2]>(x, w) }",
         {"w": (8, 8, 2, 2, 2)},
     ),
+    "DeformConv": (
+        ("(float[1,4,6,6] x, float[8,2,3,3] w, float[1,18,4,4] o, float[8] b, float[1,9,4,4] m) => (float[1,8,4,4] y)"
+        " { y = DeformConv<group=2, kernel_shape=[3,3]>(x, w, o, b, m) }"),
+        {"w": (8, 2, 3, 3)},
+    ),
     "RNN": (
         ("(float[5,2,12] x, float[1,16,12] w, float[1,16,16] r, float[1,32] b) => (float[5,1,2,16] y, float[1,2,16] h)"
         " { y, h = RNN<hidden_size=16, clip=0.5>(x, w, r, b) }"),
@@ -124,7 +129,7 @@ READERS: dict[str, tuple[str, dict[str, tuple[int, ...]]]] = {
 def model_of(reader: str) -> ir.Model:
     """Return the graph of a reader, its weights random."""
     text, shapes = READERS[reader]
-    model = ir.from_onnx_text(f'<ir_version: 8, opset_import: ["": 18]> g {text}')
+    model = ir.from_onnx_text(f'<ir_version: 9, opset_import: ["": 19]> g {text}')
     rng = np.random.default_rng(3)
     arrays: dict[str, np.ndarray] = {
         name: (rng.standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32) for name, shape in shapes.items()

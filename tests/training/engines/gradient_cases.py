@@ -175,6 +175,38 @@ def shared() -> Case:
     return Case(net.model({"out": (net.op("MatMul", "second", [hidden, weight]), ["N", 4])}), {"x": real(5, 4)})
 
 
+def contracted(equation: str, weight: tuple[int, ...], x: tuple[int, ...], out: int) -> Case:
+    """An Einsum behind a layer, whose other sizes are free."""
+    net = Net("einsum", 0)
+    data = net.input("x", FLOAT, [f"d{axis}" for axis in range(len(x) - 1)] + [x[-1]])
+    hidden = net.op("Tanh", "tanh", [net.op("MatMul", "first", [data, net.uniform("V", (x[-1], x[-1]), 1)])])
+    operands = [hidden, net.uniform("W", weight, 1)]
+    if equation.startswith("W"):
+        operands, equation = operands[::-1], equation[1:]
+    if equation.partition("->")[0].count(",") == 2:
+        operands.append(net.uniform("U", (weight[-1],), 1))
+    return Case(
+        net.model({"out": (net.op("Einsum", "einsum", operands, equation=equation), [None] * out)}), {"x": real(*x)}
+    )
+
+
+def looked_up(table: tuple[int, ...], axis: int) -> Case:
+    net = Net("entries", 0)
+    rows = net.op("Gather", "rows", [net.uniform("W", table, 1), net.input("ids", INT64, ["N"])], axis=axis)
+    out = net.op("Tanh", "tanh", [rows])
+    return Case(net.model({"out": (out, [None] * len(table))}), {"ids": np.array([1, 1, 0, 3])})
+
+
+def split() -> Case:
+    """Three weights of one."""
+    net = Net("split", 0)
+    x = net.input("x", FLOAT, ["N", 4])
+    sizes = net.constant("sizes", np.array([3, 2, 4]))
+    parts = net.ops("Split", "split", [net.uniform("W", (4, 9), 1), sizes], ["a", "b", "c"], axis=1)
+    parts = [net.op("MatMul", f"product {part.name}", [x, part]) for part in parts]
+    return Case(net.model({"out": (net.op("Concat", "out", parts, axis=1), ["N", 9])}), {"x": real(5, 4)})
+
+
 def newer_opset() -> Case:
     case = dense("mse", None)
     case.model.opset_imports[""] = 23
@@ -232,6 +264,14 @@ CASES: dict[str, Callable[[], Case]] = {
     "tied embedding, repeated ids": tied,
     "slice running backwards": backwards,
     "shared weight": shared,
+    "Einsum": lambda: contracted("bi,io->bo", (4, 3), (5, 4), 2),
+    "Einsum, weight first, an axis summed": lambda: contracted("Woi,bti->ob", (3, 4), (5, 2, 4), 2),
+    "Einsum of heads": lambda: contracted("bti,ihd->bhtd", (4, 2, 3), (5, 3, 4), 4),
+    "Einsum over a stack, ellipsis": lambda: contracted("...hi,hio->...ho", (2, 4, 3), (5, 3, 2, 4), 4),
+    "Einsum of three": lambda: contracted("bi,ij,j->b", (4, 3), (5, 4), 1),
+    "entries of a stack": lambda: looked_up((4, 2, 3), 0),
+    "entries along an axis": lambda: looked_up((2, 4, 3), -2),
+    "split weight": split,
     "opset 23": newer_opset,
     "control flow before the weights": before_control_flow,
 }  # fmt: skip

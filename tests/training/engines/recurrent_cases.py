@@ -1,4 +1,4 @@
-"""Run in the engine's process: every variant of LSTM and GRU, forward against the node, gradient against differences.
+"""Run in the engine's process: variants of LSTM, GRU and RNN, forward against the node, gradient against differences.
 
 Prints one JSON object: variant -> [loss difference to the node, relative errors of directional derivatives].
 """
@@ -18,7 +18,7 @@ T, N, WIDTH, H = 4, 3, 2, 3
 
 def build(kind: str, direction: str, extras: frozenset[str], linear: int) -> ir.Model:
     rng = np.random.default_rng(5)
-    d, gates = (2 if direction == "bidirectional" else 1), (4 if kind == "LSTM" else 3)
+    d, gates = (2 if direction == "bidirectional" else 1), {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
     graph = ir.Graph([], [], nodes=[], opset_imports={"": 17})
 
     def weight(name: str, *shape: int) -> ir.Value:
@@ -94,6 +94,8 @@ def variants():
         ((), ("bias",), ("bias", "state"), ("bias", "state", "lengths"), ("lengths",), ("bias", "state", "clip")),
     ):
         yield "LSTM", direction, frozenset(extras), 0
+        if len(extras) in (0, 3):
+            yield "RNN", direction, frozenset(extras), 0
         for linear in (0, 1):
             yield "GRU", direction, frozenset(extras), linear
         if "bias" in extras and "clip" not in extras:

@@ -1,4 +1,4 @@
-"""LSTM and GRU in training: the loss of the original node to 1e-5, directional derivatives to 1 %."""
+"""LSTM, GRU and RNN in training: the loss of the original node to 1e-5, directional derivatives to 1 %."""
 
 from __future__ import annotations
 

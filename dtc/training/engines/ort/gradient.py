@@ -14,6 +14,7 @@ from dtc.training.engines.ort.losses import LOSS, Kind, attach_loss
 from dtc.training.engines.ort.runtime import differentiate
 from dtc.training.engines.ort.trainable.activation import expand_activations
 from dtc.training.engines.ort.trainable.dropout import Dropout, mask_dropout
+from dtc.training.engines.ort.trainable.einsum import expand_einsums
 from dtc.training.engines.ort.trainable.embedding import EmbeddingLookup, alias_tables
 from dtc.training.engines.ort.trainable.names import OwnerNames
 from dtc.training.engines.ort.trainable.normalization import expand_batch_norms
@@ -23,7 +24,7 @@ from dtc.training.engines.ort.trainable.recurrent import Unrolled, unroll
 from dtc.training.engines.ort.trainable.reversal import expand_reversals
 from dtc.training.engines.ort.trainable.transposed import expand_transposed
 
-UNROLLED = frozenset({"LSTM", "GRU"})
+UNROLLED = frozenset({"LSTM", "GRU", "RNN"})
 """The operators whose gradient goes through their steps."""
 
 
@@ -85,6 +86,7 @@ def build_training_graph(base: ir.Model, plan: GradientPlan) -> TrainingGraph:
     dropouts = mask_dropout(model)
     make_padding_explicit(model)
     expand_transposed(model, shared)
+    expand_einsums(model, shared)
     expand_reversals(model, shared)
     expand_batch_norms(model, shared, plan.by_batch)
     expand_activations(model, shared)

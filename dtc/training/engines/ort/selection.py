@@ -9,7 +9,9 @@ import onnx_ir as ir
 from dtc.graph import find_quantizers
 
 # Nodes that only rearrange a weight on its way to its reader.
-_REARRANGING = frozenset({"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Concat", "Flatten"})
+_REARRANGING = frozenset(
+    {"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Split", "Concat", "Flatten"}
+)
 
 # Inputs that are weights, by operator.
 _WEIGHTS: dict[str, tuple[int, ...]] = {
@@ -17,6 +19,8 @@ _WEIGHTS: dict[str, tuple[int, ...]] = {
     "Gemm": (0, 1, 2),
     "Conv": (1, 2),
     "ConvTranspose": (1, 2),
+    "DeformConv": (1, 3),
+    "Einsum": (0, 1, 2, 3),
     "LSTM": (1, 2, 3, 5, 6, 7),
     "GRU": (1, 2, 3, 5),
     "RNN": (1, 2, 3, 5),

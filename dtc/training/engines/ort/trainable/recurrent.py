@@ -1,4 +1,4 @@
-"""LSTM and GRU, unrolled: one product over all steps for the input, then at each step one for the state, and the gates.
+"""LSTM, GRU and RNN, unrolled: one product over all steps for the input, then one a step for the state, and the gates.
 
 The gates of a step are those of a Scan (`dtc.graph.cells`). Of the recurrent weight, read at each of T steps, the
 gradient would be a sum of T matrix products of inner size `batch`. All of it is one product,
@@ -34,7 +34,10 @@ from dtc.graph.cells import (
 _INPUTS = {"W": 1, "R": 2, "B": 3, "initial_h": 5, "initial_c": 6, "P": 7}
 """The inputs that each direction has its part of, by ONNX's names."""
 
-_STATES = {"LSTM": ("initial_h", "initial_c"), "GRU": ("initial_h",)}
+_STATES = {"LSTM": ("initial_h", "initial_c"), "GRU": ("initial_h",), "RNN": ("initial_h",)}
+
+_OF_RNN = ["tanh", "relu", "sigmoid"]
+"""Activations of an RNN that have a gradient; other cells have ONNX's defaults."""
 
 
 @dataclass
@@ -81,7 +84,7 @@ class _Direction(Recurrence):
 
 
 def unroll(node: ir.Node, length: int, shared: Shared) -> Unrolled:
-    """Replace an LSTM or GRU node by its steps, for sequences of exactly `length` steps.
+    """Replace a recurrent node by its steps, for sequences of exactly `length` steps.
 
     Raises:
         EngineError: Something that ONNX Runtime cannot run or the rewrite does not know; names the node.
@@ -109,8 +112,12 @@ def unroll(node: ir.Node, length: int, shared: Shared) -> Unrolled:
 
 
 def _refuse_untrainable(node: ir.Node) -> None:
-    if not has_default_activations(node):
-        known = default_activations(node)[: 3 if node.op_type == "LSTM" else 2]
+    known = default_activations(node)[: {"LSTM": 3, "GRU": 2, "RNN": 1}[node.op_type]]
+    if node.op_type == "RNN":
+        known, fits = _OF_RNN, all(name.lower() in _OF_RNN for name in activations(node))
+    else:
+        fits = has_default_activations(node)
+    if not fits:
         raise _refusal(node, f"activations {', '.join(activations(node))}; only {', '.join(known)} can be trained")
     if node.attributes.get_int("layout", 0):
         raise _refusal(node, "layout 1, which ONNX Runtime does not run; export it with layout 0")
@@ -150,9 +157,9 @@ def _direction(build: Builder, cell: Cell, parts: Mapping[str, ir.Value], flat: 
     """Add the product with the input of all steps, `flat [T * batch, n]`, and cut it into steps."""
     ahead, hidden_bias = _biases(build, cell, parts.get("B"))
     gates = build.gemm(flat, parts["W"], ahead, transB=1)
-    if cell.op_type == "LSTM":
-        # 1. LSTM: the gates of a step read the same state, so that one product makes all four.
-        rows, columns = {"iofc": parts["R"]}, [gates]
+    if cell.op_type != "GRU":
+        # 1. LSTM: the gates of a step read the same state, so that one product makes all four. An RNN has but one.
+        rows, columns = {"iofc" if cell.op_type == "LSTM" else "i": parts["R"]}, [gates]
     else:
         sizes = [2 * cell.hidden, cell.hidden]
         # 2. GRU: z and r read the state, the candidate reads what the reset gate made of it, so there are two products.

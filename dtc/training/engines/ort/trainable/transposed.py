@@ -1,33 +1,18 @@
 """ConvTranspose as an ordinary convolution: the training build has no CPU kernel for the gradient of ConvTranspose.
 
-A transposed convolution is the gradient of a convolution, hence a convolution of stride 1 over the input with
-`stride - 1` zeros after each sample, with the kernel flipped and its channels swapped (V. Dumoulin, F. Visin, A
-guide to convolution arithmetic for deep learning, 2016, arXiv 1603.07285, section 4).
+It is one of stride 1 over the input with `stride - 1` zeros after each sample (`dtc.graph.transposed`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from dtc.errors import EngineError
 from dtc.graph.builder import Builder, Shared, replace_node
-
-
-@dataclass(frozen=True)
-class _Geometry:
-    """Sizes by spatial axis; `before` and `after` are the pads of the transposed convolution."""
-
-    kernel: list[int]
-    strides: list[int]
-    dilations: list[int]
-    extra: list[int]
-    before: list[int]
-    after: list[int]
-    group: int
+from dtc.graph.transposed import TransposedGeometry, transposed_geometry
 
 
 def expand_transposed(model: ir.Model, shared: Shared) -> None:
@@ -52,16 +37,13 @@ def _expand(node: ir.Node, shared: Shared) -> None:
     if data is None or weight is None or weight.shape is None or not weight.shape.is_static():
         raise EngineError(f"node {node.name!r} (ConvTranspose): its weight has no static shape")
     sizes = [int(str(size)) for size in weight.shape]
-    geometry = _geometry(node, sizes[2:])
+    geometry = transposed_geometry(node, sizes[2:], lambda axis: _size(node, axis + 2))
     build = shared.builder(str(node.name))
     # 1. Zeros between the samples.
     spread = _spread(build, data, geometry)
     # 2. The padding. The zeros after the last sample count as padding that is there already.
-    reach = [(k - 1) * d for k, d in zip(geometry.kernel, geometry.dilations, strict=True)]
-    pads = [r - b for r, b in zip(reach, geometry.before, strict=True)]
-    pads += [
-        r - a + e - (s - 1) for r, a, e, s in zip(reach, geometry.after, geometry.extra, geometry.strides, strict=True)
-    ]
+    before, after = geometry.padding()
+    pads = before + [pad - (stride - 1) for pad, stride in zip(after, geometry.strides, strict=True)]
     # Conv has no negative pads: what is to be cropped is taken off before it.
     if min(pads) < 0:
         crop = [min(pad, 0) for pad in pads]
@@ -80,7 +62,7 @@ def _expand(node: ir.Node, shared: Shared) -> None:
     replace_node(node, build, {node.outputs[0]: result})
 
 
-def _spread(build: Builder, data: ir.Value, geometry: _Geometry) -> ir.Value:
+def _spread(build: Builder, data: ir.Value, geometry: TransposedGeometry) -> ir.Value:
     """Return the input with `stride - 1` zeros after each sample of each spatial axis."""
     if set(geometry.strides) == {1}:
         return data
@@ -105,35 +87,6 @@ def _flipped(build: Builder, weight: ir.Value, sizes: Sequence[int], group: int)
         flat = build.op("Reshape", [swapped, build.constant([-1, count])])
         swapped = build.op("MatMul", [flat, build.constant(np.eye(count, dtype=np.float32)[::-1].copy())])
     return build.op("Reshape", [swapped, build.constant([group * leave, enter // group, *kernel])])
-
-
-def _geometry(node: ir.Node, kernel: list[int]) -> _Geometry:
-    rank = len(kernel)
-
-    def numbers(name: str, otherwise: int, count: int = rank) -> list[int]:
-        return [int(n) for n in node.attributes.get_ints(name, ()) or [otherwise] * count]
-
-    strides, dilations, extra = numbers("strides", 1), numbers("dilations", 1), numbers("output_padding", 0)
-    pads = numbers("pads", 0, 2 * rank)
-    mode = node.attributes.get_string("auto_pad", "NOTSET") or "NOTSET"
-    wanted = node.attributes.get_ints("output_shape", ())
-    before, after = pads[:rank], pads[rank:]
-    # Pads are given, or follow from the size of the output, which `output_shape` names and SAME makes n times s.
-    if wanted or mode.startswith("SAME"):
-        for axis in range(rank):
-            # Without padding a side of n samples becomes (n - 1) s + (k - 1) d + 1 + extra long.
-            total = (kernel[axis] - 1) * dilations[axis] + 1 + extra[axis] - strides[axis]
-            if wanted:
-                total += _size(node, axis + 2) * strides[axis] - int(wanted[axis - rank])
-            # n = 4 samples, k = 3, s = 2, wanted 8: without padding 9, so total is 1, of which the start has 0 and the
-            # end 1 (UPPER).
-            small = max(total, 0) // 2
-            large = max(total, 0) - small
-            before[axis], after[axis] = (small, large) if mode == "SAME_UPPER" else (large, small)
-    elif mode == "VALID":
-        before, after = [0] * rank, [0] * rank
-    group = node.attributes.get_int("group", 1) or 1
-    return _Geometry(kernel, strides, dilations, extra, before, after, int(group))
 
 
 def _size(node: ir.Node, axis: int) -> int:
