@@ -55,6 +55,7 @@ class Composition:
     def __init__(self, first: Method, second: Method, combine: Combine) -> None:
         self.first, self.second = first, second
         self.needs: frozenset[Need] = first.needs | second.needs
+        self.told_to_compensate = first.told_to_compensate or second.told_to_compensate
         self.keeps_mask = first.keeps_mask or second.keeps_mask
         self._combine = combine
 

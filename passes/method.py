@@ -167,7 +167,7 @@ class Method(ABC):
     heeds_mask: ClassVar[bool] = False
     """True if weights where `Weights.mask` is False are exactly zero in its forms, and count for nothing else."""
     compensates: ClassVar[str | None] = None
-    """How it makes up for errors at a layer's outputs when told to `--compensate`, by name; None: it cannot.
+    """How it makes up for errors at a layer's outputs where there are samples, by name; None: it cannot.
     The options of a method that can are a subclass of `Compensation`."""
     keeps_mask: ClassVar[bool] = False
     """True if weights that a distortion made zero have to stay zero until the next one, in the training loop too."""
@@ -188,8 +188,13 @@ class Method(ABC):
 
     @property
     def compensating(self) -> bool:
-        """True if the method was told to make up for errors at the outputs of layers."""
-        return isinstance(self.options, Compensation) and self.options.compensate
+        """True if the method makes up for errors at the outputs of layers where there are samples of the inputs."""
+        return isinstance(self.options, Compensation) and self.options.compensate is not False
+
+    @property
+    def told_to_compensate(self) -> bool:
+        """True if the method was told to make up for errors, so that it cannot do without samples."""
+        return isinstance(self.options, Compensation) and bool(self.options.compensate)
 
     @property
     def trains_latents(self) -> bool:
@@ -199,16 +204,21 @@ class Method(ABC):
     def moments(self, weights: Weights) -> Grams | None:
         """Return the second moments to make up for errors by, float64 `[count, in, in]`; None where that is not meant.
 
-        It is not meant without `--compensate`, nor for a table, whose rows are looked up: nothing is summed there. A
-        run may leave out sites, too: what they read is not seen, or another distortion has made up for errors before.
+        It is not meant with `--no-compensate`, nor for a table, whose rows are looked up: nothing is summed there.
+        Unless it is asked for, it is not meant without samples either, nor where it would take minutes. A run may leave
+        out sites, too: what they read is not seen, or another distortion has made up for errors before.
 
         Raises:
             UsageError: The run has no samples of the inputs.
         """
         if not self.compensating or not weights.sums:
             return None
-        if weights.gram is None:
+        asked = self.told_to_compensate
+        if weights.gram is None and asked:
             raise UsageError(f"--compensate needs samples of the inputs of {weights.node!r}: give --data")
+        rows, cols = weights.out_in
+        if weights.gram is None or (not asked and cols * cols * (rows + cols) > MOST_PRODUCTS):
+            return None
         return weights.gram()
 
     def at_full_strength(self, at: DistortionStep) -> bool:
@@ -226,6 +236,10 @@ class Method(ABC):
     def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return the outcome of every site, by name."""
 
+
+MOST_PRODUCTS = 5e11
+"""Multiplications that a weight may take to make up for its errors without being asked: half a minute of one core, and
+second moments of 500 MB."""
 
 _DECLARED = ("title", "paper", "options_type", "gives")
 

@@ -33,9 +33,10 @@ class Options(BaseModel):
 class Compensation(Options):
     """The option of methods that can make up for errors at the outputs of a layer; see `Method.compensates`."""
 
-    compensate: bool = Field(
-        default=False,
-        description="keep what the layers' outputs need rather than the weights themselves; needs samples (--data)",
+    compensate: bool | None = Field(
+        default=None,
+        description="keep what the layers' outputs need rather than the weights themselves; needs samples (--data), "
+        "and is done where there are some unless said otherwise",
     )
 
 

@@ -189,7 +189,7 @@ def test_a_language_model_is_compensated_with_its_state_carried(dtc, tmp_path: P
         "        yield {'x': rng.normal(size=(4, 2, 5)).astype('f')}\n"
     )
     files = []
-    for options in ((), ("--compensate",)):
+    for options in (("--no-compensate",), ("--compensate",)):
         files.append(tmp_path / f"{len(files)}.onnx")
         status, out, err = dtc("compress", tmp_path / "m.onnx", "--method", "binary", "--bits", "2", *options,
                                "--data", tmp_path / "text.py:chunks", "--carry", "hn=h0", "--carry", "cn=c0",

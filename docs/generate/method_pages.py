@@ -87,7 +87,7 @@ def _what_it_uses(method: type[Method]) -> Iterator[str]:
     """Yield what a run gives to the method beside the weights."""
     needs = [words for need, words in NEEDS.items() if need in method.needs]
     if method.compensates is not None:
-        needs.append(f"with `--compensate`, {NEEDS['gram']}: {method.compensates}")
+        needs.append(f"unless told `--no-compensate`, {NEEDS['gram']}, where there are some: {method.compensates}")
     if method.keeps_mask:
         yield "Weights that a distortion made zero stay zero until the next one, in training too."
     if needs:

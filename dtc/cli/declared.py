@@ -30,7 +30,7 @@ def declared(
     """
     told: dict[str, Any] = {"default": None, "help": _text(field, notes), "section": section, "hidden": hidden}
     # 1. A switch has two flags, --x and --no-x, so that None still means that it was not given.
-    if field.annotation is bool:
+    if field.annotation in (bool, bool | None):
         return Option([f"{flag}/--no-{flag.removeprefix('--')}", parameter], **told)
     kind, several = _kind(field.annotation)
     # 2. An option that may be repeated gives a tuple, empty where it was not given.

@@ -5,7 +5,7 @@ What is measured is learnt from, so it is measured on the samples that nothing i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from dtc import calibration
 from dtc.calibration import Calibration
@@ -15,6 +15,9 @@ from dtc.passes.method import Probe
 from dtc.pipeline.work import Work
 from dtc.training.gradients import measure_gradients
 
+_NAMED = 3
+"""Sites that a note names."""
+
 
 def measure_moments(work: Work) -> None:
     """Set up the second moments of the inputs of sites, where a method makes up for errors by them.
@@ -22,17 +25,28 @@ def measure_moments(work: Work) -> None:
     They are measured when they are first asked for, those of all sites in one pass over the samples.
 
     Raises:
-        UsageError: There are no samples.
+        UsageError: A method was told to make up for errors, and there are no samples.
     """
-    sites = work.plan.sites_with("gram")
-    if not sites:
-        return
-    source = work.samples.train
+    told = work.plan.compensated
+    # Training makes up for errors itself: it starts from weights that do only where that was asked for.
+    sites = told if work.recipe.training else work.plan.sites_with("gram")
+    source = work.samples.train if sites else None
     if source is None:
-        raise UsageError(f"--compensate needs samples of the inputs of {sites[0].readers[0].node_name!r}: give --data")
+        if told:
+            reader = told[0].readers[0].node_name
+            raise UsageError(f"--compensate needs samples of the inputs of {reader!r}: give --data")
+        return
     recipe = work.recipe
     work.moments = Calibration(work.model, sites, source, recipe.objective, seed=recipe.seed)
-    work.notes += [f"errors not made up for at {name}: {reason}" for name, reason in work.moments.refused.items()]
+    work.notes += _refusals(work.moments.refused)
+
+
+def _refusals(refused: Mapping[str, str]) -> Iterator[str]:
+    """Yield in words at which sites errors are not made up for, a line a reason."""
+    for reason in dict.fromkeys(refused.values()):
+        names = [name for name, own in refused.items() if own == reason]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield f"errors not made up for at {', '.join(names[:_NAMED])}{more}: {reason}"
 
 
 def gradients(work: Work) -> Mapping[str, Array]:

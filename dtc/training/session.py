@@ -157,8 +157,8 @@ class Session:
 
     @property
     def starts_distorted(self) -> bool:
-        """True if training is to start from distorted weights: where these make up for errors at the outputs."""
-        return "gram" in self.plan.needs and self.progress.step == 0 and self.progress.distortions == 0
+        """True if training is to start from distorted weights: where these are told to make up for errors."""
+        return bool(self.plan.compensated) and self.progress.step == 0 and self.progress.distortions == 0
 
     def distorted(self) -> Distorted:
         """Return a distorted copy of the present weights, which stay unchanged.

@@ -7,21 +7,33 @@ starts is sought, each improved until nothing changes; in retraining two rounds 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from pydantic import Field
 
 from dtc.errors import UsageError
-from dtc.forms import BinaryCode, Form
+from dtc.forms import Array, BinaryCode, Form
 from dtc.passes.method import DistortionStep, Grams, Method, Need, Outcome, Weights
 from dtc.passes.options import Bits, Compensation, GroupSize, Options, ScaleType, Try
 from dtc.passes.solvers.best_codes import best_codes
-from dtc.passes.solvers.binary_codes import Codes, Kept, Wide, alternating, greedy, refined
-from dtc.passes.solvers.compensated_codes import Solver, compensated
+from dtc.passes.solvers.binary_codes import (
+    Codes,
+    Kept,
+    PlaneLevels,
+    Rows,
+    SignPlanes,
+    Wide,
+    alternating,
+    greedy,
+    refined,
+)
+from dtc.passes.solvers.compensated_codes import compensated
 from dtc.passes.solvers.groups import assemble, group_width, grouped, refuse_not_finite, scale_type, settle
+
+Solver: TypeAlias = Callable[[Rows], SignPlanes]
 
 
 class BinaryOptions(Compensation):
@@ -89,7 +101,7 @@ class Binary(Method):
         """Return codes `[out, in]` and alphas `[out * groups, bits]` of one matrix."""
         matrix, kept = w.matrices[index], _mask(w, index)
         if grams is not None:
-            return compensated(matrix, kept, size, grams[index], self._solver(None))
+            return _compensated(matrix, kept, size, grams[index], self._solver(None))
         coded = self._solver(_last_alphas(w, index, size, self.options.bits))(grouped(matrix, kept, size))
         return coded.codes.reshape(len(matrix), -1)[:, : matrix.shape[1]], coded.alphas
 
@@ -103,6 +115,14 @@ class Binary(Method):
         if last is not None:
             return partial(alternating, bits=options.bits, start=last)
         return partial(best_codes, bits=options.bits)
+
+
+def _compensated(matrix: Array, kept: Kept | None, size: int, gram: Wide, solve: Solver) -> tuple[Codes, Wide]:
+    """Return codes `[out, in]` and alphas `[out * groups, bits]` that keep `X W^T` close, `gram` being `X^T X`."""
+    codes, groups = compensated(matrix, kept, size, gram, lambda rows: PlaneLevels(solve(rows).alphas))
+    # [groups] of [out, bits] -> [out, groups, bits] -> [out * groups, bits].
+    alphas = np.stack([group.alphas for group in groups], axis=1)
+    return codes, alphas.reshape(-1, alphas.shape[2])
 
 
 def _last_alphas(w: Weights, index: int, group_size: int, bits: int) -> Wide | None:

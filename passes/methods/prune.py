@@ -97,6 +97,11 @@ class Prune(Method):
         ]
         return ", ".join(f"{100 * p:.0f} %: {ratio:.1f}x" for p, ratio in ratios if ratio > 1) or "nothing to save"
 
+    @property
+    def compensating(self) -> bool:
+        """True unless whole rows or columns go, or the weights of all sites are compared with each other."""
+        return super().compensating and self.options.structure == "element" and self.options.scope != "global"
+
     def at_full_strength(self, at: DistortionStep) -> bool:
         """True once the schedule has reached its final sparsity."""
         return self._schedule().at_full_strength(at)

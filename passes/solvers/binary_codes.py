@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -88,24 +89,48 @@ def sign_table(bits: int) -> Wide:
     return np.asarray(2 * digits - 1, dtype=np.float64)
 
 
+@dataclass(frozen=True, eq=False)
+class PlaneLevels:
+    """The levels that coefficients make, a set for each row.
+
+    Attributes:
+        alphas: float64 `[rows, bits]`.
+    """
+
+    alphas: Wide
+
+    @cached_property
+    def _in_order(self) -> tuple[Array, Codes]:
+        # Coefficients (2, 1): codes 0 to 3 stand for -3, 1, -1, 3. In rising order these are codes (0, 2, 1, 3), and
+        # the midpoints are -2, 0, 2.
+        levels = np.asarray(self.alphas @ sign_table(self.alphas.shape[1]).T)
+        order = np.argsort(levels, axis=1, kind="stable").astype(np.uint8)
+        ordered = np.take_along_axis(levels, order.astype(np.intp), axis=1)
+        return ((ordered[:, 1:] + ordered[:, :-1]) / 2).astype(np.float32), order
+
+    def nearest(self, rows: Rows) -> Codes:
+        """Return the code of the level nearest to each weight, by binary search among midpoints (algorithm 1)."""
+        values = rows.values
+        # A weight of 0.4 lies behind two of the midpoints -2, 0, 2: it gets the third code in rising order.
+        # midpoints [rows, 2^bits - 1]; order [rows, 2^bits].
+        midpoints, order = self._in_order
+        codes = np.empty(values.shape, dtype=np.uint8)
+        step = max(1, BLOCK // values.shape[1])
+        for start in range(0, len(values), step):
+            block = slice(start, start + step)
+            codes[block] = _search(values[block], midpoints[block], order[block])
+        if rows.kept is not None:
+            codes *= rows.kept
+        return codes
+
+    def weights(self, codes: Codes) -> Array:
+        """Return the weights `[rows, n]` that codes stand for."""
+        return decoded(codes, self.alphas)
+
+
 def nearest(rows: Rows, alphas: Wide) -> Codes:
-    """Return the code of the level nearest to each weight, by binary search among sorted midpoints (algorithm 1)."""
-    values = rows.values
-    # Coefficients (2, 1): codes 0 to 3 stand for -3, 1, -1, 3. In rising order these are codes (0, 2, 1, 3), and the
-    # midpoints are -2, 0, 2. A weight of 0.4 lies behind two midpoints: it gets the third code in that order, 1.
-    # levels, order [rows, 2^bits]; midpoints [rows, 2^bits - 1].
-    levels = np.asarray(alphas @ sign_table(alphas.shape[1]).T)
-    order = np.argsort(levels, axis=1, kind="stable").astype(np.uint8)
-    ordered = np.take_along_axis(levels, order.astype(np.intp), axis=1)
-    midpoints = ((ordered[:, 1:] + ordered[:, :-1]) / 2).astype(np.float32)
-    codes = np.empty(values.shape, dtype=np.uint8)
-    step = max(1, BLOCK // values.shape[1])
-    for start in range(0, len(values), step):
-        block = slice(start, start + step)
-        codes[block] = _search(values[block], midpoints[block], order[block])
-    if rows.kept is not None:
-        codes *= rows.kept
-    return codes
+    """Return the code of the level nearest to each weight, of the levels that coefficients `[rows, bits]` make."""
+    return PlaneLevels(alphas).nearest(rows)
 
 
 def _search(values: Array, midpoints: Array, order: Codes) -> Codes:

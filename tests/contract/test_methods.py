@@ -62,6 +62,23 @@ def test_making_up_for_errors_needs_samples_but_not_where_nothing_is_summed(name
     assert "gram" in method.needs
     with pytest.raises(UsageError, match=r"--compensate needs samples of the inputs of 'node': give --data"):
         method.distort([Weights("w", MATRICES, "node")])
+    # Unasked it is done where there are samples, and not where it would take minutes.
+    unasked = example(name)
+    assert "gram" in unasked.needs
+    assert not isinstance(unasked.distort([Weights("w", MATRICES, "node")])["w"], Skip)
+    asked_for = list[str]()
+
+    def grams() -> np.ndarray:
+        asked_for.append(name)
+        return np.stack([np.eye(40)] * 2)
+
+    unasked.distort([Weights("w", MATRICES, "node", gram=grams)])
+    assert asked_for
+    asked_for.clear()
+    example(name, compensate=False).distort([Weights("w", MATRICES, "node", gram=grams)])
+    wide = np.broadcast_to(np.float32(0.5), (1, 2, 10_000))
+    assert unasked.moments(Weights("w", wide, "node", gram=grams)) is None
+    assert not asked_for
     table = Weights("w", MATRICES, "node", is_table=True)
     np.testing.assert_array_equal(dense(name, table, compensate=True), dense(name, table))
 

@@ -133,7 +133,7 @@ def test_gradients_are_asked_for_where_a_method_uses_them_alone(
 def test_where_no_gradient_can_be_had_it_goes_on_without_and_says_so(dtc: Dtc, case: Any, tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=np.random.default_rng(0).normal(size=(40, 8, 6, 6)).astype("f"))
     common = ("compress", case("activation_resize10"), *CODEBOOK, "--json", "-o")
-    status, out, err = dtc(*common, tmp_path / "a.onnx", "--data", tmp_path / "d.npz")
+    status, out, err = dtc(*common, tmp_path / "a.onnx", "--no-compensate", "--data", tmp_path / "d.npz")
     assert status == 0, err
     assert "not weighted by gradients, which cannot be had here: nothing can be trained" in notes_of(out)
     assert dtc(*common, tmp_path / "b.onnx")[0] == 0

@@ -129,6 +129,7 @@ class FakePlan:
     """One function as the plan of a run."""
 
     needs: frozenset = frozenset()
+    compensated = ()
 
     def __init__(self, function=distort) -> None:
         self.function = function

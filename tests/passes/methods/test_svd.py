@@ -131,7 +131,8 @@ def test_compensation_is_the_best_low_rank_output() -> None:
 
     best = best_error(matrix @ np.linalg.cholesky(gram[0]), 8)
     assert loss({"compensate": True}) == pytest.approx(best, rel=0.02)
-    assert loss({}) > 1.3 * best
+    assert loss({}) == loss({"compensate": True})
+    assert loss({"compensate": False}) > 1.3 * best
 
 
 def test_compensation_without_samples_is_a_mistake() -> None:
