@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,6 +24,9 @@ _UNKNOWN = "is not a registered function/op"
 """What ONNX Runtime says of an operator that it does not know."""
 
 _SILENT = 4  # only fatal errors: everything else comes back as an exception
+
+_SOURCE = re.compile(r"\S*/onnxruntime/\S+\.(?:cc|h):\d+ ")
+"""Where in its own sources ONNX Runtime raised an error."""
 
 _DTYPES = {"float": "float32", "double": "float64"} | {
     name: name for name in ("float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
@@ -139,7 +143,7 @@ def _is_free(dim: int | str | None) -> bool:
 def _reason(error: Exception) -> str:
     """Return ONNX Runtime's message on one line, without its status code and its source files."""
     # "[ONNXRuntimeError] : 1 : FAIL : Load model from m.onnx failed" -> "Load model from m.onnx failed"
-    text = " ".join(str(error).split())
+    text = _SOURCE.sub("", " ".join(str(error).split()))
     for prefix in ("[ONNXRuntimeError] : ", "[ONNXRuntimeError]"):
         text = text.removeprefix(prefix)
     parts = text.split(" : ", 2)

@@ -63,7 +63,8 @@ def is_near(found: np.ndarray, values: np.ndarray) -> bool:
 
 
 MEASURED = "statistics of 1 BatchNormalizations measured anew"
-ONE_SHOT = ("--method", "svd", "--rank", "4", "--include", "W", "--seconds", "0")
+FOLDED = ("--method", "svd", "--rank", "4", "--include", "W", "--seconds", "0")
+ONE_SHOT = (*FOLDED, "--no-fold-batch-norm")
 ANEW = ("--batch-norm", "batch")
 RETRAIN = ("--retrain", "--steps", "80", "--distort-every", "20", "--threads", "1", "--lr", "0.03")
 
@@ -138,8 +139,8 @@ def test_by_itself_it_takes_what_keeps_the_outputs(dtc, folder, method):
     for mode in ("auto", "batch", "frozen"):
         path = folder / f"{mode}.onnx"
         status, out, err = dtc("compress", folder / "m.onnx", "--method", *method, "--include", "W", "--seconds", "0",
-                               "--data", folder / "d.npz", "--batch-norm", mode, "--allow-growth", "-o", path,
-                               "--json")  # fmt: skip
+                               "--data", folder / "d.npz", "--batch-norm", mode, "--no-fold-batch-norm", "-o", path,
+                               "--allow-growth", "--json")  # fmt: skip
         assert status == 0, err
         found, wanted = (
             ort.InferenceSession(each, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
@@ -167,3 +168,28 @@ def test_a_correction_gives_back_the_moments_of_the_original():
     same = corrected(given, observed, observed)
     np.testing.assert_allclose(same["mean"], given["mean"], atol=1e-6)
     np.testing.assert_allclose(same["variance"], given["variance"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", [ANEW, RETRAIN], ids=["one-shot", "retrained"])
+def test_what_was_measured_or_trained_is_folded_at_last(dtc, folder, options):
+    status, out, err = dtc("compress", folder / "m.onnx", *FOLDED, *options, "--data", folder / "d.npz",
+                           "--eval-data", folder / "e.npz", "-o", folder / "out.onnx", "--json")  # fmt: skip
+    assert status == 0, err
+    assert "BatchNormalization" not in {node.op_type for node in ir.load(folder / "out.onnx").graph}
+    outcome = json.loads(out)
+    # The file is held to the model that was given, with the statistics that were measured or trained put in.
+    assert outcome["fidelity"]["relative_l2"] < 1e-5
+    assert any("folded 1 BatchNormalization" in note for note in outcome["notes"])
+    assert any(MEASURED in note for note in outcome["notes"]) == (options is not RETRAIN)
+    if options is RETRAIN:
+        assert outcome["check"]["metric"]["after"] > 0.8
+
+
+def test_a_model_of_which_nothing_was_changed_is_written_as_it_is(dtc, folder):
+    """Statistics that were looked at and kept are no change, so a file that would grow by names is the model's own."""
+    status, out, err = dtc("compress", folder / "m.onnx", "--method", "uniform", "--bits", "8", "--include", "W",
+                           "--exclude", "W", "--data", folder / "d.npz", "--seconds", "0",
+                           "-o", folder / "out.onnx", "--json")  # fmt: skip
+    assert status == 0, err
+    assert "as they were" in json.loads(out)["notes"][0]
+    assert (folder / "out.onnx").stat().st_size <= (folder / "m.onnx").stat().st_size

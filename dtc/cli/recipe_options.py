@@ -11,7 +11,7 @@ from dtc.cli.declared import declared
 from dtc.cli.parse import pairs
 from dtc.cli.sections import Option, Section
 from dtc.errors import UsageError
-from dtc.recipe import Activations, Data, Objective, Optimizer, Recipe, Schedule, Training, flags_of
+from dtc.recipe import Activations, Data, Lean, Objective, Optimizer, Recipe, Schedule, Training, flags_of
 
 PartT = TypeVar("PartT", bound=BaseModel)
 
@@ -19,6 +19,7 @@ _SECTIONS: dict[type[BaseModel], Section] = {
     Data: Section.DATA,
     Objective: Section.OBJECTIVE,
     Activations: Section.ACTIVATIONS,
+    Lean: Section.LEAN,
     Training: Section.TRAINING,
     Optimizer: Section.OPTIMIZER,
     Schedule: Section.OPTIMIZER,
@@ -34,7 +35,7 @@ def recipe_options() -> Iterator[Option]:
 
 def plan_options() -> Iterator[Option]:
     """Yield the options of the parts of a recipe that trains a reference model and compresses nothing."""
-    return _options(*(part for part in _SECTIONS if part is not Activations))
+    return _options(*(part for part in _SECTIONS if part not in (Activations, Lean)))
 
 
 def objective_and_data_options() -> Iterator[Option]:

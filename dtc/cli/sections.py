@@ -21,6 +21,7 @@ class Section(enum.StrEnum):
     TRAINING = "Retraining"
     OPTIMIZER = "Optimizer and learning rate"
     ACTIVATIONS = "Activations"
+    LEAN = "Size of the rest"
     LOWERING = "Lowering and seed"
     CHECKING = "Checking"
     OTHER = "Other options"

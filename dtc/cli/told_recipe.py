@@ -43,7 +43,8 @@ def told_recipe(options: dict[str, Any]) -> Recipe:
     activations = overridden(recipe.activations, options)
     if activations.bits is not None and data.train is None:
         raise UsageError("--activation-bits needs samples to take ranges from: give --data")
-    parts: dict[str, Any] = {"objective": objective, "data": data, "activations": activations}
+    lean = overridden(recipe.lean, options)
+    parts: dict[str, Any] = {"objective": objective, "data": data, "activations": activations, "lean": lean}
     parts["training"] = None if training is None else overridden(training, options)
     # 4. The recipe's own fields (seed, target and so on), over the parts that are decided by now.
     whole = overridden(recipe.model_copy(update=parts), options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -108,12 +109,17 @@ def _check_header(name: str, file: IO[bytes], size: int) -> tuple[tuple[int, ...
     """Return shape, Fortran order and dtype of an array whose header agrees with its `size` bytes."""
     try:
         version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise DataError(f"{name}: an array of named fields or of an unknown format; save plain numbers")
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file)
     except ValueError as error:
         raise DataError(f"{name}: not an array ({str(error).splitlines()[0]})") from error
+    if version not in ((1, 0), (2, 0)):
+        raise DataError(f"{name}: an array of named fields or of an unknown format; save plain numbers")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of headers that Python 2 wrote
+            shape, fortran, dtype = read(file)
+    except Exception as error:  # the header is read as Python, which raises what its parser does
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{name}: not an array, or one with a damaged header ({reason})") from error
     if dtype.hasobject:
         raise DataError(f"{name}: holds Python objects (pickle), which is refused; save plain numbers")
     if dtype.kind not in "biuf":

@@ -67,6 +67,23 @@ class Form(Protocol):
         ...
 
 
+@runtime_checkable
+class Scalable(Protocol):
+    """A form that may have a place for a factor of each row."""
+
+    def scaled(self, factors: Array) -> Form | None:
+        """Return the form of `factors[:, None] * dense()`, to the rounding of float32; None: it has no place for it.
+
+        `factors` are float32 `[out]`, of either sign.
+        """
+        ...
+
+
+def scaled(form: Form, factors: Array) -> Form | None:
+    """Return the form of a matrix `[out, in]` whose rows are multiplied by `factors [out]`; None if there is none."""
+    return form.scaled(factors) if isinstance(form, Scalable) else None
+
+
 def bits_per_weight(form: Form) -> float:
     """Stored bits, all metadata counted, per weight of the matrix."""
     rows, cols = form.shape

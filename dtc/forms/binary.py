@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -155,6 +155,11 @@ class BinaryCode:
             None if self.offset is None else self.offset[part],
             None if self.mask is None else self.mask[part],
         )
+
+    def scaled(self, factors: Array) -> Self:
+        """Return the form with every row multiplied by a factor: coefficients and offset take them, in float32."""
+        offset = None if self.offset is None else self.offset.astype(np.float32) * factors[:, None]
+        return replace(self, alphas=self.alphas.astype(np.float32) * factors[:, None], offset=offset)
 
     def pack(self) -> Parts:
         """Return the arrays to store, and `layout`: columns, group size, rows and planes, the node's attributes."""

@@ -203,6 +203,12 @@ class Codebook:
         part = slice(start, stop)
         return replace(self, indices=self.indices[part], mask=None if self.mask is None else self.mask[part])
 
+    def scaled(self, factors: Array) -> Self | None:
+        """Return the form with every row multiplied by a factor: the gain takes one that all rows have."""
+        if (factors != factors[0]).any():
+            return None
+        return replace(self, gain=np.float32(factors[0] * (1 if self.gain is None else self.gain)))
+
     def pack(self) -> Parts:
         """Return `indices`, the parts of the codewords, `layout`, and `gain`, `mask`, `name` where there are any.
 

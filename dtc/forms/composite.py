@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from dtc.forms.base import Array, Form, Parts
+from dtc.forms.base import Array, Form, Parts, scaled
 from dtc.forms.registry import pack_form, unpack_form
 
 
@@ -58,6 +58,11 @@ class Product:
         """Return the form of some rows: those of the left factor."""
         return replace(self, left=self.left.rows(start, stop))
 
+    def scaled(self, factors: Array) -> Self | None:
+        """Return the form with every row multiplied by a factor: the left one takes them if it can."""
+        left = scaled(self.left, factors)
+        return None if left is None else replace(self, left=left)
+
     def pack(self) -> Parts:
         """Return the parts of both factors."""
         turned: Parts = {"turned": np.ones(1, np.uint8)} if self.turned else {}
@@ -105,6 +110,11 @@ class Sum:
     def rows(self, start: int, stop: int) -> Self:
         """Return the form of some rows: those of both terms."""
         return replace(self, first=self.first.rows(start, stop), second=self.second.rows(start, stop))
+
+    def scaled(self, factors: Array) -> Self | None:
+        """Return the form with every row multiplied by a factor: both terms take them if they can."""
+        first, second = scaled(self.first, factors), scaled(self.second, factors)
+        return None if first is None or second is None else replace(self, first=first, second=second)
 
     def pack(self) -> Parts:
         """Return the parts of both terms."""

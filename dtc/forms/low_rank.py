@@ -61,6 +61,10 @@ class LowRank:
         """Return the form of some rows, of the same `right`."""
         return replace(self, left=self.left[start:stop])
 
+    def scaled(self, factors: Array) -> Self:
+        """Return the form with every row multiplied by a factor: the left one takes them."""
+        return replace(self, left=self.left * factors[:, None])
+
     def pack(self) -> Parts:
         """Return the two factors, and the name of a shared basis as UTF-8 bytes."""
         parts: Parts = {"left": self.left, "right": self.right}

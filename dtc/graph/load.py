@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def load_model(path: str | Path) -> ir.Model:
 def _read(path: Path) -> ir.Model:
     try:
         proto = onnx.load(path, format="protobuf", load_external_data=False)
-        model = from_proto(proto)
+        with warnings.catch_warnings(action="ignore"):  # likewise
+            model = from_proto(proto)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     except (DecodeError, *_DAMAGE) as error:

@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from dtc.errors import ModelError
 from dtc.graph.sparse import make_dense
+from dtc.graph.texts import require_text
 from dtc.graph.walk import all_graphs
 
 _TYPE = "dtc.type"
@@ -22,13 +23,14 @@ def from_proto(proto: onnx.ModelProto) -> ir.Model:
     """Return the model of a message, which is changed on the way.
 
     Raises:
-        ModelError: It holds what would get lost; the message names it.
+        ModelError: It holds what would get lost, or could not be written again; the message names it.
         SerdeError: It is damaged.
     """
     if len(proto.training_info):
         raise ModelError(
             "holds training_info (a training graph beside the model), which would be lost; export it for inference"
         )
+    require_text(proto)
     graphs = list(_graphs(proto.graph))
     for graph in graphs:
         make_dense(graph)

@@ -44,7 +44,11 @@ def describe(work: Work) -> None:
         fidelity=Fidelity(relative_l2=work.faithful.largest_difference, quantizers=len(work.written.levels)),
         sites=tuple(_site(work, site, methods.get(site.name)) for site in work.plan.sites),
         training=_training(work),
-        notes=(*work.notes, *(each for each in work.faithful.caveats if each not in work.outcome.caveats)),
+        notes=(
+            *work.notes,
+            *work.leaner,
+            *(each for each in work.faithful.caveats if each not in work.outcome.caveats),
+        ),
     )
 
 
@@ -63,7 +67,7 @@ def _folders(work: Work) -> list[Path]:
 
 
 def _ratios(work: Work) -> Ratios:
-    forms, outcome = work.distorted.forms, work.outcome
+    forms, outcome = {name: lowered.forms for name, lowered in work.lowered.items()}, work.outcome
     # Ratios are of sites that were compressed. 1000 float32 weights stored in 500 bytes: 4000 / 500 = 8, 8 * 500 / 1000
     # = 4 bits per weight. Parts that several sites share are counted once here, in `_site` at each.
     touched = [site for site in work.plan.sites if site.name in forms]
@@ -84,9 +88,9 @@ def _named(outcome: CheckReport, original: Path, output: Path) -> CheckReport:
 
 
 def _site(work: Work, site: Site, method: str | None) -> SiteOutcome:
-    forms = work.distorted.forms.get(site.name)
-    stored = sum(form.nbytes for form in forms) if forms else site.nbytes
     lowered = work.lowered.get(site.name)
+    forms = lowered.forms if lowered else ()
+    stored = sum(form.nbytes for form in forms) if forms else site.nbytes
     return SiteOutcome(
         **site_facts(site, work.outcome.reference.file_bytes),
         method=method if forms else None,

@@ -46,15 +46,16 @@ def _choose(work: Work, source: Source) -> None:
     choice = calibration.choose_statistics(work.model, work.undistorted, source, objective, seed=seed)
     if choice is not None:
         _assign(work, choice.statistics, _why(choice))
+        work.renormalised = choice.answer != "kept"
 
 
 def _why(choice: Choice) -> str:
-    others = ", ".join(
+    others = (
         f"{distance:.2g} {_WORDS[answer]}" for answer, distance in choice.distances.items() if answer != choice.answer
     )
     return (
         f"{_WORDS[choice.answer]}, which is nearest to the original's outputs on the samples: relative squared error "
-        f"{choice.distances[choice.answer]:.2g}; {others} (--batch-norm frozen or batch decides otherwise)"
+        f"{choice.distances[choice.answer]:.2g}; {', '.join(others)} (--batch-norm frozen or batch decides otherwise)"
     )
 
 
@@ -63,6 +64,7 @@ def _assign(work: Work, found: Mapping[str, Array], words: str) -> None:
         return
     for name, array in found.items():
         work.model.graph.initializers[name].const_value = ir.tensor(array, name=name)
+    work.renormalised = True
     count = len(found) // 2  # a mean and a variance each
     start = f"statistics of {count} BatchNormalizations "
     work.notes[:] = [note for note in work.notes if not note.startswith(start)] + [f"{start}{words}"]

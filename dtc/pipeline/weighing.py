@@ -14,6 +14,7 @@ from dtc.errors import CheckFailedError
 from dtc.formatting import size
 from dtc.graph import find_sites
 from dtc.passes import lower as lowering
+from dtc.passes.lean import Folded, fold_batch_norms
 from dtc.passes.lower import Compressed, Lowered
 from dtc.passes.lower.ledger import array_bytes
 from dtc.pipeline.work import Tried, Work
@@ -47,9 +48,10 @@ def refuse_growth(work: Work) -> None:
     before, after = (sum(file.stat().st_size for file in files) for files in (work.files, work.written.files))
     if work.job.allow_growth or after <= before:
         return
-    unchanged = not (work.distorted.forms or work.levels or work.training or work.notes)
+    unchanged = not (work.distorted.forms or work.levels or work.training or work.renormalised)
     if unchanged and len(work.files) == 1:
         shutil.copyfile(work.original, work.written.path)
+        work.leaner.clear()
         return
     raise CheckFailedError(
         f"{work.job.output}: not written, as it would be larger than the model: {size(after)} for {size(before)}; "
@@ -59,13 +61,12 @@ def refuse_growth(work: Work) -> None:
 
 def _try(work: Work) -> Tried:
     """Return a lowered copy of the model, and how the sites stand in it."""
-    clone = work.model.clone()
-    items = [
-        Compressed(site, work.distorted.forms[site.name])
-        for site in find_sites(clone)
-        if site.name in work.distorted.forms
-    ]
-    return Tried(clone, tuple(lowering.lower(clone, items, work.target)))
+    clone, folded = work.model.clone(), Folded(work.distorted.forms)
+    # In the copy alone: a weight that is left alone after all has its own rows there, and not scaled ones.
+    if work.recipe.lean.fold_batch_norm:
+        folded = fold_batch_norms(clone, work.distorted.forms)
+    items = [Compressed(site, folded.forms[site.name]) for site in find_sites(clone) if site.name in folded.forms]
+    return Tried(clone, tuple(lowering.lower(clone, items, work.target)), folded)
 
 
 def _growing(lowered: Sequence[Lowered], work: Work) -> Mapping[str, str]:

@@ -18,6 +18,7 @@ from dtc.data import Samples, fixed_batch
 from dtc.errors import ModelError
 from dtc.graph import Site, check_space, load_model, model_files, only_writer
 from dtc.job import Job
+from dtc.passes.lean import Folded
 from dtc.passes.lower import Lowered, Target, find_target
 from dtc.passes.method import Gram
 from dtc.passes.plan import Distorted, Plan
@@ -34,10 +35,11 @@ OnEvent = Callable[[Event | CheckedBatch], None]
 
 @dataclass(frozen=True)
 class Tried:
-    """A lowered copy of the model, and how each site stands in it."""
+    """A lowered copy of the model, how each site stands in it, and what became of its BatchNormalizations."""
 
     model: ir.Model
     lowered: tuple[Lowered, ...]
+    folded: Folded
 
 
 @dataclass(eq=False, repr=False)
@@ -61,7 +63,9 @@ class Work:
         levels: The levels of quantized activations, fitted before they are put into the model.
         errors: The methods' own relative squared errors, by site; empty after retraining.
         training: What a retraining did.
+        renormalised: Whether BatchNormalizations have other statistics than they came with (set_statistics).
         notes: What was done beside what the recipe says, in words for the report.
+        leaner: What got smaller beside the weights of sites, in words for the report.
         pages: The pages of the report that were written.
         moments: Second moments of the inputs of sites (measure_moments); None where no method asks for them.
         given: The arrays of the user's model, by name (normalise).
@@ -93,7 +97,9 @@ class Work:
     levels: list[Quantization] = field(default_factory=list)
     errors: dict[str, float] = field(default_factory=dict)
     training: Result | None = None
+    renormalised: bool = False
     notes: list[str] = field(default_factory=list)
+    leaner: list[str] = field(default_factory=list)
     pages: list[Path] = field(default_factory=list)
     moments: Calibration | None = None
     given: Mapping[str, ir.TensorProtocol] = field(init=False)

@@ -27,6 +27,7 @@ def lower(work: Work) -> None:
     """Go on with the model as it was lowered when its sites were weighed, and keep the outcome of each lowering."""
     work.model = work.tried.model
     work.lowered = {each.site.name: each for each in work.tried.lowered}
+    work.leaner += work.tried.folded.words
     set_accuracy_level(work.model, work.recipe.accuracy_level)
 
 

@@ -136,6 +136,16 @@ class Activations(_Part):
     )
 
 
+class Lean(_Part):
+    """What gets smaller beside the weights that methods compress."""
+
+    fold_batch_norm: Annotated[bool, Flag("--fold-batch-norm")] = Field(
+        default=True,
+        description="BatchNormalization goes into the weight and the bias in front of it, or becomes Mul and Add, once "
+        "nothing trains any more",
+    )
+
+
 class Data(_Part):
     """Where samples come from; see `dtc.data` for what a source may be."""
 
@@ -159,6 +169,7 @@ class Recipe(_Part):
     objective: Objective = Objective()
     data: Data = Data()
     activations: Activations = Activations()
+    lean: Lean = Lean()
     training: Training | None = None
     batch_norm: Annotated[Literal["auto", "batch", "frozen"], Flag("--batch-norm")] = Field(
         "auto",

@@ -8,7 +8,7 @@ import pytest
 
 from dtc.deploy.ops import operators
 from dtc.deploy.ops.recurrent.weights import FORMS
-from dtc.forms import Form, bits_per_weight, pack_form, stored_bytes, unpack_form
+from dtc.forms import Form, bits_per_weight, pack_form, scaled, stored_bytes, unpack_form
 from dtc.forms.registry import forms
 from dtc.passes.compose import make_methods
 from dtc.passes.lower import find_target, lower
@@ -87,6 +87,25 @@ def test_rows_of_a_form_are_those_of_its_matrix(name: str) -> None:
         assert type(some) is type(form)
         assert some.nbytes < form.nbytes
         np.testing.assert_allclose(some.dense(), form.dense()[3:20], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [*sorted(methods()), "svd+binary", "prune+svd", "prune+binary", "prune+codebook"])
+def test_a_form_takes_a_factor_a_row_or_says_that_it_cannot(name: str) -> None:
+    options = {option: value for part in name.split("+") for option, value in methods()[part].example.items()}
+    outcome = make_methods(name, options).distort([weights()])["w"]
+    assert not isinstance(outcome, Skip)
+    several, one = np.linspace(-2, 1, 48, dtype=np.float32), np.full(48, -3, dtype=np.float32)
+    for form in outcome:
+        before = form.dense()
+        for factors in (several, one):
+            new = scaled(form, factors)
+            if new is None:
+                assert factors is several
+                continue
+            assert type(new) is type(form)
+            np.testing.assert_allclose(new.dense(), factors[:, None] * before, rtol=2e-6, atol=1e-6)
+            np.testing.assert_array_equal(unpack_form(pack_form(new)).dense(), new.dense())
+        np.testing.assert_array_equal(form.dense(), before)
 
 
 @pytest.mark.parametrize("name", sorted(methods()))

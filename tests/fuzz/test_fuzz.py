@@ -1,4 +1,4 @@
-"""Some damaged models; `python tests/fuzz/run.py` tries thousands. Seeds that once found something are kept."""
+"""Some damaged files; `python tests/fuzz/run.py` tries thousands. What once found something is kept in `kept.txt`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,28 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("a fork is needed", allow_module_level=True)
 
-from mutants import mutant
-from run import commands_of
-from seeds import seeds
-from trial import COMMANDS, faults
+from cases import METHODS, case, names, whole_case
+from trial import tried
 
-KEPT = [int(line) for line in Path(__file__).with_name("kept.txt").read_text().split()]
+from dtc.passes.method import methods
 
-
-def test_the_models_are_whole() -> None:
-    for name, model in seeds():
-        assert faults(model.SerializeToString(), COMMANDS[:2]) == [], name
+KEPT = [line.rsplit(" ", 1) for line in Path(__file__).with_name("kept.txt").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("seed", [*range(8), *KEPT])
-def test_a_damaged_model_ends_in_one_line(seed: int) -> None:
-    name, content = mutant(seeds(), seed)
-    assert faults(content, commands_of(seed)) == [], name
+def test_every_method_is_tried() -> None:
+    assert methods().keys() <= METHODS.keys()
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_is_whole_is_taken(name: str) -> None:
+    whole = whole_case(name)
+    ending = tried(whole)
+    assert ending.faults == []
+    assert ending.succeeded > 0
+
+
+def test_damaged_files_end_in_one_line() -> None:
+    drawn = [(name, number) for number, name in enumerate(names())]
+    drawn += [(name, int(number)) for name, number in KEPT]
+    faults = {f"{name} {number}": tried(case(name, number)).faults for name, number in drawn}
+    assert {told: each for told, each in faults.items() if each} == {}

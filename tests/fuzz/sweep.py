@@ -1,0 +1,138 @@
+"""The models of ONNX's backend tests through `dtc compress`: `python tests/fuzz/sweep.py [--kind KIND] [--method M]`.
+
+Each file that is written is run beside its original in sessions of this script's own, on the inputs that come with the
+model. The methods are fine enough for the outputs to be near the original's: one that is further away is wrong. What
+is wrong is printed, then a table of counts; the status is 1 if anything was wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import numpy as np
+import onnxruntime
+from backend import KINDS, BackendModel, Inputs, backend_models
+from cases import Case
+from trial import Ending, tried
+
+METHODS: Mapping[str, str] = {
+    "uniform": "uniform --bits 8",
+    "codebook": "codebook --codewords 256 --block 1",
+    "binary": "binary --bits 8",
+    "prune": "prune --sparsity 0.02",
+}
+LARGEST = 0.05
+"""Relative L2 of an output against the original's, over which a written file is wrong."""
+
+LONGEST = 256
+"""Elements of an input that is given as an option."""
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What came of a model: compressed, nothing to do, refused, wrong or fault, and in which words."""
+
+    outcome: str
+    words: str = ""
+
+
+def swept(model: BackendModel, method: str) -> Swept:
+    """Return what comes of a model that a method compresses, however little it saves."""
+    options = ("-o", "out.onnx", "--seconds", "0", "--allow-growth", "--json", *_held(model))
+    command = ("compress", "m.onnx", "-m", *METHODS[method].split(), *options)
+    ending = tried(Case({"m.onnx": model.content}, (command,)))
+    if ending.faults:
+        return Swept("fault", "; ".join(ending.faults))
+    told = ending.told[0]
+    if told.status:
+        words = told.err.strip().removeprefix("dtc: error: ").replace("m.onnx: ", "")
+        return Swept("nothing to do" if "holds no float weight" in words else "refused", words)
+    different = "; ".join(_differences(model, ending))
+    if different:
+        return Swept("wrong", different)
+    return Swept("compressed" if any(site["form"] for site in json.loads(told.out)["sites"]) else "nothing to do")
+
+
+def _held(model: BackendModel) -> Iterator[str]:
+    """Yield options that hold whole numbers and words among the inputs: shapes and indices are no random numbers."""
+    for inputs in model.inputs[:1]:
+        for name, value in inputs.items():
+            if isinstance(value, np.ndarray) and value.dtype.kind in "iubU" and value.size <= LONGEST:
+                yield from ("--input", f"{name}={json.dumps(value.tolist())}")
+
+
+def _differences(model: BackendModel, ending: Ending) -> Iterator[str]:
+    """Yield what of a written file differs from its original more than it may."""
+    before, after = _session(model.content), _session(ending.written["out.onnx"])
+    for inputs in model.inputs:
+        for told, first, second in zip(before.get_outputs(), _run(before, inputs), _run(after, inputs), strict=True):
+            if (distance := _distance(first, second)) > LARGEST:
+                yield f"{told.name} differs by {distance:.3g}"
+
+
+def _session(content: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _run(session: onnxruntime.InferenceSession, inputs: Inputs) -> list[Any]:
+    wanted = {value.name for value in session.get_inputs()}
+    return list(session.run(None, {name: value for name, value in inputs.items() if name in wanted}))
+
+
+def _distance(first: Any, second: Any) -> float:
+    """Return the relative L2 distance of two outputs; of sequences the largest; of what is not float 0 or infinity."""
+    if isinstance(first, list):
+        if len(first) != len(second):
+            return float("inf")
+        return max((_distance(*pair) for pair in zip(first, second, strict=True)), default=0.0)
+    first, second = np.asarray(first), np.asarray(second)
+    if first.shape != second.shape or first.dtype != second.dtype:
+        return float("inf")
+    if first.dtype.kind != "f":
+        return 0.0 if np.array_equal(first, second) else float("inf")
+    finite = np.isfinite(first)
+    if not np.array_equal(first[~finite], second[~finite], equal_nan=True):
+        return float("inf")
+    norm = float(np.linalg.norm(first[finite].astype(np.float64)))
+    distance = float(np.linalg.norm(first[finite].astype(np.float64) - second[finite].astype(np.float64)))
+    return distance / norm if norm else distance
+
+
+@click.command()
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="default: all")
+@click.option("--method", "chosen", multiple=True, type=click.Choice(list(METHODS)), help="default: all")
+@click.option("--every", default=1, help="only one model of so many")
+def sweep(kinds: tuple[str, ...], chosen: tuple[str, ...], every: int) -> None:
+    """Print what was wrong or refused, and a table of counts for docs."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for kind in kinds or KINDS:
+        for number, model in enumerate(backend_models(kind)):
+            for method in (chosen or METHODS) if number % every == 0 else ():
+                result = swept(model, method)
+                counts[kind, method, result.outcome] += 1
+                if result.outcome not in ("compressed", "nothing to do"):
+                    print(f"{result.outcome}: {model.name}, {method}: {result.words}", flush=True)
+    print("\n".join(_table(counts)))
+    sys.exit(1 if any(outcome in ("wrong", "fault") for _, _, outcome in counts) else 0)
+
+
+def _table(counts: Mapping[tuple[str, str, str], int]) -> Iterator[str]:
+    outcomes = ("compressed", "nothing to do", "refused", "wrong", "fault")
+    yield f"| models | method | {' | '.join(outcomes)} |"
+    yield f"| --- | --- |{' ---: |' * len(outcomes)}"
+    for kind, method in dict.fromkeys((kind, method) for kind, method, _ in counts):
+        numbers = " | ".join(str(counts.get((kind, method, outcome), 0)) for outcome in outcomes)
+        yield f"| {kind} | `{METHODS[method]}` | {numbers} |"
+
+
+if __name__ == "__main__":
+    sweep()
