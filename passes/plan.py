@@ -11,12 +11,12 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.errors import ModelError, RuleError
-from dtc.forms import Array, Form
+from dtc.forms import Array, BinaryCode, Form
 from dtc.graph import CONVOLUTIONS, Role, Site, find_sites, source_of, why_no_sites
 from dtc.graph.opset import opset_of
 from dtc.passes.compose import Composition, make_methods
 from dtc.passes.lower import Compressed, kind_of, unfit_opset
-from dtc.passes.method import DistortionStep, Gram, Latents, Method, Need, Outcome, Skip, Weights
+from dtc.passes.method import DistortionStep, Gram, Latents, Method, Need, Outcome, Skip, Weights, make_method
 from dtc.recipe import Rule
 
 _SHAPE_ONLY = frozenset({"Squeeze", "Unsqueeze", "Reshape", "Transpose", "Flatten"})
@@ -29,7 +29,7 @@ class Distorted:
     Attributes:
         dense: The distorted weights, float32, of the initializer's shape, by site.
         forms: The forms that they are exactly representable in, one for each matrix, by site.
-        skipped: Why a site was left alone, by site.
+        skipped: Why a method left a site alone, by site; with forms all the same where it is rounded with the rest.
     """
 
     dense: dict[str, Array] = field(default_factory=dict)
@@ -46,6 +46,8 @@ class Plan:
     skipped: Mapping[str, str]
     opset: int
     """The model's own, in which new nodes have to be written."""
+    rest: Method | None = None
+    """What takes the sites that their own method leaves alone; None: they stay as they are."""
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -87,14 +89,31 @@ class Plan:
                     arrays.get(site.name),
                     gradient=site.matrices(slopes[site.name]) if site.name in slopes else None,
                     gram=grams(site),
-                    previous=(previous or {}).get(site.name),
+                    previous=None if self._is_rest(site.name, previous or {}) else (previous or {}).get(site.name),
                 )
                 for site in sites
             ]
             outcomes = method.distort(weights, at)
-            for site in sites:
+            for site, given in zip(sites, weights, strict=True):
                 _enter(result, site, outcomes[site.name], self.opset)
+                if site.name in result.skipped and self.rest is not None:
+                    self._round(result, site, given, at)
         return result
+
+    def _round(self, result: Distorted, site: Site, given: Weights, at: DistortionStep) -> None:
+        """Give a site that its method leaves alone to the method for the rest; why it was left stays on record."""
+        assert self.rest is not None
+        reason = result.skipped[site.name]
+        _enter(result, site, self.rest.distort([given], at)[site.name], self.opset)
+        result.skipped[site.name] = reason
+
+    def _is_rest(self, name: str, forms: Mapping[str, tuple[Form, ...]]) -> bool:
+        """Return whether the forms of a site are none of its own method."""
+        if self.rest is None or name not in forms:
+            return False
+        form = forms[name][0]
+        # Levels with an offset: no other method than the one for the rest gives them and has something to keep of them.
+        return isinstance(form, BinaryCode) and form.offset is not None and form.mask is None
 
     @property
     def taken(self) -> list[Site]:
@@ -112,17 +131,18 @@ class Plan:
             for method, sites in self.chosen
             if method.keeps_mask
             for site in sites
-            if site.name in forms
+            if site.name in forms and not self._is_rest(site.name, forms)
         }
 
     def latents(self, forms: Mapping[str, tuple[Form, ...]], trained: Container[str]) -> SiteLatents | None:
         """Return what training shall change from now on in place of some `trained` sites' weights, if a method says."""
         parts = []
         for method, sites in self.chosen:
-            coded = {site.name: forms[site.name] for site in sites if site.name in forms}
+            own = [site for site in sites if site.name in forms and not self._is_rest(site.name, forms)]
+            coded = {site.name: forms[site.name] for site in own}
             latents = method.latents(coded, trained) if coded else None
             if latents is not None:
-                parts.append((latents, {site.name: site for site in sites}))
+                parts.append((latents, {site.name: site for site in own}))
         return SiteLatents(parts) if parts else None
 
     def compressed(self, forms: Mapping[str, tuple[Form, ...]]) -> list[Compressed]:
@@ -182,8 +202,11 @@ def weights_of(
     )
 
 
-def make_plan(model: ir.Model, rules: Sequence[Rule]) -> Plan:
+def make_plan(model: ir.Model, rules: Sequence[Rule], rest_bits: int | None = None) -> Plan:
     """Give every site of a normalised model to the first rule that matches it.
+
+    Sites that the rule's method then leaves alone are rounded to `rest_bits`, where given; those that no rule takes,
+    and those that are excluded, are the user's own.
 
     Raises:
         ModelError: The model has no site at all.
@@ -217,7 +240,9 @@ def make_plan(model: ir.Model, rules: Sequence[Rule]) -> Plan:
         for site in taken:
             del skipped[site.name]
         chosen.append((method, taken))
-    return Plan(tuple(sites), tuple((method, tuple(taken)) for method, taken in chosen), skipped, opset_of(model))
+    rest = None if rest_bits is None else make_method("uniform", {"bits": rest_bits})
+    given = tuple((method, tuple(taken)) for method, taken in chosen)
+    return Plan(tuple(sites), given, skipped, opset_of(model), rest)
 
 
 def _not_finite(site: Site) -> str | None:

@@ -30,7 +30,7 @@ def choose(work: Work) -> None:
     try:
         if recipe.activations.bits is not None:
             require_quantizers(work.model)
-        work.plan = make_plan(work.model, recipe.rules)
+        work.plan = make_plan(work.model, recipe.rules, recipe.lean.rest_bits)
     except RuleError as error:
         place = recipe.place(error.path)
         # The recipe came from the command line: the error names the option already. From a file: its line, and the path

@@ -35,6 +35,8 @@ def describe(work: Work) -> None:
         for rule, (_, sites) in zip(work.recipe.rules, work.plan.chosen, strict=True)
         for site in sites
     }
+    if work.plan.rest is not None:
+        methods |= dict.fromkeys(_rest(work), work.plan.rest.name)
     work.report = Report(
         **provenance(work.recipe),
         model=describe_files(work.files),
@@ -47,9 +49,20 @@ def describe(work: Work) -> None:
         notes=(
             *work.notes,
             *work.leaner,
+            *_words_on_rest(work),
             *(each for each in work.faithful.caveats if each not in work.outcome.caveats),
         ),
     )
+
+
+def _rest(work: Work) -> list[str]:
+    """Return the sites that were rounded, as their own method left them alone."""
+    return [site.name for site in work.plan.sites if site.name in work.lowered.keys() & work.distorted.skipped.keys()]
+
+
+def _words_on_rest(work: Work) -> list[str]:
+    names, bits = _rest(work), work.recipe.lean.rest_bits
+    return [f"in {bits} bits, as their method leaves them alone: {', '.join(names)}"] if names else []
 
 
 def leave_report(work: Work) -> None:

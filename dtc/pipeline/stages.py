@@ -14,7 +14,7 @@ from dtc.pipeline.retraining import take_trained, train, try_rules
 from dtc.pipeline.statistics import set_statistics, set_statistics_again
 from dtc.pipeline.weighing import refuse_growth, weigh
 from dtc.pipeline.work import Work
-from dtc.pipeline.writing import deliver, lower, strip, write, write_dense
+from dtc.pipeline.writing import deliver, lower, strip, strip_names, write, write_dense
 
 Stage = Callable[[Work], None]
 
@@ -25,6 +25,7 @@ _WRITE: tuple[Stage, ...] = (
     # The distorted model is written twice, dense and lowered, so that the one can be held to the other.
     write_dense,
     lower,
+    strip_names,
     write,
     refuse_growth,
     # The output appears when all is well with it, and what was there before is safe until then.

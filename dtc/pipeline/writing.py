@@ -6,7 +6,9 @@ from pathlib import Path
 
 from dtc.checking.fidelity import levels_of, save_comparable, save_reference
 from dtc.errors import ModelError
+from dtc.formatting import size
 from dtc.graph import publish
+from dtc.passes import lean
 from dtc.passes.lower.accuracy import set_accuracy_level
 from dtc.passes.prepare import strip_training
 from dtc.pipeline.reference import distorted_original
@@ -29,6 +31,13 @@ def lower(work: Work) -> None:
     work.lowered = {each.site.name: each for each in work.tried.lowered}
     work.leaner += work.tried.folded.words
     set_accuracy_level(work.model, work.recipe.accuracy_level)
+
+
+def strip_names(work: Work) -> None:
+    """Take out the names that only people read, where the recipe says so."""
+    if work.recipe.lean.strip_names:
+        saved = lean.strip_names(work.model)
+        work.leaner.append(f"stripped names and descriptions of nodes, {size(saved)}")
 
 
 def write(work: Work) -> None:

@@ -144,6 +144,14 @@ class Lean(_Part):
         description="BatchNormalization goes into the weight and the bias in front of it, or becomes Mul and Add, once "
         "nothing trains any more",
     )
+    rest_bits: Annotated[int | None, Flag("--rest-bits")] = Field(
+        None, ge=2, le=8, description="round weights that their method leaves alone to so many bits (uniform)"
+    )
+    strip_names: Annotated[bool, Flag("--strip-names")] = Field(
+        default=False,
+        description="take out names and descriptions of nodes, and types of what flows between them; inputs, outputs "
+        "and initializers keep their names",
+    )
 
 
 class Data(_Part):
@@ -205,6 +213,11 @@ class Recipe(_Part):
         if self.activations.bits is not None and self.data.train is None:
             raise ValueError("quantized activations need data to take their ranges from: give --data")
         return self
+
+    @property
+    def trained_batch_norm(self) -> Literal["batch", "frozen"]:
+        """How BatchNormalization is trained."""
+        return "frozen" if self.batch_norm == "frozen" else "batch"
 
     _places: reading.Places = PrivateAttr(default_factory=reading.Places)
 

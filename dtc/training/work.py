@@ -49,7 +49,7 @@ class Tools:
     """The functions that make engine, plan and metric in a worker; the defaults follow the recipe."""
 
     make_engine: MakeEngine = _engine_of_recipe
-    make_plan: Callable[[ir.Model, Sequence[Rule]], Plan] = make_plan
+    make_plan: Callable[[ir.Model, Sequence[Rule], int | None], Plan] = make_plan
     make_metric: Callable[[str], Metric] = make_metric
 
 
@@ -134,7 +134,9 @@ def _resolved(run: Run, train: Source) -> Recipe:
 def _begin_session(run: Run, model: ir.Model, resolved: Recipe, train: Source, tools: Tools) -> Session:
     """Return the session of a run before its first step, its engine proven on some of the data."""
     # A run without rules trains and distorts nothing: its plan is empty.
-    plan = tools.make_plan(model, resolved.rules) if resolved.rules else Plan((), (), {}, opset_of(model))
+    plan = Plan((), (), {}, opset_of(model))
+    if resolved.rules:
+        plan = tools.make_plan(model, resolved.rules, resolved.lean.rest_bits)
     engine, grams = _make_engine(run, resolved, plan, tools), run.moments().gram_of
     session = Session.begin(model, resolved, engine, plan, grams)
     some = islice(train.batches(epoch=0, seed=resolved.seed, shuffle=False), PROVING_BATCHES)
