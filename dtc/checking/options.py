@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dtc.checking.runtime import Runtime
 from dtc.recipe import Objective
 
 
@@ -25,6 +26,7 @@ class CheckOptions:
         seconds: For the latency of both models; with 0 neither latency nor memory is measured.
         native: Whether operators of dtc run on the native kernels where there are any, or on the functions in the file.
         called: What messages call the reference and the candidate, where no user knows their paths.
+        runtimes: Other runtimes that the candidate is run in.
     """
 
     objective: Objective = field(default_factory=Objective)
@@ -38,3 +40,4 @@ class CheckOptions:
     seconds: float = 2.0
     native: bool = True
     called: tuple[str, str] | None = None
+    runtimes: tuple[Runtime, ...] = ()
