@@ -45,7 +45,9 @@ def _look_up(e: GraphBuilder, book: Codebook, indices: Indices) -> ir.Value:
 def _table(e: GraphBuilder, book: Codebook) -> ir.Value:
     """Return what an index stands for, float `[entries, block]`; a shared codebook is stored once."""
     name = book.name
-    values = _values(e, book) if name is None else e.once(("opset 7", "codewords", name), lambda n: _values(n, book))
+    values = (
+        _values(e, book) if name is None else e.once_for_all(("opset 7", "codewords", name), lambda n: _values(n, book))
+    )
     if book.gain is not None:
         values = e.op("Mul", [values, e.constant(np.array([book.gain], dtype=np.float32))])
     if book.zero:

@@ -94,7 +94,7 @@ class Stored:
         """Return the table, float `[entries, block]`: a shared one is stored and decoded once."""
         form = self.form
         if form.name is not None:
-            values = e.once(("codewords", form.name), lambda front: self._values(front, form.name or ""))
+            values = e.once_for_all(("codewords", form.name), lambda front: self._values(front, form.name or ""))
         else:
             values = self._values(e, "")
         # The stored table is common to all sites that name it; gain and zero block are this site's own, and come
