@@ -1,7 +1,8 @@
 """The contract of the engines: each test here runs for every engine that is found, and for the fake one of the tests.
 
 An engine may refuse a case with an EngineError that names node or initializer; what it does not refuse must be right.
-`network_cases.py` is what no engine may refuse. What belongs to one engine alone is in the folder of its name.
+`network_cases.py` is what no engine may refuse. What belongs to one engine alone is in a folder of
+its own.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ def engine(request: pytest.FixtureRequest, fake_engine_found: None) -> EnginePro
 @pytest.fixture
 def ort(fake_engine_found: None) -> EngineProcess:
     return _process("ort")
+
+
+@pytest.fixture
+def torch_engine(fake_engine_found: None) -> EngineProcess:
+    return _process("torch")
 
 
 def _process(name: str) -> EngineProcess:

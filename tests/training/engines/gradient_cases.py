@@ -242,6 +242,10 @@ CASES: dict[str, Callable[[], Case]] = {
     "grouped and dilated": lambda: conv("Conv", (4, 2, 3, 3), (2, 4, 7, 7), group=2, dilations=[2, 2]),
     "same upper": lambda: conv("Conv", (3, 2, 3, 3), (2, 2, 6, 7), strides=[2, 2], auto_pad="SAME_UPPER"),
     "same lower": lambda: conv("Conv", (3, 2, 2, 3), (2, 2, 6, 7), auto_pad="SAME_LOWER"),
+    "grouped, one-dimensional": lambda: conv("Conv", (4, 2, 3), (2, 4, 5), group=2, strides=[2], pads=[1, 2]),
+    "a channel each, one-dimensional": lambda: conv("Conv", (32, 1, 5), (1, 32, 2), group=32, pads=[2, 2]),
+    "grouped, three-dimensional": lambda: conv("Conv", (4, 2, 3, 2, 2), (2, 4, 4, 3, 3), group=2, pads=[1] * 6),
+    "transposed, grouped, one-dimensional": lambda: transposed((4, 2, 3), (2, 4, 4), group=2, strides=[2]),
     "one-dimensional": lambda: conv("Conv", (3, 2, 4), (2, 2, 9), strides=[2], pads=[1, 2]),
     "transposed": lambda: transposed((3, 4, 3, 2), (2, 3, 4, 5), pads=[1, 0, 0, 1]),
     "transposed with strides": lambda: transposed(

@@ -18,18 +18,18 @@ from dtc.training import engine_kind
 from dtc.training.engine_kind import default_engine, engine_of, engine_title, engines, find_engine
 from dtc.training.run import create_run, open_run
 
-UNKNOWN = "no engine is called 'torhc'; there are: fake, ort"
+UNKNOWN = "no engine is called 'torhc'; there are: fake, ort, torch"
 
 
 def test_an_engine_is_found_by_its_folder_or_its_entry_point(fake_engine_found):
-    assert sorted(engines()) == ["fake", "ort"]
-    assert {name: kind.name for name, kind in engines().items()} == {"fake": "fake", "ort": "ort"}
+    assert {name: kind.name for name, kind in engines().items()} == {name: name for name in ("fake", "ort", "torch")}
     assert all(kind.title and kind.device for kind in engines().values())
 
 
 def test_listing_the_engines_imports_no_runtime(fake_engine_found):
     code = "import sys, dtc.training.engine_kind as k; before = set(sys.modules); k.engines();"
-    code += "print(*[m for m in set(sys.modules) - before if m.startswith('dtc.training.engines.ort.')])"
+    code += "new = set(sys.modules) - before;"
+    code += "print(*[m for m in new if m.startswith(('dtc.training.engines.ort.', 'torch', 'onnxruntime'))])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.split() == ["dtc.training.engines.ort.install"]
 
@@ -51,8 +51,10 @@ def test_a_recipe_without_an_engine_has_the_preferred_one_that_can_run_here(fake
     monkeypatch.setattr(engine_kind, "engines", lambda: found)
     assert default_engine().name == engine_of(plain).name == "ort"
     found["ort"] = replace(found["ort"], unavailable=lambda: "not on this machine")
+    assert engine_of(plain).name == "torch"
+    found["torch"] = replace(found["torch"], unavailable=lambda: "not here either")
     assert engine_of(plain).name == "fake"
-    found["fake"] = replace(found["fake"], unavailable=lambda: "neither")
+    found["fake"] = replace(found["fake"], unavailable=lambda: "nor this")
     assert engine_of(plain).name == "ort"  # which then says why it cannot
 
 

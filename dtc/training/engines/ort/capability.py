@@ -11,9 +11,9 @@ import onnx_ir as ir
 
 from dtc.errors import EngineError
 from dtc.training.engines.ort.gradient import UNROLLED, GradientPlan
-from dtc.training.engines.ort.losses import scores_of
-from dtc.training.engines.ort.selection import Paths, find_weights
 from dtc.training.engines.ort.trial import Trials
+from dtc.training.scores import scores_of
+from dtc.training.selection import Paths, find_weights, nothing_left
 
 _MISSING = re.compile(r"gradient builder has not been registered:?\s*(\w+)", re.IGNORECASE)
 _NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\) node with name '([^']*)'")
@@ -60,7 +60,7 @@ def examine(base: ir.Model, plan: GradientPlan, freeze: Sequence[str]) -> Capabi
         frozen = _inside_bodies(base) | _frozen(downstream, blocked, freeze)
         names = tuple(name for name in downstream if name not in frozen)
         if not names:
-            raise _nothing_left(frozen)
+            raise nothing_left(frozen)
         # 2. Whether the gradient of that can be built and run.
         trial = planned(names)
         failure = trials.run(trial)
@@ -173,14 +173,6 @@ def _blame(error: str, nodes: set[ir.Node]) -> dict[ir.Node, str]:
         if owner is not None:
             return {owner: f"node {owner.name!r}: the gradient of this {owner.op_type} cannot be run"}
     return {}
-
-
-def _nothing_left(frozen: dict[str, str]) -> EngineError:
-    if not frozen:
-        return EngineError("the model has no float32 weights that could be trained")
-    reasons = list(dict.fromkeys(frozen.values()))
-    shown = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
-    return EngineError(f"nothing can be trained: {len(frozen)} weights are frozen ({shown})")
 
 
 def _brief(error: str) -> str:

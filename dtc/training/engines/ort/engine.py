@@ -11,25 +11,26 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from dtc.errors import DataError, EngineError
+from dtc.errors import EngineError
 from dtc.forms import AnyArray, Array
 from dtc.graph.signature import Arrays
 from dtc.passes.prepare.batch_moments import Moments, measurable, statistics_of
 from dtc.recipe import Objective, Recipe
+from dtc.training.draws import draw_mask
 from dtc.training.engine import Parameters, StepResult
 from dtc.training.engines.ort.capability import examine
 from dtc.training.engines.ort.conversion import must_convert
 from dtc.training.engines.ort.evaluation_graph import EvaluationGraph
 from dtc.training.engines.ort.gradient import GradientPlan, TrainingGraph, build_training_graph
-from dtc.training.engines.ort.losses import LOSS, Kind
+from dtc.training.engines.ort.losses import LOSS
 from dtc.training.engines.ort.prepare import prepare
 from dtc.training.engines.ort.proof import ConversionProof
 from dtc.training.engines.ort.runtime import load_runtime, open_session
-from dtc.training.engines.ort.selection import scales_of_quantizers
 from dtc.training.engines.ort.shapes import ShapeProbe
-from dtc.training.engines.ort.targets import choose_kind, labels_of, samples_axis, targets
-from dtc.training.engines.ort.trainable.dropout import draw_mask
 from dtc.training.engines.ort.trainable.embedding import TableGradient
+from dtc.training.feeds import check_carry, inputs_of, lengths_of
+from dtc.training.selection import scales_of_quantizers
+from dtc.training.targets import Kind, choose_kind, labels_of, samples_axis, targets
 
 
 def make_engine(model: ir.Model, recipe: Recipe, teacher: ir.Model | None) -> OrtEngine:
@@ -80,7 +81,7 @@ class OrtEngine:
         self._objective, self._threads = objective, threads
         self._base = prepare(model)
         self._given = model if must_convert(model) else None
-        self._check_carry()
+        check_carry(self._base.graph, objective)
         self._samples = samples_axis(self._base.graph, objective)
         # `auto` is decided by the first batch; what can be differentiated does not depend on the loss that it becomes.
         guess: Kind = "mse" if objective.loss == "auto" else objective.loss
@@ -136,7 +137,7 @@ class OrtEngine:
         shapes = self._probe.shapes(inputs)
         lengths = {name: shapes[name][0] for name in self._unrolled}
         step = self._step(kind, self._label_rank(kind, labels), lengths)
-        feeds = dict(inputs) | targets(kind, labels, self._lengths(batch), self._samples)
+        feeds = dict(inputs) | targets(kind, labels, lengths_of(self._objective, batch), self._samples)
         feeds |= step.masks(shapes, seed)
         return step.run(feeds, self.parameters)
 
@@ -148,7 +149,7 @@ class OrtEngine:
         """
         inputs = self._inputs(batch)
         kind, labels = self._target(batch, inputs)
-        feeds = targets(kind, labels, self._lengths(batch), self._samples)
+        feeds = targets(kind, labels, lengths_of(self._objective, batch), self._samples)
         rank = self._label_rank(kind, labels)
         return self._evaluation.loss(kind, rank, inputs, feeds, self._live(), tuple(self._objective.carry))
 
@@ -196,40 +197,12 @@ class OrtEngine:
         return self._steps[key]
 
     def _inputs(self, batch: Arrays) -> dict[str, AnyArray]:
-        found = {}
-        for value in self._base.graph.inputs:
-            if value.name not in batch:
-                raise DataError(f"the batch holds no {value.name!r}, an input of the model")
-            assert value.name is not None
-            # float64 may become float32 and int64 int32 ("same_kind"), floats never integers: that is a mistake in the
-            # data.
-            array = np.asarray(batch[value.name])
-            dtype = array.dtype if value.dtype is None else value.dtype.numpy()
-            if not np.can_cast(array.dtype, dtype, casting="same_kind"):
-                raise DataError(f"input {value.name!r} needs {dtype}, the batch holds {array.dtype}")
-            found[value.name] = np.ascontiguousarray(array, dtype=dtype)
-        return found
-
-    def _lengths(self, batch: Arrays) -> AnyArray | None:
-        name = self._objective.lengths
-        if name is None:
-            return None
-        if name not in batch:
-            raise DataError(f"the batch holds no {name!r}, which the option lengths names")
-        return np.asarray(batch[name])
+        return inputs_of(self._base.graph, batch)
 
     def _initial(self, name: str) -> Array:
         tensor = self._base.graph.initializers[name].const_value
         assert tensor is not None
         return np.array(tensor.numpy(), dtype=np.float32, order="C")
-
-    def _check_carry(self) -> None:
-        outputs = {value.name for value in self._base.graph.outputs}
-        inputs = {value.name for value in self._base.graph.inputs}
-        for source, target in self._objective.carry.items():
-            if source not in outputs or target not in inputs:
-                what = f"output {source!r}" if source not in outputs else f"input {target!r}"
-                raise EngineError(f"carry {source}={target}: the model has no {what}")
 
     def _rank(self) -> int:
         name = self._objective.output

@@ -12,9 +12,11 @@ from dtc.graph.signature import Arrays
 from dtc.passes.prepare.batch_moments import Exposed, Moments, use_batch_moments
 from dtc.training.engine import Parameters
 from dtc.training.engines.ort.dead_nodes import remove_dead_nodes
-from dtc.training.engines.ort.losses import LOSS, SCORES, Kind, attach_loss, scores_of
+from dtc.training.engines.ort.losses import LOSS, SCORES, attach_loss
 from dtc.training.engines.ort.runtime import open_session
 from dtc.training.engines.ort.trainable.dropout import remove_dropout
+from dtc.training.scores import scores_of
+from dtc.training.targets import Kind
 
 _MOMENTS = "moments"
 

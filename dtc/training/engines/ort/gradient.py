@@ -10,12 +10,13 @@ import onnx_ir as ir
 from dtc.graph import source_of
 from dtc.graph.builder import Builder, GraphBuilder, Names, Shared
 from dtc.training.engines.ort.dead_nodes import remove_dead_nodes
-from dtc.training.engines.ort.losses import LOSS, Kind, attach_loss
+from dtc.training.engines.ort.losses import LOSS, attach_loss
 from dtc.training.engines.ort.runtime import differentiate
 from dtc.training.engines.ort.trainable.activation import expand_activations
 from dtc.training.engines.ort.trainable.dropout import Dropout, mask_dropout
 from dtc.training.engines.ort.trainable.einsum import expand_einsums
 from dtc.training.engines.ort.trainable.embedding import EmbeddingLookup, alias_tables
+from dtc.training.engines.ort.trainable.grouped import expand_grouped
 from dtc.training.engines.ort.trainable.names import OwnerNames
 from dtc.training.engines.ort.trainable.normalization import expand_batch_norms
 from dtc.training.engines.ort.trainable.padding import make_padding_explicit
@@ -23,6 +24,7 @@ from dtc.training.engines.ort.trainable.quantization import expand_quantizers, h
 from dtc.training.engines.ort.trainable.recurrent import Unrolled, unroll
 from dtc.training.engines.ort.trainable.reversal import expand_reversals
 from dtc.training.engines.ort.trainable.transposed import expand_transposed
+from dtc.training.targets import Kind
 
 UNROLLED = frozenset({"LSTM", "GRU", "RNN"})
 """The operators whose gradient goes through their steps."""
@@ -86,6 +88,7 @@ def build_training_graph(base: ir.Model, plan: GradientPlan) -> TrainingGraph:
     dropouts = mask_dropout(model)
     make_padding_explicit(model)
     expand_transposed(model, shared)
+    expand_grouped(model, shared)
     expand_einsums(model, shared)
     expand_reversals(model, shared)
     expand_batch_norms(model, shared, plan.by_batch)

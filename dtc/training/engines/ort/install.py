@@ -28,6 +28,7 @@ WHEELS = (
 )
 """SHA-256 of the wheels of this version: pip takes no other, whichever index it asks."""
 _NEWEST_PYTHON = (3, 12)
+_ELSE = "install PyTorch, for the engine torch: pip install 'dtc[torch]'"
 
 
 def cache_folder() -> Path:
@@ -43,9 +44,9 @@ def unavailable() -> str | None:
     """Return in one line why the engine cannot run on this machine; None if it can."""
     if sys.version_info[:2] > _NEWEST_PYTHON:
         found = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        return f"onnxruntime-training {VERSION} exists for Python up to 3.12, this is {found}; use Python 3.11 or 3.12"
+        return f"onnxruntime-training {VERSION} exists for Python up to 3.12, this is {found}; {_ELSE}"
     if sys.platform == "linux" and platform.machine() not in ("x86_64", "AMD64"):
-        return f"onnxruntime-training {VERSION} does not exist for Linux on {platform.machine()}; retrain on x86-64"
+        return f"onnxruntime-training {VERSION} does not exist for Linux on {platform.machine()}; {_ELSE}"
     return None
 
 

@@ -10,9 +10,9 @@ from onnx_ir.passes.common import (
     ShapeInferencePass,
 )
 
-from dtc.errors import EngineError
 from dtc.training.engines.ort.conversion import convert
 from dtc.training.engines.ort.dead_nodes import remove_dead_nodes
+from dtc.training.selection import refuse_half
 
 IR_VERSION = 10
 
@@ -24,7 +24,7 @@ def prepare(model: ir.Model) -> ir.Model:
         EngineError: A node needs a newer opset, or the model holds float16 weights.
     """
     # 1. A clone without the old habit of initializers among the inputs, in an opset that the training build reads.
-    _refuse_half(model)
+    refuse_half(model, "ort")
     copy = model.clone()
     RemoveInitializersFromInputsPass()(copy)
     copy.ir_version = IR_VERSION
@@ -75,15 +75,6 @@ def _declare_ranks(model: ir.Model) -> bool:
         assert weight.shape is not None
         data.shape = ir.Shape([None] * len(weight.shape))
     return bool(unknown)
-
-
-def _refuse_half(model: ir.Model) -> None:
-    for value in model.graph.initializers.values():
-        if value.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16) and value.uses():
-            raise EngineError(
-                f"initializer {value.name!r} is {value.dtype.name.lower()}: the ort engine trains float32 models; "
-                "retrain the float32 model and convert the result"
-            )
 
 
 def _declare_layer_norm_statistics(model: ir.Model) -> None:

@@ -1,6 +1,8 @@
-"""The feeds of a loss: the labels of a batch, masked beyond each sample's length, and the weights of the labels."""
+"""What a loss compares with: the labels of a batch, masked beyond each sample's length, and their weights."""
 
 from __future__ import annotations
+
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,12 @@ from dtc.errors import DataError
 from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays
 from dtc.recipe import Objective
-from dtc.training.engines.ort.losses import IGNORED, LABELS, WEIGHT, Kind
+
+Kind: TypeAlias = Literal["cross-entropy", "mse", "bce", "distill"]
+
+LABELS = "dtc::labels"
+WEIGHT = "dtc::weight"
+IGNORED = -1
 
 
 def choose_kind(objective: Objective, batch: Arrays) -> Kind:

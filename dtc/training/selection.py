@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
+from dtc.errors import EngineError
 from dtc.graph import find_quantizers
 
 # Nodes that only rearrange a weight on its way to its reader.
@@ -50,7 +51,7 @@ def find_weights(graph: ir.Graph) -> list[str]:
         if node.domain == "":
             for index in _WEIGHTS.get(node.op_type, ()):
                 if index < len(node.inputs):
-                    found.update(dict.fromkeys(_origins(node.inputs[index])))
+                    found.update(dict.fromkeys(str(value.name) for value in _origins(node.inputs[index])))
             # 2. Vectors that are added or multiplied: y = x W + b as MatMul and Add, a learnt scale as Mul.
             if node.op_type in _ELEMENTWISE:
                 found.update(dict.fromkeys(_vectors(node, behind)))
@@ -66,7 +67,7 @@ def scales_of_quantizers(graph: ir.Graph) -> list[str]:
     return list(dict.fromkeys(str(each.scale.name) for each in find_quantizers(graph)))
 
 
-def _origins(value: ir.Value | None) -> Iterator[str]:
+def _origins(value: ir.Value | None) -> Iterator[ir.Value]:
     """Yield the float32 initializers, of one dimension or more, that a weight input is made of."""
     if value is None:
         return
@@ -74,7 +75,7 @@ def _origins(value: ir.Value | None) -> Iterator[str]:
     if value.is_initializer():
         tensor = value.const_value
         if tensor is not None and tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) and tensor.size:
-            yield str(value.name)
+            yield value
         return
     # 2. A node that rearranges: Transpose(W) is W still, and of a Concat every part counts.
     node = value.producer()
@@ -86,13 +87,12 @@ def _origins(value: ir.Value | None) -> Iterator[str]:
 def _vectors(node: ir.Node, behind: set[ir.Value]) -> Iterator[str]:
     for operand, other in ((node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])):
         if other in behind and operand is not None and operand not in behind:
-            for name in _origins(operand):
-                assert node.graph is not None
-                shape = node.graph.initializers[name].shape
+            for weight in _origins(operand):
+                shape = weight.shape
                 # A vector has one side above 1: [64], [1, 64, 1, 1]. A matrix that is added is taken for data, a mask
                 # for one.
                 if shape is not None and sum(int(str(d)) > 1 for d in shape) == 1:
-                    yield name
+                    yield str(weight.name)
 
 
 class Paths:
@@ -146,3 +146,26 @@ def _inner_nodes(node: ir.Node) -> Iterator[ir.Node]:
     for attribute in node.attributes.values():
         if isinstance(attribute, ir.Attr) and attribute.type == ir.AttributeType.GRAPH:
             yield from attribute.as_graph().all_nodes()
+
+
+def nothing_left(frozen: dict[str, str]) -> EngineError:
+    """Return the error of a model of which nothing can be trained; `frozen` has the reasons by weight."""
+    if not frozen:
+        return EngineError("the model has no float32 weights that could be trained")
+    reasons = list(dict.fromkeys(frozen.values()))
+    shown = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
+    return EngineError(f"nothing can be trained: {len(frozen)} weights are frozen ({shown})")
+
+
+def refuse_half(model: ir.Model, engine: str) -> None:
+    """Make sure that no weight is half a float wide.
+
+    Raises:
+        EngineError: One is; names it.
+    """
+    for value in model.graph.initializers.values():
+        if value.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16) and value.uses():
+            raise EngineError(
+                f"initializer {value.name!r} is {value.dtype.name.lower()}: the {engine} engine trains float32 models; "
+                "retrain the float32 model and convert the result"
+            )

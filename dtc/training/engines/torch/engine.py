@@ -1,0 +1,248 @@
+"""The `torch` engine: gradients by autograd of torch, parameters in NumPy arrays that torch reads as they are."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from onnx_ir.passes.common import InlinePass, ShapeInferencePass
+from torch import Tensor
+
+from dtc.forms import AnyArray, Array
+from dtc.graph.signature import Arrays
+from dtc.passes.prepare.batch_moments import Moments, measurable, statistics_of
+from dtc.recipe import Objective, Recipe
+from dtc.training.engine import Parameters, StepResult
+from dtc.training.engines.torch.calls import Moment
+from dtc.training.engines.torch.dtypes import array_of, tensor_of
+from dtc.training.engines.torch.gradient_paths import Obstacles, obstacles
+from dtc.training.engines.torch.losses import loss_of
+from dtc.training.engines.torch.program import Program
+from dtc.training.engines.torch.quantizers import hold_quantizers
+from dtc.training.feeds import check_carry, inputs_of, lengths_of
+from dtc.training.scores import scores_of
+from dtc.training.selection import find_weights, nothing_left, refuse_half
+from dtc.training.targets import Kind, choose_kind, labels_of, samples_axis, targets
+
+
+def make_engine(model: ir.Model, recipe: Recipe, teacher: ir.Model | None) -> TorchEngine:
+    """Return the engine for a run of `recipe`; see `dtc.training.engine_kind.MakeEngine`.
+
+    Raises:
+        EngineError: The model cannot be trained; names the node.
+    """
+    training = recipe.training
+    assert training is not None, "a run has training"
+    return TorchEngine(
+        model,
+        recipe.objective,
+        teacher=teacher,
+        freeze=training.freeze,
+        threads=training.threads,
+        batch_norm=recipe.batch_norm,
+        delta=recipe.activations.delta,
+    )
+
+
+class TorchEngine:
+    """Implements `dtc.training.engine.Engine`.
+
+    The model's graph runs node by node, as it was given. What distillation compares with is the output of `teacher`
+    with its own weights; without one, of `model` as it was given. With `batch_norm` at "batch", BatchNormalization is
+    trained with the moments of the batch, else with its statistics as they are. `delta` is the gradient scaling of
+    quantized activations, 0 the straight-through estimator.
+
+    Raises:
+        EngineError: The model cannot be trained; names the node.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        objective: Objective,
+        *,
+        teacher: ir.Model | None = None,
+        freeze: Sequence[str] = (),
+        threads: int | None = None,
+        batch_norm: Literal["batch", "frozen"] = "batch",
+        delta: float = 0.0,
+    ) -> None:
+        torch.set_num_threads(threads or os.cpu_count() or 1)
+        # 1. A copy of the graph, because quantizers and functions are rewritten; weights are shared with the model.
+        refuse_half(model, "torch")
+        self._objective = objective
+        self._model, scales = _prepared(model, delta)
+        graph = self._model.graph
+        check_carry(graph, objective)
+        self._samples = samples_axis(graph, objective)
+        self._kind: Kind | None = None if objective.loss == "auto" else objective.loss
+        # 2. What is trained: arrays that optimizers write into, and that torch reads as its tensors.
+        scored = self._scored("mse" if self._kind is None else self._kind)
+        weights, self.frozen = _trainable({**_weights(graph), **scales}, obstacles(graph, scored), freeze)
+        if not weights:
+            raise nothing_left(self.frozen)
+        self.parameters: Parameters = {name: _copied(value) for name, value in weights.items()}
+        self.positive = frozenset(scales) & self.parameters.keys()
+        self._leaves = {
+            value: torch.from_numpy(self.parameters[name]).requires_grad_() for name, value in weights.items()
+        }
+        # 3. What is measured instead of trained.
+        norms = measurable(graph) if batch_norm == "batch" else []
+        self._norms = frozenset(norms)
+        self.statistics: Parameters = {}
+        self._live: dict[ir.Value, Tensor] = dict(self._leaves)
+        for node in norms:
+            for name in statistics_of(node):
+                value = graph.initializers[name]
+                self.statistics[name] = _copied(value)
+                self._live[value] = torch.from_numpy(self.statistics[name])
+        self._program = Program(self._model, list(self._live))
+        self._teacher_model = model if teacher is None else teacher
+
+    def prove(self, batches: Iterable[Arrays]) -> None:
+        """Nothing is to be shown: the model runs as it was given."""
+
+    def step(self, batch: Arrays, *, seed: int) -> StepResult:
+        """Run forward and backward in training mode; see `Engine.step`.
+
+        Raises:
+            DataError: An input or the labels are missing, of the wrong type, or cannot be run.
+            EngineError: Torch cannot compute a node at all.
+        """
+        moment = Moment(training=True, seed=seed, by_batch=self._norms)
+        loss, carried = self._loss(batch, moment)
+        found = torch.autograd.grad(loss, list(self._leaves.values()), allow_unused=True)
+        gradients = {
+            str(value.name): np.zeros(leaf.shape, np.float32) if gradient is None else array_of(gradient.contiguous())
+            for (value, leaf), gradient in zip(self._leaves.items(), found, strict=True)
+        }
+        return StepResult(float(loss.detach()), gradients, carried)
+
+    @torch.no_grad()
+    def loss(self, batch: Arrays) -> tuple[float, dict[str, AnyArray]]:
+        """Return the loss and the carried outputs in evaluation mode.
+
+        Raises:
+            DataError: An input or the labels are missing, of the wrong type, or cannot be run.
+        """
+        loss, carried = self._loss(batch, Moment())
+        return float(loss), carried
+
+    @torch.no_grad()
+    def moments(self, batch: Arrays) -> tuple[list[Moments], dict[str, AnyArray]]:
+        """Return the moments of a batch and the carried outputs; see `Engine.moments`.
+
+        Raises:
+            DataError: An input is missing, of the wrong type, or cannot be run.
+        """
+        if not self.statistics:
+            return [], {}
+        moment = Moment(by_batch=self._norms, collected=[])
+        carried = self._outputs(self._objective.carry)
+        ends = [node.outputs[0] for node in self._model.graph if node in self._norms]
+        found = self._program.run(self._known(batch), [*carried.values(), *ends], moment)
+        assert moment.collected is not None
+        own = [
+            Moments(statistics_of(node), array_of(mean), array_of(variance), count)
+            for node, mean, variance, count in moment.collected
+        ]
+        return own, {name: array_of(value) for name, value in zip(carried, found, strict=False)}
+
+    @torch.no_grad()
+    def predict(self, inputs: Arrays) -> dict[str, AnyArray]:
+        """Return all outputs of the model in evaluation mode.
+
+        Raises:
+            DataError: An input is missing, of the wrong type, or cannot be run.
+        """
+        outputs = {str(value.name): value for value in self._model.graph.outputs}
+        found = self._program.run(self._known(inputs), list(outputs.values()), Moment())
+        return {name: array_of(value) for name, value in zip(outputs, found, strict=True)}
+
+    def _loss(self, batch: Arrays, moment: Moment) -> tuple[Tensor, dict[str, AnyArray]]:
+        """Return the loss and the carried outputs of one run."""
+        known = self._known(batch)
+        kind = self._kind_for(batch)
+        labels = self._taught(batch) if kind == "distill" else labels_of(self._objective, kind, batch)
+        feeds = targets(kind, labels, lengths_of(self._objective, batch), self._samples)
+        carried = self._outputs(self._objective.carry)
+        scores, *states = self._program.run(known, [self._scored(kind), *carried.values()], moment)
+        loss = loss_of(kind, scores, {name: tensor_of(array) for name, array in feeds.items()})
+        return loss, {name: array_of(state) for name, state in zip(carried, states, strict=True)}
+
+    def _known(self, batch: Arrays) -> dict[ir.Value, Any]:
+        graph = self._model.graph
+        given = inputs_of(graph, batch)
+        return {**{value: tensor_of(given[str(value.name)]) for value in graph.inputs}, **self._live}
+
+    def _kind_for(self, batch: Arrays) -> Kind:
+        # `auto` is decided by the first batch.
+        if self._kind is None:
+            self._kind = choose_kind(self._objective, batch)
+        return self._kind
+
+    def _scored(self, kind: Kind) -> ir.Value:
+        return scores_of(self._model, kind, self._objective.output)
+
+    def _outputs(self, names: Iterable[str]) -> dict[str, ir.Value]:
+        return {str(value.name): value for value in self._model.graph.outputs if value.name in set(names)}
+
+    def _taught(self, batch: Arrays) -> AnyArray:
+        model, program = self._teacher
+        given = inputs_of(model.graph, batch)
+        known = {value: tensor_of(given[str(value.name)]) for value in model.graph.inputs}
+        with torch.no_grad():
+            (scores,) = program.run(known, [scores_of(model, "distill", self._objective.output)], Moment())
+        return array_of(scores)
+
+    @cached_property
+    def _teacher(self) -> tuple[ir.Model, Program]:
+        model, _ = _prepared(self._teacher_model, 0.0)
+        return model, Program(model, [])
+
+
+def _prepared(model: ir.Model, delta: float) -> tuple[ir.Model, dict[str, ir.Value]]:
+    """Return a copy without functions, whose quantizers have a gradient, and the scales of these."""
+    copy = model.clone()
+    InlinePass()(copy)
+    # Whether a BatchNormalization sees one sample or a batch is told by shapes.
+    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(copy)
+    return copy, {str(scale.name): scale for scale in hold_quantizers(copy.graph, delta)}
+
+
+def _copied(value: ir.Value) -> Array:
+    assert value.const_value is not None
+    return np.array(value.const_value.numpy(), dtype=np.float32, order="C")
+
+
+def _trainable(
+    weights: dict[str, ir.Value], reached: Obstacles, freeze: Sequence[str]
+) -> tuple[dict[str, ir.Value], dict[str, str]]:
+    """Return the weights that a gradient reaches, and why it is not the others."""
+    trained, frozen = {}, {}
+    for name, value in weights.items():
+        pattern = next((glob for glob in freeze if fnmatch.fnmatchcase(name, glob)), None)
+        # The first reason that holds is told: what the user asked for, then what the graph is like.
+        if pattern is not None:
+            frozen[name] = f"frozen by the option {pattern!r}"
+        elif value not in reached:
+            frozen[name] = "the loss does not depend on it"
+        elif (node := reached[value]) is not None:
+            frozen[name] = f"lies before node {node.name!r}: {node.op_type} has no gradient"
+        else:
+            trained[name] = value
+    return trained, frozen
+
+
+def _weights(graph: ir.Graph) -> dict[str, ir.Value]:
+    """Return the weights that nodes of a graph read, and those of the graphs inside of it, by name."""
+    graphs = [graph, *graph.subgraphs()]
+    # A body may read a weight of a graph around it.
+    known = {name: value for each in graphs for name, value in each.initializers.items()}
+    return {name: known[name] for each in graphs for name in find_weights(each) if name in known}

@@ -1,0 +1,44 @@
+"""The losses, of scores and what `dtc.training.targets` makes of the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dtc.errors import DataError
+from dtc.training.targets import IGNORED, LABELS, WEIGHT, Kind
+
+
+def loss_of(kind: Kind, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+    """Return the loss, a scalar.
+
+    Cross-entropy is the mean over the labels that are not -1; the others are sums of weighted numbers, whose weights
+    sum to 1.
+
+    Raises:
+        DataError: Scores and labels do not fit each other.
+    """
+    labels = targets[LABELS]
+    if kind == "cross-entropy":
+        # Scores [N, C, H, W] with labels [N, H, W] go in as they are; others have the classes last.
+        logits = scores if labels.dim() > 2 else scores.reshape(-1, scores.shape[-1])
+        _check(logits.shape[0] == labels.shape[0], scores, labels)
+        return F.cross_entropy(logits.float(), labels, ignore_index=IGNORED)
+    flat = scores.reshape(-1).float()
+    _check(flat.shape == labels.shape, scores, labels)
+    if kind == "bce":
+        each = F.binary_cross_entropy_with_logits(flat, labels, reduction="none")
+    else:
+        each = (flat - labels).square()
+    return torch.dot(each, targets[WEIGHT])
+
+
+def _check(fits: bool, scores: Tensor, labels: Tensor) -> None:
+    if not fits:
+        raise DataError(
+            f"the output of shape {list(scores.shape)} and {labels.numel()} labels do not fit each other; "
+            "choose the output that the labels are of"
+        )

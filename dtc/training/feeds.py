@@ -1,0 +1,60 @@
+"""What an engine takes out of a batch: the inputs of the model, in its types, and what the loss compares with."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.errors import DataError, EngineError
+from dtc.forms import AnyArray
+from dtc.graph.signature import Arrays
+from dtc.recipe import Objective
+
+
+def inputs_of(graph: ir.Graph, batch: Arrays) -> dict[str, AnyArray]:
+    """Return the inputs of a graph in the types that it declares, contiguous.
+
+    Raises:
+        DataError: One is missing or of the wrong type.
+    """
+    found = {}
+    for value in graph.inputs:
+        if value.name not in batch:
+            raise DataError(f"the batch holds no {value.name!r}, an input of the model")
+        assert value.name is not None
+        # float64 may become float32 and int64 int32 ("same_kind"), floats never integers: that is a mistake in the
+        # data.
+        array = np.asarray(batch[value.name])
+        dtype = array.dtype if value.dtype is None else value.dtype.numpy()
+        if not np.can_cast(array.dtype, dtype, casting="same_kind"):
+            raise DataError(f"input {value.name!r} needs {dtype}, the batch holds {array.dtype}")
+        found[value.name] = np.ascontiguousarray(array, dtype=dtype)
+    return found
+
+
+def lengths_of(objective: Objective, batch: Arrays) -> AnyArray | None:
+    """Return the length of each sample, None where the objective names none.
+
+    Raises:
+        DataError: The batch does not hold them.
+    """
+    name = objective.lengths
+    if name is None:
+        return None
+    if name not in batch:
+        raise DataError(f"the batch holds no {name!r}, which the option lengths names")
+    return np.asarray(batch[name])
+
+
+def check_carry(graph: ir.Graph, objective: Objective) -> None:
+    """Make sure that a graph has the outputs and inputs that an objective carries over.
+
+    Raises:
+        EngineError: It has not; names what is missing.
+    """
+    outputs = {value.name for value in graph.outputs}
+    inputs = {value.name for value in graph.inputs}
+    for source, target in objective.carry.items():
+        if source not in outputs or target not in inputs:
+            what = f"output {source!r}" if source not in outputs else f"input {target!r}"
+            raise EngineError(f"carry {source}={target}: the model has no {what}")
