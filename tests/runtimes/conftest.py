@@ -8,58 +8,17 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from real_files import FORMS, MODELS, Told
+from real_files import RealModel
 
-from dtc.checking.elsewhere import Expected
 from dtc.checking.runtime import Runtime, find_runtime
 from dtc.errors import UsageError
-from dtc.graph import load_model, save_model
-from dtc.passes.lower import find_target, lower
-from dtc.passes.plan import make_plan
-from dtc.passes.prepare import normalise, strip_training
-from dtc.recipe import Rule
-from dtc.sample_inputs import InputSampler
-from dtc.session import runner, session
 
 
 @pytest.fixture(scope="session")
-def original(data_dir: Path) -> Callable[[str], Told]:
-    """Return what gives a model with what ONNX Runtime computes of it, and the inputs."""
-
-    @cache
-    def of(name: str) -> Told:
-        path = data_dir / "onnx" / f"{name}.onnx"
-        sampler = InputSampler(load_model(path), runner(session(path)), seed=0, fixed=MODELS[name])
-        feeds = [dict(feed) for feed in sampler.draws(1)]
-        return Expected.of(path, feeds), feeds
-
-    return of
-
-
-@pytest.fixture(scope="session")
-def written(
-    original: Callable[[str], Told], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str, str, str], Expected]:
-    """Return what writes a model in a form for a target, and says what ONNX Runtime computes of the file."""
+def real_model(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RealModel]:
+    """Return what gives a real model by its name."""
     folder = tmp_path_factory.mktemp("written")
-
-    @cache
-    def of(name: str, form: str, target: str) -> Expected:
-        (expected, feeds), path = original(name), folder / f"{name}.{form}.{target}.onnx"
-        model = load_model(expected.path)
-        normalise(model)
-        plan = make_plan(model, [Rule(method=form, options=dict(FORMS[form]))])
-        distorted = plan.distort()
-        for site in plan.sites:
-            if site.name in distorted.dense:
-                site.assign(distorted.dense[site.name])
-        strip_training(model)
-        lowering, _, inlined = target.partition(" ")
-        lower(model, plan.compressed(distorted.forms), find_target(lowering, inlined=bool(inlined)))
-        save_model(model, path)
-        return Expected.of(path, feeds)
-
-    return of
+    return cache(lambda name: RealModel(data_dir / "onnx" / f"{name}.onnx", folder))
 
 
 @pytest.fixture
