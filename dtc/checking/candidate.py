@@ -12,7 +12,7 @@ from dtc.checking.differences import Comparison, OutputDifference
 from dtc.checking.elsewhere import Expected, run_elsewhere
 from dtc.checking.measurements import measure_latency, measure_memory
 from dtc.checking.metric import PairMetric
-from dtc.checking.options import CheckOptions
+from dtc.checking.options import CheckedBatch, CheckOptions
 from dtc.checking.pair import CandidateError, Pair, open_pair
 from dtc.checking.report import CheckReport, MetricChange, ModelFacts
 from dtc.checking.trial import Trial
@@ -123,9 +123,10 @@ def _on_data(
     # In step, one batch of both at a time: outputs of all batches need not be kept.
     for count, ((wanted, batch), (found, _)) in enumerate(zip(*streams, strict=True), 1):
         metric.update(wanted, found, batch)
+        options.on_batch(CheckedBatch(count, source.length))
         if count <= _COMPARED_BATCHES:
             trial.comparison.update(wanted, found)
-    change = metric.change()
+    change = metric.change(f"{source.words}, {count} batch{'' if count == 1 else 'es'}")
     sampler = _sampler(pair, options, needed=False)
     if sampler:
         trial.seek(sampler)
