@@ -71,7 +71,10 @@ class GraphBuilder(Builder):
         return make(self) if self._shared is None else self._shared.once(key, make)
 
     def _stored(self, array: npt.NDArray[Any]) -> ir.Value:
-        return super()._stored(array) if self._shared is None else self._shared.constant(array)
+        if self._shared is not None:
+            return self._shared.constant(array)
+        # Constant takes whole numbers since operator set 9.
+        return super()._stored(array) if self.opset >= 9 else self.initializer("number", array)
 
 
 class Shared:
