@@ -163,7 +163,8 @@ def begin(path: Path, recipe: Recipe, job: Job, base: Path) -> Work:
         ModelError: The model cannot be loaded.
         UsageError: There is no such target, or the file of costs is none.
     """
-    target = find_target(recipe.lower, None if recipe.costs is None else base / recipe.costs)
+    costs = None if recipe.costs is None else base / recipe.costs
+    target = find_target(recipe.lower, costs, inlined=recipe.inline)
     model = load_model(path)
     files = model_files(path, model)
     if job.output.resolve() in {file.resolve() for file in files}:
