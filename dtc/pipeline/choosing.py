@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dtc.errors import ModelError, RecipeError, RuleError
 from dtc.passes import prepare
+from dtc.passes.leftovers import told_compressed
 from dtc.passes.plan import make_plan
 from dtc.passes.prepare.quantize_activations import require_quantizers
 from dtc.pipeline.reference import tensors_of
@@ -15,6 +16,7 @@ def normalise(work: Work) -> None:
     """Normalise the graph of the model in place, so that sites can be found."""
     prepare.normalise(work.model)
     work.given = tensors_of(work.model)
+    work.undistorted = work.model.clone()  # shares its arrays, which no stage changes in place
 
 
 def choose(work: Work) -> None:
@@ -39,6 +41,8 @@ def choose(work: Work) -> None:
         raise RecipeError(f"{place}: {'.'.join(map(str, error.path))}: {error.reason}") from error
     except ModelError as error:
         raise ModelError(f"{work.original}: {error}") from error
+    told = told_compressed(work.model)
+    work.remarks += [] if told is None else [f"{told}; these are left as they are"]
     # Tensors, not copies: later stages give a site a new tensor and leave the old one as it was.
     tensors = {site.name: site.value.const_value for site in work.plan.sites}
     work.untouched = {name: tensor for name, tensor in tensors.items() if tensor is not None}
@@ -60,6 +64,7 @@ def begin_run(work: Work) -> None:
         base=work.samples.base,
         replace=work.job.force,
         quantizations=work.levels,
+        moments=work.moments.all_moments() if work.moments and work.recipe.training else (),
     )
     work.began_run = True
     work.job.write(run.folder)
