@@ -38,6 +38,7 @@ def lower(model: ir.Model, items: Sequence[Compressed], target: Target) -> list[
     _require_opset(model, items)
     # Nodes of the model are the user's business; what is new has to be among the target's operators.
     before = {node for graph in all_graphs(model) for node in graph}
+    described = {value.name for node in before for value in node.outputs if value.type or value.shape}
     rewriting = Rewriting(model, target, items)
     lowered = lower_items(rewriting, items)
     # The tables that decoders look up stand in front of the decoders.
@@ -45,6 +46,7 @@ def lower(model: ir.Model, items: Sequence[Compressed], target: Target) -> list[
     rewriting.shared.insert()
     # The operator of a recurrent node of which one weight was coded gives way to the one of both.
     RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
+    _leave_undescribed(model, before, described)
     model.ir_version = max(model.ir_version, target.ir_version)
     _require_operators(model, target, before)
     return _counted(lowered, rewriting.ledger, items)
@@ -86,6 +88,15 @@ def _require_opset(model: ir.Model, items: Sequence[Compressed]) -> None:
         unfit = unfit_opset(item.forms[0], opset_of(model))
         if unfit is not None:
             raise ModelError(f"site {item.site.name!r}: a form like its {item.forms[0].kind} {unfit}")
+
+
+def _leave_undescribed(model: ir.Model, before: set[ir.Node], described: set[str | None]) -> None:
+    """Take types and shapes away that the file would list and the model did not: every runtime infers them."""
+    for graph in all_graphs(model):
+        for node in graph:
+            for value in () if node in before or node.domain != "" else node.outputs:
+                if value.name not in described and not value.is_graph_output():
+                    value.type = value.shape = None
 
 
 def _require_operators(model: ir.Model, target: Target, before: set[ir.Node]) -> None:

@@ -51,7 +51,7 @@ class _Order:
     Attributes:
         levels: uint8, as they are stored.
         scale: Broadcasts against them.
-        zero: As `scale`, or None.
+        shift: int8, as `scale`: what is taken off a step first; None: nothing.
         shape: The shape that the steps have when they are scaled.
         transposed: They are `[in, out]` of a single matrix.
         final: Their shape is the initializer's.
@@ -59,7 +59,7 @@ class _Order:
 
     levels: npt.NDArray[np.uint8]
     scale: npt.NDArray[np.floating]
-    zero: npt.NDArray[np.uint8] | None
+    shift: npt.NDArray[np.int8] | None
     shape: tuple[int, ...]
     transposed: bool = False
     final: bool = False
@@ -69,28 +69,27 @@ class _Order:
         """Choose the order: the initializer's own where rows are axes of it, columns of a matrix, or rows."""
         rows, groups = even.scale.shape
         if groups == 1 and (placed := rows_in_place(site, even.scale)) is not None:
-            zero = None if even.zero is None else rows_in_place(site, even.zero)
-            return cls(in_place(site, planes.form.levels), placed, zero, site.shape, final=True)
+            shift = None if even.shift is None else rows_in_place(site, even.shift)
+            return cls(in_place(site, planes.form.levels), placed, shift, site.shape, final=True)
         # 12 columns in groups of 8 are padded to 16 by the level of 0; the padding is cut off at the end.
         size = planes.group_size or planes.cols
         padded = np.pad(planes.form.levels, ((0, 0), (0, groups * size - planes.cols)), constant_values=even.middle)
         if site.view.perm == (1, 0) and not site.view.parts:
             # [out, in] -> [groups, size, out], scales [groups, 1, out].
-            zero = None if even.zero is None else even.zero.T[:, None]
-            return cls(padded.T, even.scale.T[:, None], zero, (groups, size, rows), transposed=True)
-        zero = None if even.zero is None else even.zero[..., None]
-        return cls(padded, even.scale[..., None], zero, (rows, groups, size))
+            shift = None if even.shift is None else even.shift.T[:, None]
+            return cls(padded.T, even.scale.T[:, None], shift, (groups, size, rows), transposed=True)
+        shift = None if even.shift is None else even.shift[..., None]
+        return cls(padded, even.scale[..., None], shift, (rows, groups, size))
 
 
 def _scaled_steps(joint: Joint, front: GraphBuilder, site: Site, planes: Planes, even: EvenLevels) -> ir.Value:
     order = _Order.of(site, planes, even)
-    middle = even.middle if order.zero is None else 0
     steps = joint.share(
-        site, ("steps", even.bits, middle), order.levels.reshape(-1), partial(_store_steps, bits=even.bits, zero=middle)
+        site, ("steps", even.bits), order.levels.reshape(-1), partial(_store_steps, bits=even.bits), row=()
     )
     steps = front.op("Reshape", [steps, front.constant(order.shape)])
-    if order.zero is not None:
-        steps = front.op("Sub", [steps, _broadcast(joint, site, "zeros", order.zero)])
+    if order.shift is not None:
+        steps = front.op("Sub", [steps, _broadcast(joint, site, "zeros", order.shift)])
     weight = front.op("Mul", [steps, _broadcast(joint, site, "scales", order.scale)])
     wanted = site.value.dtype or ir.DataType.FLOAT
     if order.final:
@@ -105,18 +104,18 @@ def _scaled_steps(joint: Joint, front: GraphBuilder, site: Site, planes: Planes,
     return arranged(front, weight, site, transposed=order.transposed)
 
 
-def _store_steps(e: GraphBuilder, levels: npt.NDArray[Any], *, bits: int, zero: int) -> ir.Value:
-    """Store levels; return the steps from `zero` on, float `[count]`."""
+def _store_steps(e: GraphBuilder, levels: npt.NDArray[Any], *, bits: int) -> ir.Value:
+    """Store levels; return the steps from the middle one on, float, in whatever shape."""
+    middle = 1 << (bits - 1)
     if bits == 8:
-        steps = (levels.astype(np.int16) - zero).astype(np.int8 if zero else np.uint8)
+        steps = (levels.astype(np.int16) - middle).astype(np.int8)
         return e.op("Cast", [e.initializer("codes", steps)], to=ir.DataType.FLOAT)
-    table = np.arange(1 << bits)[:, None] - zero
+    table = np.arange(1 << bits, dtype=np.int8)[:, None] - np.int8(middle)
 
     def make(front: GraphBuilder) -> ir.Value:
-        return front.op("Cast", [front.constant(table.astype(np.int8))], to=ir.DataType.FLOAT)
+        return front.op("Cast", [front.constant(table)], to=ir.DataType.FLOAT)
 
-    found = store_as_rows(e, levels, bits, "codes", e.once(("steps", bits, zero), make))
-    return e.op("Reshape", [found, e.constant([-1])])
+    return store_as_rows(e, levels, bits, "codes", e.once(("steps", bits), make))
 
 
 def _broadcast(joint: Joint, site: Site, name: str, numbers: npt.NDArray[Any]) -> ir.Value:
@@ -130,9 +129,8 @@ def _broadcast(joint: Joint, site: Site, name: str, numbers: npt.NDArray[Any]) -
 def _looked_up(joint: Joint, front: GraphBuilder, site: Site, planes: Planes) -> ir.Value:
     _, rows, groups = planes.alphas.shape
     bits = len(planes.codes)
-    code = joint.share(
-        site, ("numbers", bits), planes.code.reshape(-1), partial(store_as_numbers, bits=bits, name="codes")
-    )
+    store = partial(store_as_numbers, bits=bits, name="codes")
+    code = joint.share(site, ("numbers", bits), planes.code.reshape(-1), store, row=())
     code = front.op("Reshape", [code, front.constant([rows, planes.cols])])
     levels = joint.share(
         site,
