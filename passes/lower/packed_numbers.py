@@ -30,6 +30,16 @@ def store_as_numbers(
     return e.op("Cast", [decode_indices(e, packed, bits, 1, numbers.size)], to=dtype)
 
 
+def store_as_matrix(e: GraphBuilder, numbers: npt.NDArray[Any], bits: int, name: str) -> ir.Value:
+    """Store a matrix of numbers under `name` in `bits` bits each, up to 8; return nodes for it, int32.
+
+    It gets its shape while a number is a byte. From operator set 12 on.
+    """
+    packed = e.initializer(name, pack_indices(numbers.reshape(1, -1), bits))
+    found = decode_indices(e, packed, bits, 1, numbers.size)
+    return e.op("Cast", [e.op("Reshape", [found, e.constant(numbers.shape)])], to=ir.DataType.INT32)
+
+
 def store_as_rows(
     e: GraphBuilder, numbers: npt.NDArray[Any], bits: int, name: str, table: ir.Value, block: int = 1
 ) -> ir.Value:
