@@ -6,7 +6,9 @@ a program which reads it knows what it has. Numbers that are not finite are null
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -18,6 +20,8 @@ def _or_nan(value: Any) -> Any:
 
 Real: TypeAlias = Annotated[float, BeforeValidator(_or_nan)]
 """A number that need not be finite; read back from null it is NaN."""
+
+_NOT_ASCII = re.compile(r"[^ -~\n]")
 
 
 class DocumentPart(BaseModel):
@@ -32,5 +36,12 @@ class Document(DocumentPart):
     schema_: str = Field(alias="schema")
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """Return the document as JSON; with `indent`, on lines for people."""
-        return self.model_dump_json(by_alias=True, indent=indent)
+        """Return the document as JSON; with `indent`, on lines for people.
+
+        What a terminal would obey, as names from a file may hold, is escaped.
+        """
+        return _NOT_ASCII.sub(_escaped, self.model_dump_json(by_alias=True, indent=indent))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]

@@ -223,6 +223,8 @@ LIES = {
     "short": (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", b"12345678"), "declares 12 bytes"),
     "long": (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", b"12345678"), "declares 4 bytes"),
     "code": (npy("{'descr': __import__('os').getcwd(), 'fortran_order': False, 'shape': (1,), }"), "not an array"),
+    "unclosed": (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1,"), "damaged header"),
+    "indented": (npy("{}\n  {\n {"), "damaged header"),
     "other": (b"PK not an array at all", "not an array"),
     "empty": (b"", "not an array"),
 }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
 import sys
+from pathlib import Path
 
 import click
 
@@ -54,20 +56,37 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        click.echo(f"dtc: error: {_with_help(error)}", err=True)
+        _say(f"dtc: error: {_with_help(error)}")
         sys.exit(error.exit_code)
     except Interrupted as stop:
-        click.echo(_how_to_go_on(stop), err=True)
+        _say(_how_to_go_on(stop))
         sys.exit(termination.status)
     except OSError as error:  # of the standard output, or of a file that goes while it is read
-        what = f"{error.filename}: " if error.filename else ""
-        click.echo(f"dtc: error: {what}{error.strerror or error}", err=True)
+        _say(f"dtc: error: {_of_system(error)}")
         sys.exit(2)
     # Last, because Interrupted is a DtcError, too. Any other exception is a mistake in the program: its traceback is
     # shown.
     except DtcError as error:
-        click.echo(f"dtc: error: {printable(str(error))}", err=True)
+        _say(f"dtc: error: {printable(str(error))}")
         sys.exit(error.exit_status)
+
+
+def _say(line: str) -> None:
+    """Print a line to standard error; where that is full or closed the exit status alone tells."""
+    with contextlib.suppress(OSError):
+        click.echo(line, err=True)
+
+
+def _of_system(error: OSError) -> str:
+    """Return what the system refused: a file by its name, else the working directory or the standard output."""
+    reason = error.strerror or str(error)
+    if error.filename:
+        return printable(f"{error.filename}: {reason}")
+    try:
+        Path.cwd()
+    except OSError:
+        return "the working directory is gone; change to another"
+    return f"standard output, or a file without a name: {reason}"
 
 
 def _with_help(error: click.ClickException) -> str:

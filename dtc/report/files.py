@@ -49,5 +49,9 @@ def read_report(path: Path) -> Report:
 def _write(path: Path, text: str) -> None:
     # A reader sees the old file or the new one, never half of it: a browser may be looking while the run goes on.
     unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise

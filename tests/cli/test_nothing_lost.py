@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -131,6 +132,60 @@ def test_a_failed_install_leaves_no_run(dtc: Dtc, model: Path, tmp_path: Path, m
         status, _, err = dtc("compress", model, *SVD, "--retrain", "--data", tmp_path / "d.npz", "--steps", "2")
         assert (status, err) == (2, "dtc: error: no network\n")
         assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        ("python -m dtc inspect {model} >/dev/full", 2, "dtc: error: standard output"),
+        ("python -m dtc inspect nothing.onnx 2>/dev/full", 2, ""),
+        ("mkdir gone; cd gone; rmdir ../gone; python -m dtc compress ../m.onnx -m svd", 2, "the working directory is"),
+    ],
+)
+def test_where_nothing_can_be_said_the_status_tells(
+    model: Path, tmp_path: Path, command: str, status: int, said: str
+) -> None:
+    words = command.format(model=model).replace("python", sys.executable)
+    ended = subprocess.run(["/bin/sh", "-c", words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == status
+    assert said in ended.stderr
+    assert ended.stderr.count("\n") == bool(said)
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing(
+    dtc: Dtc, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = tmp_path / "run"
+    assert dtc("compress", model, *SVD, "--run", run)[0] == 0
+    before = sorted(run.iterdir())
+    monkeypatch.setattr("dtc.report.files.Path.replace", full)
+    status, _, err = dtc("report", run)
+    assert status == 2
+    assert "No space left on device" in err
+    assert sorted(run.iterdir()) == before
+
+
+def test_names_that_a_terminal_obeys_are_escaped(dtc: Dtc, tmp_path: Path) -> None:
+    model = models.build("digits-mlp", hidden=16)
+    for number, node in enumerate(model.graph):
+        node.name = f"\x1b[31m\x9b2J\u202e{number}"
+    site = next(iter(model.graph.initializers.values()))
+    model.graph.initializers.pop(site.name)
+    site.name = "fc\x1b]0;title\x07"
+    model.graph.initializers.add(site)
+    path = tmp_path / "m.onnx"
+    save_model(model, path)
+    for command in (("inspect", path), ("inspect", path, "--json"), ("compress", path, *SVD, "--force", "--json")):
+        status, out, err = dtc(*command)
+        assert (status, err) == (0, "")
+        assert [line for line in out.split("\n") if not line.isprintable()] == []
+    status, _, err = dtc("compress", path, *SVD, "--include", "\x1b[2J")
+    assert status == 2
+    assert err.rstrip("\n").isprintable()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")

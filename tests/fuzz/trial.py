@@ -23,8 +23,8 @@ MEMORY = 8 << 30
 """Bytes of address space: an idle process with the runtimes has some 4 GB of it."""
 RESIDENT = 2 << 30
 """Bytes of memory that no case needs, this process included."""
-SECONDS = 120
-"""For a command, on its own."""
+SECONDS = 60
+"""Of processor time for a command; ten times as long by the clock, as machines are shared."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ def tried(case: Case) -> Ending:
     faults = [f"{' '.join(command)}: {each.fault}" for command, each in ends if each.fault]
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        what = f"takes over {SECONDS} s" if number == signal.SIGALRM else f"ended by signal {number}"
+        slow = number in (signal.SIGALRM, signal.SIGXCPU)
+        what = f"takes over {SECONDS} s" if slow else f"ended by signal {number}"
         faults.append(f"{' '.join(case.commands[min(len(told), len(case.commands) - 1)])}: {what}")
     elif strangers:
         faults.append(f"left {strangers}")
@@ -103,12 +104,13 @@ def _forked(commands: tuple[Command, ...], folder: Path) -> tuple[list[Told], in
 def _in_child(commands: tuple[Command, ...], folder: Path, writing: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS * len(commands), -1))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     os.chdir(folder)
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     with os.fdopen(writing, "w") as pipe:
         for command in commands:
-            signal.alarm(SECONDS)
+            signal.alarm(10 * SECONDS)
             pipe.write(json.dumps(vars(_told(command))) + "\n")
             pipe.flush()
     os._exit(0)

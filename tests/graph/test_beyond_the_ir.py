@@ -126,6 +126,16 @@ def test_external_data_of_constants_is_counted_and_written(tmp_path: Path) -> No
     np.testing.assert_array_equal(run(tmp_path / "elsewhere" / "out.onnx", x=x)[0], x @ WEIGHT)
 
 
+@pytest.mark.parametrize("place", [b"\x0a\x01x", b"a node", b"a domain"])
+def test_a_text_that_is_not_utf_8_is_refused(tmp_path: Path, place: bytes) -> None:
+    model = written(tmp_path / "m.onnx", "m (float[2, 6] x) => (float[2, 5] y) { y = MatMul(x, W) }", W=WEIGHT)
+    model.graph.node[0].name, model.domain = "a node", "a domain"
+    content = model.SerializeToString().replace(place, place[:-1] + b"\xff", 1)
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(ModelError, match=r"not UTF-8, b'.*\\xff'"):
+        load_model(tmp_path / "m.onnx")
+
+
 def test_a_training_graph_is_not_lost_in_silence(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     model = written(path, "m (float[2, 6] x) => (float[2, 5] y) { y = MatMul(x, W) }", W=WEIGHT)

@@ -26,6 +26,7 @@ from dtc.passes.lower.decode import arranged, in_place, rows_in_place
 from dtc.passes.lower.joint import LARGEST, Joint
 from dtc.passes.lower.opset7 import count_up
 from dtc.passes.lower.packed_numbers import store_as_floats, store_as_matrix, store_as_numbers, store_as_rows
+from dtc.passes.lower.readers import feeds_recurrence
 
 _GATHERS_ELEMENTS = 11
 """Operator set that GatherElements came with."""
@@ -39,7 +40,8 @@ def decode_forms_together(joint: Joint, front: GraphBuilder, site: Site, forms: 
 def decode_together(joint: Joint, front: GraphBuilder, site: Site, planes: Planes) -> ir.Value | None:
     """Return the dense weight, in the initializer's own shape and type; None where planes are decoded otherwise."""
     if planes.even is not None:
-        if site.size > LARGEST and planes.even.bits < 8 and not planes.group_size and front.opset >= OPSET:
+        plain = planes.even.bits < 8 and not planes.group_size and front.opset >= OPSET
+        if plain and site.size > LARGEST and not feeds_recurrence(site):
             return _looked_up_steps(joint, front, site, planes, planes.even)
         return _scaled_steps(joint, front, site, planes, planes.even)
     if site.size <= LARGEST and planes.survivors is None:
@@ -87,10 +89,12 @@ class _Order:
 
 def _scaled_steps(joint: Joint, front: GraphBuilder, site: Site, planes: Planes, even: EvenLevels) -> ir.Value:
     order = _Order.of(site, planes, even)
-    steps = joint.share(
-        site, ("steps", even.bits), order.levels.reshape(-1), partial(_store_steps, bits=even.bits), row=()
-    )
-    steps = front.op("Reshape", [steps, front.constant(order.shape)])
+    store = partial(_store_steps, bits=even.bits)
+    if even.bits == 8 and site.size > LARGEST:  # alone, so that bytes may be stored in their shape
+        steps = joint.share(site, "steps", order.levels.reshape(order.shape), store)
+    else:
+        steps = joint.share(site, ("steps", even.bits), order.levels.reshape(-1), store, row=())
+        steps = front.op("Reshape", [steps, front.constant(order.shape)])
     if order.shift is not None:
         steps = front.op("Sub", [steps, _broadcast(joint, site, "zeros", order.shift)])
     weight = front.op("Mul", [steps, _broadcast(joint, site, "scales", order.scale)])
@@ -165,7 +169,7 @@ def _looked_up(joint: Joint, front: GraphBuilder, site: Site, planes: Planes) ->
     starts = level_constants(front, planes).starts
     if starts is not None:
         code = front.op("Add", [code, starts])
-    if front.opset >= _GATHERS_ELEMENTS:
+    if front.opset >= _GATHERS_ELEMENTS and not feeds_recurrence(site):
         matrix = front.op("GatherElements", [levels, code], axis=1)
     else:
         row = front.op("Reshape", [count_up(front, rows), front.constant([rows, 1])])
