@@ -15,7 +15,7 @@ def store_codewords(e: GraphBuilder, book: Codebook) -> ir.Value:
     words, name = book.codewords, book.name
     if name is None:
         return _store(e, words, "codewords")
-    key = ("codewords", name, words.bits, words.stored.tobytes())
+    key = ("codewords", name, words.grid, words.stored.dtype, words.stored.tobytes())
     return e.once(key, lambda front: _store(front, words, f"{name}.values"))
 
 

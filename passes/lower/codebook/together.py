@@ -54,7 +54,8 @@ def _codewords(
         numbers = joint.share(site, ("numbers", bits), indices, store, row=())
         return front.op("Gather", [_own_table(joint, front, site, book), numbers])
     # The gain of a site comes behind: codewords times gain, which a zero block does not change.
-    key = ("codewords", book.name, bits, book.zero)
+    words = book.codewords
+    key = ("codewords", book.name, words.grid, words.stored.tobytes(), bits, book.zero)
     store = partial(_store_codewords, book=book, bits=bits)
     blocks = joint.share(site, key, indices, store, row=(book.block,))
     return blocks if book.gain is None else front.op("Mul", [blocks, _gain(joint, site, book.gain)])

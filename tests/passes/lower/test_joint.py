@@ -84,7 +84,7 @@ def test_every_weight_is_the_dense_one_bit_for_bit(method: str, options: dict[st
             expected = each.site.restore(np.stack([form.dense() for form in each.forms]))
             np.testing.assert_array_equal(found, expected.reshape(found.shape))
     codes = [name for name in model.graph.initializers if name.split(".")[-1] in ("codes", "indices")]
-    assert codes == [f"joint.{codes[0].split('.')[-1]}"]
+    assert sum(name.startswith("joint.") for name in codes) == 1  # sites that are cut in another way have their own
 
 
 @pytest.mark.parametrize("body", ["MatMul(x, W)", "Gemm<transB=1>(x, W)"])
