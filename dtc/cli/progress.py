@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from dtc.formatting import printable
 from dtc.training.events import DistortedWeights, Evaluated, Event, Finished, Noted, Started, Stepped
 
 _console = Console(stderr=True, highlight=False)
@@ -55,7 +56,7 @@ class _Bar:
 
 def _say(event: Event) -> None:
     for line in _lines(event):
-        _console.print(line, markup=False)
+        _console.print(printable(line), markup=False)
 
 
 def _lines(event: Event) -> Iterator[str]:
