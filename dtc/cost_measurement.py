@@ -27,7 +27,7 @@ from dtc.passes.lower.kinds import Sample, kinds
 MOST_BYTES = {128: 1 << 20, 512: 8 << 20, 2048: 96 << 20}
 """Bytes of all dense weights of a model, by the side of a weight: within a cache, within the last cache, beyond."""
 
-ROWS = (1, 20)
+ROWS = (1, 4, 20)
 
 Tell = Callable[[str], None]
 

@@ -72,6 +72,14 @@ def cifar10(*, epoch: int = 0, seed: int = 0, batch_size: int = 100, split: Spli
         yield {"x": _scaled(moved), "labels": labels[chosen]}
 
 
+def cifar10_plain(*, batch_size: int = 100, split: Split = "train") -> Batches:
+    """Yield CIFAR-10 as `cifar10` does, the training images in order and as they are."""
+    images, labels = _cifar10("train")
+    held_out = len(labels) - CIFAR_HELD_OUT
+    order = np.arange(held_out, len(labels)) if split == "evaluate" else np.arange(held_out)
+    yield from _normalised(images, labels, order, batch_size)
+
+
 def cifar10_test(*, batch_size: int = 200) -> Batches:
     """Yield the 10,000 test images of CIFAR-10 in order."""
     images, labels = _cifar10("test")

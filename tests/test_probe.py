@@ -27,22 +27,32 @@ def test_without_data_it_is_the_relative_error_of_the_outputs() -> None:
     assert probe({}) == 0
 
 
-def test_with_labels_it_is_the_drop_of_the_metric(tmp_path: Path) -> None:
+def test_with_class_numbers_it_is_the_rise_of_the_cross_entropy_which_moves_with_every_weight(tmp_path: Path) -> None:
     model = models.build("digits-mlp")
     save_model(model, tmp_path / "m.onnx")
     images = np.random.default_rng(0).normal(size=(64, 1, 8, 8)).astype(np.float32)
+
+    def cross_entropy(path: Path) -> float:
+        session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        scores = session.run(None, {"image": images})[0].astype(np.float64)
+        chosen = scores[np.arange(64), labels]
+        return float((np.log(np.exp(scores).sum(axis=1)) - chosen).mean())
+
     session = ort.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
     labels = session.run(None, {"image": images})[0].argmax(axis=1)
     np.savez(tmp_path / "own.npz", image=images, labels=labels)
     source = open_source(str(tmp_path / "own.npz"), batch_size=16)
     sites = find_sites(model)
     probe = make_probe(model, sites, Objective(), source=source, seed=0, fixed={})
-    broken = -sites[-1].matrices()
-    sites[-1].assign(sites[-1].restore(broken))
-    save_model(model, tmp_path / "broken.onnx")
-    other = ort.InferenceSession(tmp_path / "broken.onnx", providers=["CPUExecutionProvider"])
-    accuracy = (other.run(None, {"image": images})[0].argmax(axis=1) == labels).mean()
-    assert probe({sites[-1].name: broken}) == pytest.approx(1 - accuracy)
+    before = cross_entropy(tmp_path / "m.onnx")
+    last = sites[-1]
+    own = last.matrices()
+    for number, changed in enumerate((-own, own * np.float32(1.001))):
+        last.assign(last.restore(changed))
+        save_model(model, tmp_path / f"{number}.onnx")
+        rise = cross_entropy(tmp_path / f"{number}.onnx") - before
+        assert rise != 0
+        assert probe({last.name: changed}) == pytest.approx(rise, rel=1e-3)
 
 
 def test_weights_of_a_branch_are_replaced_there() -> None:

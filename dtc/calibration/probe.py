@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
@@ -13,7 +14,7 @@ from dtc.evaluate import judged_output, stateful
 from dtc.forms import AnyArray, Array
 from dtc.graph import Site, all_graphs, save_model
 from dtc.graph.signature import Arrays, TensorSpec, input_specs
-from dtc.metrics import default_metric, make_metric
+from dtc.metrics import Perplexity
 from dtc.passes.method import Probe
 from dtc.recipe import Objective
 from dtc.sample_inputs import sample_inputs
@@ -22,6 +23,8 @@ from dtc.session import runner, session
 
 PROBED_BATCHES = 16
 _DRAWS = 8
+_WORST = 1e6
+"""Stands for the cross-entropy of a label that had no probability at all."""
 
 
 def make_probe(
@@ -35,9 +38,9 @@ def make_probe(
 ) -> Probe:
     """Return a function from matrices by site, float32 `[count, out, in]`, to how much worse the model is with them.
 
-    The model's own weights give 0. With labelled data the result is the drop of the metric, in the metric's own unit.
-    Without labels, on data or on generated inputs, the result is the squared error of the judged output relative to its
-    square. The weights of the sites are inputs of one session, so that no session is made anew; subgraphs read them
+    The model's own weights give 0. Where labels are class numbers the result is the rise of the cross-entropy, in nats.
+    Else, on data or on generated inputs, it is the squared error of the judged output relative to its square. The
+    weights of the sites are inputs of one session, so that no session is made anew; subgraphs read them
     from there.
     """
     # 1. One session for all questions: weights are among its inputs, as float32, whatever the model's own dtype is.
@@ -89,22 +92,21 @@ def _judge(
 
         return [judged_output(found, objective) for found, _ in stateful(with_weights, batches, objective, specs)]
 
-    # With labels on all batches a metric judges, without them the distance to the outputs of the model's own weights.
+    # Class numbers on all batches: cross-entropy. It moves with every weight, where accuracy stays as it is until an
+    # image crosses a border. Else the distance to the outputs of the model's own weights.
     labels = [batch.get(objective.labels) for batch in batches]
-    if any(each is None for each in labels):
+    if any(each is None or each.dtype.kind not in "iu" for each in labels):
         wanted = outputs(own)
         return lambda weights: _relative_error(wanted, outputs(weights))
-    name = objective.metric or default_metric(labels[0], carries=bool(objective.carry))
 
-    # The sign is turned so that more is worse: accuracy 0.91 -> -0.91, perplexity 80 -> 80.
-    def lost(weights: Arrays) -> float:
-        metric = make_metric(name)
+    def cross_entropy(weights: Arrays) -> float:
+        likelihood = Perplexity()
         for found, label in zip(outputs(weights), labels, strict=True):
             assert label is not None, "looked at above"
-            metric.update(found, label)
-        return -metric.value() if metric.higher_is_better else metric.value()
+            likelihood.update(found, label)
+        return min(math.log(likelihood.value()), _WORST)
 
-    return lost
+    return cross_entropy
 
 
 def _relative_error(wanted: list[AnyArray], found: list[AnyArray]) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dtc.forms.base import Array, Parts
+from dtc.forms.even_levels import EvenLevels, evenly_spaced
 
 Packed = npt.NDArray[np.uint8]
 Scales = npt.NDArray[np.floating]
@@ -81,18 +82,34 @@ class BinaryCode:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the stored parts."""
+        """Bytes of what a file holds: of evenly spaced levels the scale alone, which tells all coefficients."""
+        if self.even is not None:
+            return self.codes.nbytes + self.even.nbytes
         parts = [self.survivors if self.coded_survivors else self.codes, self.alphas, self.offset, self.mask]
         return sum(part.nbytes for part in parts if part is not None)
+
+    @cached_property
+    def even(self) -> EvenLevels | None:
+        """The evenly spaced levels that the code is; None: of other levels, or masked."""
+        return evenly_spaced(self.alphas, self.offset) if self.mask is None else None
+
+    @property
+    def levels(self) -> Packed:
+        """The number of each weight's level where the largest coefficient comes first, uint8 `[out, in]`."""
+        level: Packed = np.zeros(self.shape, dtype=np.uint8)
+        for codes in self.codes:
+            level = (level << np.uint8(1)) | unpack_bits(codes, self.cols).view(np.uint8)
+        return level
 
     @property
     def detail(self) -> str:
         """Planes, groups, and how a mask is coded."""
         words = [f"{self.bits} bit" + ("s" if self.bits > 1 else "")]
-        words.append(
-            f"{8 * self.alphas.itemsize}-bit alphas per " + (f"{self.group_size}" if self.group_size else "row")
-        )
-        if self.offset is not None:
+        scales, named = (self.alphas, "alphas") if self.even is None else (self.even.scale, "scales")
+        words.append(f"{8 * scales.itemsize}-bit {named} per " + (f"{self.group_size}" if self.group_size else "row"))
+        if self.even is not None and self.even.zero is not None:
+            words.append("zero points")
+        if self.even is None and self.offset is not None:
             words.append("offset")
         if self.mask is not None:
             words.append("mask and codes of the survivors" if self.coded_survivors else "mask and dense planes")
@@ -163,10 +180,11 @@ class BinaryCode:
 
     def pack(self) -> Parts:
         """Return the arrays to store, and `layout`: columns, group size, rows and planes, the node's attributes."""
-        parts: Parts = {
-            "layout": np.array([self.cols, self.group_size, self.shape[0], self.bits], dtype=np.int64),
-            "alphas": self.alphas,
-        }
+        layout = np.array([self.cols, self.group_size, self.shape[0], self.bits], dtype=np.int64)
+        if (even := self.even) is not None:
+            zero: Parts = {} if even.zero is None else {"zero": even.zero}
+            return {"layout": layout, "codes": self.codes, "scale": even.scale, **zero}
+        parts: Parts = {"layout": layout, "alphas": self.alphas}
         parts |= {"survivors": self.survivors} if self.coded_survivors else {"codes": self.codes}
         parts |= {} if self.offset is None else {"offset": self.offset}
         return parts | ({} if self.mask is None else {"mask": self.mask})
@@ -178,9 +196,12 @@ class BinaryCode:
         Raises:
             ValueError: Parts are missing, or their shapes and dtypes do not belong together.
         """
-        if not {"layout", "alphas"} <= set(parts) or parts["layout"].shape != (4,):
+        given = set(parts)
+        if "layout" not in given or not {"alphas", "scale"} & given or parts["layout"].shape != (4,):
             raise ValueError(f"a binary code has a layout of 4 numbers and alphas; given: {sorted(parts)}")
         cols, group_size, rows, bits = (int(number) for number in parts["layout"])
+        if "scale" in given:
+            return cls._unpack_even(parts, bits)
         mask: Any = np.asarray(parts["mask"]) if "mask" in parts else None
         if "codes" in parts:
             codes: npt.NDArray[Any] = np.asarray(parts["codes"])
@@ -197,6 +218,22 @@ class BinaryCode:
             None if offset is None else np.asarray(offset),
             mask,
         )
+
+    @classmethod
+    def _unpack_even(cls, parts: Parts, bits: int) -> Self:
+        """Return the form of evenly spaced levels, whose scales say all coefficients."""
+        cols, group_size, rows, _ = (int(number) for number in parts["layout"])
+        scale: npt.NDArray[Any] = np.asarray(parts["scale"])
+        zero = parts.get("zero")
+        shape = (rows, -(-cols // group_size) if group_size > 0 else 1)
+        if "codes" not in parts or not 2 <= bits <= 8 or scale.dtype not in (np.float16, np.float32):
+            raise ValueError("evenly spaced levels have codes of 2 to 8 planes, and float16 or float32 scales")
+        for name, array in (("scale", scale), ("zero", zero)):
+            if array is not None and array.shape != shape:
+                raise ValueError(f"{name} of shape {array.shape} for {cols} columns, not {shape}")
+        levels = EvenLevels(bits, scale, None if zero is None else np.asarray(zero).astype(np.uint8))
+        alphas, offset = levels.coefficients()
+        return cls(np.asarray(parts["codes"]).astype(np.uint8), alphas, cols, group_size, offset)
 
 
 def packed_bytes(cols: int) -> int:

@@ -7,7 +7,7 @@ from dtc.graph.files import file_bytes, model_files
 from dtc.graph.load import load_model
 from dtc.graph.output import check_output, check_space, only_writer, publish
 from dtc.graph.quantizers import Quantizer, bypass_quantizers, find_quantizers, share_scales
-from dtc.graph.roles import CONVOLUTIONS, DENSE_ROLES, INPUT_ROLES, RECURRENT_ROLES, Role, view_of
+from dtc.graph.roles import CONVOLUTIONS, DENSE_ROLES, INPUT_ROLES, RECURRENT_ROLES, Role, view_of, weight_inputs
 from dtc.graph.save import save_model
 from dtc.graph.sites import Reader, Site, find_sites, site_of, why_no_site, why_no_sites
 from dtc.graph.views import MatrixView
@@ -42,6 +42,7 @@ __all__ = [
     "site_of",
     "source_of",
     "view_of",
+    "weight_inputs",
     "why_no_site",
     "why_no_sites",
 ]

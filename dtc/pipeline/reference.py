@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+import numpy as np
 import onnx_ir as ir
 
 from dtc.graph import all_graphs, all_nodes, load_model
@@ -41,7 +42,7 @@ def distorted_original(work: Work) -> ir.Model:
     # 1. Every array has a place in the file: nothing else of it is touched.
     # 2. A weight that the file computes from constants, and what nodes shared, has one only after normalising, as the
     #    quantizers have that a comparison leaves out.
-    if not all(_fits(places, name, tensor) for name, tensor in changed.items()) or _is_quantized(model):
+    if not all(_fits(places, name, work.given[name]) for name in changed) or _is_quantized(model):
         prepare.normalise(model)
         places = _places(model)
     for name, tensor in changed.items():
@@ -84,9 +85,14 @@ def _into_constant(node: ir.Node) -> Callable[[ir.TensorProtocol], None]:
     return put
 
 
-def _fits(places: Mapping[str, _Place], name: str, tensor: ir.TensorProtocol) -> bool:
+def _fits(places: Mapping[str, _Place], name: str, given: ir.TensorProtocol) -> bool:
+    """True if an array stands in the file as it was `given` to the stages, and not what it was computed of."""
     held = places[name][1] if name in places else None
-    return held is not None and held.dtype == tensor.dtype and tuple(held.shape) == tuple(tensor.shape)
+    if held is None or held.dtype != given.dtype or tuple(held.shape) != tuple(given.shape):
+        return False
+    if isinstance(held, ir.ExternalTensor) and isinstance(given, ir.ExternalTensor):  # large: not read for this
+        return (held.location, held.offset) == (given.location, given.offset)
+    return np.array_equal(held.numpy(), given.numpy(), equal_nan=given.dtype.is_floating_point())
 
 
 def _is_quantized(model: ir.Model) -> bool:

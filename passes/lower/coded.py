@@ -14,7 +14,7 @@ from dtc.graph import INPUT_ROLES, RECURRENT_ROLES, Reader, Role
 from dtc.graph.builder import GraphBuilder, insert_first, replace_node
 from dtc.graph.opset import opset_of
 from dtc.passes.lower.decode import arranged, feed_readers
-from dtc.passes.lower.kinds import choose_for
+from dtc.passes.lower.kinds import FormKind, choose_for
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
 from dtc.passes.lower.opset7 import Decoder
 from dtc.passes.lower.readers import Lookup, Unfit, product_of, unfit_recurrence
@@ -148,18 +148,23 @@ class CodedSite(ABC):
         replace_node(reader.node, builder, {reader.node.outputs[0]: output})
 
 
-def lower_older(rewriting: Rewriting, items: Sequence[Compressed], decode: Decoder, needed: int) -> list[Lowered]:
-    """Decode sites for all their readers, in a model of an older operator set than the one `needed` otherwise."""
+def lower_older(rewriting: Rewriting, items: Sequence[Compressed], row: FormKind, decode: Decoder) -> list[Lowered]:
+    """Decode sites for all their readers, in a model of an older operator set than a kind of form needs otherwise."""
     reason = AT_LOAD
     if rewriting.target.functions:
-        reason += f": operators need opset {needed}, the model has {opset_of(rewriting.model)}"
-    return [_decoded_for_all(rewriting, item, decode, reason) for item in items]
+        reason += f": operators need opset {row.opset}, the model has {opset_of(rewriting.model)}"
+    return [_decoded_for_all(rewriting, item, row, decode, reason) for item in items]
 
 
-def _decoded_for_all(rewriting: Rewriting, item: Compressed, decode: Decoder, reason: str) -> Lowered:
+def _decoded_for_all(rewriting: Rewriting, item: Compressed, row: FormKind, decode: Decoder, reason: str) -> Lowered:
     site, dtype = rewriting.current(item.site), item.site.value.dtype or ir.DataType.FLOAT
     front, shape = rewriting.front(site), (site.view.count * site.view.rows, site.view.cols)
-    feed_readers(site, lambda: arranged(front, decode(front, item.forms, dtype), site, shape=shape))
+
+    def dense() -> ir.Value:
+        together = None if row.together is None else row.together(rewriting.joint, front, site, item.forms)
+        return together or arranged(front, decode(front, item.forms, dtype), site, shape=shape)
+
+    feed_readers(site, dense)
     insert_first(front)
     readers = tuple(ReadBy.of(reader, "decoded", reason) for reader in site.readers)
     return Lowered(item.site, item.forms, readers)

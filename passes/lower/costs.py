@@ -18,8 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from dtc.errors import UsageError
 
-UNKNOWN_ROWS = 4
-"""Rows of the other factor that are taken where the model leaves them open."""
+SQUARE_ENOUGH = 4
+"""A matrix counts as no larger than a square of this many times its shorter side: what is set up for each row or for
+each input is not spread over more. Measured on 10,000 rows of 100 inputs, which gain half of what a million weights in
+a square do."""
 
 MAX_BYTES = 1 << 20
 """No table of costs is longer; a larger file is something else."""
@@ -73,12 +75,15 @@ class Costs(BaseModel):
         return _between(at, list(known.values()), [self._of(name, shape, rows) for name in known])
 
     def _of(self, name: str, shape: tuple[int, int], rows: int | None) -> float:
-        """Return the speed of one measured form, interpolated between sides first and between rows then."""
+        """Return the speed of one measured form, interpolated between sides first and between rows then.
+
+        Where the model leaves rows open it is the least of all: nobody shall pay for a gain that others have.
+        """
         # A matrix [256, 1024] counts as the square of as many weights, of side 512. On both axes speeds are
         # interpolated over logarithms: between the sides 256 and 1024, 512 lies in the middle.
-        side = float(np.sqrt(max(shape[0] * shape[1], 1)))
+        side = max(min(float(np.sqrt(shape[0] * shape[1])), SQUARE_ENOUGH * min(shape)), 1)
         by_rows = [_between(np.log2(side), np.log2(self.sides), line) for line in self.speeds[name]]
-        return _between(np.log2(UNKNOWN_ROWS if rows is None else max(rows, 1)), np.log2(self.rows), by_rows)
+        return min(by_rows) if rows is None else _between(np.log2(max(rows, 1)), np.log2(self.rows), by_rows)
 
 
 @dataclass(frozen=True)

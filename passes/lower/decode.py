@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.deploy.ops.binary.decode import byte_bits
 from dtc.graph import MatrixView, Reader, Role, Site
 from dtc.graph.builder import GraphBuilder
 from dtc.graph.walk import PASS_THROUGH
+
+Number = TypeVar("Number", bound=np.generic)
 
 HANDS_ON = PASS_THROUGH | {"Transpose", "Cast"}
 """Nodes between an initializer and the node that it is a weight of."""
@@ -79,6 +83,27 @@ def arranged(
         if site.view.parts:
             matrices = builder.op("Reshape", [matrices, builder.constant(site.shape)])
     return matrices if dtype == wanted else builder.op("Cast", [matrices], to=wanted)
+
+
+def in_place(site: Site, numbers: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """Return numbers, one a weight of a site's matrices `[..., rows, cols]`, in the order of the initializer."""
+    read = numbers.reshape(site.view.sizes(site.shape)).transpose(np.argsort(site.view.perm))
+    return np.ascontiguousarray(read.reshape(site.shape))
+
+
+def rows_in_place(site: Site, numbers: npt.NDArray[Number]) -> npt.NDArray[Number] | None:
+    """Return numbers, one a row of a site's matrices, in a shape that broadcasts against the initializer.
+
+    None where rows are no whole axes of the initializer. A weight [8, 3, 5, 5] of a Conv, whose rows are its first
+    axis: [8] becomes [8, 1, 1, 1]. A weight [3, 8] of a MatMul: [1, 8].
+    """
+    if site.view.parts:
+        return None
+    seen, rows = [site.shape[axis] for axis in site.view.perm], site.view.count * site.view.rows
+    lead = next((n for n in range(len(seen) + 1) if math.prod(seen[:n]) == rows), None)
+    if lead is None:
+        return None
+    return numbers.reshape(seen[:lead] + [1] * (len(seen) - lead)).transpose(np.argsort(site.view.perm))
 
 
 def bits_of_bytes(builder: GraphBuilder) -> ir.Value:

@@ -24,6 +24,10 @@ from dtc.passes.lower.opset7 import Decoder
 from dtc.registry import collect
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from dtc.graph.builder import GraphBuilder
+    from dtc.passes.lower.joint import Joint
     from dtc.passes.lower.rewriting import Rewriting
 
 
@@ -40,6 +44,7 @@ class Measured:
     at: float
 
 
+Together: TypeAlias = "Callable[[Joint, GraphBuilder, Site, Sequence[Form]], ir.Value | None]"
 Sample: TypeAlias = Callable[[np.random.Generator, int], Form]
 
 
@@ -62,6 +67,8 @@ class FormKind:
         opset: Lowest version of the default operator set of the nodes that `lower` makes.
         older: Decodes a site in nodes of operator set 7, where the model's own is older than `opset`; None: it is left
             alone there. The nodes of a model mean what its own set says, and it is not raised for new ones.
+        together: Decodes a site in nodes of any operator set from 7 on, with other sites where it is small, into the
+            initializer's own shape and type; its result is None for a form that it does not decode.
         operators: The operators of the domain `dtc` that compute on it or decode it.
         recurrent: Its layouts in the operators for LSTM and GRU (`dtc.deploy.ops.recurrent.weights.FORMS`).
         measured: Returns where a form of this kind lies among measured ones; None: its product was not measured.
@@ -74,6 +81,7 @@ class FormKind:
     refuse: Callable[[Site], str | None] = _none
     opset: int = 1
     older: Decoder | None = None
+    together: Together | None = None
     operators: tuple[str, ...] = ()
     recurrent: tuple[str, ...] = ()
     measured: Callable[[Any], Measured | None] = _none

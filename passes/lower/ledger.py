@@ -6,7 +6,7 @@ is looked at twice, before and after; what is new by then and has no maker is co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -28,7 +28,7 @@ class Account:
 
     Attributes:
         nbytes: Bytes of nodes, arrays and names that lowering added for it, less those of its readers that are gone.
-        stored: The initializers among them, by name.
+        stored: The initializers among them, by name, and those that it has a part of.
     """
 
     nbytes: int = 0
@@ -51,6 +51,7 @@ class Ledger:
         self._builders: list[tuple[str, GraphBuilder]] = []
         self._makers: dict[Item, str] = {}
         self._parts: dict[str, str] = {}
+        self._divided: dict[ir.Value, list[tuple[str, int]]] = {}
         # Nodes that may be gone at the end. Their bytes are taken now: a removed node has no names any more.
         self._replaceable = {node: (site.name, _nbytes(node)) for site in sites for node in _nodes_of(site)}
 
@@ -67,6 +68,17 @@ class Ledger:
         """Count what is made for a term or a factor for the site that it is a part of."""
         self._parts[part.name] = whole.name
 
+    def divide(self, builder: GraphBuilder, shares: Sequence[tuple[Site, int]]) -> None:
+        """Count the arrays that a builder has stored for several sites by their shares; its nodes are common to all.
+
+        One site alone has the nodes too.
+        """
+        if len(shares) == 1:
+            self.watch(shares[0][0], builder)
+            return
+        named = [(site.name, share) for site, share in shares]
+        self._divided |= dict.fromkeys(builder.stored, named)
+
     def accounts(self) -> tuple[Mapping[str, Account], int]:
         """Return the account of each site, by name, and the bytes of what they need together: tables, functions."""
         makers = self._all_makers()
@@ -74,6 +86,9 @@ class Ledger:
         common, now = 0, set(self._contents())
         for item in now - self._before:
             maker = makers.get(item)
+            if isinstance(item, ir.Value) and item in self._divided:
+                common += self._divide(item, found)
+                continue
             if maker is None:
                 common += _nbytes(item)
                 continue
@@ -90,6 +105,18 @@ class Ledger:
             elif isinstance(item, ir.Value):
                 common -= array_bytes(item)
         return found, common
+
+    def _divide(self, value: ir.Value, found: dict[str, Account]) -> int:
+        """Count an array for the sites that it is divided among; return the bytes that are nobody's, its name's."""
+        tensor, shares = value.const_value, self._divided[value]
+        assert tensor is not None
+        total, rest = sum(share for _, share in shares), array_bytes(value)
+        for name, share in shares:
+            account, part = found.setdefault(self._whole(name), Account()), tensor.nbytes * share // total
+            account.nbytes += part
+            account.stored[str(value.name)] = value
+            rest -= part
+        return rest
 
     def _all_makers(self) -> dict[Item, str]:
         """Return whose each new node and initializer is: of parts, the whole's."""

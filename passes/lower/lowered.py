@@ -65,7 +65,7 @@ class Lowered:
         nbytes: Bytes that the site takes in the file: arrays, tables, nodes and their names. What several sites need
             together (tables, functions of operators) is divided among them, so that the numbers of all sites add up to
             the growth of the file.
-        stored: The initializers that hold the form, by name.
+        stored: The initializers that hold the form, by name; small sites have parts of the same ones.
         caveats: What a user has to be told of this site.
         tolerance: Largest relative L2 difference that this site may make in the outputs, against its dense weight;
             None: that of the target.

@@ -40,6 +40,8 @@ def lower(model: ir.Model, items: Sequence[Compressed], target: Target) -> list[
     before = {node for graph in all_graphs(model) for node in graph}
     rewriting = Rewriting(model, target, items)
     lowered = lower_items(rewriting, items)
+    # The tables that decoders look up stand in front of the decoders.
+    rewriting.joint.insert()
     rewriting.shared.insert()
     # The operator of a recurrent node of which one weight was coded gives way to the one of both.
     RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
@@ -69,7 +71,7 @@ def _lower_kind(rewriting: Rewriting, kind: str, items: Sequence[Compressed]) ->
     """Lower sites of a kind of form; in a model of an older operator set than it asks for, all readers alike."""
     row = kinds()[kind]
     if row.older is not None and _is_older(rewriting, kind):
-        return lower_older(rewriting, items, row.older, row.opset)
+        return lower_older(rewriting, items, row, row.older)
     return row.lower(rewriting, items)
 
 

@@ -42,7 +42,7 @@ def store_numbers(e: GraphBuilder, name: str, numbers: npt.NDArray[np.integer], 
     for width in field_widths(bits):
         stop = start + -(-count * width // 8)
         field = stored if len(field_widths(bits)) == 1 else e.slice(stored, start, stop)
-        digits = field if width == 8 else _flat(e, e.op("Gather", [_digits(e, width), field]))
+        digits = field if width == 8 else _flat(e, e.op("Gather", [digits_of_bytes(e, width), field]))
         if (stop - start) * 8 // width != count:
             digits = e.slice(digits, 0, count)
         part = digits if shift == 0 else e.op("Mul", [digits, e.constant(np.int32(1 << shift))])
@@ -96,7 +96,7 @@ def count_up(e: GraphBuilder, count: int) -> ir.Value:
     return numbers if count % _SIDE == 0 else e.slice(numbers, 0, count)
 
 
-def _digits(e: GraphBuilder, width: int) -> ir.Value:
+def digits_of_bytes(e: GraphBuilder, width: int) -> ir.Value:
     """Return the digits of `width` bits of each byte, low ones first, int32 `[256, 8 / width]`."""
 
     def make(front: GraphBuilder) -> ir.Value:

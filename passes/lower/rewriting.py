@@ -10,6 +10,7 @@ import onnx_ir as ir
 from dtc.errors import ModelError
 from dtc.graph import Reader, Role, Site, site_of
 from dtc.graph.builder import GraphBuilder, Shared
+from dtc.passes.lower.joint import Joint
 from dtc.passes.lower.ledger import Ledger
 from dtc.passes.lower.lowered import Compressed
 from dtc.passes.lower.target import Target
@@ -23,12 +24,14 @@ class Rewriting:
         target: What the file is written for.
         shared: Constants and tables that sites have in common.
         ledger: Counts bytes.
+        joint: What small sites store and decode together.
     """
 
     def __init__(self, model: ir.Model, target: Target, items: Sequence[Compressed]) -> None:
         self.model, self.target = model, target
         self.shared = Shared(model)
         self.ledger = Ledger(model, [item.site for item in items])
+        self.joint = Joint(self.shared, self.ledger)
         self._heirs: dict[ir.Value, ir.Value] = {}
         self._moved: dict[ir.Node, tuple[ir.Node, Mapping[Role, int]]] = {}
 

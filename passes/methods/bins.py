@@ -33,7 +33,10 @@ class BinsOptions(Options):
     bins: Annotated[int, Try(4, 8, 16, 64)] = Field(16, ge=4, le=4096, description="most bins of a site")
     perturb: float = Field(0.2, gt=0, le=1, description="share by which a bin's weights are moved, up and down")
     split_until: Annotated[float | None, Try(0.05, 0.02, 0.01, 0.005)] = Field(
-        None, ge=0, description="stop splitting once the model's metric is at most this much worse; needs --data"
+        None,
+        ge=0,
+        description="stop splitting once the model is at most this much worse, in cross-entropy where labels are class "
+        "numbers, else in the squared error of its outputs relative to them; needs --data",
     )
     max_bits: Annotated[float | None, Try(2, 3, 4, 6)] = Field(
         None, gt=0, le=16, description="stop splitting at this many index bits a weight, on average"

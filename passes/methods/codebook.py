@@ -25,12 +25,15 @@ from dtc.passes.solvers.compensated_codebook import compensated_labels
 
 _LARGEST_KERNEL = 25
 _GRID_ROUNDS = 5
+_FEWEST = 2
 
 
 class CodebookOptions(Compensation):
     """Size and precision of the codebook, and what counts in making it."""
 
-    codewords: Annotated[int, Try(8, 16, 64, 256)] = Field(256, ge=2, le=2**16, description="entries of a codebook")
+    codewords: Annotated[int, Try(8, 16, 64, 256)] = Field(
+        256, ge=2, le=2**16, description="entries of a codebook; fewer where a site has not twice as many blocks"
+    )
     block: Annotated[str | int, Try("auto", 4, 2, 1)] = Field(
         "auto", description="weights a codeword; auto: a kernel of up to 5x5, else 8 along the input, 4 where few"
     )
@@ -101,7 +104,7 @@ class GradientWeightedKMeans(Method):
         """
         outcomes: dict[str, Outcome] = {}
         groups: dict[object, list[Weights]] = {}
-        # A table each for a site; with `share` one for all sites with blocks of one size.
+        # A table each for a site; with `share` one for all that are cut alike.
         for w in weights:
             block = self._block(w)
             if (reason := refuse_not_finite(w)) is not None:
@@ -109,7 +112,7 @@ class GradientWeightedKMeans(Method):
             elif self.options.keep_assignments and (unchanged := _unchanged(w)):
                 outcomes[w.site] = unchanged
             else:
-                groups.setdefault(block if self.options.share else w.site, []).append(w)
+                groups.setdefault((block, w.kernel) if self._shares(w, block) else w.site, []).append(w)
         for group in groups.values():
             outcomes |= self._group(group, self._block(group[0]), at)
         return outcomes
@@ -134,20 +137,26 @@ class GradientWeightedKMeans(Method):
             return kernel
         return 8 if w.matrices.size >= 8 * 16 * self.options.codewords else 4
 
+    def _shares(self, w: Weights, block: int) -> bool:
+        """Return whether a site reads the table of all: one of few blocks is most often the first or the last layer.
+
+        Its blocks are unlike all others, count for nothing in the means, and are wrong by far (ResNet-20: 17 points).
+        """
+        return self.options.share and 2 * _blocks(w, block) >= self.options.codewords
+
     def _group(self, group: list[Weights], block: int, at: DistortionStep) -> dict[str, Outcome]:
         """Code sites with one codebook between them."""
-        # Blocks of each site: its rows, in all matrices, times the blocks of a row.
-        sizes = [w.out_in[0] * len(w.matrices) * -(-w.out_in[1] // block) for w in group]
-        count = self.options.codewords
-        if sum(sizes) <= count:
-            return {w.site: Skip(f"{count} codewords are no fewer than its blocks of {block}") for w in group}
+        blocks = sum(_blocks(w, block) for w in group)
+        count = _few_enough(self.options.codewords, blocks)
+        if count < _FEWEST:
+            return {w.site: Skip(f"{blocks} blocks of {block} are too few for a codebook") for w in group}
         # Sites of one table differ in scale: each is divided by its standard deviation, which its form keeps as gain.
         shared = self.options.share and len(group) > 1
         gains = [_deviation(w) if shared else None for w in group]
         points = [self._points(w, block, gain) for w, gain in zip(group, gains, strict=True)]
         names = "|".join(w.site for w in group)
         rng = np.random.default_rng([at.seed, zlib.crc32(names.encode())])
-        codewords = self._codewords(_join(points), previous_codewords(group[0], count, block), rng)
+        codewords = self._codewords(_join(points), previous_codewords(group[0], count, block), count, rng)
         name = f"codewords.{block}" if shared else None
         coded = (self._code(w, p, codewords, gain, name) for w, p, gain in zip(group, points, gains, strict=True))
         return {w.site: c.outcome() for w, c in zip(group, coded, strict=True)}
@@ -171,11 +180,11 @@ class GradientWeightedKMeans(Method):
         distance = everything if self.options.beta == 0 else importance**self.options.beta * kept
         return Points(blocks, importance.astype(np.float32), None if distance is None else distance.astype(np.float32))
 
-    def _codewords(self, points: Points, start: Array | None, rng: np.random.Generator) -> Codewords:
+    def _codewords(self, points: Points, start: Array | None, count: int, rng: np.random.Generator) -> Codewords:
         used = points if points.distance is None else points.take(np.flatnonzero(points.distance.any(axis=1)))
         if len(used.blocks) == 0:
             used = Points(np.zeros((1, points.blocks.shape[1]), np.float32))  # all is pruned: any codeword does
-        values = cluster(used, self.options.codewords, rng, start)
+        values = cluster(used, count, rng, start)
         return fit_precision(used, values, self.options.codeword_bits, rng)
 
     def _code(
@@ -187,6 +196,19 @@ class GradientWeightedKMeans(Method):
             labels, _ = assign(points, codewords.values)
         indices = from_labels(labels, w.matrices.shape, codewords.block)
         return CodedBlocks(w, indices, codewords, gain, name, w.mask, huffman=self.options.huffman)
+
+
+def _blocks(w: Weights, block: int) -> int:
+    """Return the blocks of a site: its rows, in all matrices, times the blocks of a row."""
+    return w.out_in[0] * len(w.matrices) * -(-w.out_in[1] // block)
+
+
+def _few_enough(count: int, blocks: int) -> int:
+    """Return the codewords of so many blocks: `count`, or a half, a quarter and so on, so that each has two members."""
+    # Halves, so that an index has a bit less: 256 codewords for 256 blocks become 128 of 7 bits.
+    while 2 * count > blocks and count > 1:
+        count //= 2
+    return count
 
 
 def _unchanged(w: Weights) -> tuple[Form, ...]:

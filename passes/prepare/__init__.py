@@ -16,12 +16,13 @@ __all__ = ["normalise", "strip_training"]
 
 
 def normalise(model: ir.Model) -> None:
-    """Bring `model` into the form that sites are found in, in place; its outputs stay the same bit for bit.
+    """Bring `model` into the form that sites are found in, in place; its outputs stay the same.
 
     Weights come to lie in initializers which are not inputs: an input with a default value stops being an input
     (as by ONNX Runtime's own tool; old exporters list every weight so), constants become initializers, and weights
-    computed from constants are folded. Statistics of BatchNormalization are shared by no two nodes, the scale of a
-    quantizer by both of its operators. Names that are unique stay; missing and doubled ones are made.
+    computed from constants are folded, bit for bit but for the rounding of sums such as a weight norm's. Statistics of
+    BatchNormalization are shared by no two nodes, the scale of a quantizer by both of its operators. Names that are
+    unique stay; missing and doubled ones are made.
     """
     pipeline = ir.passes.Sequential(
         NameNodesPass(),  # what follows needs names to register initializers

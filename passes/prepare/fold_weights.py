@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
 
-from dtc.graph import all_nodes, nesting
-from dtc.passes.prepare.constant_arrays import AnyArray, constant_array
+from dtc.graph import all_nodes, nesting, weight_inputs
+from dtc.passes.prepare.constant_arrays import AnyArray, constant_array, data_of
 
-# The inputs of a node that hold weights and biases.
-_PARAMETERS: dict[str, tuple[int, ...]] = {
-    "MatMul": (0, 1),
-    "Gemm": (1, 2),
-    "Conv": (1, 2),
-    "ConvTranspose": (1, 2),
-    "LSTM": (1, 2, 3, 7),
-    "GRU": (1, 2, 3),
-    "RNN": (1, 2, 3),
-    "Gather": (0,),
+_BIASES: dict[str, tuple[int, ...]] = {
+    "Gemm": (2,),
+    "Conv": (2,),
+    "ConvTranspose": (2,),
+    "DeformConv": (3,),
+    "LSTM": (3, 7),
+    "GRU": (3,),
+    "RNN": (3,),
 }
+"""The inputs of a node that hold no weights, but are added or multiplied with what they make."""
 # A chain of these alone is no computation to `find_sites`: it sees the initializer behind.
 _SEEN_THROUGH = frozenset({"Identity", "Transpose", "Cast", "Dropout"})
+SPLIT_BYTES = 1 << 18
+"""Bytes of a part of a Split from which it is a weight of its own; less stays one site, decoded once for all parts.
+
+Each site takes half a kilobyte of nodes and names, which is a sixtieth of 4-bit codes of that many floats; at that size
+operators on codes begin to pay.
+"""
 SMALL = 2**20
 """Bytes that may be made in any case, as of the bounds of a Slice."""
 
@@ -40,9 +46,15 @@ class _Computed:
     values: list[ir.Value] = field(default_factory=list)
     chain: set[ir.Node] = field(default_factory=set)
 
+    @property
+    def wholes(self) -> list[ir.Value]:
+        """The sources that hold a part of the elements; a scalar or a vector that scales them holds none."""
+        largest = max(map(_size, self.sources))
+        return [source for source in self.sources if 16 * _size(source) >= min(largest, self.array.size)]
+
 
 class FoldComputedWeightsPass(ir.passes.InPlacePass):
-    """Make one initializer of each weight or bias that is computed from initializers by moving data.
+    """Make one initializer of each weight or bias that is computed from initializers, by `constant_array`.
 
     Equal results of equal sources, as in the two branches of an `If`, become one initializer. It takes the name of
     its source where it has one alone, else of the value it replaces. A weight is left as it is where its
@@ -64,10 +76,10 @@ class FoldComputedWeightsPass(ir.passes.InPlacePass):
 
 
 def _computed_parameters(model: ir.Model) -> list[_Computed]:
-    """Return the parameters that are computed of float initializers by moving data, equal ones as one."""
+    """Return the parameters that are computed of float initializers, equal ones as one."""
     found: dict[tuple[object, ...], _Computed] = {}
     for node in all_nodes(model):
-        for index in _PARAMETERS.get(node.op_type, ()) if node.domain == "" else ():
+        for index in _parameters(node):
             value = node.inputs[index] if index < len(node.inputs) else None
             if value is None or value.producer() is None:
                 continue
@@ -75,6 +87,7 @@ def _computed_parameters(model: ir.Model) -> list[_Computed]:
             # 1. A chain that `find_sites` sees through is no computation: the initializer behind is the site.
             if not sources or all(step.op_type in _SEEN_THROUGH for step in chain):
                 continue
+            moved = all(step.op_type in _SEEN_THROUGH or step.op_type == "Split" for step in chain)
             held = sum(source.const_value.nbytes for source in sources if source.const_value is not None)
             # 2. A chain may read more than its sources hold, such as a Concat of a source with itself, time and again:
             # the limit ends that.
@@ -83,7 +96,7 @@ def _computed_parameters(model: ir.Model) -> list[_Computed]:
                 continue
             dtype = ir.tensor(array).dtype
             # 3. Integers, such as the indices of a Gather, are no weights.
-            if dtype not in _FLOATS:
+            if dtype not in _FLOATS or (moved and array.nbytes < SPLIT_BYTES):
                 continue
             # Equal sources and equal elements, as in the two branches of an If: one parameter with several values.
             key = (frozenset(map(id, sources)), array.shape, dtype, _digest(array))
@@ -92,6 +105,12 @@ def _computed_parameters(model: ir.Model) -> list[_Computed]:
                 item.values.append(value)
             item.chain |= chain
     return list(found.values())
+
+
+def _parameters(node: ir.Node) -> list[int]:
+    """Return the inputs of a node that hold weights and biases."""
+    biases = _BIASES.get(node.op_type, ()) if node.domain == "" else ()
+    return [*(index for index, _ in weight_inputs(node)), *biases]
 
 
 def _chain(value: ir.Value) -> tuple[set[ir.Node], list[ir.Value]]:
@@ -109,7 +128,7 @@ def _chain(value: ir.Value) -> tuple[set[ir.Node], list[ir.Value]]:
                 sources.append(read)
         elif node not in nodes:
             nodes.add(node)
-            waiting.extend(reversed(node.inputs))
+            waiting.extend(reversed(data_of(node)))
     return nodes, sources
 
 
@@ -122,31 +141,40 @@ def _connected(found: list[_Computed]) -> list[list[_Computed]]:
     group_of: dict[ir.Value, list[_Computed]] = {}
     for item in found:
         # Items 1 of {a}, 2 of {b}, 3 of {a, b}: the third joins the groups of the first two to one.
-        touching = {id(group_of[source]): group_of[source] for source in item.sources if source in group_of}
+        touching = {id(group_of[source]): group_of[source] for source in item.wholes if source in group_of}
         group = [item, *(other for known in touching.values() for other in known)]
-        group_of |= {source: group for member in group for source in member.sources}
+        group_of |= {source: group for member in group for source in member.wholes}
     return list({id(group): group for group in group_of.values()}.values())
 
 
 def _frees_its_sources(group: list[_Computed]) -> bool:
-    """True if only the folded chains read the sources, and the results are no larger than the sources."""
-    chain = {node for item in group for node in item.chain}
+    """True if the sources that nothing needs any more then hold as many bytes as the results."""
+    results = {value for item in group for value in item.values if not value.is_graph_output()}
+    staying = _staying({node for item in group for node in item.chain}, results)
     sources = {source for item in group for source in item.sources}
-    results = {value for item in group for value in item.values}
-    # 1. A source that is an input or an output has to stay.
-    if any(source.is_graph_output() or source.is_graph_input() for source in sources):
-        return False
-    # 2. Sources and all that the chain writes: nothing outside of it may read them, the results excepted.
-    for value in (*sources, *(written for node in chain for written in node.outputs)):
-        if value in results and not value.is_graph_output():
-            continue
-        # A constant of integers, say a Slice's bounds, may well have other readers.
-        holds_weights = value.dtype in _FLOATS or value.dtype is None
-        if holds_weights and (value.is_graph_output() or any(user not in chain for user, _ in value.uses())):
-            return False
-    # 3. Slices that overlap could make more bytes than there were.
-    held = sum(source.const_value.nbytes for source in sources if source.const_value is not None)
+    freed = [source for source in sources if not _is_needed(source, staying)]
+    # A vector that scales many weights may stay; a weight that something else reads would be doubled, and slices that
+    # overlap could make more bytes than there were.
+    held = sum(source.const_value.nbytes for source in freed if source.const_value is not None)
     return sum(item.array.nbytes for item in group) <= held
+
+
+def _staying(chain: set[ir.Node], results: set[ir.Value]) -> Callable[[ir.Node], bool]:
+    """Return which nodes are still there when all readers of `results` read initializers instead."""
+    known: dict[ir.Node, bool] = {}
+
+    def stays(node: ir.Node) -> bool:
+        if node not in chain:
+            return True
+        if node not in known:
+            known[node] = any(value not in results and _is_needed(value, stays) for value in node.outputs)
+        return known[node]
+
+    return stays
+
+
+def _is_needed(value: ir.Value, stays: Callable[[ir.Node], bool]) -> bool:
+    return value.is_graph_output() or value.is_graph_input() or any(stays(node) for node, _ in value.uses())
 
 
 def _fold(item: _Computed, paths: dict[ir.Graph, tuple[ir.Graph, ...]]) -> None:
@@ -167,13 +195,21 @@ def _fold(item: _Computed, paths: dict[ir.Graph, tuple[ir.Graph, ...]]) -> None:
 
 
 def _name_after_sources(group: list[_Computed]) -> None:
-    """Hand the name of a source on, where exactly one result was made of it alone."""
+    """Hand the name of a source on, where exactly one result was made of it: of it alone, or of it and smaller ones."""
     for item in group:
+        (folded,) = item.values
+        whole = [source for source in item.sources if _size(source) == item.array.size]
+        named = item.sources if len(item.sources) == 1 else whole
+        if len(named) != 1 or not isinstance(named[0].graph, ir.Graph):
+            continue
+        source = named[0]
         # A split bias stays two: neither part may take the whole one's name.
-        source, (folded,) = item.sources[0], item.values
-        others = [other for other in group if other is not item and source in other.sources]
-        if len(item.sources) > 1 or others or not isinstance(source.graph, ir.Graph):
+        if any(source in other.sources for other in group if other is not item):
             continue
         name = source.name
         source.name = f"{name}.before_folding"  # unused from now on
         folded.name = name
+
+
+def _size(value: ir.Value) -> int:
+    return value.const_value.size if value.const_value is not None else 0

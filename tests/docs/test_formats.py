@@ -16,6 +16,7 @@ import onnx
 import pytest
 from onnx import numpy_helper, parser
 from pages import ROOT, blocks
+from running import EAGER
 
 import dtc
 
@@ -24,6 +25,8 @@ Arrays = dict[str, np.ndarray]
 LARGE = (1021, 770)
 """Inputs and outputs for which operators pay; no multiples of 8 or 32, so that paddings count."""
 SMALL = (53, 44)
+TALL = (64, 1040)
+"""Inputs and outputs of a weight that does not lie together with others."""
 
 IN_OUT = "y = MatMul(x, W)"
 LOOKED_UP = "y = Gather(W, x)"
@@ -105,11 +108,18 @@ def compress(tmp_path: Path) -> Compress:
         model = parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}]> g ({x}) => ({y}) {{ {body} }}')
         model.graph.initializer.append(numpy_helper.from_array(weight, "W"))
         onnx.save(model, source)
-        recipe = dtc.Recipe(rules=(dtc.Rule(method=method, options=options),), lower=lower)
+        recipe = dtc.Recipe(rules=(dtc.Rule(method=method, options=options),), lower=lower, costs=eager_costs(tmp_path))
         dtc.compress(source, recipe, dtc.Job(output, force=True, seconds=0, allow_growth=True))
         return Written(output)
 
     return run
+
+
+def eager_costs(folder: Path) -> str:
+    """Return a file of costs by which an operator stands wherever one can."""
+    path = folder / "costs.json"
+    path.write_text(EAGER.model_dump_json())
+    return str(path)
 
 
 def assert_same(decoded: np.ndarray, written: Written) -> None:
@@ -121,11 +131,7 @@ def assert_same(decoded: np.ndarray, written: Written) -> None:
 
 @pytest.mark.parametrize(
     ("method", "options"),
-    [
-        ("binary", {"bits": 2}),
-        ("binary", {"bits": 3, "group_size": 64}),
-        ("uniform", {"bits": 3, "symmetric": False}),
-    ],
+    [("binary", {"bits": 2}), ("binary", {"bits": 3, "group_size": 64})],
 )
 def test_codes_of_a_product_are_in_blocks(page: Any, compress: Compress, method: str, options: Any) -> None:
     written = compress(method, LARGE, **options)
@@ -133,6 +139,33 @@ def test_codes_of_a_product_are_in_blocks(page: Any, compress: Compress, method:
     rows = page.rows_of_blocks(codes, alphas.shape[2])
     sizes = given["bits"], given["in_features"], given["group_size"]
     assert_same(page.binary(rows, alphas.transpose(0, 2, 1), *sizes), written)
+
+
+@pytest.mark.parametrize("options", [{"bits": 3, "symmetric": False}, {"bits": 4, "group_size": 64}])
+def test_scales_stand_for_the_coefficients_of_a_product(page: Any, compress: Compress, options: Any) -> None:
+    written = compress("uniform", LARGE, **options)
+    given, (codes,) = written.operator("BinaryMatMul")
+    alphas = page.coefficients(written.arrays["scales"], given["bits"], written.arrays.get("zeros"))
+    rows = page.rows_of_blocks(codes, alphas.shape[2])
+    sizes = given["bits"], given["in_features"], given["group_size"]
+    assert_same(page.binary(rows, alphas.transpose(0, 2, 1), *sizes), written)
+
+
+@pytest.mark.parametrize("bits", [8, 4, 3])
+@pytest.mark.parametrize("opset", [8, 17])
+def test_evenly_spaced_levels_are_scaled_steps(page: Any, compress: Compress, bits: int, opset: int) -> None:
+    written = compress("uniform", SMALL, lower="standard", bits=bits, opset=opset)
+    codes, scales = written.arrays["codes"], written.arrays["scales"]
+    steps = codes if bits == 8 else page.numbers(codes.reshape(1, -1), bits, SMALL[0] * SMALL[1]) - 2.0 ** (bits - 1)
+    assert scales.dtype == np.float16
+    assert_same((steps.reshape(SMALL) * scales.astype(np.float32)).T, written)
+
+
+def test_evenly_spaced_levels_in_groups(page: Any, compress: Compress) -> None:
+    written = compress("uniform", (70, 44), lower="standard", bits=4, group_size=32, symmetric=False)
+    levels = page.numbers(written.arrays["codes"], 4, 96 * 44).reshape(3, 32, 44)
+    scales, zeros = written.arrays["scales"].astype(np.float32), written.arrays["zeros"].astype(np.float32)
+    assert_same(((levels - zeros) * scales).reshape(96, 44)[:70].T, written)
 
 
 def test_codes_of_an_embedding_are_in_rows(page: Any, compress: Compress) -> None:
@@ -150,15 +183,27 @@ def test_signs_of_kept_weights_alone(page: Any, compress: Compress, lower: str) 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_codes_of_a_weight_together(page: Any, compress: Compress, bits: int) -> None:
-    written = compress("binary", SMALL, lower="standard", bits=bits)
-    code = page.codes_together(written.arrays["codes"], bits, SMALL[0]).T  # [out, in]
-    planes = np.stack([np.packbits(code >> plane & 1, axis=1, bitorder="little") for plane in range(bits)])
-    assert_same(page.binary(planes, written.arrays["alphas"], bits, SMALL[0], 56), written)
+    shape = (251, 270)
+    written = compress("binary", shape, lower="standard", bits=bits)
+    code = page.codes_together(written.arrays["codes"], bits, shape[0]).T  # [out, in]
+    assert_same(page.binary(_planes(code, bits), written.arrays["alphas"], bits, shape[0], 256), written)
 
 
 def test_codes_of_other_widths_are_in_planes(page: Any, compress: Compress) -> None:
-    written = compress("binary", SMALL, lower="standard", bits=3)
-    assert_same(page.binary(written.arrays["codes"], written.arrays["alphas"], 3, SMALL[0], 56), written)
+    written = compress("binary", TALL, lower="standard", bits=3)
+    assert_same(page.binary(written.arrays["codes"], written.arrays["alphas"], 3, TALL[0], 64), written)
+
+
+@pytest.mark.parametrize("bits", [2, 3])
+def test_codes_of_a_small_weight(page: Any, compress: Compress, bits: int) -> None:
+    written = compress("binary", SMALL, lower="standard", bits=bits)
+    code = page.numbers(written.arrays["codes"], bits, SMALL[0] * SMALL[1]).reshape(SMALL[::-1])
+    alphas = written.arrays["alphas"].transpose(2, 0, 1)
+    assert_same(page.binary(_planes(code, bits), alphas, bits, SMALL[0], 56), written)
+
+
+def _planes(code: np.ndarray, bits: int) -> np.ndarray:
+    return np.stack([np.packbits(code >> plane & 1, axis=1, bitorder="little") for plane in range(bits)])
 
 
 def test_int2_planes(compress: Compress) -> None:
@@ -204,15 +249,15 @@ def test_codebooks_of_a_product(page: Any, compress: Compress) -> None:
 
 @pytest.mark.parametrize(("codewords", "bits"), [(2, 1), (8, 3), (60, 6), (300, 9)])
 def test_indices_of_any_width(page: Any, compress: Compress, codewords: int, bits: int) -> None:
-    written = compress("codebook", (64, 96), lower="standard", codewords=codewords, block=1, gradient_weight=0)
+    written = compress("codebook", TALL, lower="standard", codewords=codewords, block=1, gradient_weight=0)
     numbers = page.unpack_indices(written.arrays["indices"], bits, 64)
     assert_same(page.codebook(numbers, written.arrays["codewords"].astype(np.float32), 64), written)
 
 
 def test_rows_that_share_bytes(page: Any, compress: Compress) -> None:
-    written = compress("codebook", (5, 640), lower="standard", codewords=8, block=1, codeword_bits=32)
+    written = compress("codebook", (5, 14000), lower="standard", codewords=8, block=1, codeword_bits=32)
     assert written.arrays["indices"].shape[0] == 1
-    numbers = page.unpack_indices(written.arrays["indices"], 3, 5 * 640).reshape(640, 5)
+    numbers = page.unpack_indices(written.arrays["indices"], 3, 5 * 14000).reshape(14000, 5)
     assert_same(page.codebook(numbers, written.arrays["codewords"], 5), written)
 
 
@@ -222,7 +267,7 @@ def test_the_example_of_index_fields(page: Any) -> None:
 
 
 def test_codewords_on_a_grid(page: Any, compress: Compress) -> None:
-    written = compress("codebook", (64, 96), lower="standard", codewords=8, block=1, codeword_bits=4)
+    written = compress("codebook", TALL, lower="standard", codewords=8, block=1, codeword_bits=4)
     levels = page.unpack_indices(written.arrays["codewords"], 4, 8)[0]
     step, low = written.scalars("Mul"), written.scalars("Add")
     table = (levels.astype(np.float32) * step + low).reshape(8, 1)
@@ -259,12 +304,11 @@ def test_a_table_that_two_weights_share(page: Any, tmp_path: Path) -> None:
     dtc.compress(source, dtc.Recipe(rules=(rule,), lower="standard"), dtc.Job(output, seconds=0, allow_growth=True))
     stored = {each.name: numpy_helper.to_array(each) for each in onnx.load(output).graph.initializer}
     table = next(array for name, array in stored.items() if name.endswith(".values")).astype(np.float32)
-    first, second = (
-        page.codebook(page.unpack_indices(stored[f"{name}.indices"], 4, cols), table * stored[f"{name}.gain"], cols)
-        for name, cols in (("W", 64), ("V", 96))
-    )
+    indices = page.numbers(stored["joint.indices"], 4, 2 * 64 * 96)
+    parts = zip((indices[: 64 * 96], indices[64 * 96 :]), stored["joint.gain"], ((64, 96), (96, 64)), strict=True)
+    first, second = ((table[numbers, 0] * gain).reshape(shape) for numbers, gain, shape in parts)
     unit = dtc.session(output, native=False).run(None, {"x": np.eye(64, dtype=np.float32)})[0]
-    np.testing.assert_allclose(first.T @ second.T, unit, atol=1e-4)
+    np.testing.assert_allclose(first @ second, unit, atol=1e-4)
 
 
 def test_blocks_with_a_mask(page: Any, compress: Compress) -> None:
@@ -275,9 +319,7 @@ def test_blocks_with_a_mask(page: Any, compress: Compress) -> None:
 
 
 def test_an_index_for_zero(page: Any, compress: Compress) -> None:
-    written = compress(
-        "prune+codebook", (64, 96), lower="standard", sparsity=0.5, structure="row", codewords=15, block=4
-    )
+    written = compress("prune+codebook", TALL, lower="standard", sparsity=0.5, structure="row", codewords=15, block=4)
     assert "mask_0" not in written.arrays
     table = written.arrays["codewords"].astype(np.float32)
     table = np.concatenate([np.zeros((1, 4), np.float32), table])
@@ -299,7 +341,8 @@ def test_factors(compress: Compress) -> None:
 def test_coded_factors(page: Any, compress: Compress) -> None:
     written = compress("svd+binary", (96, 80), LOOKED_UP, lower="standard", rank=16, bits=3)
     left = page.binary(written.arrays["left.codes"], written.arrays["left.alphas"], 3, 16, 16)
-    right = page.binary(written.arrays["right.codes"], written.arrays["right.alphas"], 3, 16, 16)
+    code = page.numbers(written.arrays["right.codes"], 3, 80 * 16).reshape(80, 16)
+    right = page.binary(_planes(code, 3), written.arrays["right.alphas"].transpose(2, 0, 1), 3, 16, 16)
     expected = written.matrix()
     np.testing.assert_allclose(left @ right.T, expected, atol=1e-5 * np.abs(expected).max())
 
@@ -323,7 +366,8 @@ def test_weights_of_recurrent_operators(
     w, r = (rng.standard_normal((1, rows, n)).astype(np.float32) / 16 for n in (SIZE, HIDDEN))
     _save_recurrent(source, cell, w, r)
     rules = [dtc.Rule(method=m, options=o, include=(site,)) for site, (m, o) in zip("WR", methods, strict=True)]
-    dtc.compress(source, dtc.Recipe(rules=tuple(rules)), dtc.Job(output, seconds=0, allow_growth=True))
+    recipe = dtc.Recipe(rules=tuple(rules), costs=eager_costs(tmp_path))
+    dtc.compress(source, recipe, dtc.Job(output, seconds=0, allow_growth=True))
 
     graph = onnx.load(output).graph
     node = next(node for node in graph.node if node.domain == "dtc")

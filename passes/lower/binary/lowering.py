@@ -18,8 +18,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.deploy.ops import call
@@ -30,9 +32,11 @@ from dtc.deploy.ops.binary.unmask import unmask
 from dtc.forms import BinaryCode
 from dtc.graph import INPUT_ROLES, RECURRENT_ROLES, Reader
 from dtc.graph.builder import GraphBuilder
+from dtc.passes.lower.binary.coefficients import store_alphas
 from dtc.passes.lower.binary.int2 import lower_to_planes, unfit_planes
 from dtc.passes.lower.binary.packed import PACKED_BITS, pack, unpack
 from dtc.passes.lower.binary.parts import Planes, constants, level_constants
+from dtc.passes.lower.binary.together import decode_together
 from dtc.passes.lower.coded import CodedSite
 from dtc.passes.lower.decode import arranged, bits_of_bytes
 from dtc.passes.lower.kinds import Measured, Sample
@@ -105,6 +109,11 @@ class _BinarySite(CodedSite):
     def dense(self) -> ir.Value:
         """Return the decoded weight."""
         builder, view = self.front, self.site.view
+        # Nothing else reads planes, so that the codes may lie in another way.
+        if self.target.replaces_readers and self._rows is None and self._blocks is None:
+            together = decode_together(self.rewriting.joint, builder, self.site, self.planes)
+            if together is not None:
+                return together
         # Decoded as it is read where that can be: cheaper than to transpose floats.
         transposed = self.target.replaces_readers and view.perm == (1, 0)
         if self.target.decodes_by_operator:
@@ -128,8 +137,7 @@ class _BinarySite(CodedSite):
     def _in_rows(self) -> tuple[ir.Value, ir.Value]:
         """Return codes `[planes, out, bytes]`, stored as they are or made of what is stored, and alphas."""
         if self._rows is None:
-            alphas = self.front.initializer("alphas", self.planes.alphas)
-            self._rows = self._codes_in_rows(), alphas
+            self._rows = self._codes_in_rows(), store_alphas(self.front, self.planes, lambda rows: rows)
         return self._rows
 
     def _codes_in_rows(self) -> ir.Value:
@@ -157,12 +165,12 @@ class _BinarySite(CodedSite):
         # have one matrix.
         count = self.site.view.count
         codes = [in_blocks(part) for part in np.split(self.planes.codes, count, axis=1)]
-        alphas = [part.transpose(0, 2, 1) for part in np.split(self.planes.alphas, count, axis=1)]
         join = np.stack if self._is_recurrent else np.concatenate
-        return [
-            self.front.initializer("codes", join(codes)),
-            self.front.initializer("alphas", np.ascontiguousarray(join(alphas))),
-        ]
+
+        def in_groups(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return join([part.transpose(0, 2, 1) for part in np.split(numbers, count, axis=1)])
+
+        return [self.front.initializer("codes", join(codes)), store_alphas(self.front, self.planes, in_groups)]
 
     def _blocks_of_rows(self) -> list[ir.Value]:
         codes, alphas = self._in_rows()
@@ -204,7 +212,7 @@ class _BinarySite(CodedSite):
             packed = pack(code, bits)
             if packed.nbytes <= planes.codes.nbytes:
                 stored = self.front.initializer("codes", packed)
-                alphas = self.front.initializer("alphas", planes.alphas)
+                alphas = store_alphas(self.front, planes, lambda rows: rows)
                 levels = level_constants(self.front, planes, transposed=transposed)
                 unpacked = unpack(self.front, stored, bits, len(code))
                 return look_up(self.front, unpacked, alphas, levels, transposed=transposed)

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 
 from dtc.deploy.ops.binary.decode import Constants, LevelConstants, integers
 from dtc.forms import BinaryCode, Form
 from dtc.forms.binary import Packed, unpack_bits
+from dtc.forms.even_levels import EvenLevels
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.decode import bits_of_bytes
+from dtc.passes.lower.opset7 import digits_of_bytes
+
+_STORED_SIGNS = 256
+"""Signs of a table that the file holds: more are computed by nodes, which take some 300 bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +29,7 @@ class Planes:
         codes: uint8 `[bits (+ 1), rows, bytes]`, a mask being the last plane.
         alphas: float16 or float32 `[bits (+ 1), rows, groups]`, an offset being the last.
         survivors: uint8 `[bits, bytes]`, where codes are stored as those of the kept weights alone, and `mask` then.
+        form: The matrix as a form.
     """
 
     codes: Packed
@@ -30,6 +37,7 @@ class Planes:
     bits: int
     cols: int
     group_size: int
+    form: BinaryCode
     survivors: Packed | None = None
 
     @classmethod
@@ -46,13 +54,19 @@ class Planes:
         )
         # The mask is one plane more, the offset one coefficient more: what decodes planes decodes both.
         codes = whole.codes if whole.mask is None else np.concatenate([whole.codes, whole.mask[None]])
-        alphas = whole.alphas if whole.offset is None else np.concatenate([whole.alphas, whole.offset[None]])
+        alphas, offset = (whole.alphas, whole.offset) if whole.even is None else whole.even.coefficients()
+        alphas = alphas if offset is None else np.concatenate([alphas, offset[None]])
         survivors = None
         if whole.coded_survivors:
             survivors = whole.survivors
             if not int(whole.kept.sum()) % 8:  # `unmask` looks one bit past the last
                 survivors = np.pad(survivors, ((0, 0), (0, 1)))
-        return cls(codes, alphas, whole.bits, whole.cols, whole.group_size, survivors)
+        return cls(codes, alphas, whole.bits, whole.cols, whole.group_size, whole, survivors)
+
+    @property
+    def even(self) -> EvenLevels | None:
+        """The evenly spaced levels that the codes are, or None."""
+        return self.form.even
 
     @property
     def code(self) -> Packed:
@@ -101,7 +115,26 @@ def level_constants(builder: GraphBuilder, planes: Planes, *, transposed: bool =
     starts = planes.starts
     if starts is not None and transposed:
         starts = starts[:, None]
-    return LevelConstants(builder.constant(planes.signs), None if starts is None else builder.constant(starts))
+    return LevelConstants(_signs(builder, planes), None if starts is None else builder.constant(starts))
+
+
+def _signs(builder: GraphBuilder, planes: Planes) -> ir.Value:
+    """Return the factors of alphas in levels, float; those of many plain planes are computed, being kilobytes."""
+    table = planes.signs
+
+    def stored(front: GraphBuilder) -> ir.Value:
+        return front.op("Cast", [front.constant(table.astype(np.int8))], to=ir.DataType.FLOAT)
+
+    def computed(front: GraphBuilder) -> ir.Value:
+        # Digits 1 0 1 ... of each byte, [256, 8] -> signs 1 -1 1 ... -> [8, 256]: those of 6 planes are [6, 64] of it.
+        doubled = front.op("Mul", [digits_of_bytes(front, 1), front.constant(np.int32(2))])
+        signs = front.op("Transpose", [front.op("Sub", [doubled, front.constant(np.int32(1))])], perm=[1, 0])
+        for axis, size in enumerate(table.shape):
+            signs = signs if size == (8, 256)[axis] else front.slice(signs, 0, size, axis=axis)
+        return front.op("Cast", [signs], to=ir.DataType.FLOAT)
+
+    plain = len(table) == planes.bits == len(planes.codes)
+    return builder.once(("signs", table.tobytes()), computed if plain and table.size > _STORED_SIGNS else stored)
 
 
 def constants(builder: GraphBuilder, planes: Planes, *, transposed: bool = False) -> Constants:

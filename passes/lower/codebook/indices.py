@@ -12,7 +12,7 @@ from dtc.deploy.ops.codebook.decode import integers, look_up
 from dtc.forms import Codebook
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.codebook.huffman import decode_symbols
-from dtc.passes.lower.codebook.nodes import decode_indices
+from dtc.passes.lower.fields import decode_indices
 
 
 class StoredIndices(Protocol):

@@ -24,6 +24,7 @@ from dtc.forms import Codebook, Codewords
 from dtc.graph import Reader
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.codebook.parts import Stored
+from dtc.passes.lower.codebook.together import decode_together
 from dtc.passes.lower.coded import CodedSite, lower_each
 from dtc.passes.lower.decode import arranged
 from dtc.passes.lower.kinds import Measured, Sample
@@ -68,6 +69,7 @@ class _CodebookSite(CodedSite):
 
     def __init__(self, rewriting: Rewriting, item: Compressed) -> None:
         super().__init__(rewriting, item)
+        self.forms = [form for form in item.forms if isinstance(form, Codebook)]
         self._made: Stored | None = None
 
     @property
@@ -79,13 +81,16 @@ class _CodebookSite(CodedSite):
 
     def unfit(self) -> str | None:
         """Return why no operator reads the indices: a mask beside them, or too many codewords."""
-        if self.stored.masked:
+        form = self.forms[0]
+        if form.mask is not None:
             return "no operator reads a mask beside indices"
-        return None if self.stored.native else f"operators read indices of up to {max(NATIVE_BITS)} bits"
+        return (
+            None if form.layout.bits <= max(NATIVE_BITS) else f"operators read indices of up to {max(NATIVE_BITS)} bits"
+        )
 
     def unfit_lookup(self) -> str | None:
         """Return why rows cannot be decoded as they are looked up: a mask is decoded whole."""
-        return "a mask beside indices is decoded whole" if self.stored.masked else None
+        return "a mask beside indices is decoded whole" if self.forms[0].mask is not None else None
 
     def recurrent(self, reader: Reader) -> CodedWeight:
         """Return indices, codewords, and the width of an index."""
@@ -106,6 +111,10 @@ class _CodebookSite(CodedSite):
 
     def dense(self) -> ir.Value:
         """Return the decoded weight."""
+        if self.target.replaces_readers and self._made is None:
+            together = decode_together(self.rewriting.joint, self.front, self.site, self.forms)
+            if together is not None:
+                return together
         stays = self.target.decodes_by_operator and self.stored.native
         matrix = self._operator(self.front, "CodebookDequantize", []) if stays else self.stored.decode(self.front)
         return arranged(self.front, matrix, self.site)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from dtc.forms import Codebook, Form
 from dtc.forms.index_fields import Indices
 from dtc.graph.builder import GraphBuilder
+from dtc.passes.lower.codebook.tables import store_codewords, with_zero
 from dtc.passes.lower.opset7 import spread, store_numbers
 
 
@@ -43,21 +44,8 @@ def _look_up(e: GraphBuilder, book: Codebook, indices: Indices) -> ir.Value:
 
 
 def _table(e: GraphBuilder, book: Codebook) -> ir.Value:
-    """Return what an index stands for, float `[entries, block]`; a shared codebook is stored once."""
-    name = book.name
-    values = _values(e, book) if name is None else e.once(("opset 7", "codewords", name), lambda n: _values(n, book))
+    """Return what an index stands for, float `[entries, block]`."""
+    values = store_codewords(e, book)
     if book.gain is not None:
         values = e.op("Mul", [values, e.constant(np.array([book.gain], dtype=np.float32))])
-    if book.zero:
-        values = e.op("Concat", [e.constant(np.zeros((1, book.block), np.float32)), values], axis=0)
-    return values
-
-
-def _values(e: GraphBuilder, book: Codebook) -> ir.Value:
-    words, name = book.codewords, "codewords" if book.name is None else f"{book.name}.values"
-    if words.grid is None:
-        stored = e.initializer(name, words.stored)
-        return stored if words.bits == 32 else e.op("Cast", [stored], to=ir.DataType.FLOAT)
-    levels = e.op("Cast", [store_numbers(e, name, words.stored, words.bits)], to=ir.DataType.FLOAT)
-    scaled = e.op("Add", [e.op("Mul", [levels, e.constant(words.grid.step)]), e.constant(words.grid.low)])
-    return e.op("Reshape", [scaled, e.constant([words.count, words.block])])
+    return with_zero(e, values, book)

@@ -9,7 +9,8 @@ from dtc.deploy.ops.codebook.decode import NATIVE_BITS, integers, look_up
 from dtc.forms import Codebook
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.codebook.indices import store_indices
-from dtc.passes.lower.codebook.nodes import bit_mask, decode_indices, expand
+from dtc.passes.lower.codebook.tables import store_codewords, with_zero
+from dtc.passes.lower.fields import bit_mask, decode_indices, expand
 from dtc.passes.lower.lowered import Compressed
 
 
@@ -92,25 +93,9 @@ class Stored:
 
     def _codewords(self, e: GraphBuilder) -> ir.Value:
         """Return the table, float `[entries, block]`: a shared one is stored and decoded once."""
-        form = self.form
-        if form.name is not None:
-            values = e.once(("codewords", form.name), lambda front: self._values(front, form.name or ""))
-        else:
-            values = self._values(e, "")
+        form, values = self.form, store_codewords(e, self.form)
         # The stored table is common to all sites that name it; gain and zero block are this site's own, and come
         # behind it.
         if form.gain is not None:
             values = e.op("Mul", [values, e.initializer("gain", np.array([form.gain], dtype=np.float32))])
-        if form.zero:
-            values = e.op("Concat", [e.constant(np.zeros((1, self.block), np.float32)), values], axis=0)
-        return values
-
-    def _values(self, e: GraphBuilder, name: str) -> ir.Value:
-        words, parts = self.form.codewords, self.form.codewords.pack()
-        stored = e.initializer(f"{name}.values" if name else "codewords", parts["codewords"])
-        if words.grid is None:
-            return stored if words.bits == 32 else e.op("Cast", [stored], to=ir.DataType.FLOAT)
-        levels = decode_indices(e, stored, words.bits, 1, words.stored.size)
-        shaped = e.op("Reshape", [levels, e.constant(integers(words.count, words.block))])
-        step, low = (e.constant(number) for number in (words.grid.step, words.grid.low))
-        return e.op("Add", [e.op("Mul", [e.op("Cast", [shaped], to=ir.DataType.FLOAT), step]), low])
+        return with_zero(e, values, form)

@@ -78,11 +78,11 @@ def test_a_large_weight_is_computed_on_and_a_tiny_one_decoded():
 
 
 def every(speed: float) -> tuple[tuple[float, ...], ...]:
-    return ((speed,) * 3, (speed,) * 3)
+    return ((speed,) * 3,) * 3
 
 
 def test_the_rows_decide_too():
-    costs = with_speeds(binary_1=((4.0, 4.0, 4.0), (0.5, 0.5, 0.5)))
+    costs = with_speeds(binary_1=((4.0,) * 3, (2.0,) * 3, (0.5,) * 3))
     form = binary(300, 1)
     speeds = [speed_of(form, rows, costs) for rows in (1, 2, 8, 20, 100)]
     assert speeds[0] == 4
@@ -91,8 +91,14 @@ def test_the_rows_decide_too():
     assert choice(form, 1, costs).pays
     assert not choice(form, 20, costs).pays
     assert "of 20 rows" in choice(form, 20, costs).reason
-    assert speeds[1] > speed_of(form, None, costs) > speeds[2]
+    assert speed_of(form, None, costs) == 0.5  # of open rows, where it gains least
     assert not choice(form, 1, with_speeds(binary_1=every(1.1))).pays  # the table is no more exact than that
+
+
+def test_a_long_matrix_counts_as_a_square_of_four_times_its_shorter_side():
+    costs = with_speeds(binary_1=((1.0, 2.0, 3.0),) * 3)
+    long = BinaryCode(np.zeros((1, 10_000, 16), np.uint8), np.ones((1, 10_000, 1), np.float32), 128)
+    assert speed_of(long, 1, costs) == speed_of(binary(512, 1), 1, costs) == 2.0
 
 
 def test_what_no_one_measured_is_computed_on_and_said_so():

@@ -315,7 +315,7 @@ def test_a_weight_that_is_an_output_is_refused() -> None:
 REAL = {
     "ptb_rnnlm_lstm100_derived": {Role.EMBEDDING, Role.LSTM_INPUT, Role.LSTM_RECURRENT, Role.MATMUL},
     "silero_vad_v4": {Role.LSTM_INPUT, Role.LSTM_RECURRENT, Role.CONV},
-    "gtcrn_simple": {Role.GRU_INPUT, Role.GRU_RECURRENT, Role.CONV, Role.MATMUL},
+    "gtcrn_simple": {Role.GRU_INPUT, Role.GRU_RECURRENT, Role.CONV, Role.CONV_TRANSPOSE, Role.MATMUL},
     "resnet20_cifar10_derived": {Role.CONV, Role.GEMM},
     "kws_dnn_s": {Role.GEMM},
     "mnist-8": {Role.CONV, Role.MATMUL},

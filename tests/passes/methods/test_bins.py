@@ -189,6 +189,12 @@ def test_constant_and_nearly_empty_weights_are_exact(matrix: np.ndarray) -> None
     np.testing.assert_array_equal(form_of(matrix, {}).dense(), matrix.astype(np.float32))
 
 
+def test_a_site_that_would_grow_says_by_how_much() -> None:
+    outcome = make_method("bins", {"bins": 8}).distort([weights(GAUSS[:3, :2])])["w"]
+    assert isinstance(outcome, Skip)
+    assert outcome.reason.endswith("and their indices take 59 bytes, the 24 bytes of the weights are fewer")
+
+
 def test_weights_that_are_not_finite_are_left_alone() -> None:
     outcome = make_method("bins", {}).distort([weights(np.where(GAUSS > 2, np.inf, GAUSS))])["w"]
     assert isinstance(outcome, Skip)

@@ -67,6 +67,7 @@ def test_assignment_is_the_nearest_by_weighted_distance() -> None:
 
 def test_gradients_lower_the_error_that_they_weigh() -> None:
     gradient = np.abs(np.random.default_rng(2).standard_cauchy(GAUSS.shape)).astype(np.float32).clip(0, 50)
+    gradient *= np.where(GAUSS > 0, np.float32(4), np.float32(1))  # it tells weights from each other
     for options in ({"codewords": 16, "block": 1}, {"codewords": 64, "block": 8}):
         plain = form_of(GAUSS, options | {"gradient_weight": 0}, gradient=gradient[None])
         weighted = form_of(GAUSS, options, gradient=gradient[None])
@@ -209,11 +210,38 @@ def test_weights_that_are_not_finite_are_left_alone() -> None:
     assert "not finite" in outcome.reason
 
 
-def test_a_site_that_would_grow_says_by_how_much() -> None:
-    outcome = distort(GAUSS[:10, :72], {"codewords": 79, "block": 9, "codeword_bits": 32})
+def test_a_site_of_few_blocks_has_fewer_codewords_each_for_two_blocks_or_more() -> None:
+    counts = [
+        form_of(GAUSS[:rows, :72], {"codewords": 256, "block": 9, "codeword_bits": 32}).codewords.count
+        for rows in (64, 63, 10, 1)
+    ]
+    assert counts == [256, 128, 32, 4]
+    outcome = distort(GAUSS[:1, :27], {"codewords": 79, "block": 9})
     assert isinstance(outcome, Skip)
-    assert "79 codewords of 9 x 32 bits" in outcome.reason
-    assert "2880 bytes" in outcome.reason
+    assert outcome.reason == "3 blocks of 9 are too few for a codebook"
+
+
+def test_sites_that_are_cut_otherwise_or_of_few_blocks_do_not_read_the_table_of_all() -> None:
+    """As the kernels of a network, its first layer, and a last one that is cut across outputs of other layers."""
+    rng = np.random.default_rng(8)
+    kernels = [weights(rng.normal(size=(40, 90)), f"k{n}", kernel=(3, 3)) for n in range(3)]
+    first = weights(5 + rng.normal(size=(4, 27)), "first", kernel=(3, 3))
+    last = weights(rng.normal(size=(80, 90)), "last")
+    found = make_method("codebook", {"codewords": 64, "block": 9, "share": True}).distort([first, *kernels, last])
+    forms = {name: outcome[0] for name, outcome in found.items() if not isinstance(outcome, Skip)}
+    names = {name: form.name for name, form in forms.items() if isinstance(form, Codebook)}
+    assert names == {"first": None, "k0": "codewords.9", "k1": "codewords.9", "k2": "codewords.9", "last": None}
+    alone = make_method("codebook", {"codewords": 64, "block": 9, "share": True}).distort(kernels)
+    np.testing.assert_array_equal(alone["k0"][0].dense(), forms["k0"].dense())  # type: ignore[index]
+
+
+def test_scalars_are_as_near_as_the_best_of_many_starts() -> None:
+    values = np.random.default_rng(9).standard_t(4, size=4000).astype(np.float32)
+    points = Points(values[:, None])
+    for count in (8, 32):
+        theirs = KMeans(count, n_init=50, random_state=0).fit(points.blocks).inertia_
+        ours = assign(points, cluster(points, count, np.random.default_rng(0)))[1]
+        assert ours <= 1.003 * theirs
 
 
 def test_another_seed_gives_another_codebook_and_the_same_seed_the_same() -> None:

@@ -17,7 +17,7 @@ from dtc.passes.prepare import normalise
 ROLES = {
     "dnsmos_sig_bak_ovr": {"Conv": 9, "MatMul": 3},
     "dtln_model_1": {"LSTM.W": 2, "LSTM.R": 2, "MatMul": 1},
-    "gtcrn_simple": {"MatMul": 12, "Conv": 11, "GRU.W": 14, "GRU.R": 14},
+    "gtcrn_simple": {"MatMul": 12, "Conv": 11, "GRU.W": 14, "GRU.R": 14, "ConvTranspose": 11},
     "kws_dnn_s": {"Gemm": 4},
     "mnist-8": {"Conv": 2, "MatMul": 1},
     "olive_tfbert_qa": {"Gather": 3, "MatMul": 145},
@@ -130,6 +130,54 @@ def test_computed_weights_become_one_initializer(chain: str, shape: tuple[int, .
     np.testing.assert_array_equal(run(model, feeds)[0], before)
     assert [node.op_type for node in model.graph] == ["MatMul"]
     assert list(model.graph.initializers) == ["w"]
+
+
+COMPUTED = {
+    "scaled": "a = Mul(w, third)",
+    "scaled by columns, shifted": "b = Div(w, columns) a = Add(b, columns)",
+    "weight norm": "b = Mul(w, w) c = ReduceSum(b, k) d = Sqrt(c) e = Div(w, d) a = Mul(e, rows)",
+    "weight norm of torch": "b = ReduceL2 <axes=[1]> (w) c = Div(rows, b) d = Expand(c, s) a = Mul(d, w)",
+    "where": "c = Cast <to=9> (columns) z = Sub(w, w) a = Where(c, w, z)",
+    "cast like": "b = Cast <to=11> (w) a = CastLike(b, x)",
+    "split": "b, c = Split <axis=0> (w, halves) a = Concat <axis=0> (c, b)",
+    "gathered": "a = Gather <axis=1> (w, order)",
+    "max of neg": "b = Neg(w) c = Max(b, w) d = Pow(c, two) e = Reciprocal(d) f = Exp(e) a = Min(f, w)",
+}
+
+
+@pytest.mark.parametrize("chain", COMPUTED)
+def test_weights_are_computed_from_constants(chain: str) -> None:
+    """`third` is read by the product's bias as well: what scales a weight may stay."""
+    text = f"""<ir_version: 8, opset_import: ["": 15]> g (float[2,6] x, float[6,4] w) => (float[2,4] y) {{
+        s = Constant <value_ints = [6, 4]> () k = Constant <value_ints = [1]> ()
+        halves = Constant <value_ints = [2, 4]> () order = Constant <value_ints = [3, -3, 0, 2]> ()
+        third = Constant <value_float = 0.3> () two = Constant <value_float = 2.0> ()
+        columns = Constant <value = float[4] {{2, 0, 0.5, -1}}> ()
+        rows = Constant <value = float[6,1] {{1, 2, 3, 4, 5, 6}}> ()
+        {COMPUTED[chain]}
+        z0 = MatMul(x, a)
+        y = Mul(z0, third)
+    }}"""
+    if "columns" in COMPUTED[chain] and "Div" in COMPUTED[chain]:
+        text = text.replace("2, 0, 0.5", "2, 3, 0.5")
+    model = with_weight(text, "w", RNG.standard_normal((6, 4)).astype(np.float32))
+    feeds = {"x": RNG.standard_normal((2, 6)).astype(np.float32)}
+    (before,) = run(model, feeds)
+    normalise(model)
+    np.testing.assert_allclose(run(model, feeds)[0], before, rtol=1e-5)
+    assert [node.op_type for node in model.graph] == ["MatMul", "Mul"]
+    assert [site.name for site in find_sites(model)] == ["w"]
+
+
+@pytest.mark.parametrize("size", [16, 300])
+def test_a_split_weight_becomes_one_site_or_large_ones(size: int) -> None:
+    text = f"""<ir_version: 8, opset_import: ["": 18]> g (float[2,{size}] x, float[{size},{2 * size}] w)
+        => (float[2,{size}] y) {{
+        a, b = Split <axis=1, num_outputs=2> (w) p = MatMul(x, a) q = MatMul(x, b) y = Add(p, q)
+    }}"""
+    model = with_weight(text, "w", RNG.standard_normal((size, 2 * size)).astype(np.float32))
+    normalise(model)
+    assert [site.role.value for site in find_sites(model)] == (["Split"] if size == 16 else ["MatMul", "MatMul"])
 
 
 def test_a_tied_weight_is_not_doubled() -> None:

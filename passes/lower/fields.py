@@ -1,4 +1,4 @@
-"""Nodes that decode a codebook in a graph; all sizes are known while they are made, so none is superfluous."""
+"""Nodes that decode fields of small numbers in a graph; all sizes are known meanwhile, so none is superfluous."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ def decode_indices(
     # b1) of the first field, c of the second. Their numbers, of 12 bits, are b0 + (c & 15) 256 and b1 + (c >> 4) 256.
     # Each number is looked up once in a table [2^12, 2] of indices, or [2^12, 2, block] of codewords.
     widths = field_widths(bits)
+    if codewords is None and widths == [8]:
+        return packed
     together = 8 // widths[0]  # indices that a number stands for
     lead = -(-count // together)
     numbers = _numbers(e, packed, widths, rows, count)

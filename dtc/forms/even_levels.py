@@ -1,0 +1,90 @@
+"""Evenly spaced levels, `W = scale * (q - zero)`, found again in the coefficients of a binary code.
+
+S. Park et al.: LUT-GEMM, ICLR 2024 (arXiv 2206.09557), section 3.1 writes such levels as sign planes: the coefficients
+are the scale times halved powers of two, and the offset is the rest. A scale and a zero point say all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Scales = npt.NDArray[np.floating]
+
+EXACT_BITS = 11
+"""Significant bits of a scale with which every product with a step, and every sum of planes, is exact in float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class EvenLevels:
+    """What evenly spaced levels of `bits` bits are made of.
+
+    Attributes:
+        bits: Of a level `q`, which goes from 0 to `2^bits - 1`.
+        scale: float16 where that holds it exactly, else float32 `[out, groups]`; not negative.
+        zero: The level of 0, uint8 `[out, groups]`; None: the middle one, `2^(bits - 1)`, everywhere.
+    """
+
+    bits: int
+    scale: Scales
+    zero: npt.NDArray[np.uint8] | None
+
+    @property
+    def middle(self) -> int:
+        """The level of 0 where all have the same."""
+        return 1 << (self.bits - 1)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of scales and zero points."""
+        return self.scale.nbytes + (0 if self.zero is None else self.zero.nbytes)
+
+    @property
+    def halves(self) -> npt.NDArray[np.float32]:
+        """How many scales each coefficient is, the largest first: 2, 1 and 0.5 of 3 bits; float32 `[bits]`."""
+        return np.ldexp(np.float32(0.5), np.arange(self.bits - 1, -1, -1)).astype(np.float32)
+
+    def coefficients(self) -> tuple[Scales, Scales]:
+        """Return coefficients `[bits, out, groups]` and offset `[out, groups]`, float16 where that is exact."""
+        scale = self.scale.astype(np.float32)
+        zero = np.float32(self.middle) if self.zero is None else self.zero.astype(np.float32)
+        alphas, offset = self.halves[:, None, None] * scale, scale * (np.float32((2**self.bits - 1) / 2) - zero)
+        return (_short(alphas), _short(offset)) if _is_short(alphas) and _is_short(offset) else (alphas, offset)
+
+
+def evenly_spaced(alphas: Scales, offset: Scales | None) -> EvenLevels | None:
+    """Return the levels that coefficients `[bits, out, groups]` and an offset `[out, groups]` make; None if not even.
+
+    Every level has to be the same number in float32, whether the planes are summed up or a step is scaled.
+    """
+    bits = len(alphas)
+    if offset is None or bits < 2:
+        return None
+    scale = np.asarray(2 * alphas[-1].astype(np.float32))
+    mantissa, _ = np.frexp(scale)
+    exact = np.ldexp(mantissa, EXACT_BITS)
+    if not np.isfinite(scale).all() or (scale < 0).any() or (exact != np.floor(exact)).any():
+        return None
+    halved = np.ldexp(alphas[-1].astype(np.float32)[None], np.arange(bits - 1, -1, -1)[:, None, None])
+    # 3 bits, zero point 4: the offset is scale * (3.5 - 4). A scale of 0 has any zero point: the middle one.
+    half, middle = np.float32((2**bits - 1) / 2), np.float32(1 << (bits - 1))
+    steps = np.divide(offset.astype(np.float32), scale, out=np.full_like(scale, half - middle), where=scale > 0)
+    zero = half - steps
+    fits = (zero == np.floor(zero)) & (zero >= 0) & (zero < 2**bits)
+    same = (halved == alphas.astype(np.float32)).all() and (scale * (half - zero) == offset.astype(np.float32)).all()
+    if not (fits.all() and same):
+        return None
+    kept = _short(scale) if _is_short(scale) else scale
+    return EvenLevels(bits, kept, None if (zero == middle).all() else zero.astype(np.uint8))
+
+
+def _short(numbers: Scales) -> Scales:
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float16)
+
+
+def _is_short(numbers: Scales) -> bool:
+    """Return whether float16 holds the numbers exactly."""
+    return bool((_short(numbers).astype(np.float32) == numbers).all())

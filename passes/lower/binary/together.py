@@ -1,0 +1,160 @@
+"""Binary codes that nothing reads but decoding nodes, from operator set 7 on: evenly spaced levels, and small sites.
+
+A step of evenly spaced levels times the scale of its row is the weight: no table of levels, and a scale instead of a
+coefficient a plane. Other codes are looked up among the levels of their row. Both are stored as codes of whole weights,
+in the order of the initializer where that spares a Transpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from dtc.forms import Form
+from dtc.forms.even_levels import EvenLevels
+from dtc.graph import Site
+from dtc.graph.builder import GraphBuilder
+from dtc.passes.lower.binary.parts import Planes, level_constants
+from dtc.passes.lower.decode import arranged, in_place, rows_in_place
+from dtc.passes.lower.joint import LARGEST, Joint
+from dtc.passes.lower.opset7 import count_up
+from dtc.passes.lower.packed_numbers import store_as_floats, store_as_numbers, store_as_rows
+
+_GATHERS_ELEMENTS = 11
+"""Operator set that GatherElements came with."""
+
+
+def decode_forms_together(joint: Joint, front: GraphBuilder, site: Site, forms: Sequence[Form]) -> ir.Value | None:
+    """Return what `decode_together` does, of the forms of a site."""
+    return decode_together(joint, front, site, Planes.of(forms))
+
+
+def decode_together(joint: Joint, front: GraphBuilder, site: Site, planes: Planes) -> ir.Value | None:
+    """Return the dense weight, in the initializer's own shape and type; None where planes are decoded otherwise."""
+    if planes.even is not None:
+        return _scaled_steps(joint, front, site, planes, planes.even)
+    if site.size <= LARGEST and planes.survivors is None:
+        return _looked_up(joint, front, site, planes)
+    return None
+
+
+@dataclass(frozen=True)
+class _Order:
+    """The order in which the steps of a site are stored.
+
+    Attributes:
+        levels: uint8, as they are stored.
+        scale: Broadcasts against them.
+        zero: As `scale`, or None.
+        shape: The shape that the steps have when they are scaled.
+        transposed: They are `[in, out]` of a single matrix.
+        final: Their shape is the initializer's.
+    """
+
+    levels: npt.NDArray[np.uint8]
+    scale: npt.NDArray[np.floating]
+    zero: npt.NDArray[np.uint8] | None
+    shape: tuple[int, ...]
+    transposed: bool = False
+    final: bool = False
+
+    @classmethod
+    def of(cls, site: Site, planes: Planes, even: EvenLevels) -> _Order:
+        """Choose the order: the initializer's own where rows are axes of it, columns of a matrix, or rows."""
+        rows, groups = even.scale.shape
+        if groups == 1 and (placed := rows_in_place(site, even.scale)) is not None:
+            zero = None if even.zero is None else rows_in_place(site, even.zero)
+            return cls(in_place(site, planes.form.levels), placed, zero, site.shape, final=True)
+        # 12 columns in groups of 8 are padded to 16 by the level of 0; the padding is cut off at the end.
+        size = planes.group_size or planes.cols
+        padded = np.pad(planes.form.levels, ((0, 0), (0, groups * size - planes.cols)), constant_values=even.middle)
+        if site.view.perm == (1, 0) and not site.view.parts:
+            # [out, in] -> [groups, size, out], scales [groups, 1, out].
+            zero = None if even.zero is None else even.zero.T[:, None]
+            return cls(padded.T, even.scale.T[:, None], zero, (groups, size, rows), transposed=True)
+        zero = None if even.zero is None else even.zero[..., None]
+        return cls(padded, even.scale[..., None], zero, (rows, groups, size))
+
+
+def _scaled_steps(joint: Joint, front: GraphBuilder, site: Site, planes: Planes, even: EvenLevels) -> ir.Value:
+    order = _Order.of(site, planes, even)
+    middle = even.middle if order.zero is None else 0
+    steps = joint.share(
+        site, ("steps", even.bits, middle), order.levels.reshape(-1), partial(_store_steps, bits=even.bits, zero=middle)
+    )
+    steps = front.op("Reshape", [steps, front.constant(order.shape)])
+    if order.zero is not None:
+        steps = front.op("Sub", [steps, _broadcast(joint, site, "zeros", order.zero)])
+    weight = front.op("Mul", [steps, _broadcast(joint, site, "scales", order.scale)])
+    wanted = site.value.dtype or ir.DataType.FLOAT
+    if order.final:
+        return weight if wanted == ir.DataType.FLOAT else front.op("Cast", [weight], to=wanted)
+    rows, cols = len(planes.form.levels), planes.cols
+    if order.levels.size != rows * cols:
+        axis = 0 if order.transposed else 1
+        flat = front.op("Reshape", [weight, front.constant([-1, rows] if order.transposed else [rows, -1])])
+        weight = front.slice(flat, 0, cols, axis=axis)
+    elif order.transposed:
+        weight = front.op("Reshape", [weight, front.constant(site.shape)])
+    return arranged(front, weight, site, transposed=order.transposed)
+
+
+def _store_steps(e: GraphBuilder, levels: npt.NDArray[Any], *, bits: int, zero: int) -> ir.Value:
+    """Store levels; return the steps from `zero` on, float `[count]`."""
+    if bits == 8:
+        steps = (levels.astype(np.int16) - zero).astype(np.int8 if zero else np.uint8)
+        return e.op("Cast", [e.initializer("codes", steps)], to=ir.DataType.FLOAT)
+    table = np.arange(1 << bits)[:, None] - zero
+
+    def make(front: GraphBuilder) -> ir.Value:
+        return front.op("Cast", [front.constant(table.astype(np.int8))], to=ir.DataType.FLOAT)
+
+    found = store_as_rows(e, levels, bits, "codes", e.once(("steps", bits, zero), make))
+    return e.op("Reshape", [found, e.constant([-1])])
+
+
+def _broadcast(joint: Joint, site: Site, name: str, numbers: npt.NDArray[Any]) -> ir.Value:
+    """Return numbers as floats, without leading axes of size 1, which broadcasting does not need."""
+    while numbers.ndim > 1 and len(numbers) == 1:
+        numbers = numbers[0]
+    key = (name, numbers.dtype, numbers.shape[1:])
+    return joint.share(site, key, numbers, partial(store_as_floats, name=name))
+
+
+def _looked_up(joint: Joint, front: GraphBuilder, site: Site, planes: Planes) -> ir.Value:
+    _, rows, groups = planes.alphas.shape
+    bits = len(planes.codes)
+    code = joint.share(
+        site, ("numbers", bits), planes.code.reshape(-1), partial(store_as_numbers, bits=bits, name="codes")
+    )
+    code = front.op("Reshape", [code, front.constant([rows, planes.cols])])
+    levels = joint.share(
+        site,
+        ("levels", planes.alphas.dtype, bits, groups, planes.signs.tobytes()),
+        np.ascontiguousarray(planes.alphas.transpose(1, 2, 0)),
+        partial(_store_levels, planes=planes),
+    )
+    starts = level_constants(front, planes).starts
+    if starts is not None:
+        code = front.op("Add", [code, starts])
+    if front.opset >= _GATHERS_ELEMENTS:
+        matrix = front.op("GatherElements", [levels, code], axis=1)
+    else:
+        row = front.op("Reshape", [count_up(front, rows), front.constant([rows, 1])])
+        code = front.op("Add", [code, front.op("Mul", [row, front.constant(np.int32(groups << bits))])])
+        matrix = front.op("Gather", [front.op("Reshape", [levels, front.constant([-1])]), code])
+    return arranged(front, matrix, site, shape=(rows, planes.cols))
+
+
+def _store_levels(e: GraphBuilder, alphas: npt.NDArray[Any], *, planes: Planes) -> ir.Value:
+    """Store coefficients `[rows, groups, terms]`; return the levels of all codes, float `[rows, groups * codes]`."""
+    stored = e.initializer("alphas", alphas)
+    wide = stored if alphas.dtype == np.float32 else e.op("Cast", [stored], to=ir.DataType.FLOAT)
+    levels = e.op("MatMul", [wide, level_constants(e, planes).signs])
+    return e.op("Reshape", [levels, e.constant([len(alphas), -1])])

@@ -1,0 +1,81 @@
+"""Small sites decode together: what they store lies in one array of a kind, decoded once, and is split among them.
+
+Below some kilobytes the nodes, names and headers of a site weigh as much as its codes: of a residual network in 6-bit
+indices a tenth was a decoder written out again for each of 19 convolutions. Together a site needs a Split's output and
+the nodes that are its own. Sites of different graphs stay apart: what a branch needs is decoded in the branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from dtc.graph import Site
+from dtc.graph.builder import GraphBuilder, Shared, insert_first
+from dtc.passes.lower.ledger import Ledger
+
+LARGEST = 1 << 16
+"""Weights of a site that decodes together with others: above, its nodes weigh nothing, and folding takes memory."""
+
+Decode: TypeAlias = Callable[[GraphBuilder, npt.NDArray[Any]], ir.Value]
+"""Stores an array by a builder, and returns what it decodes to: as many rows, in the same order."""
+
+
+@dataclass(eq=False)
+class _Group:
+    """Arrays that lie one behind the other, in the order of their sites."""
+
+    graph: ir.Graph
+    decode: Decode
+    members: list[tuple[Site, npt.NDArray[Any], ir.Value]] = field(default_factory=list)
+
+
+class Joint:
+    """What the sites of a model store together.
+
+    Args:
+        shared: Makes the builders.
+        ledger: Is told which part of an array is whose.
+    """
+
+    def __init__(self, shared: Shared, ledger: Ledger) -> None:
+        self._shared, self._ledger = shared, ledger
+        self._groups: dict[object, _Group] = {}
+
+    def share(self, site: Site, key: object, array: npt.NDArray[Any], decode: Decode) -> ir.Value:
+        """Return what the rows of `array` decode to, by a node that is made when all sites are known.
+
+        Arrays of one key, in one graph, are joined along their first axis, stored, decoded once and split. An array
+        that lies alone, as that of a large site does, is stored under the site's name.
+        """
+        graph, large = site.value.graph, site.size > LARGEST
+        assert isinstance(graph, ir.Graph), "a site's initializer is registered in a graph"
+        whole = (graph, key, site.name if large else None)
+        group = self._groups.setdefault(whole, _Group(graph, decode))
+        placeholder = ir.Value(name=None)
+        group.members.append((site, array, placeholder))
+        return placeholder
+
+    def insert(self) -> None:
+        """Put the decoders in front of what reads them; when all sites are done."""
+        for group in self._groups.values():
+            # A node that was to read a part may have been replaced since.
+            group.members = [each for each in group.members if each[2].uses()]
+            if group.members:
+                self._insert(group)
+
+    def _insert(self, group: _Group) -> None:
+        arrays = [array for _, array, _ in group.members]
+        alone = len(arrays) == 1
+        builder = self._shared.builder(group.members[0][0].name if alone else "joint", group.graph)
+        found = group.decode(builder, arrays[0] if alone else np.concatenate(arrays))
+        parts = [found] if alone else builder.split(found, [len(array) for array in arrays], 0)
+        for (_, _, placeholder), part in zip(group.members, parts, strict=True):
+            placeholder.replace_all_uses_with(part)
+        self._ledger.divide(builder, [(site, len(array)) for site, array, _ in group.members])
+        insert_first(builder)

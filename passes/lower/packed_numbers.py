@@ -1,0 +1,45 @@
+"""Small numbers stored in few bits each, and the nodes that make them numbers, or rows of a table, again.
+
+The fields of `dtc.forms.index_fields`, from operator set 7 on. What folds at load stays small: a look-up of bytes gives
+several weights at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from dtc.deploy.ops.codebook.decode import OPSET
+from dtc.forms.index_fields import pack_indices
+from dtc.graph.builder import GraphBuilder
+from dtc.passes.lower.fields import decode_indices
+from dtc.passes.lower.opset7 import store_numbers
+
+
+def store_as_numbers(e: GraphBuilder, numbers: npt.NDArray[Any], bits: int, name: str) -> ir.Value:
+    """Store numbers `[count]` under `name` in `bits` bits each; return nodes for them, int32 `[count]`."""
+    if e.opset < OPSET:
+        return store_numbers(e, name, numbers, bits)
+    packed = e.initializer(name, pack_indices(numbers.reshape(1, -1), bits))
+    found = decode_indices(e, packed, bits, 1, numbers.size)
+    return e.op("Cast", [e.op("Reshape", [found, e.constant([-1])])], to=ir.DataType.INT32)
+
+
+def store_as_rows(
+    e: GraphBuilder, numbers: npt.NDArray[Any], bits: int, name: str, table: ir.Value, block: int = 1
+) -> ir.Value:
+    """Store numbers `[count]` under `name` in `bits` bits each; return their rows of a table `[numbers, block]`."""
+    if e.opset < OPSET:
+        return e.op("Gather", [table, store_numbers(e, name, numbers, bits)])
+    packed = e.initializer(name, pack_indices(numbers.reshape(1, -1), bits))
+    found = decode_indices(e, packed, bits, 1, numbers.size, table, block)
+    return e.op("Reshape", [found, e.constant([-1, block])])
+
+
+def store_as_floats(e: GraphBuilder, numbers: npt.NDArray[Any], name: str) -> ir.Value:
+    """Store numbers under `name` in their own type; return them as float32."""
+    stored = e.initializer(name, numbers)
+    return stored if numbers.dtype == np.float32 else e.op("Cast", [stored], to=ir.DataType.FLOAT)
