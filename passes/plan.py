@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,9 @@ from dtc.passes.method import DistortionStep, Gram, Latents, Method, Need, Outco
 from dtc.recipe import Rule
 
 _SHAPE_ONLY = frozenset({"Squeeze", "Unsqueeze", "Reshape", "Transpose", "Flatten"})
+
+_LARGEST = 1e15
+"""Magnitude of weights up to which sums of squares stay within float32."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,15 @@ class Plan:
     def needs(self) -> frozenset[Need]:
         """Facts and arrays that the methods of this plan want a run to provide."""
         return frozenset().union(*(method.needs for method, _ in self.chosen))
+
+    @property
+    def compensated(self) -> list[Site]:
+        """The sites whose method was told to make up for errors, and cannot do without samples."""
+        return [site for method, sites in self.chosen if method.told_to_compensate for site in sites]
+
+    def sites_with(self, need: Need) -> list[Site]:
+        """Return the sites whose method wants a fact or an array of that name."""
+        return [site for method, sites in self.chosen if need in method.needs for site in sites]
 
     def distort(
         self,
@@ -241,13 +254,15 @@ def _not_finite(site: Site) -> str | None:
     tensor = site.value.const_value
     mapped = isinstance(tensor, ir.ExternalTensor) and tensor.raw is None
     array = site.array()
-    finite, holds_nan = bool(np.isfinite(array).all()), bool(np.isnan(array).any())
+    largest = max(float(array.max(initial=0)), -float(array.min(initial=0)))  # NaN if there is one
     del array
     if mapped and isinstance(tensor, ir.ExternalTensor):
         tensor.release()  # a run goes on with its own copy of the file, not with what was mapped of the user's
-    if finite:
+    if largest <= _LARGEST:
         return None
-    return "holds NaN" if holds_nan else "holds an infinite number"
+    if math.isfinite(largest):
+        return f"holds numbers up to {largest:.1e}, whose squares float32 cannot add up"
+    return "holds NaN" if math.isnan(largest) else "holds an infinite number"
 
 
 def _enter(result: Distorted, site: Site, outcome: Outcome, opset: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from dtc.checking.differences import Comparison, OutputDifference
 from dtc.checking.measurements import measure_latency, measure_memory
 from dtc.checking.metric import PairMetric
-from dtc.checking.options import CheckOptions
+from dtc.checking.options import CheckedBatch, CheckOptions
 from dtc.checking.pair import CandidateError, Pair, open_pair
 from dtc.checking.report import CheckReport, MetricChange, ModelFacts
 from dtc.checking.trial import Trial
@@ -117,9 +117,10 @@ def _on_data(pair: Pair, report: CheckReport, source: Source, options: CheckOpti
     # In step, one batch of both at a time: outputs of all batches need not be kept.
     for count, ((wanted, batch), (found, _)) in enumerate(zip(*streams, strict=True), 1):
         metric.update(wanted, found, batch)
+        options.on_batch(CheckedBatch(count, source.length))
         if count <= _COMPARED_BATCHES:
             trial.comparison.update(wanted, found)
-    change = metric.change()
+    change = metric.change(f"{source.words}, {count} batch{'' if count == 1 else 'es'}")
     sampler = _sampler(pair, options, needed=False)
     if sampler:
         trial.seek(sampler)

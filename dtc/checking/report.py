@@ -30,6 +30,8 @@ class MetricChange(DocumentPart):
         before: Value of the reference.
         after: Value of the candidate.
         labelled: False where the data has no labels and the reference's own outputs stand for them.
+        samples: Which samples both values were taken from, and why these: name of the data, range or split, number of
+            batches, whether they were held out.
     """
 
     name: str
@@ -37,6 +39,7 @@ class MetricChange(DocumentPart):
     before: Real
     after: Real
     labelled: bool
+    samples: str = ""
 
     @property
     def drop(self) -> float:

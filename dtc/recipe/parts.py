@@ -179,10 +179,11 @@ class Recipe(_Part):
     activations: Activations = Activations()
     lean: Lean = Lean()
     training: Training | None = None
-    batch_norm: Annotated[Literal["batch", "frozen"], Flag("--batch-norm")] = Field(
-        "batch",
-        description="BatchNormalization: train with the moments of the batch (of more than one sample), and measure "
-        "the statistics anew on the samples for the compressed weights; or leave them as they are",
+    batch_norm: Annotated[Literal["auto", "batch", "frozen"], Flag("--batch-norm")] = Field(
+        "auto",
+        description="BatchNormalization: batch, train with the moments of the batch (of more than one sample), and "
+        "measure the statistics anew on the samples for the compressed weights; frozen, leave them as they are; auto, "
+        "train as batch, and without training take those statistics that keep the outputs nearest to the original's",
     )
     lower: Annotated[str, Flag("--lower")] = Field(
         "compute",
@@ -212,6 +213,11 @@ class Recipe(_Part):
         if self.activations.bits is not None and self.data.train is None:
             raise ValueError("quantized activations need data to take their ranges from: give --data")
         return self
+
+    @property
+    def trained_batch_norm(self) -> Literal["batch", "frozen"]:
+        """How BatchNormalization is trained."""
+        return "frozen" if self.batch_norm == "frozen" else "batch"
 
     _places: reading.Places = PrivateAttr(default_factory=reading.Places)
 

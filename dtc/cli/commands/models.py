@@ -139,4 +139,5 @@ def _show(result: TrainedReference) -> None:
 
     score = result.training.score
     value = "" if score.value is None else f", {score.metric} {score.value:.6g}"
-    tell(f"written: {result.output} (step {result.training.best_step}: loss {score.loss:.4f}{value})")
+    words = f"step {result.training.best_step}: loss {score.loss:.4f}{value} on {score.samples}"
+    tell(f"written: {result.output} ({words})")
