@@ -147,7 +147,7 @@ def show_outcome(report: CheckReport) -> None:
         )
     for each in report.elsewhere:
         if not each.failed:
-            console.print(each.words, markup=False)
+            tell(each.words)
     for caveat in report.caveats:
         tell(f"note: {caveat}")
     for failure in report.failures:
