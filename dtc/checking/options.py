@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dtc.checking.runtime import Runtime
 from dtc.recipe import Objective
 
 
@@ -34,6 +35,7 @@ class CheckOptions:
         native: Whether operators of dtc run on the native kernels where there are any, or on the functions in the file.
         on_batch: Is told after each batch of data, which may be hours of work.
         called: What messages call the reference and the candidate, where no user knows their paths.
+        runtimes: Other runtimes that the candidate is run in.
     """
 
     objective: Objective = field(default_factory=Objective)
@@ -48,3 +50,4 @@ class CheckOptions:
     native: bool = True
     on_batch: Callable[[CheckedBatch], None] = lambda _: None
     called: tuple[str, str] | None = None
+    runtimes: tuple[Runtime, ...] = ()

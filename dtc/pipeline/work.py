@@ -63,6 +63,7 @@ class Work:
         levels: The levels of quantized activations, fitted before they are put into the model.
         errors: The methods' own relative squared errors, by site; empty after retraining.
         training: What a retraining did.
+        remarks: What is to be known of the model as it came, in words for the report.
         renormalised: Whether BatchNormalizations have other statistics than they came with (set_statistics).
         notes: What was done beside what the recipe says, in words for the report.
         leaner: What got smaller beside the weights of sites, in words for the report.
@@ -97,6 +98,7 @@ class Work:
     levels: list[Quantization] = field(default_factory=list)
     errors: dict[str, float] = field(default_factory=dict)
     training: Result | None = None
+    remarks: list[str] = field(default_factory=list)
     renormalised: bool = False
     notes: list[str] = field(default_factory=list)
     leaner: list[str] = field(default_factory=list)
@@ -161,7 +163,8 @@ def begin(path: Path, recipe: Recipe, job: Job, base: Path) -> Work:
         ModelError: The model cannot be loaded.
         UsageError: There is no such target, or the file of costs is none.
     """
-    target = find_target(recipe.lower, None if recipe.costs is None else base / recipe.costs)
+    costs = None if recipe.costs is None else base / recipe.costs
+    target = find_target(recipe.lower, costs, inlined=recipe.inline)
     model = load_model(path)
     files = model_files(path, model)
     if job.output.resolve() in {file.resolve() for file in files}:

@@ -187,7 +187,12 @@ class Recipe(_Part):
     )
     lower: Annotated[str, Flag("--lower")] = Field(
         "compute",
-        description="what the file is written for: compute, standard, storage, int2; see dtc ops targets",
+        description="what the file is written for: compute, standard, scan, storage, int2; see dtc ops targets",
+    )
+    inline: Annotated[bool, Flag("--inline")] = Field(
+        default=False,
+        description="write the nodes of dtc's operators in their place, for runtimes that take no functions; the "
+        "native library makes such a file no faster",
     )
     costs: Annotated[str | None, Flag("--costs")] = Field(
         None, description="file of dtc ops measure-costs: how fast compressed products are on the machine to run on"

@@ -60,6 +60,15 @@ def _further() -> Iterator[Option]:
 @option(Section.CHECKING, "--portable", is_flag=True, help="without the native kernels: on the functions in the files")
 @option(
     Section.CHECKING,
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    metavar="NAME[@PYTHON]",
+    help="run the candidate in another runtime too, and compare: openvino, tract, mnn, reference, onnxruntime; "
+    "PYTHON is an interpreter that has it, else this one (repeatable)",
+)
+@option(
+    Section.CHECKING,
     "--custom-ops",
     multiple=True,
     type=click.Path(path_type=Path),
@@ -103,6 +112,7 @@ def _samples(reference: Path, objective: Objective, options: dict[str, Any]) -> 
 
 def _told(options: dict[str, Any]) -> CheckOptions:
     from dtc.checking import CheckOptions
+    from dtc.checking.runtime import find_runtime
     from dtc.cli.parse import fixed_inputs
     from dtc.cli.recipe_options import overridden
     from dtc.recipe import Objective
@@ -116,6 +126,7 @@ def _told(options: dict[str, Any]) -> CheckOptions:
         threads=options["threads"],
         seconds=options["seconds"],
         native=not options["portable"],
+        runtimes=tuple(map(find_runtime, options["runtimes"])),
     )
 
 
@@ -134,6 +145,9 @@ def show_outcome(report: CheckReport) -> None:
             [_output(each) for each in report.differences],
             title=f"outputs ({report.inputs})",
         )
+    for each in report.elsewhere:
+        if not each.failed:
+            console.print(each.words, markup=False)
     for caveat in report.caveats:
         console.print(f"note: {caveat}", markup=False)
     for failure in report.failures:
