@@ -38,14 +38,15 @@ TEST_IMAGES, TEST_WORDS = 2000, 20_000
 
 
 def images(*, split: datasets.Split = "train") -> datasets.Batches:
-    """Yield the first 1,024 training images as they are; to evaluate, those that `cifar10` holds out."""
-    yield from islice(datasets.cifar10_plain(batch_size=IMAGE_BATCH, split=split), IMAGES // IMAGE_BATCH)
+    """Yield the first 1,024 training images as they are; to evaluate, a batch that `cifar10` holds out."""
+    count = IMAGES // IMAGE_BATCH if split == "train" else 1
+    yield from islice(datasets.cifar10_plain(batch_size=IMAGE_BATCH, split=split), count)
 
 
 def text(*, split: datasets.Split = "train") -> datasets.Batches:
-    """Yield 16 chunks of 35 words of the training text, 32 columns side by side; to evaluate, the next 16."""
+    """Yield 16 chunks of 35 words of the training text, 32 columns side by side; to evaluate, the next one."""
     chunks = datasets.ptb(batch_size=COLUMNS)
-    yield from islice(chunks, CHUNKS) if split == "train" else islice(chunks, CHUNKS, 2 * CHUNKS)
+    yield from islice(chunks, CHUNKS) if split == "train" else islice(chunks, CHUNKS, CHUNKS + 1)
 
 
 def test_images() -> datasets.Batches:
@@ -191,11 +192,12 @@ def main(chosen: tuple[str, ...], methods: tuple[str, ...], folder: Path) -> Non
     for name in chosen or CASES:
         for line in LINES:
             if not methods or any(word in line.words for word in methods):
-                _measure(CASES[name], line, folder)
+                measure(CASES[name], line, folder)
         click.echo("\n".join(table(CASES[name], folder)))
 
 
-def _measure(case: Case, line: Line, folder: Path) -> None:
+def measure(case: Case, line: Line, folder: Path) -> None:
+    """Compress a model by one line and keep the result in `folder`; a result that is there is not made again."""
     record = line.record(case, folder)
     if record.exists():
         return
