@@ -72,7 +72,7 @@ def within_lengths(
 def stateful(
     run: Run, batches: Iterable[Arrays], objective: Objective, inputs: Sequence[TensorSpec]
 ) -> Iterator[tuple[dict[str, AnyArray], Arrays]]:
-    """Yield the outputs of each batch, and the batch; state is carried from one batch to the next."""
+    """Yield the outputs of each batch, and the batch with the state that was carried into it."""
     carried: dict[str, AnyArray] | None = None
     for batch in batches:
         given = {name: array for name, array in batch.items() if name != objective.labels}
@@ -80,8 +80,9 @@ def stateful(
         if carried is None:
             carried = zero_state(inputs, objective.carry.values(), given) if objective.carry else {}
         outputs = run(given | carried)
+        fed = {**batch, **carried}
         carried = {target: output_named(outputs, name) for name, target in objective.carry.items()}
-        yield outputs, batch
+        yield outputs, fed
 
 
 def judged_output(outputs: Arrays, objective: Objective) -> AnyArray:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from dtc.forms import Array
-from dtc.graph.save import PORTABLE_IR_VERSION
+from dtc.graph.ir_version import PORTABLE_IR_VERSION
 
 OPSET = 17
 """Old enough for every runtime in the field, new enough for the operators used here."""

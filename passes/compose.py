@@ -55,6 +55,7 @@ class Composition:
     def __init__(self, first: Method, second: Method, combine: Combine) -> None:
         self.first, self.second = first, second
         self.needs: frozenset[Need] = first.needs | second.needs
+        self.told_to_compensate = first.told_to_compensate or second.told_to_compensate
         self.keeps_mask = first.keeps_mask or second.keeps_mask
         self._combine = combine
 
@@ -182,10 +183,13 @@ def _factors(w: Weights, outcome: Outcome) -> list[Weights]:
 def _seen_through(right: Array, gram: Gram) -> Gram:
     """Return a function for the second moments of `right @ x`, by those of x; `right` is `[count, rank, in]`."""
 
-    def moments() -> Grams:
+    def moments() -> Grams | None:
+        outer = gram()
+        if outer is None:
+            return None
         # [count, rank, in] [count, in, in] [count, in, rank] -> [count, rank, rank].
         wide = right.astype(np.float64)
-        return np.asarray(wide @ gram() @ wide.transpose(0, 2, 1))
+        return np.asarray(wide @ outer @ wide.transpose(0, 2, 1))
 
     return moments
 

@@ -43,8 +43,8 @@ from dtc.registry import collect, own_classes
 Grams: TypeAlias = npt.NDArray[np.float64]
 """Second moments of the inputs of matrices, `X^T X / n`, float64 `[count, in, in]`."""
 
-Gram: TypeAlias = Callable[[], Grams]
-"""Computes second moments."""
+Gram: TypeAlias = Callable[[], Grams | None]
+"""Computes second moments; None where the run means that errors are not made up for there."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class Weights:
         mask: Boolean `[count, out, in]`, False where an earlier method of a composition pruned; None: all are kept.
         gradient: Mean magnitude of the loss's gradient, float32 `[count, out, in]`, where the run has one.
         gram: Returns the second moments of the inputs `X^T X / n`, float64 `[count, in, in]`, where the run has
-            calibration data; called for one site at a time, so that memory stays bounded.
+            calibration data, or None at a site that is to do without; called for one site at a time, so that memory
+            stays bounded.
         previous: The forms of the last distortion, to start from; None at the first one.
     """
 
@@ -173,7 +174,7 @@ class Method(ABC):
     latent_option: ClassVar[str | None] = None
     """Name of the option with which `latents` are trained in place of weights; None: never."""
     needs: frozenset[Need] = frozenset()
-    """What of `Weights` and `DistortionStep` a run provides where it can; an option may add to it."""
+    """What of `Weights` and `DistortionStep` a run provides where it can; an option may add to it, or take away."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -191,6 +192,11 @@ class Method(ABC):
         return isinstance(self.options, Compensation) and self.options.compensate is not False
 
     @property
+    def told_to_compensate(self) -> bool:
+        """True if the method was told to make up for errors, so that it cannot do without samples."""
+        return isinstance(self.options, Compensation) and bool(self.options.compensate)
+
+    @property
     def trains_latents(self) -> bool:
         """True if the method was told to have something else trained than the weights."""
         return self.latent_option is not None and bool(getattr(self.options, self.latent_option))
@@ -199,14 +205,15 @@ class Method(ABC):
         """Return the second moments to make up for errors by, float64 `[count, in, in]`; None where that is not meant.
 
         It is not meant with `--no-compensate`, nor for a table, whose rows are looked up: nothing is summed there.
-        Unless it is asked for, it is not meant without samples either, nor where it would take minutes.
+        Unless it is asked for, it is not meant without samples either, nor where it would take minutes. A run may leave
+        out sites, too: what they read is not seen, or another distortion has made up for errors before.
 
         Raises:
             UsageError: The run has no samples of the inputs.
         """
         if not self.compensating or not weights.sums:
             return None
-        asked = isinstance(self.options, Compensation) and self.options.compensate
+        asked = self.told_to_compensate
         if weights.gram is None and asked:
             raise UsageError(f"--compensate needs samples of the inputs of {weights.node!r}: give --data")
         rows, cols = weights.out_in

@@ -54,6 +54,15 @@ class Plan:
         """Facts and arrays that the methods of this plan want a run to provide."""
         return frozenset().union(*(method.needs for method, _ in self.chosen))
 
+    @property
+    def compensated(self) -> list[Site]:
+        """The sites whose method was told to make up for errors, and cannot do without samples."""
+        return [site for method, sites in self.chosen if method.told_to_compensate for site in sites]
+
+    def sites_with(self, need: Need) -> list[Site]:
+        """Return the sites whose method wants a fact or an array of that name."""
+        return [site for method, sites in self.chosen if need in method.needs for site in sites]
+
     def distort(
         self,
         parameters: Mapping[str, npt.NDArray[np.generic]] | None = None,

@@ -2,89 +2,164 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.calibration.patches import patches, transposed_patches
 from dtc.data import Source
 from dtc.evaluate import stateful
+from dtc.formatting import size
 from dtc.forms import AnyArray
-from dtc.graph import INPUT_ROLES, RECURRENT_ROLES, Reader, Role, Site, save_model
+from dtc.graph import INPUT_ROLES, RECURRENT_ROLES, Reader, Role, Site, all_nodes, save_model
 from dtc.graph.einsum import Contraction, contraction, written
 from dtc.graph.signature import input_specs
 from dtc.passes.lower.readers import Multiplication
+from dtc.passes.method import Gram, Grams
 from dtc.recipe import Objective
 from dtc.scratch import scratch_folder
 from dtc.session import runner, session
 
-Gram = npt.NDArray[np.float64]
-
 ENOUGH = 16
 """Rows for each input of a site: with fewer than a few, moments are rank-deficient and compensation does harm."""
 
+_OVER_TIME = frozenset({"LSTM", "GRU", "RNN", "Scan", "Loop"})
 
-@dataclass(frozen=True)
+SITE_LIMIT = 256 << 20
+"""Bytes of the moments of one site, those of 5,792 inputs; solvers hold some four times as much beside them."""
+
+HELD_LIMIT = 1 << 30
+"""Bytes of moments that are held at a time: so many sites are measured in one pass over the samples."""
+
+
 class Calibration:
-    """A model and samples, the source of second moments.
+    """The second moments `X^T X / n` of the inputs of sites, float64 `[count, in, in]`, measured when first asked for.
+
+    One pass over the samples is for all sites whose moments fit into `HELD_LIMIT` together, in the order of the sites;
+    they are held until moments are asked for that another pass has to measure.
 
     Attributes:
-        model: The model, normalised; it is cloned, and never changed.
-        source: The samples.
-        objective: How the state is carried from batch to batch.
-        seed: Of the order of the samples.
+        refused: Why sites that are multiplied with something have no moments, by name.
     """
 
-    model: ir.Model
-    source: Source
-    objective: Objective
-    seed: int
+    def __init__(
+        self, model: ir.Model, sites: Iterable[Site], source: Source, objective: Objective, *, seed: int
+    ) -> None:
+        self.refused: dict[str, str] = {}
+        self._model, self._source, self._objective, self._seed = model, source, objective, seed
+        self._held: dict[str, Grams] = {}
+        self._passes: list[list[Site]] = []
+        room = 0
+        for site in sites:
+            # Rows of a table are looked up, and nothing is summed there: nobody asks for moments.
+            if site.role is Role.EMBEDDING:
+                continue
+            if (reason := self._refuse(site)) is not None:
+                self.refused[site.name] = reason
+                continue
+            # The next pass begins where the moments of the last one would no longer fit.
+            if room < _nbytes(site) or not self._passes:
+                room = HELD_LIMIT
+                self._passes.append([])
+            room -= _nbytes(site)
+            self._passes[-1].append(site)
 
-    def gram_of(self, site: Site) -> Callable[[], Gram] | None:
-        """Return a function that computes the second moments `X^T X / n` of a site's inputs, float64 `[count, in, in]`.
+    def gram_of(self, site: Site) -> Gram:
+        """Return a function that gives the moments of a site; None for sites that are refused."""
+        return lambda: self._gram(site.name)
 
-        The model is run anew for each site, so that no more than one site's moments are held. None for sites in
-        subgraphs, whose inputs are not seen, and for embeddings, which have none.
-        """
+    def all_moments(self) -> Iterator[tuple[str, Grams]]:
+        """Yield the names of all sites that have moments, with these, pass by pass."""
+        for sites in self._passes:
+            for site in sites:
+                moments = self._gram(site.name)
+                assert moments is not None, "it is in a pass"
+                yield site.name, moments
+
+    def _refuse(self, site: Site) -> str | None:
         reader = site.readers[0]
-        if reader.role not in _INPUTS or reader.node.graph is not self.model.graph:
-            return None
-        return lambda: self._gram(site)
+        if reader.role not in _INPUTS:
+            return f"second moments of what {reader.role} multiplies are not measured"
+        if reader.node.graph is not self._model.graph:
+            return "its inputs are inside of a branch or loop, where they are not seen"
+        if _nbytes(site) > SITE_LIMIT:
+            return f"the second moments of its {site.view.cols:,} inputs take more than {size(SITE_LIMIT)}"
+        return None
 
-    def _gram(self, site: Site) -> Gram:
-        reader, model = site.readers[0], self.model.clone()
-        watched = _watch(model, replace(reader, node=self._cloned(reader.node, model)))
-        total = np.zeros((site.view.count, site.view.cols, site.view.cols))
-        count = 0
-        for outputs in self._run(model):
-            # One list entry for each matrix of the site, its last axis what the matrix is multiplied with.
-            inputs = _INPUTS[reader.role](reader, [outputs[value] for value in watched])
-            for matrix, rows in enumerate(inputs):
-                # rows [..., in] as [n, in]; the sum of X^T X over batches, in float64, is that over all rows at once.
-                wide = rows.reshape(-1, site.view.cols).astype(np.float64)
-                total[matrix] += wide.T @ wide
-            # All matrices of a site see as many rows, so those of the first are counted.
-            count += inputs[0].size // site.view.cols
-            if count >= ENOUGH * site.view.cols:
+    def _gram(self, name: str) -> Grams | None:
+        if name not in self._held:
+            sites = next((each for each in self._passes if any(site.name == name for site in each)), [])
+            if sites:
+                self._held = {}  # let go before others are measured
+                self._held = self._measure(sites)
+        return self._held.get(name)
+
+    def _measure(self, sites: Sequence[Site]) -> dict[str, Grams]:
+        model = self._model.clone()
+        own = dict(zip(self._model.graph, model.graph, strict=True))
+        sums = []
+        for site in sites:
+            reader = site.readers[0]
+            sums.append(_Sum(site, _watch(model, replace(reader, node=own[reader.node]))))
+        for values in self._run(model):
+            for each in sums:
+                each.add(values)
+            if all(each.is_enough for each in sums):
                 break
-        return total / max(count, 1)
-
-    def _cloned(self, node: ir.Node, clone: ir.Model) -> ir.Node:
-        """Return the node of a clone that stands where `node` does in the model."""
-        return next(copy for own, copy in zip(self.model.graph, clone.graph, strict=True) if own is node)
+        return {each.site.name: each.moments() for each in sums}
 
     def _run(self, model: ir.Model) -> Iterator[dict[str, AnyArray]]:
         specs = input_specs(model)
         with scratch_folder() as folder:
             path = folder / "watched.onnx"
             save_model(model, path)
-            batches = self.source.batches(epoch=0, seed=self.seed, shuffle=False)
+            # Drawn at random, as the first samples may well be all of one class; but in order where state is carried,
+            # or where the first dimension of the arrays may be time.
+            in_order = self._objective.carry or any(node.op_type in _OVER_TIME for node in all_nodes(model))
+            batches = self._source.batches(epoch=0, seed=self._seed, shuffle=not in_order)
             run = runner(session(path, called="the model"))
-            for outputs, fed in stateful(run, batches, self.objective, specs):
+            for outputs, fed in stateful(run, batches, self._objective, specs):
                 yield {**fed, **outputs}
+
+
+class _Sum:
+    """The sum of `X^T X` of one site over batches."""
+
+    def __init__(self, site: Site, watched: Sequence[str]) -> None:
+        self.site = site
+        self._watched = watched
+        self._total = np.zeros((site.view.count, site.view.cols, site.view.cols))
+        self._rows = 0
+
+    @property
+    def is_enough(self) -> bool:
+        """True once there were `ENOUGH` rows for each input."""
+        return self._rows >= ENOUGH * self.site.view.cols
+
+    def add(self, values: Mapping[str, AnyArray]) -> None:
+        """Take in a batch, unless there was enough before it."""
+        if self.is_enough:
+            return
+        reader, cols = self.site.readers[0], self.site.view.cols
+        # One list entry for each matrix of the site, its last axis what the matrix is multiplied with.
+        inputs = _INPUTS[reader.role](reader, [values[name] for name in self._watched])
+        for matrix, rows in enumerate(inputs):
+            # rows [..., in] as [n, in]; the sum of X^T X over batches, in float64, is that over all rows at once.
+            wide = rows.reshape(-1, cols).astype(np.float64)
+            self._total[matrix] += wide.T @ wide
+        # All matrices of a site see as many rows, so those of the first are counted.
+        self._rows += inputs[0].size // cols
+
+    def moments(self) -> Grams:
+        """Return the mean over all rows."""
+        self._total /= max(self._rows, 1)
+        return self._total
+
+
+def _nbytes(site: Site) -> int:
+    return 8 * site.view.count * site.view.cols**2
 
 
 def _watch(model: ir.Model, reader: Reader) -> list[str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from dtc.checking.differences import Comparison, OutputDifference
+from dtc.checking.elsewhere import Expected, run_elsewhere
 from dtc.checking.measurements import measure_latency, measure_memory
 from dtc.checking.metric import PairMetric
-from dtc.checking.options import CheckOptions
+from dtc.checking.options import CheckedBatch, CheckOptions
 from dtc.checking.pair import CandidateError, Pair, open_pair
 from dtc.checking.report import CheckReport, MetricChange, ModelFacts
 from dtc.checking.trial import Trial
@@ -60,18 +62,20 @@ def check(
     try:
         # 2. The outputs, and on data the metric. That the candidate cannot run is a finding, kept in the report; that
         #    the reference cannot is an error.
-        report, sample = (
+        report, trial, sample = (
             _on_generated(pair, report, options) if source is None else _on_data(pair, report, source, options)
         )
         kernels = _kernel_difference(pair, sample) if options.native else None
     except CandidateError as error:
         return report.model_copy(update={"failures": (*report.failures, str(error))})
     report = report.model_copy(update={"kernels": kernels})
+    if options.runtimes:
+        report = _checked_elsewhere(pair, report, trial.feeds, options)
     # 3. What it costs, last: figures of a model that cannot run would mean nothing.
     return _measured(pair, report, sample, options) if options.seconds > 0 else report
 
 
-def _on_generated(pair: Pair, report: CheckReport, options: CheckOptions) -> tuple[CheckReport, Inputs]:
+def _on_generated(pair: Pair, report: CheckReport, options: CheckOptions) -> tuple[CheckReport, Trial, Inputs]:
     """Add to a report how the outputs differ on generated inputs and on examples; return one of them beside it."""
     trial = Trial(pair)
     sampler = _sampler(pair, options, needed=not options.examples)
@@ -83,7 +87,7 @@ def _on_generated(pair: Pair, report: CheckReport, options: CheckOptions) -> tup
     words = [f"generated, {len(drawn)} draws"] if drawn else []
     words += trial.words
     words += [f"{len(options.examples)} of the data"] if options.examples else []
-    return _compared(report, trial, ", ".join(words), None, options), dict([*options.examples, *drawn][-1])
+    return _compared(report, trial, ", ".join(words), None, options), trial, dict([*options.examples, *drawn][-1])
 
 
 def _sampler(pair: Pair, options: CheckOptions, *, needed: bool) -> InputSampler | None:
@@ -101,7 +105,9 @@ def _sampler(pair: Pair, options: CheckOptions, *, needed: bool) -> InputSampler
         raise DataError(f"{known}: {error}") from error
 
 
-def _on_data(pair: Pair, report: CheckReport, source: Source, options: CheckOptions) -> tuple[CheckReport, Inputs]:
+def _on_data(
+    pair: Pair, report: CheckReport, source: Source, options: CheckOptions
+) -> tuple[CheckReport, Trial, Inputs]:
     """Add to a report how the outputs and the metric differ on all data; return the first inputs beside it."""
     trial, counted = Trial(pair), itertools.count()
 
@@ -117,16 +123,16 @@ def _on_data(pair: Pair, report: CheckReport, source: Source, options: CheckOpti
     # In step, one batch of both at a time: outputs of all batches need not be kept.
     for count, ((wanted, batch), (found, _)) in enumerate(zip(*streams, strict=True), 1):
         metric.update(wanted, found, batch)
+        options.on_batch(CheckedBatch(count, source.length))
         if count <= _COMPARED_BATCHES:
             trial.comparison.update(wanted, found)
-    change = metric.change()
+    change = metric.change(f"{source.words}, {count} batch{'' if count == 1 else 'es'}")
     sampler = _sampler(pair, options, needed=False)
     if sampler:
         trial.seek(sampler)
     words = ", ".join([f"data, {count} batches", *trial.words])
-    return _compared(report, trial, words, change, options), first_inputs(
-        pair.inputs, source, options.objective, options.seed
-    )
+    sample = first_inputs(pair.inputs, source, options.objective, options.seed)
+    return _compared(report, trial, words, change, options), trial, sample
 
 
 def first_inputs(inputs: Sequence[TensorSpec], source: Source, objective: Objective, seed: int) -> Inputs:
@@ -176,6 +182,20 @@ def _over_limits(
         if not each.relative_l2 <= max_difference:
             allowed = f"{max_difference:.3g} allowed{because}"
             yield f"output {each.name!r} differs by {each.relative_l2:.3g} (relative L2), {allowed}"
+
+
+def _checked_elsewhere(
+    pair: Pair, report: CheckReport, feeds: Sequence[Mapping[str, Any]], options: CheckOptions
+) -> CheckReport:
+    """Add to a report what other runtimes make of the candidate."""
+    if pair.random:
+        caveat = "other runtimes were not compared, as the model draws random numbers"
+        return report.model_copy(update={"caveats": (*report.caveats, caveat)})
+    feeds = [{spec.name: feed[spec.name] for spec in pair.inputs} for feed in feeds]  # labels are no inputs
+    reference, candidate = (Expected.of(path, feeds) for path in pair.paths)
+    found = tuple(run_elsewhere(runtime, reference, candidate, feeds) for runtime in options.runtimes)
+    failures = tuple(each.words for each in found if each.failed)
+    return report.model_copy(update={"elsewhere": found, "failures": (*report.failures, *failures)})
 
 
 def _kernel_difference(pair: Pair, sample: Inputs) -> float | None:

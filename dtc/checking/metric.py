@@ -39,8 +39,8 @@ class PairMetric:
         for metric, outputs in zip(self._metrics, judged, strict=True):
             metric.update(*within_lengths(outputs, labels, batch, objective))
 
-    def change(self) -> MetricChange:
-        """Return the metric before and after.
+    def change(self, samples: str) -> MetricChange:
+        """Return the metric before and after; `samples` says in words which samples the batches were.
 
         Raises:
             DataError: There was no batch.
@@ -54,6 +54,7 @@ class PairMetric:
             before=before.value(),
             after=after.value(),
             labelled=self._labelled,
+            samples=samples,
         )
 
     def _begin(self, batch: Arrays) -> None:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dtc.checking.runtime import Runtime
 from dtc.recipe import Objective
+
+
+@dataclass(frozen=True)
+class CheckedBatch:
+    """Both models were run on batch number `batch` (from 1) of the data; of `batches`, None where that is unknown."""
+
+    batch: int
+    batches: int | None
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,9 @@ class CheckOptions:
         threads: Threads of one operator of ONNX Runtime; None for all physical cores.
         seconds: For the latency of both models; with 0 neither latency nor memory is measured.
         native: Whether operators of dtc run on the native kernels where there are any, or on the functions in the file.
+        on_batch: Is told after each batch of data, which may be hours of work.
         called: What messages call the reference and the candidate, where no user knows their paths.
+        runtimes: Other runtimes that the candidate is run in.
     """
 
     objective: Objective = field(default_factory=Objective)
@@ -37,4 +48,6 @@ class CheckOptions:
     threads: int | None = None
     seconds: float = 2.0
     native: bool = True
+    on_batch: Callable[[CheckedBatch], None] = lambda _: None
     called: tuple[str, str] | None = None
+    runtimes: tuple[Runtime, ...] = ()

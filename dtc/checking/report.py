@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from dtc.checking.differences import OutputDifference
+from dtc.checking.elsewhere import Elsewhere
 from dtc.checking.measurements import Latency, Memory
 from dtc.document import Document, DocumentPart, Real
 
@@ -30,6 +31,8 @@ class MetricChange(DocumentPart):
         before: Value of the reference.
         after: Value of the candidate.
         labelled: False where the data has no labels and the reference's own outputs stand for them.
+        samples: Which samples both values were taken from, and why these: name of the data, range or split, number of
+            batches, whether they were held out.
     """
 
     name: str
@@ -37,6 +40,7 @@ class MetricChange(DocumentPart):
     before: Real
     after: Real
     labelled: bool
+    samples: str = ""
 
     @property
     def drop(self) -> float:
@@ -60,6 +64,7 @@ class CheckReport(Document):
         failures: Every reason why the candidate does not pass; empty if it does.
         judged: Whether a limit was asked for: without one nothing can be said to have passed.
         caveats: What was not compared, in words: branches that no input took, outputs that were empty.
+        elsewhere: What other runtimes make of the candidate, one by one.
     """
 
     schema_: Literal["dtc-check/1"] = Field("dtc-check/1", alias="schema")
@@ -72,6 +77,7 @@ class CheckReport(Document):
     failures: tuple[str, ...] = ()
     judged: bool = False
     caveats: tuple[str, ...] = ()
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     @property
     def verdict(self) -> Literal["passed", "failed", "not judged"]:

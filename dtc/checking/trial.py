@@ -13,6 +13,9 @@ from dtc.errors import DataError, ModelError
 from dtc.sample_inputs import KINDS, InputSampler, compared_constants
 from dtc.session import Outputs
 
+_KEPT = 8
+"""Inputs for other runtimes: the first ones, among which are those that were drawn, and then those that were sought."""
+
 _NAMED = 8
 """Branches that only other sizes take are mostly those that an exporter wrote for ranks that the model never has."""
 
@@ -23,11 +26,13 @@ class Trial:
     Attributes:
         comparison: What was found so far.
         words: Of inputs that were sought, what they hold.
+        feeds: The first inputs that were compared, and those that were sought.
     """
 
     def __init__(self, pair: Pair) -> None:
         self.comparison = Comparison()
         self.words: list[str] = []
+        self.feeds: list[Mapping[str, Any]] = []
         self._pair = pair
         self._watch = watch_branches(pair.models[0], pair.paths[0], threads=1, native=False)
         self._taken: set[Branch] = set()
@@ -44,6 +49,8 @@ class Trial:
 
     def run_reference(self, feed: Mapping[str, Any]) -> Outputs:
         """Run the reference alone, and note the branches that it takes."""
+        if len(self.feeds) < _KEPT:
+            self.feeds.append(feed)
         if self._watch is not None:
             try:
                 self._taken |= self._watch.taken(feed)

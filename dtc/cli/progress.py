@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from dtc.checking.options import CheckedBatch
 from dtc.training.events import DistortedWeights, Evaluated, Event, Finished, Noted, Started, Stepped
 
 _console = Console(stderr=True, highlight=False)
 
-OnEvent = Callable[[Event], None]
+OnEvent = Callable[[Event | CheckedBatch], None]
+
+_QUIET = 10.0
+"""Seconds after which a check says how far it is: a short one says nothing."""
 
 
 @contextmanager
@@ -22,7 +27,7 @@ def progress(*, quiet: bool) -> Iterator[OnEvent]:
     if quiet:
         yield lambda _: None
     elif not sys.stderr.isatty():
-        yield _say
+        yield _Lines().show
     else:
         with Progress(
             TextColumn("{task.description}"),
@@ -35,12 +40,37 @@ def progress(*, quiet: bool) -> Iterator[OnEvent]:
             yield _Bar(bar).show
 
 
+class _Lines:
+    """Shows events as lines; of a long check one now and then."""
+
+    def __init__(self) -> None:
+        self._told = 0.0
+        self._began = 0.0
+
+    def show(self, event: Event | CheckedBatch) -> None:
+        if isinstance(event, CheckedBatch):
+            self._show_check(event)
+        else:
+            for line in _lines(event):
+                _console.print(line, markup=False)
+
+    def _show_check(self, event: CheckedBatch) -> None:
+        now = time.monotonic()
+        if event.batch == 1:
+            self._told = self._began = now
+        if now - self._told >= _QUIET:
+            of = "" if event.batches is None else f" of {event.batches}"
+            _console.print(f"check: batch {event.batch}{of}, {now - self._began:.0f} s", markup=False)
+            self._told = now
+
+
 class _Bar:
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
+        self._lines = _Lines()
         self._task: TaskID | None = None
 
-    def show(self, event: Event) -> None:
+    def show(self, event: Event | CheckedBatch) -> None:
         # A resumed run tells `Started` again, first of all, so that the bar is there before the first step.
         if isinstance(event, Started):
             self._task = self._bar.add_task("training", total=event.steps, loss="-", distortions=0)
@@ -50,18 +80,14 @@ class _Bar:
             self._bar.update(self._task, distortions=event.count)
         # Distortions count up in the bar: hundreds of lines would push the evaluations away.
         if not isinstance(event, DistortedWeights):
-            _say(event)
-
-
-def _say(event: Event) -> None:
-    for line in _lines(event):
-        _console.print(line, markup=False)
+            self._lines.show(event)
 
 
 def _lines(event: Event) -> Iterator[str]:
     match event:
-        case Started(steps=steps, parameters=count, frozen=frozen):
+        case Started(steps=steps, parameters=count, frozen=frozen, evaluated_on=samples):
             yield f"training {count:,} parameters for {steps} steps"
+            yield f"evaluations are on {samples}"
             for name, reason in frozen.items():
                 yield f"  not trained: {name} ({reason})"
         case DistortedWeights(step=step, count=count, loss_before=before, loss_after=after):

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from dtc.data.source import ArraySource, Batch, Source
 from dtc.errors import DataError
 from dtc.forms import AnyArray
+from dtc.graph.signature import input_specs
 
 
 class ObjectiveNames(Protocol):
@@ -62,12 +63,17 @@ def fitted(source: Source, model: ir.Model, objective: ObjectiveNames) -> Source
     Where the model has a fixed batch size, or carries state from batch to batch, a last short batch cannot be run:
     it is dropped in evaluation too.
     """
-    inputs = _inputs(model, objective)
-    # Carried state [1, 20, 650] has a batch too, but is not data: its leading size says nothing about the samples.
-    fixed = any(i.shape and isinstance(i.shape[0], int) and not i.carried for i in inputs)
-    if isinstance(source, ArraySource) and (fixed or objective.carry):
+    if isinstance(source, ArraySource) and (fixed_batch(model, objective) or objective.carry):
         source = replace(source, keep_short=False)
-    return _Fitted(source, inputs, objective)
+    return _Fitted(source, _inputs(model, objective), objective)
+
+
+def fixed_batch(model: ir.Model, objective: ObjectiveNames) -> int | None:
+    """Return the size of a batch where the model takes batches of one size alone; None where it takes others."""
+    # Carried state [1, 20, 650] has a batch too, but is not data: its leading size says nothing about the samples.
+    carried = set(objective.carry.values())
+    sizes = (spec.shape[0] for spec in input_specs(model) if spec.shape and spec.name not in carried)
+    return next((size for size in sizes if isinstance(size, int)), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +90,10 @@ class _Fitted:
     def length(self) -> int | None:
         return self.source.length
 
+    @property
+    def words(self) -> str:
+        return self.source.words
+
     def batches(self, *, epoch: int, seed: int, shuffle: bool, start: int = 0) -> Iterator[Batch]:
         for batch in self.source.batches(epoch=epoch, seed=seed, shuffle=shuffle, start=start):
             yield _fit(self.inputs, batch, self.objective, self.name)
@@ -99,9 +109,15 @@ def _inputs(model: ir.Model, objective: ObjectiveNames) -> tuple[_Input, ...]:
         if value.name in model.graph.initializers or value.name is None:
             continue  # an initializer listed as an input, as IR 3 did, has its data in the model
         dtype = np.dtype((value.dtype or ir.DataType.FLOAT).numpy())
-        shape = None if value.shape is None else tuple(d if isinstance(d, int) else d.value for d in value.shape)
+        shape = None if value.shape is None else tuple(_dim(dim) for dim in value.shape)
         found.append(_Input(value.name, dtype, shape, value.name in carried))
     return tuple(found)
+
+
+def _dim(dim: int | ir.SymbolicDim) -> int | str | None:
+    if isinstance(dim, int):
+        return dim if dim > 0 else None  # some exporters write -1 or 0 for a size that is free
+    return dim.value
 
 
 def _fit(inputs: tuple[_Input, ...], batch: Mapping[str, AnyArray], objective: ObjectiveNames, source: str) -> Batch:

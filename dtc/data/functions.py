@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
@@ -29,6 +29,18 @@ class FunctionSource:
     function: Callable[..., Iterable[Mapping[str, Any]]]
     batch_size: int
     split: str
+    reason: str = ""
+
+    @property
+    def knows_splits(self) -> bool:
+        """True if the function gives other batches for evaluation than for training."""
+        return "split" in _declared(self.function)
+
+    @property
+    def words(self) -> str:
+        """Which batches these are, and why these."""
+        which = f'the split "{self.split}"' if self.knows_splits else "all batches"
+        return f"{which} of {PurePath(self.name).name}{f' ({self.reason})' if self.reason else ''}"
 
     @property
     def length(self) -> int | None:
@@ -59,7 +71,7 @@ class FunctionSource:
         Raises:
             DataError: It does not declare `split`.
         """
-        if "split" not in _declared(self.function):
+        if not self.knows_splits:
             raise DataError(
                 f"{self.name}: nothing can be held out of a function's batches; give --eval-data, "
                 'or declare split="train" in the function and return other batches for "evaluate"'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -32,6 +32,11 @@ class Source(Protocol):
         """Batches an epoch, if known."""
         ...
 
+    @property
+    def words(self) -> str:
+        """Which samples these are, and why these: what stands beside a metric that was taken from them."""
+        ...
+
     def batches(self, *, epoch: int, seed: int, shuffle: bool, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from number `start` on; the same arguments give the same batches."""
         ...
@@ -42,13 +47,17 @@ class ArraySource:
     """Arrays that share their first dimension, the samples; dtc makes the batches.
 
     A last short batch is kept where `keep_short` says so (evaluation: every sample counts) and dropped otherwise
-    (training: every step has the same weight), unless it is the only one.
+    (training: every step has the same weight), unless it is the only one. `first` and `total` say which part of the
+    data the arrays are, `reason` why it was taken.
     """
 
     name: str
     arrays: Mapping[str, AnyArray]
     batch_size: int
     keep_short: bool
+    first: int = 0
+    total: int = 0
+    reason: str = ""
 
     @property
     def samples(self) -> int:
@@ -61,6 +70,20 @@ class ArraySource:
         # 70 samples in batches of 32: 2 whole ones, and a third of 6 if `keep_short`. 20 samples: always one batch.
         whole, rest = divmod(self.samples, self.batch_size)
         return whole + (rest > 0 and (self.keep_short or whole == 0))
+
+    @property
+    def words(self) -> str:
+        """Which samples these are, counted from 0, and why these."""
+        last, total = self.first + self.samples - 1, max(self.total, self.samples)
+        which = (
+            f"all {total:,} samples" if self.samples == total else f"samples {self.first:,} to {last:,} of {total:,}"
+        )
+        return f"{which} in {PurePath(self.name).name}{f' ({self.reason})' if self.reason else ''}"
+
+    def part(self, start: int, stop: int) -> ArraySource:
+        """Return the samples from number `start` on, before number `stop`."""
+        arrays = {name: array[start:stop] for name, array in self.arrays.items()}
+        return replace(self, arrays=arrays, first=self.first + start, total=max(self.total, self.samples))
 
     def batches(self, *, epoch: int, seed: int, shuffle: bool, start: int = 0) -> Iterator[Batch]:
         """Yield batches, in an order that `(seed, epoch)` decides on if `shuffle`, else in the order of the file."""
@@ -115,30 +138,6 @@ def relocated(spec: str, old: Path, new: Path) -> str:
     if in_module or Path(spec).is_absolute() or old.resolve() == new.resolve():
         return spec
     return Path(os.path.relpath((old / spec).absolute(), new.absolute())).as_posix()
-
-
-def hold_out(source: Source, share: float) -> tuple[Source, Source]:
-    """Split a source in two: what is trained on, and a tail of that share of the samples to evaluate on.
-
-    A function that declares `split` is asked for its own evaluation batches.
-
-    Raises:
-        DataError: The source is a function that knows no `split`, or it has too few samples.
-    """
-    if isinstance(source, FunctionSource):
-        return source, source.evaluating()
-    if not isinstance(source, ArraySource):
-        raise DataError(f"{source.name}: cannot be split; give --eval-data")
-    # The tail, not a random choice: the same samples at every start, and views of memory-mapped arrays.
-    tail = max(1, round(source.samples * share))
-    kept = source.samples - tail
-    if kept < 1:
-        raise DataError(
-            f"{source.name}: {source.samples} samples are too few to hold out {share:.0%}; give --eval-data"
-        )
-    train = {name: array[:kept] for name, array in source.arrays.items()}
-    evaluate = {name: array[kept:] for name, array in source.arrays.items()}
-    return replace(source, arrays=train, keep_short=False), replace(source, arrays=evaluate, keep_short=True)
 
 
 def count_batches(source: Source, seed: int) -> int:

@@ -10,14 +10,11 @@ import onnx_ir as ir
 
 from dtc.errors import ModelError
 from dtc.graph.bare import bare_initializers
-from dtc.graph.opset import opset_of
+from dtc.graph.ir_version import lowest_ir_version
 from dtc.graph.output import check_output, data_name, publish
 from dtc.graph.serialization import to_proto
 from dtc.graph.walk import all_graphs, all_nodes, all_tensors
 from dtc.scratch import scratch_folder
-
-PORTABLE_IR_VERSION = 10
-"""An IR version that runtimes in the field read; most refuse the newest one, the default of the package `onnx`."""
 
 EXTERNAL_DATA_ABOVE = 1_900_000_000
 """Bytes; one protobuf message cannot hold more than 2 GiB."""
@@ -35,7 +32,7 @@ def save_model(model: ir.Model, path: str | Path, *, force: bool = False) -> tup
     """
     path = Path(path)
     check_output(path, force=force)
-    model.ir_version = _ir_version(model)
+    model.ir_version = lowest_ir_version(model)
     try:
         # Written in a folder beside the target, on the same disk, where a rename is atomic.
         with scratch_folder(path.absolute().parent) as folder, bare_initializers(model):
@@ -123,10 +120,6 @@ def _apart(attribute: ir.Attr) -> bool:
     if attribute.type is not ir.AttributeType.TENSOR or attribute.is_ref():
         return False
     return isinstance(attribute.as_tensor(), ir.ExternalTensor)
-
-
-def _ir_version(model: ir.Model) -> int:
-    return PORTABLE_IR_VERSION if opset_of(model) <= 21 else max(model.ir_version, PORTABLE_IR_VERSION)
 
 
 def _tensor_bytes(model: ir.Model) -> int:

@@ -37,8 +37,16 @@ def _examples(work: Work) -> tuple[Arrays, ...]:
 
 def check_outcome(work: Work) -> None:
     """Compare the written file with the original: metric, size, latency, memory; failures are kept, not raised."""
-    options = replace(_options(work), called=(str(work.original), str(work.job.output)))
-    work.outcome = check(work.original, work.written.path, source=work.samples.evaluation, options=options)
+    options = replace(
+        _options(work),
+        called=(str(work.original), str(work.job.output)),
+        on_batch=work.on_event or (lambda _: None),
+    )
+    outcome = check(work.original, work.written.path, source=work.samples.evaluation, options=options)
+    if outcome.metric is not None and work.training is not None:
+        samples = f"{outcome.metric.samples}; the best of the trained weights were chosen by them"
+        outcome = outcome.model_copy(update={"metric": outcome.metric.model_copy(update={"samples": samples})})
+    work.outcome = outcome
 
 
 def _options(work: Work) -> CheckOptions:

@@ -15,6 +15,7 @@ def normalise(work: Work) -> None:
     """Normalise the graph of the model in place, so that sites can be found."""
     prepare.normalise(work.model)
     work.given = tensors_of(work.model)
+    work.undistorted = work.model.clone()  # shares its arrays, which no stage changes in place
 
 
 def choose(work: Work) -> None:
@@ -60,6 +61,7 @@ def begin_run(work: Work) -> None:
         base=work.samples.base,
         replace=work.job.force,
         quantizations=work.levels,
+        moments=work.moments.all_moments() if work.moments and work.recipe.training else (),
     )
     work.began_run = True
     work.job.write(run.folder)

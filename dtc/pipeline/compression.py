@@ -54,7 +54,7 @@ def compress(
     """Compress the model at `path`: run it, normalise, choose, distort or retrain, lower, write, check, report.
 
     Relative paths of the recipe's data start at `base`. `run` is the run directory; without it one-shot compression
-    has none, and retraining one beside the output. `on_event` is told how a retraining goes.
+    has none, and retraining one beside the output. `on_event` is told how a retraining and the check go.
 
     Raises:
         CheckFailedError: The lowered model does not compute what the distorted one does; nothing is written.

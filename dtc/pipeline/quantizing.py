@@ -5,7 +5,6 @@ from __future__ import annotations
 from dtc import calibration
 from dtc.errors import UsageError
 from dtc.passes.prepare import quantize_activations as quantizers
-from dtc.pipeline.distorting import measure_statistics
 from dtc.pipeline.work import Work
 
 
@@ -35,9 +34,3 @@ def fit_activations(work: Work) -> None:
 def quantize_activations(work: Work) -> None:
     """Put the quantizers into the graph."""
     quantizers.quantize_activations(work.model, work.levels)
-
-
-def remeasure_statistics(work: Work) -> None:
-    """Measure the statistics of BatchNormalizations again if activations are rounded now: rounding shifts them."""
-    if work.levels:
-        measure_statistics(work)

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dtc.pipeline.checking import check_faithful, check_outcome
 from dtc.pipeline.choosing import begin_run, choose, normalise
 from dtc.pipeline.describing import describe, leave_report
-from dtc.pipeline.distorting import distort, measure_statistics
-from dtc.pipeline.quantizing import fit_activations, quantize_activations, remeasure_statistics
+from dtc.pipeline.distorting import distort
+from dtc.pipeline.measuring import measure_moments
+from dtc.pipeline.quantizing import fit_activations, quantize_activations
 from dtc.pipeline.retraining import take_trained, train, try_rules
+from dtc.pipeline.statistics import set_statistics, set_statistics_again
 from dtc.pipeline.weighing import refuse_growth, weigh
 from dtc.pipeline.work import Work
 from dtc.pipeline.writing import deliver, lower, strip, strip_names, write, write_dense
@@ -48,12 +50,14 @@ ONE_SHOT: tuple[Stage, ...] = (
     normalise,
     choose,
     begin_run,
+    # What samples tell of the model as it is.
+    measure_moments,
     # The weights change once, and statistics and ranges are taken of the model as it is then.
     distort,
-    measure_statistics,
+    set_statistics,
     fit_activations,
     quantize_activations,
-    remeasure_statistics,
+    set_statistics_again,
     *_WRITE,
 )
 
@@ -62,8 +66,10 @@ RETRAINED: tuple[Stage, ...] = (
     choose,
     # What is wrong with the rules shows before any training.
     try_rules,
-    # Retraining begins with rounded activations, so their levels are part of the run.
+    # Retraining begins with rounded activations, and from weights whose errors are made up for: what that takes is part
+    # of the run.
     fit_activations,
+    measure_moments,
     begin_run,
     *_RETRAIN,
 )

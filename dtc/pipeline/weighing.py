@@ -48,7 +48,7 @@ def refuse_growth(work: Work) -> None:
     before, after = (sum(file.stat().st_size for file in files) for files in (work.files, work.written.files))
     if work.job.allow_growth or after <= before:
         return
-    unchanged = not (work.distorted.forms or work.levels or work.training or work.notes)
+    unchanged = not (work.distorted.forms or work.levels or work.training or work.renormalised)
     if unchanged and len(work.files) == 1:
         shutil.copyfile(work.original, work.written.path)
         work.leaner.clear()

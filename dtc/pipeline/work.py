@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
 import onnx_ir as ir
 
+from dtc.calibration import Calibration
 from dtc.checking import CheckReport
 from dtc.checking.fidelity import Comparable
+from dtc.checking.options import CheckedBatch
+from dtc.data import Samples, fixed_batch
 from dtc.errors import ModelError
-from dtc.graph import check_space, load_model, model_files, only_writer
+from dtc.graph import Site, check_space, load_model, model_files, only_writer
 from dtc.job import Job
 from dtc.passes.lean import Folded
 from dtc.passes.lower import Lowered, Target, find_target
+from dtc.passes.method import Gram
 from dtc.passes.plan import Distorted, Plan
 from dtc.passes.prepare.quantize_activations import Quantization
-from dtc.pipeline.samples import Samples
 from dtc.recipe import Recipe
 from dtc.report import Report
 from dtc.scratch import scratch_folder
@@ -27,7 +30,7 @@ from dtc.training.events import Event
 from dtc.training.launch import Result
 from dtc.training.run import Run
 
-OnEvent = Callable[[Event], None]
+OnEvent = Callable[[Event | CheckedBatch], None]
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,17 @@ class Work:
         run_folder: The run directory to make; None where none is asked for.
         run: The run directory; None while there is none.
         began_run: Whether this work made it.
-        on_event: Is told how a retraining goes.
+        on_event: Is told how a retraining and the check after it go.
         levels: The levels of quantized activations, fitted before they are put into the model.
         errors: The methods' own relative squared errors, by site; empty after retraining.
         training: What a retraining did.
+        renormalised: Whether BatchNormalizations have other statistics than they came with (set_statistics).
         notes: What was done beside what the recipe says, in words for the report.
         leaner: What got smaller beside the weights of sites, in words for the report.
         pages: The pages of the report that were written.
+        moments: Second moments of the inputs of sites (measure_moments); None where no method asks for them.
         given: The arrays of the user's model, by name (normalise).
+        undistorted: The user's model, regular, with its own weights (normalise).
         plan: Which method has which sites (choose).
         untouched: The original's weights, by site (choose).
         distorted: The weights to write, and their forms (distort, or take_trained).
@@ -91,10 +97,13 @@ class Work:
     levels: list[Quantization] = field(default_factory=list)
     errors: dict[str, float] = field(default_factory=dict)
     training: Result | None = None
+    renormalised: bool = False
     notes: list[str] = field(default_factory=list)
     leaner: list[str] = field(default_factory=list)
     pages: list[Path] = field(default_factory=list)
+    moments: Calibration | None = None
     given: Mapping[str, ir.TensorProtocol] = field(init=False)
+    undistorted: ir.Model = field(init=False)
     plan: Plan = field(init=False)
     untouched: Mapping[str, ir.TensorProtocol] = field(init=False)
     distorted: Distorted = field(init=False)
@@ -121,6 +130,10 @@ class Work:
     ) -> None:
         self._resources.close()
 
+    def gram_of(self, site: Site) -> Gram | None:
+        """Return what computes the second moments of a site's inputs; None where no method asks for them."""
+        return None if self.moments is None else self.moments.gram_of(site)
+
     def move_into(self, run: Run) -> None:
         """Continue with the copies of model and data in a run directory, which nobody changes meanwhile."""
         # External data is named relative to the model's folder. Tensors that were not read yet are read from the copies
@@ -129,7 +142,7 @@ class Work:
         self.files = tuple(run.model_path.parent / file.relative_to(folder) for file in self.files)
         ir.external_data.set_base_dir(self.model.graph, run.model_path.parent)
         self.original, self.run, self.recipe = run.model_path, run, run.recipe
-        self.samples = Samples(run.recipe, run.folder)
+        self.samples = replace(self.samples, names=run.recipe.data, base=run.folder)
 
 
 @contextmanager
@@ -148,12 +161,14 @@ def begin(path: Path, recipe: Recipe, job: Job, base: Path) -> Work:
         ModelError: The model cannot be loaded.
         UsageError: There is no such target, or the file of costs is none.
     """
-    target = find_target(recipe.lower, None if recipe.costs is None else base / recipe.costs)
+    costs = None if recipe.costs is None else base / recipe.costs
+    target = find_target(recipe.lower, costs, inlined=recipe.inline)
     model = load_model(path)
     files = model_files(path, model)
     if job.output.resolve() in {file.resolve() for file in files}:
         raise ModelError(f"{job.output}: holds weights of the model itself; choose another --output")
-    return Work(path, files, recipe, job, model, Samples(recipe, base), target)
+    samples = Samples(recipe.data, base, fixed_batch(model, recipe.objective) or 1, "calibration")
+    return Work(path, files, recipe, job, model, samples, target)
 
 
 def begin_again(run: Run, job: Job) -> Work:

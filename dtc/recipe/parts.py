@@ -179,14 +179,20 @@ class Recipe(_Part):
     activations: Activations = Activations()
     lean: Lean = Lean()
     training: Training | None = None
-    batch_norm: Annotated[Literal["batch", "frozen"], Flag("--batch-norm")] = Field(
-        "batch",
-        description="BatchNormalization: train with the moments of the batch (of more than one sample), and measure "
-        "the statistics anew on the samples for the compressed weights; or leave them as they are",
+    batch_norm: Annotated[Literal["auto", "batch", "frozen"], Flag("--batch-norm")] = Field(
+        "auto",
+        description="BatchNormalization: batch, train with the moments of the batch (of more than one sample), and "
+        "measure the statistics anew on the samples for the compressed weights; frozen, leave them as they are; auto, "
+        "train as batch, and without training take those statistics that keep the outputs nearest to the original's",
     )
     lower: Annotated[str, Flag("--lower")] = Field(
         "compute",
-        description="what the file is written for: compute, standard, storage, int2; see dtc ops targets",
+        description="what the file is written for: compute, standard, scan, storage, int2; see dtc ops targets",
+    )
+    inline: Annotated[bool, Flag("--inline")] = Field(
+        default=False,
+        description="write the nodes of dtc's operators in their place, for runtimes that take no functions; the "
+        "native library makes such a file no faster",
     )
     costs: Annotated[str | None, Flag("--costs")] = Field(
         None, description="file of dtc ops measure-costs: how fast compressed products are on the machine to run on"
@@ -212,6 +218,11 @@ class Recipe(_Part):
         if self.activations.bits is not None and self.data.train is None:
             raise ValueError("quantized activations need data to take their ranges from: give --data")
         return self
+
+    @property
+    def trained_batch_norm(self) -> Literal["batch", "frozen"]:
+        """How BatchNormalization is trained."""
+        return "frozen" if self.batch_norm == "frozen" else "batch"
 
     _places: reading.Places = PrivateAttr(default_factory=reading.Places)
 

@@ -89,6 +89,7 @@ def describe_training(events: Iterable[Event], *, engine: str, seconds: dict[str
         parameters=started.parameters,
         best_step=best,
         metric=metric,
+        evaluated_on=started.evaluated_on,
         seconds=seconds,
         frozen=started.frozen,
         notes=tuple(notes),

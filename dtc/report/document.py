@@ -181,7 +181,12 @@ class Curve(DocumentPart):
 
 
 class TrainingOutcome(DocumentPart):
-    """What a retraining did; `best_step` is the step whose weights are the result, null while there is none."""
+    """What a retraining did.
+
+    Attributes:
+        best_step: The step whose weights are the result; null while there is none.
+        evaluated_on: Which samples the evaluations are of, in words.
+    """
 
     engine: str
     steps: int
@@ -189,6 +194,7 @@ class TrainingOutcome(DocumentPart):
     parameters: int
     best_step: int | None
     metric: str | None
+    evaluated_on: str = ""
     seconds: dict[str, float]
     frozen: dict[str, str]
     notes: tuple[str, ...]

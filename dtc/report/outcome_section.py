@@ -83,7 +83,7 @@ def _quality(check: CheckReport) -> Markup:
     metric = check.metric
     if metric is not None:
         values = f"{_value(metric.before)} \N{RIGHTWARDS ARROW} {_value(metric.after)}"
-        note = f"{_change(metric)}; {check.inputs}"
+        note = f"{_change(metric)}; {metric.samples}"
         return _tile(_name(metric), values, note)
     if not check.differences:
         return _tile("outputs", "not compared", "the written file could not be run as the original")
@@ -133,7 +133,8 @@ def _outputs(check: CheckReport) -> Markup:
 
 
 def _measured(check: CheckReport, machine: str) -> str:
-    return f"Both files in ONNX Runtime, in turns; inputs: {check.inputs}. {machine}."
+    taken = f" {check.metric.name} is from {check.metric.samples}." if check.metric is not None else ""
+    return f"Both files in ONNX Runtime, in turns; inputs: {check.inputs}.{taken} {machine}."
 
 
 def _snr(output: OutputDifference) -> str:

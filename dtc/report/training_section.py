@@ -21,7 +21,8 @@ def training_section(report: Report) -> Markup | None:
         words = legend(("jump", "loss after the distortion minus loss before it, on the step's batch"))
         figures.append(_figure(jump_chart, training, 190, words, "What each distortion added to the loss"))
     if any(each.value is not None for each in training.evaluations):
-        words = legend(("evaluation", f"{training.metric} of the distorted weights"), ("best", "kept as the result"))
+        judged = f"{training.metric} of the distorted weights on {training.evaluated_on or 'the evaluation data'}"
+        words = legend(("evaluation", judged), ("best", "kept as the result"))
         figures.append(_figure(metric_chart, training, 190, words, "Metric on the evaluation data"))
     return section("Retraining", tag("p", _facts(training)), figures, _notes(training), id_="training")
 

@@ -18,12 +18,13 @@ from dtc.training.engine import Engine
 
 @dataclass(frozen=True)
 class Score:
-    """Mean loss over the evaluation data, and the metric where there is one."""
+    """Mean loss over the evaluation data, the metric where there is one, and in words which samples these are."""
 
     loss: float
     metric: str | None = None
     value: float | None = None
     higher_is_better: bool = False
+    samples: str = ""
 
     def beats(self, other: Score | None) -> bool:
         """True if this score is better than `other`, by the metric or else by the loss; NaN is never better."""
@@ -80,9 +81,10 @@ class Evaluation:
                 metric.update(engine.predict(inputs)[self.output], batch[self.labels])
         if not samples:
             raise DataError(f"{self.source.name}: no batches to evaluate on")
+        words = self.source.words
         if metric is None:
-            return Score(total / samples)
-        return Score(total / samples, metric.name, float(metric.value()), metric.higher_is_better)
+            return Score(total / samples, samples=words)
+        return Score(total / samples, metric.name, float(metric.value()), metric.higher_is_better, words)
 
 
 def _samples(batch: Arrays, labels: str) -> int:

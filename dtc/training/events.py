@@ -14,13 +14,17 @@ from dtc.errors import TrainingError
 
 @dataclass(frozen=True)
 class Started:
-    """The run as planned; initializers that are not trained and sites that are not compressed, with the reasons."""
+    """The run as planned; initializers that are not trained and sites that are not compressed, with the reasons.
+
+    `evaluated_on` says in words which samples weights are evaluated on.
+    """
 
     steps: int
     parameters: int
     frozen: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     step: int = 0
+    evaluated_on: str = ""
 
 
 @dataclass(frozen=True)

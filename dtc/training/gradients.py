@@ -13,7 +13,7 @@ from dtc.recipe import Recipe, Training
 from dtc.scratch import scratch_folder
 from dtc.training.engine_kind import engine_of
 from dtc.training.launch import failure
-from dtc.training.run import create_run
+from dtc.training.run import create_run, leave_data
 from dtc.training.work import GRADIENTS
 
 
@@ -27,8 +27,9 @@ def measure_gradients(model: Path, recipe: Recipe, *, base: Path = Path()) -> di
     """
     with scratch_folder() as folder:
         # A run without rules: nothing is distorted, and gradients are those of the weights as they are.
-        plain = recipe.model_copy(update={"training": recipe.training or Training(), "rules": ()})
-        run = create_run(folder / "run", plain, model, base=base)
+        told = {"training": recipe.training or Training(), "rules": ()}
+        plain = recipe.model_copy(update=told)
+        run = create_run(folder / "run", plain, model, base=base, place_data=leave_data)
         command = engine_of(run.recipe).command()
         # The session has no name, so the worker does not watch its standard input: it ends when it is done.
         done = subprocess.run(

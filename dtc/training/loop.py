@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -25,6 +26,9 @@ from dtc.training.journal import Journal
 from dtc.training.schedule import TrainingSchedule
 from dtc.training.session import Session
 from dtc.training.swap import swapped
+
+MEASURED_BATCHES = 64
+"""Batches over which gradients are averaged where nothing was trained yet."""
 
 
 @dataclass
@@ -50,6 +54,8 @@ class Retraining:
             # One round of the outer loop is an epoch, or what a resumed run has left of one: `position` says where it
             # begins.
             for batch, ends_epoch in self._batches():
+                if self.session.starts_distorted:
+                    self._start_distorted(batch)
                 # 1. An ordinary step. Steps and epochs of what follows are those of this step.
                 fed = self._train_on(batch)
                 at, distorted = (progress.step, progress.epoch), None
@@ -101,6 +107,14 @@ class Retraining:
         trained = self.session.step(batch, rate)
         self.journal.log(Stepped(progress.step, progress.epoch, trained.loss, rate, trained.norm))
         return trained.fed
+
+    def _start_distorted(self, batch: Batch) -> None:
+        """Let training start from distorted weights, with the gradients at the weights as they are."""
+        session = self.session
+        if "gradient" in session.plan.needs:
+            session.measure_gradients(islice(self._pass_over_data(0), MEASURED_BATCHES))
+        # What one distortion alone gives is a candidate, too: no training is worse than none.
+        self._evaluate(self._distort(session.carry.join(batch, {})))
 
     def _distort(self, fed: Arrays) -> Distorted:
         """Replace the weights by their distorted version; `fed` shows what that does to the loss."""

@@ -20,7 +20,7 @@ from dtc.training.snapshot import Snapshot
 
 PHASES = ("step", "distortion", "evaluation", "data", "checkpoint")
 
-_FACTS = ("steps", "step", "epoch", "position", "distortions", "best", "stale", "seconds")
+_FACTS = ("steps", "step", "epoch", "position", "distortions", "settled", "best", "stale", "seconds")
 
 
 @dataclass
@@ -53,6 +53,7 @@ class Progress:
         epoch: Number of the present epoch, from 0.
         position: Batches done in this epoch.
         distortions: Distortions done.
+        settled: Whether one of them had full strength.
         best: The best evaluation so far.
         stale: Evaluations since then.
         seconds: Time spent so far in each of `PHASES`, over all sessions of the run.
@@ -68,6 +69,7 @@ class Progress:
     epoch: int = 0
     position: int = 0
     distortions: int = 0
+    settled: bool = False
     best: Best | None = None
     stale: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))

@@ -8,6 +8,7 @@ run.json        format, hash of the input, fingerprints of the data
 model/          the input model and its external data
 data/           the data sets, as hard links where the file system allows
 activations.json  levels that quantized activations start with, where there are any
+moments/        second moments of the inputs of sites, where the first distortion makes up for errors
 metrics.jsonl   events (dtc.training.events)
 checkpoints/    the last two
 best/           the best distorted weights and their forms, by step
@@ -20,26 +21,32 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnx_ir as ir
 
-from dtc.data import Source, hold_out, open_source, relocated
+from dtc.data import Samples, fixed_batch, relocated
 from dtc.errors import DataError, ModelError, RecipeError, TrainingError, UsageError
 from dtc.graph import load_model, model_files
+from dtc.passes.method import Grams
 from dtc.passes.prepare import normalise
 from dtc.passes.prepare.quantize_activations import Quantization, quantize_activations
 from dtc.recipe import Data, Recipe, Training
 from dtc.scratch import scratch_folder
 from dtc.training.engine_kind import engine_of
+from dtc.training.moments import FOLDER as MOMENTS
+from dtc.training.moments import StoredMoments, write_moments
 from dtc.training.quantizations import FILE as ACTIVATIONS
 from dtc.training.quantizations import read_quantizations, write_quantizations
 
 FORMAT = 1
+
+PlaceData: TypeAlias = Callable[[str, Path, Path, str], str]
+"""Takes what data is called, from which folder, a run directory, and train or evaluate; returns its name from there."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,14 @@ class Run:
         """Return the levels that quantized activations start with."""
         return read_quantizations(self.folder)
 
+    def moments(self) -> StoredMoments:
+        """Return the second moments of the inputs of sites.
+
+        Raises:
+            TrainingError: Their folder is damaged.
+        """
+        return StoredMoments(self.folder)
+
     def load_model(self, *, quantized: bool = True) -> ir.Model:
         """Load the copy of the input model, normalised, with or without the run's quantizers of activations."""
         model = load_model(self.model_path)
@@ -94,18 +109,9 @@ class Run:
             quantize_activations(model, self.quantizations())
         return model
 
-    def open_data(self) -> tuple[Source, Source]:
-        """Return the source of the training data and the source of the evaluation data.
-
-        Raises:
-            DataError: The data is damaged, or has changed since the run began.
-        """
-        data = self.recipe.data
-        assert data.train is not None, "a recipe with training has data"
-        train = open_source(data.train, batch_size=data.batch_size, base=self.folder)
-        if data.evaluate is None:
-            return hold_out(train, data.held_out)
-        return train, open_source(data.evaluate, batch_size=data.batch_size, base=self.folder, split="evaluate")
+    def samples(self, model: ir.Model) -> Samples:
+        """Return the samples of the run, for its model."""
+        return Samples(self.recipe.data, self.folder, fixed_batch(model, self.recipe.objective) or 1, "training")
 
 
 def create_run(
@@ -116,11 +122,15 @@ def create_run(
     base: Path = Path(),
     replace: bool = False,
     quantizations: Sequence[Quantization] = (),
+    moments: Iterable[tuple[str, Grams]] = (),
+    place_data: PlaceData | None = None,
 ) -> Run:
     """Make the directory of a new run, whole or not at all; relative data paths start at `base`.
 
     The engine is decided here: a run that is moved continues with the engine that it began with. `quantizations` are
-    the activations to quantize. With `replace`, an older run in `folder` is deleted, but never a folder that is no run.
+    the activations to quantize, `moments` the second moments of the inputs of sites, by name. `place_data` puts data
+    into the run; without it data is linked or copied. With `replace`, an older run in `folder` is deleted, but never a
+    folder that is no run.
 
     Raises:
         UsageError: The folder exists already, or there is no engine of that name.
@@ -141,7 +151,7 @@ def create_run(
         # 1. Copies of model and data under names that are relative to the run, so that it can be moved as a whole.
         _copy_model(model_files(model, load_model(model)), new / "model")
         local = {
-            split: _copy_data(spec, base, new, split)
+            split: (place_data or _copy_data)(spec, base, new, split)
             for split, spec in (("train", recipe.data.train), ("evaluate", recipe.data.evaluate))
             if spec is not None
         }
@@ -153,6 +163,7 @@ def create_run(
         frozen = recipe.model_copy(update={**told, "custom_ops": libraries})
         (new / "recipe.yaml").write_text(frozen.to_yaml(), encoding="utf-8")
         write_quantizations(new, quantizations)
+        write_moments(new, moments)
         # 3. Fingerprints of all that training depends on, of the copies and not of the sources.
         facts = {"format": FORMAT, "model": model.name, "files": dict(_fingerprints(new))}
         (new / "run.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
@@ -225,6 +236,13 @@ def _copy_model(files: Sequence[Path], target: Path) -> None:
         raise ModelError(f"{files[0]}: cannot be copied into the run ({error.strerror})") from error
 
 
+def leave_data(spec: str, base: Path, run: Path, split: str) -> str:  # noqa: ARG001 - a `PlaceData`
+    """Return how a data set is called from everywhere, for a run that goes before the data does."""
+    place, colon, _ = spec.rpartition(":")
+    in_module = bool(colon) and not place.endswith(".py") and not (base / spec).exists()
+    return spec if in_module else str((base / spec).absolute())
+
+
 def _copy_data(spec: str, base: Path, run: Path, split: str) -> str:
     """Link or copy a data set into the run directory; return its specification relative to that directory."""
     # 1. file.py:function: the script comes along.  2. A folder or a file.  3. module:function goes by its name.
@@ -263,7 +281,7 @@ def _link(source: Path, target: Path) -> None:
 
 def _fingerprints(folder: Path) -> Iterator[tuple[str, str]]:
     # `data/train/x.npz` is two levels below `data`, `data/train/folder/x.npy` three; compiled scripts come and go.
-    patterns = ("model/**/*", "data/*/*", "data/*/*/*", ACTIVATIONS)
+    patterns = ("model/**/*", "data/*/*", "data/*/*/*", f"{MOMENTS}/*", ACTIVATIONS)
     for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
         if path.is_file() and "__pycache__" not in path.parts:
             yield path.relative_to(folder).as_posix(), fingerprint(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -12,8 +12,10 @@ import onnx_ir as ir
 
 from dtc.data import Batch
 from dtc.errors import TrainingError
+from dtc.forms import AnyArray
+from dtc.graph import Site
 from dtc.graph.signature import Arrays
-from dtc.passes.method import DistortionStep
+from dtc.passes.method import DistortionStep, Gram
 from dtc.passes.plan import Distorted, Plan
 from dtc.recipe import Recipe
 from dtc.training import statistics
@@ -44,6 +46,7 @@ class Session:
         plan: The methods of the run and their sites.
         carry: Which outputs are inputs of the next batch.
         seed: Of everything random.
+        grams: Gives what computes the second moments of a site's inputs, as they were before the training.
         progress: All else that changes from step to step.
     """
 
@@ -52,10 +55,18 @@ class Session:
     plan: Plan
     carry: Carry
     seed: int
+    grams: Callable[[Site], Gram | None] = lambda _: None
     progress: Progress = field(default_factory=Progress)
 
     @classmethod
-    def begin(cls, model: ir.Model, recipe: Recipe, engine: Engine, plan: Plan) -> Self:
+    def begin(
+        cls,
+        model: ir.Model,
+        recipe: Recipe,
+        engine: Engine,
+        plan: Plan,
+        grams: Callable[[Site], Gram | None] = lambda _: None,
+    ) -> Self:
         """Return the session of a new run.
 
         Raises:
@@ -63,7 +74,7 @@ class Session:
         """
         assert recipe.training is not None, "a run has training"
         optimizer = make_optimizer(recipe.training.optimizer, engine.parameters, engine.positive)
-        return cls(engine, optimizer, plan, Carry(model, recipe.objective.carry), recipe.seed)
+        return cls(engine, optimizer, plan, Carry(model, recipe.objective.carry), recipe.seed, grams)
 
     def snapshot(self) -> Snapshot:
         """Return everything that `restore` needs; arrays are the live ones, so save them before the next step.
@@ -144,11 +155,38 @@ class Session:
         assign(parameters, latents.dense())
         return norm
 
+    @property
+    def starts_distorted(self) -> bool:
+        """True if training is to start from distorted weights: where these are told to make up for errors."""
+        return bool(self.plan.compensated) and self.progress.step == 0 and self.progress.distortions == 0
+
     def distorted(self) -> Distorted:
-        """Return a distorted copy of the present weights, which stay unchanged."""
+        """Return a distorted copy of the present weights, which stay unchanged.
+
+        Errors are made up for as long as a distortion takes something away: up to the first one of full strength. From
+        there on training makes up for them, and moments of weights that are long gone would be in its way.
+        """
+        return self._distorted(without_moments if self.progress.settled else self.grams)
+
+    def tried(self) -> Distorted:
+        """Return what shows if the rules fit: a distorted copy whose errors are not made up for, which is quick."""
+        return self._distorted(without_moments)
+
+    def _distorted(self, grams: Callable[[Site], Gram | None]) -> Distorted:
         progress = self.progress
         with progress.timed("distortion"):
-            return self.plan.distort(self.engine.parameters, self._at(), progress.forms, progress.gradients.means())
+            means = progress.gradients.means()
+            return self.plan.distort(self.engine.parameters, self._at(), progress.forms, means, grams)
+
+    def measure_gradients(self, batches: Iterable[Batch]) -> None:
+        """Take the mean magnitude of the gradients of the present weights over batches, for the next distortion."""
+        # The engine's own step is asked for gradients, but no optimizer is: weights stay as they are. Dropout is drawn
+        # anew for each batch, by its number.
+        self.progress.gradients, carried = MeanMagnitudes(), dict[str, AnyArray]()
+        for number, batch in enumerate(batches):
+            result = self.engine.step(self.carry.join(batch, carried), seed=number)
+            carried = self.carry.take(result.outputs)
+            self.progress.gradients.add(result.gradients)
 
     def adopt(self, distorted: Distorted) -> None:
         """Replace the weights by distorted ones; the optimizer's state stays unchanged."""
@@ -157,6 +195,7 @@ class Session:
         # before.
         assign(self.engine.parameters, distorted.dense)
         progress.distortions += 1
+        progress.settled = progress.settled or self.at_full_strength()
         # Methods are promised mean magnitudes since the last distortion, which is this one now.
         progress.gradients = MeanMagnitudes()
         progress.masks = self.plan.masks(distorted.forms)
@@ -193,6 +232,11 @@ class Session:
 
     def _at(self) -> DistortionStep:
         return DistortionStep(self.progress.step, self.progress.steps, self.seed)
+
+
+def without_moments(_: Site) -> Gram:
+    """Give no moments: errors are not made up for."""
+    return lambda: None
 
 
 def step_seed(seed: int, step: int) -> int:

@@ -15,7 +15,6 @@ import onnx_ir as ir
 
 from dtc.data import Batch, Source, count_batches, fitted
 from dtc.errors import DataError, TrainingError
-from dtc.forms import AnyArray
 from dtc.graph import find_sites
 from dtc.graph.opset import opset_of
 from dtc.metrics import Metric, make_metric
@@ -28,9 +27,9 @@ from dtc.training.evaluate import Evaluation
 from dtc.training.events import Finished, Started
 from dtc.training.journal import Journal
 from dtc.training.lock import only_worker
-from dtc.training.loop import Retraining
+from dtc.training.loop import MEASURED_BATCHES, Retraining
 from dtc.training.objective import resolve_objective
-from dtc.training.progress import MeanMagnitudes, Progress
+from dtc.training.progress import Progress
 from dtc.training.run import Run, open_run
 from dtc.training.schedule import TrainingSchedule
 from dtc.training.session import Session
@@ -39,9 +38,6 @@ from dtc.training.snapshot import Snapshot, write_json
 GRADIENTS = "gradients.npz"
 PROVING_BATCHES = 4
 """Batches on which an engine shows that it computes what the model computes."""
-
-MEASURED_BATCHES = 64
-"""Batches over which gradients are averaged where nothing is trained."""
 
 
 def _engine_of_recipe(model: ir.Model, resolved: Recipe, teacher: ir.Model | None) -> Engine:
@@ -87,7 +83,7 @@ def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session
         with closing(Journal.open(run, snapshot)) as journal:
             write_json(folder / "session.json", {"session": session, "offset": journal.offset})
             if journal.offset == 0:
-                journal.log(_started(begun.session))
+                journal.log(_started(begun.session, begun.evaluation.source.words))
             # 3. The training itself.
             retraining = Retraining(begun.session, begun.data, begun.evaluation, schedule, journal)
             ended = retraining.run(should_stop)
@@ -98,36 +94,26 @@ def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session
 
 def leave_gradients(folder: Path, tools: Tools) -> None:
     """Write the mean magnitude of each gradient over the first batches to the run directory, without training."""
-    # The engine's own step is asked for gradients, but no optimizer is: weights stay as they are. Dropout is drawn anew
-    # for each batch, by its number.
-    begun, gradients = begin(open_run(folder), tools), MeanMagnitudes()
-    session, carried = begun.session, dict[str, AnyArray]()
-    batches = begun.data.batches(epoch=0, seed=session.seed, shuffle=not session.carry)
-    for number, batch in enumerate(islice(batches, MEASURED_BATCHES)):
-        result = session.engine.step(session.carry.join(batch, carried), seed=number)
-        carried = session.carry.take(result.outputs)
-        gradients.add(result.gradients)
-    arrays: dict[str, Any] = gradients.means()
+    run = open_run(folder)
+    model = run.load_model()
+    samples = run.samples(model).train
+    assert samples is not None, "a recipe with training has data"
+    source = fitted(samples, model, run.recipe.objective)
+    session = _begin_session(run, model, _resolved(run, source), source, tools)
+    batches = source.batches(epoch=0, seed=session.seed, shuffle=not session.carry)
+    session.measure_gradients(islice(batches, MEASURED_BATCHES))
+    arrays: dict[str, Any] = session.progress.gradients.means()
     np.savez(folder / GRADIENTS, **arrays)
 
 
 def begin(run: Run, tools: Tools) -> Beginning:
     """Return session, data and evaluation of a run before its first step; the run directory is only read."""
-    # 1. The objective is resolved by the first batch: only the data says what `auto` means.
     model, wanted = run.load_model(), run.recipe.objective
-    train, evaluate = (fitted(source, model, wanted) for source in run.open_data())
-    objective = resolve_objective(wanted, _first_batch(train, run.recipe.seed))
-    resolved = run.recipe.model_copy(update={"objective": objective})
-    # A run without rules trains and distorts nothing: its plan is empty.
-    plan = Plan((), (), {}, opset_of(model))
-    if resolved.rules:
-        plan = tools.make_plan(model, resolved.rules, resolved.lean.rest_bits)
-    engine = _make_engine(run, resolved, plan, tools)
-    session = Session.begin(model, resolved, engine, plan)
-    some = islice(train.batches(epoch=0, seed=resolved.seed, shuffle=False), PROVING_BATCHES)
-    engine.prove(session.carry.join(batch, {}) for batch in some)
-    # 2. A new metric for each evaluation: it sums up over batches, and would remember the evaluation before.
-    metric = objective.metric
+    train, evaluate = (fitted(source, model, wanted) for source in run.samples(model).for_training())
+    resolved = _resolved(run, train)
+    session = _begin_session(run, model, resolved, train, tools)
+    # A new metric for each evaluation: it sums up over batches, and would remember the evaluation before.
+    objective, metric = resolved.objective, resolved.objective.metric
     evaluation = Evaluation(
         source=evaluate,
         carry=session.carry,
@@ -137,6 +123,25 @@ def begin(run: Run, tools: Tools) -> Beginning:
         seed=resolved.seed,
     )
     return Beginning(session, train, evaluation)
+
+
+def _resolved(run: Run, train: Source) -> Recipe:
+    """Return the recipe with its objective resolved by the first batch: only the data says what `auto` means."""
+    objective = resolve_objective(run.recipe.objective, _first_batch(train, run.recipe.seed))
+    return run.recipe.model_copy(update={"objective": objective})
+
+
+def _begin_session(run: Run, model: ir.Model, resolved: Recipe, train: Source, tools: Tools) -> Session:
+    """Return the session of a run before its first step, its engine proven on some of the data."""
+    # A run without rules trains and distorts nothing: its plan is empty.
+    plan = Plan((), (), {}, opset_of(model))
+    if resolved.rules:
+        plan = tools.make_plan(model, resolved.rules, resolved.lean.rest_bits)
+    engine, grams = _make_engine(run, resolved, plan, tools), run.moments().gram_of
+    session = Session.begin(model, resolved, engine, plan, grams)
+    some = islice(train.batches(epoch=0, seed=resolved.seed, shuffle=False), PROVING_BATCHES)
+    engine.prove(session.carry.join(batch, {}) for batch in some)
+    return session
 
 
 def _make_engine(run: Run, resolved: Recipe, plan: Plan, tools: Tools) -> Engine:
@@ -150,7 +155,7 @@ def _make_engine(run: Run, resolved: Recipe, plan: Plan, tools: Tools) -> Engine
     if not untrained:
         return engine
     # 2. The others are distorted now and for good, so that training sees the error that they will have in the end.
-    dense = plan.distort({}, DistortionStep(seed=resolved.seed), {}, {}).dense
+    dense = plan.distort({}, DistortionStep(seed=resolved.seed), {}, {}, run.moments().gram_of).dense
     fixed = [site for site in untrained if site.name in dense]
     for site in fixed:
         site.assign(dense[site.name])
@@ -170,14 +175,15 @@ def _first_batch(source: Source, seed: int) -> Batch:
     raise DataError(f"{source.name}: has no batches")
 
 
-def _started(session: Session) -> Started:
+def _started(session: Session, evaluated_on: str) -> Started:
     """Return the start of a run, after a trial that shows before the training what is wrong with the rules."""
     # The trial takes no part in the run, so its time is taken back.
-    trial = session.distorted()
+    trial = session.tried()
     session.progress.seconds["distortion"] = 0.0
     engine = session.engine
     trained = sum(array.size for array in engine.parameters.values())
-    return Started(session.progress.steps, trained, dict(engine.frozen), dict(trial.skipped))
+    skipped = dict(trial.skipped)
+    return Started(session.progress.steps, trained, dict(engine.frozen), skipped, evaluated_on=evaluated_on)
 
 
 def _write_result(run: Run, progress: Progress) -> int:

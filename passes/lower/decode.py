@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from dtc.deploy.ops.binary.decode import byte_bits
+from dtc.deploy.ops.binary.decode import byte_bits, float_bits
 from dtc.graph import MatrixView, Reader, Role, Site
 from dtc.graph.builder import GraphBuilder
 from dtc.graph.walk import PASS_THROUGH
@@ -107,8 +107,13 @@ def rows_in_place(site: Site, numbers: npt.NDArray[Number]) -> npt.NDArray[Numbe
 
 
 def bits_of_bytes(builder: GraphBuilder) -> ir.Value:
-    """Return the bits of every byte, uint8 `[256, 8]`, LSB first, computed once for all sites."""
+    """Return the bits of every byte, int32 `[256, 8]`, LSB first, computed once for all sites."""
     return builder.once("bits of bytes", byte_bits)
+
+
+def float_bits_of_bytes(builder: GraphBuilder) -> ir.Value:
+    """Return the bits of every byte, float `[256, 8]`, computed once for all sites."""
+    return builder.once("float bits of bytes", float_bits)
 
 
 def handed_on(value: ir.Value) -> Iterator[ir.Node]:

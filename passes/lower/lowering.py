@@ -10,14 +10,17 @@ from onnx_ir.passes.common import RemoveUnusedFunctionsPass
 
 from dtc.errors import ModelError
 from dtc.graph import all_graphs
-from dtc.graph.opset import opset_of
+from dtc.graph.ir_version import lowest_ir_version
+from dtc.graph.opset import drop_unused_imports, opset_of
 from dtc.passes.lower.coded import lower_older
+from dtc.passes.lower.inlining import as_inlined, inline_operators
 from dtc.passes.lower.kinds import kinds, unfit_opset
 from dtc.passes.lower.ledger import Account, Ledger
 from dtc.passes.lower.lowered import Compressed, Lowered
 from dtc.passes.lower.rewriting import Rewriting
 from dtc.passes.lower.rounding import rounded_like
 from dtc.passes.lower.target import Target
+from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 
 
 def lower(model: ir.Model, items: Sequence[Compressed], target: Target) -> list[Lowered]:
@@ -45,7 +48,12 @@ def lower(model: ir.Model, items: Sequence[Compressed], target: Target) -> list[
     rewriting.shared.insert()
     # The operator of a recurrent node of which one weight was coded gives way to the one of both.
     RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
-    model.ir_version = max(model.ir_version, target.ir_version)
+    if target.inlined:
+        inline_operators(model)
+        lowered = as_inlined(lowered)
+    RemoveUnusedPass()(model)  # constants of nodes that were replaced since
+    drop_unused_imports(model)
+    model.ir_version = lowest_ir_version(model)
     _require_operators(model, target, before)
     return _counted(lowered, rewriting.ledger, items)
 

@@ -22,6 +22,10 @@ from dtc.graph.einsum import ELLIPSIS, Letters, contraction
 from dtc.graph.opset import opset_of
 from dtc.graph.views import NoView
 
+_CELLS = frozenset({"LSTM", "GRU", "RNN"})
+_NEAR = 6
+"""Nodes between a stored array and the LSTM whose weight is made of it: a term of a sum, a factor, part of a stack."""
+
 
 @dataclass(frozen=True)
 class Unfit:
@@ -313,3 +317,14 @@ def _scaled(builder: Builder, value: ir.Value, factor: float) -> ir.Value:
     if factor == 1.0:
         return value
     return builder.op("Mul", [value, builder.constant(np.array(factor, dtype=np.float32))])
+
+
+def feeds_recurrence(site: Site) -> bool:
+    """True if an LSTM, GRU or RNN gets a weight that is made of a site: OpenVINO wants it constant when it loads."""
+    values = {site.value}
+    for _ in range(_NEAR):
+        read = [use for value in values for use in value.uses() if use.node.domain == ""]
+        if any(node.op_type in _CELLS and index > 0 for node, index in read):
+            return True
+        values = {output for node, _ in read if node.op_type not in _CELLS for output in node.outputs}
+    return False

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import dtc.passes.lower.targets
 from dtc.errors import UsageError
-from dtc.graph.save import PORTABLE_IR_VERSION
 from dtc.passes.lower.costs import Costs, default_costs, load_costs
 from dtc.registry import collect
 
@@ -27,9 +26,9 @@ class Target:
         functions: Whether operators of the domain `dtc`, each with its model-local function, may stand in the file.
         replaces_readers: Whether a node that reads a weight may be replaced by one that computes on the compressed
             weight. Where not, every reader stays as it is and gets a dense weight that nodes in front of it decode.
+        inlined: Whether the nodes of an operator's function stand in its place, so that no function is left.
         int2_planes: Whether binary codes become INT2 planes where they can.
         max_opset: Highest one; None: any. Models of newer ones are refused.
-        ir_version: Lowest IR version of the file.
         operators: The standard operators that lowering may add; None: any.
         costs: How fast computing on compressed weights is there.
         tolerance: Largest relative L2 difference of the file's outputs from those of the distorted dense model, where
@@ -40,9 +39,9 @@ class Target:
     title: str
     functions: bool
     replaces_readers: bool
+    inlined: bool = False
     int2_planes: bool = False
     max_opset: int | None = None
-    ir_version: int = PORTABLE_IR_VERSION
     operators: frozenset[str] | None = None
     costs: Costs = field(default_factory=default_costs)
     tolerance: float = 1e-4
@@ -51,6 +50,11 @@ class Target:
     def computes(self) -> bool:
         """True where operators of the domain `dtc` compute products with compressed weights."""
         return self.functions and self.replaces_readers
+
+    @property
+    def loops(self) -> bool:
+        """True where a `Scan` may stand for an LSTM or GRU."""
+        return self.operators is None or "Scan" in self.operators
 
     @property
     def decodes_by_operator(self) -> bool:
@@ -66,13 +70,15 @@ def targets() -> dict[str, Target]:
     )
 
 
-def find_target(name: str, costs: Path | None = None) -> Target:
+def find_target(name: str, costs: Path | None = None, *, inlined: bool = False) -> Target:
     """Return the target of that name; with the costs of a file, as `dtc ops measure-costs` writes them, where given.
+
+    `inlined` leaves no function in a file.
 
     Raises:
         UsageError: There is no such target, or the file holds no costs.
     """
     if name not in targets():
         raise UsageError(f"--lower: no target is called {name!r}; there are: {', '.join(sorted(targets()))}")
-    target = targets()[name]
+    target = replace(targets()[name], inlined=inlined)
     return target if costs is None else replace(target, costs=load_costs(costs))

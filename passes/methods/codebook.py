@@ -89,6 +89,11 @@ class GradientWeightedKMeans(Method):
     needs: frozenset[Need] = frozenset({"gradient", "previous"})
     options: CodebookOptions
 
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        if self.options.gradient_weight == 0:
+            self.needs = self.needs - {"gradient"}
+
     @classmethod
     def estimate(cls, rows: int, cols: int) -> str:
         """Return what 256 codewords of eight half-precision weights give."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,12 @@ from dtc.graph.builder import GraphBuilder, Names, insert_before
 
 BATCHES = 16
 """Batches that statistics are measured on; ResNet-20 on CIFAR-10, in batches of 100, gains nothing from 96 of them."""
+
+FLOOR = 1e-3
+"""Share of a channel's given variance that is added to what is divided by one another."""
+
+Statistics: TypeAlias = Mapping[str, Array]
+"""Means and variances, float32 `[C]`, by initializer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,19 +82,70 @@ def statistics_of(node: ir.Node) -> tuple[str, str]:
     return str(mean.name), str(variance.name)
 
 
-def use_batch_moments(model: ir.Model) -> list[Exposed]:
-    """Let every measurable BatchNormalization take the moments of its batch for its statistics, in place."""
-    names, found = Names(model), []
+def expose_moments(model: ir.Model) -> list[Exposed]:
+    """Compute the moments of what enters every measurable BatchNormalization, in place; nothing reads them."""
+    names = Names(model)
+    found = []
     for node in measurable(model.graph):
-        builder = GraphBuilder(names, f"{node.name}/moments", dtype=ir.DataType.FLOAT)
-        exposed = Exposed(statistics_of(node), _moments(builder, node))
+        builder, exposed = _exposed(names, node)
         insert_before(node, builder)
-        for index, value in zip((3, 4), exposed.values, strict=False):
-            node.replace_input_with(index, value)
-        for name in exposed.names:
-            del model.graph.initializers[name]
         found.append(exposed)
     return found
+
+
+def use_batch_moments(model: ir.Model) -> list[Exposed]:
+    """Let every measurable BatchNormalization take the moments of its batch for its statistics, in place."""
+    return _replaced(model, lambda _, exposed: exposed.values[:2])
+
+
+def correct_moments(model: ir.Model, given: Statistics, observed: Statistics) -> list[Exposed]:
+    """Let every measurable BatchNormalization correct its statistics by the moments of its batch, in place.
+
+    The result is that of `corrected` with a batch for `found`.
+    """
+
+    def correction(builder: GraphBuilder, exposed: Exposed) -> tuple[ir.Value, ir.Value]:
+        # A node that was not observed corrects nothing: what enters it counts as observed and as found.
+        pairs = [(given[name], observed.get(name, given[name])) for name in exposed.names]
+        (mean, seen), (variance, spread) = pairs
+        floor = _floor(variance)
+        widened = builder.op("Add", [exposed.values[1], builder.constant(floor)])
+        ratio = builder.op("Div", [widened, builder.constant(spread + floor)])
+        shift = builder.op("Mul", [builder.constant(seen - mean), builder.op("Sqrt", [ratio])])
+        new_mean = builder.op("Sub", [exposed.values[0], shift])
+        new_variance = builder.op("Mul", [builder.constant(variance), ratio])
+        new_mean.shape = new_variance.shape = ir.Shape(variance.shape)
+        return new_mean, new_variance
+
+    return _replaced(model, correction)
+
+
+def corrected(given: Statistics, observed: Statistics, found: Statistics) -> dict[str, Array]:
+    """Return statistics under which channels leave the normalisation with the moments that they have in the original.
+
+    `given` are those of the original, `observed` the moments of some samples there, `found` those of the same samples
+    where weights have changed; all by initializer. With M and V observed, m and v found, r = v / V: the mean becomes
+    `m - (M - mean) sqrt(r)`, the variance `variance r`, so that `(m - mean') / sqrt(variance')` and
+    `v / variance'` are what they were.
+    """
+    statistics: dict[str, Array] = {}
+    for mean_name, variance_name in _pairs(given):
+        if mean_name not in observed or mean_name not in found:
+            continue
+        mean, variance = given[mean_name], given[variance_name]
+        floor = _floor(variance)
+        ratio = (found[variance_name] + floor) / (observed[variance_name] + floor)
+        statistics[mean_name] = (found[mean_name] - (observed[mean_name] - mean) * np.sqrt(ratio)).astype(np.float32)
+        statistics[variance_name] = (variance * ratio).astype(np.float32)
+    return statistics
+
+
+def given_statistics(model: ir.Model) -> dict[str, Array]:
+    """Return the statistics of every measurable BatchNormalization, by initializer, a mean and its variance in turn."""
+    initializers = model.graph.initializers
+    names = [name for node in measurable(model.graph) for name in statistics_of(node)]
+    tensors = ((name, initializers[name].const_value) for name in names)
+    return {name: tensor.numpy() for name, tensor in tensors if tensor is not None}
 
 
 def pooled(batches: Iterable[Sequence[Moments]], *, enough: int = 1) -> dict[str, Array]:
@@ -113,6 +170,39 @@ def pooled(batches: Iterable[Sequence[Moments]], *, enough: int = 1) -> dict[str
         statistics[mean_name] = mean.astype(np.float32)
         statistics[variance_name] = np.maximum(square - mean**2, 0).astype(np.float32)
     return statistics
+
+
+def _pairs(statistics: Statistics) -> Iterator[tuple[str, str]]:
+    names = list(statistics)
+    return zip(names[::2], names[1::2], strict=True)
+
+
+def _floor(variance: Array) -> Array:
+    """Return what is added to both variances of a ratio: a channel without variance has a ratio, too."""
+    return (FLOOR * variance + np.float32(1e-12)).astype(np.float32)
+
+
+def _exposed(names: Names, node: ir.Node) -> tuple[GraphBuilder, Exposed]:
+    """Return the moments of what enters a node, and the nodes that compute them, which are in no graph yet."""
+    builder = GraphBuilder(names, f"{node.name}/moments", dtype=ir.DataType.FLOAT)
+    return builder, Exposed(statistics_of(node), _moments(builder, node))
+
+
+def _replaced(
+    model: ir.Model, statistics: Callable[[GraphBuilder, Exposed], tuple[ir.Value, ir.Value]]
+) -> list[Exposed]:
+    """Let every measurable BatchNormalization read what `statistics` makes of the moments of its batch."""
+    names, found = Names(model), []
+    for node in measurable(model.graph):
+        builder, exposed = _exposed(names, node)
+        values = statistics(builder, exposed)
+        insert_before(node, builder)
+        for index, value in zip((3, 4), values, strict=True):
+            node.replace_input_with(index, value)
+        for name in exposed.names:
+            del model.graph.initializers[name]
+        found.append(exposed)
+    return found
 
 
 def _is_one_sample(value: ir.Value | None) -> bool:

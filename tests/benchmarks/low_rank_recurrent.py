@@ -51,7 +51,7 @@ def low_rank_model(op_type: str, hidden: int, rank: int) -> ir.Model:
         left = rng.standard_normal((site.view.rows, rank)) / np.sqrt(rank)
         right = rng.standard_normal((rank, hidden)) / np.sqrt(hidden)
         items.append(Compressed(site, (LowRank(left.astype(np.float32), right.astype(np.float32)),)))
-    lower(model, items, find_target("standard"))
+    lower(model, items, find_target("scan"))
     return model
 
 

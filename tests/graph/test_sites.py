@@ -101,6 +101,18 @@ def test_a_view_is_undone_by_restore(perm: list[int], seed: int) -> None:
     np.testing.assert_array_equal(view.restore(view.matrices(array), array.shape), array)
 
 
+@given(perm=st.permutations([0, 1, 2]), axis=st.integers(0, 2))
+def test_a_view_behind_a_transposition_is_that_of_the_array_there(perm: list[int], axis: int) -> None:
+    array = np.arange(4 * 6 * 10).reshape(4, 6, 10)
+    seen = array.transpose(perm)
+    parts = tuple((2, size // 2) if index == axis else (size,) for index, size in enumerate(seen.shape))
+    sizes, rest = [size for part in parts for size in part], [index for index in range(4) if index != axis]
+    view = MatrixView((axis, *rest), 2, sizes[rest[0]], 120 // sizes[rest[0]], parts)
+    behind = view.behind(perm)
+    np.testing.assert_array_equal(behind.matrices(array), view.matrices(seen))
+    np.testing.assert_array_equal(behind.restore(behind.matrices(array), array.shape), array)
+
+
 def test_sites_inside_if_branches_are_found(data_dir: Path) -> None:
     sites = find_sites(load_model(data_dir / "onnx" / "silero_vad_v4.onnx"))
     recurrent = [site for site in sites if site.role is Role.LSTM_RECURRENT]

@@ -39,7 +39,7 @@ def open_session(model: ir.Model) -> ort.InferenceSession:
 def test_is_a_valid_portable_model(name: str) -> None:
     proto = ir.to_proto(dtc.models.build(name, **SMALL.get(name, {})))
     onnx.checker.check_model(proto, full_check=True)
-    assert proto.ir_version == 10
+    assert proto.ir_version == 8
     assert {entry.domain: entry.version for entry in proto.opset_import} == {"": 17}
     for node in proto.graph.node:
         if node.op_type == "Dropout":

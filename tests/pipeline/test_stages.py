@@ -12,11 +12,12 @@ import onnx_ir as ir
 import pytest
 
 from dtc import data, models
+from dtc.data import samples
 from dtc.errors import StageError, UsageError
 from dtc.graph import load_model, save_model
 from dtc.job import Job
 from dtc.passes import prepare
-from dtc.pipeline import compress, samples
+from dtc.pipeline import compress
 from dtc.pipeline.watch import VERIFY
 from dtc.recipe import Activations, Data, Recipe, Rule, Training
 from dtc.training.engines.ort.install import unavailable
@@ -69,7 +70,7 @@ def test_the_model_is_normalised_once_and_the_data_opened_once(
     monkeypatch.setattr(samples, "open_source", open_source)
     compress(model, recipe, Job(tmp_path / "out.onnx", seconds=0.0))
     assert len(normalised) == 1
-    assert len(set(opened)) == len(opened) == {"no data": 0, "retrained": 1}.get(way, 2)
+    assert len(set(opened)) == len(opened) == (0 if way == "no data" else 1)
 
 
 def test_a_dump_has_the_model_after_every_stage_that_changed_it(dtc: Dtc, model: Path, tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_the_stage_that_breaks_the_graph_is_named_with_those_before_it(
 
     monkeypatch.setattr("dtc.passes.lower.lower", break_a_node)
     job = Job(tmp_path / "out.onnx", seconds=0.0, dump=tmp_path / "dump" if dumped else None)
-    before = "normalise, choose, begin_run, distort, .*write_dense"
+    before = "normalise, choose, begin_run, .*distort, .*write_dense"
     with pytest.raises(StageError, match=rf"stage lower, after {before}, left a model that ONNX's checker refuses"):
         compress(model, Recipe(rules=(SVD,)), job)
     assert not job.output.exists()

@@ -129,11 +129,12 @@ class FakePlan:
     """One function as the plan of a run."""
 
     needs: frozenset = frozenset()
+    compensated = ()
 
     def __init__(self, function=distort) -> None:
         self.function = function
 
-    def distort(self, parameters, at, previous, gradients):
+    def distort(self, parameters, at, previous, gradients, grams=None):
         return self.function(parameters, at)
 
     def at_full_strength(self, at):

@@ -158,7 +158,7 @@ def test_evaluation_carries_too_and_weighs_batches_by_their_labels():
         loss, outputs = engine.loss({**batch, "h0": state})
         state = outputs["hn"]
         losses.append(loss)
-    assert run.evaluation(engine) == Score(pytest.approx(np.mean(losses)))
+    assert run.evaluation(engine) == Score(pytest.approx(np.mean(losses)), samples="all 12 samples in samples")
 
 
 def test_batches_of_another_size_cannot_be_carried_into():

@@ -47,7 +47,7 @@ def test_a_run_holds_all_that_it_needs(tmp_path):
             assert str(tmp_path) not in path.read_text()
     run = open_run(tmp_path / "moved")
     assert run.load_model().graph.name == "network"
-    train, evaluate = run.open_data()
+    train, evaluate = run.samples(run.load_model()).for_training()
     assert isinstance(train, ArraySource)
     assert isinstance(evaluate, ArraySource)
     assert (train.samples, evaluate.samples) == (86, 10)  # a tenth of 96 is held out

@@ -1,8 +1,8 @@
 """Decoding binary codes with standard operators, in a function's body or in a graph.
 
-Cheap where a runtime folds it at load: everything stays in bytes until the last two nodes, an index and a lookup.
 The levels of a row or group are looked up by the code of a weight, bit `p` being its sign in plane `p`; a mask is
-one more plane, above the others, and its level is 0. Valid from opset 12 on, in one form.
+one more plane, above the others, and its level is 0. Codes are looked up and added up as int32 and float: several
+runtimes saturate or misread arithmetic on bytes. Valid from opset 12 on, in one form.
 """
 
 from __future__ import annotations
@@ -39,10 +39,14 @@ class LevelConstants:
         signs: float `[terms, codes there are]`: what each code takes of each alpha, a sign; 1 of a constant term; 0
             where masked.
         starts: int32, where the levels of each column's group start, `[in]` or, transposed, `[in, 1]`; None: at 0.
+        rows: int32, where the levels of each row start among those of all rows, `[out, 1]` or, transposed, `[1, out]`;
+            None: levels are looked up row by row, by GatherElements, which takes less memory, but is not computed when
+            OpenVINO loads a model.
     """
 
     signs: ir.Value
     starts: ir.Value | None
+    rows: ir.Value | None = None
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ class Constants:
     """The tables and sizes that decoding needs besides codes and alphas.
 
     Attributes:
-        byte_bits: uint8 `[256, 8]`: the bits of every byte, LSB first.
-        powers: uint8 `[1, planes]`: 1, 2, 4, ...
+        byte_bits: float `[256, 8]`: the bits of every byte, LSB first.
+        powers: float `[1, planes]`: 1, 2, 4, ...
         padded: int64 `[2]`: shape `[-1, 8 * bytes]` of the codes, one a weight, with their padding.
         cols: int64 `[1]`, where the padding is cut off; None: there is none.
         levels: What their lookup needs.
@@ -73,7 +77,6 @@ def decode(
     build: Builder, codes: ir.Value, alphas: ir.Value, given: Constants, *, transposed: bool = False
 ) -> ir.Value:
     """Return the float matrix `[out, in]`, or `[in, out]` if transposed."""
-    # Transposed while a weight is still one byte: the float matrix, four times as large, is never moved.
     code = _weight_codes(build, codes, given)
     if transposed:
         code = build.op("Transpose", [code], perm=[1, 0])
@@ -83,31 +86,30 @@ def decode(
 def look_up(
     build: Builder, code: ir.Value, alphas: ir.Value, given: LevelConstants, *, transposed: bool = False
 ) -> ir.Value:
-    """Return the float matrix `[out, in]`, or `[in, out]` if transposed, of its weights' codes, uint8 of that shape."""
+    """Return the float matrix `[out, in]`, or `[in, out]` if transposed, of its weights' codes, int32 of that shape."""
     # alphas [terms, out, groups] -> scales [out, groups, terms] @ signs [terms, codes] -> [out, groups, codes]
     # -> levels [out, groups * codes]. Two planes, alphas 2 and 0.5, one group: the codes 0 1 2 3 have the levels
     # -2.5, 1.5, -1.5, 2.5, as bit 0 is the sign of the first plane.
     scales = build.op("Transpose", [build.op("Cast", [alphas], to=ir.DataType.FLOAT)], perm=[1, 2, 0])
-    levels = build.op("Flatten", [build.op("MatMul", [scales, given.signs])], axis=1)  # of no rows too, unlike Reshape
+    levels = build.op("MatMul", [scales, given.signs])
+    # Codes of group g are looked up among levels g * codes ...: column 9 in groups of 8, 4 codes: code + 4.
+    index = code if given.starts is None else build.op("Add", [code, given.starts])
+    if given.rows is not None:
+        flat = build.op("Reshape", [levels, build.constant([-1])])
+        return build.op("Gather", [flat, build.op("Add", [index, given.rows])])
+    levels = build.op("Flatten", [levels], axis=1)  # of no rows too, unlike Reshape
     if transposed:
         levels = build.op("Transpose", [levels], perm=[1, 0])
-    index = build.op("Cast", [code], to=ir.DataType.INT32)
-    # Codes of group g are looked up among levels g * codes ...: column 9 in groups of 8, 4 codes: code + 4.
-    if given.starts is not None:
-        index = build.op("Add", [index, given.starts])
     return build.op("GatherElements", [levels, index], axis=0 if transposed else 1)
 
 
 def _weight_codes(build: Builder, codes: ir.Value, given: Constants) -> ir.Value:
-    """Return the code of each weight, uint8 `[out, in]`: planes times powers of two, by an integer product."""
+    """Return the code of each weight, int32 `[out, in]`: planes times powers of two, exact in floats."""
     # codes [planes, out, bytes] -> bits [planes, out, bytes, 8] -> [planes, out * bytes * 8]
     bits = build.op("Gather", [given.byte_bits, build.op("Cast", [codes], to=ir.DataType.INT32)])
     flat = build.op("Reshape", [bits, build.constant([0, -1])])
-    one, zero = build.constant(np.float32(1)), build.constant(np.uint8(0))
-    # powers [1, planes] @ bits [planes, out * bytes * 8]: bits 1 and 1 of two planes give 1 * 1 + 2 * 1 = 3. All scales
-    # are 1 and all zero points 0, so the quantized product is a plain product of bytes, at most 255; an integer MatMul
-    # would give int32, four times as large.
-    code = build.op("QLinearMatMul", [given.powers, one, zero, flat, one, zero, one, zero])
+    # powers [1, planes] @ bits [planes, out * bytes * 8]: bits 1 and 1 of two planes give 1 * 1 + 2 * 1 = 3.
+    code = build.op("Cast", [build.op("MatMul", [given.powers, flat])], to=ir.DataType.INT32)
     # [1, out * bytes * 8] -> [out, bytes * 8] -> [out, in]: the pad bits of each row are cut off.
     padded = build.op("Reshape", [code, given.padded])
     if given.cols is None:
@@ -116,12 +118,17 @@ def _weight_codes(build: Builder, codes: ir.Value, given: Constants) -> ir.Value
 
 
 def byte_bits(build: Builder) -> ir.Value:
-    """Return the bits of every byte, uint8 `[256, 8]`, LSB first; the nodes take fewer bytes than the table would."""
+    """Return the bits of every byte, int32 `[256, 8]`, LSB first; the nodes take fewer bytes than the table would."""
     scalars = [build.constant(np.int32(number)) for number in (0, 256, 1)]
     numbers = build.op("Reshape", [build.op("Range", scalars), build.constant([256, 1])])
     # Numbers [256, 1] / [1, 2, 4, ..., 128] -> [256, 8]; modulo 2: byte 6 -> 0 1 1 0 0 0 0 0.
     shifted = build.op("Div", [numbers, build.constant(np.array([2**bit for bit in range(8)], dtype=np.int32))])
-    return build.op("Cast", [build.op("Mod", [shifted, build.constant(np.int32(2))])], to=ir.DataType.UINT8)
+    return build.op("Mod", [shifted, build.constant(np.int32(2))])
+
+
+def float_bits(build: Builder) -> ir.Value:
+    """Return the bits of every byte, float `[256, 8]`."""
+    return build.op("Cast", [byte_bits(build)], to=ir.DataType.FLOAT)
 
 
 def computed_constants(
@@ -141,7 +148,7 @@ def computed_constants(
     # planes = bits, or bits + 1 with a mask; 2^planes codes. terms = bits, or bits + 1 with a constant term.
     planes = _dimension(build, codes, 0)
     size = build.op("Gather", [build.constant(2 ** np.arange(9)), planes])
-    powers = np.array([2**plane for plane in range(8)], dtype=np.uint8)
+    powers = np.array([2**plane for plane in range(8)], dtype=np.float32)
     own_powers = build.op("Slice", [build.constant(powers), build.constant([0]), planes])
     width = build.op("Mul", [_dimension(build, codes, 2), build.constant([8])])
     levels = LevelConstants(
@@ -149,7 +156,7 @@ def computed_constants(
         starts=_starts(build, cols, group_size, size, transposed=transposed),
     )
     return Constants(
-        byte_bits=byte_bits(build),
+        byte_bits=float_bits(build),
         powers=build.op("Reshape", [own_powers, build.constant([1, -1])]),
         padded=build.op("Concat", [build.constant([-1]), width], axis=0),
         cols=cols,

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.deploy.ops import DOMAIN, Operator
-from dtc.deploy.ops.binary.decode import OPSET, byte_bits
+from dtc.deploy.ops.binary.decode import OPSET, float_bits
 from dtc.graph.builder import Builder, FunctionBuilder
 
 INPUTS = {
@@ -17,7 +17,10 @@ INPUTS = {
 
 
 def unmask(build: Builder, survivors: ir.Value, mask: ir.Value, bits_of_bytes: ir.Value) -> ir.Value:
-    """Return uint8 `[bits + 1, out, ceil(in / 8)]`: sign planes, anything where not kept, and the mask."""
+    """Return uint8 `[bits + 1, out, ceil(in / 8)]`: sign planes, anything where not kept, and the mask.
+
+    `bits_of_bytes` is float `[256, 8]`.
+    """
 
     def unpacked(packed: ir.Value, *shape: int) -> ir.Value:
         bits = build.op("Gather", [bits_of_bytes, build.op("Cast", [packed], to=ir.DataType.INT32)])
@@ -30,11 +33,10 @@ def unmask(build: Builder, survivors: ir.Value, mask: ir.Value, bits_of_bytes: i
     place = build.op("CumSum", [kept, build.constant(np.int32(0))], exclusive=1)
     # survivors [bits, bytes] -> their bits [bits, bytes * 8] -> signs [bits, out * ceil(in / 8) * 8]
     signs = build.op("Gather", [unpacked(survivors, 0, -1), place], axis=1)
-    one, zero = build.constant(np.float32(1)), build.constant(np.uint8(0))
-    weights = build.constant(np.array([[1 << bit] for bit in range(8)], dtype=np.uint8))
+    weights = build.constant(np.array([[1 << bit] for bit in range(8)], dtype=np.float32))
     flat = build.op("Reshape", [signs, build.constant([-1, 8])])
-    # Eight signs [.., 8] @ [1, 2, 4, ..., 128] -> a byte: packing, in one product of bytes.
-    packed = build.op("QLinearMatMul", [flat, one, zero, weights, one, zero, one, zero])
+    # Eight signs [.., 8] @ [1, 2, 4, ..., 128] -> a byte: packing, in one product.
+    packed = build.op("Cast", [build.op("MatMul", [flat, weights])], to=ir.DataType.UINT8)
     shape = build.op("Concat", [build.constant([-1]), build.op("Shape", [mask])], axis=0)
     planes = build.op("Reshape", [packed, shape])
     own = build.op("Reshape", [mask, build.op("Concat", [build.constant([1]), build.op("Shape", [mask])], axis=0)])
@@ -44,7 +46,7 @@ def unmask(build: Builder, survivors: ir.Value, mask: ir.Value, bits_of_bytes: i
 def function() -> ir.Function:
     """Return the body."""
     body = FunctionBuilder(DOMAIN, list(INPUTS), OPSET)
-    codes = unmask(body, body.inputs["survivors"], body.inputs["mask"], byte_bits(body))
+    codes = unmask(body, body.inputs["survivors"], body.inputs["mask"], float_bits(body))
     return body.close("BinaryUnmask", codes)
 
 

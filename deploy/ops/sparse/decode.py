@@ -1,8 +1,9 @@
 """Decoding of sparse weights in standard operators, shared by the bodies of the sparse operators and by lowering.
 
 Every node's output has a shape that follows from its inputs' shapes: ONNX Runtime folds only such nodes at load
-(since 1.26 or so: NonZero and Compress of constants stay and run at every call). All operators used are of the
-same form in operator sets 11 to 25; functions have integer attributes from 12 on.
+(since 1.26 or so: NonZero and Compress of constants stay and run at every call; other runtimes do not know such a
+node's shape either). All operators used are of the same form in operator sets 11 to 25; functions have integer
+attributes from 12 on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from dtc.deploy.ops.binary.decode import byte_bits
 from dtc.graph.builder import Builder, FunctionBuilder
 
 OPSET = 12
@@ -80,7 +82,7 @@ class PackedBitmap(Packed):
         # places   table + before: 0 3 1 3 3 3 3 3 and 5 2 5 5 5 5 5 5
         # The values with count + 1 zeros behind them are a b c 0 0 0 0, so that 3 and 5 are zeros too: a 0 b and 0 c 0.
         stored = build.op("Cast", [self.bits], to=_INT32)
-        table = _bits_of_bytes(build)
+        table = byte_bits(build)
         running = build.op("CumSum", [table, build.constant(1)])
         count = build.op("Shape", [self.values])
         within = build.op("Sub", [running, build.constant(np.array(1, dtype=np.int32))])
@@ -190,13 +192,6 @@ class PackedCsr(Packed):
 def cols_attribute(build: FunctionBuilder) -> ir.Value:
     """Return the function's own attribute `cols`, int64 `[1]`."""
     return build.op("Reshape", [build.integer("cols"), build.constant([1])])
-
-
-def _bits_of_bytes(build: Builder) -> ir.Value:
-    """Return the bits of each byte, int32 `[256, 8]`, LSB first."""
-    numbers = build.constant(np.arange(256, dtype=np.uint8)[:, None])
-    shifted = build.op("BitShift", [numbers, build.constant(np.arange(8, dtype=np.uint8))], direction="RIGHT")
-    return build.op("Mod", [build.op("Cast", [shifted], to=_INT32), build.constant(np.array(2, dtype=np.int32))])
 
 
 def _zeros_like(build: Builder, values: ir.Value, shape: ir.Value) -> ir.Value:

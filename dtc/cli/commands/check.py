@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from dtc.errors import CheckFailedError
 if TYPE_CHECKING:
     from dtc.checking import CheckOptions, CheckReport
     from dtc.checking.differences import OutputDifference
+    from dtc.data import Source
+    from dtc.recipe import Objective
 
 
 def _further() -> Iterator[Option]:
@@ -57,6 +60,15 @@ def _further() -> Iterator[Option]:
 @option(Section.CHECKING, "--portable", is_flag=True, help="without the native kernels: on the functions in the files")
 @option(
     Section.CHECKING,
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    metavar="NAME[@PYTHON]",
+    help="run the candidate in another runtime too, and compare: openvino, tract, mnn, reference, onnxruntime; "
+    "PYTHON is an interpreter that has it, else this one (repeatable)",
+)
+@option(
+    Section.CHECKING,
     "--custom-ops",
     multiple=True,
     type=click.Path(path_type=Path),
@@ -71,17 +83,12 @@ def command(reference: Path, candidate: Path, **options: Any) -> None:
     judged.
     """
     from dtc.checking import check
-    from dtc.cli.recipe_options import overridden
+    from dtc.cli.progress import progress
     from dtc.custom_ops import custom_ops
-    from dtc.data import open_source
-    from dtc.recipe import Data
 
-    # --data alone is enough to check on; --eval-data goes before it where both are given.
-    data = overridden(Data(), options)
-    spec = data.evaluate or data.train
-    source = open_source(spec, batch_size=data.batch_size, split="evaluate") if spec else None
-    with custom_ops(options["custom_ops"]):
-        report = check(reference, candidate, source=source, options=_told(options))
+    with custom_ops(options["custom_ops"]), progress(quiet=options["as_json"]) as on_batch:
+        told = replace(_told(options), on_batch=on_batch)
+        report = check(reference, candidate, source=_samples(reference, told.objective, options), options=told)
     if options["as_json"]:
         click.echo(report.to_json(indent=2))
     else:
@@ -90,8 +97,22 @@ def command(reference: Path, candidate: Path, **options: Any) -> None:
         raise CheckFailedError(f"{candidate}: {'; '.join(report.failures)}")
 
 
+def _samples(reference: Path, objective: Objective, options: dict[str, Any]) -> Source | None:
+    """Return what is held out of --data, as in a compression, or all of --eval-data."""
+    from dtc.cli.recipe_options import overridden
+    from dtc.data import Samples, fixed_batch
+    from dtc.graph import load_model
+    from dtc.recipe import Data
+
+    data = overridden(Data(), options)
+    if data.train is None and data.evaluate is None:
+        return None
+    return Samples(data, unit=fixed_batch(load_model(reference), objective) or 1).evaluation
+
+
 def _told(options: dict[str, Any]) -> CheckOptions:
     from dtc.checking import CheckOptions
+    from dtc.checking.runtime import find_runtime
     from dtc.cli.parse import fixed_inputs
     from dtc.cli.recipe_options import overridden
     from dtc.recipe import Objective
@@ -105,6 +126,7 @@ def _told(options: dict[str, Any]) -> CheckOptions:
         threads=options["threads"],
         seconds=options["seconds"],
         native=not options["portable"],
+        runtimes=tuple(map(find_runtime, options["runtimes"])),
     )
 
 
@@ -113,6 +135,8 @@ def show_outcome(report: CheckReport) -> None:
     from dtc.cli.render import console, table
 
     table(["", ">before", ">after", ">"], _comparison(report))
+    if report.metric is not None:
+        console.print(f"{report.metric.name}: of {report.metric.samples}", markup=False)
     if report.kernels is not None:
         console.print(f"native kernels against the functions in the file: at most {report.kernels:.1e} relative L2")
     if report.differences:
@@ -121,6 +145,9 @@ def show_outcome(report: CheckReport) -> None:
             [_output(each) for each in report.differences],
             title=f"outputs ({report.inputs})",
         )
+    for each in report.elsewhere:
+        if not each.failed:
+            console.print(each.words, markup=False)
     for caveat in report.caveats:
         console.print(f"note: {caveat}", markup=False)
     for failure in report.failures:

@@ -139,4 +139,5 @@ def _show(result: TrainedReference) -> None:
 
     score = result.training.score
     value = "" if score.value is None else f", {score.metric} {score.value:.6g}"
-    console.print(f"written: {result.output} (step {result.training.best_step}: loss {score.loss:.4f}{value})")
+    words = f"step {result.training.best_step}: loss {score.loss:.4f}{value} on {score.samples}"
+    console.print(f"written: {result.output} ({words})", markup=False)

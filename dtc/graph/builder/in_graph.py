@@ -60,15 +60,25 @@ class GraphBuilder(Builder):
         return value
 
     def once(self, key: object, make: Callable[[GraphBuilder], ir.Value]) -> ir.Value:
-        """Return the value that `make` adds nodes for, the same one for all builders that share constants."""
+        """Return the value that `make` adds nodes for, the same one for all builders of the graph that share constants.
+
+        Each graph has its own: a runtime that folds the nodes of a branch need not know what is computed around it.
+        """
+        return make(self) if self._shared is None else self._shared.once(key, make, self.graph)
+
+    def once_for_all(self, key: object, make: Callable[[GraphBuilder], ir.Value]) -> ir.Value:
+        """Return the value that `make` adds nodes for in the main graph, the same one for builders of all graphs."""
         return make(self) if self._shared is None else self._shared.once(key, make)
 
     def _stored(self, array: npt.NDArray[Any]) -> ir.Value:
-        return super()._stored(array) if self._shared is None else self._shared.constant(array)
+        if self._shared is not None:
+            return self._shared.constant(array)
+        # Constant takes whole numbers since operator set 9.
+        return super()._stored(array) if self.opset >= 9 else self.initializer("number", array)
 
 
 class Shared:
-    """The constants that all builders of a model share, and tables computed from constants, in the main graph.
+    """The constants that all builders of a model share, in the main graph, and tables computed from them in each graph.
 
     Args:
         model: Where they are stored.
@@ -77,7 +87,7 @@ class Shared:
 
     def __init__(self, model: ir.Model, names: type[Names] = Names) -> None:
         self.names = names(model)
-        self._front = self.builder("dtc")
+        self._fronts: dict[ir.Graph, GraphBuilder] = {}
         self._made: dict[object, ir.Value] = {}
 
     def builder(self, prefix: str, graph: ir.Graph | None = None) -> GraphBuilder:
@@ -90,19 +100,30 @@ class Shared:
         key = (array.dtype, array.shape, array.tobytes())
         value = self.once(key, lambda front: add_initializer(front.graph, self.names.short(), array))
         # A pass that removes what nothing reads may have taken the constant of nodes that were replaced since.
-        if value.name not in self._front.graph.initializers:
-            self._front.graph.register_initializer(value)
+        main = self.names.model.graph
+        if value.name not in main.initializers:
+            main.register_initializer(value)
         return value
 
-    def once(self, key: object, make: Callable[[GraphBuilder], ir.Value]) -> ir.Value:
-        """Return the value of `make`, which is called only for a key that was not asked for before."""
-        if key not in self._made:
-            self._made[key] = make(self._front)
-        return self._made[key]
+    def once(self, key: object, make: Callable[[GraphBuilder], ir.Value], graph: ir.Graph | None = None) -> ir.Value:
+        """Return the value of `make`, which is called only for a key that was not asked for in a graph before.
+
+        It is the main graph if none is given.
+        """
+        graph = self.names.model.graph if graph is None else graph
+        if (graph, key) not in self._made:
+            self._made[graph, key] = make(self._front(graph))
+        return self._made[graph, key]
 
     def insert(self) -> None:
-        """Put the nodes that were needed in front of all others; when all sites are done."""
-        insert_first(self._front)
+        """Put the nodes that were needed in front of all others of their graphs; when all sites are done."""
+        for front in self._fronts.values():
+            insert_first(front)
+
+    def _front(self, graph: ir.Graph) -> GraphBuilder:
+        if graph not in self._fronts:
+            self._fronts[graph] = self.builder("dtc", graph)
+        return self._fronts[graph]
 
 
 def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any] | ir.TensorProtocol) -> ir.Value:

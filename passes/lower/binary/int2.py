@@ -25,8 +25,7 @@ from dtc.passes.lower.readers import Unfit, product_of
 from dtc.passes.lower.rewriting import Rewriting
 
 OPSET = 25
-IR_VERSION = 13
-"""The first ones with INT2."""
+"""The first one with INT2."""
 
 CAVEAT = "INT2 planes: 2 bits stored a sign, opset 25, and ONNX Runtime rounds activations to 8 bits"
 REASON = "one product an INT2 plane, in 8-bit activations"
@@ -65,7 +64,6 @@ def lower_to_planes(rewriting: Rewriting, item: Compressed, planes: Planes) -> L
         replace_node(reader.node, builder, {reader.node.outputs[0]: product.finish(builder, multiplied)})
     remove_unread(site.value)
     forget(site.value)
-    rewriting.model.ir_version = max(rewriting.model.ir_version, IR_VERSION)
     readers = tuple(ReadBy.of(reader, "planes", REASON) for reader in site.readers)
     return Lowered(site, item.forms, readers, caveats=(CAVEAT,), tolerance=TOLERANCE)
 

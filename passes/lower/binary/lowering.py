@@ -38,9 +38,10 @@ from dtc.passes.lower.binary.packed import PACKED_BITS, pack, unpack
 from dtc.passes.lower.binary.parts import Planes, constants, level_constants
 from dtc.passes.lower.binary.together import decode_together
 from dtc.passes.lower.coded import CodedSite
-from dtc.passes.lower.decode import arranged, bits_of_bytes
+from dtc.passes.lower.decode import arranged, float_bits_of_bytes
 from dtc.passes.lower.kinds import Measured, Sample
 from dtc.passes.lower.lowered import Compressed, Lowered
+from dtc.passes.lower.readers import feeds_recurrence
 from dtc.passes.lower.recurrent.operator import CodedWeight
 from dtc.passes.lower.rewriting import Rewriting
 
@@ -147,7 +148,7 @@ class _BinarySite(CodedSite):
         stored = self.front.initializer("survivors", survivors)
         mask = self.front.initializer("mask", self.planes.codes[-1])
         if not self.target.functions:
-            return unmask(self.front, stored, mask, bits_of_bytes(self.front))
+            return unmask(self.front, stored, mask, float_bits_of_bytes(self.front))
         return call(self.front, "BinaryUnmask", [stored, mask])
 
     def _in_blocks(self) -> tuple[ir.Value, ir.Value]:
@@ -213,8 +214,8 @@ class _BinarySite(CodedSite):
             if packed.nbytes <= planes.codes.nbytes:
                 stored = self.front.initializer("codes", packed)
                 alphas = store_alphas(self.front, planes, lambda rows: rows)
-                levels = level_constants(self.front, planes, transposed=transposed)
+                levels = level_constants(self.front, planes, transposed=transposed, folded=feeds_recurrence(self.site))
                 unpacked = unpack(self.front, stored, bits, len(code))
                 return look_up(self.front, unpacked, alphas, levels, transposed=transposed)
-        given = constants(self.front, planes, transposed=transposed)
+        given = constants(self.front, planes, transposed=transposed, folded=feeds_recurrence(self.site))
         return decode(self.front, *self._in_rows(), given, transposed=transposed)

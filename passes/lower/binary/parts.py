@@ -14,7 +14,7 @@ from dtc.forms import BinaryCode, Form
 from dtc.forms.binary import Packed, unpack_bits
 from dtc.forms.even_levels import EvenLevels
 from dtc.graph.builder import GraphBuilder
-from dtc.passes.lower.decode import bits_of_bytes
+from dtc.passes.lower.decode import float_bits_of_bytes
 from dtc.passes.lower.opset7 import digits_of_bytes
 
 _STORED_SIGNS = 256
@@ -110,12 +110,26 @@ class Planes:
         return (np.arange(self.cols) // self.group_size << len(self.codes)).astype(np.int32)
 
 
-def level_constants(builder: GraphBuilder, planes: Planes, *, transposed: bool = False) -> LevelConstants:
-    """Return the constants for looking up the levels of these planes."""
+def level_constants(
+    builder: GraphBuilder, planes: Planes, *, transposed: bool = False, folded: bool = False
+) -> LevelConstants:
+    """Return the constants for looking up the levels of these planes.
+
+    `folded` ones are looked up by nodes that OpenVINO computes when it loads a model: it wants constant weights for
+    LSTM and GRU.
+    """
     starts = planes.starts
     if starts is not None and transposed:
         starts = starts[:, None]
-    return LevelConstants(_signs(builder, planes), None if starts is None else builder.constant(starts))
+    rows = None
+    if folded:
+        _, count, groups = planes.alphas.shape
+        width = groups << len(planes.codes)
+        ends = [builder.constant(np.int32(number)) for number in (0, count * width, width)]
+        shape = builder.constant([1, -1] if transposed else [-1, 1])
+        rows = builder.op("Reshape", [builder.op("Range", ends), shape])
+    given = None if starts is None else builder.constant(starts)
+    return LevelConstants(_signs(builder, planes), given, rows)
 
 
 def _signs(builder: GraphBuilder, planes: Planes) -> ir.Value:
@@ -137,14 +151,14 @@ def _signs(builder: GraphBuilder, planes: Planes) -> ir.Value:
     return builder.once(("signs", table.tobytes()), computed if plain and table.size > _STORED_SIGNS else stored)
 
 
-def constants(builder: GraphBuilder, planes: Planes, *, transposed: bool = False) -> Constants:
-    """Return the constants for decoding these planes."""
+def constants(builder: GraphBuilder, planes: Planes, *, transposed: bool = False, folded: bool = False) -> Constants:
+    """Return the constants for decoding these planes; `folded` as for `level_constants`."""
     width = 8 * planes.codes.shape[2]
-    powers = np.array([[1 << plane for plane in range(len(planes.codes))]], dtype=np.uint8)
+    powers = np.array([[1 << plane for plane in range(len(planes.codes))]], dtype=np.float32)
     return Constants(
-        byte_bits=bits_of_bytes(builder),
+        byte_bits=float_bits_of_bytes(builder),
         powers=builder.constant(powers),
         padded=builder.constant(integers(-1, width)),
         cols=None if width == planes.cols else builder.constant(integers(planes.cols)),
-        levels=level_constants(builder, planes, transposed=transposed),
+        levels=level_constants(builder, planes, transposed=transposed, folded=folded),
     )

@@ -25,6 +25,7 @@ from dtc.passes.lower.decode import arranged, in_place, rows_in_place
 from dtc.passes.lower.joint import LARGEST, Joint
 from dtc.passes.lower.opset7 import count_up
 from dtc.passes.lower.packed_numbers import store_as_floats, store_as_numbers, store_as_rows
+from dtc.passes.lower.readers import feeds_recurrence
 
 _GATHERS_ELEMENTS = 11
 """Operator set that GatherElements came with."""
@@ -143,7 +144,7 @@ def _looked_up(joint: Joint, front: GraphBuilder, site: Site, planes: Planes) ->
     starts = level_constants(front, planes).starts
     if starts is not None:
         code = front.op("Add", [code, starts])
-    if front.opset >= _GATHERS_ELEMENTS:
+    if front.opset >= _GATHERS_ELEMENTS and not feeds_recurrence(site):
         matrix = front.op("GatherElements", [levels, code], axis=1)
     else:
         row = front.op("Reshape", [count_up(front, rows), front.constant([rows, 1])])

@@ -111,12 +111,12 @@ def _why_dense(rewriting: Rewriting, item: LowRankSite) -> str | None:
 
 
 def _takes_factors(item: LowRankSite, node: ir.Node, target: Target, opset: int) -> bool:
-    """True if a node can become an operator on the factors of its recurrent weight, or a Scan."""
+    """True if a node can become an operator on the factors of its recurrent weight, or a Scan on this target."""
     if node.domain == DOMAIN:  # its W is in a form that no Scan takes
         return target.computes and not item.coded
     given = [node.inputs[index] for index in (1, 3, 7) if index < len(node.inputs)]  # W, B, P: a Scan reads parts
     known = all(value is None or constant_array(value) is not None for value in given)
-    return known and can_be_scan(node, opset)
+    return target.loops and known and can_be_scan(node, opset)
 
 
 class _FactoredSites:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -10,8 +12,10 @@ from dtc.deploy.ops.sparse.decode import PackedBitmap, PackedCsr
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Csr, Lines
 from dtc.graph.builder import GraphBuilder
-from dtc.passes.lower.decode import arranged, bits_of_bytes
+from dtc.passes.lower.decode import arranged, bits_of_bytes, float_bits_of_bytes
 from dtc.passes.lower.lowered import Compressed
+from dtc.passes.lower.readers import feeds_recurrence
+from dtc.passes.lower.running_sums import folded_sums_before, sums_before, triangle
 
 NODES_OF_CSR = 1100
 """Bytes that decoding CSR in nodes takes in a file more than decoding a bitmap, of each site, about."""
@@ -26,7 +30,10 @@ class StoredSparse:
             raise ValueError(f"{item.site.name}: the matrices of one site are lowered together, all sparse")
         self.site = item.site
         form = Sparse.stack(forms)
-        self.form = _in_few_nodes(form) if in_nodes else form
+        self.folded = feeds_recurrence(item.site)
+        if in_nodes:
+            form = _in_few_nodes(form, NODES_OF_CSR if not self.folded else math.inf)
+        self.form = form
         self.dtype = item.site.value.dtype or ir.DataType.FLOAT
         self.front = front
         self._stored: dict[str, ir.Value] = {}
@@ -86,13 +93,16 @@ class StoredSparse:
         return arranged(self.front, matrices, self.site, shape=shape, transposed=transposed, dtype=self.dtype)
 
 
-def _in_few_nodes(form: Sparse) -> Sparse:
-    """Return a small CSR matrix as a bitmap: its decoding takes a quarter of the nodes, which outweighs CSR."""
+def _in_few_nodes(form: Sparse, worth: float) -> Sparse:
+    """Return a CSR matrix as a bitmap unless it is smaller by `worth` bytes: a bitmap takes a quarter of the nodes.
+
+    OpenVINO does not fold what finds the rows of CSR: in front of an LSTM a matrix is a bitmap whatever it costs.
+    """
     pattern = form.pattern
     if not isinstance(pattern, Csr):
         return form
     as_bitmap = Bitmap.cost(form.shape, pattern.count, form.values.itemsize)
-    return form if as_bitmap - form.nbytes > NODES_OF_CSR else Sparse(form.values, Bitmap.of(form.kept()))
+    return form if as_bitmap - form.nbytes > worth else Sparse(form.values, Bitmap.of(form.kept()))
 
 
 def _decode(stored: StoredSparse, *, transposed: bool) -> ir.Value:
@@ -102,48 +112,79 @@ def _decode(stored: StoredSparse, *, transposed: bool) -> ir.Value:
         packed = stored.packed(builder)
         assert isinstance(packed, PackedCsr)
         return packed.dense(builder, transposed=transposed)
-    zero = ir.tensor(np.zeros(1, dtype=stored.dtype.numpy()), dtype=stored.dtype)
     if isinstance(pattern, Lines):
-        return _decode_lines(builder, stored, pattern, zero, transposed=transposed)
-    return _decode_bitmap(builder, stored, zero, transposed=transposed)
+        return _decode_lines(builder, stored, pattern, transposed=transposed)
+    assert isinstance(pattern, Bitmap)
+    matrix = _decode_bitmap(builder, stored, pattern)
+    return builder.op("Transpose", [matrix], perm=[1, 0]) if transposed else matrix
 
 
-def _decode_bitmap(
-    builder: GraphBuilder, stored: StoredSparse, zero: ir.TensorProtocol, *, transposed: bool
-) -> ir.Value:
-    """Decode by NonZero of the bits, then ScatterND: a third less memory than the body of the operator.
+def _decode_bitmap(builder: GraphBuilder, stored: StoredSparse, pattern: Bitmap) -> ir.Value:
+    """Decode by the place of each bit's value: how many bits are set up to it, by a running sum over bytes.
 
-    The shape of NonZero's output is written into the graph: without it ONNX Runtime 1.31 would not fold NonZero.
+    A bit that is not set has the place 0, where a zero stands in front of the values.
     """
-    packed = stored.packed(builder)
-    assert isinstance(packed, PackedBitmap)
-    rows, _ = stored.form.shape
-    numbers = builder.op("Cast", [packed.bits], to=int(ir.DataType.INT32))
-    # [rows, bytes] -> [rows, bytes, 8] -> [rows, 8 bytes]; pad bits are 0, and so give no place.
-    bits = builder.op("Gather", [bits_of_bytes(builder), numbers], axis=0)
-    bits = builder.op("Reshape", [bits, builder.constant(np.array([rows, -1], dtype=np.int64))])
-    places = builder.op("NonZero", [bits])
-    places.type, places.shape = ir.TensorType(ir.DataType.INT64), ir.Shape([2, len(stored.form.values)])
-    shape = np.array(stored.form.shape[:: -1 if transposed else 1], dtype=np.int64)
-    # places [2, count], a row of row numbers and one of columns: exchanged for the transpose. ScatterND wants [count,
-    # 2].
-    if transposed:
-        places = builder.op("Gather", [places, builder.constant(np.array([1, 0], dtype=np.int64))], axis=0)
-    zeros = builder.op("ConstantOfShape", [builder.constant(shape)], value=zero)
-    return builder.op("ScatterND", [zeros, builder.op("Transpose", [places], perm=[1, 0]), packed.values])
+    # Values a b c, bits 0b101 and 0b010 (bytes of one row each; three columns): before 0 2, places 1 0 2 and 0 3 0 of
+    # 0 a b c -> a 0 b and 0 c 0. Behind the columns are pad bits, which are cut off.
+    rows, cols = stored.form.shape
+    numbers = builder.op("Cast", [stored.part("bitmap", pattern.bits)], to=int(ir.DataType.INT32))
+    counts = builder.op("Reshape", [builder.op("Gather", [_set_bits(builder), numbers]), builder.constant([-1])])
+    if stored.folded:
+        before = folded_sums_before(builder, counts, pattern.bits.size, len(stored.form.values))
+    else:
+        before = sums_before(builder, counts)
+    before = builder.op("Reshape", [before, builder.constant([rows, -1, 1])])
+    place = builder.op("Add", [before, builder.op("Gather", [_places_in_bytes(builder), numbers])])
+    place = builder.op("Max", [place, builder.constant(np.int32(0))])
+    values = stored.cast_values(builder)
+    zero = builder.constant(np.zeros(1, dtype=stored.dtype.numpy()))
+    found = builder.op("Gather", [builder.op("Concat", [zero, values], axis=0), place])
+    padded = builder.op("Flatten", [found], axis=1)
+    return padded if cols % 8 == 0 else builder.slice(padded, 0, cols, axis=1)
+
+
+_NOWHERE = 1 << 30
+"""More than there are values."""
+
+
+def _running_bits(builder: GraphBuilder) -> ir.Value:
+    """Return how many bits of each byte are set up to and with each one, int32 `[256, 8]`."""
+
+    def make(front: GraphBuilder) -> ir.Value:
+        counted = front.op("MatMul", [float_bits_of_bytes(front), triangle(front, 8, ir.DataType.FLOAT)])
+        return front.op("Cast", [counted], to=ir.DataType.INT32)
+
+    return builder.once("running bits of bytes", make)
+
+
+def _set_bits(builder: GraphBuilder) -> ir.Value:
+    """Return how many bits of each byte are set, int32 `[256]`."""
+    return builder.once(
+        "set bits of bytes", lambda front: front.op("Gather", [_running_bits(front), front.constant(7)], axis=1)
+    )
+
+
+def _places_in_bytes(builder: GraphBuilder) -> ir.Value:
+    """Return the number of each set bit among those of its byte, from 1 on, far below 0 if it is not; `[256, 8]`."""
+
+    def make(front: GraphBuilder) -> ir.Value:
+        missing = front.op("Sub", [bits_of_bytes(front), front.constant(np.int32(1))])
+        return front.op("Add", [_running_bits(front), front.op("Mul", [missing, front.constant(np.int32(_NOWHERE))])])
+
+    return builder.once("places in bytes", make)
 
 
 def _decode_lines(
     builder: GraphBuilder,
     stored: StoredSparse,
     lines: Lines,
-    zero: ir.TensorProtocol,
     *,
     transposed: bool,
 ) -> ir.Value:
     # Whole lines as they are stored: kept columns are rows of the transposed matrix. A Transpose follows where the
     # other one is asked for.
     shape = np.array(stored.form.shape[:: -1 if lines.axis else 1], dtype=np.int64)
+    zero = ir.tensor(np.zeros(1, dtype=stored.dtype.numpy()), dtype=stored.dtype)
     zeros = builder.op("ConstantOfShape", [builder.constant(shape)], value=zero)
     kept = builder.op("Cast", [stored.part("kept", lines.kept)], to=int(ir.DataType.INT64))
     kept = builder.op("Reshape", [kept, builder.constant(np.array([-1, 1], dtype=np.int64))])

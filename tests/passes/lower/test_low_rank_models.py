@@ -57,7 +57,7 @@ def test_every_site_lowers_even_where_it_does_not_pay(data_dir: Path, name: str)
     sites = find_sites(model)
     assert [reason for site in sites if (reason := refuse(site))] == []
     items = [truncated(site, 4) for site in sites]
-    assert lowered_error(model, items, feeds, "standard") <= TOLERANCE
+    assert lowered_error(model, items, feeds, "scan") <= TOLERANCE
     assert MODELS[name] in {node.op_type for node in all_nodes(model)}
     assert not {"LSTM", "GRU"} & {node.op_type for node in all_nodes(model)}
 

@@ -31,7 +31,7 @@ from dtc.graph import all_nodes, find_sites
 from dtc.passes.lower import Compressed, lower
 from dtc.passes.lower.low_rank.lowering import refuse
 
-MODE = "standard"  # the operators of `compute` are in test_lower_recurrent.py
+MODE = "scan"  # the operators of `compute` are in test_lower_recurrent.py
 TOLERANCE = 1e-4
 
 
@@ -173,7 +173,7 @@ def test_names_of_node_and_outputs_stay_recognisable() -> None:
     assert {"cell/low_rank_1", "cell/low_rank_2", "cell/scan"} <= {node.name for node in model.graph}
 
 
-@pytest.mark.parametrize("mode", ["compute", "standard"])
+@pytest.mark.parametrize("mode", ["compute", "scan"])
 @pytest.mark.parametrize(("attributes", "opset"), [
     ({"layout": 1}, 14),
     ({"input_forget": 1}, 14),

@@ -45,7 +45,7 @@ def make_engine(model: ir.Model, recipe: Recipe, teacher: ir.Model | None) -> To
         teacher=teacher,
         freeze=training.freeze,
         threads=training.threads,
-        batch_norm=recipe.batch_norm,
+        batch_norm=recipe.trained_batch_norm,
         delta=recipe.activations.delta,
     )
 
