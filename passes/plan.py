@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,14 +13,18 @@ import onnx_ir as ir
 
 from dtc.errors import ModelError, RuleError
 from dtc.forms import Array, BinaryCode, Form
-from dtc.graph import CONVOLUTIONS, Role, Site, find_sites, source_of, why_no_sites
+from dtc.graph import CONVOLUTIONS, Role, Site, find_sites, source_of
 from dtc.graph.opset import opset_of
 from dtc.passes.compose import Composition, make_methods
+from dtc.passes.leftovers import why_no_sites
 from dtc.passes.lower import Compressed, kind_of, unfit_opset
 from dtc.passes.method import DistortionStep, Gram, Latents, Method, Need, Outcome, Skip, Weights, make_method
 from dtc.recipe import Rule
 
 _SHAPE_ONLY = frozenset({"Squeeze", "Unsqueeze", "Reshape", "Transpose", "Flatten"})
+
+_LARGEST = 1e15
+"""Magnitude of weights up to which sums of squares stay within float32."""
 
 
 @dataclass(frozen=True)
@@ -213,10 +218,8 @@ def make_plan(model: ir.Model, rules: Sequence[Rule], rest_bits: int | None = No
         UsageError: A rule names an unknown method or option, or matches no site.
     """
     sites = find_sites(model)
-    if not sites and rules:
-        raise ModelError(
-            f"the model holds no float weight that dtc can compress; {why_no_sites(model)}; see dtc inspect"
-        )
+    if rules and (why := why_no_sites(model, sites)) is not None:
+        raise ModelError(f"the model holds no float weight that dtc can compress; {why}; see dtc inspect")
     chosen: list[tuple[Method | Composition, list[Site]]] = []
     # `skipped` are the sites that no rule has yet: a site goes to the first rule that includes and does not exclude it.
     skipped = {site.name: "no rule of the recipe matches it" for site in sites}
@@ -250,13 +253,15 @@ def _not_finite(site: Site) -> str | None:
     tensor = site.value.const_value
     mapped = isinstance(tensor, ir.ExternalTensor) and tensor.raw is None
     array = site.array()
-    finite, holds_nan = bool(np.isfinite(array).all()), bool(np.isnan(array).any())
+    largest = max(float(array.max(initial=0)), -float(array.min(initial=0)))  # NaN if there is one
     del array
     if mapped and isinstance(tensor, ir.ExternalTensor):
         tensor.release()  # a run goes on with its own copy of the file, not with what was mapped of the user's
-    if finite:
+    if largest <= _LARGEST:
         return None
-    return "holds NaN" if holds_nan else "holds an infinite number"
+    if math.isfinite(largest):
+        return f"holds numbers up to {largest:.1e}, whose squares float32 cannot add up"
+    return "holds NaN" if math.isnan(largest) else "holds an infinite number"
 
 
 def _enter(result: Distorted, site: Site, outcome: Outcome, opset: int) -> None:
