@@ -37,8 +37,12 @@ def test_losses_of_fifty_steps(both, model):
 @pytest.mark.parametrize("model", MODELS)
 def test_gradients_of_every_parameter(both, model):
     first, second = (dict(np.load(both[name][1] / f"{model}.npz")) for name in ("ort", "torch"))
+    noises = [dict(np.load(both[name][1] / f"{model}.noise.npz")) for name in ("ort", "torch")]
     assert sorted(first) == sorted(second)
+    apart = {}
     for name, gradient in first.items():
-        norm = np.linalg.norm(gradient)
-        # A gradient that is zero but for rounding (a bias before a normalization) has no relative error.
-        assert np.linalg.norm(gradient - second[name]) <= 1e-4 * norm + 1e-6, name
+        # A gradient that is zero but for rounding (a bias before a normalization) has no relative error, and one that
+        # jumps with rounding may jump between engines as well.
+        allowed = 1e-4 * np.linalg.norm(gradient) + 1e-6 + 2 * max(noise[name] for noise in noises)
+        apart[name] = np.linalg.norm(gradient - second[name]) / allowed
+    assert {name: distance for name, distance in apart.items() if distance > 1} == {}
