@@ -10,13 +10,11 @@ from pydantic import Field
 
 from dtc.damage import damage_named
 from dtc.document import Document, DocumentPart
-from dtc.graph import Site, all_graphs, file_bytes, find_sites, load_model, why_no_site
+from dtc.graph import Site, file_bytes, find_sites, load_model
+from dtc.passes.leftovers import NOTEWORTHY, find_unused
 from dtc.passes.method import methods
 from dtc.passes.prepare import normalise
 from dtc.site_facts import SiteFacts, site_facts
-
-NOTEWORTHY = 1024
-"""Bytes; smaller initializers are summed up and not listed."""
 
 
 class SiteEstimate(SiteFacts):
@@ -26,7 +24,7 @@ class SiteEstimate(SiteFacts):
 
 
 class Leftover(DocumentPart):
-    """An initializer that is no site, and the reason."""
+    """A weight that is no site, and the reason; smaller ones are summed up and not listed."""
 
     name: str
     shape: tuple[int, ...]
@@ -63,7 +61,7 @@ def _inspect(path: str | Path, model: ir.Model) -> Inspection:
     size = file_bytes(Path(path), model)
     normalise(model)
     sites = find_sites(model)
-    leftovers, other = _leftovers(model, {id(site.value) for site in sites})
+    leftovers, other = _leftovers(model, sites)
     return Inspection(
         path=str(path),
         file_bytes=size,
@@ -81,30 +79,18 @@ def _estimate(site: Site, size: int) -> SiteEstimate:
     return SiteEstimate(**site_facts(site, size), estimate=said)
 
 
-def _leftovers(model: ir.Model, known: set[int]) -> tuple[tuple[Leftover, ...], int]:
-    listed, other = [], 0
-    for graph in all_graphs(model):
-        for value in graph.initializers.values():
-            tensor = value.const_value
-            if id(value) in known or tensor is None:
-                continue
-            if tensor.nbytes < NOTEWORTHY:
-                other += tensor.nbytes
-                continue
-            shape = tuple(int(str(d)) for d in tensor.shape)
-            listed.append(
-                Leftover(
-                    name=value.name or "",
-                    shape=shape,
-                    dtype=str(tensor.dtype),
-                    nbytes=tensor.nbytes,
-                    reason=_reason(value),
-                )
-            )
-    return tuple(sorted(listed, key=lambda item: -item.nbytes)), other
-
-
-def _reason(value: ir.Value) -> str:
-    if value.dtype is not None and not value.dtype.is_floating_point():
-        return "not a float weight (already quantized, or an index)"
-    return why_no_site(value)
+def _leftovers(model: ir.Model, sites: list[Site]) -> tuple[tuple[Leftover, ...], int]:
+    """Return the large weights that are no sites, and the bytes of the small ones."""
+    unused = find_unused(model, sites)
+    listed = tuple(
+        Leftover(
+            name=each.name,
+            shape=tuple(int(str(dim)) for dim in each.tensor.shape),
+            dtype=str(each.tensor.dtype),
+            nbytes=each.nbytes,
+            reason=each.reason,
+        )
+        for each in unused
+        if each.nbytes >= NOTEWORTHY
+    )
+    return listed, sum(each.nbytes for each in unused if each.nbytes < NOTEWORTHY)

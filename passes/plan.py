@@ -12,9 +12,10 @@ import onnx_ir as ir
 
 from dtc.errors import ModelError, RuleError
 from dtc.forms import Array, BinaryCode, Form
-from dtc.graph import CONVOLUTIONS, Role, Site, find_sites, source_of, why_no_sites
+from dtc.graph import CONVOLUTIONS, Role, Site, find_sites, source_of
 from dtc.graph.opset import opset_of
 from dtc.passes.compose import Composition, make_methods
+from dtc.passes.leftovers import why_no_sites
 from dtc.passes.lower import Compressed, kind_of, unfit_opset
 from dtc.passes.method import DistortionStep, Gram, Latents, Method, Need, Outcome, Skip, Weights, make_method
 from dtc.recipe import Rule
@@ -213,10 +214,8 @@ def make_plan(model: ir.Model, rules: Sequence[Rule], rest_bits: int | None = No
         UsageError: A rule names an unknown method or option, or matches no site.
     """
     sites = find_sites(model)
-    if not sites and rules:
-        raise ModelError(
-            f"the model holds no float weight that dtc can compress; {why_no_sites(model)}; see dtc inspect"
-        )
+    if rules and (why := why_no_sites(model, sites)) is not None:
+        raise ModelError(f"the model holds no float weight that dtc can compress; {why}; see dtc inspect")
     chosen: list[tuple[Method | Composition, list[Site]]] = []
     # `skipped` are the sites that no rule has yet: a site goes to the first rule that includes and does not exclude it.
     skipped = {site.name: "no rule of the recipe matches it" for site in sites}

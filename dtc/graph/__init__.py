@@ -9,7 +9,7 @@ from dtc.graph.output import check_output, check_space, only_writer, publish
 from dtc.graph.quantizers import Quantizer, bypass_quantizers, find_quantizers, share_scales
 from dtc.graph.roles import CONVOLUTIONS, DENSE_ROLES, INPUT_ROLES, RECURRENT_ROLES, Role, view_of, weight_inputs
 from dtc.graph.save import save_model
-from dtc.graph.sites import Reader, Site, find_sites, site_of, why_no_site, why_no_sites
+from dtc.graph.sites import Reader, Site, find_sites, site_of, why_no_site
 from dtc.graph.views import MatrixView
 from dtc.graph.walk import all_graphs, all_nodes, find_initializer, nesting, source_of
 
@@ -44,5 +44,4 @@ __all__ = [
     "view_of",
     "weight_inputs",
     "why_no_site",
-    "why_no_sites",
 ]

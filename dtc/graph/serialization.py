@@ -1,6 +1,7 @@
 """Between protobuf messages and onnx-ir models: what onnx-ir has no word for is brought over here.
 
-Sparse weights come as dense ones, and types with maps in them (the outputs of ZipMap) are kept beside the value.
+Sparse weights are dense to whoever reads them, and types with maps in them (the outputs of ZipMap) are kept beside
+the value.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import onnx
 import onnx_ir as ir
 
 from dtc.errors import ModelError
-from dtc.graph.sparse import make_dense
+from dtc.graph.sparse import make_dense, make_sparse, marking, remember
 from dtc.graph.texts import require_text
-from dtc.graph.walk import all_graphs
+from dtc.graph.walk import all_graphs, all_tensors, nodes_with_functions
 
 _TYPE = "dtc.type"
 """Key of a value's `meta`: its type as protobuf bytes, where onnx-ir cannot hold it."""
@@ -32,10 +33,13 @@ def from_proto(proto: onnx.ModelProto) -> ir.Model:
         )
     require_text(proto)
     graphs = list(_graphs(proto.graph))
-    for graph in graphs:
-        make_dense(graph)
+    holders: list[onnx.GraphProto | onnx.FunctionProto] = [*graphs, *proto.functions]
+    marked = {mark: sparse for each in holders for mark, sparse in make_dense(each).items()}
     apart = [_types_with_maps(graph) for graph in graphs]
     model = ir.from_proto(proto)
+    if marked:
+        values = (value for graph in all_graphs(model) for value in graph.initializers.values())
+        remember(values, nodes_with_functions(model), marked)
     found = {name: content for types in apart for name, content in types.items()}
     for value in _interface(model):
         if value.name in found:
@@ -49,7 +53,11 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
     Raises:
         SerdeError: It cannot be written.
     """
-    proto = ir.to_proto(model)
+    with marking(all_tensors(model)) as marked:
+        proto = ir.to_proto(model)
+    holders: list[onnx.GraphProto | onnx.FunctionProto] = [*_graphs(proto.graph), *proto.functions]
+    for each in holders if marked else ():
+        make_sparse(each, marked)
     apart = {value.name: value.meta[_TYPE] for value in _interface(model) if _TYPE in value.meta}
     if apart:
         for graph in _graphs(proto.graph):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.forms import Array
+from dtc.graph.decoding import decoding_nodes
 from dtc.graph.roles import Role, rows_of, view_of, weight_inputs
+from dtc.graph.sparse import stored_bytes
 from dtc.graph.views import MatrixView, NoView
 from dtc.graph.walk import PASS_THROUGH, all_graphs, all_nodes
 
@@ -56,6 +58,12 @@ class Site:
     name: str
     value: ir.Value
     readers: tuple[Reader, ...]
+    nbytes: int = field(init=False)
+    """Bytes of the initializer as the model stored it when the site was found."""
+
+    def __post_init__(self) -> None:
+        tensor = self.value.const_value
+        object.__setattr__(self, "nbytes", 0 if tensor is None else stored_bytes(tensor))
 
     @property
     def role(self) -> Role:
@@ -83,11 +91,6 @@ class Site:
     def size(self) -> int:
         """Number of weights."""
         return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the dense initializer."""
-        return self.value.const_value.nbytes if self.value.const_value is not None else 0
 
     def matrices(self, array: npt.NDArray[np.generic] | None = None) -> Array:
         """Return the site's matrices, float32 `[count, out, in]`, of `array` or of the model's own weight."""
@@ -121,7 +124,10 @@ def find_sites(model: ir.Model) -> list[Site]:
     owned = {id(v) for g in all_graphs(model) for v in g.initializers.values()}
     readers: dict[int, list[Reader]] = {}
     values: dict[int, ir.Value] = {}
+    decoding = decoding_nodes(model)
     for node in all_nodes(model):
+        if node in decoding:  # it reads tables and coefficients of a weight that is compressed already
+            continue
         for index, role in weight_inputs(node):
             found = _reader(node, index, role, owned)
             if isinstance(found, tuple):
@@ -151,17 +157,6 @@ def why_no_site(value: ir.Value) -> str:
     return f"read by {', '.join(told) or 'nothing'}"
 
 
-def why_no_sites(model: ir.Model) -> str:
-    """Return why a model without sites has none: what reads its largest float weight, or that it is quantized."""
-    stored = [v for g in all_graphs(model) for v in g.initializers.values() if v.const_value is not None]
-    if not stored:
-        return "it stores no weights"
-    largest = max(stored, key=lambda value: value.const_value.nbytes if value.const_value is not None else 0)
-    if largest.dtype not in FLOATS:
-        return f"its largest weight, {largest.name!r}, is {largest.dtype}: already quantized, or an index"
-    return f"the largest one, {largest.name!r} {list(_static_shape(largest))}, is {why_no_site(largest)}"
-
-
 def _uses(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
     """Yield the nodes that read a weight, and at which input, behind those that only hand it or its parts on."""
     waiting = [value]
@@ -184,7 +179,7 @@ def _reader(node: ir.Node, index: int, role: Role | None, owned: set[int]) -> tu
 
     None where the input is no weight or no initializer reaches it; why not, where it is no matrix for the node.
     """
-    found = None if role is None else _trace(node.inputs[index], owned)
+    found = None if role is None or index >= len(node.inputs) else _trace(node.inputs[index], owned)
     if found is None or role is None:
         return None
     shape = _static_shape(found.value)

@@ -40,13 +40,20 @@ def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
     return iter(model.graph.all_nodes())
 
 
+def nodes_with_functions(model: ir.Model) -> Iterator[ir.Node]:
+    """Yield every node of all graphs, then those of the functions."""
+    yield from all_nodes(model)
+    for function in model.functions.values():
+        yield from function.all_nodes()
+
+
 def all_tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
     """Yield every tensor that the model holds: initializers, and the tensors of its nodes, functions included."""
     for graph in all_graphs(model):
         for value in graph.initializers.values():
             if value.const_value is not None:
                 yield value.const_value
-    for node in (*all_nodes(model), *(node for each in model.functions.values() for node in each.all_nodes())):
+    for node in nodes_with_functions(model):
         for attribute in node.attributes.values():
             if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
                 yield attribute.as_tensor()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dtc.errors import ModelError, RecipeError, RuleError
 from dtc.passes import prepare
+from dtc.passes.leftovers import told_compressed
 from dtc.passes.plan import make_plan
 from dtc.passes.prepare.quantize_activations import require_quantizers
 from dtc.pipeline.reference import tensors_of
@@ -40,6 +41,8 @@ def choose(work: Work) -> None:
         raise RecipeError(f"{place}: {'.'.join(map(str, error.path))}: {error.reason}") from error
     except ModelError as error:
         raise ModelError(f"{work.original}: {error}") from error
+    told = told_compressed(work.model)
+    work.remarks += [] if told is None else [f"{told}; these are left as they are"]
     # Tensors, not copies: later stages give a site a new tensor and leave the old one as it was.
     tensors = {site.name: site.value.const_value for site in work.plan.sites}
     work.untouched = {name: tensor for name, tensor in tensors.items() if tensor is not None}

@@ -47,12 +47,17 @@ def describe(work: Work) -> None:
         sites=tuple(_site(work, site, methods.get(site.name)) for site in work.plan.sites),
         training=_training(work),
         notes=(
+            *work.remarks,
             *work.notes,
             *work.leaner,
             *_words_on_rest(work),
-            *(each for each in work.faithful.caveats if each not in work.outcome.caveats),
+            *_caveats(work),
         ),
     )
+
+
+def _caveats(work: Work) -> list[str]:
+    return [each for each in work.faithful.caveats if each not in work.outcome.caveats]
 
 
 def _rest(work: Work) -> list[str]:

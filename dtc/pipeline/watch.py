@@ -53,7 +53,7 @@ class _Watch:
         # Of a model that the checker refuses as it came, no stage can be told to have broken it.
         self._checks = refused is None
         if refused is not None:
-            work.notes.append(f"the model as it came does not pass ONNX's checker, so no stage is checked: {refused}")
+            work.remarks.append(f"the model as it came does not pass ONNX's checker, so no stage is checked: {refused}")
 
     def look(self, stage: str) -> None:
         """Look at the model after a stage.

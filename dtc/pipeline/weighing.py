@@ -76,7 +76,7 @@ def _growing(lowered: Sequence[Lowered], work: Work) -> Mapping[str, str]:
        nodes, for 576 bytes of weights.
     2. All sites, if those that save something save less than the tables and functions that they need together.
     """
-    dense = {site.name: array_bytes(site.value) for site in work.plan.sites}
+    dense = {site.name: array_bytes(site.value, site.nbytes) for site in work.plan.sites}
     own = {each.site.name: each.nbytes - each.shared_bytes for each in lowered}
     growing = {
         name: f"saves nothing: {size(nbytes)} in the file, nodes and names counted, for {size(dense[name])}"

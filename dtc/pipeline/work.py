@@ -63,6 +63,7 @@ class Work:
         levels: The levels of quantized activations, fitted before they are put into the model.
         errors: The methods' own relative squared errors, by site; empty after retraining.
         training: What a retraining did.
+        remarks: What is to be known of the model as it came, in words for the report.
         renormalised: Whether BatchNormalizations have other statistics than they came with (set_statistics).
         notes: What was done beside what the recipe says, in words for the report.
         leaner: What got smaller beside the weights of sites, in words for the report.
@@ -97,6 +98,7 @@ class Work:
     levels: list[Quantization] = field(default_factory=list)
     errors: dict[str, float] = field(default_factory=dict)
     training: Result | None = None
+    remarks: list[str] = field(default_factory=list)
     renormalised: bool = False
     notes: list[str] = field(default_factory=list)
     leaner: list[str] = field(default_factory=list)

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from dtc.graph import Site, all_graphs
 from dtc.graph.builder import GraphBuilder
+from dtc.graph.sparse import stored_bytes
 from dtc.passes.lower.decode import handed_on
 
 _TENSOR_FIELDS = 6
@@ -161,12 +162,15 @@ def _nbytes(item: Item) -> int:
     return _framed(int(ir.serde.serialize_function(item).ByteSize()))
 
 
-def array_bytes(value: ir.Value) -> int:
-    """Return the bytes that an initializer takes in a file: its data, its name, its type and its shape."""
+def array_bytes(value: ir.Value, held: int | None = None) -> int:
+    """Return the bytes that an initializer takes in a file: its data, its name, its type and its shape.
+
+    `held` are those of the data, where the initializer has been given other data since.
+    """
     tensor = value.const_value
     assert tensor is not None
     named = len(str(value.name).encode())
-    return _framed(tensor.nbytes + named + 2 * len(tensor.shape) + _TENSOR_FIELDS)
+    return _framed((stored_bytes(tensor) if held is None else held) + named + 2 * len(tensor.shape) + _TENSOR_FIELDS)
 
 
 def _node_bytes(node: ir.Node) -> int:

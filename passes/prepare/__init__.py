@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveInitializersFromInputsPass
 
 from dtc.passes.prepare.fold_weights import FoldComputedWeightsPass
+from dtc.passes.prepare.inline_functions import InlineWeightFunctionsPass, plan_inlining
 from dtc.passes.prepare.name_nodes import NameNodesPass
 from dtc.passes.prepare.own_scales import OwnScalesPass
 from dtc.passes.prepare.own_statistics import OwnStatisticsPass
 from dtc.passes.prepare.remove_identities import RemoveIdentitiesPass
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 
-__all__ = ["normalise", "strip_training"]
+__all__ = ["functions_left", "normalise", "strip_training"]
 
 
 def normalise(model: ir.Model) -> None:
@@ -20,10 +23,22 @@ def normalise(model: ir.Model) -> None:
 
     Weights come to lie in initializers which are not inputs: an input with a default value stops being an input
     (as by ONNX Runtime's own tool; old exporters list every weight so), constants become initializers, and weights
-    computed from constants are folded, bit for bit but for the rounding of sums such as a weight norm's. Statistics of
-    BatchNormalization are shared by no two nodes, the scale of a quantizer by both of its operators. Names that are
-    unique stay; missing and doubled ones are made.
+    computed from constants are folded, bit for bit but for the rounding of sums such as a weight norm's; functions that
+    hold weights are inlined. Statistics of BatchNormalization are shared by no two nodes, the scale of a quantizer by
+    both of its operators. Names that are unique stay; missing and doubled ones are made.
     """
+    InlineWeightFunctionsPass(_regularise)(model)
+    _regularise(model)
+    # Before, the format asked for every initializer to be an input as well.
+    model.ir_version = max(model.ir_version, 4)
+
+
+def functions_left(model: ir.Model) -> Mapping[ir.OperatorIdentifier, str]:
+    """Return why functions of a model are not inlined although weights may be in them, by domain, name, overload."""
+    return plan_inlining(model, _regularise).left
+
+
+def _regularise(model: ir.Model) -> None:
     pipeline = ir.passes.Sequential(
         NameNodesPass(),  # what follows needs names to register initializers
         RemoveInitializersFromInputsPass(),
@@ -34,8 +49,6 @@ def normalise(model: ir.Model) -> None:
         RemoveUnusedPass(),
     )
     pipeline(model)
-    # Before, the format asked for every initializer to be an input as well.
-    model.ir_version = max(model.ir_version, 4)
 
 
 def strip_training(model: ir.Model) -> None:

@@ -12,6 +12,7 @@ from onnx import numpy_helper, parser
 
 from dtc.errors import ModelError
 from dtc.graph import all_nodes, file_bytes, find_sites, load_model, save_model
+from dtc.passes.prepare import normalise
 
 WEIGHT = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32) * (np.arange(30).reshape(6, 5) % 3 == 0)
 
@@ -95,6 +96,49 @@ def test_sparse_weights_are_sites(tmp_path: Path, kind: str) -> None:
         (site,) = find_sites(loaded)
         found = site.array()
     np.testing.assert_array_equal(found, WEIGHT)
+
+
+@pytest.mark.parametrize("place", ["initializer", "constant", "function"])
+def test_a_sparse_weight_that_nobody_touches_stays_sparse(tmp_path: Path, place: str) -> None:
+    path, out = tmp_path / "m.onnx", tmp_path / "out.onnx"
+    call = "W = f.Held()" if place == "function" else ""
+    text = f"m (float[2, 6] x) => (float[2, 5] y) {{ {call} y = MatMul(x, W) }}"
+    if place == "function":
+        text += '<domain: "f", opset_import: ["": 17]> Held () => (K) { K = Constant<value = float {0}>() }'
+    model = written(path, text)
+    model.opset_import.add(domain="f", version=1)
+    places = np.flatnonzero(WEIGHT)
+    values = numpy_helper.from_array(WEIGHT.ravel()[places], "W")
+    indices = numpy_helper.from_array(places.astype(np.int64))
+    sparse = onnx.SparseTensorProto(values=values, indices=indices, dims=WEIGHT.shape)
+    if place == "initializer":
+        model.graph.sparse_initializer.append(sparse)
+    else:
+        node = model.functions[0].node[0] if place == "function" else onnx.NodeProto(op_type="Constant", output=["W"])
+        del node.attribute[:]
+        node.attribute.add(name="sparse_value", type=onnx.AttributeProto.SPARSE_TENSOR, sparse_tensor=sparse)
+        if place == "constant":
+            model.graph.node.insert(0, node)
+    onnx.save(model, path)
+    save_model(load_model(path), out)
+    again = onnx.load(out)
+    holders = [*again.graph.node, *(node for function in again.functions for node in function.node)]
+    kept = [*again.graph.sparse_initializer]
+    kept += [each.sparse_tensor for node in holders for each in node.attribute if each.HasField("sparse_tensor")]
+    assert [each.indices for each in kept] == [indices]
+    assert not again.graph.initializer
+    # After normalising too, where every constant is an initializer.
+    loaded = load_model(path)
+    normalise(loaded)
+    (site,) = find_sites(loaded)
+    np.testing.assert_array_equal(site.array(), WEIGHT)
+    assert site.nbytes < 2 * (values.ByteSize() + indices.ByteSize())
+    save_model(loaded, out, force=True)
+    again = onnx.load(out)
+    assert len(again.graph.initializer) == 0
+    assert len(again.graph.sparse_initializer) == (place == "initializer")
+    x = np.ones((2, 6), np.float32)
+    np.testing.assert_array_equal(run(path, x=x)[0], run(out, x=x)[0])
 
 
 def test_a_sparse_weight_that_declares_too_much_is_refused(tmp_path: Path) -> None:

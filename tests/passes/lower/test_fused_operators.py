@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper, parser
+from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from dtc.graph import Role, find_sites, load_model
 from dtc.passes.prepare import normalise
@@ -109,3 +110,16 @@ def test_a_weight_of_a_product_and_of_a_fused_one_is_decoded_for_both(dtc: Calla
     status, out, err = dtc("compress", source, *METHODS["svd"], "-o", tmp_path / "o.onnx", "--seconds", 0)
     assert status == 0, err
     assert "low_rank" in out
+
+
+def test_operators_that_hold_quantized_weights_are_named(dtc: Callable, tmp_path: Path) -> None:
+    graph = """m (float[3, 2, 64] x) => (float[3, 1, 2, 32] y) { y, h = LSTM<hidden_size = 32>(x, W, R) }"""
+    source = written(tmp_path / "m.onnx", graph, W=(1, 128, 64), R=(1, 128, 32))
+    quantize_dynamic(source, tmp_path / "q.onnx", weight_type=QuantType.QInt8, op_types_to_quantize=["LSTM"])
+    status, out, err = dtc("inspect", tmp_path / "q.onnx")
+    assert status == 0, err
+    assert "DynamicQuantizeLSTM" in out
+    status, _, err = dtc("compress", tmp_path / "q.onnx", *METHODS["uniform"], "-o", tmp_path / "o.onnx")
+    assert status == 2
+    assert "already quantized" in err
+    assert "DynamicQuantizeLSTM" in err
