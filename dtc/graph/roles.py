@@ -71,7 +71,8 @@ def weight_inputs(node: ir.Node) -> Sequence[tuple[int, Role]]:
         return [(index, Role.EINSUM) for index in range(len(node.inputs))]
     if node.domain == FUSED_DOMAIN:
         return [(index, Role.FUSED) for index in fused_weights(node) if index < len(node.inputs)]
-    return _WEIGHTS.get((node.domain, node.op_type), ())
+    known = _WEIGHTS.get((node.domain, node.op_type), ())
+    return [(index, role) for index, role in known if index < len(node.inputs)]
 
 
 def view_of(node: ir.Node, role: Role, index: int, seen: Sequence[int]) -> MatrixView | NoView:
@@ -139,7 +140,7 @@ def _conv(node: ir.Node, _: int, seen: tuple[int, ...]) -> MatrixView | NoView:
 def _conv_transpose(node: ir.Node, _: int, seen: tuple[int, ...]) -> MatrixView | NoView:
     """Filters [in, out / group, kernel...]: as of a Conv, a row for each channel of the output."""
     count, rank = _groups(node), len(seen)
-    if rank < 3 or seen[0] % count:
+    if rank < 3 or count < 1 or seen[0] % count:
         return NoView("it has no filters for each group")
     if count == 1:
         return laid_flat(seen, [], [1], [0, *range(2, rank)])
@@ -198,13 +199,13 @@ _VIEWS: Mapping[Role, Callable[[ir.Node, int, tuple[int, ...]], MatrixView | NoV
 
 def _rows_of_matmul(node: ir.Node, index: int, _: int) -> int | None:
     # x [..., n, in] @ W [in, out]: all sizes of x but the last. W [out, in] @ x [in, n]: the n columns of x.
-    sizes = _sizes(node.inputs[1 - index])
+    sizes = _sizes_of_other(node, index)
     return _product(None if sizes is None else sizes[:-1] if index == 1 else sizes[-1:])
 
 
 def _rows_of_gemm(node: ir.Node, index: int, _: int) -> int | None:
     # A [n, in], or with transA [in, n]; of W B the n columns of B, or with transB [n, in] its rows.
-    sizes = _sizes(node.inputs[1 - index])
+    sizes = _sizes_of_other(node, index)
     last = not node.attributes.get_int("transB", 0) if index == 0 else bool(node.attributes.get_int("transA", 0))
     return _product(None if sizes is None else sizes[1:] if last else sizes[:1])
 
@@ -224,7 +225,7 @@ def _rows_of_state(node: ir.Node, _: int, __: int) -> int | None:
 def _rows_of_einsum(node: ir.Node, index: int, rank: int) -> int | None:
     # bhi,hio->bho: each matrix h is multiplied with b vectors.
     found = contraction(node, index, rank)
-    sizes = _sizes(node.inputs[1 - index]) if len(node.inputs) == 2 else None
+    sizes = _sizes_of_other(node, index) if len(node.inputs) == 2 else None
     if isinstance(found, NoView) or sizes is None or len(sizes) != len(found.others[0]):
         return None
     letters = zip(found.others[0], sizes, strict=True)
@@ -238,6 +239,10 @@ _ROWS: Mapping[Role, Callable[[ir.Node, int, int], int | None]] = {
     **dict.fromkeys(INPUT_ROLES, _rows_of_sequence),
     **dict.fromkeys(RECURRENT_ROLES, _rows_of_state),
 }
+
+
+def _sizes_of_other(node: ir.Node, index: int) -> list[int | None] | None:
+    return _sizes(node.inputs[1 - index]) if len(node.inputs) > 1 else None
 
 
 def _sizes(value: ir.Value | None) -> list[int | None] | None:

@@ -213,7 +213,7 @@ def _trace(value: ir.Value | None, owned: set[int]) -> _Traced | None:
     split, below = None, 0
     while value is not None and id(value) not in owned:
         node = value.producer()
-        if node is None or node.domain != "":
+        if node is None or node.domain != "" or not node.inputs:
             return None
         if node.op_type == "Split":
             split, below = node, len(perms)
@@ -237,7 +237,7 @@ def _composed(perms: Sequence[tuple[int, ...] | None], rank: int) -> tuple[int, 
     total = tuple(range(rank))
     for perm in reversed(perms):  # the one nearest the initializer acts first
         axes = tuple(reversed(range(rank))) if perm is None else perm
-        if len(axes) != rank:
+        if sorted(axes) != list(range(rank)):
             return None
         total = tuple(total[axis] for axis in axes)
     return total

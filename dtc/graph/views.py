@@ -77,7 +77,7 @@ class MatrixView:
 
 def as_matrices(count: int, rows: int, cols: int, axes: Sequence[int]) -> MatrixView | NoView:
     """Return the view of matrices of those sizes, if these are more than a single number."""
-    if 0 in (count, rows, cols):
+    if min(count, rows, cols) < 1:
         return NoView("it holds no numbers")
     if count * rows * cols == 1:
         return NoView("a single number is a scale")
