@@ -67,9 +67,12 @@ class Job:
             self._refuse_folder(self.dump, "dump", ("*.onnx",))
 
     def _refuse_folder(self, folder: Path, option: str, files: tuple[str, ...]) -> None:
-        """Stop if a folder to write to is none, or holds such files already."""
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{folder}: is no folder; name one for the {option} (--{option})")
+        """Stop if a folder to write to is none, or cannot be made or written, or holds such files already."""
+        there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        if not there.is_dir():
+            raise UsageError(f"{there}: is no folder; name one for the {option} (--{option})")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise UsageError(f"{there}: is not writable; choose another --{option}")
         if not self.force and any(any(folder.glob(pattern)) for pattern in files):
             raise UsageError(f"{folder}: holds a {option} already; choose another --{option} or add --force")
 

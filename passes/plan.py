@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,9 @@ from dtc.passes.method import DistortionStep, Gram, Latents, Method, Need, Outco
 from dtc.recipe import Rule
 
 _SHAPE_ONLY = frozenset({"Squeeze", "Unsqueeze", "Reshape", "Transpose", "Flatten"})
+
+_LARGEST = 1e15
+"""Magnitude of weights up to which sums of squares stay within float32."""
 
 
 @dataclass(frozen=True)
@@ -249,13 +253,15 @@ def _not_finite(site: Site) -> str | None:
     tensor = site.value.const_value
     mapped = isinstance(tensor, ir.ExternalTensor) and tensor.raw is None
     array = site.array()
-    finite, holds_nan = bool(np.isfinite(array).all()), bool(np.isnan(array).any())
+    largest = max(float(array.max(initial=0)), -float(array.min(initial=0)))  # NaN if there is one
     del array
     if mapped and isinstance(tensor, ir.ExternalTensor):
         tensor.release()  # a run goes on with its own copy of the file, not with what was mapped of the user's
-    if finite:
+    if largest <= _LARGEST:
         return None
-    return "holds NaN" if holds_nan else "holds an infinite number"
+    if math.isfinite(largest):
+        return f"holds numbers up to {largest:.1e}, whose squares float32 cannot add up"
+    return "holds NaN" if math.isnan(largest) else "holds an infinite number"
 
 
 def _enter(result: Distorted, site: Site, outcome: Outcome, opset: int) -> None:

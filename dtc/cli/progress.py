@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from dtc.checking.options import CheckedBatch
+from dtc.formatting import printable
 from dtc.training.events import DistortedWeights, Evaluated, Event, Finished, Noted, Started, Stepped
 
 _console = Console(stderr=True, highlight=False)
@@ -52,7 +53,7 @@ class _Lines:
             self._show_check(event)
         else:
             for line in _lines(event):
-                _console.print(line, markup=False)
+                _console.print(printable(line), markup=False)
 
     def _show_check(self, event: CheckedBatch) -> None:
         now = time.monotonic()

@@ -10,17 +10,22 @@ from rich.table import Table
 
 from dtc.formatting import milliseconds, printable, shape, size
 
-__all__ = ["console", "milliseconds", "shape", "size", "table"]
+__all__ = ["milliseconds", "shape", "size", "table", "tell"]
 
 _plain = Console()
-console = Console(highlight=False, width=None if _plain.is_terminal else 160)
+_console = Console(highlight=False, width=None if _plain.is_terminal else 160)
 """Standard output; wide where it is no terminal, so that no line is broken."""
+
+
+def tell(line: str) -> None:
+    """Print a line: what it names comes from files, and is neither markup nor an order to the terminal."""
+    _console.print(printable(line), markup=False)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
     """Print a table; columns that start with `>` are aligned to the right."""
     grid = Table(
-        title=None if title is None else escape(title),
+        title=None if title is None else escape(printable(title)),
         title_justify="left",
         box=None,
         pad_edge=False,
@@ -30,4 +35,4 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str |
         grid.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
     for row in rows:
         grid.add_row(*(escape(printable(cell)) for cell in row))  # a name may hold brackets
-    console.print(grid)
+    _console.print(grid)

@@ -4,6 +4,7 @@ from dtc.forms.base import AnyArray, Array, Form, Parts, bits_per_weight, scaled
 from dtc.forms.binary import BinaryCode
 from dtc.forms.codebook import Codebook
 from dtc.forms.codewords import Codewords, Grid
+from dtc.forms.halves import fits_float16, halved
 from dtc.forms.low_rank import LowRank
 from dtc.forms.registry import pack_form, unpack_form
 
@@ -18,6 +19,8 @@ __all__ = [
     "LowRank",
     "Parts",
     "bits_per_weight",
+    "fits_float16",
+    "halved",
     "pack_form",
     "scaled",
     "stored_bytes",

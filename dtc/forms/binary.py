@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from dtc.forms.base import Array, Parts
 from dtc.forms.even_levels import EvenLevels, evenly_spaced
+from dtc.forms.halves import fits_float16
 
 Packed = npt.NDArray[np.uint8]
 Scales = npt.NDArray[np.floating]
@@ -177,6 +178,17 @@ class BinaryCode:
         """Return the form with every row multiplied by a factor: coefficients and offset take them, in float32."""
         offset = None if self.offset is None else self.offset.astype(np.float32) * factors[:, None]
         return replace(self, alphas=self.alphas.astype(np.float32) * factors[:, None], offset=offset)
+
+    def halved(self) -> Self:
+        """Return the form with float16 coefficients, where these hold them and make it smaller."""
+        if self.alphas.dtype == np.float16:
+            return self
+        numbers = self.alphas if self.offset is None else np.concatenate([self.alphas, self.offset[None]])
+        if not fits_float16(numbers.astype(np.float32)):
+            return self
+        offset = None if self.offset is None else self.offset.astype(np.float16)
+        half = replace(self, alphas=self.alphas.astype(np.float16), offset=offset)
+        return half if half.nbytes < self.nbytes else self
 
     def pack(self) -> Parts:
         """Return the arrays to store, and `layout`: columns, group size, rows and planes, the node's attributes."""

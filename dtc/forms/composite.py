@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from dtc.forms.base import Array, Form, Parts, scaled
+from dtc.forms.halves import halved
 from dtc.forms.registry import pack_form, unpack_form
 
 
@@ -63,6 +64,10 @@ class Product:
         left = scaled(self.left, factors)
         return None if left is None else replace(self, left=left)
 
+    def halved(self) -> Self:
+        """Return the form with the scales of both factors in float16, where that holds them."""
+        return replace(self, left=halved(self.left), right=halved(self.right))
+
     def pack(self) -> Parts:
         """Return the parts of both factors."""
         turned: Parts = {"turned": np.ones(1, np.uint8)} if self.turned else {}
@@ -115,6 +120,10 @@ class Sum:
         """Return the form with every row multiplied by a factor: both terms take them if they can."""
         first, second = scaled(self.first, factors), scaled(self.second, factors)
         return None if first is None or second is None else replace(self, first=first, second=second)
+
+    def halved(self) -> Self:
+        """Return the form with the scales of both terms in float16, where that holds them."""
+        return replace(self, first=halved(self.first), second=halved(self.second))
 
     def pack(self) -> Parts:
         """Return the parts of both terms."""

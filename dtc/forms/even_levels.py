@@ -37,6 +37,11 @@ class EvenLevels:
         return 1 << (self.bits - 1)
 
     @property
+    def shift(self) -> npt.NDArray[np.int8] | None:
+        """How far the level of 0 lies from the middle one, int8 `[out, groups]`; None: nowhere off it."""
+        return None if self.zero is None else (self.zero.astype(np.int16) - self.middle).astype(np.int8)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of scales and zero points."""
         return self.scale.nbytes + (0 if self.zero is None else self.zero.nbytes)

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from dtc.errors import ModelError
+from dtc.graph.output import require_utf8
 from dtc.graph.scopes import separate_names
 from dtc.graph.serialization import from_proto
 from dtc.graph.walk import all_graphs, all_nodes, all_tensors
@@ -38,10 +39,11 @@ def load_model(path: str | Path) -> ir.Model:
     """Load an ONNX file; tensors in external data stay memory-mapped.
 
     Raises:
-        ModelError: The file is missing, is not an ONNX model, is truncated, or names external data that
-            is missing, too short, or outside the model's own folder.
+        ModelError: The file is missing, has no name in UTF-8, is not an ONNX model, is truncated, or names external
+            data that is missing, too short, or outside the model's own folder.
     """
     path = Path(path)
+    require_utf8(path)
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
     model = _read(path)

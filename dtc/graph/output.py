@@ -40,9 +40,10 @@ def check_output(path: Path, *, force: bool) -> None:
     """Stop before any work where a model cannot be written to `path`.
 
     Raises:
-        ModelError: Its folder is missing or cannot be written, its name is too long, or something is there that may
-            not be replaced: a file without `force`, and whatever is no regular file.
+        ModelError: Its folder is missing or cannot be written, its name is too long or not UTF-8, or something is there
+            that may not be replaced: a file without `force`, and whatever is no regular file.
     """
+    require_utf8(path)
     folder = path.absolute().parent
     if not folder.is_dir():
         raise ModelError(f"{path.parent}: no such folder for the output")
@@ -61,6 +62,18 @@ def check_output(path: Path, *, force: bool) -> None:
             raise ModelError(f"{path}: exists already; choose another --output or add --force")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ModelError(f"{path}: cannot be written, its folder is not writable; choose another --output")
+
+
+def require_utf8(path: Path) -> None:
+    """Stop at a file name that is not UTF-8: neither ONNX Runtime nor a report can name that file.
+
+    Raises:
+        ModelError: It is not.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ModelError(f"{path}: its name is not UTF-8; choose another") from error
 
 
 def check_space(path: Path, needed: int) -> None:

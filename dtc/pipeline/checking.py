@@ -19,12 +19,18 @@ def check_faithful(work: Work) -> None:
         CheckFailedError: It computes something else, or nothing could be compared.
     """
     limits = {each.tolerance: each.because for each in work.lowered.values() if each.tolerance is not None}
+    limits |= {work.tried.rounding: "the rounding of vectors to float16"}
     limit = max((work.target.tolerance, *limits))
-    options = replace(_options(work), because=limits.get(limit, ""), examples=_examples(work))
+    options = replace(faithful_options(work), because=limits.get(limit, ""))
     work.faithful = fidelity.check_faithful(work.dense, work.written, limit, options)
     if work.faithful.failures:
         told = "; ".join(work.faithful.failures)
         raise CheckFailedError(f"{work.job.output}: not written, as it would be wrong: {told}")
+
+
+def faithful_options(work: Work) -> CheckOptions:
+    """Return the options of a check of what was lowered: on the first samples, where there are any, as well."""
+    return replace(_options(work), examples=_examples(work))
 
 
 def _examples(work: Work) -> tuple[Arrays, ...]:

@@ -8,6 +8,7 @@ from dtc.pipeline.checking import check_faithful, check_outcome
 from dtc.pipeline.choosing import begin_run, choose, normalise
 from dtc.pipeline.describing import describe, leave_report
 from dtc.pipeline.distorting import distort
+from dtc.pipeline.halving import halve
 from dtc.pipeline.measuring import measure_moments
 from dtc.pipeline.quantizing import fit_activations, quantize_activations
 from dtc.pipeline.retraining import take_trained, train, try_rules
@@ -24,6 +25,7 @@ _WRITE: tuple[Stage, ...] = (
     weigh,
     # The distorted model is written twice, dense and lowered, so that the one can be held to the other.
     write_dense,
+    halve,
     lower,
     strip_names,
     write,

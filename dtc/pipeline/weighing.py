@@ -7,11 +7,12 @@ weigh more than the weights.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from dtc.errors import CheckFailedError
 from dtc.formatting import size
+from dtc.forms import Form
 from dtc.graph import find_sites
 from dtc.passes import lower as lowering
 from dtc.passes.lean import Folded, fold_batch_norms
@@ -34,6 +35,8 @@ def weigh(work: Work) -> None:
         for name, reason in growing.items():
             _leave_alone(work, name, reason)
         work.tried = _try(work)
+    if not work.job.allow_growth:
+        _weigh_rest(work)
 
 
 def refuse_growth(work: Work) -> None:
@@ -59,14 +62,42 @@ def refuse_growth(work: Work) -> None:
     )
 
 
-def _try(work: Work) -> Tried:
-    """Return a lowered copy of the model, and how the sites stand in it."""
-    clone, folded = work.model.clone(), Folded(work.distorted.forms)
+def lowered_copy(
+    work: Work, forms: Mapping[str, tuple[Form, ...]], stored: Callable[[Form], Form] = lambda form: form
+) -> Tried:
+    """Return a lowered copy of the model with weights in these forms; `stored` as for `fold_batch_norms`.
+
+    Raises:
+        ModelError: A form cannot be lowered in this model.
+    """
+    clone, folded = work.model.clone(), Folded(forms)
     # In the copy alone: a weight that is left alone after all has its own rows there, and not scaled ones.
     if work.recipe.lean.fold_batch_norm:
-        folded = fold_batch_norms(clone, work.distorted.forms)
+        folded = fold_batch_norms(clone, forms, stored)
     items = [Compressed(site, folded.forms[site.name]) for site in find_sites(clone) if site.name in folded.forms]
     return Tried(clone, tuple(lowering.lower(clone, items, work.target)), folded)
+
+
+def _try(work: Work) -> Tried:
+    return lowered_copy(work, work.distorted.forms)
+
+
+def _weigh_rest(work: Work) -> None:
+    """Leave the sites that were rounded with the rest as they are, if what decodes them takes what they save."""
+    rest = work.distorted.forms.keys() & work.distorted.skipped.keys()
+    if not rest:
+        return
+    others = {name: forms for name, forms in work.distorted.forms.items() if name not in rest}
+    if _nbytes(lowered_copy(work, others), work) <= _nbytes(work.tried, work):
+        for name in rest:
+            _leave_alone(work, name, f"{work.distorted.skipped[name]}; rounded, it saves nothing either")
+        work.tried = _try(work)  # which has their own weights by now
+
+
+def _nbytes(tried: Tried, work: Work) -> int:
+    """Return what all sites take in a lowered copy, less what folding into them has saved there."""
+    lowered = {each.site.name: each.nbytes for each in tried.lowered}
+    return sum(lowered.get(site.name, array_bytes(site.value)) for site in work.plan.sites) - tried.folded.nbytes
 
 
 def _growing(lowered: Sequence[Lowered], work: Work) -> Mapping[str, str]:

@@ -35,11 +35,15 @@ OnEvent = Callable[[Event | CheckedBatch], None]
 
 @dataclass(frozen=True)
 class Tried:
-    """A lowered copy of the model, how each site stands in it, and what became of its BatchNormalizations."""
+    """A lowered copy of the model, how each site stands in it, and what became of its BatchNormalizations.
+
+    `rounding` is the largest relative L2 that rounding other numbers may make in the outputs; 0: none was rounded.
+    """
 
     model: ir.Model
     lowered: tuple[Lowered, ...]
     folded: Folded
+    rounding: float = 0.0
 
 
 @dataclass(eq=False, repr=False)

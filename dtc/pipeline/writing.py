@@ -22,7 +22,7 @@ def strip(work: Work) -> None:
 
 def write_dense(work: Work) -> None:
     """Write the user's model with the distorted weights, to compare the lowered one with."""
-    work.dense = save_reference(distorted_original(work), _place(work, "distorted"), levels_of(work.model))
+    work.dense = save_reference(distorted_original(work), place(work, "distorted"), levels_of(work.model))
 
 
 def lower(work: Work) -> None:
@@ -42,7 +42,7 @@ def strip_names(work: Work) -> None:
 
 def write(work: Work) -> None:
     """Write the lowered model, beside its place."""
-    work.written = save_comparable(work.model, _place(work, "lowered"))
+    work.written = save_comparable(work.model, place(work, "lowered"))
 
 
 def deliver(work: Work) -> None:
@@ -57,7 +57,7 @@ def deliver(work: Work) -> None:
         raise ModelError(f"{work.job.output}: cannot be written ({error.strerror})") from error
 
 
-def _place(work: Work, stage: str) -> Path:
+def place(work: Work, stage: str) -> Path:
     """Return where a model is written beside the output: in a folder of its own, under the output's name."""
     folder = work.scratch / stage
     folder.mkdir()

@@ -147,6 +147,11 @@ class Lean(_Part):
     rest_bits: Annotated[int | None, Flag("--rest-bits")] = Field(
         None, ge=2, le=8, description="round weights that their method leaves alone to so many bits (uniform)"
     )
+    half_vectors: Annotated[bool, Flag("--half-vectors")] = Field(
+        default=False,
+        description="biases and other vectors in float16, and the scales that BatchNormalization was folded into, "
+        "where the outputs allow that",
+    )
     strip_names: Annotated[bool, Flag("--strip-names")] = Field(
         default=False,
         description="take out names and descriptions of nodes, and types of what flows between them; inputs, outputs "

@@ -13,7 +13,6 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,41 +25,11 @@ from dtc.graph import load_model
 from dtc.graph.signature import TensorSpec, input_specs
 from dtc.job import Job
 from dtc.metrics import make_metric
-from dtc.models import datasets
 from dtc.models.reproduce.baselines import NEEDS_SAMPLES, QUANTIZERS, Feeds
+from dtc.models.reproduce.samples import IMAGE_BATCH
 from dtc.pipeline import compress
 from dtc.recipe import Data, Objective, Recipe, Rule
 from dtc.session import runner, session
-
-IMAGES, IMAGE_BATCH = 1024, 64
-COLUMNS, CHUNKS = 32, 16
-TEST_IMAGES, TEST_WORDS = 2000, 20_000
-
-
-def images(*, split: datasets.Split = "train") -> datasets.Batches:
-    """Yield the first 1,024 training images as they are; to evaluate, those that `cifar10` holds out."""
-    yield from islice(datasets.cifar10_plain(batch_size=IMAGE_BATCH, split=split), IMAGES // IMAGE_BATCH)
-
-
-def text(*, split: datasets.Split = "train") -> datasets.Batches:
-    """Yield 16 chunks of 35 words of the training text, 32 columns side by side; to evaluate, the next 16."""
-    chunks = datasets.ptb(batch_size=COLUMNS)
-    yield from islice(chunks, CHUNKS) if split == "train" else islice(chunks, CHUNKS, 2 * CHUNKS)
-
-
-def test_images() -> datasets.Batches:
-    """Yield the first 2,000 test images."""
-    yield from islice(datasets.cifar10_test(batch_size=200), TEST_IMAGES // 200)
-
-
-def test_text() -> datasets.Batches:
-    """Yield the first 20,000 words of the test text and what follows each."""
-    left = TEST_WORDS
-    for batch in datasets.ptb_test():
-        yield {name: array[:left] for name, array in batch.items()}
-        left -= len(batch["ids"])
-        if left <= 0:
-            return
 
 
 @dataclass(frozen=True)
@@ -110,20 +79,20 @@ class Case:
         return evaluate(run, batches, self.objective, make_metric(self.objective.metric), inputs=specs)
 
 
-_HERE = "dtc.models.reproduce.one_shot"
+_SAMPLES = "dtc.models.reproduce.samples"
 CASES = {
     "resnet20": Case(
         "resnet20",
         "resnet20_cifar10_derived.onnx",
-        f"{_HERE}:images",
-        f"{_HERE}:test_images",
+        f"{_SAMPLES}:images",
+        f"{_SAMPLES}:test_images",
         Objective(metric="accuracy"),
     ),
     "ptb": Case(
         "ptb",
         "ptb_rnnlm_lstm100_derived.onnx",
-        f"{_HERE}:text",
-        f"{_HERE}:test_text",
+        f"{_SAMPLES}:text",
+        f"{_SAMPLES}:test_text",
         Objective(metric="perplexity", carry={"hn": "h0", "cn": "c0"}),
     ),
 }
@@ -191,11 +160,12 @@ def main(chosen: tuple[str, ...], methods: tuple[str, ...], folder: Path) -> Non
     for name in chosen or CASES:
         for line in LINES:
             if not methods or any(word in line.words for word in methods):
-                _measure(CASES[name], line, folder)
+                measure(CASES[name], line, folder)
         click.echo("\n".join(table(CASES[name], folder)))
 
 
-def _measure(case: Case, line: Line, folder: Path) -> None:
+def measure(case: Case, line: Line, folder: Path) -> None:
+    """Compress a model by one line and keep the result in `folder`; a result that is there is not made again."""
     record = line.record(case, folder)
     if record.exists():
         return

@@ -8,7 +8,7 @@ was distorted before is scaled, not distorted anew, so that it is the same weigh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,8 +57,12 @@ class Folded:
         return [f"folded {self.count} BatchNormalization{apart}, {size(self.nbytes)}"]
 
 
-def fold_batch_norms(model: ir.Model, forms: Mapping[str, tuple[Form, ...]]) -> Folded:
+def fold_batch_norms(
+    model: ir.Model, forms: Mapping[str, tuple[Form, ...]], stored: Callable[[Form], Form] = lambda form: form
+) -> Folded:
     """Fold every BatchNormalization that does not train, in place; `forms` are those of the model's compressed weights.
+
+    `stored` says how a form is stored once its rows are scaled.
 
     1. Behind a Conv, ConvTranspose, Gemm or MatMul that nothing else reads, whose weight nothing else reads either:
        into that weight and its bias.
@@ -69,7 +73,7 @@ def fold_batch_norms(model: ir.Model, forms: Mapping[str, tuple[Form, ...]]) -> 
     if opset_of(model) < _OPSET or not affine:
         return Folded(forms)
     before = _array_bytes(model)
-    folding = _Folding(model, forms)
+    folding = _Folding(model, forms, stored)
     for node, found in affine.items():
         folding.fold(node, found)
     if not folding.count:
@@ -88,8 +92,8 @@ def _array_bytes(model: ir.Model) -> int:
 
 
 class _Folding:
-    def __init__(self, model: ir.Model, forms: Mapping[str, tuple[Form, ...]]) -> None:
-        self.forms = dict(forms)
+    def __init__(self, model: ir.Model, forms: Mapping[str, tuple[Form, ...]], stored: Callable[[Form], Form]) -> None:
+        self.forms, self._stored = dict(forms), stored
         self.count = self.apart = self.node_bytes = 0
         self._names, self._types = Names(model), Types(model)
         self._opset = opset_of(model)
@@ -136,7 +140,7 @@ class _Folding:
             return False
         old = self.forms[site.name]
         new = [scaled(form, row) for form, row in zip(old, rows[:, :, 0], strict=True)]
-        forms = tuple(form for form in new if form is not None)
+        forms = tuple(self._stored(form) for form in new if form is not None)
         # Coefficients of 16 bits become such of 32: of three planes or more that is more than a Mul with its vector.
         if len(forms) < len(old) or stored_bytes(forms) - stored_bytes(old) > 4 * len(factor) + 2 * _NODE:
             return False

@@ -33,8 +33,9 @@ def decode_indices(
     together = 8 // widths[0]  # indices that a number stands for
     lead = -(-count // together)
     numbers = _numbers(e, packed, widths, rows, count)
-    table = _byte_table(e, bits) if bits <= max(NATIVE_BITS) else _index_table(e, bits)
-    if codewords is not None:
+    if codewords is None:
+        table = _byte_table(e, bits) if bits <= max(NATIVE_BITS) else _index_table(e, bits)
+    else:
         # One index a number (8 bits and more): the number is the index, and the codewords are their own table.
         table = codewords if together == 1 else codeword_table(e, codewords, _index_table(e, bits))
     return trim(e, e.op("Gather", [table, numbers]), rows, (lead * together, count), block)

@@ -7,7 +7,7 @@ the nodes that are its own. Sites of different graphs stay apart: what a branch 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -25,6 +25,9 @@ LARGEST = 1 << 16
 Decode: TypeAlias = Callable[[GraphBuilder, npt.NDArray[Any]], ir.Value]
 """Stores an array by a builder, and returns what it decodes to: as many rows, in the same order."""
 
+Row: TypeAlias = tuple[int, ...]
+"""Shape of what a row decodes to."""
+
 
 @dataclass(eq=False)
 class _Group:
@@ -32,6 +35,7 @@ class _Group:
 
     graph: ir.Graph
     decode: Decode
+    row: Row | None
     members: list[tuple[Site, npt.NDArray[Any], ir.Value]] = field(default_factory=list)
 
 
@@ -47,16 +51,19 @@ class Joint:
         self._shared, self._ledger = shared, ledger
         self._groups: dict[object, _Group] = {}
 
-    def share(self, site: Site, key: object, array: npt.NDArray[Any], decode: Decode) -> ir.Value:
+    def share(
+        self, site: Site, key: object, array: npt.NDArray[Any], decode: Decode, row: Row | None = None
+    ) -> ir.Value:
         """Return what the rows of `array` decode to, by a node that is made when all sites are known.
 
         Arrays of one key, in one graph, are joined along their first axis, stored, decoded once and split. An array
-        that lies alone, as that of a large site does, is stored under the site's name.
+        that lies alone, as that of a large site does, is stored under the site's name. With `row`, the shape of a row,
+        `decode` may give its result in any shape, and so may this function: what folds is not shaped twice.
         """
         graph, large = site.value.graph, site.size > LARGEST
         assert isinstance(graph, ir.Graph), "a site's initializer is registered in a graph"
         whole = (graph, key, site.name if large else None)
-        group = self._groups.setdefault(whole, _Group(graph, decode))
+        group = self._groups.setdefault(whole, _Group(graph, decode, row))
         placeholder = ir.Value(name=None)
         group.members.append((site, array, placeholder))
         return placeholder
@@ -74,8 +81,13 @@ class Joint:
         alone = len(arrays) == 1
         builder = self._shared.builder(group.members[0][0].name if alone else "joint", group.graph)
         found = group.decode(builder, arrays[0] if alone else np.concatenate(arrays))
-        parts = [found] if alone else builder.split(found, [len(array) for array in arrays], 0)
+        parts = [found] if alone else _split(builder, found, group.row, [len(array) for array in arrays])
         for (_, _, placeholder), part in zip(group.members, parts, strict=True):
             placeholder.replace_all_uses_with(part)
         self._ledger.divide(builder, [(site, len(array)) for site, array, _ in group.members])
         insert_first(builder)
+
+
+def _split(builder: GraphBuilder, found: ir.Value, row: Row | None, sizes: Sequence[int]) -> list[ir.Value]:
+    rows = found if row is None else builder.op("Reshape", [found, builder.constant([-1, *row])])
+    return builder.split_evenly(rows, len(sizes), 0) if len(set(sizes)) == 1 else builder.split(rows, sizes, 0)

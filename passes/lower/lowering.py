@@ -41,6 +41,7 @@ def lower(model: ir.Model, items: Sequence[Compressed], target: Target) -> list[
     _require_opset(model, items)
     # Nodes of the model are the user's business; what is new has to be among the target's operators.
     before = {node for graph in all_graphs(model) for node in graph}
+    described = {value.name for node in before for value in node.outputs if value.type or value.shape}
     rewriting = Rewriting(model, target, items)
     lowered = lower_items(rewriting, items)
     # The tables that decoders look up stand in front of the decoders.
@@ -53,6 +54,7 @@ def lower(model: ir.Model, items: Sequence[Compressed], target: Target) -> list[
         lowered = as_inlined(lowered)
     RemoveUnusedPass()(model)  # constants of nodes that were replaced since
     drop_unused_imports(model)
+    _leave_undescribed(model, before, described)
     model.ir_version = lowest_ir_version(model)
     _require_operators(model, target, before)
     return _counted(lowered, rewriting.ledger, items)
@@ -94,6 +96,15 @@ def _require_opset(model: ir.Model, items: Sequence[Compressed]) -> None:
         unfit = unfit_opset(item.forms[0], opset_of(model))
         if unfit is not None:
             raise ModelError(f"site {item.site.name!r}: a form like its {item.forms[0].kind} {unfit}")
+
+
+def _leave_undescribed(model: ir.Model, before: set[ir.Node], described: set[str | None]) -> None:
+    """Take types and shapes away that the file would list and the model did not: every runtime infers them."""
+    for graph in all_graphs(model):
+        for node in graph:
+            for value in () if node in before or node.domain != "" else node.outputs:
+                if value.name not in described and not value.is_graph_output():
+                    value.type = value.shape = None
 
 
 def _require_operators(model: ir.Model, target: Target, before: set[ir.Node]) -> None:

@@ -19,24 +19,38 @@ from dtc.passes.lower.fields import decode_indices
 from dtc.passes.lower.opset7 import store_numbers
 
 
-def store_as_numbers(e: GraphBuilder, numbers: npt.NDArray[Any], bits: int, name: str) -> ir.Value:
-    """Store numbers `[count]` under `name` in `bits` bits each; return nodes for them, int32 `[count]`."""
+def store_as_numbers(
+    e: GraphBuilder, numbers: npt.NDArray[Any], bits: int, name: str, dtype: ir.DataType = ir.DataType.INT32
+) -> ir.Value:
+    """Store numbers `[count]` under `name` in `bits` bits each; return nodes for them, in whatever shape."""
     if e.opset < OPSET:
-        return store_numbers(e, name, numbers, bits)
+        found = store_numbers(e, name, numbers, bits)
+        return found if dtype == ir.DataType.INT32 else e.op("Cast", [found], to=dtype)
+    packed = e.initializer(name, pack_indices(numbers.reshape(1, -1), bits))
+    return e.op("Cast", [decode_indices(e, packed, bits, 1, numbers.size)], to=dtype)
+
+
+def store_as_matrix(e: GraphBuilder, numbers: npt.NDArray[Any], bits: int, name: str) -> ir.Value:
+    """Store a matrix of numbers under `name` in `bits` bits each, up to 8; return nodes for it, int32.
+
+    It gets its shape while a number is a byte. From operator set 12 on.
+    """
     packed = e.initializer(name, pack_indices(numbers.reshape(1, -1), bits))
     found = decode_indices(e, packed, bits, 1, numbers.size)
-    return e.op("Cast", [e.op("Reshape", [found, e.constant([-1])])], to=ir.DataType.INT32)
+    return e.op("Cast", [e.op("Reshape", [found, e.constant(numbers.shape)])], to=ir.DataType.INT32)
 
 
 def store_as_rows(
     e: GraphBuilder, numbers: npt.NDArray[Any], bits: int, name: str, table: ir.Value, block: int = 1
 ) -> ir.Value:
-    """Store numbers `[count]` under `name` in `bits` bits each; return their rows of a table `[numbers, block]`."""
+    """Store numbers `[count]` under `name` in `bits` bits each; return their rows of a table `[numbers, block]`.
+
+    The elements are those of `[count, block]`, in whatever shape.
+    """
     if e.opset < OPSET:
         return e.op("Gather", [table, store_numbers(e, name, numbers, bits)])
     packed = e.initializer(name, pack_indices(numbers.reshape(1, -1), bits))
-    found = decode_indices(e, packed, bits, 1, numbers.size, table, block)
-    return e.op("Reshape", [found, e.constant([-1, block])])
+    return decode_indices(e, packed, bits, 1, numbers.size, table, block)
 
 
 def store_as_floats(e: GraphBuilder, numbers: npt.NDArray[Any], name: str) -> ir.Value:

@@ -17,6 +17,7 @@ import pytest
 
 from dtc import models
 from dtc.errors import EngineError
+from dtc.formatting import printable
 from dtc.graph import only_writer, save_model
 
 Dtc = Callable[..., tuple[int, str, str]]
@@ -167,6 +168,27 @@ def test_a_report_that_cannot_be_written_leaves_nothing(
     assert status == 2
     assert "No space left on device" in err
     assert sorted(run.iterdir()) == before
+
+
+@pytest.mark.parametrize("option", ["--report", "--dump"])
+def test_a_folder_below_a_file_is_refused_before_the_work(dtc: Dtc, model: Path, tmp_path: Path, option: str) -> None:
+    output = tmp_path / "out.onnx"
+    status, _, err = dtc("compress", model, *SVD, "-o", output, option, model / "below")
+    assert (status, output.exists()) == (2, False)
+    assert f"{model}: is no folder; name one for the" in err
+
+
+def test_names_that_are_no_markup_are_shown_as_they_are(dtc: Dtc, model: Path, tmp_path: Path) -> None:
+    for name in ("[red]a[/b].onnx", "a#b?c%20.onnx", "\x1b[31m.onnx"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        status, out, err = dtc("compress", model, *SVD, "-o", tmp_path / name)
+        assert (status, err) == (0, "")
+        assert (tmp_path / name).is_file()
+        assert out.rstrip().endswith(printable(f"written: {tmp_path / name}"))
+    assert dtc("inspect", tmp_path / "[red]a[/b].onnx")[0] == 0
+    unnameable = tmp_path / "\udcff.onnx"
+    told = [dtc("compress", model, *SVD, "-o", unnameable), dtc("inspect", model.rename(unnameable))]
+    assert [(status, "\\udcff.onnx: its name is not UTF-8" in err) for status, _, err in told] == [(2, True)] * 2
 
 
 def test_names_that_a_terminal_obeys_are_escaped(dtc: Dtc, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_the_stage_that_breaks_the_graph_is_named_with_those_before_it(
 
     monkeypatch.setattr("dtc.passes.lower.lower", break_a_node)
     job = Job(tmp_path / "out.onnx", seconds=0.0, dump=tmp_path / "dump" if dumped else None)
-    before = "normalise, choose, begin_run, .*distort, .*write_dense"
+    before = "normalise, choose, begin_run, .*distort, .*write_dense, halve"
     with pytest.raises(StageError, match=rf"stage lower, after {before}, left a model that ONNX's checker refuses"):
         compress(model, Recipe(rules=(SVD,)), job)
     assert not job.output.exists()

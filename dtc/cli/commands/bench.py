@@ -29,7 +29,7 @@ def command(models: tuple[Path, ...], **options: Any) -> None:
     """
     from dtc.checking import BenchReport, bench
     from dtc.cli.parse import fixed_inputs
-    from dtc.cli.render import console, milliseconds, size, table
+    from dtc.cli.render import milliseconds, size, table, tell
     from dtc.custom_ops import custom_ops
 
     with custom_ops(options["custom_ops"]):
@@ -62,4 +62,4 @@ def command(models: tuple[Path, ...], **options: Any) -> None:
     )
     versions = ", ".join(f"{name} {number}" for name, number in rows[0].versions.items())
     shapes = ", ".join(f"{name} {list(dims)}" for name, dims in rows[0].inputs.items())
-    console.print(f"{rows[0].machine}; {versions}; {rows[0].threads} threads; inputs {shapes}", markup=False)
+    tell(f"{rows[0].machine}; {versions}; {rows[0].threads} threads; inputs {shapes}")

@@ -132,13 +132,13 @@ def _told(options: dict[str, Any]) -> CheckOptions:
 
 def show_outcome(report: CheckReport) -> None:
     """Print a check: before, after, and their relation; each output; what was not compared, and what came of it."""
-    from dtc.cli.render import console, table
+    from dtc.cli.render import table, tell
 
     table(["", ">before", ">after", ">"], _comparison(report))
     if report.metric is not None:
-        console.print(f"{report.metric.name}: of {report.metric.samples}", markup=False)
+        tell(f"{report.metric.name}: of {report.metric.samples}")
     if report.kernels is not None:
-        console.print(f"native kernels against the functions in the file: at most {report.kernels:.1e} relative L2")
+        tell(f"native kernels against the functions in the file: at most {report.kernels:.1e} relative L2")
     if report.differences:
         table(
             ["output", ">max abs", ">relative L2", ">SNR dB", ">agreement"],
@@ -147,15 +147,15 @@ def show_outcome(report: CheckReport) -> None:
         )
     for each in report.elsewhere:
         if not each.failed:
-            console.print(each.words, markup=False)
+            tell(each.words)
     for caveat in report.caveats:
-        console.print(f"note: {caveat}", markup=False)
+        tell(f"note: {caveat}")
     for failure in report.failures:
-        console.print(f"failed: {failure}", markup=False)
+        tell(f"failed: {failure}")
     if report.verdict == "not judged":
-        console.print("not judged: no limit was asked for")
+        tell("not judged: no limit was asked for")
     elif report.verdict == "passed":
-        console.print("passed: within the limits asked for")
+        tell("passed: within the limits asked for")
 
 
 def _comparison(report: CheckReport) -> list[list[str]]:

@@ -176,7 +176,7 @@ def _default_output(model: Path, recipe: Recipe) -> Path:
 
 def _show(result: Compression) -> None:
     from dtc.cli.commands.check import show_outcome
-    from dtc.cli.render import console
+    from dtc.cli.render import tell
 
     report = result.report
     _show_sites(report.sites)
@@ -184,26 +184,26 @@ def _show(result: Compression) -> None:
     if report.check is not None:
         show_outcome(report.check)
     for note in report.notes:
-        console.print(note, markup=False)
+        tell(note)
     if report.training is not None:
         share = report.training.distortion_share
-        console.print(f"distortions took {share:.1%} of the training time; run directory: {result.run}")
+        tell(f"distortions took {share:.1%} of the training time; run directory: {result.run}")
     elif result.run is not None:
-        console.print(f"run directory: {result.run}")
-    console.print(f"written: {result.output}")
+        tell(f"run directory: {result.run}")
+    tell(f"written: {result.output}")
     for page in result.pages:
-        console.print(f"report: {page}")
+        tell(f"report: {page}")
 
 
 def _show_gain(report: Report) -> None:
-    from dtc.cli.render import console, size
+    from dtc.cli.render import size, tell
 
     if report.fidelity is not None:
         unrounded = ", activations not rounded" if report.fidelity.quantizers else ""
         worst = report.fidelity.relative_l2 or 0.0
-        console.print(f"written file against the distorted dense model{unrounded}: at most {worst:.1e} relative L2")
+        tell(f"written file against the distorted dense model{unrounded}: at most {worst:.1e} relative L2")
     if report.ratios is not None and report.output is not None:
-        console.print(
+        tell(
             f"ratios: sites {report.ratios.sites:.2f}x, whole file {report.ratios.file:.2f}x "
             f"({size(report.model.bytes)} -> {size(report.output.bytes)}), "
             f"{report.ratios.bits_per_weight:.2f} bits per weight"

@@ -19,14 +19,14 @@ def command() -> None:
 @click.argument("name")
 def install(name: str) -> None:
     """Make an engine ready to run; a private copy goes into the user's cache, nothing else on the machine changes."""
-    from dtc.cli.render import console
+    from dtc.cli.render import tell
     from dtc.training.engine_kind import find_engine
 
     kind = find_engine(name)
     if damage := kind.remove_damaged():
-        console.print(damage, markup=False)
+        tell(damage)
     kind.install()
-    console.print(f"{name}: installed in {kind.installed()}")
+    tell(f"{name}: installed in {kind.installed()}")
 
 
 @command.command("list")

@@ -29,9 +29,9 @@ def command(model: Path, *, as_json: bool) -> None:
 
 
 def _show(found: Inspection) -> None:
-    from dtc.cli.render import console, shape, size, table
+    from dtc.cli.render import shape, size, table, tell
 
-    console.print(f"{found.path}: {size(found.file_bytes)}, opset {found.opset}, IR {found.ir_version}")
+    tell(f"{found.path}: {size(found.file_bytes)}, opset {found.opset}, IR {found.ir_version}")
     rows = [
         [
             site.name,
@@ -47,9 +47,9 @@ def _show(found: Inspection) -> None:
     if rows:
         table(["site", "role", "shape", ">bytes", ">share", *names], rows)
     else:
-        console.print("no float weight that dtc can compress")
+        tell("no float weight that dtc can compress")
     if found.leftovers:
         left = [[item.name, shape(item.shape), item.dtype, size(item.nbytes), item.reason] for item in found.leftovers]
         table(["left as it is", "shape", "dtype", ">bytes", "why"], left)
     if found.other_bytes:
-        console.print(f"and {size(found.other_bytes)} in small initializers (biases, shapes, constants)")
+        tell(f"and {size(found.other_bytes)} in small initializers (biases, shapes, constants)")

@@ -25,9 +25,9 @@ def command(context: click.Context, name: str | None) -> None:
 
 def _show_all() -> None:
     from dtc.cli.method_help import MORE
-    from dtc.cli.render import console, table
+    from dtc.cli.render import table, tell
     from dtc.passes.method import methods
 
     rows = [[name, kind.title, kind.gives.kind, kind.paper] for name, kind in sorted(methods().items())]
     table(["method", "what it does", "gives", "paper"], rows)
-    console.print(MORE)
+    tell(MORE)

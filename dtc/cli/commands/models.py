@@ -64,12 +64,12 @@ def list_models() -> None:
 def build(name: str, *, output: Path | None, force: bool, **options: Any) -> None:
     """Write the reference model NAME with fresh weights."""
     from dtc import models
-    from dtc.cli.render import console
+    from dtc.cli.render import tell
     from dtc.graph import save_model
 
     path = output or Path(f"{name}.onnx")
     save_model(models.build(name, **_given(options)), path, force=force)
-    console.print(f"written: {path}")
+    tell(f"written: {path}")
 
 
 @command.command("train", cls=SectionedCommand, further=_training_options)
@@ -135,9 +135,9 @@ def _start(name: str | None, output: Path | None, options: dict[str, Any], on_ev
 
 
 def _show(result: TrainedReference) -> None:
-    from dtc.cli.render import console
+    from dtc.cli.render import tell
 
     score = result.training.score
     value = "" if score.value is None else f", {score.metric} {score.value:.6g}"
     words = f"step {result.training.best_step}: loss {score.loss:.4f}{value} on {score.samples}"
-    console.print(f"written: {result.output} ({words})", markup=False)
+    tell(f"written: {result.output} ({words})")

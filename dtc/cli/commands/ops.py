@@ -19,7 +19,7 @@ def command(context: click.Context, only_path: bool) -> None:  # noqa: FBT001 - 
     """
     if context.invoked_subcommand is not None:
         return
-    from dtc.cli.render import table
+    from dtc.cli.render import table, tell
     from dtc.deploy.ops import operators
     from dtc.deploy.ops.library import library_path
 
@@ -33,7 +33,7 @@ def command(context: click.Context, only_path: bool) -> None:  # noqa: FBT001 - 
         click.echo(path)
         return
     table(["operator", "computes"], [[name, operators()[name].doc] for name in sorted(operators())])
-    click.echo(f"native library: {path or 'none; models run on the functions in their files'}")
+    tell(f"native library: {path or 'none; models run on the functions in their files'}")
 
 
 @command.command("targets")
@@ -51,7 +51,7 @@ def show_targets() -> None:
 @click.option("--force", is_flag=True, help="overwrite the file")
 def measure(output: Path, seconds: float, force: bool) -> None:  # noqa: FBT001 - click gives it by name
     """Measure on this machine where computing on compressed weights pays, for `dtc compress --costs FILE`."""
-    from dtc.cli.render import console
+    from dtc.cli.render import tell
     from dtc.cost_measurement import measure_costs
     from dtc.errors import UsageError
 
@@ -59,6 +59,6 @@ def measure(output: Path, seconds: float, force: bool) -> None:  # noqa: FBT001 
         raise UsageError(f"{output}: exists already; choose another --output or add --force")
     if not output.absolute().parent.is_dir():
         raise UsageError(f"{output.parent}: no such folder for the output")
-    costs = measure_costs(seconds=seconds, tell=lambda what: console.print(f"measuring {what}"))
+    costs = measure_costs(seconds=seconds, tell=lambda what: tell(f"measuring {what}"))
     output.write_text(costs.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    console.print(f"written: {output}")
+    tell(f"written: {output}")

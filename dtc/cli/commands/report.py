@@ -20,9 +20,10 @@ def command(folder: Path, output: Path | None) -> None:
     FOLDER is a run directory or a folder of a report; report.html and report.json are written.
     Of a run that is not finished, or still going on, the training so far is reported.
     """
+    from dtc.cli.render import tell
     from dtc.report import write_report
 
-    click.echo(f"written: {write_report(_report(folder), output or folder)}")
+    tell(f"written: {write_report(_report(folder), output or folder)}")
 
 
 def _report(folder: Path) -> Report:

@@ -29,14 +29,13 @@ def store_alphas(e: GraphBuilder, planes: Planes, arrange: Arrange) -> ir.Value:
 def _multiples(e: GraphBuilder, even: EvenLevels, arrange: Arrange) -> ir.Value:
     """Return coefficients and offset, float, as multiples of the stored scales."""
     scale = _stored(e, "scales", arrange(even.scale[None]))
-    # 3 bits: 2, 1 and a half of a scale, and 3.5 less the zero point. Where that is the middle, 4, it is minus a half.
-    half = np.float32((2**even.bits - 1) / 2)
-    if even.zero is None:
-        factors = np.append(even.halves, half - even.middle).astype(np.float32)
-        return e.op("Mul", [scale, e.constant(factors[:, None, None])])
+    # 3 bits: 2, 1 and a half of a scale, and 3.5 less the zero point: minus a half where that is the middle, 4.
+    half = np.float32(-0.5)
+    if even.shift is None:
+        return e.op("Mul", [scale, e.constant(np.append(even.halves, half)[:, None, None])])
     planes = e.op("Mul", [scale, e.constant(even.halves[:, None, None])])
-    zero = _stored(e, "zeros", arrange(even.zero[None]))
-    offset = e.op("Mul", [scale, e.op("Sub", [e.constant(half), zero])])
+    shift = _stored(e, "zeros", arrange(even.shift[None]))
+    offset = e.op("Mul", [scale, e.op("Sub", [e.constant(half), shift])])
     return e.op("Concat", [planes, offset], axis=-3)
 
 

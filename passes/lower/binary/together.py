@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from dtc.deploy.ops.binary.decode import OPSET
 from dtc.forms import Form
 from dtc.forms.even_levels import EvenLevels
 from dtc.graph import Site
@@ -24,7 +25,7 @@ from dtc.passes.lower.binary.parts import Planes, level_constants
 from dtc.passes.lower.decode import arranged, in_place, rows_in_place
 from dtc.passes.lower.joint import LARGEST, Joint
 from dtc.passes.lower.opset7 import count_up
-from dtc.passes.lower.packed_numbers import store_as_floats, store_as_numbers, store_as_rows
+from dtc.passes.lower.packed_numbers import store_as_floats, store_as_matrix, store_as_numbers, store_as_rows
 from dtc.passes.lower.readers import feeds_recurrence
 
 _GATHERS_ELEMENTS = 11
@@ -39,6 +40,9 @@ def decode_forms_together(joint: Joint, front: GraphBuilder, site: Site, forms: 
 def decode_together(joint: Joint, front: GraphBuilder, site: Site, planes: Planes) -> ir.Value | None:
     """Return the dense weight, in the initializer's own shape and type; None where planes are decoded otherwise."""
     if planes.even is not None:
+        plain = planes.even.bits < 8 and not planes.group_size and front.opset >= OPSET
+        if plain and site.size > LARGEST and not feeds_recurrence(site):
+            return _looked_up_steps(joint, front, site, planes, planes.even)
         return _scaled_steps(joint, front, site, planes, planes.even)
     if site.size <= LARGEST and planes.survivors is None:
         return _looked_up(joint, front, site, planes)
@@ -52,7 +56,7 @@ class _Order:
     Attributes:
         levels: uint8, as they are stored.
         scale: Broadcasts against them.
-        zero: As `scale`, or None.
+        shift: int8, as `scale`: what is taken off a step first; None: nothing.
         shape: The shape that the steps have when they are scaled.
         transposed: They are `[in, out]` of a single matrix.
         final: Their shape is the initializer's.
@@ -60,7 +64,7 @@ class _Order:
 
     levels: npt.NDArray[np.uint8]
     scale: npt.NDArray[np.floating]
-    zero: npt.NDArray[np.uint8] | None
+    shift: npt.NDArray[np.int8] | None
     shape: tuple[int, ...]
     transposed: bool = False
     final: bool = False
@@ -70,28 +74,29 @@ class _Order:
         """Choose the order: the initializer's own where rows are axes of it, columns of a matrix, or rows."""
         rows, groups = even.scale.shape
         if groups == 1 and (placed := rows_in_place(site, even.scale)) is not None:
-            zero = None if even.zero is None else rows_in_place(site, even.zero)
-            return cls(in_place(site, planes.form.levels), placed, zero, site.shape, final=True)
+            shift = None if even.shift is None else rows_in_place(site, even.shift)
+            return cls(in_place(site, planes.form.levels), placed, shift, site.shape, final=True)
         # 12 columns in groups of 8 are padded to 16 by the level of 0; the padding is cut off at the end.
         size = planes.group_size or planes.cols
         padded = np.pad(planes.form.levels, ((0, 0), (0, groups * size - planes.cols)), constant_values=even.middle)
         if site.view.perm == (1, 0) and not site.view.parts:
             # [out, in] -> [groups, size, out], scales [groups, 1, out].
-            zero = None if even.zero is None else even.zero.T[:, None]
-            return cls(padded.T, even.scale.T[:, None], zero, (groups, size, rows), transposed=True)
-        zero = None if even.zero is None else even.zero[..., None]
-        return cls(padded, even.scale[..., None], zero, (rows, groups, size))
+            shift = None if even.shift is None else even.shift.T[:, None]
+            return cls(padded.T, even.scale.T[:, None], shift, (groups, size, rows), transposed=True)
+        shift = None if even.shift is None else even.shift[..., None]
+        return cls(padded, even.scale[..., None], shift, (rows, groups, size))
 
 
 def _scaled_steps(joint: Joint, front: GraphBuilder, site: Site, planes: Planes, even: EvenLevels) -> ir.Value:
     order = _Order.of(site, planes, even)
-    middle = even.middle if order.zero is None else 0
-    steps = joint.share(
-        site, ("steps", even.bits, middle), order.levels.reshape(-1), partial(_store_steps, bits=even.bits, zero=middle)
-    )
-    steps = front.op("Reshape", [steps, front.constant(order.shape)])
-    if order.zero is not None:
-        steps = front.op("Sub", [steps, _broadcast(joint, site, "zeros", order.zero)])
+    store = partial(_store_steps, bits=even.bits)
+    if even.bits == 8 and site.size > LARGEST:  # alone, so that bytes may be stored in their shape
+        steps = joint.share(site, "steps", order.levels.reshape(order.shape), store)
+    else:
+        steps = joint.share(site, ("steps", even.bits), order.levels.reshape(-1), store, row=())
+        steps = front.op("Reshape", [steps, front.constant(order.shape)])
+    if order.shift is not None:
+        steps = front.op("Sub", [steps, _broadcast(joint, site, "zeros", order.shift)])
     weight = front.op("Mul", [steps, _broadcast(joint, site, "scales", order.scale)])
     wanted = site.value.dtype or ir.DataType.FLOAT
     if order.final:
@@ -106,18 +111,39 @@ def _scaled_steps(joint: Joint, front: GraphBuilder, site: Site, planes: Planes,
     return arranged(front, weight, site, transposed=order.transposed)
 
 
-def _store_steps(e: GraphBuilder, levels: npt.NDArray[Any], *, bits: int, zero: int) -> ir.Value:
-    """Store levels; return the steps from `zero` on, float `[count]`."""
-    if bits == 8:
-        steps = (levels.astype(np.int16) - zero).astype(np.int8 if zero else np.uint8)
-        return e.op("Cast", [e.initializer("codes", steps)], to=ir.DataType.FLOAT)
-    table = np.arange(1 << bits)[:, None] - zero
+def _looked_up_steps(joint: Joint, front: GraphBuilder, site: Site, planes: Planes, even: EvenLevels) -> ir.Value:
+    """Return the weight by a look-up in the scaled steps of each row, which takes less memory when it folds."""
+    transposed = site.view.perm == (1, 0) and not site.view.parts
+    levels = np.ascontiguousarray(planes.form.levels.T) if transposed else planes.form.levels
+    code = joint.share(site, "levels", levels, partial(store_as_matrix, bits=even.bits, name="codes"))
+    # Steps [codes, 1] by scales [out] -> [codes, out]; or [1, codes] by [out, 1] -> [out, codes].
+    steps, axis = _all_steps(front, even.bits), 0 if transposed else 1
+    steps = steps if transposed else front.op("Reshape", [steps, front.constant([1, -1])])
+    scale, shift = (None if each is None else each.T if transposed else each for each in (even.scale, even.shift))
+    assert scale is not None
+    if shift is not None:
+        steps = front.op("Sub", [steps, _broadcast(joint, site, "zeros", shift)])
+    table = front.op("Mul", [steps, _broadcast(joint, site, "scales", scale)])
+    weight = front.op("GatherElements", [table, code], axis=axis)
+    return arranged(front, weight, site, shape=levels.shape, transposed=transposed)
+
+
+def _all_steps(e: GraphBuilder, bits: int) -> ir.Value:
+    """Return the steps of all levels from the middle one on, float `[levels, 1]`."""
+    table = np.arange(1 << bits, dtype=np.int8)[:, None] - np.int8(1 << (bits - 1))
 
     def make(front: GraphBuilder) -> ir.Value:
-        return front.op("Cast", [front.constant(table.astype(np.int8))], to=ir.DataType.FLOAT)
+        return front.op("Cast", [front.constant(table)], to=ir.DataType.FLOAT)
 
-    found = store_as_rows(e, levels, bits, "codes", e.once(("steps", bits, zero), make))
-    return e.op("Reshape", [found, e.constant([-1])])
+    return e.once(("steps", bits), make)
+
+
+def _store_steps(e: GraphBuilder, levels: npt.NDArray[Any], *, bits: int) -> ir.Value:
+    """Store levels; return the steps from the middle one on, float, in whatever shape."""
+    if bits == 8:
+        steps = (levels.astype(np.int16) - 128).astype(np.int8)
+        return e.op("Cast", [e.initializer("codes", steps)], to=ir.DataType.FLOAT)
+    return store_as_rows(e, levels, bits, "codes", _all_steps(e, bits))
 
 
 def _broadcast(joint: Joint, site: Site, name: str, numbers: npt.NDArray[Any]) -> ir.Value:
@@ -131,9 +157,8 @@ def _broadcast(joint: Joint, site: Site, name: str, numbers: npt.NDArray[Any]) -
 def _looked_up(joint: Joint, front: GraphBuilder, site: Site, planes: Planes) -> ir.Value:
     _, rows, groups = planes.alphas.shape
     bits = len(planes.codes)
-    code = joint.share(
-        site, ("numbers", bits), planes.code.reshape(-1), partial(store_as_numbers, bits=bits, name="codes")
-    )
+    store = partial(store_as_numbers, bits=bits, name="codes")
+    code = joint.share(site, ("numbers", bits), planes.code.reshape(-1), store, row=())
     code = front.op("Reshape", [code, front.constant([rows, planes.cols])])
     levels = joint.share(
         site,

@@ -15,7 +15,7 @@ def store_codewords(e: GraphBuilder, book: Codebook) -> ir.Value:
     words, name = book.codewords, book.name
     if name is None:
         return _store(e, words, "codewords")
-    key = ("codewords", name, words.bits, words.stored.tobytes())
+    key = ("codewords", name, words.grid, words.stored.dtype, words.stored.tobytes())
     return e.once(key, lambda front: _store(front, words, f"{name}.values"))
 
 
@@ -23,7 +23,7 @@ def _store(e: GraphBuilder, words: Codewords, name: str) -> ir.Value:
     if words.grid is None:
         stored = e.initializer(name, words.stored)
         return stored if words.bits == 32 else e.op("Cast", [stored], to=ir.DataType.FLOAT)
-    levels = e.op("Cast", [store_as_numbers(e, words.stored.reshape(-1), words.bits, name)], to=ir.DataType.FLOAT)
+    levels = store_as_numbers(e, words.stored.reshape(-1), words.bits, name, ir.DataType.FLOAT)
     scaled = e.op("Add", [e.op("Mul", [levels, e.constant(words.grid.step)]), e.constant(words.grid.low)])
     return e.op("Reshape", [scaled, e.constant([words.count, words.block])])
 

@@ -47,16 +47,17 @@ def decode_together(joint: Joint, front: GraphBuilder, site: Site, forms: Sequen
 def _codewords(
     joint: Joint, front: GraphBuilder, site: Site, book: Codebook, indices: npt.NDArray[np.uint16]
 ) -> ir.Value:
-    """Return the codewords of indices `[count]`, float `[count, block]`."""
+    """Return the codewords of indices `[count]`, float, the elements of `[count, block]`."""
     bits = bits_for(book.codewords.count + book.zero)
     if book.name is None:
         store = partial(store_as_numbers, bits=bits, name="indices")
-        numbers = joint.share(site, ("numbers", bits), indices, store)
+        numbers = joint.share(site, ("numbers", bits), indices, store, row=())
         return front.op("Gather", [_own_table(joint, front, site, book), numbers])
     # The gain of a site comes behind: codewords times gain, which a zero block does not change.
-    blocks = joint.share(
-        site, ("codewords", book.name, bits, book.zero), indices, partial(_store_codewords, book=book, bits=bits)
-    )
+    words = book.codewords
+    key = ("codewords", book.name, words.grid, words.stored.tobytes(), bits, book.zero)
+    store = partial(_store_codewords, book=book, bits=bits)
+    blocks = joint.share(site, key, indices, store, row=(book.block,))
     return blocks if book.gain is None else front.op("Mul", [blocks, _gain(joint, site, book.gain)])
 
 
@@ -82,9 +83,8 @@ def _store_levels(words: Codewords) -> Any:
     """Return what stores levels of a grid `[count, block]`, and returns them as floats."""
 
     def store(e: GraphBuilder, levels: npt.NDArray[Any]) -> ir.Value:
-        numbers = store_as_numbers(e, levels.reshape(-1), words.bits, "codewords")
-        shaped = e.op("Reshape", [numbers, e.constant([-1, words.block])])
-        return e.op("Cast", [shaped], to=ir.DataType.FLOAT)
+        numbers = store_as_numbers(e, levels.reshape(-1), words.bits, "codewords", ir.DataType.FLOAT)
+        return e.op("Reshape", [numbers, e.constant([-1, words.block])])
 
     return store
 

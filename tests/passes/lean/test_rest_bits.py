@@ -26,8 +26,8 @@ def path(tmp_path: Path) -> Path:
         f'<ir_version: 8, opset_import: ["": 17]> g (float[N,64] x) => (float[N,40] y) {{ {BODY} }}'
     )
     rng = np.random.default_rng(0)
-    # Two factors of rank 20 are smaller than 64x96, and larger than 96x16.
-    for name, shape in {"large": (64, 96), "narrow": (96, 16), "kept": (16, 40)}.items():
+    # Two factors of rank 20 are smaller than 64x320, and larger than 320x21.
+    for name, shape in {"large": (64, 320), "narrow": (320, 21), "kept": (21, 40)}.items():
         array = rng.standard_normal(shape, dtype=np.float32)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
     onnx.save(proto, tmp_path / "m.onnx")
@@ -54,27 +54,40 @@ def test_what_a_method_skips_is_rounded(path: Path, bits: int | None) -> None:
 
 
 def test_methods_that_keep_something_do_not_see_them(path: Path) -> None:
-    rule = Rule(method="codebook", options={"block": 8, "codewords": 256, "keep_assignments": True})
+    rule = Rule(method="codebook", options={"block": 8, "codewords": 1024, "keep_assignments": True})
     plan = make_plan(load_model(path), [rule], rest_bits=8)
-    forms = plan.distort().forms
-    assert {name: form[0].kind for name, form in forms.items()} == {
-        "large": "codebook",
-        "narrow": "binary",
-        "kept": "binary",
-    }
+    rounded = make_plan(load_model(path), [Rule(method="uniform", options={"bits": 8}, include=("narrow",))])
+    forms = plan.distort().forms | rounded.distort().forms  # as if the method had left that one alone before
     latents = plan.latents(forms, set(forms))
     assert latents is not None
-    assert set(latents.forms()) == {"large"}
-    again = plan.distort(previous=forms).forms
-    assert {name: form[0].kind for name, form in again.items()} == {name: f[0].kind for name, f in forms.items()}
+    assert set(latents.forms()) == {"large", "kept"}
+    assert {form[0].kind for form in plan.distort(previous=forms).forms.values()} == {"codebook"}
 
 
 def test_the_report_says_which(dtc: Any, path: Path, tmp_path: Path) -> None:
     words = ("compress", path, "--method", "svd", "--rank", 20, "--exclude", "kept", "--seconds", 0)
-    status, out, err = dtc(*words, "--rest-bits", 8, "-o", tmp_path / "o.onnx", "--json")
+    status, out, err = dtc(*words, "--rest-bits", 8, "--lower", "standard", "-o", tmp_path / "o.onnx", "--json")
     assert status == 0, err
     report = json.loads(out)
     sites = {site["name"]: site for site in report["sites"]}
     assert {name: site["method"] for name, site in sites.items()} == {"large": "svd", "narrow": "uniform", "kept": None}
     assert "in 8 bits, as their method leaves them alone: narrow" in report["notes"]
+    assert report["fidelity"]["relative_l2"] < 1e-5
     assert sites["narrow"]["stored_bytes"] < 0.5 * sites["narrow"]["nbytes"]
+
+
+def test_no_file_is_larger_for_it(dtc: Any, path: Path, tmp_path: Path) -> None:
+    proto = onnx.load(path)
+    rng = np.random.default_rng(1)
+    del proto.graph.initializer[1:]
+    for name, shape in {"narrow": (320, 4), "kept": (4, 40)}.items():
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(rng.standard_normal(shape, dtype=np.float32), name))
+    onnx.save(proto, path)
+    words = ("compress", path, "--method", "svd", "--rank", 20, "--seconds", 0, "--json")
+    sizes = {}
+    for option in ((), ("--rest-bits", 8)):
+        status, out, err = dtc(*words, *option, "-o", tmp_path / f"{len(option)}.onnx")
+        assert status == 0, err
+        assert json.loads(out)["fidelity"]["relative_l2"] < 1e-5
+        sizes[option] = (tmp_path / f"{len(option)}.onnx").stat().st_size
+    assert sizes["--rest-bits", 8] <= sizes[()]
