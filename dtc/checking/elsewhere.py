@@ -93,7 +93,7 @@ def _judge(runtime: Runtime, expected: Expected, feeds: Sequence[Mapping[str, An
     try:
         found = runtime.run(expected.path, feeds, list(expected.outputs[0]))
     except RefusedError as error:
-        return None, Elsewhere(runtime=runtime.name, version="", outcome="refused", reason=str(error))
+        return None, Elsewhere(runtime=runtime.name, version=error.version, outcome="refused", reason=str(error))
     comparison = _compared(expected.outputs, found)
     distance = max((each.relative_l2 for each in comparison.differences()), default=np.inf)
     reason = "; ".join(comparison.problems) or f"{distance:.3g} from ONNX Runtime on the same file (relative L2)"

@@ -31,7 +31,15 @@ TIME_LIMIT = 120.0
 
 
 class RefusedError(Exception):
-    """A runtime does not run a model; the message says in its words why."""
+    """A runtime does not run a model; the message says in its words why.
+
+    Attributes:
+        version: Of its package; empty where that is not known.
+    """
+
+    def __init__(self, message: str, version: str = "") -> None:
+        super().__init__(message)
+        self.version = version
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ class Runtime:
             self._start(folder, limit)
             told = json.loads((folder / "told.json").read_text(encoding="utf-8"))
             if "error" in told:
-                raise RefusedError(told["error"])
+                raise RefusedError(told["error"], told["version"])
             with np.load(folder / "outputs.npz") as found:
                 runs = tuple(
                     {name: found[f"{run}.{index}"] for index, name in enumerate(outputs)} for run in range(len(feeds))
