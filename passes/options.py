@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 class Options(BaseModel):
     """Options of a method, declared once: they validate a recipe and make the command line's options."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)  # `rank: true` is no number, nor is '8'
 
     one_of: ClassVar[tuple[str, ...]] = ()
     """Names of options of which exactly one has to be given."""

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from dtc.cli.commands import compress
 from dtc.cli.sections import Section, SectionedCommand, option
-from dtc.passes.method import methods
+from dtc.errors import UsageError
+from dtc.passes.method import make_method, methods
 from dtc.passes.options import Bits, GroupSize, Options, Try, refuse_clashes, tried
 
 
@@ -118,3 +119,9 @@ def test_every_option_has_a_section_and_a_text() -> None:
         if isinstance(parameter, click.Option) and "--help" not in parameter.opts:
             assert parameter.help, parameter.name
             assert getattr(parameter, "section", Section.OTHER) is not Section.OTHER, parameter.name
+
+
+@pytest.mark.parametrize("value", [True, "8"])
+def test_numbers_are_written_as_numbers(value: object) -> None:
+    with pytest.raises(UsageError, match="rank"):
+        make_method("svd", {"rank": value})
