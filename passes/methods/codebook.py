@@ -162,7 +162,7 @@ class GradientWeightedKMeans(Method):
         names = "|".join(w.site for w in group)
         rng = np.random.default_rng([at.seed, zlib.crc32(names.encode())])
         codewords = self._codewords(_join(points), previous_codewords(group[0], count, block), count, rng)
-        name = f"codewords.{block}" if shared else None
+        name = _table_name(block, group[0].kernel) if shared else None
         coded = (self._code(w, p, codewords, gain, name) for w, p, gain in zip(group, points, gains, strict=True))
         return {w.site: c.outcome() for w, c in zip(group, coded, strict=True)}
 
@@ -201,6 +201,11 @@ class GradientWeightedKMeans(Method):
             labels, _ = assign(points, codewords.values)
         indices = from_labels(labels, w.matrices.shape, codewords.block)
         return CodedBlocks(w, indices, codewords, gain, name, w.mask, huffman=self.options.huffman)
+
+
+def _table_name(block: int, kernel: Sequence[int]) -> str:
+    """Return the name of the table of all sites that are cut alike: `codewords.8`, or `codewords.9.3x3` of kernels."""
+    return ".".join(["codewords", str(block), *(["x".join(map(str, kernel))] if kernel else [])])
 
 
 def _blocks(w: Weights, block: int) -> int:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from dtc.errors import UsageError
-from dtc.forms import Codebook
+from dtc.forms import Codebook, stored_bytes
 from dtc.passes.method import DistortionStep, Outcome, Skip, Weights, make_method
 from dtc.passes.solvers.clustering import Points, assign, cluster, lloyd, seed_codewords
 
@@ -230,9 +230,19 @@ def test_sites_that_are_cut_otherwise_or_of_few_blocks_do_not_read_the_table_of_
     found = make_method("codebook", {"codewords": 64, "block": 9, "share": True}).distort([first, *kernels, last])
     forms = {name: outcome[0] for name, outcome in found.items() if not isinstance(outcome, Skip)}
     names = {name: form.name for name, form in forms.items() if isinstance(form, Codebook)}
-    assert names == {"first": None, "k0": "codewords.9", "k1": "codewords.9", "k2": "codewords.9", "last": None}
+    table = "codewords.9.3x3"
+    assert names == {"first": None, "k0": table, "k1": table, "k2": table, "last": None}
     alone = make_method("codebook", {"codewords": 64, "block": 9, "share": True}).distort(kernels)
     np.testing.assert_array_equal(alone["k0"][0].dense(), forms["k0"].dense())  # type: ignore[index]
+
+
+def test_tables_of_sites_that_are_cut_otherwise_have_names_and_bytes_of_their_own() -> None:
+    rng = np.random.default_rng(8)
+    images = [weights(rng.normal(size=(40, 90)), f"i{n}", kernel=(3, 3)) for n in range(2)]
+    sounds = [weights(rng.normal(size=(40, 90)), f"s{n}", kernel=(9,)) for n in range(2)]
+    method = make_method("codebook", {"codewords": 64, "block": 9, "share": True})
+    found = [[one[0] for one in method.distort(some).values()] for some in (images, sounds, [*images, *sounds])]
+    assert stored_bytes(found[2]) == stored_bytes(found[0]) + stored_bytes(found[1])
 
 
 def test_scalars_are_as_near_as_the_best_of_many_starts() -> None:
