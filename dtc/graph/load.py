@@ -13,6 +13,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from dtc.errors import ModelError
+from dtc.graph.attributes import check_attributes
 from dtc.graph.output import require_utf8
 from dtc.graph.scopes import separate_names
 from dtc.graph.serialization import from_proto
@@ -54,6 +55,7 @@ def load_model(path: str | Path) -> ir.Model:
     except _DAMAGE as error:
         raise ModelError(f"{path}: holds a damaged tensor ({_first_line(error)}); export it again") from error
     _check_inputs(model, path)
+    check_attributes(model, path)
     separate_names(model)
     return model
 
@@ -77,6 +79,9 @@ def _read(path: Path) -> ir.Model:
 
 def _check_inputs(model: ir.Model, path: Path) -> None:
     """Stop at a value that is read and that nothing gives: other readers of the graph would take it for an input."""
+    for declared in (*model.graph.inputs, *model.graph.outputs):
+        if declared.dtype == ir.DataType.UNDEFINED:
+            raise ModelError(f"{path}: {declared.name!r} is declared without the type of its elements; export it again")
     for node in all_nodes(model):
         for value in node.inputs:
             if value is None or value.producer() is not None or value.is_graph_input() or value.is_initializer():

@@ -196,6 +196,29 @@ def test_a_value_that_nothing_gives_is_named(tmp_path: Path) -> None:
         load_model(path)
 
 
+def test_attributes_and_types_that_an_operator_does_not_have_are_named(tmp_path: Path) -> None:
+    path, text = (
+        tmp_path / "m.onnx",
+        'm (float[2, 6] x) => (float[2, 5] y) { y = Einsum <equation = "bi,io->bo"> (x, W) }',
+    )
+    for change, said in {
+        "type": r"m\.onnx: node 'Einsum': attribute 'equation' is INT, Einsum needs STRING",
+        "reference": r"m\.onnx: node 'Einsum': attribute 'equation' refers to one of a function",
+        "elements": r"m\.onnx: 'x' is declared without the type of its elements",
+    }.items():
+        model = written(path, text, W=WEIGHT)
+        attribute = model.graph.node[0].attribute[0]
+        if change == "type":
+            attribute.CopyFrom(onnx.AttributeProto(name="equation", type=onnx.AttributeProto.INT, i=3))
+        elif change == "reference":
+            attribute.CopyFrom(onnx.AttributeProto(name="equation", type=attribute.type, ref_attr_name="_"))
+        else:
+            model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UNDEFINED
+        onnx.save(model, path)
+        with pytest.raises(ModelError, match=said):
+            load_model(path)
+
+
 @pytest.mark.parametrize("change", ["offset", "length", "shape"])
 def test_external_data_that_lies_is_refused(tmp_path: Path, change: str) -> None:
     path = tmp_path / "m.onnx"
