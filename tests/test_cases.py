@@ -26,6 +26,16 @@ METHODS: dict[str, tuple[object, ...]] = {
     "codebook": ("-m", "codebook", "--codewords", 16, "--block", 1),
 }
 
+CHOICES = (
+    ("uniform", "compute"),
+    ("uniform", "standard"),
+    ("svd", "standard"),
+    ("prune", "compute"),
+    ("binary", "standard"),
+    ("codebook", "compute"),
+)
+"""Every form by one lowering, and one form by both."""
+
 SITES: dict[str, set[str]] = {
     "activation_resize10": {"W", "V"},
     "const_sparse_value": {"W", "V"},
@@ -129,8 +139,7 @@ def test_a_case_has_the_sites_that_it_has(dtc: Dtc, case: Case, name: str) -> No
     assert {site["name"] for site in json.loads(out)["sites"]} == SITES[name]
 
 
-@pytest.mark.parametrize("lower", ["compute", "standard"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "lower"), CHOICES)
 @pytest.mark.parametrize("name", names())
 def test_a_case_is_compressed(dtc: Dtc, case: Case, tmp_path: Path, name: str, method: str, lower: str) -> None:
     source, output = case(name), tmp_path / "o.onnx"
