@@ -191,7 +191,8 @@ def test_every_way_of_lowering_writes_a_faithful_file(dtc: Dtc, model: Path, tmp
     status, _, err = dtc("compress", model, *arguments)
     assert status == 0, err
     domains = {node.domain for node in load_model(output).graph}
-    assert ("dtc" in domains) == (lower in {"compute", "storage"})
+    if lower != "compute":  # which has operators of dtc where they pay
+        assert ("dtc" in domains) == (lower == "storage")
     types = {str(value.dtype) for value in load_model(output).graph.initializers.values()}
     assert ("INT2" in types) == (lower == "int2")
 

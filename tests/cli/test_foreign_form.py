@@ -215,4 +215,4 @@ def test_a_new_target_is_offered_and_holds_to_its_operators(dtc: Run, model: Pat
 def test_a_target_that_is_not_there_is_refused_with_those_that_are(dtc: Run, model: Path) -> None:
     status, _, err = dtc("compress", model, "--method", "half", "--lower", "webgpu")
     assert status == 2
-    assert "no target is called 'webgpu'; there are: compute, int2, standard, storage, tiny" in err
+    assert "no target is called 'webgpu'; there are: compute, int2, scan, standard, storage, tiny" in err

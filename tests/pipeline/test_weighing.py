@@ -59,7 +59,7 @@ def test_no_file_is_larger_than_its_model(dtc: Dtc, tmp_path: Path, method: str,
 
 
 def test_a_small_site_keeps_its_weight_beside_one_that_pays(dtc: Dtc, tmp_path: Path) -> None:
-    model, output = write(tmp_path / "m.onnx", 8, 400), tmp_path / "out.onnx"
+    model, output = write(tmp_path / "m.onnx", 2, 400), tmp_path / "out.onnx"
     status, out, err = dtc("compress", model, "--method", "binary", "--bits", 1, "--seconds", 0, "-o", output)
     assert status == 0, err
     line = next(line for line in out.splitlines() if line.startswith("W "))

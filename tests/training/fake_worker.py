@@ -20,5 +20,5 @@ def make_engine(model, recipe, teacher):
 
 
 if __name__ == "__main__":
-    tools = Tools(make_engine, lambda model, rules: FakePlan(), lambda name: Accuracy())
+    tools = Tools(make_engine, lambda *_: FakePlan(), lambda name: Accuracy())
     sys.exit(main(Path(sys.argv[1]), "".join(sys.argv[2:3]), tools))

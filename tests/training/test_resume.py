@@ -84,7 +84,7 @@ def test_killed_at_random_moments_and_resumed_is_the_same_run(new_run, uninterru
 
 def test_a_moved_run_goes_on_where_it_was(new_run, uninterrupted, tmp_path):
     process = start(new_run, FAKE_PAUSE="0.01")
-    while not finished(new_run / "checkpoints"):
+    while not finished(new_run / "checkpoints") and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 3
@@ -100,7 +100,7 @@ def test_a_moved_run_goes_on_where_it_was(new_run, uninterrupted, tmp_path):
 @pytest.mark.parametrize("damage", ["arrays.npz", "facts.json"])
 def test_a_damaged_checkpoint_is_passed_over_and_said_so(new_run, damage):
     process = start(new_run, FAKE_PAUSE="0.01")
-    while len(finished(new_run / "checkpoints")) < 2:
+    while len(finished(new_run / "checkpoints")) < 2 and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
     process.wait()

@@ -23,7 +23,7 @@ from dtc.training.work import Tools, work
 
 TOOLS = Tools(
     lambda model, recipe, teacher: FakeEngine(model),
-    lambda model, rules: FakePlan(),
+    lambda *_: FakePlan(),
     lambda name: Accuracy(),
 )
 
@@ -338,7 +338,7 @@ def test_what_cannot_be_trained_is_distorted_but_the_teacher_is_not(tmp_path):
         return engine
 
     methods = FakePlan(lambda parameters, at: distort({**original, **parameters}, at))
-    tools = Tools(make_engine, lambda model, rules: methods, lambda name: Accuracy())
+    tools = Tools(make_engine, lambda *_: methods, lambda name: Accuracy())
     assert work(run.folder, tools, should_stop=lambda: False)
     (first, no_teacher), (second, teacher) = made
     assert no_teacher is None

@@ -74,7 +74,7 @@ def test_what_is_no_site_is_named_with_the_operator_that_reads_it(dtc: Dtc, tmp_
     source = written(tmp_path, HEAD + text, W=weight(64, 64))
     status, _, err = dtc("compress", source, *UNIFORM, "-o", tmp_path / "o.onnx")
     assert status == 2
-    assert f"the largest one, 'W' [64, 64], is read by {reason}" in err
+    assert f"the largest, 'W' of 16.38 kB: read by {reason}" in err
     assert "quantized" not in err
     assert len(err.splitlines()) == 1
     assert dtc("inspect", source, "--json")[1].count(f"read by {reason}") == 1
