@@ -205,11 +205,14 @@ def test_attributes_and_types_that_an_operator_does_not_have_are_named(tmp_path:
         "type": r"m\.onnx: node 'Einsum': attribute 'equation' is INT, Einsum needs STRING",
         "reference": r"m\.onnx: node 'Einsum': attribute 'equation' refers to one of a function",
         "elements": r"m\.onnx: 'x' is declared without the type of its elements",
+        "device": r"m\.onnx: node 'Einsum' is for a device that has no name",
     }.items():
         model = written(path, text, W=WEIGHT)
         attribute = model.graph.node[0].attribute[0]
         if change == "type":
             attribute.CopyFrom(onnx.AttributeProto(name="equation", type=onnx.AttributeProto.INT, i=3))
+        elif change == "device":
+            model.graph.node[0].device_configurations.add()
         elif change == "reference":
             attribute.CopyFrom(onnx.AttributeProto(name="equation", type=attribute.type, ref_attr_name="_"))
         else:
