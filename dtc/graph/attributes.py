@@ -38,7 +38,7 @@ def _declared(op_type: str, version: int) -> dict[str, ir.AttributeType]:
     """Return the types of an operator's attributes by name; none of an operator that there is not."""
     try:
         schema = onnx.defs.get_schema(op_type, version, "")
-    except onnx.defs.SchemaError:
+    except (onnx.defs.SchemaError, TypeError):  # a version beyond an int has none either
         return {}
     # Both packages name the types as the format does: AttrType.INTS, AttributeType.INTS.
     kinds = {name: str(attribute.type).rpartition(".")[2] for name, attribute in schema.attributes.items()}

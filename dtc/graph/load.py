@@ -83,10 +83,9 @@ def _check_inputs(model: ir.Model, path: Path) -> None:
         if declared.dtype == ir.DataType.UNDEFINED:
             raise ModelError(f"{path}: {declared.name!r} is declared without the type of its elements; export it again")
     for node in all_nodes(model):
+        called = node.name or node.op_type
         if any(each.configuration is None for each in node.device_configurations):
-            raise ModelError(
-                f"{path}: node {node.name or node.op_type!r} is for a device that has no name; export it again"
-            )
+            raise ModelError(f"{path}: node {called!r} is for a device that has no name; export it again")
         for value in node.inputs:
             if value is None or value.producer() is not None or value.is_graph_input() or value.is_initializer():
                 continue
