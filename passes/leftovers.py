@@ -11,7 +11,7 @@ from dtc.deploy.ops import DOMAIN, operators
 from dtc.formatting import size
 from dtc.graph import Site, all_graphs, all_nodes, why_no_site
 from dtc.graph.decoding import Decoder, decodes_rows, find_decoders
-from dtc.graph.sparse import stored_bytes
+from dtc.graph.sparse import tensor_bytes
 from dtc.graph.walk import PASS_THROUGH
 from dtc.passes.prepare import functions_left
 
@@ -60,7 +60,7 @@ class Unused:
     @property
     def nbytes(self) -> int:
         """Bytes of the numbers as the model stores them."""
-        return stored_bytes(self.tensor)
+        return tensor_bytes(self.tensor)
 
 
 def find_unused(model: ir.Model, sites: Iterable[Site]) -> list[Unused]:

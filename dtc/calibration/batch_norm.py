@@ -54,7 +54,7 @@ Answer: TypeAlias = Literal["kept", "corrected", "measured"]
 
 
 @dataclass(frozen=True)
-class Choice:
+class NearestStatistics:
     """The statistics that bring the outputs nearest to the original's.
 
     Attributes:
@@ -134,7 +134,7 @@ def measure_statistics(model: ir.Model, source: Source, objective: Objective, *,
 
 def choose_statistics(
     model: ir.Model, original: ir.Model, source: Source, objective: Objective, *, seed: int
-) -> Choice | None:
+) -> NearestStatistics | None:
     """Return the statistics with which the outputs of `model` are nearest to those of `original`.
 
     Both have the same BatchNormalizations. None where there are none, or as `measure_statistics`.
@@ -161,7 +161,7 @@ def choose_statistics(
         for answer, statistics in answers.items()
     }
     best = min(distances, key=lambda answer: distances[answer])  # of equal ones the first: what is there stays
-    return Choice(best, answers[best], distances)
+    return NearestStatistics(best, answers[best], distances)
 
 
 def with_statistics(model: ir.Model, statistics: Statistics) -> ir.Model:

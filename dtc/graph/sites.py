@@ -14,7 +14,7 @@ import onnx_ir as ir
 from dtc.forms import Array
 from dtc.graph.decoding import decoding_nodes
 from dtc.graph.roles import Role, rows_of, view_of, weight_inputs
-from dtc.graph.sparse import stored_bytes
+from dtc.graph.sparse import tensor_bytes
 from dtc.graph.views import MatrixView, NoView
 from dtc.graph.walk import PASS_THROUGH, all_graphs, all_nodes
 
@@ -63,7 +63,7 @@ class Site:
 
     def __post_init__(self) -> None:
         tensor = self.value.const_value
-        object.__setattr__(self, "nbytes", 0 if tensor is None else stored_bytes(tensor))
+        object.__setattr__(self, "nbytes", 0 if tensor is None else tensor_bytes(tensor))
 
     @property
     def role(self) -> Role:

@@ -39,7 +39,7 @@ _PLAIN = frozenset(
 
 
 @dataclass(frozen=True)
-class Stored:
+class SparseConstant:
     """A sparse tensor of a file.
 
     Attributes:
@@ -58,17 +58,17 @@ class SparseTensor(ir.Tensor[npt.NDArray[Any]]):
         stored: As the file has it.
     """
 
-    def __init__(self, dense: npt.NDArray[np.generic], stored: Stored) -> None:
+    def __init__(self, dense: npt.NDArray[np.generic], stored: SparseConstant) -> None:
         super().__init__(dense, name=stored.tensor.values.name)
         self.stored = stored
 
 
-def stored_bytes(tensor: ir.TensorProtocol) -> int:
+def tensor_bytes(tensor: ir.TensorProtocol) -> int:
     """Return the bytes that a tensor's numbers take in a file."""
     return int(tensor.stored.tensor.ByteSize()) if isinstance(tensor, SparseTensor) else tensor.nbytes
 
 
-Marked = dict[str, Stored]
+Marked = dict[str, SparseConstant]
 """Sparse tensors by the mark that a dense one in their place has."""
 
 
@@ -82,7 +82,7 @@ def make_dense(graph: onnx.GraphProto | onnx.FunctionProto) -> Marked:
 
     def take(sparse: onnx.SparseTensorProto, told: str, *, in_node: bool) -> onnx.TensorProto:
         dense, mark = _dense(sparse, told), uuid.uuid4().hex
-        marked[mark] = Stored(onnx.SparseTensorProto(), in_node)
+        marked[mark] = SparseConstant(onnx.SparseTensorProto(), in_node)
         marked[mark].tensor.CopyFrom(sparse)
         dense.doc_string = mark
         return dense

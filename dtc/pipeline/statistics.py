@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from dtc import calibration
-from dtc.calibration.batch_norm import Answer, Choice
+from dtc.calibration.batch_norm import Answer, NearestStatistics
 from dtc.data import Source
 from dtc.forms import Array
 from dtc.pipeline.work import Work
@@ -49,7 +49,7 @@ def _choose(work: Work, source: Source) -> None:
         work.renormalised = choice.answer != "kept"
 
 
-def _why(choice: Choice) -> str:
+def _why(choice: NearestStatistics) -> str:
     others = (
         f"{distance:.2g} {_WORDS[answer]}" for answer, distance in choice.distances.items() if answer != choice.answer
     )

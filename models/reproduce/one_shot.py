@@ -33,7 +33,7 @@ from dtc.session import runner, session
 
 
 @dataclass(frozen=True)
-class Case:
+class Benchmark:
     """A model, its samples and its metric; samples are named as `--data` names them."""
 
     name: str
@@ -81,14 +81,14 @@ class Case:
 
 _SAMPLES = "dtc.models.reproduce.samples"
 CASES = {
-    "resnet20": Case(
+    "resnet20": Benchmark(
         "resnet20",
         "resnet20_cifar10_derived.onnx",
         f"{_SAMPLES}:images",
         f"{_SAMPLES}:test_images",
         Objective(metric="accuracy"),
     ),
-    "ptb": Case(
+    "ptb": Benchmark(
         "ptb",
         "ptb_rnnlm_lstm100_derived.onnx",
         f"{_SAMPLES}:text",
@@ -124,18 +124,18 @@ METHODS = {
 
 
 @dataclass(frozen=True)
-class Line:
+class Contender:
     """A line of the table: one of `QUANTIZERS`, or else one of `METHODS`, with or without samples."""
 
     words: str
     samples: bool
 
-    def record(self, case: Case, folder: Path) -> Path:
+    def record(self, case: Benchmark, folder: Path) -> Path:
         """Return the file that holds the result."""
         stem = "".join(letter if letter.isalnum() else "-" for letter in self.words)
         return folder / f"{case.name}-{stem}{'-samples' if self.samples else ''}.json"
 
-    def write(self, case: Case, output: Path) -> None:
+    def write(self, case: Benchmark, output: Path) -> None:
         """Write the compressed model."""
         if self.words in QUANTIZERS:
             QUANTIZERS[self.words](case.path, output, case.feeds())
@@ -145,8 +145,8 @@ class Line:
 
 
 LINES = [
-    *(Line(words, words == NEEDS_SAMPLES) for words in QUANTIZERS),
-    *(Line(words, samples) for words in METHODS for samples in (False, True)),
+    *(Contender(words, words == NEEDS_SAMPLES) for words in QUANTIZERS),
+    *(Contender(words, samples) for words in METHODS for samples in (False, True)),
 ]
 
 
@@ -164,7 +164,7 @@ def main(chosen: tuple[str, ...], methods: tuple[str, ...], folder: Path) -> Non
         click.echo("\n".join(table(CASES[name], folder)))
 
 
-def measure(case: Case, line: Line, folder: Path) -> None:
+def measure(case: Benchmark, line: Contender, folder: Path) -> None:
     """Compress a model by one line and keep the result in `folder`; a result that is there is not made again."""
     record = line.record(case, folder)
     if record.exists():
@@ -190,7 +190,7 @@ def measure(case: Case, line: Line, folder: Path) -> None:
     click.echo(f"{case.name}: {line.words}{', samples' if line.samples else ''}: {facts}", err=True)
 
 
-def table(case: Case, folder: Path) -> Iterator[str]:
+def table(case: Benchmark, folder: Path) -> Iterator[str]:
     """Yield the lines of a model's table, as far as there are results."""
     original = case.path.read_bytes()
     accuracy = case.objective.metric == "accuracy"

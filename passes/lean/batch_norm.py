@@ -20,7 +20,7 @@ from dtc.graph import Site, all_graphs, all_nodes, find_sites
 from dtc.graph.builder import GraphBuilder, Names, add_initializer, replace_node
 from dtc.graph.opset import opset_of
 from dtc.passes.lean.affine import Affine, Wide
-from dtc.passes.lean.product import Product
+from dtc.passes.lean.product import ScalableProduct
 from dtc.passes.lean.types import Types
 from dtc.passes.lower.ledger import array_bytes
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
@@ -102,7 +102,7 @@ class _Folding:
     def fold(self, norm: ir.Node, affine: Affine) -> None:
         """Fold a BatchNormalization into the product in front of it, or make a Mul and an Add of it, if either pays."""
         nbytes = int(ir.serde.serialize_node(norm).ByteSize())
-        product = Product.before(norm, len(affine.factor), self._types)
+        product = ScalableProduct.before(norm, len(affine.factor), self._types)
         if product is not None and self._scale(product, affine.factor):
             self._add_bias(norm, product, affine.summand + affine.factor * product.bias)
         elif self._split(norm, affine, product, nbytes):
@@ -114,14 +114,14 @@ class _Folding:
 
     # The factors.
 
-    def _scale(self, product: Product, factor: Wide) -> bool:
+    def _scale(self, product: ScalableProduct, factor: Wide) -> bool:
         """Multiply the rows of a product's weight; return False where it has no place for the factors."""
         if product.weight is None:
             return False
         site = self._sites.get(product.weight)
         return self._scale_dense(product, factor) if site is None else self._scale_form(site, product, factor)
 
-    def _scale_dense(self, product: Product, factor: Wide) -> bool:
+    def _scale_dense(self, product: ScalableProduct, factor: Wide) -> bool:
         weight = product.weight
         assert weight is not None
         assert weight.const_value is not None
@@ -132,7 +132,7 @@ class _Folding:
         weight.const_value = ir.tensor(array, name=weight.name)
         return True
 
-    def _scale_form(self, site: Site, product: Product, factor: Wide) -> bool:
+    def _scale_form(self, site: Site, product: ScalableProduct, factor: Wide) -> bool:
         spread = np.broadcast_to(product.spread(factor).astype(np.float32), site.shape)
         matrices = site.matrices(spread)
         rows = matrices[:, :, :1]
@@ -149,7 +149,7 @@ class _Folding:
 
     # The summands.
 
-    def _add_bias(self, norm: ir.Node, product: Product, bias: Wide) -> None:
+    def _add_bias(self, norm: ir.Node, product: ScalableProduct, bias: Wide) -> None:
         """Add a bias to a product in place of what was added before, and let it stand for the BatchNormalization."""
         node = product.node
         if node.op_type == "MatMul":
@@ -166,7 +166,7 @@ class _Folding:
         if product.added is not None:
             _drop(product.added)
 
-    def _split(self, norm: ir.Node, affine: Affine, product: Product | None, nbytes: int) -> bool:
+    def _split(self, norm: ir.Node, affine: Affine, product: ScalableProduct | None, nbytes: int) -> bool:
         """Put a Mul and an Add in the place of a BatchNormalization, if that is smaller."""
         data, rank = norm.inputs[0], self._types.rank(norm.inputs[0]) if product is None else product.rank
         if data is None or rank is None or rank < 2 or not (product or self._types.is_float32(data)):
@@ -185,7 +185,7 @@ class _Folding:
         return True
 
     @staticmethod
-    def _drop_bias(norm: ir.Node, product: Product) -> None:
+    def _drop_bias(norm: ir.Node, product: ScalableProduct) -> None:
         if product.added is not None:
             norm.replace_input_with(0, product.node.outputs[0])
             _drop(product.added)

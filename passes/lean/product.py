@@ -15,7 +15,7 @@ _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True, eq=False)
-class Product:
+class ScalableProduct:
     """A product whose output one node alone reads.
 
     Attributes:
@@ -37,7 +37,7 @@ class Product:
     perm: tuple[int, ...]
 
     @classmethod
-    def before(cls, reader: ir.Node, channels: int, types: Types) -> Product | None:
+    def before(cls, reader: ir.Node, channels: int, types: Types) -> ScalableProduct | None:
         """Return the product that the first input of a node is, with a constant added or not; None if it is none."""
         node, added, summand = _only_producer(reader, reader.inputs[0]), None, None
         if node is not None and node.op_type == "Add":

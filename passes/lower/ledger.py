@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from dtc.graph import Site, all_graphs
 from dtc.graph.builder import GraphBuilder
-from dtc.graph.sparse import stored_bytes
+from dtc.graph.sparse import tensor_bytes
 from dtc.passes.lower.decode import handed_on
 
 _TENSOR_FIELDS = 6
@@ -170,7 +170,7 @@ def array_bytes(value: ir.Value, held: int | None = None) -> int:
     tensor = value.const_value
     assert tensor is not None
     named = len(str(value.name).encode())
-    return _framed((stored_bytes(tensor) if held is None else held) + named + 2 * len(tensor.shape) + _TENSOR_FIELDS)
+    return _framed((tensor_bytes(tensor) if held is None else held) + named + 2 * len(tensor.shape) + _TENSOR_FIELDS)
 
 
 def _node_bytes(node: ir.Node) -> int:

@@ -34,7 +34,7 @@ class Unfit:
     reason: str
 
 
-class Product(Protocol):
+class CodedProduct(Protocol):
     """What a node makes of `x W^T`, `W [out, in]` being the matrix of a site."""
 
     def operand(self, builder: Builder) -> ir.Value:
@@ -46,7 +46,7 @@ class Product(Protocol):
         ...
 
 
-def product_of(reader: Reader, site: Site) -> Product | Unfit:
+def product_of(reader: Reader, site: Site) -> CodedProduct | Unfit:
     """Return what an operator on the site's form can compute for a reader, or why that needs the dense weight."""
     unfit = _unfit(reader, site)
     if unfit is not None:

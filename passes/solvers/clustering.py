@@ -215,7 +215,7 @@ def cluster(points: Points, count: int, rng: np.random.Generator, start: Array |
 
 def cluster_scalars(points: Points, count: int, rng: np.random.Generator, start: Array | None = None) -> Array:
     """Return `count` scalar codewords, in rising order: from `start`, or the best that several starts lead to."""
-    line = Line.of(points)
+    line = SortedPoints.of(points)
     if start is not None:
         starts = [start.ravel().astype(np.float64)]
     else:
@@ -226,7 +226,7 @@ def cluster_scalars(points: Points, count: int, rng: np.random.Generator, start:
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
+class SortedPoints:
     """Weighted numbers in rising order with running sums: a cluster is a range of them.
 
     Attributes:
@@ -242,7 +242,7 @@ class Line:
     moment: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, points: Points) -> Line:
+    def of(cls, points: Points) -> SortedPoints:
         """Return points of one number each in order."""
         values = points.blocks.ravel()
         if points.importance is None:

@@ -16,7 +16,7 @@ from dtc.passes.solvers.binary_codes import Codes, Kept, Rows, Wide
 from dtc.passes.solvers.second_order import BLOCK, inverse_factor
 
 
-class Levels(Protocol):
+class RowLevels(Protocol):
     """What weights can be, a set of numbers for each row."""
 
     def nearest(self, rows: Rows, /) -> Codes:
@@ -28,7 +28,7 @@ class Levels(Protocol):
         ...
 
 
-SomeLevels = TypeVar("SomeLevels", bound=Levels)
+SomeLevels = TypeVar("SomeLevels", bound=RowLevels)
 
 
 def compensated(
@@ -56,7 +56,7 @@ def compensated(
     return codes, found
 
 
-def _code_columns(work: Wide, codes: Codes, factor: Wide, levels: Levels, kept: Kept | None, columns: range) -> None:
+def _code_columns(work: Wide, codes: Codes, factor: Wide, levels: RowLevels, kept: Kept | None, columns: range) -> None:
     """Code a block of columns in place, and take their errors off the columns after them."""
     stop = columns.stop
     errors = np.zeros((len(work), len(columns)))

@@ -104,8 +104,8 @@ class Bodies(Protocol):
 
 
 @dataclass(frozen=True)
-class Operator:
-    """A registered operator.
+class Implementation:
+    """The function that computes an operator, and what is to be known of it.
 
     Attributes:
         function: Computes it.
@@ -124,14 +124,14 @@ class Operator:
 class Registry:
     """The operators, by domain and name."""
 
-    found: dict[tuple[str, str], Operator] = field(default_factory=dict)
+    found: dict[tuple[str, str], Implementation] = field(default_factory=dict)
 
-    def add(self, name: str, operator: Operator, domain: str = "") -> None:
+    def add(self, name: str, operator: Implementation, domain: str = "") -> None:
         """Register an operator; a name taken twice is a mistake in the program."""
         assert (domain, name) not in self.found, f"{domain}::{name} is registered twice"
         self.found[domain, name] = operator
 
-    def get(self, node: ir.Node) -> Operator | None:
+    def get(self, node: ir.Node) -> Implementation | None:
         """Return the operator of a node."""
         domain = "" if node.domain == "ai.onnx" else node.domain
         return self.found.get((domain, node.op_type))
@@ -147,7 +147,7 @@ def operator(
 
     def register(function: Function) -> Function:
         for name in names:
-            OPERATORS.add(name, Operator(function, bodies, differentiable, draws), domain)
+            OPERATORS.add(name, Implementation(function, bodies, differentiable, draws), domain)
         return function
 
     return register
@@ -162,7 +162,7 @@ def elementwise(
         return lambda _, *inputs: function(*inputs)
 
     for name, function in functions.items():
-        OPERATORS.add(name, Operator(without_call(function), differentiable=differentiable), domain)
+        OPERATORS.add(name, Implementation(without_call(function), differentiable=differentiable), domain)
 
 
 def integers_of(tensor: torch.Tensor) -> list[int]:

@@ -16,7 +16,7 @@ import torch
 from dtc.errors import DataError, DtcError, EngineError
 from dtc.graph.opset import opset_of
 from dtc.training.engines.torch import operators as _families  # noqa: F401 - importing it registers the operators
-from dtc.training.engines.torch.calls import OPERATORS, Call, Moment, Operator
+from dtc.training.engines.torch.calls import OPERATORS, Call, Implementation, Moment
 from dtc.training.engines.torch.dtypes import constant_of
 
 Scope = dict[ir.Value, Any]
@@ -37,7 +37,7 @@ class _Step:
     """
 
     call: Call
-    operator: Operator
+    operator: Implementation
     inputs: tuple[ir.Value | None, ...]
     outputs: tuple[ir.Value, ...]
     bodies: dict[str, _Body]
