@@ -51,8 +51,8 @@ class Samples:
 
     names: DataNames
     base: Path = Path()
-    unit: int = 1
-    """Samples that only go together: the batch of a model that takes batches of one size alone."""
+    fixed_batch: int | None = None
+    """Samples that only go together: the batch of a model that takes batches of one size alone; None: it takes any."""
     use: str = ""
     """What the samples to learn from are for, in words, where that is known: calibration, training."""
 
@@ -88,14 +88,19 @@ class Samples:
         train = self._opened_train
         assert train is not None, "a recipe with training has data"
         if self.names.evaluate is None:
-            return hold_out(train, self.names.held_out, self.unit)
+            return hold_out(train, self.names.held_out, self.fixed_batch or 1)
         assert self.evaluation is not None, "there is evaluation data"
         return train, self.evaluation
 
     @cached_property
     def _opened_train(self) -> Source | None:
-        names = self.names
-        return None if names.train is None else open_source(names.train, batch_size=names.batch_size, base=self.base)
+        spec = self.names.train
+        return None if spec is None else open_source(spec, batch_size=self._batch_size, base=self.base)
+
+    @property
+    def _batch_size(self) -> int:
+        """The samples a batch: as many as the model takes, whatever was asked for, where it takes no others."""
+        return self.fixed_batch or self.names.batch_size
 
     @cached_property
     def _split(self) -> tuple[Source | None, Source | None]:
@@ -103,14 +108,14 @@ class Samples:
         if train is None or names.train is None:
             return None, None
         try:
-            return hold_out(train, names.held_out, self.unit)
+            return hold_out(train, names.held_out, self.fixed_batch or 1)
         except DataError:
             return train, because(self._opened(names.train), f"--data, nothing held out{self._also}")
 
     def _opened(self, spec: str) -> Source:
         """Open data to judge on; a short last batch counts, too, where the model takes it."""
-        source = open_source(spec, batch_size=self.names.batch_size, base=self.base, split="evaluate")
-        return replace(source, keep_short=False) if isinstance(source, ArraySource) and self.unit > 1 else source
+        source = open_source(spec, batch_size=self._batch_size, base=self.base, split="evaluate")
+        return replace(source, keep_short=False) if isinstance(source, ArraySource) and self.fixed_batch else source
 
     def _reason(self, spec: str) -> str:
         train = self.names.train

@@ -173,7 +173,7 @@ def begin(path: Path, recipe: Recipe, job: Job, base: Path) -> Work:
     files = model_files(path, model)
     if job.output.resolve() in {file.resolve() for file in files}:
         raise ModelError(f"{job.output}: holds weights of the model itself; choose another --output")
-    samples = Samples(recipe.data, base, fixed_batch(model, recipe.objective) or 1, "calibration")
+    samples = Samples(recipe.data, base, fixed_batch(model, recipe.objective), "calibration")
     return Work(path, files, recipe, job, model, samples, target)
 
 

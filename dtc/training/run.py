@@ -111,7 +111,7 @@ class Run:
 
     def samples(self, model: ir.Model) -> Samples:
         """Return the samples of the run, for its model."""
-        return Samples(self.recipe.data, self.folder, fixed_batch(model, self.recipe.objective) or 1, "training")
+        return Samples(self.recipe.data, self.folder, fixed_batch(model, self.recipe.objective), "training")
 
 
 def create_run(

@@ -92,13 +92,16 @@ def test_nothing_is_learnt_from_what_is_held_out(dtc: Dtc, folder: Path) -> None
     assert filecmp.cmp(folder / "d.onnx", folder / "loud.onnx", shallow=False)
 
 
-def test_a_model_of_one_batch_size_is_judged_on_whole_batches(dtc: Dtc, folder: Path) -> None:
+@pytest.mark.parametrize("asked", [("--batch-size", "16"), ()])
+def test_a_model_of_one_batch_size_has_whole_batches_of_that_size(
+    dtc: Dtc, folder: Path, asked: tuple[str, ...]
+) -> None:
     model = load_model(folder / "m.onnx")
     for value in (*model.graph.inputs, *model.graph.outputs):
         value.shape = type(value.shape)([16, *list(value.shape)[1:]])  # type: ignore[union-attr,arg-type]
     save_model(model, folder / "fixed.onnx")
-    status, out, err = dtc("compress", folder / "fixed.onnx", *PRUNE, "--data", folder / "d.npz", "--batch-size", "16",
-                           "-o", folder / "o.onnx", "--json")  # fmt: skip
+    told = (*PRUNE, "--data", folder / "d.npz", *asked, "-o", folder / "o.onnx", "--json")
+    status, out, err = dtc("compress", folder / "fixed.onnx", *told)
     assert status == 0, err
     assert samples_of(out).startswith("samples 80 to 95 of 96")
 

@@ -107,7 +107,7 @@ def _samples(reference: Path, objective: Objective, options: dict[str, Any]) -> 
     data = overridden(Data(), options)
     if data.train is None and data.evaluate is None:
         return None
-    return Samples(data, unit=fixed_batch(load_model(reference), objective) or 1).evaluation
+    return Samples(data, fixed_batch=fixed_batch(load_model(reference), objective)).evaluation
 
 
 def _told(options: dict[str, Any]) -> CheckOptions:
