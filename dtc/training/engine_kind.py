@@ -23,13 +23,14 @@ from dtc.recipe import Recipe
 from dtc.registry import collect
 from dtc.training.command import Command, python_command
 from dtc.training.engine import Engine
+from dtc.training.engine_settings import EngineSettings
 
 WORKER = "dtc.training"
 """The module that a worker process runs, whatever its engine."""
 
-MakeEngine: TypeAlias = Callable[[ir.Model, Recipe, ir.Model | None], Engine]
-"""Makes an engine for a model to train, a recipe whose objective is resolved, and the model that distillation learns
-from: None for the model itself."""
+MakeEngine: TypeAlias = Callable[[ir.Model, EngineSettings, ir.Model | None], Engine]
+"""Makes an engine for a model to train, its settings, and the model that distillation learns from: None for the model
+itself."""
 
 
 @dataclass(frozen=True)

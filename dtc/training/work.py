@@ -22,7 +22,8 @@ from dtc.passes.method import DistortionStep
 from dtc.passes.plan import Plan, make_plan
 from dtc.recipe import Recipe, Rule
 from dtc.training.engine import Engine
-from dtc.training.engine_kind import MakeEngine, engine_of
+from dtc.training.engine_kind import engine_of
+from dtc.training.engine_settings import EngineSettings
 from dtc.training.evaluate import Evaluation
 from dtc.training.events import Finished, Started
 from dtc.training.journal import Journal
@@ -41,14 +42,14 @@ PROVING_BATCHES = 4
 
 
 def _engine_of_recipe(model: ir.Model, resolved: Recipe, teacher: ir.Model | None) -> Engine:
-    return engine_of(resolved).load()(model, resolved, teacher)
+    return engine_of(resolved).load()(model, EngineSettings.of(resolved), teacher)
 
 
 @dataclass(frozen=True)
 class Tools:
     """The functions that make engine, plan and metric in a worker; the defaults follow the recipe."""
 
-    make_engine: MakeEngine = _engine_of_recipe
+    make_engine: Callable[[ir.Model, Recipe, ir.Model | None], Engine] = _engine_of_recipe
     make_plan: Callable[[ir.Model, Sequence[Rule], int | None], Plan] = make_plan
     make_metric: Callable[[str], Metric] = make_metric
 

@@ -17,6 +17,7 @@ from dtc import recipe
 from dtc.models import build, plan
 from dtc.passes.method import DistortionStep
 from dtc.passes.plan import make_plan
+from dtc.training.engine_settings import EngineSettings
 from dtc.training.engines.ort.engine import OrtEngine
 from dtc.training.objective import resolve_objective
 from dtc.training.optimizer import make_optimizer
@@ -37,7 +38,7 @@ def training(name: str, threads: int) -> Step:
     """Return one training step of a reference model: forward, backward, optimizer as in its plan."""
     fed, known = batch(name), plan(name)
     assert known.training is not None
-    engine = OrtEngine(build(name), resolve_objective(known.objective, fed), threads=threads)
+    engine = OrtEngine(build(name), EngineSettings(resolve_objective(known.objective, fed), threads=threads))
     optimizer = make_optimizer(known.training.optimizer, engine.parameters)
     done = 0
 

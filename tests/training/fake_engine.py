@@ -16,6 +16,7 @@ from dtc.passes.plan import Distorted
 from dtc.recipe import Recipe
 from dtc.training.engine import StepResult
 from dtc.training.engine_kind import EngineKind
+from dtc.training.engine_settings import EngineSettings
 from dtc.training.evaluate import Evaluation
 from dtc.training.loop import Retraining
 from dtc.training.schedule import TrainingSchedule
@@ -222,7 +223,7 @@ def make_retraining(source, evaluate, *, model=None, engine=None, carry=None, **
     )
 
 
-def make_engine(model: ir.Model, recipe: Recipe, teacher: ir.Model | None) -> FakeEngine:
+def make_engine(model: ir.Model, settings: EngineSettings, teacher: ir.Model | None) -> FakeEngine:
     """The fake engine as a factory makes it: without dropout, which `network` has not, and for `network` alone."""
     for node in model.graph:
         if node.op_type not in ("MatMul", "Add", "Tanh") or set(model.graph.initializers) != {"W", "U", "V"}:

@@ -1,6 +1,6 @@
 """For scripts of cases: the engine that they are about, and how they tell what it did.
 
-The engine is made as a worker makes it, from a recipe, by the factory that it declares.
+The engine is made as a worker makes it, by the factory that it declares.
 """
 
 from __future__ import annotations
@@ -8,33 +8,22 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import onnx_ir as ir
 
-from dtc.recipe import Activations, Data, Objective, Recipe, Training
+from dtc.recipe import Objective
 from dtc.training.engine import Engine
 from dtc.training.engine_kind import engines
+from dtc.training.engine_settings import EngineSettings
 
 
 def make_engine(
-    model: ir.Model,
-    objective: Objective,
-    *,
-    teacher: ir.Model | None = None,
-    freeze: Sequence[str] = (),
-    threads: int = 1,
-    batch_norm: str = "batch",
-    delta: float = 0.0,
+    model: ir.Model, objective: Objective, *, teacher: ir.Model | None = None, threads: int = 1, **settings: Any
 ) -> Engine:
-    recipe = Recipe(
-        objective=objective,
-        data=Data(train="-"),
-        training=Training(freeze=tuple(freeze), threads=threads),
-        activations=Activations(delta=delta),
-        batch_norm=batch_norm,
-    )
-    return engines()[os.environ["ENGINE_UNDER_TEST"]].load()(model, recipe, teacher)
+    told = EngineSettings(objective, threads=threads, **settings)
+    return engines()[os.environ["ENGINE_UNDER_TEST"]].load()(model, told, teacher)
 
 
 def tell(cases: Mapping[str, Callable[[], object]]) -> None:

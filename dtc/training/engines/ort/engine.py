@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,9 @@ from dtc.errors import EngineError
 from dtc.forms import AnyArray, Array
 from dtc.graph.signature import Arrays
 from dtc.passes.prepare.batch_moments import Moments, measurable, statistics_of
-from dtc.recipe import Objective, Recipe
 from dtc.training.draws import draw_mask
 from dtc.training.engine import Parameters, StepResult
+from dtc.training.engine_settings import EngineSettings
 from dtc.training.engines.ort.capability import examine
 from dtc.training.engines.ort.conversion import must_convert
 from dtc.training.engines.ort.evaluation_graph import EvaluationGraph
@@ -33,52 +33,21 @@ from dtc.training.selection import scales_of_quantizers
 from dtc.training.targets import Kind, choose_kind, labels_of, samples_axis, targets
 
 
-def make_engine(model: ir.Model, recipe: Recipe, teacher: ir.Model | None) -> OrtEngine:
-    """Return the engine for a run of `recipe`; see `dtc.training.engine_kind.MakeEngine`.
-
-    Raises:
-        EngineError: The model cannot be trained; names the node.
-    """
-    training = recipe.training
-    assert training is not None, "a run has training"
-    return OrtEngine(
-        model,
-        recipe.objective,
-        teacher=teacher,
-        freeze=training.freeze,
-        threads=training.threads,
-        batch_norm=recipe.trained_batch_norm,
-        delta=recipe.activations.delta,
-    )
-
-
 class OrtEngine:
     """Implements `dtc.training.engine.Engine` in a process whose `onnxruntime` is the training build.
 
     The model's graph is never changed: a training graph is derived from it for each sequence length, and the
     evaluation graph is the model itself. Both read the arrays in `parameters`. What distillation compares with is the
-    output of `teacher` with its own weights; without one, of `model` as it was given. With `batch_norm` at "batch",
-    BatchNormalization is trained with the moments of the batch, else with its statistics as they are. `delta` is the
-    gradient scaling of quantized activations, 0 the straight-through estimator.
+    output of `teacher` with its own weights; without one, of `model` as it was given.
 
     Raises:
         EngineError: The model cannot be trained; names the node.
     """
 
-    def __init__(
-        self,
-        model: ir.Model,
-        objective: Objective,
-        *,
-        teacher: ir.Model | None = None,
-        freeze: Sequence[str] = (),
-        threads: int | None = None,
-        batch_norm: Literal["batch", "frozen"] = "batch",
-        delta: float = 0.0,
-    ) -> None:
+    def __init__(self, model: ir.Model, settings: EngineSettings, teacher: ir.Model | None = None) -> None:
         # 1. A copy in the form that the training build reads; everything below derives from it.
         load_runtime()
-        self._objective, self._threads = objective, threads
+        self._objective, self._threads = objective, threads = settings.objective, settings.threads
         self._base = prepare(model)
         self._given = model if must_convert(model) else None
         check_carry(self._base.graph, objective)
@@ -87,11 +56,11 @@ class OrtEngine:
         guess: Kind = "mse" if objective.loss == "auto" else objective.loss
         # 2. What can be differentiated, found out by trying. The plan has no parameters and no lengths yet: the former
         #    come from the trials, the latter from the inputs of each step.
-        norms = measurable(self._base.graph) if batch_norm == "batch" else []
+        norms = measurable(self._base.graph) if settings.batch_norm == "batch" else []
         by_batch = tuple(str(node.name) for node in norms)
         carry = tuple(objective.carry)
-        self._plan = GradientPlan(guess, objective.output, self._rank(), carry, (), {}, by_batch, delta)
-        capability = examine(self._base, self._plan, freeze)
+        self._plan = GradientPlan(guess, objective.output, self._rank(), carry, (), {}, by_batch, settings.delta)
+        capability = examine(self._base, self._plan, settings.freeze)
         self._unrolled = capability.unrolled
         # 3. The arrays that are trained, copied out of the model: sessions are fed with them, and optimizers write into
         #    them.

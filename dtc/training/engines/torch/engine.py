@@ -6,7 +6,7 @@ import fnmatch
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -17,8 +17,8 @@ from torch import Tensor
 from dtc.forms import AnyArray, Array
 from dtc.graph.signature import Arrays
 from dtc.passes.prepare.batch_moments import Moments, measurable, statistics_of
-from dtc.recipe import Objective, Recipe
 from dtc.training.engine import Parameters, StepResult
+from dtc.training.engine_settings import EngineSettings
 from dtc.training.engines.torch.calls import Moment
 from dtc.training.engines.torch.dtypes import array_of, tensor_of
 from dtc.training.engines.torch.gradient_paths import Obstacles, obstacles
@@ -31,60 +31,29 @@ from dtc.training.selection import find_weights, nothing_left, refuse_half
 from dtc.training.targets import Kind, choose_kind, labels_of, samples_axis, targets
 
 
-def make_engine(model: ir.Model, recipe: Recipe, teacher: ir.Model | None) -> TorchEngine:
-    """Return the engine for a run of `recipe`; see `dtc.training.engine_kind.MakeEngine`.
-
-    Raises:
-        EngineError: The model cannot be trained; names the node.
-    """
-    training = recipe.training
-    assert training is not None, "a run has training"
-    return TorchEngine(
-        model,
-        recipe.objective,
-        teacher=teacher,
-        freeze=training.freeze,
-        threads=training.threads,
-        batch_norm=recipe.trained_batch_norm,
-        delta=recipe.activations.delta,
-    )
-
-
 class TorchEngine:
     """Implements `dtc.training.engine.Engine`.
 
     The model's graph runs node by node, as it was given. What distillation compares with is the output of `teacher`
-    with its own weights; without one, of `model` as it was given. With `batch_norm` at "batch", BatchNormalization is
-    trained with the moments of the batch, else with its statistics as they are. `delta` is the gradient scaling of
-    quantized activations, 0 the straight-through estimator.
+    with its own weights; without one, of `model` as it was given.
 
     Raises:
         EngineError: The model cannot be trained; names the node.
     """
 
-    def __init__(
-        self,
-        model: ir.Model,
-        objective: Objective,
-        *,
-        teacher: ir.Model | None = None,
-        freeze: Sequence[str] = (),
-        threads: int | None = None,
-        batch_norm: Literal["batch", "frozen"] = "batch",
-        delta: float = 0.0,
-    ) -> None:
-        torch.set_num_threads(threads or os.cpu_count() or 1)
+    def __init__(self, model: ir.Model, settings: EngineSettings, teacher: ir.Model | None = None) -> None:
+        torch.set_num_threads(settings.threads or os.cpu_count() or 1)
         # 1. A copy of the graph, because quantizers and functions are rewritten; weights are shared with the model.
         refuse_half(model, "torch")
-        self._objective = objective
-        self._model, scales = _prepared(model, delta)
+        self._objective = objective = settings.objective
+        self._model, scales = _prepared(model, settings.delta)
         graph = self._model.graph
         check_carry(graph, objective)
         self._samples = samples_axis(graph, objective)
         self._kind: Kind | None = None if objective.loss == "auto" else objective.loss
         # 2. What is trained: arrays that optimizers write into, and that torch reads as its tensors.
         scored = self._scored("mse" if self._kind is None else self._kind)
-        weights, self.frozen = _trainable({**_weights(graph), **scales}, obstacles(graph, scored), freeze)
+        weights, self.frozen = _trainable({**_weights(graph), **scales}, obstacles(graph, scored), settings.freeze)
         if not weights:
             raise nothing_left(self.frozen)
         self.parameters: Parameters = {name: _copied(value) for name, value in weights.items()}
@@ -93,7 +62,7 @@ class TorchEngine:
             value: torch.from_numpy(self.parameters[name]).requires_grad_() for name, value in weights.items()
         }
         # 3. What is measured instead of trained.
-        norms = measurable(graph) if batch_norm == "batch" else []
+        norms = measurable(graph) if settings.batch_norm == "batch" else []
         self._norms = frozenset(norms)
         self.statistics: Parameters = {}
         self._live: dict[ir.Value, Tensor] = dict(self._leaves)

@@ -12,6 +12,7 @@ from engine_under_test import tell
 from dtc.errors import DtcError
 from dtc.models.net import Net
 from dtc.recipe import Objective
+from dtc.training.engine_settings import EngineSettings
 from dtc.training.engines.ort import trial
 from dtc.training.engines.ort.engine import OrtEngine
 
@@ -28,7 +29,7 @@ def straight() -> ir.Model:
 
 def refused(model: ir.Model, objective: Objective = MSE) -> str:
     try:
-        OrtEngine(model, objective, threads=1)
+        OrtEngine(model, EngineSettings(objective, threads=1))
     except DtcError as error:
         return f"{type(error).__name__}: {error}"
     return "taken"
@@ -64,7 +65,7 @@ def old(nodes: str) -> ir.Model:
 
 def proof(nodes: str) -> str:
     """Whether what trains a model of opset 10 computes what the model computes."""
-    engine, rng = OrtEngine(old(nodes), MSE, threads=1), np.random.default_rng(1)
+    engine, rng = OrtEngine(old(nodes), EngineSettings(MSE, threads=1)), np.random.default_rng(1)
     try:
         engine.prove({"x": rng.standard_normal((2, 4, 6, 6), dtype=np.float32)} for _ in range(2))
     except DtcError as error:
@@ -74,14 +75,14 @@ def proof(nodes: str) -> str:
 
 def unread_proof() -> str:
     """A model that need not be converted is not run for it."""
-    OrtEngine(straight(), MSE, threads=1).prove({} for _ in range(2))
+    OrtEngine(straight(), EngineSettings(MSE, threads=1)).prove({} for _ in range(2))
     return "proven"
 
 
 def ended_trial(number: int) -> object:
     """The process of the trials is ended by a signal: what the next trial says, and the one after."""
     model = straight()
-    OrtEngine(model, MSE, threads=1)
+    OrtEngine(model, EngineSettings(MSE, threads=1))
     trial._Helper.current()._process.send_signal(number)
     return [refused(model), refused(model)]
 
@@ -89,7 +90,7 @@ def ended_trial(number: int) -> object:
 def tired_helper() -> object:
     """The process of the trials has ended by itself."""
     model = straight()
-    OrtEngine(model, MSE, threads=1)
+    OrtEngine(model, EngineSettings(MSE, threads=1))
     helper = trial._Helper.current()._process
     helper.stdin.close()
     return [helper.wait(), refused(model)]

@@ -11,6 +11,7 @@ import numpy as np
 from dtc.errors import EngineError
 from dtc.graph import load_model
 from dtc.recipe import Objective
+from dtc.training.engine_settings import EngineSettings
 from dtc.training.engines.ort.engine import OrtEngine
 from dtc.training.statistics import of_batch
 from dtc.training.swap import swapped
@@ -52,7 +53,7 @@ def batches() -> dict[str, dict[str, np.ndarray]]:
 
 
 def examine(folder: Path, name: str, batch: dict[str, np.ndarray]) -> dict[str, object]:
-    engine = OrtEngine(load_model(folder / name), Objective(), threads=1)
+    engine = OrtEngine(load_model(folder / name), EngineSettings(Objective(), threads=1))
     with swapped(engine.statistics, of_batch(engine, batch)):
         evaluated = engine.loss(batch)[0]
     outputs = next(iter(engine.predict(batch).values()))
@@ -78,7 +79,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     results: dict[str, object] = {name: examine(folder, name, batch) for name, batch in batches().items()}
     try:
-        OrtEngine(load_model(folder / "silero_vad_v4.onnx"), Objective(), threads=1)
+        OrtEngine(load_model(folder / "silero_vad_v4.onnx"), EngineSettings(Objective(), threads=1))
     except EngineError as error:
         results["silero_vad_v4.onnx"] = str(error)
     json.dump(results, sys.stdout)

@@ -1,0 +1,42 @@
+"""The settings of a training engine: what of a recipe is the engine's own business."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from dtc.recipe import Objective, Recipe
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What an engine is told besides its model.
+
+    Attributes:
+        objective: The loss, and what it reads.
+        freeze: Globs of parameters that are not trained.
+        threads: Of the engine; None: all cores.
+        batch_norm: Whether BatchNormalization is trained with the moments of the batch, or with its statistics as they
+            are.
+        delta: The gradient scaling of quantized activations; 0 is the straight-through estimator.
+    """
+
+    objective: Objective
+    freeze: Sequence[str] = ()
+    threads: int | None = None
+    batch_norm: Literal["batch", "frozen"] = "batch"
+    delta: float = 0.0
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Self:
+        """Return the settings of a run of `recipe`, whose objective is resolved."""
+        training = recipe.training
+        assert training is not None, "a run has training"
+        return cls(
+            recipe.objective,
+            freeze=training.freeze,
+            threads=training.threads,
+            batch_norm=recipe.trained_batch_norm,
+            delta=recipe.activations.delta,
+        )
