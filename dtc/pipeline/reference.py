@@ -16,8 +16,6 @@ from dtc.graph import all_graphs, all_nodes, load_model
 from dtc.passes import prepare
 from dtc.pipeline.work import Work
 
-Tensors: TypeAlias = Mapping[str, ir.TensorProtocol]
-
 
 def tensors_of(model: ir.Model) -> dict[str, ir.TensorProtocol]:
     """Return the initializers of all graphs, by name."""

@@ -66,10 +66,6 @@ class GraphBuilder(Builder):
         """
         return make(self) if self._shared is None else self._shared.once(key, make, self.graph)
 
-    def once_for_all(self, key: object, make: Callable[[GraphBuilder], ir.Value]) -> ir.Value:
-        """Return the value that `make` adds nodes for in the main graph, the same one for builders of all graphs."""
-        return make(self) if self._shared is None else self._shared.once(key, make)
-
     def _stored(self, array: npt.NDArray[Any]) -> ir.Value:
         if self._shared is not None:
             return self._shared.constant(array)

@@ -21,7 +21,7 @@ Function: TypeAlias = Callable[..., Any]
 MICROSOFT = "com.microsoft"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Moment:
     """What differs between the runs of one graph.
 
@@ -38,6 +38,13 @@ class Moment:
     collected: list[tuple[ir.Node, torch.Tensor, torch.Tensor, int]] | None = None
 
 
+@dataclass
+class Present:
+    """The run of a graph that is going on; all calls of a program look at the same one."""
+
+    moment: Moment = field(default_factory=Moment)
+
+
 @dataclass(frozen=True, eq=False)
 class Call:
     """What a function is told of the node that it computes.
@@ -45,14 +52,19 @@ class Call:
     Attributes:
         node: The node.
         version: The opset version of its domain that the model imports.
-        moment: The run that is going on.
+        present: The run that is going on.
         number: The node's place among those of its operator, in the order of the graph.
     """
 
     node: ir.Node
     version: int
-    moment: Moment
+    present: Present
     number: int = 0
+
+    @property
+    def moment(self) -> Moment:
+        """What is true of the run that is going on."""
+        return self.present.moment
 
     def integer(self, name: str, default: int = 0) -> int:
         """Return an integer attribute."""

@@ -29,8 +29,6 @@ _DTYPES: dict[ir.DataType, torch.dtype] = {
     ir.DataType.COMPLEX128: torch.complex128,
 }
 
-FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
-
 
 def dtype_of(number: int) -> torch.dtype:
     """Return the torch type of an ONNX type number, as attributes such as `to` hold it.

@@ -26,13 +26,7 @@ def _walk(graph: ir.Graph, found: Obstacles) -> None:
         reached = [value for value in node.outputs if value in found]
         if not reached:
             continue
-        operator = OPERATORS.get(node)
-        # A gradient passes a node that has one, and out of which floats come: not a Cast to integers.
-        blocked = operator is None or not operator.differentiable
-        passing = [found[value] for value in reached if value.dtype in _FLOATS and found[value] is None]
-        obstacle = node if blocked or (not passing and None in (found[v] for v in reached)) else None
-        if not blocked and not passing:
-            obstacle = next((found[value] for value in reached if found[value] is not None), node)
+        obstacle = _obstacle(node, reached, found)
         for value in node.inputs:
             if value is not None:
                 _note(found, value, obstacle)
@@ -43,6 +37,18 @@ def _walk(graph: ir.Graph, found: Obstacles) -> None:
                 for value in body.outputs:
                     _note(found, value, obstacle)
                 _walk(body, found)
+
+
+def _obstacle(node: ir.Node, reached: list[ir.Value], found: Obstacles) -> ir.Node | None:
+    """Return what stops the gradient on its way from the `reached` outputs of a node to its inputs."""
+    implementation = OPERATORS.get(node)
+    if implementation is None or not implementation.differentiable:
+        return node
+    # A gradient passes where floats come out: not a Cast to integers.
+    floats = [value for value in reached if value.dtype in _FLOATS]
+    if not floats:
+        return node
+    return None if any(found[value] is None for value in floats) else found[floats[0]]
 
 
 def _note(found: Obstacles, value: ir.Value, obstacle: ir.Node | None) -> None:

@@ -16,7 +16,7 @@ import torch
 from dtc.errors import DataError, DtcError, EngineError
 from dtc.graph.opset import opset_of
 from dtc.training.engines.torch import operators as _families  # noqa: F401 - importing it registers the operators
-from dtc.training.engines.torch.calls import OPERATORS, Call, Implementation, Moment
+from dtc.training.engines.torch.calls import OPERATORS, Call, Implementation, Moment, Present
 from dtc.training.engines.torch.dtypes import constant_of
 
 Scope = dict[ir.Value, Any]
@@ -114,7 +114,7 @@ class Program:
     """
 
     def __init__(self, model: ir.Model, live: Sequence[ir.Value]) -> None:
-        self.moment = Moment()
+        self._present = Present()
         self._model, self._live = model, frozenset(live)
         self._numbers: dict[tuple[str, str], int] = {}
         self._constants = self._constants_of(model.graph)
@@ -131,7 +131,7 @@ class Program:
             DataError: An input is missing, or a node cannot be computed from these values; names it.
             EngineError: Torch cannot compute a node at all; names it.
         """
-        self.moment.__dict__.update(moment.__dict__)
+        self._present.moment = moment
         scope: Scope = {**self._constants, **known}
         for step, done in self._plan(tuple(wanted)):
             step.run(scope)
@@ -170,7 +170,7 @@ class Program:
             raise EngineError(f"node {node.name!r}: the torch engine has no operator {node.op_type}{domain}")
         number = self._numbers.get((node.domain, node.op_type), 0)
         self._numbers[node.domain, node.op_type] = number + 1
-        call = Call(node, opset_of(self._model), self.moment, number)
+        call = Call(node, opset_of(self._model), self._present, number)
         bodies = {
             name: self._body(attribute.as_graph())
             for name, attribute in node.attributes.items()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dtc.training.engines.torch.calls import MICROSOFT, Call, elementwise, operator
-from dtc.training.engines.torch.dtypes import FLOATS, dtype_of
+from dtc.training.engines.torch.dtypes import dtype_of
 
 elementwise(
     {
@@ -126,16 +126,12 @@ def _clip(call: Call, x: Tensor, low: Tensor | None = None, high: Tensor | None 
 
 @operator("Cast")
 def _cast(call: Call, x: Tensor) -> Tensor:
-    return _converted(x, dtype_of(call.integer("to")))
+    return x.to(dtype_of(call.integer("to")))
 
 
 @operator("CastLike")
 def _cast_like(_: Call, x: Tensor, like: Tensor) -> Tensor:
-    return _converted(x, like.dtype)
-
-
-def _converted(x: Tensor, dtype: torch.dtype) -> Tensor:
-    return x.to(dtype)
+    return x.to(like.dtype)
 
 
 @operator("Elu")
@@ -205,8 +201,3 @@ def _swish(call: Call, x: Tensor) -> Tensor:
 @operator("SwiGLU")
 def _swiglu(call: Call, gate: Tensor, up: Tensor) -> Tensor:
     return gate * torch.sigmoid(call.real("alpha", 1.0) * gate) * up
-
-
-def is_float(x: Tensor) -> bool:
-    """True for a tensor that a gradient can pass through."""
-    return x.dtype in FLOATS

@@ -6,6 +6,7 @@ ONNX, and are put in torch's order at each call, so that gradients come back in 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -54,8 +55,8 @@ class _Node:
         return self.call.texts("activations") or _DEFAULTS[self.kind] * len(self.directions)
 
 
-@operator("LSTM")
-def _lstm(
+@operator("LSTM", "GRU", "RNN")
+def _recurrent(
     call: Call,
     x: Tensor,
     W: Tensor,
@@ -66,39 +67,18 @@ def _lstm(
     c: Tensor | None = None,
     P: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    return _run(call, x, W, R, B, lengths, h, c, P)
-
-
-@operator("GRU", "RNN")
-def _gru(
-    call: Call,
-    x: Tensor,
-    W: Tensor,
-    R: Tensor,
-    B: Tensor | None = None,
-    lengths: Tensor | None = None,
-    h: Tensor | None = None,
-) -> tuple[Tensor, ...]:
-    return _run(call, x, W, R, B, lengths, h, None, None)[:2]
-
-
-def _run(
-    call: Call, x: Tensor, W: Tensor, R: Tensor, B: Tensor | None, lengths: Tensor | None, *state: Tensor | None
-) -> tuple[Tensor, ...]:
-    """Compute Y `[T, D, N, H]`, Y_h and Y_c `[D, N, H]`; with `layout` 1 the samples come first everywhere."""
-    h, c, P = state
+    """Compute Y `[T, D, N, H]`, Y_h and, of LSTM, Y_c `[D, N, H]`; with `layout` 1 samples come first everywhere."""
     turned = bool(call.integer("layout"))
     if turned:
         x, h, c = x.transpose(0, 1), _turned(h), _turned(c)
     zeros = x.new_zeros(W.shape[0], x.shape[1], R.shape[-1])
-    is_lstm = call.node.op_type == "LSTM"
-    node = _Node(
-        call, x, W, R, B, lengths, zeros if h is None else h, (zeros if c is None else c) if is_lstm else None, P
-    )
+    if call.node.op_type == "LSTM":
+        c = zeros if c is None else c
+    node = _Node(call, x, W, R, B, lengths, zeros if h is None else h, c, P)
     y, h, c = _layer(node) if _is_layer(node) else _steps(node)
     if turned:
         y, h, c = y.permute(2, 0, 1, 3), h.transpose(0, 1), _turned(c)
-    return y, h, h if c is None else c
+    return (y, h) if c is None else (y, h, c)
 
 
 def _turned(state: Tensor | None) -> Tensor | None:
@@ -185,7 +165,8 @@ def _steps(node: _Node) -> tuple[Tensor, Tensor, Tensor | None]:
 
 def _direction(node: _Node, number: int, backwards: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     x = reversed_steps(node.x, node.lengths) if backwards else node.x
-    cell = {"LSTM": _LstmCell, "GRU": _GruCell, "RNN": _RnnCell}[node.kind](node, number)
+    kinds: dict[str, Callable[[_Node, int], _Cell]] = {"LSTM": _LstmCell, "GRU": _GruCell, "RNN": _RnnCell}
+    cell = kinds[node.kind](node, number)
     # The products with the inputs of all steps at once; what is left in the loop depends on the step before.
     projected = x @ node.W[number].transpose(0, 1) + cell.bias
     h, c = node.h[number], None if node.c is None else node.c[number]
@@ -205,7 +186,7 @@ def _direction(node: _Node, number: int, backwards: bool) -> tuple[Tensor, Tenso
     return reversed_steps(y, node.lengths) if backwards else y, h, c
 
 
-class _Cell:
+class _Cell(ABC):
     """One step of a direction, with the activations and the clipping of the node."""
 
     def __init__(self, node: _Node, number: int) -> None:
@@ -226,9 +207,9 @@ class _Cell:
         assert self.recurrent_bias is not None
         return self.input_bias + self.recurrent_bias
 
+    @abstractmethod
     def step(self, row: Tensor, h: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the next states; `row` is the product with the step's input, biases added."""
-        raise NotImplementedError
 
     def limited(self, x: Tensor) -> Tensor:
         """Return `x` clipped as the node says."""

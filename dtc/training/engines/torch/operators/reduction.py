@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -27,12 +28,17 @@ def _extreme(reduce: Callable[..., Tensor], *, largest: bool) -> Callable[[Tenso
         shape = [1 if a in axes else s for a, s in enumerate(x.shape) if keep or a not in axes]
         if x.dtype is torch.bool:
             return torch.full(shape, not largest)
-        limits = torch.finfo(x.dtype) if x.is_floating_point() else torch.iinfo(x.dtype)
-        bound = float("inf") if x.is_floating_point() else limits.max
-        least = -bound if x.is_floating_point() else limits.min
-        return torch.full(shape, least if largest else bound, dtype=x.dtype, device=x.device)
+        low, high = _ends(x.dtype)
+        return torch.full(shape, low if largest else high, dtype=x.dtype, device=x.device)
 
     return apply
+
+
+def _ends(dtype: torch.dtype) -> tuple[float, float]:
+    """Return the least and the greatest number of a type."""
+    if dtype.is_floating_point:
+        return -math.inf, math.inf
+    return torch.iinfo(dtype).min, torch.iinfo(dtype).max
 
 
 def _mean(x: Tensor, axes: list[int], keep: bool) -> Tensor:

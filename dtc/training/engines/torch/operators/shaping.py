@@ -103,9 +103,6 @@ def _cut(x: Tensor, axis: int, start: int, end: int, step: int) -> Tensor:
     return x.index_select(axis, places)
 
 
-_PADS = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
-
-
 @operator("Pad")
 def _pad(
     call: Call, x: Tensor, given: Tensor | None = None, value: Tensor | None = None, axes: Tensor | None = None
