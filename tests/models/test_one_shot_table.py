@@ -9,7 +9,7 @@ import pytest
 
 from dtc import models
 from dtc.graph import save_model
-from dtc.models.reproduce.one_shot import Case, Line, measure, table
+from dtc.models.reproduce.one_shot import Benchmark, Contender, measure, table
 from dtc.recipe import Objective
 
 
@@ -20,8 +20,8 @@ def test_a_line_is_measured_once_and_told_with_its_bytes_and_its_loss(
     (tmp_path / "onnx").mkdir()
     save_model(models.build("digits-mlp"), tmp_path / "onnx" / "m.onnx")
     digits = "dtc.models.datasets:digits"
-    case = Case("digits", "m.onnx", digits, f"{digits}_test", Objective(metric="accuracy"))
-    lines = [Line("uniform 8", False), Line("ONNX Runtime static int8, QDQ per channel", True)]
+    case = Benchmark("digits", "m.onnx", digits, f"{digits}_test", Objective(metric="accuracy"))
+    lines = [Contender("uniform 8", False), Contender("ONNX Runtime static int8, QDQ per channel", True)]
     for line in lines:
         measure(case, line, tmp_path)
     static, uniform = [line for line in table(case, tmp_path) if line.startswith(("| uniform", "| ONNX"))]
