@@ -43,8 +43,8 @@ SHAKEN_BY = 0.3
 ROUNDS = 100
 """Most rounds from one start; few rows need as many."""
 
-LONG = 4096
-"""Weights of a row from which on bins stand for them in the search; below, a hundred sorted rows fit into a cache."""
+LONG = 1024
+"""Weights of a row from which on bins stand for them in the search."""
 
 MANY = 1 << 22
 """Weights in all rows from which on that is worth it: they take seconds."""
