@@ -53,7 +53,7 @@ class Place:
 
     Attributes:
         folder: A copy of the bundle, in which programs may build.
-        scratch: An empty folder for anything else.
+        scratch: A folder for anything else, empty at first and the same for all ways.
         processor: What the bundle is for.
         seconds: For measuring latency.
     """

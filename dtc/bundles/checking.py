@@ -74,16 +74,16 @@ class _Opened:
 
     def copy_to(self, scratch: Path) -> None:
         """Copy it to where it is run: nothing is built within the bundle itself."""
-        self.place = scratch / f"bundle{len(list(scratch.iterdir()))}"
+        self.place = scratch / f"bundle{len(list(scratch.iterdir())) // 2}"
         shutil.copytree(self.folder, self.place)
+        self.place.with_name(f"{self.place.name}.scratch").mkdir()
 
     def started(self, name: str, seconds: float) -> Callable[[], ProgramReport] | None:
         """Build and install what a way takes; None, and an outcome, where that fails or the bundle has no such way."""
         way = next((run for run in self.runs if run.name == name), None)
         if way is None:
             return None
-        scratch = self.place.with_name(f"{self.place.name}.{len(self.outcomes)}")
-        scratch.mkdir()
+        scratch = self.place.with_name(f"{self.place.name}.scratch")
         try:
             return way.start(Place(self.place, scratch, self.description.processor, seconds))
         except MissingError as error:

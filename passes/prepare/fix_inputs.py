@@ -18,10 +18,14 @@ from dtc.graph.builder import Names, add_initializer
 from dtc.graph.walk import all_tensors
 from dtc.passes.prepare.evaluation import can_evaluate, evaluate
 from dtc.passes.prepare.remove_identities import RemoveIdentitiesPass
-from dtc.passes.prepare.remove_unused import RemoveUnusedPass
+from dtc.passes.prepare.remove_unused import RemoveUnusedPass, remove_with_bodies
 
 LARGEST = 2**20
 """Bytes of an array that is stored instead of what computes it: beyond, a file would grow by being folded."""
+
+
+SHOWN = 4
+"""Numbers of a fixed input that a sentence tells; of more its name has to do."""
 
 
 class FixInputsPass(ir.passes.InPlacePass):
@@ -65,7 +69,7 @@ def fix_inputs(model: ir.Model, values: Mapping[str, Any]) -> list[str]:
     before = _contents(model)
     FixInputsPass(values)(model)
     after = _contents(model)
-    told = ", ".join(f"{name}={np.asarray(value).tolist()}" for name, value in values.items())
+    told = ", ".join(name if value.size > SHOWN else f"{name}={value.tolist()}" for name, value in values.items())
     (nodes, branches, weights), (nodes_left, branches_left, weights_left) = before, after
     fewer = f"{nodes} nodes became {nodes_left}, {branches} branchings {branches_left}"
     return [f"With {told} fixed {fewer}, and {size(weights)} of weights {size(weights_left)}."]
@@ -158,7 +162,7 @@ def _take_branch(node: ir.Node) -> bool:
         handed.name, handed.type, handed.shape = written.name, written.type, written.shape
         written.replace_all_uses_with(handed, replace_graph_outputs=True)
         written.name = None
-    outer.remove(node, safe=True)
+    remove_with_bodies(node)
     return True
 
 

@@ -94,6 +94,9 @@ class Processor:
         """
         if self.name == HOST:
             return Path(onnxruntime.__file__).parent / "capi"
+        folder = scratch / "onnxruntime" / "capi"
+        if folder.is_dir():
+            return folder
         wheel = f"onnxruntime=={_EMULATED_RUNTIME}"
         options = ["--no-deps", "--only-binary=:all:", "--platform", f"manylinux_2_28_{self.wheel}"]
         try:
@@ -104,7 +107,7 @@ class Processor:
             ) from error
         for file in scratch.glob("*.whl"):
             zipfile.ZipFile(file).extractall(scratch)
-        return scratch / "onnxruntime" / "capi"
+        return folder
 
 
 _MACHINES = {"x86_64": "x86-64", "amd64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
