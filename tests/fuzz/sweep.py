@@ -2,8 +2,8 @@
 
 Each file that is written is run beside its original in sessions of this script's own, on the inputs that come with the
 model. The methods are fine enough for the outputs to be near the original's: one that is further away is wrong, unless
-the errors told of the weights are as large (a table of four codewords for twelve weights). What is wrong is printed, then
-a table of counts; the status is 1 if anything was wrong.
+the errors told of the weights are as large (a table of four codewords for twelve weights). What is wrong is printed,
+then a table of counts; the status is 1 if anything was wrong.
 """
 
 from __future__ import annotations
