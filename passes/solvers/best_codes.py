@@ -46,8 +46,8 @@ ROUNDS = 100
 LONG = 1024
 """Weights of a row from which on bins stand for them in the search."""
 
-GAIN = 3e-4
-"""Share of the error that a round on bins has to gain: what it finds is improved further on the weights themselves."""
+GAIN = 1e-4
+"""Share of the error that a round has to gain in the search of many weights: what it finds is improved to the end."""
 
 MANY = 1 << 22
 """Weights in all rows from which on that is worth it: they take seconds."""
@@ -84,8 +84,9 @@ def best_codes(rows: Rows, bits: int) -> SignPlanes:
     """Return the codes of least squared error that are found; each row has the best of all starts."""
     if bits == 1:
         return greedy(rows, bits)  # the mean magnitude is the solution
-    if rows.values.size >= MANY and rows.values.shape[1] >= LONG:
-        starts = np.concatenate([_search(part, binned, bits, GAIN) for part, binned in BinnedRows.chunks(rows)])
+    if rows.values.size >= MANY:
+        chunks = BinnedRows.chunks(rows) if rows.values.shape[1] >= LONG else OrderedRows.chunks(rows)
+        starts = np.concatenate([_search(part, known, bits, GAIN) for part, known in chunks])
         alphas = _improved(rows, starts)
     else:
         alphas = np.concatenate([_search(part, ordered, bits) for part, ordered in OrderedRows.chunks(rows)])
