@@ -7,7 +7,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.calibration import Calibration
@@ -18,6 +20,7 @@ from dtc.checking.session_memory import memory_of_whole
 from dtc.data import Samples, fixed_batch
 from dtc.errors import ModelError
 from dtc.graph import Site, check_space, load_model, model_files, only_writer, relocate
+from dtc.graph.file_tensor import on_disk
 from dtc.job import Job
 from dtc.memory import free_memory
 from dtc.passes.lean import Folded
@@ -25,14 +28,16 @@ from dtc.passes.lower import Lowered, Target, find_target
 from dtc.passes.method import Gram
 from dtc.passes.plan import Distorted, Plan
 from dtc.passes.prepare.quantize_activations import Quantization
+from dtc.pipeline.progress import SiteDone
 from dtc.recipe import Recipe
 from dtc.report import Report
 from dtc.scratch import scratch_folder
+from dtc.storage import ArrayStore
 from dtc.training.events import Event
 from dtc.training.launch import Result
 from dtc.training.run import Run
 
-OnEvent = Callable[[Event | CheckedBatch], None]
+OnEvent = Callable[[Event | CheckedBatch | SiteDone], None]
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class Work:
         faithful: The written file against the distorted model (check_faithful).
         outcome: The written file against the original (check_outcome).
         report: All of it as a document (describe).
+        store: Large arrays of forms and of the lowered model, in `scratch`.
         scratch: A folder beside the output that is gone when the work ends: what lies there can be moved to its place.
     """
 
@@ -126,6 +132,7 @@ class Work:
     faithful: CheckReport = field(init=False)
     outcome: CheckReport = field(init=False)
     report: Report = field(init=False)
+    store: ArrayStore = field(init=False)
     scratch: Path = field(init=False)
     _resources: ExitStack = field(default_factory=ExitStack)
 
@@ -134,6 +141,8 @@ class Work:
             self._resources.enter_context(only_writer(self.job.output))
             check_space(self.job.output, sum(file.stat().st_size for file in self.files))
             self.scratch = self._resources.enter_context(_beside(self.job.output))
+            self.store = ArrayStore(self.scratch / "arrays")
+            self.store.folder.mkdir()
             self._resources = self._resources.pop_all()
         return self
 
@@ -149,6 +158,10 @@ class Work:
         Where they do not fit into memory only sites are checked, and nothing is written that the whole alone needs.
         """
         return self.whole_memory <= self.memory
+
+    def on_disk(self, array: npt.NDArray[Any] | ir.TensorProtocol) -> ir.TensorProtocol:
+        """Return a tensor of an array; the numbers of a large one go into the scratch folder."""
+        return on_disk(self.store, array)
 
     def gram_of(self, site: Site) -> Gram | None:
         """Return what computes the second moments of a site's inputs; None where no method asks for them."""

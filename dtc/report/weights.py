@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from dtc.distortion import relative_error
 from dtc.forms import Array, Form, LowRank
 from dtc.forms.composite import Product
 from dtc.report.document import Histogram, SpectrumPair, WeightsChange
@@ -29,7 +30,7 @@ def describe_weights(before: AnyArray, after: Array, matrices: Array, forms: Seq
     the form of each. Low-rank forms have spectra, too.
     """
     return WeightsChange(
-        difference=relative_error(before.astype(np.float32), after),
+        difference=relative_error(before, after),
         zeros=(_zeros(before), _zeros(after)),
         histogram=histogram(before, after),
         spectra=tuple(
@@ -38,13 +39,6 @@ def describe_weights(before: AnyArray, after: Array, matrices: Array, forms: Seq
             if isinstance(form, LowRank | Product)
         ),
     )
-
-
-def relative_error(before: Array, after: Array) -> float:
-    """Return `|before - after|^2 / |before|^2`; 0 where both are zero."""
-    scale = float(np.square(before, dtype=np.float64).sum())
-    difference = float(np.square(before.astype(np.float64) - after).sum())
-    return difference / scale if scale else float(difference > 0)
 
 
 def histogram(before: AnyArray, after: AnyArray) -> Histogram:

@@ -101,6 +101,11 @@ class GradientWeightedKMeans(Method):
         ratio = rows * cols * 4 / stored
         return f"256 codewords of 8: {ratio:.1f}x" if ratio > 1 else "256 codewords of 8 are more than its weights"
 
+    @property
+    def by_site(self) -> bool:
+        """True unless sites share a table."""
+        return not self.options.share
+
     def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return forms for every site that gets smaller by them.
 

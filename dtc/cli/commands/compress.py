@@ -83,6 +83,12 @@ def _further() -> Iterator[Option]:
 )
 @option(
     Section.MODEL,
+    "--workers",
+    type=click.IntRange(min=1),
+    help="processes that distort weights, which change no result; default: one a core, as memory allows",
+)
+@option(
+    Section.MODEL,
     "--dump",
     type=click.Path(path_type=Path),
     help="folder for the model after each stage, each checked",
@@ -170,6 +176,7 @@ def _start(model: Path | None, options: dict[str, Any], on_event: OnEvent) -> Co
         dump=options["dump"],
         allow_growth=options["allow_growth"],
         memory=memory_bytes(options["memory"]),
+        workers=options["workers"],
     )
     return compress(model, recipe, job, run=options["run"], on_event=on_event)
 
