@@ -12,12 +12,14 @@ import scipy
 from dtc.distortion import relative_error
 from dtc.forms import Array, Form, LowRank
 from dtc.forms.composite import Product
+from dtc.passes.solvers.spectra import LARGE_SIDE
 from dtc.report.document import Histogram, SpectrumPair, WeightsChange
 
 AnyArray = npt.NDArray[np.generic]
 
 BINS = 65
 """Odd, so that zero lies in the middle of a bin: weights that became zero stand apart."""
+
 
 _REACH = 4.5
 """The histogram ends at this many root mean squares; a normal distribution has three in a million beyond."""
@@ -27,7 +29,8 @@ def describe_weights(before: AnyArray, after: Array, matrices: Array, forms: Seq
     """Describe a site whose weights `before` became `after`.
 
     Both are of the initializer's shape; `matrices [count, out, in]` is `before` as the site's matrices, and `forms` has
-    the form of each. Low-rank forms have spectra, too.
+    the form of each. Low-rank forms have spectra, too; of large matrices not, whose singular values would take longer
+    than the leading ones that are kept.
     """
     return WeightsChange(
         difference=relative_error(before, after),
@@ -36,7 +39,7 @@ def describe_weights(before: AnyArray, after: Array, matrices: Array, forms: Seq
         spectra=tuple(
             SpectrumPair(before=singular_values(matrix), after=_singular_values_of_product(form))
             for matrix, form in zip(matrices, forms, strict=True)
-            if isinstance(form, LowRank | Product)
+            if isinstance(form, LowRank | Product) and min(matrix.shape) < LARGE_SIDE
         ),
     )
 
