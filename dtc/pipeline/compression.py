@@ -79,6 +79,7 @@ def resume(
     report: Path | None = None,
     allow_code: bool = False,
     dump: Path | None = None,
+    device: str | None = None,
     on_event: OnEvent | None = None,
 ) -> Compression:
     """Carry the compression of a run directory on to its end.
@@ -86,12 +87,15 @@ def resume(
     Retraining goes on from its newest checkpoint; without training all is done anew. A run that has its result gives it
     again, unless `force` asks to do it over. `output` and `report` are other places than the run names; those that it
     names have to lie in the folder that it lies in, and functions that it names as data are run with `allow_code` only:
-    a run directory may be a stranger's. `dump` is a folder for the model after each stage.
+    a run directory may be a stranger's. `dump` is a folder for the model after each stage. `device` is what retraining
+    goes on on from here: not bit for bit, where it is of another kind.
 
     Raises:
         DtcError: The folder is no run of `compress`, or whatever else is wrong, in words for the user.
     """
     run, told = open_run(folder), Job.read(folder, force=force)
+    if device is not None and device != run.training.device:
+        run = run.retold(device=device)
     job = replace(told, dump=dump, output=output or told.output, report=report or told.report)
     if not force and (known := _known(run, job)) is not None:
         return known

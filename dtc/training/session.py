@@ -157,7 +157,10 @@ class Session:
             return self.optimizer.step(parameters, gradients, rate=rate, t=t)
         # 2. With latents (codewords, for one) their gradients follow from those of the weights that are made of them.
         #    These weights have no gradient of their own then, so the optimizer leaves them alone.
-        norm = self.optimizer.step({**parameters, **latents.arrays}, latents.gradients(gradients), rate=rate, t=t)
+        # They are arithmetic in host memory, wherever the weights lie.
+        slopes = latents.gradients({name: on_host(gradient) for name, gradient in gradients.items()})
+        placed = {name: beside(slope, parameters.get(name, slope)) for name, slope in slopes.items()}
+        norm = self.optimizer.step({**parameters, **latents.arrays}, placed, rate=rate, t=t)
         # The forms move with the latents: the next distortion starts from them.
         self.progress.forms |= latents.forms()
         assign(parameters, latents.dense())
@@ -183,8 +186,9 @@ class Session:
     def _distorted(self, grams: Callable[[Site], Gram | None]) -> Distorted:
         progress = self.progress
         with progress.timed("distortion"):
-            means = progress.gradients.means()
-            return self.plan.distort(self.engine.parameters, self._at(), progress.forms, means, grams)
+            parameters = {name: on_host(array) for name, array in self.engine.parameters.items()}
+            means = {name: on_host(mean) for name, mean in progress.gradients.means().items()}
+            return self.plan.distort(parameters, self._at(), progress.forms, means, grams)
 
     def measure_gradients(self, batches: Iterable[Batch]) -> None:
         """Take the mean magnitude of the gradients of the present weights over batches, for the next distortion."""

@@ -93,7 +93,7 @@ def _further() -> Iterator[Option]:
     "--resume",
     "resumed",
     type=click.Path(path_type=Path),
-    help="go on with an interrupted run directory; nothing else is needed",
+    help="go on with an interrupted run directory; nothing else is needed, and --device may be another",
 )
 @option(
     Section.CHECKING,
@@ -132,7 +132,7 @@ def command(model: Path | None, **options: Any) -> None:
     # Standard output is the report alone where it is JSON, so progress is silent.
     with progress(quiet=as_json) as on_event:
         if options["resumed"] is not None:
-            again = {name: options[name] for name in ("force", "output", "report", "allow_code", "dump")}
+            again = {name: options[name] for name in ("force", "output", "report", "allow_code", "dump", "device")}
             result = resume(options["resumed"], **again, on_event=on_event)
         else:
             result = _start(model, options, on_event)
