@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from dtc.cli.progress import console
 from dtc.formatting import printable
 from dtc.search.search import OnSearch
-from dtc.search.workers import BestSoFar, SearchEvent
+from dtc.search.workers import BestSoFar, Measuring, SearchEvent, TaskDone
 
 _QUIET = 10.0
 """Seconds between two lines."""
@@ -47,11 +47,16 @@ class _SearchLines:
         self._best = ""
 
     def show(self, event: SearchEvent) -> None:
-        if isinstance(event, BestSoFar):
+        if isinstance(event, Measuring):
+            console.print(f"measuring {event.words}", markup=False)
+        elif isinstance(event, BestSoFar):
             if _words(event) != self._best:
                 self._best = _words(event)
                 console.print(printable(self._best), markup=False)
-            return
+        else:
+            self._show_task(event)
+
+    def _show_task(self, event: TaskDone) -> None:
         now = time.monotonic()
         if now - self._told >= _QUIET or event.done == event.total:
             console.print(printable(f"{event.stage}: {event.done} of {event.total}"), markup=False)
@@ -63,7 +68,9 @@ class _SearchBar:
         self._bar, self._task, self._stage, self._best = bar, TaskID(0), "", ""
 
     def show(self, event: SearchEvent) -> None:
-        if isinstance(event, BestSoFar):
+        if isinstance(event, Measuring):
+            self._bar.add_task(f"measuring {event.words}", total=None, best="")
+        elif isinstance(event, BestSoFar):
             self._best = _words(event)
         elif event.stage != self._stage:
             self._stage = event.stage

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +37,7 @@ from dtc.search.journal import FILE as JOURNAL
 from dtc.search.lab import GRADIENTS, Setting
 from dtc.search.loss import is_distribution, measure_of
 from dtc.search.samples import Halves, halves
+from dtc.search.workers import Measuring, SearchEvent
 from dtc.session import runner, session
 from dtc.training.gradients import measure_gradients
 from dtc.training.moments import FOLDER as MOMENTS
@@ -81,9 +82,18 @@ class Prepared:
 
 
 def prepare(
-    model: Path, recipe: Recipe, candidates: Sequence[Candidate], *, base: Path, folder: Path, force: bool
+    model: Path,
+    recipe: Recipe,
+    candidates: Sequence[Candidate],
+    *,
+    base: Path,
+    folder: Path,
+    force: bool,
+    tell: Callable[[SearchEvent], None],
 ) -> Prepared:
     """Measure what all candidates need, or read it where the folder holds it; relative paths start at `base`.
+
+    `tell` is told what is measured, before.
 
     Raises:
         UsageError: The folder holds another search, or something else.
@@ -102,7 +112,10 @@ def prepare(
     notes = with_folder.notes_of(facts)
     if notes is None:
         with_folder.begin()
-        notes = [*work.remarks, *_leave_moments(work, folder), *_leave_gradients(work, candidates, folder)]
+        tell(Measuring("second moments of the inputs of all sites"))
+        notes = [*work.remarks, *_leave_moments(work, folder)]
+        tell(Measuring("gradients, in an engine of its own"))
+        notes += _leave_gradients(work, candidates, folder)
         with_folder.finish(facts, notes)
     size = sum(file.stat().st_size for file in work.files)
     setting = Setting(model.absolute(), recipe, base.absolute(), folder.absolute(), measure)

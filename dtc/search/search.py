@@ -90,11 +90,12 @@ def search(
     candidates = worth_trying(request.methods or default_methods())
     folder = request.folder or job.output.with_suffix(".dtc-search")
     with custom_ops(base / library for library in recipe.custom_ops):
-        prepared = prepare(model, recipe, candidates, base=base, folder=folder, force=request.force)
+        tell = on_event or (lambda _: None)
+        prepared = prepare(model, recipe, candidates, base=base, folder=folder, force=request.force, tell=tell)
         prepared = prepared.limited(request.include, request.exclude)
         with EvaluationJournal(folder) as journal, local_processes(prepared.setting, _workers(request)) as executor:
             deadline = None if request.seconds is None else began + request.seconds
-            evaluations = Evaluations(journal, executor, deadline, on_event or (lambda _: None))
+            evaluations = Evaluations(journal, executor, deadline, tell)
             campaign = Campaign(evaluations, prepared, request.goal, candidates)
             with suppress(TimeUpError):
                 campaign.explore()

@@ -50,7 +50,14 @@ class BestSoFar:
     reaches: bool
 
 
-SearchEvent: TypeAlias = TaskDone | BestSoFar
+@dataclass(frozen=True)
+class Measuring:
+    """What is measured once for all candidates, and takes its time."""
+
+    words: str
+
+
+SearchEvent: TypeAlias = TaskDone | BestSoFar | Measuring
 
 
 @dataclass
