@@ -1,4 +1,4 @@
-"""Values of options that are written as NAME=VALUE."""
+"""Values of options that are written as NAME=VALUE, or as a size."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from dtc.errors import UsageError
 
@@ -39,6 +40,20 @@ def fixed_inputs(words: Sequence[str]) -> dict[str, Any]:
         UsageError: A value is neither, or mixes numbers and strings.
     """
     return {name: _value(name, value) for name, value in pairs(words, "--input").items()}
+
+
+def memory_bytes(word: str | None) -> int | None:
+    """Return a size such as `8G`, `500MB` or `2GiB` in bytes; None if none is given.
+
+    Raises:
+        UsageError: It is no size.
+    """
+    if word is None:
+        return None
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(word))
+    except ValidationError as error:
+        raise UsageError(f"--memory {word}: write a size such as 8G, 500M or 2GiB") from error
 
 
 def _value(name: str, value: str) -> Any:

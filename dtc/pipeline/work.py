@@ -14,11 +14,13 @@ import onnx_ir as ir
 from dtc.checking import CheckReport
 from dtc.checking.fidelity import Comparable
 from dtc.checking.options import CheckedBatch
+from dtc.checking.session_memory import memory_of_whole
 from dtc.data import Samples, fixed_batch
 from dtc.errors import ModelError
 from dtc.forms import Array
-from dtc.graph import Site, check_space, load_model, model_files, only_writer
+from dtc.graph import Site, check_space, load_model, model_files, only_writer, relocate
 from dtc.job import Job
+from dtc.memory import free_memory
 from dtc.passes.lean import Folded
 from dtc.passes.lower import Lowered, Target, find_target
 from dtc.passes.method import Gram, Grams
@@ -86,6 +88,8 @@ class Work:
         model: The model; stages change it in place.
         samples: The data of the recipe.
         target: What the file is written for.
+        memory: Bytes that the work may take, all of its processes together.
+        whole_memory: Bytes that running whole models takes, the original or what is written, one at a time.
         run_folder: The run directory to make; None where none is asked for.
         run: The run directory; None while there is none.
         began_run: Whether this work made it.
@@ -123,6 +127,8 @@ class Work:
     model: ir.Model
     samples: Samples
     target: Target
+    memory: int
+    whole_memory: int
     run_folder: Path | None = None
     run: Run | None = None
     began_run: bool = False
@@ -165,17 +171,24 @@ class Work:
     ) -> None:
         self._resources.close()
 
+    @property
+    def runs_whole(self) -> bool:
+        """True where whole models are run: the original, the distorted dense one, the written file.
+
+        Where they do not fit into memory only sites are checked, and nothing is written that the whole alone needs.
+        """
+        return self.whole_memory <= self.memory
+
     def gram_of(self, site: Site) -> Gram | None:
         """Return what computes the second moments of a site's inputs; None where no method asks for them."""
         return None if self.moments is None else self.moments.gram_of(site)
 
     def move_into(self, run: Run) -> None:
         """Continue with the copies of model and data in a run directory, which nobody changes meanwhile."""
-        # External data is named relative to the model's folder. Tensors that were not read yet are read from the copies
-        # now.
         folder = self.original.parent
-        self.files = tuple(run.model_path.parent / file.relative_to(folder) for file in self.files)
-        ir.external_data.set_base_dir(self.model.graph, run.model_path.parent)
+        copies = {file: run.model_path.parent / file.relative_to(folder) for file in self.files}
+        self.files = tuple(copies.values())
+        relocate(self.model, copies)  # its clones share the tensors
         self.original, self.run, self.recipe = run.model_path, run, run.recipe
         self.samples = replace(self.samples, names=run.recipe.data, base=run.folder)
 
@@ -203,7 +216,8 @@ def begin(path: Path, recipe: Recipe, job: Job, base: Path) -> Work:
     if job.output.resolve() in {file.resolve() for file in files}:
         raise ModelError(f"{job.output}: holds weights of the model itself; choose another --output")
     samples = Samples(recipe.data, base, fixed_batch(model, recipe.objective), "calibration")
-    return Work(path, files, recipe, job, model, samples, target)
+    memory = free_memory() if job.memory is None else job.memory
+    return Work(path, files, recipe, job, model, samples, target, memory, memory_of_whole(model))
 
 
 def begin_again(run: Run, job: Job) -> Work:

@@ -78,6 +78,11 @@ def _further() -> Iterator[Option]:
 )
 @option(
     Section.MODEL,
+    "--memory",
+    help="memory to use, such as 8G; default: what is free. What would not fit is not run, and said so",
+)
+@option(
+    Section.MODEL,
     "--dump",
     type=click.Path(path_type=Path),
     help="folder for the model after each stage, each checked",
@@ -146,7 +151,7 @@ def command(model: Path | None, **options: Any) -> None:
 def _start(model: Path | None, options: dict[str, Any], on_event: OnEvent) -> Compression:
     if model is None:
         raise UsageError("name the model to compress: dtc compress MODEL --method svd --rank 96 (or --resume RUN)")
-    from dtc.cli.parse import fixed_inputs
+    from dtc.cli.parse import fixed_inputs, memory_bytes
     from dtc.cli.told_recipe import save_recipe, told_recipe
     from dtc.job import Job
     from dtc.pipeline import compress
@@ -164,6 +169,7 @@ def _start(model: Path | None, options: dict[str, Any], on_event: OnEvent) -> Co
         describe_weights=options["as_json"],
         dump=options["dump"],
         allow_growth=options["allow_growth"],
+        memory=memory_bytes(options["memory"]),
     )
     return compress(model, recipe, job, run=options["run"], on_event=on_event)
 
