@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from dtc.cli.progress import console
 from dtc.formatting import printable
-from dtc.search.search import OnSearch
+from dtc.search.searching import OnSearch
 from dtc.search.workers import BestSoFar, Measuring, SearchEvent, TaskDone
 
 _QUIET = 10.0

@@ -65,7 +65,8 @@ def searched_recipe(options: dict[str, Any]) -> Recipe:
     if data.train is None and data.evaluate is None:
         raise UsageError("a search needs samples to compare outputs on: give --data")
     parts = {"objective": overridden(Objective(), options), "data": data, "lean": overridden(Lean(), options)}
-    return overridden(Recipe(**parts), options)
+    # Statistics chosen anew for each file that is looked at would take ten times as long as the file itself.
+    return overridden(Recipe(**parts, batch_norm="frozen"), options)
 
 
 def _without_told_code(recipe: Recipe, options: dict[str, Any]) -> Recipe:

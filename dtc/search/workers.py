@@ -18,6 +18,7 @@ from dtc.errors import TrainingError
 from dtc.search.journal import EvaluationJournal
 from dtc.search.lab import Lab, Setting
 from dtc.search.tasks import Task, outcome
+from dtc.session import THREADS
 from dtc.training.command import BLAS_THREADS
 
 
@@ -145,9 +146,10 @@ class LocalProcesses:
 @contextmanager
 def local_processes(setting: Setting, workers: int) -> Iterator[LocalProcesses]:
     """Yield processes that end with this one, however it ends."""
-    # Threads of linear algebra are counted when a process begins: with one each, sums are the same on every machine.
-    before = {name: os.environ.get(name) for name in BLAS_THREADS}
-    os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))
+    # Threads are counted when a process begins: with one each, sums are the same on every machine.
+    names = (*BLAS_THREADS, THREADS)
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_open, initargs=(setting,))
     try:

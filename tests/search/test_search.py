@@ -57,16 +57,16 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     def here(setting: Setting, workers: int) -> Iterator[Inline]:
         yield Inline(setting)
 
-    monkeypatch.setattr("dtc.search.search.local_processes", here)
+    monkeypatch.setattr("dtc.search.searching.local_processes", here)
 
 
 def words(folder: Path, name: str, *more: object, data: str = "labelled.npz") -> tuple[object, ...]:
-    told = ("--data", folder / data, "--methods", "uniform,svd", "--seconds", "0", "--json")
+    told = ("--data", folder / data, "--methods", "uniform", "--seconds", "0", "--json")
     return ("search", folder / "m.onnx", "-o", folder / name, *told, *more)
 
 
 def test_any_number_of_workers_and_a_kill_give_the_same_file(dtc: Dtc, folder: Path) -> None:
-    goal = ("--max-drop", "0.05")
+    goal = ("--max-drop", "0.05", "--exclude", "fc3*")
     status, out, err = dtc(*words(folder, "one.onnx", *goal, "--workers", "2"))
     assert status == 0, err
     first = json.loads(out)
@@ -93,10 +93,10 @@ def test_any_number_of_workers_and_a_kill_give_the_same_file(dtc: Dtc, folder: P
 
 @pytest.mark.usefixtures("inline")
 def test_the_best_within_a_size(dtc: Dtc, folder: Path) -> None:
-    status, out, err = dtc(*words(folder, "size.onnx", "--target-ratio", "5"))
+    status, out, err = dtc(*words(folder, "size.onnx", "--target-ratio", "2.5", "--methods", "uniform,svd"))
     assert status == 0, err
     found = json.loads(out)
-    limit = (folder / "m.onnx").stat().st_size / 5
+    limit = (folder / "m.onnx").stat().st_size / 2.5
     assert 0.8 * limit < (folder / "size.onnx").stat().st_size <= limit
     within = [each["distance"] for each in (*found["front"], *found["uniform"]) if each["bytes"] <= limit]
     assert found["chosen"]["distance"] == min(within)
@@ -125,6 +125,20 @@ def test_without_labels_outputs_are_held_to_the_originals(dtc: Dtc, folder: Path
     assert status == 0, err
     assert "against the original's own answers" in json.loads(out)["loss"]
     assert not any(site.startswith("fc1") for site in json.loads(out)["chosen"]["sites"])
+
+
+@pytest.mark.usefixtures("inline")
+def test_the_shortest_form_is_a_compression(dtc: Dtc, folder: Path) -> None:
+    told = ("compress", folder / "m.onnx", "--method", "auto", "--data", folder / "labelled.npz", "--seconds", "0")
+    limited = ("--exclude", "fc1*", "--exclude", "fc2*", "--max-drop", "0.1", "--save-recipe", folder / "auto.yaml")
+    status, out, err = dtc(*told, *limited)
+    assert status == 0, err
+    assert "ratios: sites" in out
+    assert (folder / "m.auto.onnx").stat().st_size < (folder / "m.onnx").stat().st_size
+    assert "rules:" in (folder / "auto.yaml").read_text()
+    status, _, err = dtc(*told, "--bits", "2")
+    assert status == 2
+    assert "--bits does not go with --method auto" in err
 
 
 @pytest.mark.usefixtures("inline")

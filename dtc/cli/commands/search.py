@@ -110,9 +110,9 @@ def command(model: Path, **options: Any) -> None:
 
 
 def _request(model: Path, options: dict[str, Any]) -> Request:
+    from dtc.cli.parse import read_time
     from dtc.job import Job
     from dtc.search import Request
-    from dtc.search.goal import read_time
 
     job = Job(
         options["output"] or model.with_name(f"{model.stem}.searched.onnx"),
@@ -134,11 +134,11 @@ def _request(model: Path, options: dict[str, Any]) -> Request:
 
 
 def _goal(options: dict[str, Any]) -> Goal:
+    from dtc.cli.parse import byte_size, read_drop
     from dtc.search import Goal
-    from dtc.search.goal import read_drop, read_size
 
     drop, relative = (None, False) if options["max_drop"] is None else read_drop(options["max_drop"])
-    size = None if options["target_size"] is None else read_size(options["target_size"])
+    size = byte_size(options["target_size"], "--target-size")
     return Goal(max_drop=drop, relative=relative, target_bytes=size, target_ratio=options["target_ratio"])
 
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dtc.custom_ops import custom_ops
@@ -101,7 +101,7 @@ def search(
                 campaign.explore()
             evaluations.deadline = None  # what was found is judged and written all the same
             report = campaign.judged()
-            compression = written(executor, report.best, job)
+            compression = written(executor, report.best, replace(job, max_drop=None))
     return Found(compression, prepared.setting.with_rules(report.best), report.document)
 
 
