@@ -37,6 +37,7 @@ class Job:
         describe_weights: Whether the report has histograms and spectra of the weights even if it is not written.
         dump: Folder for the model after each stage, checked there; None: it is not written.
         allow_growth: Whether a file that is larger than the model may be written.
+        memory: Bytes that the work may take; None: what is free when it begins.
     """
 
     output: Path
@@ -48,6 +49,7 @@ class Job:
     describe_weights: bool = False
     dump: Path | None = None
     allow_growth: bool = False
+    memory: int | None = None
 
     def refuse_early(self, source: Path, recipe: Recipe) -> None:
         """Stop before any work if the output cannot be written, or the limit not be checked.

@@ -1,4 +1,4 @@
-"""Values of options that are written as NAME=VALUE."""
+"""Values of options that are written as NAME=VALUE, or as a size."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from dtc.errors import UsageError
 
@@ -39,6 +40,55 @@ def fixed_inputs(words: Sequence[str]) -> dict[str, Any]:
         UsageError: A value is neither, or mixes numbers and strings.
     """
     return {name: _value(name, value) for name, value in pairs(words, "--input").items()}
+
+
+def byte_size(word: str | None, option: str) -> int | None:
+    """Return a size such as `8G`, `500kB` or `2GiB` in bytes; None if none is given.
+
+    Raises:
+        UsageError: It is no size.
+    """
+    if word is None:
+        return None
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(word))
+    except ValidationError as error:
+        raise UsageError(f"{option} {word}: write a size such as 8G, 500M or 2GiB") from error
+
+
+def read_drop(text: str) -> tuple[float, bool]:
+    """Return the loss that a user means, and whether it is a share of the original's metric: `0.01`, `1%`.
+
+    Raises:
+        UsageError: It is no loss.
+    """
+    share = text.strip().endswith("%")
+    try:
+        found = float(text.strip().removesuffix("%")) / (100 if share else 1)
+    except ValueError as error:
+        raise UsageError(
+            f"--max-drop {text}: write a number in the metric's own unit, or a share such as 1%"
+        ) from error
+    if not 0 <= found < float("inf"):
+        raise UsageError(f"--max-drop {text}: write a number from 0 on")
+    return found, share
+
+
+def read_time(text: str) -> float:
+    """Return the seconds that a user means: `20m`, `90s`, `1.5h`, `300`.
+
+    Raises:
+        UsageError: It is no time.
+    """
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = (text[:-1], text[-1:]) if text[-1:].isalpha() else (text, "s")
+    try:
+        found = float(number) * units[unit.lower()]
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"--time {text}: write a time such as 90s, 20m or 1.5h") from error
+    if not 0 < found < float("inf"):
+        raise UsageError(f"--time {text}: write a time above 0")
+    return found
 
 
 def _value(name: str, value: str) -> Any:

@@ -7,20 +7,23 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import onnx_ir as ir
 
-from dtc.calibration import Calibration
 from dtc.checking import CheckReport
 from dtc.checking.fidelity import Comparable
 from dtc.checking.options import CheckedBatch
+from dtc.checking.session_memory import memory_of_whole
 from dtc.data import Samples, fixed_batch
 from dtc.errors import ModelError
-from dtc.graph import Site, check_space, load_model, model_files, only_writer
+from dtc.forms import Array
+from dtc.graph import Site, check_space, load_model, model_files, only_writer, relocate
 from dtc.job import Job
+from dtc.memory import free_memory
 from dtc.passes.lean import Folded
 from dtc.passes.lower import Lowered, Target, find_target
-from dtc.passes.method import Gram
+from dtc.passes.method import Gram, Grams
 from dtc.passes.plan import Distorted, Plan
 from dtc.passes.prepare.quantize_activations import Quantization
 from dtc.recipe import Recipe
@@ -31,6 +34,31 @@ from dtc.training.launch import Result
 from dtc.training.run import Run
 
 OnEvent = Callable[[Event | CheckedBatch], None]
+
+
+class KnownMoments(Protocol):
+    """Second moments of the inputs of sites: measured now (`Calibration`), or read from a folder (`StoredMoments`)."""
+
+    def gram_of(self, site: Site, /) -> Gram:
+        """Return a function that gives the moments of a site; None for a site that has none."""
+        ...
+
+    def all_moments(self) -> Iterator[tuple[str, Grams]]:
+        """Yield the names of all sites that have moments, with these."""
+        ...
+
+
+@dataclass(frozen=True)
+class Known:
+    """What samples have told of a model before, so that a compression of it need not measure it again.
+
+    Attributes:
+        moments: Second moments of the inputs of sites.
+        gradients: Mean magnitudes of gradients, by parameter; empty where they cannot be had.
+    """
+
+    moments: KnownMoments
+    gradients: Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -60,6 +88,8 @@ class Work:
         model: The model; stages change it in place.
         samples: The data of the recipe.
         target: What the file is written for.
+        memory: Bytes that the work may take, all of its processes together.
+        whole_memory: Bytes that running whole models takes, the original or what is written, one at a time.
         run_folder: The run directory to make; None where none is asked for.
         run: The run directory; None while there is none.
         began_run: Whether this work made it.
@@ -73,6 +103,8 @@ class Work:
         leaner: What got smaller beside the weights of sites, in words for the report.
         pages: The pages of the report that were written.
         moments: Second moments of the inputs of sites (measure_moments); None where no method asks for them.
+        gradients: Mean magnitudes of the gradients, by site, where they are known beforehand; None: they are measured
+            where a method asks for them.
         given: The arrays of the user's model, by name (normalise).
         undistorted: The user's model, regular, with its own weights (normalise).
         plan: Which method has which sites (choose).
@@ -95,6 +127,8 @@ class Work:
     model: ir.Model
     samples: Samples
     target: Target
+    memory: int
+    whole_memory: int
     run_folder: Path | None = None
     run: Run | None = None
     began_run: bool = False
@@ -107,7 +141,8 @@ class Work:
     notes: list[str] = field(default_factory=list)
     leaner: list[str] = field(default_factory=list)
     pages: list[Path] = field(default_factory=list)
-    moments: Calibration | None = None
+    moments: KnownMoments | None = None
+    gradients: Mapping[str, Array] | None = None
     given: Mapping[str, ir.TensorProtocol] = field(init=False)
     undistorted: ir.Model = field(init=False)
     plan: Plan = field(init=False)
@@ -136,17 +171,24 @@ class Work:
     ) -> None:
         self._resources.close()
 
+    @property
+    def runs_whole(self) -> bool:
+        """True where whole models are run: the original, the distorted dense one, the written file.
+
+        Where they do not fit into memory only sites are checked, and nothing is written that the whole alone needs.
+        """
+        return self.whole_memory <= self.memory
+
     def gram_of(self, site: Site) -> Gram | None:
         """Return what computes the second moments of a site's inputs; None where no method asks for them."""
         return None if self.moments is None else self.moments.gram_of(site)
 
     def move_into(self, run: Run) -> None:
         """Continue with the copies of model and data in a run directory, which nobody changes meanwhile."""
-        # External data is named relative to the model's folder. Tensors that were not read yet are read from the copies
-        # now.
         folder = self.original.parent
-        self.files = tuple(run.model_path.parent / file.relative_to(folder) for file in self.files)
-        ir.external_data.set_base_dir(self.model.graph, run.model_path.parent)
+        copies = {file: run.model_path.parent / file.relative_to(folder) for file in self.files}
+        self.files = tuple(copies.values())
+        relocate(self.model, copies)  # its clones share the tensors
         self.original, self.run, self.recipe = run.model_path, run, run.recipe
         self.samples = replace(self.samples, names=run.recipe.data, base=run.folder)
 
@@ -174,7 +216,8 @@ def begin(path: Path, recipe: Recipe, job: Job, base: Path) -> Work:
     if job.output.resolve() in {file.resolve() for file in files}:
         raise ModelError(f"{job.output}: holds weights of the model itself; choose another --output")
     samples = Samples(recipe.data, base, fixed_batch(model, recipe.objective), "calibration")
-    return Work(path, files, recipe, job, model, samples, target)
+    memory = free_memory() if job.memory is None else job.memory
+    return Work(path, files, recipe, job, model, samples, target, memory, memory_of_whole(model))
 
 
 def begin_again(run: Run, job: Job) -> Work:
