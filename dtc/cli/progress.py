@@ -15,7 +15,7 @@ from dtc.formatting import printable, size
 from dtc.pipeline.progress import SiteDone
 from dtc.training.events import DistortedWeights, Evaluated, Event, Finished, Noted, Started, Stepped
 
-_console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False)
 
 OnEvent = Callable[[Event | CheckedBatch | SiteDone], None]
 
@@ -37,7 +37,7 @@ def progress(*, quiet: bool) -> Iterator[OnEvent]:
             TextColumn("{task.completed}/{task.total} steps, loss {task.fields[loss]}"),
             TextColumn("{task.fields[distortions]} distortions"),
             TimeRemainingColumn(),
-            console=_console,
+            console=console,
         ) as bar:
             yield _Bar(bar).show
 
@@ -56,7 +56,7 @@ class _Lines:
             self._show_site(event)
         else:
             for line in _lines(event):
-                _console.print(printable(line), markup=False)
+                console.print(printable(line), markup=False)
 
     def _show_check(self, event: CheckedBatch) -> None:
         now = time.monotonic()
@@ -64,7 +64,7 @@ class _Lines:
             self._told = self._began = now
         if now - self._told >= _QUIET:
             of = "" if event.batches is None else f" of {event.batches}"
-            _console.print(f"check: batch {event.batch}{of}, {now - self._began:.0f} s", markup=False)
+            console.print(f"check: batch {event.batch}{of}, {now - self._began:.0f} s", markup=False)
             self._told = now
 
     def _show_site(self, event: SiteDone) -> None:
@@ -75,7 +75,7 @@ class _Lines:
             # By bytes: sites differ in size by more than in time for a byte.
             left = (now - self._began) * (event.bytes_of / max(event.bytes_done, 1) - 1)
             sites, read = f"{event.done} of {event.of} weights", f"{size(event.bytes_done)} of {size(event.bytes_of)}"
-            _console.print(f"compressed {sites}, {read}; {left:.0f} s left", markup=False)
+            console.print(f"compressed {sites}, {read}; {left:.0f} s left", markup=False)
             self._told = now
 
 
