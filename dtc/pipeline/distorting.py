@@ -99,7 +99,8 @@ def _enter(work: Work, result: Distorted, site: Site, task: SiteTask, found: tup
     forms, reason = work.plan.settled(site, outcome, task.weights, task.at)
     if reason is not None:
         result.skipped[site.name] = reason
-        forms, error = work.store.take(work.store.keep(forms)), task.error_of(forms)  # of the method for the rest
+    if forms and reason is not None:  # of the method for the rest
+        forms, error = work.store.take(work.store.keep(forms)), task.error_of(forms)
     if forms:
         result.forms[site.name], work.errors[site.name] = forms, error
     work.store.let_go()
