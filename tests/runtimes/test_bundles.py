@@ -28,7 +28,7 @@ def _cases() -> Iterator[tuple[str, str]]:
         yield from ((name, processor) for processor in target.processors or ("",))
 
 
-@pytest.mark.parametrize(("target", "processor"), _cases())
+@pytest.mark.parametrize(("target", "processor"), list(_cases()))
 @pytest.mark.parametrize("name", ["silero_vad_v5", "resnet20_cifar10_derived", "ptb_rnnlm_lstm100_derived"])
 def test_a_real_model_runs_from_its_bundle(
     target: str, processor: str, name: str, real_model: Callable[[str], RealModel], tmp_path: Path

@@ -20,8 +20,8 @@ from dtc.errors import UsageError
 from dtc.graph import all_nodes, load_model
 from dtc.graph.signature import input_specs
 
-
 SLOW = "reference"
+"""The evaluator of the package onnx, written to be read."""
 
 
 class PortableTarget(DeployTarget):
