@@ -2,37 +2,68 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Protocol
 
+import numpy.typing as npt
 import onnx_ir as ir
 
-from dtc.calibration import Calibration
 from dtc.checking import CheckReport
 from dtc.checking.fidelity import Comparable
 from dtc.checking.options import CheckedBatch
 from dtc.checking.session_memory import memory_of_whole
 from dtc.data import Samples, fixed_batch
 from dtc.errors import ModelError
+from dtc.forms import Array
 from dtc.graph import Site, check_space, load_model, model_files, only_writer, relocate
+from dtc.graph.file_tensor import on_disk
 from dtc.job import Job
 from dtc.memory import free_memory
 from dtc.passes.lean import Folded
 from dtc.passes.lower import Lowered, Target, find_target
-from dtc.passes.method import Gram
+from dtc.passes.method import Gram, Grams
 from dtc.passes.plan import Distorted, Plan
 from dtc.passes.prepare.quantize_activations import Quantization
+from dtc.pipeline.progress import SiteDone
 from dtc.recipe import Recipe
 from dtc.report import Report
 from dtc.scratch import scratch_folder
+from dtc.storage import ArrayStore
 from dtc.training.events import Event
 from dtc.training.launch import Result
 from dtc.training.run import Run
 
-OnEvent = Callable[[Event | CheckedBatch], None]
+OnEvent = Callable[[Event | CheckedBatch | SiteDone], None]
+
+
+class KnownMoments(Protocol):
+    """Second moments of the inputs of sites: measured now (`Calibration`), or read from a folder (`StoredMoments`)."""
+
+    def gram_of(self, site: Site, /) -> Gram:
+        """Return a function that gives the moments of a site; None for a site that has none."""
+        ...
+
+    def all_moments(self) -> Iterator[tuple[str, Grams]]:
+        """Yield the names of all sites that have moments, with these."""
+        ...
+
+
+@dataclass(frozen=True)
+class Known:
+    """What samples have told of a model before, so that a compression of it need not measure it again.
+
+    Attributes:
+        moments: Second moments of the inputs of sites.
+        gradients: Mean magnitudes of gradients, by parameter; empty where they cannot be had.
+    """
+
+    moments: KnownMoments
+    gradients: Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -77,6 +108,8 @@ class Work:
         leaner: What got smaller beside the weights of sites, in words for the report.
         pages: The pages of the report that were written.
         moments: Second moments of the inputs of sites (measure_moments); None where no method asks for them.
+        gradients: Mean magnitudes of the gradients, by site, where they are known beforehand; None: they are measured
+            where a method asks for them.
         given: The arrays of the user's model, by name (normalise).
         undistorted: The user's model, regular, with its own weights (normalise).
         plan: Which method has which sites (choose).
@@ -89,6 +122,7 @@ class Work:
         faithful: The written file against the distorted model (check_faithful).
         outcome: The written file against the original (check_outcome).
         report: All of it as a document (describe).
+        store: Large arrays of forms and of the lowered model, in `scratch`; in memory while there is no such folder.
         scratch: A folder beside the output that is gone when the work ends: what lies there can be moved to its place.
     """
 
@@ -113,7 +147,8 @@ class Work:
     notes: list[str] = field(default_factory=list)
     leaner: list[str] = field(default_factory=list)
     pages: list[Path] = field(default_factory=list)
-    moments: Calibration | None = None
+    moments: KnownMoments | None = None
+    gradients: Mapping[str, Array] | None = None
     given: Mapping[str, ir.TensorProtocol] = field(init=False)
     undistorted: ir.Model = field(init=False)
     plan: Plan = field(init=False)
@@ -127,6 +162,7 @@ class Work:
     outcome: CheckReport = field(init=False)
     report: Report = field(init=False)
     scratch: Path = field(init=False)
+    store: ArrayStore = field(default_factory=lambda: ArrayStore(Path(), large=sys.maxsize))
     _resources: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Work:
@@ -134,6 +170,8 @@ class Work:
             self._resources.enter_context(only_writer(self.job.output))
             check_space(self.job.output, sum(file.stat().st_size for file in self.files))
             self.scratch = self._resources.enter_context(_beside(self.job.output))
+            self.store = ArrayStore(self.scratch / "arrays")
+            self.store.folder.mkdir()
             self._resources = self._resources.pop_all()
         return self
 
@@ -149,6 +187,10 @@ class Work:
         Where they do not fit into memory only sites are checked, and nothing is written that the whole alone needs.
         """
         return self.whole_memory <= self.memory
+
+    def on_disk(self, array: npt.NDArray[Any] | ir.TensorProtocol) -> ir.TensorProtocol:
+        """Return a tensor of an array; the numbers of a large one go into the scratch folder."""
+        return on_disk(self.store, array)
 
     def gram_of(self, site: Site) -> Gram | None:
         """Return what computes the second moments of a site's inputs; None where no method asks for them."""

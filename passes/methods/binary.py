@@ -75,6 +75,11 @@ class Binary(Method):
         stored = 2 * rows * (-(-cols // 8) + 2)
         return f"2 bits: {4 * rows * cols / stored:.1f}x" if stored < 4 * rows * cols else "nothing to save"
 
+    @property
+    def by_site(self) -> bool:
+        """True: a site is coded by itself."""
+        return True
+
     def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return the codes of every site that gets smaller by them.
 

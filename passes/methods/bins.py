@@ -68,6 +68,11 @@ class BinAndQuant(Method):
         ratio = rows * cols * 4 / (rows * -(-cols // 2) + 16 * 4)
         return f"16 bins: {ratio:.1f}x" if ratio > 1 else "16 bins are more than its weights"
 
+    @property
+    def by_site(self) -> bool:
+        """True unless sites share bins, or bits are divided among them."""
+        return not self.options.share and self.options.max_bits is None and self.options.split_until is None
+
     def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return forms for every site that gets smaller by them.
 

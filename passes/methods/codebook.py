@@ -32,10 +32,10 @@ _FEWEST = 2
 class CodebookOptions(Compensation):
     """Size and precision of the codebook, and what counts in making it."""
 
-    codewords: Annotated[int, Try(8, 16, 64, 256)] = Field(
+    codewords: Annotated[int, Try(4, 8, 16, 32, 64, 256)] = Field(
         256, ge=2, le=2**16, description="entries of a codebook; fewer where a site has not twice as many blocks"
     )
-    block: Annotated[str | int, Try("auto", 4, 2, 1)] = Field(
+    block: Annotated[str | int, Try("auto", 4, 2, 1, crossed=True)] = Field(
         "auto", description="weights a codeword; auto: a kernel of up to 5x5, else 8 along the input, 4 where few"
     )
     codeword_bits: Annotated[int, Try(4, 8, 16)] = Field(
@@ -101,6 +101,11 @@ class GradientWeightedKMeans(Method):
         stored = rows * -(-cols // 8) + 256 * 8 * 2
         ratio = rows * cols * 4 / stored
         return f"256 codewords of 8: {ratio:.1f}x" if ratio > 1 else "256 codewords of 8 are more than its weights"
+
+    @property
+    def by_site(self) -> bool:
+        """True unless sites share a table."""
+        return not self.options.share
 
     def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return forms for every site that gets smaller by them.

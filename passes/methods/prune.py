@@ -102,6 +102,11 @@ class Prune(Method):
         """True unless whole rows or columns go, or the weights of all sites are compared with each other."""
         return super().compensating and self.options.structure == "element" and self.options.scope != "global"
 
+    @property
+    def by_site(self) -> bool:
+        """True unless the weights of all sites are compared with each other."""
+        return self.options.scope == "site"
+
     def at_full_strength(self, at: DistortionStep) -> bool:
         """True once the schedule has reached its final sparsity."""
         return self._schedule().at_full_strength(at)
