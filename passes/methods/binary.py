@@ -28,6 +28,7 @@ from dtc.passes.solvers.binary_codes import (
     Wide,
     alternating,
     greedy,
+    in_blocks,
     refined,
 )
 from dtc.passes.solvers.compensated_codes import compensated
@@ -107,7 +108,8 @@ class Binary(Method):
         matrix, kept = w.matrices[index], _mask(w, index)
         if grams is not None:
             return _compensated(matrix, kept, size, grams[index], self._solver(None))
-        coded = self._solver(_last_alphas(w, index, size, self.options.bits))(grouped(matrix, kept, size))
+        last, rows = _last_alphas(w, index, size, self.options.bits), grouped(matrix, kept, size)
+        coded = in_blocks(self._solver(None), rows) if last is None else self._solver(last)(rows)
         return coded.codes.reshape(len(matrix), -1)[:, : matrix.shape[1]], coded.alphas
 
     def _solver(self, last: Wide | None) -> Solver:
