@@ -51,6 +51,11 @@ class Job:
     allow_growth: bool = False
     memory: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("output", "report", "dump"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(given))
+
     def refuse_early(self, source: Path, recipe: Recipe) -> None:
         """Stop before any work if the output cannot be written, or the limit not be checked.
 
