@@ -204,6 +204,10 @@ def _show(result: Compression) -> None:
 def _show_gain(report: Report) -> None:
     from dtc.cli.render import size, tell
 
+    if report.by_site is not None:
+        tell(report.by_site.words)
+        for name, reason in report.by_site.not_checked.items():
+            tell(f"not run alone: {name}: {reason}")
     if report.fidelity is not None:
         unrounded = ", activations not rounded" if report.fidelity.quantizers else ""
         worst = report.fidelity.relative_l2 or 0.0
