@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Annotated, Any, TypeAlias
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from dtc.errors import UsageError
 
 
 def _or_nan(value: Any) -> Any:
@@ -41,6 +44,26 @@ class Document(DocumentPart):
         What a terminal would obey, as names from a file may hold, is escaped.
         """
         return _NOT_ASCII.sub(_escaped, self.model_dump_json(by_alias=True, indent=indent))
+
+
+Read = TypeVar("Read", bound=Document)
+
+
+def read_document(kind: type[Read], path: Path, called: str) -> Read:
+    """Read a document from a file; `called` is what messages call one of its kind.
+
+    Raises:
+        UsageError: There is none, or it is none of this version.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        # Of a page of errors the first is enough: a document of another version fails at many places.
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{path}: no {called} that this dtc reads ({place or 'file'}: {first['msg']})") from error
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +16,19 @@ from dtc.graph.ir_version import PORTABLE_IR_VERSION
 OPSET = 17
 """Old enough for every runtime in the field, new enough for the operators used here."""
 
+Attribute: TypeAlias = int | float | str | Sequence[int]
+
 
 class Net:
     """A graph under construction and the random numbers of its initial weights.
 
-    Every layer is named; its weights are `<name>.weight` and `<name>.bias`.
+    Every layer is named; its weights are `<name>.weight` and `<name>.bias`. `domains` are those of operators beside
+    ONNX's own, in version 1.
     """
 
-    def __init__(self, name: str, seed: int) -> None:
-        self._graph = ir.Graph([], [], nodes=[], name=name, opset_imports={"": OPSET})
+    def __init__(self, name: str, seed: int, domains: Sequence[str] = ()) -> None:
+        imports = {"": OPSET} | dict.fromkeys(domains, 1)
+        self._graph = ir.Graph([], [], nodes=[], name=name, opset_imports=imports)
         self._tape = ir.tape.Tape(self._graph)
         self._rng = np.random.default_rng(seed)
 
@@ -35,7 +40,11 @@ class Net:
 
     def constant(self, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
         """Add an initializer."""
-        return self._tape.initializer(ir.tensor(array, name=name), name=name)
+        return self.initializer(ir.tensor(array, name=name))
+
+    def initializer(self, tensor: ir.TensorProtocol) -> ir.Value:
+        """Add an initializer of the tensor's name, which may be one whose numbers are made when they are read."""
+        return self._tape.initializer(tensor)
 
     def uniform(self, name: str, shape: Sequence[int], limit: float) -> ir.Value:
         """Add float32 weights drawn from U(-limit, limit)."""
@@ -46,10 +55,10 @@ class Net:
         return self.constant(name, draws)
 
     def op(
-        self, op_type: str, name: str, inputs: Sequence[ir.Value | None], **attributes: int | Sequence[int]
+        self, op_type: str, name: str, inputs: Sequence[ir.Value | None], *, domain: str = "", **attributes: Attribute
     ) -> ir.Value:
         """Add a node with one output; node and output are called `name`."""
-        return self._tape.op(op_type, inputs, attributes, name=name, output=ir.val(name))
+        return self._tape.op(op_type, inputs, attributes, domain=domain, name=name, output=ir.val(name))
 
     def ops(
         self,
@@ -57,11 +66,13 @@ class Net:
         name: str,
         inputs: Sequence[ir.Value | None],
         outputs: Sequence[str],
-        **attributes: int | str,
+        *,
+        domain: str = "",
+        **attributes: Attribute,
     ) -> list[ir.Value]:
-        """Add a node with several outputs, named one by one."""
+        """Add a node with several outputs, named one by one; one without a name is left out."""
         values = [ir.val(output) for output in outputs]
-        return list(self._tape.op_multi_out(op_type, inputs, attributes, name=name, outputs=values))
+        return list(self._tape.op_multi_out(op_type, inputs, attributes, domain=domain, name=name, outputs=values))
 
     def linear(self, name: str, x: ir.Value, features: tuple[int, int]) -> ir.Value:
         """Add a fully connected layer, a Gemm: x `[N, in]`, features `(in, out)`.
@@ -93,11 +104,11 @@ class Net:
         return self.op("Dropout", name, [x, self.constant(f"{name}.ratio", np.array(rate, np.float32))])
 
     def model(self, outputs: dict[str, tuple[ir.Value, Sequence[int | str]]]) -> ir.Model:
-        """Return the finished model; `outputs` gives each output its name and shape, all are float32."""
+        """Return the finished model; `outputs` gives each output its name and shape; float32 where it has no type."""
         for name, (value, shape) in outputs.items():
             # Renamed at last: the node keeps the layer's name, its output gets that of the model's output.
             value.name = name
-            value.dtype = ir.DataType.FLOAT
+            value.dtype = value.dtype or ir.DataType.FLOAT
             value.shape = ir.Shape(shape)
             self._graph.outputs.append(value)
         model = ir.Model(self._graph, ir_version=PORTABLE_IR_VERSION, producer_name="dtc")

@@ -250,13 +250,8 @@ def make_plan(model: ir.Model, rules: Sequence[Rule], rest_bits: int | None = No
 
 def _not_finite(site: Site) -> str | None:
     """Return why no method has a site: there is no nearest form of a number that is none."""
-    tensor = site.value.const_value
-    mapped = isinstance(tensor, ir.ExternalTensor) and tensor.raw is None
     array = site.array()
     largest = max(float(array.max(initial=0)), -float(array.min(initial=0)))  # NaN if there is one
-    del array
-    if mapped and isinstance(tensor, ir.ExternalTensor):
-        tensor.release()  # a run goes on with its own copy of the file, not with what was mapped of the user's
     if largest <= _LARGEST:
         return None
     if math.isfinite(largest):

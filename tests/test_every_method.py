@@ -1,4 +1,6 @@
-"""Every method and composition on every real model: the lowered file computes what the forms say, in both runtimes.
+"""Methods and compositions on every real model: the lowered file computes what the forms say, in both runtimes.
+
+A model has every second of them, which the next model has not.
 
 It does so on the functions that it carries, and on the native kernels, every product on codes being left to them. The
 newer runtime is the installed one; the older one is 1.19.2, the private copy that the training engine brings.
@@ -47,8 +49,8 @@ MODELS = [
     "ultraface_rfb320",
 ]
 
-LARGE_GRAPHS = {"olive_tfbert_qa", "ultraface_rfb320"}
-"""Thousands of small nodes: every second method is enough there, and takes a minute."""
+LARGE_GRAPHS = {"dnsmos_sig_bak_ovr", "gtcrn_simple", "olive_tfbert_qa", "silero_vad_v4", "ultraface_rfb320"}
+"""Thousands of small nodes: every fourth is enough there."""
 
 METHODS = {
     "svd": {"rank_ratio": 0.4},
@@ -118,9 +120,10 @@ def test_a_lowered_model_computes_what_the_forms_say(data_dir: Path, tmp_path: P
     feed = sample_inputs(load_model(source), original, count=1, seed=0, fixed=fixed)[0]
     np.savez(tmp_path / "feed.npz", **feed)
     cases = []
-    for number, method in enumerate(METHODS):
-        if name in LARGE_GRAPHS and number % 2:
-            continue
+    share = 4 if name in LARGE_GRAPHS else 2
+    dealt = [number for number in range(len(METHODS)) if (number + MODELS.index(name)) % share == 0]
+    for number in dealt:
+        method = list(METHODS)[number]
         mode = "standard" if number % 4 in (1, 2) else "compute"
         try:
             dense, small = lowered(source, method, mode, tmp_path)
@@ -148,6 +151,6 @@ def test_a_lowered_model_computes_what_the_forms_say(data_dir: Path, tmp_path: P
     assert version == "1.19.2"
     assert ort.__version__ != version
     assert len(worst) == 2 * len(cases)
-    assert len(cases) >= (5 if name in LARGE_GRAPHS else 9)
+    assert len(cases) >= len(dealt) - 1
     for kernels, limit in LIMITS.items():
         assert max(far for case, far in worst.items() if case.startswith(kernels)) < limit, worst

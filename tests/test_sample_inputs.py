@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 import dtc.models
@@ -108,3 +109,54 @@ def test_the_batch_dimension_is_found(name: str, dimension: str | None, data_dir
 def test_a_model_without_a_batch_dimension(data_dir: Path) -> None:
     with pytest.raises(DataError, match="no free batch dimension"):
         batch_dimension(signature(session(data_dir / "onnx" / "mnist-8.onnx", threads=1))[0])
+
+
+def attention(seen: str, *, counted: bool) -> ir.Model:
+    """A GroupQueryAttention that is given the number of tokens, or has to count them in a mask of size `seen`."""
+    q = ir.val("q", ir.DataType.FLOAT, ["batch", "new_len", 16])
+    pasts = [ir.val(f"past.{side}", ir.DataType.FLOAT, ["batch", 2, "past_len", 8]) for side in "kv"]
+    nodes, inputs = [], [q, *pasts]
+    if counted:
+        mask = ir.val("mask", ir.DataType.INT64, ["batch", seen])
+        axes = ir.val("axes", const_value=ir.tensor(np.array([1])))
+        ones = ir.val("ones", const_value=ir.tensor(np.array([1])))
+        picked = ir.val("picked", const_value=ir.tensor(np.array(1)))
+        count = ir.node("ReduceSum", [mask, axes], {"keepdims": 0})
+        last = ir.node("Sub", [count.outputs[0], ones])
+        shape = ir.node("Shape", [mask])
+        total = ir.node("Gather", [shape.outputs[0], picked])
+        casts = [ir.node("Cast", [node.outputs[0]], {"to": 6}) for node in (last, total)]
+        nodes, tokens, inputs = [count, last, shape, total, *casts], [n.outputs[0] for n in casts], [*inputs, mask]
+        constants = [axes, ones, picked]
+    else:
+        tokens = [ir.val("seqlens_k", ir.DataType.INT32, ["batch"]), ir.val("total_len", ir.DataType.INT32, [])]
+        constants, inputs = [], [*inputs, *tokens]
+    names = ["y", "present.k", "present.v"]
+    outputs = [ir.val(name, ir.DataType.FLOAT, ["batch", None, None]) for name in names]
+    outputs[1].shape = outputs[2].shape = ir.Shape(["batch", 2, None, 8])
+    heads = {"num_heads": 2, "kv_num_heads": 2}
+    node = ir.node("GroupQueryAttention", [q, q, q, *pasts, *tokens], heads, domain="com.microsoft", outputs=outputs)
+    imports = {"": 17, "com.microsoft": 1}
+    graph = ir.Graph(
+        inputs, outputs, nodes=[*nodes, node], initializers=constants, opset_imports=imports, name="attention"
+    )
+    return ir.Model(graph, ir_version=10)
+
+
+@pytest.mark.parametrize("seen", ["total_len", "past_len + new_len", "new_len + past_len", ""])
+def test_past_and_new_tokens_add_up(seen: str, tmp_path: Path) -> None:
+    save_model(attention(seen, counted=bool(seen)), tmp_path / "m.onnx")
+    feeds = generate(tmp_path / "m.onnx")
+    run = runner(session(tmp_path / "m.onnx", threads=1))
+    pasts = set()
+    for feed in feeds:
+        past, new = feed["past.k"].shape[2], feed["q"].shape[1]
+        pasts.add(past)
+        if seen:
+            assert feed["mask"].shape[1] == past + new
+            assert feed["mask"].all()  # fewer tokens than the sequence is long are none that the operator takes
+        else:
+            assert feed["total_len"] == past + new
+            assert (feed["seqlens_k"] == past + new - 1).all()
+        assert run(feed)["present.k"].shape[2] == past + new
+    assert max(pasts) > 0

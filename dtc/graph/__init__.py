@@ -3,6 +3,7 @@
 Beside that: new nodes (`dtc.graph.builder`), the cells of LSTM and GRU (`dtc.graph.cells`), opsets (`dtc.graph.opset`).
 """
 
+from dtc.graph.file_tensor import FileTensor, relocate
 from dtc.graph.files import file_bytes, model_files
 from dtc.graph.load import load_model
 from dtc.graph.output import check_output, check_space, only_writer, publish
@@ -18,6 +19,7 @@ __all__ = [
     "DENSE_ROLES",
     "INPUT_ROLES",
     "RECURRENT_ROLES",
+    "FileTensor",
     "MatrixView",
     "Quantizer",
     "Reader",
@@ -37,6 +39,7 @@ __all__ = [
     "nesting",
     "only_writer",
     "publish",
+    "relocate",
     "save_model",
     "share_scales",
     "site_of",

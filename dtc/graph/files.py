@@ -6,13 +6,20 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from dtc.graph.file_tensor import FileTensor
 from dtc.graph.walk import all_tensors
 
 
 def model_files(path: Path, model: ir.Model) -> tuple[Path, ...]:
     """Return the file at `path`, which `model` was loaded from, then the files of its external data, by name."""
-    external = {str(tensor.location) for tensor in all_tensors(model) if isinstance(tensor, ir.ExternalTensor)}
-    return (path, *(path.parent / name for name in sorted(external)))
+    external = {file for tensor in all_tensors(model) if (file := _file_of(tensor, path)) is not None}
+    return (path, *sorted(external - {path}))
+
+
+def _file_of(tensor: ir.TensorProtocol, path: Path) -> Path | None:
+    if isinstance(tensor, FileTensor):
+        return tensor.part.path
+    return path.parent / str(tensor.location) if isinstance(tensor, ir.ExternalTensor) else None
 
 
 def file_bytes(path: Path, model: ir.Model) -> int:

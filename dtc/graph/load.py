@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+import mmap
+import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -14,10 +17,13 @@ from google.protobuf.message import DecodeError
 
 from dtc.errors import ModelError
 from dtc.graph.attributes import check_attributes
+from dtc.graph.file_tensor import LARGE, FileTensor
 from dtc.graph.output import require_utf8
 from dtc.graph.scopes import separate_names
 from dtc.graph.serialization import from_proto
-from dtc.graph.walk import all_graphs, all_nodes, all_tensors
+from dtc.graph.walk import all_graphs, all_nodes, replace_tensors
+from dtc.graph.wire import Skeleton, skeleton_of
+from dtc.storage import FilePart
 
 logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)  # what it warns of is refused here, in one line
 
@@ -37,7 +43,7 @@ _TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint6
 
 
 def load_model(path: str | Path) -> ir.Model:
-    """Load an ONNX file; tensors in external data stay memory-mapped.
+    """Load an ONNX file; large tensors, and all in external data, stay in their files until they are read.
 
     Raises:
         ModelError: The file is missing, has no name in UTF-8, is not an ONNX model, is truncated, or names external
@@ -47,11 +53,13 @@ def load_model(path: str | Path) -> ir.Model:
     require_utf8(path)
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
-    model = _read(path)
+    mark = uuid.uuid4().hex
+    skeleton = _skeleton(path, mark)
+    model = _read(path, skeleton.message)
     if not model.graph.outputs:
         raise ModelError(f"{path}: not an ONNX model, or a truncated one (its graph has no outputs)")
     try:
-        _check_tensors(model, path)
+        _check_tensors(model, path, skeleton.places)
     except _DAMAGE as error:
         raise ModelError(f"{path}: holds a damaged tensor ({_first_line(error)}); export it again") from error
     _check_inputs(model, path)
@@ -60,9 +68,20 @@ def load_model(path: str | Path) -> ir.Model:
     return model
 
 
-def _read(path: Path) -> ir.Model:
+def _skeleton(path: Path, mark: str) -> Skeleton:
+    """Return what a model file holds beside its large tensors."""
     try:
-        proto = onnx.load(path, format="protobuf", load_external_data=False)
+        if path.stat().st_size < LARGE:
+            return Skeleton(path.read_bytes())
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return skeleton_of(content, LARGE, mark)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _read(path: Path, message: bytes) -> ir.Model:
+    try:
+        proto = onnx.ModelProto.FromString(message)
         with warnings.catch_warnings(action="ignore"):  # likewise
             model = from_proto(proto)
     except ModelError as error:
@@ -71,8 +90,6 @@ def _read(path: Path) -> ir.Model:
         raise ModelError(
             f"{path}: not an ONNX model, or a truncated one ({_first_line(error)}); export it again"
         ) from error
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     ir.external_data.set_base_dir(model.graph, path.parent)
     return model
 
@@ -92,46 +109,87 @@ def _check_inputs(model: ir.Model, path: Path) -> None:
             raise ModelError(f"{path}: node {called!r} reads {value.name!r}, which nothing gives")
 
 
-def _check_tensors(model: ir.Model, path: Path) -> None:
-    folder = path.resolve().parent
-    for tensor in _tensors(model, path):
-        if isinstance(tensor, ir.ExternalTensor):
-            _check_external(tensor, path, folder)
-        else:
-            _check_size(tensor, path)
-
-
-def _tensors(model: ir.Model, path: Path) -> Iterator[ir.TensorProtocol]:
+def _check_tensors(model: ir.Model, path: Path, places: Mapping[str, tuple[int, int]]) -> None:
+    """Check all tensors; make `FileTensor`s of those in files, in the model's own at `places`."""
     for graph in all_graphs(model):
         for value in graph.initializers.values():
             if value.const_value is None:
                 raise ModelError(f"{path}: initializer {value.name!r} has no data")
-    return all_tensors(model)
+    found = _Files(path, places)
+
+    def checked(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+        if isinstance(tensor, ir.ExternalTensor):
+            return found.tensor(tensor)
+        _check_size(tensor, path)
+        return tensor
+
+    replace_tensors(model, checked)
 
 
-def _check_external(tensor: ir.ExternalTensor, path: Path, folder: Path) -> None:
-    if (tensor.offset or 0) < 0 or min(tensor.shape.numpy(), default=1) < 0:
-        raise ModelError(f"{path}: tensor {tensor.name!r} has a negative offset or size; the file is damaged")
-    # Resolved first, so that neither `..` nor a link leads out of the folder.
-    location = (folder / tensor.location).resolve()
-    if not location.is_relative_to(folder):
-        raise ModelError(
-            f"{path}: tensor {tensor.name!r} points to {str(tensor.location)!r}, outside the model's folder; "
-            "refused, move the data beside the model"
-        )
-    if not location.is_file():
-        raise ModelError(f"{path}: external data file {str(tensor.location)!r} is missing; put it beside the model")
-    if tensor.length is not None and tensor.length != tensor.nbytes:
-        raise ModelError(
-            f"{path}: tensor {tensor.name!r} of {tensor.nbytes} bytes has {tensor.length} bytes of external data; "
-            "the file is damaged"
-        )
-    needed = (tensor.offset or 0) + tensor.nbytes
-    if location.stat().st_size < needed:
-        raise ModelError(
-            f"{path}: external data file {str(tensor.location)!r} is too short for tensor {tensor.name!r} "
-            f"({needed} bytes needed); it is truncated"
-        )
+class _Files:
+    """The files in which a model's tensors lie; every place is checked before anything is read there."""
+
+    def __init__(self, path: Path, places: Mapping[str, tuple[int, int]]) -> None:
+        self._path, self._places = path, places
+        self._folder = path.resolve().parent
+        self._known: dict[Path, FilePart] = {}
+
+    def tensor(self, tensor: ir.ExternalTensor) -> ir.TensorProtocol:
+        """Return a tensor that reads the numbers of this one.
+
+        Raises:
+            ModelError: They are not there.
+        """
+        location = str(tensor.location)
+        if location in self._places:
+            return self._own(tensor, *self._places[location])
+        self._check_external(tensor)
+        if not FileTensor.holds(tensor.dtype):
+            return tensor
+        part = self._part(self._path.parent / location, tensor.offset or 0, tensor.nbytes)
+        return FileTensor.in_place_of(tensor, part)
+
+    def _own(self, tensor: ir.ExternalTensor, offset: int, length: int) -> FileTensor:
+        """Return a tensor of the model's own file."""
+        if min(tensor.shape.numpy(), default=1) < 0 or length != tensor.nbytes:
+            raise ModelError(_not_held(self._path, tensor, length * 8 // tensor.dtype.bitwidth))
+        return FileTensor.in_place_of(tensor, self._part(self._path, offset, length))
+
+    def _part(self, file: Path, offset: int, length: int) -> FilePart:
+        # A file of a thousand tensors is looked at once, and has to be that one whenever it is read.
+        if file not in self._known:
+            self._known[file] = FilePart.of(file, 0, 0)
+        return replace(self._known[file], offset=offset, length=length)
+
+    def _check_external(self, tensor: ir.ExternalTensor) -> None:
+        path = self._path
+        if (tensor.offset or 0) < 0 or min(tensor.shape.numpy(), default=1) < 0:
+            raise ModelError(f"{path}: tensor {tensor.name!r} has a negative offset or size; the file is damaged")
+        # Resolved first, so that neither `..` nor a link leads out of the folder.
+        location = (self._folder / tensor.location).resolve()
+        if not location.is_relative_to(self._folder):
+            raise ModelError(
+                f"{path}: tensor {tensor.name!r} points to {str(tensor.location)!r}, outside the model's folder; "
+                "refused, move the data beside the model"
+            )
+        if not location.is_file():
+            raise ModelError(f"{path}: external data file {str(tensor.location)!r} is missing; put it beside the model")
+        if location.stat().st_nlink > 1:
+            raise ModelError(
+                f"{path}: external data file {str(tensor.location)!r} has another name (a hard link), and may be a "
+                "file that is none of the model's; refused, copy the data beside the model"
+            )
+        if tensor.length is not None and tensor.length != tensor.nbytes:
+            raise ModelError(
+                f"{path}: tensor {tensor.name!r} of {tensor.nbytes} bytes has {tensor.length} bytes of external data; "
+                "the file is damaged"
+            )
+        needed = (tensor.offset or 0) + tensor.nbytes
+        if location.stat().st_size < needed:
+            raise ModelError(
+                f"{path}: external data file {str(tensor.location)!r} is too short for tensor {tensor.name!r} "
+                f"({needed} bytes needed); it is truncated"
+            )
 
 
 def _check_size(tensor: ir.TensorProtocol, path: Path) -> None:
@@ -143,15 +201,17 @@ def _check_size(tensor: ir.TensorProtocol, path: Path) -> None:
     # 1. Raw bytes: float32 [2, 3] needs 24 of them. 2. A typed field, with one entry a number.
     if proto.raw_data or not any(getattr(proto, field) for field in _TYPED_FIELDS):
         held = len(proto.raw_data) * 8 // (tensor.dtype.bitwidth or 8)
-        slack = 1 if (tensor.dtype.bitwidth or 8) < 8 else 0  # an odd number of half bytes is padded
+        slack = 8 // min(tensor.dtype.bitwidth or 8, 8) - 1  # numbers of a part of a byte may be padded to a whole one
     else:
         held = max(len(getattr(proto, field)) for field in _TYPED_FIELDS)
         slack = held if (tensor.dtype.bitwidth or 8) < 8 else 0  # int32_data holds two of them a number
     if min(proto.dims, default=1) < 0 or not held - slack <= declared <= held + slack:
-        raise ModelError(
-            f"{path}: tensor {tensor.name!r} declares the shape {list(proto.dims)} but holds {held} elements; "
-            "the file is damaged"
-        )
+        raise ModelError(_not_held(path, tensor, held))
+
+
+def _not_held(path: Path, tensor: ir.TensorProtocol, held: int) -> str:
+    shape = list(tensor.shape.numpy())
+    return f"{path}: tensor {tensor.name!r} declares the shape {shape} but holds {held} elements; the file is damaged"
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeAlias
 
 import onnx_ir as ir
+
+Undo: TypeAlias = Callable[[], None]
 
 # Nodes that hand their first input on unchanged when the model is deployed.
 PASS_THROUGH = frozenset({"Identity", "Dropout"})
@@ -57,6 +62,36 @@ def all_tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
         for attribute in node.attributes.values():
             if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
                 yield attribute.as_tensor()
+
+
+def replace_tensors(model: ir.Model, make: Callable[[ir.TensorProtocol], ir.TensorProtocol]) -> list[Undo]:
+    """Put what `make` returns in the place of every tensor that `all_tensors` yields; return what puts them back."""
+    undo: list[Undo] = []
+    for graph in all_graphs(model):
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if tensor is not None and (made := make(tensor)) is not tensor:
+                undo.append(partial(setattr, value, "const_value", tensor))
+                value.const_value = made
+    for node in nodes_with_functions(model):
+        for name, attribute in list(node.attributes.items()):
+            if attribute.type != ir.AttributeType.TENSOR or attribute.is_ref():
+                continue
+            if (made := make(attribute.as_tensor())) is not attribute.as_tensor():
+                undo.append(partial(node.attributes.__setitem__, name, attribute))
+                node.attributes[name] = ir.AttrTensor(name, made, attribute.doc_string)
+    return undo
+
+
+@contextmanager
+def replaced_tensors(model: ir.Model, make: Callable[[ir.TensorProtocol], ir.TensorProtocol]) -> Iterator[None]:
+    """Have other tensors in a model for a while."""
+    undo = replace_tensors(model, make)
+    try:
+        yield
+    finally:
+        for put_back in undo:
+            put_back()
 
 
 def find_initializer(model: ir.Model, name: str) -> ir.Value | None:

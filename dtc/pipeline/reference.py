@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from dtc.graph import all_graphs, all_nodes, load_model
+from dtc.graph import FileTensor, all_graphs, all_nodes, load_model
 from dtc.passes import prepare
 from dtc.pipeline.work import Work
 
@@ -88,8 +88,8 @@ def _fits(places: Mapping[str, _Place], name: str, given: ir.TensorProtocol) -> 
     held = places[name][1] if name in places else None
     if held is None or held.dtype != given.dtype or tuple(held.shape) != tuple(given.shape):
         return False
-    if isinstance(held, ir.ExternalTensor) and isinstance(given, ir.ExternalTensor):  # large: not read for this
-        return (held.location, held.offset) == (given.location, given.offset)
+    if isinstance(held, FileTensor) and isinstance(given, FileTensor):  # large: not read for this
+        return held.part == given.part
     return np.array_equal(held.numpy(), given.numpy(), equal_nan=given.dtype.is_floating_point())
 
 

@@ -16,7 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from dtc.errors import StageError
-from dtc.graph import load_model, model_files, save_model
+from dtc.graph import save_model
 from dtc.pipeline.work import Work
 from dtc.scratch import scratch_folder
 
@@ -64,10 +64,11 @@ class _Watch:
         # Written first and compared after: a model has no cheaper digest than that of its file. Names are numbered by
         # files that stay: 01-normalise, 02-distort where stages between changed nothing.
         path = self._folder / f"{self._files + 1:02d}-{stage}.onnx"
-        _save(self._work.model, path)
-        found = _digest(path)
+        files = _save(self._work.model, path)
+        found = _digest(files)
         if found == self._last:
-            _remove(path)
+            for file in files:
+                file.unlink()
         else:
             self._last, self._files = found, self._files + 1
             self._check(path, stage)
@@ -80,27 +81,18 @@ class _Watch:
             raise StageError(f"{path}: stage {stage}{before}, left a model that ONNX's checker refuses: {refused}")
 
 
-def _save(model: ir.Model, path: Path) -> None:
+def _save(model: ir.Model, path: Path) -> tuple[Path, ...]:
     """Write a clone: writing a model sets its IR version, and a look changes nothing."""
-    save_model(model.clone(), path, force=True)
+    return save_model(model.clone(), path, force=True)
 
 
-def _files(path: Path) -> tuple[Path, ...]:
-    return model_files(path, load_model(path))
-
-
-def _digest(path: Path) -> str:
+def _digest(files: tuple[Path, ...]) -> str:
     found = hashlib.sha256()
     # The digest of each file goes into the whole: external data may change where the graph does not.
-    for each in _files(path):
+    for each in files:
         with each.open("rb") as file:
             found.update(hashlib.file_digest(file, "sha256").digest())
     return found.hexdigest()
-
-
-def _remove(path: Path) -> None:
-    for file in _files(path):
-        file.unlink()
 
 
 def _refused(path: Path) -> str | None:

@@ -19,7 +19,7 @@ from dtc.checking.sites import Regions, SiteChecks
 from dtc.data import Samples, fixed_batch
 from dtc.errors import ModelError
 from dtc.formatting import size
-from dtc.graph import Site, check_space, load_model, model_files, only_writer
+from dtc.graph import Site, check_space, load_model, model_files, only_writer, relocate
 from dtc.job import Job
 from dtc.memory import free_memory
 from dtc.passes.lean import Folded
@@ -170,11 +170,10 @@ class Work:
 
     def move_into(self, run: Run) -> None:
         """Continue with the copies of model and data in a run directory, which nobody changes meanwhile."""
-        # External data is named relative to the model's folder. Tensors that were not read yet are read from the copies
-        # now.
         folder = self.original.parent
-        self.files = tuple(run.model_path.parent / file.relative_to(folder) for file in self.files)
-        ir.external_data.set_base_dir(self.model.graph, run.model_path.parent)
+        copies = {file: run.model_path.parent / file.relative_to(folder) for file in self.files}
+        self.files = tuple(copies.values())
+        relocate(self.model, copies)  # its clones share the tensors
         self.original, self.run, self.recipe = run.model_path, run, run.recipe
         self.samples = replace(self.samples, names=run.recipe.data, base=run.folder)
 

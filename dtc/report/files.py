@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from dtc.document import read_document
 from dtc.errors import UsageError
 from dtc.report.document import Report
 from dtc.report.page import page
@@ -35,15 +34,7 @@ def read_report(path: Path) -> Report:
     Raises:
         UsageError: There is none, or it is no report of this version.
     """
-    try:
-        return Report.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        # Of a page of errors the first is enough: a report of another version fails at many places.
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path}: no report that this dtc reads ({place or 'file'}: {first['msg']})") from error
+    return read_document(Report, path, "report")
 
 
 def _write(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from dtc.errors import DataError
 from dtc.graph.signature import Dim, TensorSpec, input_specs
-from dtc.sample_inputs.ranges import integer_range, sequence_lengths, table_rows
+from dtc.sample_inputs.ranges import IntegerRanges
 from dtc.sample_inputs.shapes import Shapes, batch_dimensions, candidate_shapes, sizes_of, usable_shapes
 from dtc.sample_inputs.values import USUAL, draw_value, filled, fitting
 
@@ -51,7 +51,7 @@ class InputSampler:
             raise DataError(f"no input is called {strangers[0]!r}; there are: {', '.join(specs)}")
         self._fixed: Inputs = {name: fitting(specs[name], value) for name, value in (fixed or {}).items()}
         self.free: tuple[TensorSpec, ...] = tuple(spec for spec in specs.values() if spec.name not in self._fixed)
-        self._tables, self._lengths = table_rows(model), sequence_lengths(model)
+        self._ranges = IntegerRanges.of(model)
         self._rng = np.random.default_rng(seed)
         arrays = {name: value for name, value in self._fixed.items() if isinstance(value, np.ndarray)}
         self._given_shapes = {name: array.shape for name, array in arrays.items()}
@@ -80,7 +80,7 @@ class InputSampler:
         shapes = dict(shapes) | self._given_shapes
         for spec in self.free:
             shape = shapes[spec.name]
-            limits = integer_range(spec, shapes, self._tables, self._lengths)
+            limits = self._ranges.range(spec.name, shapes)
             value = draw_value(spec, shape, limits, self._rng, kinds.get(spec.name, USUAL))
             drawn[spec.name] = filled(spec, shape, held[spec.name]) if spec.name in held else value
         return drawn

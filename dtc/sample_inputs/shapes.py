@@ -11,6 +11,7 @@ from typing import TypeAlias
 from dtc.errors import DataError, ModelError
 from dtc.forms import AnyArray
 from dtc.graph.signature import Dim, TensorSpec
+from dtc.sample_inputs.derived import PAST, derived_sizes, size_by
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
@@ -39,18 +40,23 @@ def batch_dimension(specs: Sequence[TensorSpec]) -> Dim:
 
 @dataclass(frozen=True)
 class Guess:
-    """Sizes to try: of batches, of other free dimensions, and which of the two a middle one without a name has."""
+    """Sizes to try: of batches, of other free dimensions, and which of the two a middle one without a name has.
+
+    `past` is the size of dimensions that count what a model was given before.
+    """
 
     lead: int
     tail: int
     middle: int
+    past: int
 
     def size(self, dim: Dim, axis: int, rank: int, batch: set[Dim]) -> int:
         """Return the size of a dimension; `batch` are those that count samples."""
         if isinstance(dim, int):
             return dim
         if dim is not None:
-            return self.lead if dim in batch else self.tail
+            other = self.past if PAST in dim.lower() else self.tail
+            return self.lead if dim in batch else other
         if axis == 0:
             return self.lead
         return self.tail if axis == rank - 1 else self.middle
@@ -62,14 +68,20 @@ def candidate_shapes(
     """Yield shapes of the free inputs to try, and the guess that they were made from."""
     tried: set[tuple[tuple[int, ...], ...]] = set()
     leads = (known[None],) if None in known else _LEADS
-    for tail, like_tail, lead in itertools.product(_TAILS, (True, False), leads):
-        guess = Guess(lead, tail, middle=tail if like_tail else lead)
+    derived = derived_sizes(dim for spec in free for dim in spec.shape if isinstance(dim, str))
+    # A model that takes no past beside new tokens takes one that is empty.
+    for tail, like_tail, lead, has_past in itertools.product(_TAILS, (True, False), leads, (True, False)):
+        guess = Guess(lead, tail, middle=tail if like_tail else lead, past=tail if has_past else 0)
+
+        def size(dim: Dim, axis: int = 0, rank: int = 1, guess: Guess = guess) -> int:
+            if dim in known and dim:
+                return known[dim]
+            if dim in derived:
+                return size_by(derived[str(dim)], size)
+            return guess.size(dim, axis, rank, batch)
+
         shapes = {
-            spec.name: tuple(
-                known[dim] if dim in known and dim else guess.size(dim, axis, len(spec.shape), batch)
-                for axis, dim in enumerate(spec.shape)
-            )
-            for spec in free
+            spec.name: tuple(size(dim, axis, len(spec.shape)) for axis, dim in enumerate(spec.shape)) for spec in free
         }
         key = tuple(shapes.values())
         if key not in tried and all(math.prod(shape) <= _MOST_ELEMENTS for shape in key):

@@ -20,12 +20,23 @@ class RemoveUnusedPass(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=modified)
 
 
+def remove_with_bodies(node: ir.Node) -> None:
+    """Remove a node that nothing reads from its graph: what its bodies read of outer graphs is read by them no more."""
+    for attribute in node.attributes.values():
+        if attribute.type is ir.AttributeType.GRAPH and not attribute.is_ref():
+            for inner in attribute.as_graph().all_nodes():
+                for index in range(len(inner.inputs)):
+                    inner.replace_input_with(index, None)
+    assert node.graph is not None
+    node.graph.remove(node, safe=True)
+
+
 def _clean(graph: ir.Graph) -> bool:
     modified = False
     # Backwards, and bodies before the nodes in front of them: what only an unused node reads is unused too.
     for node in reversed(list(graph)):
         if not any(map(_is_read, node.outputs)):
-            graph.remove(node, safe=True)
+            remove_with_bodies(node)
             modified = True
             continue
         for attribute in node.attributes.values():

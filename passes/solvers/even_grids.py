@@ -23,7 +23,7 @@ SHARES = 12
 ROUNDS = 3
 """Most fits of scale and zero point; they end earlier where none does good."""
 
-CHUNK = 1 << 17
+CHUNK = 1 << 16
 """Weights that are tried at once, so that they stay in a cache."""
 
 
@@ -50,10 +50,11 @@ class EvenGrid:
         """Return the levels with these numbers, float32 `[rows, n]`."""
         return np.asarray(self.scale * (codes - self.zero), dtype=np.float32)
 
-    def steps(self, values: Array) -> Array:
-        """Return the nearest levels of `values [rows, n]` in steps from 0."""
-        steps = np.round(values / np.where(self.scale > 0, self.scale, 1))
-        return np.asarray(np.clip(steps, -self.zero, (1 << self.bits) - 1 - self.zero))
+    def steps(self, values: Array, out: Array | None = None) -> Array:
+        """Return the nearest levels of `values [rows, n]` in steps from 0, in `out` where that is given."""
+        steps = np.divide(values, np.where(self.scale > 0, self.scale, np.float32(1)), out=out)
+        np.rint(steps, out=steps)
+        return np.clip(steps, -self.zero, np.float32((1 << self.bits) - 1) - self.zero, out=steps)
 
 
 def fit_grid(rows: Rows, bits: int, *, symmetric: bool) -> EvenGrid:
@@ -72,6 +73,7 @@ class _Fit:
 
     def __init__(self, values: Array, bits: int, *, symmetric: bool) -> None:
         self._values, self._bits, self._symmetric = values, bits, symmetric
+        self._spare = np.empty_like(values)
         self._scale, self._zero = self._whole_range()
         self._least = self._errors(self._scale, self._zero)
 
@@ -124,8 +126,11 @@ class _Fit:
         return bool(better.any())
 
     def _errors(self, scale: Array, zero: Array) -> Array:
-        steps = EvenGrid(self._bits, scale, zero).steps(self._values)
-        return np.asarray(np.square(self._values - scale * steps).sum(axis=1, keepdims=True))
+        # All in one array, which stays in a cache from one try to the next.
+        steps = EvenGrid(self._bits, scale, zero).steps(self._values, self._spare)
+        steps *= scale
+        np.subtract(self._values, steps, out=steps)
+        return np.asarray(np.square(steps, out=steps).sum(axis=1, keepdims=True))
 
 
 def _short(scale: Array) -> Array:

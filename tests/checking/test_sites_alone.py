@@ -23,7 +23,7 @@ from dtc.passes.method import Skip, make_method
 from dtc.passes.plan import weights_of
 from dtc.passes.prepare import normalise
 from dtc.pipeline import compress
-from dtc.recipe import Lean, Recipe, Rule
+from dtc.recipe import Recipe, Rule
 
 Dtc = Callable[..., tuple[int, str, str]]
 
@@ -135,7 +135,7 @@ def test_a_form_that_is_lowered_to_something_else_is_not_written(
     honest = LowRank.dense
     monkeypatch.setattr(LowRank, "dense", lambda form: honest(form) + np.float32(0.01))
     recipe = Recipe(rules=(Rule(method="svd", options={"rank": 4}),))
-    with pytest.raises(CheckFailedError, match="not written.*site 'W', run alone, differs by .*0.0001 allowed"):
+    with pytest.raises(CheckFailedError, match=r"not written.*site 'W', run alone, differs by .*0.0001 allowed"):
         compress(path, recipe, Job(tmp_path / "small.onnx", seconds=0))
     assert not (tmp_path / "small.onnx").exists()
 

@@ -26,7 +26,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_one_command_needs_nothing_else(dtc: Dtc, model: Path) -> None:
-    status, out, _ = dtc("compress", model, "--method", "svd", "--rank", "8")
+    status, out, _ = dtc("compress", model, "--method", "svd", "--rank", "8", "--seconds", "0.1")
     assert status == 0
     written = model.with_name("digits.svd.onnx")
     assert f"written: {written}" in out

@@ -24,6 +24,7 @@ WITH_EXAMPLES = [page for page in PAGES if blocks(page)]
 SHORTER = {
     "compress": ["--seconds", "0"],
     "check": ["--seconds", "0", "--threads", "1"],
+    "--check": ["--seconds", "0"],
     "--retrain": ["--epochs", "1", "--threads", "1"],
     "train": ["--epochs", "1", "--threads", "1"],
 }

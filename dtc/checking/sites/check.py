@@ -49,7 +49,8 @@ class SiteChecks(DocumentPart):
     def words(self) -> str:
         """What was checked, in a line."""
         told = f"sites one by one, {self.checked_by_site} of {self.checked_by_site + len(self.not_checked)}"
-        return f"{told} against their dense weights: at most {self.relative_l2 or 0.0:.1e} relative L2"
+        worst = "" if self.relative_l2 is None else f": at most {self.relative_l2:.1e} relative L2"
+        return f"{told} against their dense weights{worst}"
 
 
 @dataclass(frozen=True)

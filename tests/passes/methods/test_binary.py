@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from dtc.errors import ModelError, UsageError
 from dtc.forms import BinaryCode
+from dtc.graph import find_sites, load_model
 from dtc.passes.method import Skip, Weights, make_method
+from dtc.passes.solvers import best_codes as best_codes_module
 from dtc.passes.solvers.best_codes import best_codes
 from dtc.passes.solvers.binary_codes import Rows, alternating, decoded, greedy, nearest, refined, sign_table
 
@@ -150,6 +153,23 @@ def test_without_training_the_best_of_several_starts_is_found(kind: str, bits: i
     found = error(distort(matrices, bits=bits)[0].dense(), matrices[0])
     assert found <= most
     assert found < error(distort(matrices, bits=bits, rounds=100)[0].dense(), matrices[0])
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_long_rows_searched_in_bins_lose_nothing(bits: int, data_dir: Path, monkeypatch: pytest.MonkeyPatch):
+    model = load_model(data_dir / "onnx" / "ptb_rnnlm_lstm100_derived.onnx")
+    table = max(find_sites(model), key=lambda site: site.size).matrices()[0]
+    trained = table[:2400].reshape(48, -1)  # [48, 5000]
+    tailed = np.random.default_rng(0).standard_t(3, (16, 5000)).astype(np.float32)
+    kept = np.random.default_rng(1).random(trained.shape) < 0.4
+    for rows in (Rows(trained), Rows(tailed), Rows(trained * kept, kept), Rows(np.zeros((2, 5000), np.float32))):
+        errors = []
+        for many in (1 << 30, 0):
+            monkeypatch.setattr(best_codes_module, "MANY", many)
+            coded = best_codes(rows, bits)
+            wrong = rows.values - decoded(coded.codes, coded.alphas)
+            errors.append(float(np.square(wrong if rows.kept is None else wrong * rows.kept).sum()))
+        assert errors[1] <= 1.003 * errors[0]
 
 
 def test_the_best_codes_of_one_row_do_not_depend_on_the_others_and_pruned_weights_count_for_nothing():

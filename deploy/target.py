@@ -1,0 +1,141 @@
+"""What a target of `dtc deploy` is, and which there are.
+
+A target is a folder in `deploy/targets/` whose module has a subclass of `DeployTarget`; what lies in the folder `files`
+beside it goes into each of its bundles as it is, but for the placeholders of `README.md`. What all bundles hold is
+made by `dtc.bundles`, and no target has to know of it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import ClassVar
+
+import onnx_ir as ir
+
+import dtc.deploy.targets
+from dtc.deploy.programs import ProgramReport
+from dtc.errors import UsageError
+from dtc.registry import collect, own_classes
+
+MODEL = "model.onnx"
+"""The model's file in a bundle."""
+
+VECTORS = "vectors"
+"""The folder of test vectors in a bundle."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A bundle that is being written.
+
+    Attributes:
+        folder: Where it is written; the model is there, and so are the target's `files`.
+        model: The model, as it is in the file.
+        processor: What the bundle is for, of the target's `processors`; empty where the target has none.
+        library: The native library that the user names for it; None for what is at hand.
+    """
+
+    folder: Path
+    model: ir.Model
+    processor: str = ""
+    library: Path | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a bundle is run.
+
+    Attributes:
+        folder: A copy of the bundle, in which programs may build.
+        scratch: A folder for anything else, empty at first and the same for all ways.
+        processor: What the bundle is for.
+        seconds: For measuring latency.
+    """
+
+    folder: Path
+    scratch: Path
+    processor: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class BundleRun:
+    """One way in which a bundle runs.
+
+    Attributes:
+        name: What runs it, in a word or two: Python, C, Node.
+        start: Builds and installs what the way needs, and returns what runs the bundle once, as often as it is called.
+            MissingError tells what is not on this machine, ProgramError what went wrong.
+    """
+
+    name: str
+    start: Callable[[Place], Callable[[], ProgramReport]]
+
+
+class DeployTarget(ABC):
+    """A kind of bundle.
+
+    Attributes:
+        name: On the command line.
+        title: What its bundles are for, in a sentence without a full stop.
+        processors: Those that a bundle may be for; empty where its files are the same for all.
+        pinned: The packages that a bundle names by version, for whoever runs it to install.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    processors: ClassVar[tuple[str, ...]] = ()
+    pinned: ClassVar[Mapping[str, str]] = {}
+
+    def prepare(self, model: ir.Model) -> list[str]:
+        """Bring a model into the form that the target takes, in place; return what a user should know, in sentences.
+
+        Raises:
+            ModelError: The target cannot take it; the message says why, and what to do.
+        """
+        return []
+
+    def complete(self, draft: Draft) -> list[str]:
+        """Write what depends on the model or the processor; return what a user should know, in sentences.
+
+        Raises:
+            DtcError: Something for it is not on this machine.
+        """
+        return []
+
+    @abstractmethod
+    def runs(self, processor: str) -> Sequence[BundleRun]:
+        """Return the ways in which a bundle for a processor runs, the one that users take first."""
+
+    @property
+    def files(self) -> Path:
+        """The folder whose content goes into each bundle."""
+        return Path(inspect.getfile(type(self))).parent / "files"
+
+
+@cache
+def deploy_targets() -> dict[str, DeployTarget]:
+    """Return every target by name; a name taken twice is loud."""
+    return collect(dtc.deploy.targets, _offered, "targets of dtc deploy")
+
+
+def find_deploy_target(name: str) -> DeployTarget:
+    """Return the target of that name.
+
+    Raises:
+        UsageError: There is no such target.
+    """
+    if name not in deploy_targets():
+        raise UsageError(f"--target: none is called {name!r}; there are: {', '.join(sorted(deploy_targets()))}")
+    return deploy_targets()[name]
+
+
+def _offered(module: ModuleType) -> Iterator[tuple[str, DeployTarget]]:
+    for each in own_classes(module, DeployTarget):  # type: ignore[type-abstract]  # its concrete subclasses
+        yield each.name, each()

@@ -1,0 +1,1 @@
+"""The targets of `dtc deploy`, a folder each; `dtc.deploy.target` says what one is."""

@@ -1,0 +1,66 @@
+"""Bundles for ONNX Runtime: Python without dtc, C and C++, and the native kernels where the model uses them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from dtc.deploy.ops import DOMAIN
+from dtc.deploy.ops.library import library_path
+from dtc.deploy.programs import ProgramReport, run_program, run_reporting
+from dtc.deploy.target import BundleRun, DeployTarget, Draft, Place
+from dtc.deploy.targets.onnxruntime.processors import HOST, PROCESSORS
+from dtc.graph import all_nodes
+
+_LIBRARIES = "lib"
+
+
+class OnnxRuntimeTarget(DeployTarget):
+    """A model as it is, whatever it holds, and the native kernels for the operators of dtc."""
+
+    name = "onnxruntime"
+    title = "ONNX Runtime from Python, C and C++, with the native kernels"
+    processors = tuple(sorted(PROCESSORS, key=lambda name: name != HOST))
+
+    def complete(self, draft: Draft) -> list[str]:
+        """Put the native library in, where the model has operators for it.
+
+        Raises:
+            LibraryError: That of another processor cannot be built here.
+        """
+        if not any(node.domain == DOMAIN for node in all_nodes(draft.model)):
+            return ["The model has no operators of dtc, so that no native library is needed."]
+        folder = draft.folder / _LIBRARIES
+        library = draft.library or (library_path() if draft.processor == HOST else None)
+        if library is None and draft.processor == HOST:
+            return ["This dtc came without its native library: the model runs on the functions that it carries."]
+        folder.mkdir()
+        if library is None:
+            PROCESSORS[draft.processor].build_library(folder)
+        else:
+            shutil.copyfile(library, folder / library.name)
+        return []
+
+    def runs(self, processor: str) -> Sequence[BundleRun]:
+        """Return C and C++ for the processor, emulated if it is another one, and Python on this machine's own."""
+        how = "" if processor == HOST else f" ({processor}, emulated)"
+        native = [BundleRun(f"C{how}", partial(_built, "run_c")), BundleRun(f"C++{how}", partial(_built, "run_cc"))]
+        return native if how else [BundleRun("Python", _python), *native]
+
+
+def _python(place: Place) -> Callable[[], ProgramReport]:
+    command = [sys.executable, "python/run.py", f"{place.seconds:g}"]
+    return partial(run_reporting, command, place.folder)
+
+
+def _built(program: str, place: Place) -> Callable[[], ProgramReport]:
+    """Build a program against ONNX Runtime's library alone, on the declarations that the bundle brings."""
+    processor = PROCESSORS[place.processor]
+    options, before = processor.cross_compiling(), processor.running()
+    build = place.scratch / "build"
+    options.append(f"-DONNXRUNTIME={processor.runtime(place.scratch)}")
+    run_program(["cmake", "-S", "native", "-B", build, *options], place.folder)
+    run_program(["cmake", "--build", build, "--target", program], place.folder)
+    return partial(run_reporting, [*before, build / program, ".", f"{place.seconds:g}"], place.folder)

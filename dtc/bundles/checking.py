@@ -1,0 +1,179 @@
+"""Checking a bundle: it is built and run in each of its ways, in turns with another one beside it."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dtc.bundles.description import read_description
+from dtc.bundles.document import DESCRIPTION, BundleCheck, BundleDescription, CheckedBundle, RunOutcome
+from dtc.checking.measurements import machine
+from dtc.deploy.programs import MissingError, ProgramError, ProgramReport
+from dtc.deploy.target import MODEL, BundleRun, Place, find_deploy_target
+from dtc.errors import UsageError
+from dtc.scratch import scratch_folder
+
+ROUNDS = 2
+"""Turns that two bundles take; the least time of each counts, as what else the machine does only adds to it."""
+
+
+def check_bundle(folder: str | Path, *, beside: str | Path | None = None, seconds: float = 2.0) -> BundleCheck:
+    """Build and run a bundle in every way that this machine can, and compare with its test vectors.
+
+    It is measured in turns with the bundle `beside`, of the same target; `seconds` is the time for the latency of each
+    way. What came of it is written into the `deploy.json` of the bundle too.
+
+    Raises:
+        UsageError: A folder is no bundle, was changed since, or the two are of different targets.
+    """
+    opened = _Opened.open(Path(folder))
+    other = None if beside is None else _Opened.open(Path(beside))
+    if other is not None and other.description.target != opened.description.target:
+        raise UsageError(
+            f"{beside}: is a bundle of target {other.description.target!r}, and {folder} of "
+            f"{opened.description.target!r}; compare two of one target"
+        )
+    both = [opened] if other is None else [opened, other]
+    with scratch_folder() as scratch:
+        for bundle in both:
+            bundle.copy_to(scratch)
+        for name in dict.fromkeys(run.name for bundle in both for run in bundle.runs):
+            _take_turns(name, both, seconds)
+    opened.remember()
+    checked = opened.checked
+    return BundleCheck(
+        schema="dtc-bundle-check/1",
+        bundle=checked,
+        beside=None if other is None else other.checked,
+        failures=_failures(checked),
+    )
+
+
+@dataclass
+class _Opened:
+    """A bundle, and what came of running it so far."""
+
+    folder: Path
+    description: BundleDescription
+    runs: Sequence[BundleRun]
+    place: Path = field(init=False)
+    outcomes: list[RunOutcome] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, folder: Path) -> _Opened:
+        """Read a bundle.
+
+        Raises:
+            UsageError: It is none, or was changed since it was written.
+        """
+        description = read_description(folder)
+        return cls(folder, description, find_deploy_target(description.target).runs(description.processor))
+
+    def copy_to(self, scratch: Path) -> None:
+        """Copy it to where it is run: nothing is built within the bundle itself."""
+        self.place = scratch / f"bundle{len(list(scratch.iterdir())) // 2}"
+        shutil.copytree(self.folder, self.place)
+        self.place.with_name(f"{self.place.name}.scratch").mkdir()
+
+    def started(self, name: str, seconds: float) -> Callable[[], ProgramReport] | None:
+        """Build and install what a way takes; None, and an outcome, where that fails or the bundle has no such way."""
+        way = next((run for run in self.runs if run.name == name), None)
+        if way is None:
+            return None
+        scratch = self.place.with_name(f"{self.place.name}.scratch")
+        try:
+            return way.start(Place(self.place, scratch, self.description.processor, seconds))
+        except MissingError as error:
+            self._add(name, "missing", str(error))
+        except ProgramError as error:
+            self._add(name, "failed", str(error))
+        return None
+
+    def judge(self, name: str, found: ProgramReport) -> None:
+        """Take in what a way found."""
+        if found.relative_l2 <= self.description.tolerance:
+            self._add(name, "right", "", found)
+        else:
+            wrong = (
+                f"{found.relative_l2:.3g} from the test vectors (relative L2), {self.description.tolerance:g} allowed"
+            )
+            self._add(name, "wrong", wrong, found)
+
+    def fail(self, name: str, reason: str) -> None:
+        """Take in that a way failed."""
+        self._add(name, "failed", reason)
+
+    def _add(self, name: str, outcome: str, reason: str, found: ProgramReport | None = None) -> None:
+        told = {"name": name, "outcome": outcome, "reason": reason, "found": found, "machine": machine()}
+        self.outcomes.append(RunOutcome.model_validate(told))
+
+    def remember(self) -> None:
+        """Write what came of it into the bundle's description; what is not on this machine keeps its older outcome."""
+        new = {each.name: each for each in self.outcomes if each.outcome != "missing"}
+        older = [each for each in self.description.ran if each.name not in new]
+        updated = self.description.model_copy(update={"ran": (*older, *new.values())})
+        draft = self.folder / f".{DESCRIPTION}.unfinished"
+        try:
+            draft.write_text(updated.to_json(indent=2) + "\n", encoding="utf-8")
+            draft.replace(self.folder / DESCRIPTION)
+        except OSError as error:
+            raise UsageError(f"{self.folder}: the outcome cannot be written there ({error.strerror})") from error
+
+    @property
+    def checked(self) -> CheckedBundle:
+        """What is told of it."""
+        model = self.description.file(MODEL)
+        return CheckedBundle(
+            folder=str(self.folder),
+            target=self.description.target,
+            model_bytes=model.bytes,
+            model_gzip=model.gzip,
+            bundle_bytes=self.description.nbytes,
+            bundle_gzip=self.description.gzip,
+            runs=tuple(self.outcomes),
+        )
+
+
+def _take_turns(name: str, bundles: Sequence[_Opened], seconds: float) -> None:
+    """Run all bundles in one way: A B, then B A."""
+    found: dict[int, list[ProgramReport]] = {}
+    running = {index: bundle.started(name, seconds) for index, bundle in enumerate(bundles)}
+    order = [index for index, run in running.items() if run is not None]
+    for _ in range(ROUNDS if len(order) > 1 else 1):
+        for index in order:
+            run = running[index]
+            if run is None:
+                continue
+            try:
+                found.setdefault(index, []).append(run())
+            except ProgramError as error:
+                bundles[index].fail(name, str(error))
+                running[index] = None
+        order.reverse()
+    for index, reports in found.items():
+        if running[index] is not None:
+            bundles[index].judge(name, _least(reports))
+
+
+def _least(reports: Sequence[ProgramReport]) -> ProgramReport:
+    """Return the least times of several runs, and the largest distance and memory."""
+    distances = [each.relative_l2 for each in reports]
+    nan = next(filter(math.isnan, distances), None)
+    return reports[0].model_copy(
+        update={
+            "relative_l2": max(distances) if nan is None else nan,
+            "load": min((each.load for each in reports if each.load is not None), default=None),
+            "latency": min((each.latency for each in reports if each.latency is not None), default=None),
+            "memory": max((each.memory for each in reports if each.memory is not None), default=None),
+        }
+    )
+
+
+def _failures(checked: CheckedBundle) -> tuple[str, ...]:
+    failed = tuple(f"{run.name}: {run.reason}" for run in checked.runs if run.outcome in ("wrong", "failed"))
+    if not failed and not any(run.outcome == "right" for run in checked.runs):
+        return ("nothing could be run on this machine",)
+    return failed

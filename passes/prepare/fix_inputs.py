@@ -1,0 +1,174 @@
+"""Fixing inputs of a model: what only they decide is computed once, and branches that are never taken go away.
+
+A voice detector that takes `sr` keeps a whole network for 8000 Hz beside that for 16000; a device has one of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import NameFixPass, RemoveUnusedFunctionsPass, RemoveUnusedOpsetsPass
+
+from dtc.formatting import size
+from dtc.graph import all_graphs, all_nodes
+from dtc.graph.builder import Names, add_initializer
+from dtc.graph.walk import all_tensors
+from dtc.passes.prepare.evaluation import can_evaluate, evaluate
+from dtc.passes.prepare.remove_identities import RemoveIdentitiesPass
+from dtc.passes.prepare.remove_unused import RemoveUnusedPass, remove_with_bodies
+
+LARGEST = 2**20
+"""Bytes of an array that is stored instead of what computes it: beyond, a file would grow by being folded."""
+
+
+SHOWN = 4
+"""Numbers of a fixed input that a sentence tells; of more its name has to do."""
+
+
+class FixInputsPass(ir.passes.InPlacePass):
+    """Make constants of inputs, compute what only they and other constants decide, and take the branches that follow.
+
+    The fixed inputs are inputs no more. What an output of the model itself is stays computed by a node.
+
+    Args:
+        values: Arrays by the names of inputs, of their types and shapes.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._values = values
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Fix the inputs, and fold until no branch is decided any more."""
+        names = Names(model)
+        decided = {_fix(model, value, self._values) for value in list(model.graph.inputs) if value.name in self._values}
+        if not decided:
+            return ir.passes.PassResult(model, modified=False)
+        while True:
+            _fold(model, decided, names)
+            taken = [node for node in list(all_nodes(model)) if _take_branch(node)]
+            # What a branch hands on by name alone is its source from here on, so that the next round sees through.
+            RemoveIdentitiesPass()(model)
+            if not taken:
+                break
+        # 1. Bodies of branches had names of their own. 2. What only the other branches needed.
+        RemoveUnusedPass()(model)
+        RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
+        RemoveUnusedOpsetsPass()(model)
+        NameFixPass()(model)
+        return ir.passes.PassResult(model, modified=True)
+
+
+def fix_inputs(model: ir.Model, values: Mapping[str, Any]) -> list[str]:
+    """Fix inputs of a model, in place; return what it saved, in sentences. Nothing is done where none are named."""
+    if not values:
+        return []
+    before = _contents(model)
+    FixInputsPass(values)(model)
+    after = _contents(model)
+    told = ", ".join(name if value.size > SHOWN else f"{name}={value.tolist()}" for name, value in values.items())
+    (nodes, branches, weights), (nodes_left, branches_left, weights_left) = before, after
+    fewer = f"{nodes} nodes became {nodes_left}, {branches} branchings {branches_left}"
+    return [f"With {told} fixed {fewer}, and {size(weights)} of weights {size(weights_left)}."]
+
+
+def _contents(model: ir.Model) -> tuple[int, int, int]:
+    nodes = list(all_nodes(model))
+    branchings = sum(node.op_type == "If" for node in nodes)
+    return len(nodes), branchings, sum(tensor.nbytes for tensor in all_tensors(model))
+
+
+def _fix(model: ir.Model, value: ir.Value, values: Mapping[str, Any]) -> ir.Value:
+    """Make a constant of an input; a default that it had goes."""
+    array = np.asarray(values[str(value.name)])
+    model.graph.inputs.remove(value)
+    value.const_value = ir.tensor(array, name=value.name)
+    value.shape = ir.Shape(array.shape)
+    if value.name not in model.graph.initializers:
+        model.graph.register_initializer(value)
+    return value
+
+
+def _fold(model: ir.Model, decided: set[ir.Value], names: Names) -> None:
+    """Store what nodes compute of decided values, in place of the nodes; `decided` grows by what is stored."""
+    known: dict[ir.Value, Any] = {}
+    for graph in all_graphs(model):
+        for node in list(graph):
+            if not any(value in decided for value in node.inputs) or not can_evaluate(node):
+                continue
+            for value, array in _results(node, known, model):
+                # An output of a graph is written by a node.
+                if array.nbytes <= LARGEST and not value.is_graph_output():
+                    stored = add_initializer(model.graph, names.unique(f"{value.name}.fixed"), array)
+                    value.replace_all_uses_with(stored)
+                    decided.add(stored)
+    RemoveUnusedPass()(model)
+
+
+def _results(node: ir.Node, known: dict[ir.Value, Any], model: ir.Model) -> Iterator[tuple[ir.Value, Any]]:
+    """Yield the outputs of a node that something reads, with their arrays; nothing where an input is not constant."""
+    arrays = [None if value is None else _constant(value, known, model) for value in node.inputs]
+    if any(array is None and value is not None for array, value in zip(arrays, node.inputs, strict=True)):
+        return
+    found = evaluate(node, arrays, model.opset_imports)
+    for value, array in zip(node.outputs, found or (), strict=bool(found)):
+        if isinstance(array, np.ndarray) and value.uses():
+            yield value, array
+
+
+def _constant(value: ir.Value, known: dict[ir.Value, Any], model: ir.Model) -> Any:
+    """Return the array that a value always has; None where it depends on an input, or is large."""
+    if value not in known:
+        known[value] = _computed(value, known, model)
+    return known[value]
+
+
+def _computed(value: ir.Value, known: dict[ir.Value, Any], model: ir.Model) -> Any:
+    node = value.producer()
+    if node is None:
+        fixed = value.const_value is not None and value.is_initializer() and not value.is_graph_input()
+        small = fixed and value.const_value is not None and value.const_value.nbytes <= LARGEST
+        return value.const_value.numpy() if small and value.const_value is not None else None
+    if not can_evaluate(node):
+        return None
+    arrays = [None if each is None else _constant(each, known, model) for each in node.inputs]
+    if any(array is None and each is not None for array, each in zip(arrays, node.inputs, strict=True)):
+        return None
+    found = evaluate(node, arrays, model.opset_imports)
+    return None if found is None else found[node.outputs.index(value)]
+
+
+def _take_branch(node: ir.Node) -> bool:
+    """Put the nodes of the branch that an `If` always takes in its place; return whether there is one."""
+    condition = node.inputs[0] if node.op_type == "If" and node.domain == "" else None
+    if condition is None or condition.const_value is None or condition.is_graph_input() or node.graph is None:
+        return False
+    outer = node.graph
+    taken = "then_branch" if condition.const_value.numpy().item() else "else_branch"
+    branch = node.attributes[taken].as_graph()
+    outputs = list(branch.outputs)
+    branch.outputs.clear()
+    for value in list(branch.initializers.values()):
+        _move_initializer(value, branch, outer)
+    inner = list(branch)
+    branch.remove(inner)
+    copies = [ir.node("Identity", [value]) for value in outputs]
+    outer.insert_before(node, [*inner, *copies])
+    for written, copy in zip(node.outputs, copies, strict=True):
+        handed = copy.outputs[0]
+        handed.name, handed.type, handed.shape = written.name, written.type, written.shape
+        written.replace_all_uses_with(handed, replace_graph_outputs=True)
+        written.name = None
+    remove_with_bodies(node)
+    return True
+
+
+def _move_initializer(value: ir.Value, branch: ir.Graph, outer: ir.Graph) -> None:
+    name = str(value.name)
+    del branch.initializers[name]
+    if name in outer.initializers:
+        value.name = next(free for n in range(2, 10**6) if (free := f"{name}_{n}") not in outer.initializers)
+    outer.register_initializer(value)

@@ -1,0 +1,148 @@
+"""`dtc deploy` on the command line: writing a bundle, running it in Python, and every way to be told no."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from switched_model import write_switched
+
+from dtc.bundles.description import digest
+from dtc.deploy.programs import MissingError, require_program
+from dtc.deploy.targets.onnxruntime import OnnxRuntimeTarget
+
+Dtc = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return write_switched(tmp_path / "model.onnx")
+
+
+@pytest.fixture
+def python_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the ways to run a bundle the first one, which takes no compiler."""
+    ways = OnnxRuntimeTarget.runs
+    monkeypatch.setattr(OnnxRuntimeTarget, "runs", lambda self, processor: ways(self, processor)[:1])
+
+
+@pytest.mark.usefixtures("python_alone")
+def test_a_bundle_is_written_run_beside_another_and_remembers_it(model: Path, dtc: Dtc) -> None:
+    for name in ("one", "two"):
+        status, told, complaint = dtc("deploy", model, "--target", "onnxruntime", "-o", name, "--input", "sr=16000")
+        assert (status, complaint) == (0, "")
+        assert "With sr=16000 fixed" in told
+    status, told, complaint = dtc("deploy", "--check", "one", "--beside", "two", "--seconds", "0.01", "--json")
+    assert (status, complaint) == (0, "")
+    found = json.loads(told)
+    assert [[run["outcome"] for run in found[each]["runs"]] for each in ("bundle", "beside")] == [["right"], ["right"]]
+    assert found["bundle"]["runs"][0]["found"]["latency"] > 0
+    assert [run["name"] for run in json.loads(Path("one/deploy.json").read_text())["ran"]] == ["Python"]
+    assert dtc("deploy", "--check", "one", "--seconds", "0")[0] == 0
+    assert not any(path.name.startswith(".") for path in (*Path().iterdir(), *Path("one").iterdir()))
+
+
+@pytest.mark.usefixtures("python_alone")
+def test_a_wrong_output_is_told_by_the_bundle_itself(model: Path, dtc: Dtc) -> None:
+    assert dtc("deploy", model, "--target", "onnxruntime", "-o", "bundle")[0] == 0
+    expected = Path("bundle/vectors/1.output.0.npy")
+    np.save(expected, 1.1 * np.load(expected))
+    shutil.copytree("bundle", "alone")
+    done = subprocess.run([sys.executable, "alone/python/run.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["relative_l2"] > 0.01
+    # The bundle's hashes are made to fit, so that the check comes to run it.
+    description = json.loads(Path("bundle/deploy.json").read_text())
+    for file in description["files"]:
+        if file["path"] == "vectors/1.output.0.npy":
+            file["sha256"] = digest(expected)
+    Path("bundle/deploy.json").write_text(json.dumps(description))
+    status, told, complaint = dtc("deploy", "--check", "bundle", "--seconds", "0")
+    assert status == 1
+    assert "wrong" in told
+    assert "from the test vectors (relative L2), 0.001 allowed" in complaint
+
+
+def test_a_native_library_goes_along_where_the_model_needs_it(model: Path, dtc: Dtc) -> None:
+    proto = onnx.load(model)
+    proto.opset_import.add(domain="dtc", version=1)
+    proto.functions.add(name="Twice", domain="dtc", input=["a"], output=["b"]).node.add(
+        op_type="Add", input=["a", "a"], output=["b"]
+    )
+    proto.functions[0].opset_import.add(domain="", version=17)
+    proto.graph.node.add(op_type="Twice", domain="dtc", input=["x"], output=["z"], name="twice")
+    proto.graph.output.add(name="z").type.tensor_type.elem_type = 1
+    onnx.save(proto, "own.onnx")
+    library = Path("libdtc_ops.so")
+    library.write_bytes(b"a library")
+    told = ["--processor", "aarch64", "--library", library]
+    assert dtc("deploy", "own.onnx", "--target", "onnxruntime", "-o", "bundle", *told)[0] == 0
+    assert Path("bundle/lib/libdtc_ops.so").read_bytes() == b"a library"
+    assert json.loads(Path("bundle/deploy.json").read_text())["processor"] == "aarch64"
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["model.onnx"], "say what to deploy, for what and where"),
+        (["model.onnx", "--target", "toaster", "-o", "b"], "none is called 'toaster'; there are: "),
+        (["model.onnx", "--target", "onnxruntime", "-o", "b", "--processor", "z80"], "has x86-64, aarch64"),
+        (["model.onnx", "--target", "onnxruntime", "-o", "none/b"], "none: no such folder"),
+        (["model.onnx", "--target", "onnxruntime", "-o", "mine"], "mine: holds something else than a bundle"),
+        (["model.onnx", "--target", "onnxruntime", "-o", "model.onnx"], "model.onnx: is no folder"),
+        (["model.onnx", "--target", "onnxruntime", "-o", "b", "--input", "rate=1"], "no input is called 'rate'"),
+        (["model.onnx", "--target", "onnxruntime", "-o", "b", "--reference", "no.onnx"], "no.onnx: no such file"),
+        (["no.onnx", "--target", "onnxruntime", "-o", "b"], "no.onnx: no such file"),
+        (["noisy.onnx", "--target", "onnxruntime", "-o", "b"], "noisy.onnx: it draws random numbers"),
+        (["texts.onnx", "--target", "onnxruntime", "-o", "b"], "is no tensor of numbers"),
+        (["--check", "mine"], "deploy.json: cannot be read"),
+        (["model.onnx", "--check", "mine"], "leave MODEL, --target and --output away"),
+        (["model.onnx", "--target", "onnxruntime", "-o", "b", "--beside", "mine"], "--beside: goes with --check"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(model: Path, dtc: Dtc, words: list[str], complaint: str) -> None:
+    Path("mine").mkdir()
+    Path("mine/letter.txt").write_text("dear")
+    one = '<ir_version: 8, opset_import: ["": 17]> one '
+    for name, text in (
+        ("noisy", "(float[2] x) => (float[2] y) { n = RandomNormalLike(x) y = Add(x, n) }"),
+        ("texts", "(string[2] x) => (string[2] y) { y = Identity(x) }"),
+    ):
+        onnx.save(onnx.parser.parse_model(one + text), f"{name}.onnx")
+    before = sorted(Path().iterdir())
+    status, _, told = dtc("deploy", *words)
+    assert status == 2
+    assert complaint in told
+    assert told.count("\n") == 1
+    assert sorted(Path().iterdir()) == before
+
+
+def test_a_bundle_is_replaced_whole_and_by_force_alone(model: Path, dtc: Dtc, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["deploy", model, "--target", "onnxruntime", "-o", "bundle"]
+    Path("bundle").mkdir()
+    assert dtc(*words)[0] == 0
+    Path("bundle/more.txt").write_text("more")
+    status, _, told = dtc(*words)
+    assert (status, "exists already" in told) == (2, True)
+    with monkeypatch.context() as patch:
+        patch.setattr(OnnxRuntimeTarget, "complete", lambda self, draft: require_program(["no-such"], "apt install it"))
+        with pytest.raises(MissingError):
+            dtc(*words, "--force")
+    assert Path("bundle/more.txt").is_file()
+    assert dtc(*words, "--force")[0] == 0
+    assert not Path("bundle/more.txt").exists()
+    assert sorted(map(str, Path().iterdir())) == ["bundle", "model.onnx"]
+
+
+def test_targets_are_listed(dtc: Dtc) -> None:
+    status, told, _ = dtc("deploy", "--targets")
+    assert status == 0
+    assert "onnxruntime" in told
