@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ Outputs: TypeAlias = dict[str, Any]
 
 _UNKNOWN = "is not a registered function/op"
 """What ONNX Runtime says of an operator that it does not know."""
+
+THREADS = "DTC_THREADS"
+"""The environment variable by which processes that share the cores of a machine tell their own number of threads."""
 
 _SILENT = 4  # only fatal errors: everything else comes back as an exception
 
@@ -44,9 +48,10 @@ def session(
 ) -> ort.InferenceSession:
     """Return a session of the model at `path`, on the CPU unless `providers` says otherwise.
 
-    `threads` is the number of threads of one operator, all physical cores if not given; `settings` are ONNX Runtime's
-    session configuration entries. The operators of dtc run on the native library where there is one, unless `native`
-    is false; else on the functions that the file carries. Those of libraries in use (`dtc.custom_ops`) are known too.
+    `threads` is the number of threads of one operator, if not given what the environment variable `DTC_THREADS` says,
+    or else all physical cores; `settings` are ONNX Runtime's session configuration entries. The operators of dtc run on
+    the native library where there is one, unless `native` is false; else on the functions that the file carries. Those
+    of libraries in use (`dtc.custom_ops`) are known too.
     `called` is what messages call the model in place of `path`, where that is a file which no user knows.
 
     Raises:
@@ -86,7 +91,7 @@ def session_of(
 def _options(threads: int | None, settings: Mapping[str, str] | None, *, native: bool) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads or int(os.environ.get(THREADS, "0"))
     options.inter_op_num_threads = 1
     for key, value in (settings or {}).items():
         options.add_session_config_entry(key, value)

@@ -44,18 +44,27 @@ class Compensation(Options):
 class Try:
     """Values of an option that are worth trying, from the smallest file to the largest: where a search begins.
 
-    Written beside the type: `rank: Annotated[int | None, Try(8, 16, 32)] = Field(None, ge=1, ...)`.
+    Written beside the type: `rank: Annotated[int | None, Try(8, 16, 32)] = Field(None, ge=1, ...)`. A search tries
+    those of the first option that has some, or of each of which one has to be given, and all that are `crossed` with
+    each of them.
     """
 
     values: tuple[Any, ...]
+    crossed: bool = False
 
-    def __init__(self, *values: Any) -> None:
+    def __init__(self, *values: Any, crossed: bool = False) -> None:
         object.__setattr__(self, "values", values)
+        object.__setattr__(self, "crossed", crossed)
 
 
 def tried(field: FieldInfo) -> tuple[Any, ...]:
     """Return the values of an option that are worth trying; none where the option is no rate."""
     return next((each.values for each in field.metadata if isinstance(each, Try)), ())
+
+
+def is_crossed(field: FieldInfo) -> bool:
+    """Return whether each value of an option is worth trying with each rate of the others."""
+    return any(each.crossed for each in field.metadata if isinstance(each, Try))
 
 
 def _whole_bytes(size: int) -> int:

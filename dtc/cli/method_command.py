@@ -37,4 +37,5 @@ class MethodCommand(SectionedCommand):
         words: list[str] = ctx.meta.get(_WORDS, [])
         # A parser of its own over the remembered words: it reads values only, and calls neither callbacks nor --help.
         values: dict[str, Any] = self.make_parser(ctx).parse_args(args=list(words))[0]
-        return values.get("method")
+        method: str | None = values.get("method")
+        return None if method == "auto" else method

@@ -42,8 +42,8 @@ def fixed_inputs(words: Sequence[str]) -> dict[str, Any]:
     return {name: _value(name, value) for name, value in pairs(words, "--input").items()}
 
 
-def memory_bytes(word: str | None) -> int | None:
-    """Return a size such as `8G`, `500MB` or `2GiB` in bytes; None if none is given.
+def byte_size(word: str | None, option: str) -> int | None:
+    """Return a size such as `8G`, `500kB` or `2GiB` in bytes; None if none is given.
 
     Raises:
         UsageError: It is no size.
@@ -53,7 +53,42 @@ def memory_bytes(word: str | None) -> int | None:
     try:
         return int(TypeAdapter(ByteSize).validate_python(word))
     except ValidationError as error:
-        raise UsageError(f"--memory {word}: write a size such as 8G, 500M or 2GiB") from error
+        raise UsageError(f"{option} {word}: write a size such as 8G, 500M or 2GiB") from error
+
+
+def read_drop(text: str) -> tuple[float, bool]:
+    """Return the loss that a user means, and whether it is a share of the original's metric: `0.01`, `1%`.
+
+    Raises:
+        UsageError: It is no loss.
+    """
+    share = text.strip().endswith("%")
+    try:
+        found = float(text.strip().removesuffix("%")) / (100 if share else 1)
+    except ValueError as error:
+        raise UsageError(
+            f"--max-drop {text}: write a number in the metric's own unit, or a share such as 1%"
+        ) from error
+    if not 0 <= found < float("inf"):
+        raise UsageError(f"--max-drop {text}: write a number from 0 on")
+    return found, share
+
+
+def read_time(text: str) -> float:
+    """Return the seconds that a user means: `20m`, `90s`, `1.5h`, `300`.
+
+    Raises:
+        UsageError: It is no time.
+    """
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = (text[:-1], text[-1:]) if text[-1:].isalpha() else (text, "s")
+    try:
+        found = float(number) * units[unit.lower()]
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"--time {text}: write a time such as 90s, 20m or 1.5h") from error
+    if not 0 < found < float("inf"):
+        raise UsageError(f"--time {text}: write a time above 0")
+    return found
 
 
 def _value(name: str, value: str) -> Any:

@@ -14,7 +14,7 @@ from dtc.checking.options import CheckedBatch
 from dtc.formatting import printable
 from dtc.training.events import DistortedWeights, Evaluated, Event, Finished, Noted, Started, Stepped
 
-_console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False)
 
 OnEvent = Callable[[Event | CheckedBatch], None]
 
@@ -36,7 +36,7 @@ def progress(*, quiet: bool) -> Iterator[OnEvent]:
             TextColumn("{task.completed}/{task.total} steps, loss {task.fields[loss]}"),
             TextColumn("{task.fields[distortions]} distortions"),
             TimeRemainingColumn(),
-            console=_console,
+            console=console,
         ) as bar:
             yield _Bar(bar).show
 
@@ -53,7 +53,7 @@ class _Lines:
             self._show_check(event)
         else:
             for line in _lines(event):
-                _console.print(printable(line), markup=False)
+                console.print(printable(line), markup=False)
 
     def _show_check(self, event: CheckedBatch) -> None:
         now = time.monotonic()
@@ -61,7 +61,7 @@ class _Lines:
             self._told = self._began = now
         if now - self._told >= _QUIET:
             of = "" if event.batches is None else f" of {event.batches}"
-            _console.print(f"check: batch {event.batch}{of}, {now - self._began:.0f} s", markup=False)
+            console.print(f"check: batch {event.batch}{of}, {now - self._began:.0f} s", markup=False)
             self._told = now
 
 

@@ -38,6 +38,11 @@ def plan_options() -> Iterator[Option]:
     return _options(*(part for part in _SECTIONS if part not in (Activations, Lean)))
 
 
+def search_options() -> Iterator[Option]:
+    """Yield the options of the parts of a recipe that a search takes: all but those of training and activations."""
+    return _options(Data, Objective, Lean, Recipe)
+
+
 def objective_and_data_options() -> Iterator[Option]:
     """Yield the options of the parts `Data` and `Objective`: what is measured, and on which data."""
     return _options(Data, Objective)

@@ -15,6 +15,7 @@ class Section(enum.StrEnum):
     """The sections of a command's help, in their order there."""
 
     MODEL = "Model and output"
+    GOAL = "Goal"
     METHOD = "Method"
     DATA = "Data"
     OBJECTIVE = "Objective"

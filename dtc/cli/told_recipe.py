@@ -10,10 +10,13 @@ from dtc.cli.recipe_options import overridden, training_flags
 from dtc.data import relocated
 from dtc.errors import RecipeError, UsageError
 from dtc.job import refuse_code
-from dtc.recipe import Data, Objective, Recipe, Rule, Training, flags_of
+from dtc.recipe import Data, Lean, Objective, Recipe, Rule, Training, flags_of
 from dtc.scratch import scratch_folder
 
 _DATA = ("train", "evaluate")
+
+SEARCH_HELD_OUT = 0.3
+"""Share of the samples that a search holds out unless told otherwise: half to decide by, half for its promise."""
 
 
 def told_recipe(options: dict[str, Any]) -> Recipe:
@@ -50,6 +53,20 @@ def told_recipe(options: dict[str, Any]) -> Recipe:
     whole = overridden(recipe.model_copy(update=parts), options)
     # A copy of what was read still knows its lines.
     return recipe.model_copy(update={name: getattr(whole, name) for name in Recipe.model_fields})
+
+
+def searched_recipe(options: dict[str, Any]) -> Recipe:
+    """Return the recipe of a search's command line, without rules; its data is named relative to the working directory.
+
+    Raises:
+        UsageError: There is no data, or a value is refused.
+    """
+    data = overridden(Data(held_out=SEARCH_HELD_OUT), options)
+    if data.train is None and data.evaluate is None:
+        raise UsageError("a search needs samples to compare outputs on: give --data")
+    parts = {"objective": overridden(Objective(), options), "data": data, "lean": overridden(Lean(), options)}
+    # Statistics chosen anew for each file that is looked at would take ten times as long as the file itself.
+    return overridden(Recipe(**parts, batch_norm="frozen"), options)
 
 
 def _without_told_code(recipe: Recipe, options: dict[str, Any]) -> Recipe:

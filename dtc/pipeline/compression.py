@@ -13,7 +13,7 @@ from dtc.job import Job, refuse_code
 from dtc.pipeline.stages import ONE_SHOT, RESUMED, RETRAINED, Stage
 from dtc.pipeline.trying import run_original
 from dtc.pipeline.watch import watched
-from dtc.pipeline.work import OnEvent, Work, begin, begin_again
+from dtc.pipeline.work import Known, OnEvent, Work, begin, begin_again
 from dtc.recipe import Recipe
 from dtc.report import HTML, JSON, Report, read_report
 from dtc.report.provenance import describe_files
@@ -50,11 +50,13 @@ def compress(
     base: Path = Path(),
     run: Path | None = None,
     on_event: OnEvent | None = None,
+    known: Known | None = None,
 ) -> Compression:
     """Compress the model at `path`: run it, normalise, choose, distort or retrain, lower, write, check, report.
 
     Relative paths of the recipe's data start at `base`. `run` is the run directory; without it one-shot compression
-    has none, and retraining one beside the output. `on_event` is told how a retraining and the check go.
+    has none, and retraining one beside the output. `on_event` is told how a retraining and the check go. `known` is
+    what the samples of the recipe have told of this model before.
 
     Raises:
         CheckFailedError: The lowered model does not compute what the distorted one does; nothing is written.
@@ -65,6 +67,8 @@ def compress(
     trained = recipe.training is not None
     with custom_ops(base / library for library in recipe.custom_ops):
         work = begin(path, recipe, job, base)
+        if known is not None:
+            work.moments, work.gradients = known.moments, known.gradients
         run_original(work)
         work.run_folder = run or (job.output.with_suffix(".dtc-run") if trained else None)
         work.on_event = on_event
@@ -79,6 +83,7 @@ def resume(
     report: Path | None = None,
     allow_code: bool = False,
     dump: Path | None = None,
+    device: str | None = None,
     on_event: OnEvent | None = None,
 ) -> Compression:
     """Carry the compression of a run directory on to its end.
@@ -86,12 +91,15 @@ def resume(
     Retraining goes on from its newest checkpoint; without training all is done anew. A run that has its result gives it
     again, unless `force` asks to do it over. `output` and `report` are other places than the run names; those that it
     names have to lie in the folder that it lies in, and functions that it names as data are run with `allow_code` only:
-    a run directory may be a stranger's. `dump` is a folder for the model after each stage.
+    a run directory may be a stranger's. `dump` is a folder for the model after each stage. `device` is what retraining
+    goes on on from here: not bit for bit, where it is of another kind.
 
     Raises:
         DtcError: The folder is no run of `compress`, or whatever else is wrong, in words for the user.
     """
     run, told = open_run(folder), Job.read(folder, force=force)
+    if device is not None and device != run.training.device:
+        run = run.retold(device=device)
     job = replace(told, dump=dump, output=output or told.output, report=report or told.report)
     if not force and (known := _known(run, job)) is not None:
         return known

@@ -22,11 +22,14 @@ _NAMED = 3
 def measure_moments(work: Work) -> None:
     """Set up the second moments of the inputs of sites, where a method makes up for errors by them.
 
-    They are measured when they are first asked for, those of all sites in one pass over the samples.
+    They are measured when they are first asked for, those of all sites in one pass over the samples. Work that begins
+    with moments keeps them.
 
     Raises:
         UsageError: A method was told to make up for errors, and there are no samples.
     """
+    if work.moments is not None:
+        return
     told = work.plan.compensated
     # Training makes up for errors itself: it starts from weights that do only where that was asked for.
     sites = told if work.recipe.training else work.plan.sites_with("gram")
@@ -37,8 +40,9 @@ def measure_moments(work: Work) -> None:
             raise UsageError(f"--compensate needs samples of the inputs of {reader!r}: give --data")
         return
     recipe = work.recipe
-    work.moments = Calibration(work.model, sites, source, recipe.objective, seed=recipe.seed)
-    work.notes += _refusals(work.moments.refused)
+    moments = Calibration(work.model, sites, source, recipe.objective, seed=recipe.seed)
+    work.moments = moments
+    work.notes += _refusals(moments.refused)
 
 
 def _refusals(refused: Mapping[str, str]) -> Iterator[str]:
@@ -56,6 +60,8 @@ def gradients(work: Work) -> Mapping[str, Array]:
     without weights, and a note says why.
     """
     recipe, sites = work.recipe, work.plan.sites_with("gradient")
+    if work.gradients is not None:
+        return work.gradients
     if not sites or work.samples.train is None:
         return {}
     try:

@@ -64,6 +64,22 @@ ONE_SHOT: tuple[Stage, ...] = (
     *_WRITE,
 )
 
+TRIED: tuple[Stage, ...] = (
+    normalise,
+    choose,
+    measure_moments,
+    distort,
+    set_statistics,
+    strip,
+    weigh,
+    write_dense,
+    halve,
+    lower,
+    strip_names,
+    write,
+)
+"""A file to look at, made as one that is delivered: neither checked nor put at its place."""
+
 RETRAINED: tuple[Stage, ...] = (
     normalise,
     choose,

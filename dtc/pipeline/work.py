@@ -7,10 +7,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import onnx_ir as ir
 
-from dtc.calibration import Calibration
 from dtc.checking import CheckReport
 from dtc.checking.fidelity import Comparable
 from dtc.checking.options import CheckedBatch
@@ -19,12 +19,13 @@ from dtc.checking.sites import Regions, SiteChecks
 from dtc.data import Samples, fixed_batch
 from dtc.errors import ModelError
 from dtc.formatting import size
+from dtc.forms import Array
 from dtc.graph import Site, check_space, load_model, model_files, only_writer, relocate
 from dtc.job import Job
 from dtc.memory import free_memory
 from dtc.passes.lean import Folded
 from dtc.passes.lower import Lowered, Target, find_target
-from dtc.passes.method import Gram
+from dtc.passes.method import Gram, Grams
 from dtc.passes.plan import Distorted, Plan
 from dtc.passes.prepare.quantize_activations import Quantization
 from dtc.recipe import Recipe
@@ -35,6 +36,31 @@ from dtc.training.launch import Result
 from dtc.training.run import Run
 
 OnEvent = Callable[[Event | CheckedBatch], None]
+
+
+class KnownMoments(Protocol):
+    """Second moments of the inputs of sites: measured now (`Calibration`), or read from a folder (`StoredMoments`)."""
+
+    def gram_of(self, site: Site, /) -> Gram:
+        """Return a function that gives the moments of a site; None for a site that has none."""
+        ...
+
+    def all_moments(self) -> Iterator[tuple[str, Grams]]:
+        """Yield the names of all sites that have moments, with these."""
+        ...
+
+
+@dataclass(frozen=True)
+class Known:
+    """What samples have told of a model before, so that a compression of it need not measure it again.
+
+    Attributes:
+        moments: Second moments of the inputs of sites.
+        gradients: Mean magnitudes of gradients, by parameter; empty where they cannot be had.
+    """
+
+    moments: KnownMoments
+    gradients: Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -79,6 +105,8 @@ class Work:
         leaner: What got smaller beside the weights of sites, in words for the report.
         pages: The pages of the report that were written.
         moments: Second moments of the inputs of sites (measure_moments); None where no method asks for them.
+        gradients: Mean magnitudes of the gradients, by site, where they are known beforehand; None: they are measured
+            where a method asks for them.
         given: The arrays of the user's model, by name (normalise).
         undistorted: The user's model, regular, with its own weights (normalise).
         plan: Which method has which sites (choose).
@@ -118,7 +146,8 @@ class Work:
     notes: list[str] = field(default_factory=list)
     leaner: list[str] = field(default_factory=list)
     pages: list[Path] = field(default_factory=list)
-    moments: Calibration | None = None
+    moments: KnownMoments | None = None
+    gradients: Mapping[str, Array] | None = None
     given: Mapping[str, ir.TensorProtocol] = field(init=False)
     undistorted: ir.Model = field(init=False)
     plan: Plan = field(init=False)

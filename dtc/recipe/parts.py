@@ -121,6 +121,14 @@ class Training(_Part):
     threads: Annotated[int | None, Flag("--threads")] = Field(
         None, ge=1, description="threads of the engine; else all cores"
     )
+    device: Annotated[str, Flag("--device")] = Field(
+        "cpu",
+        pattern=r"^(cpu|mps|cuda(:[0-9]+)?)$",
+        description="what the engine computes on: cpu, cuda, cuda:1 or mps",
+    )
+    precision: Annotated[Literal["float32", "bf16", "fp16"], Flag("--precision")] = Field(
+        "float32", description="of the forward and backward pass; weights and their updates are float32 always"
+    )
 
 
 class Activations(_Part):

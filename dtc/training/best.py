@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from dtc.device_arrays import on_host
 from dtc.forms import Form, pack_form, unpack_form
 from dtc.passes.plan import Distorted
-from dtc.training.engine import Parameters
+from dtc.training.engine import Live, Parameters
 from dtc.training.evaluate import Score
 from dtc.training.snapshot import Snapshot
 
@@ -23,7 +24,7 @@ class Best:
     score: Score
 
 
-def save_best(folder: Path, parameters: Parameters, distorted: Distorted) -> None:
+def save_best(folder: Path, parameters: Live, distorted: Distorted) -> None:
     """Write the parameters of the best step and the packed forms of its sites to `folder`.
 
     Raises:
@@ -31,7 +32,7 @@ def save_best(folder: Path, parameters: Parameters, distorted: Distorted) -> Non
     """
     # Keys: `parameter/fc.weight`; `form/fc.weight/0/<part>` for matrix 0 of that site. Parts are listed in the facts,
     # too: names may hold slashes, so keys are made again when they are read, never taken apart.
-    arrays: dict[str, Any] = {f"parameter/{name}": array for name, array in parameters.items()}
+    arrays: dict[str, Any] = {f"parameter/{name}": on_host(array) for name, array in parameters.items()}
     packed = []
     for site, matrices in distorted.forms.items():
         for index, form in enumerate(matrices):

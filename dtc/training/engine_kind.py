@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 import dtc.training.engines
 from dtc.errors import RecipeError, UsageError
-from dtc.recipe import Recipe
+from dtc.recipe import Recipe, Training
 from dtc.registry import collect
 from dtc.training.command import Command, python_command
 from dtc.training.engine import Engine
@@ -40,7 +40,9 @@ class EngineKind:
     Attributes:
         name: What `--engine` and a recipe call it.
         title: What it is, with its version; a report says that a model was trained by it.
-        device: What it computes on.
+        device: What it computes on, in words.
+        devices: The kinds of devices that it can compute on, as `--device` names them.
+        precisions: In which it can.
         factory: Its `MakeEngine`, as `module:function`; imported in the worker alone.
         unavailable: Returns why it cannot run on this machine, in one line with what to do; None if it can.
         installed: Returns where it lies, None if it has to be installed first.
@@ -59,7 +61,20 @@ class EngineKind:
     installed: Callable[[], Path | None]
     install: Callable[[], Sequence[Path]]
     remove_damaged: Callable[[], str | None] = lambda: None
+    devices: tuple[str, ...] = ("cpu",)
+    precisions: tuple[str, ...] = ("float32",)
     preference: int = 0
+
+    def refuse(self, training: Training) -> str | None:
+        """Return in one line why it is not the engine for what a recipe asks for; None if it is."""
+        kind = training.device.partition(":")[0]
+        if kind not in self.devices:
+            return f"--device {training.device}: the engine {self.name} computes on {_listed(self.devices)} alone"
+        if training.precision not in self.precisions:
+            return (
+                f"--precision {training.precision}: the engine {self.name} computes in {_listed(self.precisions)} alone"
+            )
+        return None
 
     def command(self) -> Command:
         """Return the command that starts a worker with this engine; the engine is installed first if necessary.
@@ -98,21 +113,28 @@ def find_engine(name: str) -> EngineKind:
     return engines()[name]
 
 
-def default_engine() -> EngineKind:
-    """Return the preferred engine of those that can run on this machine.
+def default_engine(training: Training = Training()) -> EngineKind:
+    """Return the preferred engine of those that can run on this machine, and do what the training asks of them.
 
-    Where no engine can, the preferred one of all is returned: its `unavailable` says why.
+    Where no engine can, the preferred one of those that do what is asked, or of all, is returned: its `unavailable`, or
+    its `refuse`, says why.
     """
     # The highest preference first, names deciding between equals, so that the choice is the same on every machine.
     ranked = sorted(engines().values(), key=lambda kind: (-kind.preference, kind.name))
-    return next((kind for kind in ranked if kind.unavailable() is None), ranked[0])
+    able = [kind for kind in ranked if kind.refuse(training) is None]
+    return next((kind for kind in able if kind.unavailable() is None), (able or ranked)[0])
 
 
 def engine_title(recipe: Recipe) -> str:
-    """Return the title of the engine of a recipe, or the engine's name where this machine does not know the engine."""
-    name = None if recipe.training is None else recipe.training.engine
-    kind = default_engine() if name is None else engines().get(name)
-    return str(name) if kind is None else kind.title
+    """Return the title of the engine of a recipe, or the engine's name where this machine does not know the engine.
+
+    Another device than the CPU, and another precision than float32, are told with it.
+    """
+    training = recipe.training or Training()
+    kind = default_engine(training) if training.engine is None else engines().get(training.engine)
+    usual = Training()
+    told = [getattr(training, n) for n in ("device", "precision") if getattr(training, n) != getattr(usual, n)]
+    return ", ".join([str(training.engine) if kind is None else kind.title, *told])
 
 
 def engine_of(recipe: Recipe) -> EngineKind:
@@ -120,15 +142,21 @@ def engine_of(recipe: Recipe) -> EngineKind:
 
     Raises:
         RecipeError: There is no such engine, and the recipe was read from a file; the message names the line.
-        UsageError: Likewise, without a file.
+        UsageError: Likewise, without a file; or the engine has not the device or the precision.
     """
-    name = None if recipe.training is None else recipe.training.engine
-    if name is None:
-        return default_engine()
+    training = recipe.training or Training()
+    name = training.engine
     try:
-        return find_engine(name)
+        kind = default_engine(training) if name is None else find_engine(name)
     except UsageError as error:
         place = recipe.place(("training", "engine"))
         if place is None:
             raise UsageError(f"--engine: {error}") from error
         raise RecipeError(f"{place}: training.engine: {error}") from error
+    if reason := kind.refuse(training):
+        raise UsageError(reason)
+    return kind
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

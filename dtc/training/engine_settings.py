@@ -20,6 +20,8 @@ class EngineSettings:
         batch_norm: Whether BatchNormalization is trained with the moments of the batch, or with its statistics as they
             are.
         delta: The gradient scaling of quantized activations; 0 is the straight-through estimator.
+        device: What it computes on: `cpu`, `cuda`, `cuda:1` or `mps`.
+        precision: Of a training step; the parameters are float32 always, and so is everything that is no step.
     """
 
     objective: Objective
@@ -27,6 +29,8 @@ class EngineSettings:
     threads: int | None = None
     batch_norm: Literal["batch", "frozen"] = "batch"
     delta: float = 0.0
+    device: str = "cpu"
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
@@ -39,4 +43,6 @@ class EngineSettings:
             threads=training.threads,
             batch_norm=recipe.trained_batch_norm,
             delta=recipe.activations.delta,
+            device=training.device,
+            precision=training.precision,
         )

@@ -10,7 +10,7 @@ from typing import IO, Self
 from dtc.errors import TrainingError
 from dtc.passes.plan import Distorted
 from dtc.training.best import Best, save_best
-from dtc.training.engine import Parameters
+from dtc.training.engine import Live
 from dtc.training.events import Event, Noted, to_line
 from dtc.training.progress import Progress
 from dtc.training.run import Run
@@ -85,7 +85,7 @@ class Journal:
             shutil.rmtree(old)
         self._forget_bests(progress)
 
-    def keep_best(self, best: Best, parameters: Parameters, distorted: Distorted) -> None:
+    def keep_best(self, best: Best, parameters: Live, distorted: Distorted) -> None:
         """Save `parameters`, which are distorted now, and the forms that these weights were made from."""
         save_best(self._run.best / f"{best.step:09d}", parameters, distorted)
 

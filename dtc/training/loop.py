@@ -15,8 +15,8 @@ from itertools import islice
 import numpy as np
 
 from dtc.data import Batch, Source
+from dtc.device_arrays import DeviceArray, on_host
 from dtc.errors import DataError
-from dtc.forms import Array
 from dtc.graph.signature import Arrays
 from dtc.passes.plan import Distorted
 from dtc.training.best import Best
@@ -171,11 +171,11 @@ class Retraining:
             self.journal.checkpoint(self.session)
 
 
-def _relative_error(parameters: Mapping[str, Array], dense: Mapping[str, Array]) -> float:
+def _relative_error(parameters: Mapping[str, DeviceArray], dense: Mapping[str, DeviceArray]) -> float:
     """Return the squared error of the distorted weights relative to the square of the trained ones."""
     # sum (w - d)^2 / sum w^2 over all trained sites together, so that a large site counts as much as it is large.
     # Squares are summed in float64: float32 loses digits over millions of them.
-    pairs = [(parameters[name], array) for name, array in dense.items() if name in parameters]
+    pairs = [(on_host(parameters[name]), on_host(array)) for name, array in dense.items() if name in parameters]
     error = sum(float(np.square(a - b, dtype=np.float64).sum()) for a, b in pairs)
     scale = sum(float(np.square(a, dtype=np.float64).sum()) for a, _ in pairs)
     return error / scale if scale else 0.0

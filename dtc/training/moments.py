@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,13 @@ class StoredMoments:
     def gram_of(self, site: Site) -> Gram:
         """Return a function that reads the moments of a site; it gives None for a site that has none."""
         return lambda: self._read(site.name)
+
+    def all_moments(self) -> Iterator[tuple[str, Grams]]:
+        """Yield the names of all sites that have moments, with these."""
+        for name in self._numbers:
+            moments = self._read(name)
+            assert moments is not None, "it has a number"
+            yield name, moments
 
     def _read(self, name: str) -> Grams | None:
         if name not in self._numbers:

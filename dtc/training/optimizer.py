@@ -1,7 +1,7 @@
-"""Optimizers on NumPy arrays, in place, as PyTorch defines them.
+"""Optimizers, in place, as PyTorch defines them, of arrays in host memory or on a device.
 
-Arrays are gone through in blocks that stay in the cache: a step reads and writes every array once, and allocates
-nothing. The gradients themselves are left as they are.
+Arrays in host memory are gone through in blocks that stay in the cache: a step reads and writes every array once, and
+allocates nothing. On a device they are taken whole. The gradients themselves are left as they are.
 
 Parameters that must stay positive are updated in their logarithm (S. Jain et al.: Trained quantization thresholds,
 2020, arXiv 1903.08066), and do not decay.
@@ -12,12 +12,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from dtc import recipe
+from dtc.device_arrays import DeviceArray, copied, namespace
 from dtc.errors import TrainingError
-from dtc.forms import Array
+from dtc.training.engine import Live
 
 BLOCK = 1 << 15
 """Elements; the up to six blocks in use at a time fit in the second-level cache of any current core."""
@@ -25,34 +27,37 @@ BLOCK = 1 << 15
 _BEGUN = "begun"
 """Kind of state: the step after which a parameter was taken in."""
 
-_DOUBLING = np.float32(math.log(2))
+_DOUBLING = math.log(2)
 
 
 class ArrayOptimizer(ABC):
     """Updates parameters in place.
 
     Attributes:
-        state: The arrays to keep between steps, by `<kind>/<parameter>`; a checkpoint holds them.
+        state: The arrays to keep between steps, by `<kind>/<parameter>`, where the parameter lies; a checkpoint holds
+            them.
     """
 
     slots: tuple[str, ...] = ()
 
     def __init__(
-        self, options: recipe.Optimizer, parameters: Mapping[str, Array], positive: Collection[str] = ()
+        self, options: recipe.Optimizer, parameters: Mapping[str, DeviceArray], positive: Collection[str] = ()
     ) -> None:
         self.options, self.positive = options, frozenset(positive)
-        self.state: dict[str, Array] = {}
+        self.state: Live = {}
         self.begin(parameters)
         self._scratch = (np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32))
 
-    def begin(self, parameters: Mapping[str, Array], *, t: int = 0) -> None:
+    def begin(self, parameters: Mapping[str, DeviceArray], *, t: int = 0) -> None:
         """Take in parameters that are trained from step `t + 1` on, their state at zero."""
         for name, array in parameters.items():
-            self.state |= {f"{slot}/{name}": np.zeros(array.shape, np.float32) for slot in self.slots}
+            self.state |= {f"{slot}/{name}": namespace(array).zeros_like(array) for slot in self.slots}
             if t:
                 self.state[f"{_BEGUN}/{name}"] = np.array([t], np.float32)
 
-    def step(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], *, rate: float, t: int) -> float:
+    def step(
+        self, parameters: Mapping[str, DeviceArray], gradients: Mapping[str, DeviceArray], *, rate: float, t: int
+    ) -> float:
         """Update every parameter that has a gradient, as step number `t` (from 1); return the norm of all gradients.
 
         The norm is the one before clipping. Nothing is changed where it is not finite.
@@ -79,14 +84,28 @@ class ArrayOptimizer(ABC):
                 continue
             for parameter, grad, *state in _blocks(parameters[name], gradient, *slots):
                 # The gradient is the engine's: it is scaled into scratch memory.
-                scratch, spare = (whole[: grad.size] for whole in self._scratch)
-                np.multiply(grad, np.float32(scale), out=scratch)
+                scratch, spare = self._scratch_for(grad)
+                namespace(grad).multiply(grad, scale, out=scratch)
                 self._decay(parameter, scratch, spare, rate)
                 self._update(parameter, scratch, spare, state, rate, own)
         return norm
 
+    def _scratch_for(self, block: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
+        """Return two arrays like a block; on a device they are the allocator's to keep."""
+        if isinstance(block, np.ndarray):
+            first, second = self._scratch
+            return first[: block.size], second[: block.size]
+        lib = namespace(block)
+        return lib.empty_like(block), lib.empty_like(block)
+
     def _step_logarithm(
-        self, parameter: Array, gradient: Array, slots: list[Array], scale: float, rate: float, t: int
+        self,
+        parameter: DeviceArray,
+        gradient: DeviceArray,
+        slots: list[DeviceArray],
+        scale: float,
+        rate: float,
+        t: int,
     ) -> None:
         """Update a parameter that must stay positive, by a factor of two at most.
 
@@ -95,32 +114,37 @@ class ArrayOptimizer(ABC):
         """
         # With p = exp(l) and slope g / p, a step of SGD moves l by -rate g / p, and p by about -rate g. For p = 0.5, g
         # = 0.2, rate = 0.01: l moves by -0.004, p to 0.5 exp(-0.004) = 0.498; without the logarithm it is 0.498, too.
-        before = np.log(parameter, out=np.empty_like(parameter))
-        logarithm = before.copy()
-        slope = np.divide(np.float32(scale) * gradient, parameter, out=np.empty_like(parameter))
+        lib = namespace(parameter)
+        before = lib.log(parameter, out=lib.empty_like(parameter))
+        logarithm = copied(before)
+        slope = lib.divide(gradient * np.float32(scale), parameter, out=lib.empty_like(parameter))
         # Blocks of the logarithm are views, so the updates land in it; `slope` is a copy that may be overwritten.
         for block, grad, *state in _blocks(logarithm, slope, *slots):
-            self._update(block, grad, np.empty_like(grad), state, rate, t)
+            self._update(block, grad, lib.empty_like(grad), state, rate, t)
         # At most a factor of two a step: one large gradient cannot make a scale vanish, from where it would not come
         # back.
-        np.exp(np.clip(logarithm, before - _DOUBLING, before + _DOUBLING), out=parameter)
+        lib.exp(lib.clip(logarithm, before - _DOUBLING, before + _DOUBLING), out=parameter)
 
     @abstractmethod
-    def _update(self, p: Array, g: Array, spare: Array, state: list[Array], rate: float, t: int) -> None:
+    def _update(
+        self, p: DeviceArray, g: DeviceArray, spare: DeviceArray, state: list[Any], rate: float, t: int
+    ) -> None:
         """Update a block; `g` and `spare` may be overwritten."""
 
-    def _decay(self, p: Array, g: Array, spare: Array, rate: float) -> None:
+    def _decay(self, p: DeviceArray, g: DeviceArray, spare: DeviceArray, rate: float) -> None:
         """Add the weight decay to the gradient."""
         if self.options.weight_decay:
-            np.multiply(p, np.float32(self.options.weight_decay), out=spare)
+            namespace(p).multiply(p, self.options.weight_decay, out=spare)
             g += spare
 
 
 class Sgd(ArrayOptimizer):
     """Stochastic gradient descent without momentum (torch.optim.SGD)."""
 
-    def _update(self, p: Array, g: Array, spare: Array, state: list[Array], rate: float, t: int) -> None:
-        g *= np.float32(rate)
+    def _update(
+        self, p: DeviceArray, g: DeviceArray, spare: DeviceArray, state: list[Any], rate: float, t: int
+    ) -> None:
+        g *= rate
         p -= g
 
 
@@ -129,11 +153,13 @@ class Momentum(ArrayOptimizer):
 
     slots = ("momentum",)
 
-    def _update(self, p: Array, g: Array, spare: Array, state: list[Array], rate: float, t: int) -> None:
+    def _update(
+        self, p: DeviceArray, g: DeviceArray, spare: DeviceArray, state: list[Any], rate: float, t: int
+    ) -> None:
         (velocity,) = state
-        velocity *= np.float32(self.options.momentum)
+        velocity *= self.options.momentum
         velocity += g
-        np.multiply(velocity, np.float32(rate), out=g)
+        namespace(p).multiply(velocity, rate, out=g)
         p -= g
 
 
@@ -145,28 +171,30 @@ class Adam(ArrayOptimizer):
 
     slots = ("mean", "square")
 
-    def _update(self, p: Array, g: Array, spare: Array, state: list[Array], rate: float, t: int) -> None:
+    def _update(
+        self, p: DeviceArray, g: DeviceArray, spare: DeviceArray, state: list[Any], rate: float, t: int
+    ) -> None:
         # p -= rate / (1 - beta1^t) * mean / (sqrt(square) / sqrt(1 - beta2^t) + epsilon), without new arrays.
         mean, square = state
         beta1, beta2 = self.options.betas
         # mean = beta1 mean + (1 - beta1) g, the first moment of algorithm 1.
-        np.multiply(g, np.float32(1 - beta1), out=spare)
-        mean *= np.float32(beta1)
+        namespace(p).multiply(g, 1 - beta1, out=spare)
+        mean *= beta1
         mean += spare
         # square = beta2 square + (1 - beta2) g^2, the second one. From here on g is memory, not the gradient.
         g *= g
-        g *= np.float32(1 - beta2)
-        square *= np.float32(beta2)
+        g *= 1 - beta2
+        square *= beta2
         square += g
         # g = sqrt(square / (1 - beta2^t)) + epsilon: the bias correction is under the root, epsilon is not. At t = 1
         # and beta2 = 0.999 the correction is a factor of 31.6.
-        np.sqrt(square, out=g)
-        g *= np.float32(1 / math.sqrt(1 - beta2**t))
-        g += np.float32(self.options.epsilon)
+        namespace(p).sqrt(square, out=g)
+        g *= 1 / math.sqrt(1 - beta2**t)
+        g += self.options.epsilon
         # The correction of the mean, 1 / (1 - beta1^t), goes into the rate: one number instead of one pass over the
         # block.
-        np.divide(mean, g, out=g)
-        g *= np.float32(rate / (1 - beta1**t))
+        namespace(p).divide(mean, g, out=g)
+        g *= rate / (1 - beta1**t)
         p -= g
 
 
@@ -176,14 +204,14 @@ class AdamW(Adam):
     I. Loshchilov, F. Hutter, 2017 (arXiv 1711.05101), algorithm 2.
     """
 
-    def _decay(self, p: Array, g: Array, spare: Array, rate: float) -> None:
+    def _decay(self, p: DeviceArray, g: DeviceArray, spare: DeviceArray, rate: float) -> None:
         """Make the parameters smaller, and leave the gradient alone."""
         if self.options.weight_decay:
-            p *= np.float32(1 - rate * self.options.weight_decay)
+            p *= 1 - rate * self.options.weight_decay
 
 
 def make_optimizer(
-    options: recipe.Optimizer, parameters: Mapping[str, Array], positive: Collection[str] = ()
+    options: recipe.Optimizer, parameters: Mapping[str, DeviceArray], positive: Collection[str] = ()
 ) -> ArrayOptimizer:
     """Return the optimizer of a recipe with all state at zero; parameters named in `positive` must stay positive."""
     match options.kind:
@@ -195,12 +223,18 @@ def make_optimizer(
             return AdamW(options, parameters, positive)
 
 
-def global_norm(gradients: Mapping[str, Array]) -> float:
+def global_norm(gradients: Mapping[str, DeviceArray]) -> float:
     """Return the Euclidean norm of all gradients together."""
-    return math.sqrt(sum(float(np.dot(g.reshape(-1), g.reshape(-1))) for g in gradients.values()))
+    # All sums are asked for before the first is read, for which a device is waited for.
+    squares = [namespace(g).dot(g.reshape(-1), g.reshape(-1)) for g in gradients.values()]
+    return math.sqrt(sum(map(float, squares)))
 
 
-def _blocks(parameter: Array, *others: Array) -> Iterator[tuple[Array, ...]]:
+def _blocks(parameter: DeviceArray, *others: DeviceArray) -> Iterator[tuple[DeviceArray, ...]]:
+    """Yield the parts of arrays of one shape that are updated together."""
+    if not isinstance(parameter, np.ndarray):
+        yield parameter, *others
+        return
     # Reshaping an array that is not contiguous would copy it, and the update would be lost.
     assert parameter.flags.c_contiguous, "parameters are contiguous"
     flat = [array.reshape(-1) for array in (parameter, *others)]

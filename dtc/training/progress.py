@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from dtc.forms import AnyArray, Array, Form, pack_form, unpack_form
+from dtc.device_arrays import DeviceArray, beside, namespace, on_host
+from dtc.forms import AnyArray, Form, pack_form, unpack_form
 from dtc.passes.plan import Plan, SiteLatents
 from dtc.training.best import Best
-from dtc.training.engine import Parameters
+from dtc.training.engine import Live
 from dtc.training.evaluate import Score
 from dtc.training.snapshot import Snapshot
 
@@ -25,20 +25,22 @@ _FACTS = ("steps", "step", "epoch", "position", "distortions", "settled", "best"
 
 @dataclass
 class MeanMagnitudes:
-    """The mean magnitude of gradients over some steps, by parameter."""
+    """The mean magnitude of gradients over some steps, by parameter, where the gradients lie."""
 
-    sums: dict[str, Array] = field(default_factory=dict)
+    sums: Live = field(default_factory=dict)
     count: int = 0
 
-    def add(self, gradients: Parameters) -> None:
+    def add(self, gradients: Mapping[str, DeviceArray]) -> None:
         """Take in the gradients of a step."""
         self.count += 1
         for name, gradient in gradients.items():
-            if name not in self.sums:
-                self.sums[name] = np.zeros_like(gradient)
-            self.sums[name] += np.abs(gradient)
+            lib = namespace(gradient)
+            # A run that was resumed has its sums in host memory still.
+            known = self.sums.get(name)
+            self.sums[name] = lib.zeros_like(gradient) if known is None else beside(known, gradient)
+            self.sums[name] += lib.abs(gradient)
 
-    def means(self) -> dict[str, Array]:
+    def means(self) -> Live:
         """Return the means; nothing before the first step."""
         return {name: total / np.float32(self.count) for name, total in self.sums.items()}
 
@@ -60,7 +62,7 @@ class Progress:
         carry: Inputs carried to the next batch; empty at the start of an epoch.
         forms: The forms of the last distortion, by site; empty where no method needs them.
         gradients: Those since the last distortion; empty where no method needs them.
-        masks: Which weights training may change, by parameter; they follow from the forms.
+        masks: Which weights training may change, by parameter, where these lie; they follow from the forms.
         latents: What is trained in place of some parameters; None as long as all are trained themselves.
     """
 
@@ -76,7 +78,7 @@ class Progress:
     carry: dict[str, AnyArray] = field(default_factory=dict)
     forms: dict[str, tuple[Form, ...]] = field(default_factory=dict)
     gradients: MeanMagnitudes = field(default_factory=MeanMagnitudes)
-    masks: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    masks: Mapping[str, DeviceArray] = field(default_factory=dict)
     latents: SiteLatents | None = None
 
     def advance(self, *, ends_epoch: bool) -> None:
@@ -105,7 +107,7 @@ class Progress:
             for index, form in enumerate(forms):
                 arrays |= {f"form/{index}/{part}/{site}": array for part, array in pack_form(form).items()}
         # Sums and their count, not means: a resumed run adds to them and comes to the same bits.
-        arrays |= {f"gradient/{name}": total for name, total in self.gradients.sums.items()}
+        arrays |= {f"gradient/{name}": on_host(total) for name, total in self.gradients.sums.items()}
         if self.latents is not None:
             arrays |= {f"latent/{name}": array for name, array in self.latents.arrays.items()}
         numbers = {name: getattr(self, name) for name in _FACTS} | {"summed": self.gradients.count}

@@ -23,11 +23,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import onnx_ir as ir
+from pydantic import ValidationError
 
 from dtc.data import Samples, fixed_batch, relocated
 from dtc.errors import DataError, ModelError, RecipeError, TrainingError, UsageError
@@ -88,6 +89,29 @@ class Run:
         if self.recipe.training is None:
             raise RecipeError(f"{self.folder / 'recipe.yaml'}: has no training")
         return self.recipe.training
+
+    def retold(self, **training: Any) -> Run:
+        """Return the run after some fields of its recipe's training were replaced, in its directory too.
+
+        Raises:
+            UsageError: A value is refused, or the engine cannot do that; nothing is changed.
+            TrainingError: The recipe cannot be written.
+        """
+        try:
+            told = Training.model_validate(self.training.model_dump() | training)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UsageError(f"--{first['loc'][0]}: {first['msg']} (given: {first['input']!r})") from error
+        recipe = self.recipe.model_copy(update={"training": told})
+        engine_of(recipe)
+        try:
+            with scratch_folder(self.folder) as scratch:
+                written = scratch / "recipe.yaml"
+                written.write_text(recipe.to_yaml(), encoding="utf-8")
+                written.replace(self.folder / "recipe.yaml")
+        except OSError as error:
+            raise TrainingError(f"{self.folder / 'recipe.yaml'}: cannot be written ({error.strerror})") from error
+        return replace(self, recipe=recipe)
 
     def quantizations(self) -> list[Quantization]:
         """Return the levels that quantized activations start with."""

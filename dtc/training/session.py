@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.data import Batch
+from dtc.device_arrays import beside, fill, namespace, on_host
 from dtc.errors import TrainingError
 from dtc.forms import AnyArray
 from dtc.graph import Site
@@ -20,7 +21,7 @@ from dtc.passes.plan import Distorted, Plan
 from dtc.recipe import Recipe
 from dtc.training import statistics
 from dtc.training.carry import Carry
-from dtc.training.engine import Engine, Parameters
+from dtc.training.engine import Engine, Live
 from dtc.training.optimizer import ArrayOptimizer, make_optimizer
 from dtc.training.progress import MeanMagnitudes, Progress
 from dtc.training.snapshot import Snapshot
@@ -77,7 +78,7 @@ class Session:
         return cls(engine, optimizer, plan, Carry(model, recipe.objective.carry), recipe.seed, grams)
 
     def snapshot(self) -> Snapshot:
-        """Return everything that `restore` needs; arrays are the live ones, so save them before the next step.
+        """Return everything that `restore` needs, in host memory; it may be live, so save it before the next step.
 
         Raises:
             TrainingError: A parameter is not finite.
@@ -85,12 +86,14 @@ class Session:
         # Asked before anything is written: a run that resumes from NaN would never leave it, while the checkpoint
         # before this one is still good.
         for name, array in self.engine.parameters.items():
-            if not np.isfinite(array).all():
+            if not namespace(array).isfinite(array).all():
                 where = f"step {self.progress.step}: parameter {name!r}"
                 raise TrainingError(f"{where} is not finite; lower the learning rate")
         progress = self.progress.to_snapshot()
-        arrays: dict[str, Any] = {f"parameter/{name}": array for name, array in self.engine.parameters.items()}
-        arrays |= {f"optimizer/{name}": array for name, array in self.optimizer.state.items()}
+        engine, optimizer = self.engine, self.optimizer
+        arrays: dict[str, Any] = {f"parameter/{name}": on_host(array) for name, array in engine.parameters.items()}
+        arrays |= {f"optimizer/{name}": on_host(array) for name, array in optimizer.state.items()}
+        arrays |= {f"engine/{name}": array for name, array in engine.state.items()}
         return Snapshot({**arrays, **progress.arrays}, progress.facts)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -113,7 +116,12 @@ class Session:
             if saved.keys() != live.keys():
                 raise TrainingError("the checkpoint belongs to another model or optimizer; start a new run")
             for name, array in saved.items():
-                live[name][...] = array
+                fill(live[name], array)
+        # The run may have begun with another engine, or in another precision, whose state was another one.
+        for name, array in snapshot.below("engine").items():
+            if name in self.engine.state:
+                fill(self.engine.state[name], array)
+        self._lay_masks()
 
     def step(self, batch: Batch, rate: float) -> StepTaken:
         """Take one optimizer step, and carry its outputs to the next batch.
@@ -141,7 +149,7 @@ class Session:
             progress.carry = self.carry.take(result.outputs)
         return StepTaken(fed, float(result.loss), norm)
 
-    def _update(self, gradients: Parameters, rate: float) -> float:
+    def _update(self, gradients: Live, rate: float) -> float:
         """Apply the optimizer to parameters and latents; return the norm of all gradients before clipping."""
         parameters, latents, t = self.engine.parameters, self.progress.latents, self.progress.step
         # 1. The usual case: what is trained are the initializers themselves.
@@ -149,7 +157,10 @@ class Session:
             return self.optimizer.step(parameters, gradients, rate=rate, t=t)
         # 2. With latents (codewords, for one) their gradients follow from those of the weights that are made of them.
         #    These weights have no gradient of their own then, so the optimizer leaves them alone.
-        norm = self.optimizer.step({**parameters, **latents.arrays}, latents.gradients(gradients), rate=rate, t=t)
+        # They are arithmetic in host memory, wherever the weights lie.
+        slopes = latents.gradients({name: on_host(gradient) for name, gradient in gradients.items()})
+        placed = {name: beside(slope, parameters.get(name, slope)) for name, slope in slopes.items()}
+        norm = self.optimizer.step({**parameters, **latents.arrays}, placed, rate=rate, t=t)
         # The forms move with the latents: the next distortion starts from them.
         self.progress.forms |= latents.forms()
         assign(parameters, latents.dense())
@@ -175,8 +186,9 @@ class Session:
     def _distorted(self, grams: Callable[[Site], Gram | None]) -> Distorted:
         progress = self.progress
         with progress.timed("distortion"):
-            means = progress.gradients.means()
-            return self.plan.distort(self.engine.parameters, self._at(), progress.forms, means, grams)
+            parameters = {name: on_host(array) for name, array in self.engine.parameters.items()}
+            means = {name: on_host(mean) for name, mean in progress.gradients.means().items()}
+            return self.plan.distort(parameters, self._at(), progress.forms, means, grams)
 
     def measure_gradients(self, batches: Iterable[Batch]) -> None:
         """Take the mean magnitude of the gradients of the present weights over batches, for the next distortion."""
@@ -199,6 +211,7 @@ class Session:
         # Methods are promised mean magnitudes since the last distortion, which is this one now.
         progress.gradients = MeanMagnitudes()
         progress.masks = self.plan.masks(distorted.forms)
+        self._lay_masks()
         if "previous" in self.plan.needs:
             progress.forms = dict(distorted.forms)
         if progress.latents is None and self.at_full_strength():
@@ -206,6 +219,12 @@ class Session:
             progress.latents = self.plan.latents(progress.forms, self.engine.parameters)
             if progress.latents is not None:
                 self.optimizer.begin(progress.latents.arrays, t=progress.step)
+
+    def _lay_masks(self) -> None:
+        """Put the masks where the parameters lie: they are multiplied after every step."""
+        live = self.engine.parameters
+        masks = self.progress.masks
+        self.progress.masks = {name: beside(mask, live[name]) for name, mask in masks.items() if name in live}
 
     def at_full_strength(self) -> bool:
         """True if a distortion at this step has full strength (methods may begin weaker)."""

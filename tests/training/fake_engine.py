@@ -57,6 +57,7 @@ class FakeEngine:
         self.statistics: dict[str, np.ndarray] = {}
         self.positive: frozenset[str] = frozenset()
         self.frozen: dict[str, str] = {}
+        self.state: dict[str, np.ndarray] = {}
         self.dropout, self.pause = dropout, pause
         self.losses = 0
 

@@ -14,10 +14,13 @@ from dtc.errors import UsageError
 
 if TYPE_CHECKING:
     from dtc.cli.progress import OnEvent
+    from dtc.job import Job
     from dtc.pipeline import Compression
     from dtc.recipe import Recipe
     from dtc.report import Report
     from dtc.report.document import SiteOutcome
+
+_AUTO = "auto"
 
 
 def _further() -> Iterator[Option]:
@@ -49,7 +52,8 @@ def _further() -> Iterator[Option]:
     Section.METHOD,
     "-m",
     "--method",
-    help="name of a method, or two joined such as prune+binary, with its options [required, or --recipe]",
+    help="name of a method, or two joined such as prune+binary, with its options; auto: those that dtc search finds "
+    "for the smallest file within --max-drop, or 1 % of the metric [required, or --recipe]",
 )
 @option(
     Section.METHOD,
@@ -98,7 +102,7 @@ def _further() -> Iterator[Option]:
     "--resume",
     "resumed",
     type=click.Path(path_type=Path),
-    help="go on with an interrupted run directory; nothing else is needed",
+    help="go on with an interrupted run directory; nothing else is needed, and --device may be another",
 )
 @option(
     Section.CHECKING,
@@ -130,37 +134,56 @@ def command(model: Path | None, **options: Any) -> None:
     dtc compress model.onnx --method svd --rank 96
     dtc compress model.onnx --method svd --rank 96 --retrain --data train.npz
     """  # noqa: D301 - the backspace keeps click from joining the lines
-    from dtc.cli.progress import progress
-    from dtc.pipeline import resume
-
-    as_json = options["as_json"]
-    # Standard output is the report alone where it is JSON, so progress is silent.
-    with progress(quiet=as_json) as on_event:
-        if options["resumed"] is not None:
-            again = {name: options[name] for name in ("force", "output", "report", "allow_code", "dump")}
-            result = resume(options["resumed"], **again, on_event=on_event)
-        else:
-            result = _start(model, options, on_event)
-    if as_json:
+    chosen_by_search = options["method"] == _AUTO and options["resumed"] is None
+    result = _searched(model, options) if chosen_by_search else _compressed(model, options)
+    if options["as_json"]:
         click.echo(result.report.to_json(indent=2))
     else:
         _show(result)
     result.raise_if_failed()
 
 
-def _start(model: Path | None, options: dict[str, Any], on_event: OnEvent) -> Compression:
+def _searched(model: Path | None, options: dict[str, Any]) -> Compression:
+    from dtc.cli.automatic import compress_automatically
+
+    model = _required(model)
+    return compress_automatically(model, options, _job(options, model.with_name(f"{model.stem}.{_AUTO}.onnx")))
+
+
+def _compressed(model: Path | None, options: dict[str, Any]) -> Compression:
+    from dtc.cli.progress import progress
+    from dtc.pipeline import resume
+
+    # Standard output is the report alone where it is JSON, so progress is silent.
+    with progress(quiet=options["as_json"]) as on_event:
+        if options["resumed"] is None:
+            return _start(_required(model), options, on_event)
+        again = {name: options[name] for name in ("force", "output", "report", "allow_code", "dump", "device")}
+        return resume(options["resumed"], **again, on_event=on_event)
+
+
+def _required(model: Path | None) -> Path:
     if model is None:
         raise UsageError("name the model to compress: dtc compress MODEL --method svd --rank 96 (or --resume RUN)")
-    from dtc.cli.parse import fixed_inputs, memory_bytes
+    return model
+
+
+def _start(model: Path, options: dict[str, Any], on_event: OnEvent) -> Compression:
     from dtc.cli.told_recipe import save_recipe, told_recipe
-    from dtc.job import Job
     from dtc.pipeline import compress
 
     recipe = told_recipe(options)
     if options["save_recipe"] is not None:
         save_recipe(recipe, options["save_recipe"], force=options["force"])
-    job = Job(
-        options["output"] or _default_output(model, recipe),
+    return compress(model, recipe, _job(options, _default_output(model, recipe)), run=options["run"], on_event=on_event)
+
+
+def _job(options: dict[str, Any], output: Path) -> Job:
+    from dtc.cli.parse import byte_size, fixed_inputs
+    from dtc.job import Job
+
+    return Job(
+        options["output"] or output,
         force=options["force"],
         max_drop=options["max_drop"],
         fixed=fixed_inputs(options["inputs"]),
@@ -169,9 +192,8 @@ def _start(model: Path | None, options: dict[str, Any], on_event: OnEvent) -> Co
         describe_weights=options["as_json"],
         dump=options["dump"],
         allow_growth=options["allow_growth"],
-        memory=memory_bytes(options["memory"]),
+        memory=byte_size(options["memory"], "--memory"),
     )
-    return compress(model, recipe, job, run=options["run"], on_event=on_event)
 
 
 def _default_output(model: Path, recipe: Recipe) -> Path:

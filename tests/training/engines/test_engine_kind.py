@@ -12,7 +12,7 @@ from fake_engine import make_run_inputs
 
 from dtc.errors import RecipeError, UsageError
 from dtc.job import Job
-from dtc.pipeline import compress
+from dtc.pipeline import compress, resume
 from dtc.recipe import Recipe
 from dtc.training import engine_kind
 from dtc.training.engine_kind import default_engine, engine_of, engine_title, engines, find_engine
@@ -56,6 +56,28 @@ def test_a_recipe_without_an_engine_has_the_preferred_one_that_can_run_here(fake
     assert engine_of(plain).name == "fake"
     found["fake"] = replace(found["fake"], unavailable=lambda: "nor this")
     assert engine_of(plain).name == "ort"  # which then says why it cannot
+
+
+def test_what_no_engine_asked_for_computes_in_is_refused_in_one_line(fake_engine_found, tmp_path):
+    def asked(**training):
+        return Recipe.model_validate({"data": {"train": "-"}, "training": training})
+
+    with pytest.raises(UsageError, match=r"^--device cuda: the engine ort computes on cpu alone$"):
+        engine_of(asked(engine="ort", device="cuda"))
+    with pytest.raises(UsageError, match=r"^--precision bf16: the engine fake computes in float32 alone$"):
+        engine_of(asked(engine="fake", precision="bf16"))
+    assert engine_of(asked(device="cuda:1")).name == engine_of(asked(precision="fp16")).name == "torch"
+    # A run goes on on another device, if its engine has it.
+    recipe, model = make_run_inputs(tmp_path, engine="torch", device="cuda")
+    Job(tmp_path / "out.onnx").write(create_run(tmp_path / "run", recipe, model, base=tmp_path).folder)
+    for device, reason in (("gpu", "--device: String should match"), ("cuda:x", "--device: String should match")):
+        with pytest.raises(UsageError, match=reason):
+            resume(tmp_path / "run", device=device)
+    assert open_run(tmp_path / "run").retold(device="cpu").recipe.training.device == "cpu"
+    assert open_run(tmp_path / "run").recipe.training.device == "cpu"
+    with pytest.raises(UsageError, match="--device mps: the engine fake"):
+        open_run(tmp_path / "run").retold(engine="fake", device="mps")
+    assert open_run(tmp_path / "run").recipe.training.engine == "torch"
 
 
 def test_a_run_keeps_the_engine_that_it_began_with(fake_engine_found, tmp_path):

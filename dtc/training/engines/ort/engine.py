@@ -66,6 +66,7 @@ class OrtEngine:
         #    them.
         self._plan = replace(self._plan, parameters=capability.parameters)
         self.frozen: dict[str, str] = capability.frozen
+        self.state: Parameters = {}
         self.parameters: Parameters = {name: self._initial(name) for name in capability.parameters}
         self.positive = frozenset(scales_of_quantizers(self._base.graph)) & self.parameters.keys()
         self.statistics: Parameters = {name: self._initial(name) for node in norms for name in statistics_of(node)}

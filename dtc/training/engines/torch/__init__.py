@@ -37,10 +37,12 @@ def _title() -> str:
 ENGINE = EngineKind(
     name="torch",
     title=_title(),
-    device="CPU",
+    device="CPU, CUDA, MPS",
     factory="dtc.training.engines.torch.engine:TorchEngine",
     unavailable=_unavailable,
     installed=_installed,
     install=_install,
+    devices=("cpu", "cuda", "mps"),
+    precisions=("float32", "bf16", "fp16"),
     preference=5,
 )

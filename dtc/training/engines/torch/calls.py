@@ -7,7 +7,7 @@ sequence, None for an empty optional.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -124,12 +124,14 @@ class Implementation:
         has_bodies: The function takes `Bodies` behind the `Call`.
         differentiable: A gradient passes from its outputs to its float inputs; that of a step function is zero.
         draws: Its outputs are random: never the same in two runs.
+        numbers: Which inputs it reads as Python numbers, such as shapes and axes; these stay in host memory.
     """
 
     function: Function
     has_bodies: bool = False
     differentiable: bool = True
     draws: bool = False
+    numbers: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -153,13 +155,19 @@ OPERATORS = Registry()
 
 
 def operator(
-    *names: str, domain: str = "", bodies: bool = False, differentiable: bool = True, draws: bool = False
+    *names: str,
+    domain: str = "",
+    bodies: bool = False,
+    differentiable: bool = True,
+    draws: bool = False,
+    numbers: Iterable[int] = (),
 ) -> Callable[[Function], Function]:
     """Register a function as the operators called `names`."""
 
     def register(function: Function) -> Function:
         for name in names:
-            OPERATORS.add(name, Implementation(function, bodies, differentiable, draws), domain)
+            made = Implementation(function, bodies, differentiable, draws, frozenset(numbers))
+            OPERATORS.add(name, made, domain)
         return function
 
     return register

@@ -1,10 +1,14 @@
-"""The `torch` engine: gradients by autograd of torch, parameters in NumPy arrays that torch reads as they are."""
+"""The `torch` engine: gradients by autograd of torch.
+
+On the CPU parameters are NumPy arrays, whose memory torch reads as it is; on another device they are tensors there.
+"""
 
 from __future__ import annotations
 
 import fnmatch
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -14,15 +18,19 @@ import torch
 from onnx_ir.passes.common import InlinePass, ShapeInferencePass
 from torch import Tensor
 
+from dtc.device_arrays import DeviceArray
 from dtc.forms import AnyArray, Array
 from dtc.graph.signature import Arrays
 from dtc.passes.prepare.batch_moments import Moments, measurable, statistics_of
-from dtc.training.engine import Parameters, StepResult
+from dtc.training.engine import Live, Parameters, StepResult
 from dtc.training.engine_settings import EngineSettings
 from dtc.training.engines.torch.calls import Moment
+from dtc.training.engines.torch.device import open_device
 from dtc.training.engines.torch.dtypes import array_of, tensor_of
 from dtc.training.engines.torch.gradient_paths import Obstacles, obstacles
 from dtc.training.engines.torch.losses import loss_of
+from dtc.training.engines.torch.placement import HOST
+from dtc.training.engines.torch.precision import Precision
 from dtc.training.engines.torch.program import Program
 from dtc.training.engines.torch.quantizers import hold_quantizers
 from dtc.training.feeds import check_carry, inputs_of, lengths_of
@@ -43,6 +51,10 @@ class TorchEngine:
 
     def __init__(self, model: ir.Model, settings: EngineSettings, teacher: ir.Model | None = None) -> None:
         torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+        self._device = open_device(settings.device, settings.precision)
+        self._on_host = self._device == HOST
+        self._precision = Precision(settings.precision, self._device)
+        self.state: Parameters = self._precision.state
         # 1. A copy of the graph, because quantizers and functions are rewritten; weights are shared with the model.
         refuse_half(model, "torch")
         self._objective = objective = settings.objective
@@ -56,22 +68,20 @@ class TorchEngine:
         weights, self.frozen = _trainable({**_weights(graph), **scales}, obstacles(graph, scored), settings.freeze)
         if not weights:
             raise nothing_left(self.frozen)
-        self.parameters: Parameters = {name: _copied(value) for name, value in weights.items()}
+        self.parameters: Live = {name: self._held(value) for name, value in weights.items()}
         self.positive = frozenset(scales) & self.parameters.keys()
-        self._leaves = {
-            value: torch.from_numpy(self.parameters[name]).requires_grad_() for name, value in weights.items()
-        }
+        self._leaves = {value: _tensor(self.parameters[name]).requires_grad_() for name, value in weights.items()}
         # 3. What is measured instead of trained.
         norms = measurable(graph) if settings.batch_norm == "batch" else []
         self._norms = frozenset(norms)
-        self.statistics: Parameters = {}
+        self.statistics: Live = {}
         self._live: dict[ir.Value, Tensor] = dict(self._leaves)
         for node in norms:
             for name in statistics_of(node):
                 value = graph.initializers[name]
-                self.statistics[name] = _copied(value)
-                self._live[value] = torch.from_numpy(self.statistics[name])
-        self._program = Program(self._model, list(self._live))
+                self.statistics[name] = self._held(value)
+                self._live[value] = _tensor(self.statistics[name])
+        self._program = Program(self._model, list(self._live), self._device)
         self._teacher_model = model if teacher is None else teacher
 
     def prove(self, batches: Iterable[Arrays]) -> None:
@@ -84,11 +94,16 @@ class TorchEngine:
             DataError: An input or the labels are missing, of the wrong type, or cannot be run.
             EngineError: Torch cannot compute a node at all.
         """
-        moment = Moment(training=True, seed=seed, by_batch=self._norms)
-        loss, carried = self._loss(batch, moment)
-        found = torch.autograd.grad(loss, list(self._leaves.values()), allow_unused=True)
+        moment, carried = Moment(training=True, seed=seed, by_batch=self._norms), dict[str, AnyArray]()
+
+        def loss_of_run() -> Tensor:
+            nonlocal carried
+            loss, carried = self._loss(batch, moment)
+            return loss
+
+        loss, found = self._precision.gradients(loss_of_run, list(self._leaves.values()))
         gradients = {
-            str(value.name): np.zeros(leaf.shape, np.float32) if gradient is None else array_of(gradient.contiguous())
+            str(value.name): self._given(torch.zeros_like(leaf) if gradient is None else gradient.contiguous())
             for (value, leaf), gradient in zip(self._leaves.items(), found, strict=True)
         }
         return StepResult(float(loss.detach()), gradients, carried)
@@ -141,8 +156,10 @@ class TorchEngine:
         labels = self._taught(batch) if kind == "distill" else labels_of(self._objective, kind, batch)
         feeds = targets(kind, labels, lengths_of(self._objective, batch), self._samples)
         carried = self._outputs(self._objective.carry)
-        scores, *states = self._program.run(known, [self._scored(kind), *carried.values()], moment)
-        loss = loss_of(kind, scores, {name: tensor_of(array) for name, array in feeds.items()})
+        # Half precision is for training alone: what is evaluated is the model that will be written.
+        with self._precision.autocast() if moment.training else nullcontext():
+            scores, *states = self._program.run(known, [self._scored(kind), *carried.values()], moment)
+        loss = loss_of(kind, scores, {name: tensor_of(array).to(self._device) for name, array in feeds.items()})
         return loss, {name: array_of(state) for name, state in zip(carried, states, strict=True)}
 
     def _known(self, batch: Arrays) -> dict[ir.Value, Any]:
@@ -173,7 +190,20 @@ class TorchEngine:
     @cached_property
     def _teacher(self) -> tuple[ir.Model, Program]:
         model, _ = _prepared(self._teacher_model, 0.0)
-        return model, Program(model, [])
+        return model, Program(model, [], self._device)
+
+    def _held(self, value: ir.Value) -> DeviceArray:
+        """Return the numbers of an initializer where they are trained."""
+        array = _copied(value)
+        return array if self._on_host else torch.from_numpy(array).to(self._device)
+
+    def _given(self, gradient: Tensor) -> DeviceArray:
+        return array_of(gradient) if self._on_host else gradient.detach()
+
+
+def _tensor(held: DeviceArray) -> Tensor:
+    """Return a tensor of the same memory."""
+    return torch.from_numpy(held) if isinstance(held, np.ndarray) else held.detach()
 
 
 def _prepared(model: ir.Model, delta: float) -> tuple[ir.Model, dict[str, ir.Value]]:

@@ -18,6 +18,7 @@ from dtc.graph.opset import opset_of
 from dtc.training.engines.torch import operators as _families  # noqa: F401 - importing it registers the operators
 from dtc.training.engines.torch.calls import OPERATORS, Call, Implementation, Moment, Present
 from dtc.training.engines.torch.dtypes import constant_of
+from dtc.training.engines.torch.placement import HOST, Placement
 
 Scope = dict[ir.Value, Any]
 """The values that are known at a place of a graph."""
@@ -34,6 +35,7 @@ class _Step:
         outputs: What it gives.
         bodies: Its graphs, by attribute.
         captured: What these graphs read of the scope around them.
+        placement: Brings the inputs together on one device.
     """
 
     call: Call
@@ -42,6 +44,7 @@ class _Step:
     outputs: tuple[ir.Value, ...]
     bodies: dict[str, _Body]
     captured: tuple[ir.Value, ...]
+    placement: Placement
 
     def reads(self) -> Iterator[ir.Value]:
         """Yield everything that must be known before it."""
@@ -55,7 +58,8 @@ class _Step:
             DataError: The node cannot be computed from these values; names it.
             EngineError: Torch cannot compute such a node at all.
         """
-        given = [None if value is None else scope[value] for value in self.inputs]
+        known = [None if value is None else scope[value] for value in self.inputs]
+        given = self.placement.together(self.inputs, known, self.operator.numbers)
         try:
             if self.operator.has_bodies:
                 found = self.operator.function(self.call, _Bodies(self.bodies, scope), *given)
@@ -107,14 +111,15 @@ class Program:
 
     Args:
         model: Without functions of its own; not changed.
-        live: The initializers whose values are given with every run.
+        live: The initializers whose values are given with every run, on the device.
+        device: What computes.
 
     Raises:
         EngineError: The engine has no such operator, or torch no such type; names the node or the initializer.
     """
 
-    def __init__(self, model: ir.Model, live: Sequence[ir.Value]) -> None:
-        self._present = Present()
+    def __init__(self, model: ir.Model, live: Sequence[ir.Value], device: torch.device = HOST) -> None:
+        self._present, self._placement = Present(), Placement(device)
         self._model, self._live = model, frozenset(live)
         self._numbers: dict[tuple[str, str], int] = {}
         self._constants = self._constants_of(model.graph)
@@ -125,14 +130,15 @@ class Program:
     def run(self, known: Mapping[ir.Value, Any], wanted: Sequence[ir.Value], moment: Moment) -> list[Any]:
         """Return the wanted values.
 
-        `known` has the inputs that they depend on, and the live initializers.
+        `known` has the inputs that they depend on, in host memory, and the live initializers.
 
         Raises:
             DataError: An input is missing, or a node cannot be computed from these values; names it.
             EngineError: Torch cannot compute a node at all; names it.
         """
         self._present.moment = moment
-        scope: Scope = {**self._constants, **known}
+        inputs = {value: self._placement.input(known[value]) for value in self._model.graph.inputs if value in known}
+        scope: Scope = {**self._constants, **known, **inputs}
         for step, done in self._plan(tuple(wanted)):
             step.run(scope)
             # What nothing reads any more goes; while gradients are recorded, autograd keeps what it needs.
@@ -157,11 +163,13 @@ class Program:
         return self._plans[wanted]
 
     def _constants_of(self, graph: ir.Graph) -> Scope:
-        return {
+        found = {
             value: constant_of(value.const_value)
             for value in graph.initializers.values()
             if value not in self._live and value.const_value is not None and _is_read(value)
         }
+        self._placement.keep(found)
+        return found
 
     def _compile(self, node: ir.Node) -> _Step:
         operator = OPERATORS.get(node)
@@ -179,7 +187,7 @@ class Program:
         # A name that is empty stands for an input that is left out.
         inputs = tuple(value if value is not None and value.name != "" else None for value in node.inputs)
         captured = dict.fromkeys(value for body in bodies.values() for value in _captured(body))
-        return _Step(call, operator, inputs, tuple(node.outputs), bodies, tuple(captured))
+        return _Step(call, operator, inputs, tuple(node.outputs), bodies, tuple(captured), self._placement)
 
     def _body(self, graph: ir.Graph) -> _Body:
         return _Body(graph, tuple(self._compile(node) for node in graph), self._constants_of(graph))
@@ -191,6 +199,7 @@ class Program:
             for step in self._steps:
                 if _is_constant(step, self._constants):
                     step.run(self._constants)
+                    self._placement.keep(step.outputs)
                 else:
                     rest.append(step)
         self._steps = tuple(rest)

@@ -62,13 +62,13 @@ def _allowed(call: Call, scores: Tensor, past: int, valid: Tensor | None) -> Ten
     causal = bool(call.integer("is_causal"))
     queries, keys = scores.shape[-2:]
     key = torch.arange(keys, device=scores.device).reshape(1, 1, 1, -1)
-    offset = torch.tensor(past).reshape(1, 1, 1, 1)
+    offset = torch.tensor(past, device=scores.device).reshape(1, 1, 1, 1)
     rules = []
     if valid is not None:
         count = valid.reshape(-1, 1, 1, 1)
         rules.append(key < count)
         offset = offset if past else count - queries
-    here = torch.arange(queries, device=scores.device).reshape(1, 1, -1, 1) + offset.to(scores.device)
+    here = torch.arange(queries, device=scores.device).reshape(1, 1, -1, 1) + offset
     if causal:
         rules.append(key <= here)
     if left >= 0:

@@ -10,12 +10,12 @@ from torch import Tensor
 from dtc.training.engines.torch.calls import Bodies, Call, integers_of, operator
 
 
-@operator("If", bodies=True)
+@operator("If", bodies=True, numbers=(0,))
 def _if(_: Call, bodies: Bodies, condition: Tensor) -> tuple[Any, ...]:
     return tuple(bodies.run("then_branch" if bool(condition) else "else_branch"))
 
 
-@operator("Loop", bodies=True)
+@operator("Loop", bodies=True, numbers=(0, 1))
 def _loop(call: Call, bodies: Bodies, most: Tensor | None, condition: Tensor | None, *carried: Any) -> tuple[Any, ...]:
     state, count = list(carried), None if most is None else integers_of(most)[0]
     going, step = True if condition is None else bool(condition), 0

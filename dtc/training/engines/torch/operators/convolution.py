@@ -70,7 +70,7 @@ def _convolution_of_integers(
     return _convolution(call, data, kernel).to(torch.int32)
 
 
-@operator("Col2Im")
+@operator("Col2Im", numbers=(1, 2))
 def _image_of_columns(call: Call, x: Tensor, image: Tensor, block: Tensor) -> Tensor:
     size, kernel = integers_of(image), integers_of(block)
     rank = len(size)

@@ -70,8 +70,8 @@ def _scatter_nd(call: Call, x: Tensor, places: Tensor, updates: Tensor) -> Tenso
 def _tensor_scatter(call: Call, past: Tensor, update: Tensor, starts: Tensor | None = None) -> Tensor:
     axis = call.integer("axis", -2) % past.dim()
     size, count = past.shape[axis], update.shape[axis]
-    first = torch.zeros(len(past), dtype=torch.int64) if starts is None else starts.to(torch.int64)
-    places = first[:, None] + torch.arange(count)[None]
+    first = torch.zeros(len(past), dtype=torch.int64, device=past.device) if starts is None else starts.to(torch.int64)
+    places = first[:, None] + torch.arange(count, device=past.device)[None]
     if call.text("mode", "linear") == "circular":
         places = places.remainder(size)
     shape = [len(past), *[1] * (past.dim() - 1)]
@@ -79,7 +79,7 @@ def _tensor_scatter(call: Call, past: Tensor, update: Tensor, starts: Tensor | N
     return past.scatter(axis, places.reshape(shape).expand_as(update), update)
 
 
-@operator("OneHot", differentiable=False)
+@operator("OneHot", differentiable=False, numbers=(1,))
 def _one_hot(call: Call, places: Tensor, depth: Tensor, values: Tensor) -> Tensor:
     count, axis = integers_of(depth)[0], call.integer("axis", -1)
     index = places.to(torch.int64)
@@ -107,7 +107,7 @@ def _nonzero(_: Call, x: Tensor) -> Tensor:
 @operator("Unique", differentiable=False)
 def _unique(call: Call, x: Tensor) -> tuple[Tensor, ...]:
     axis = call.integer("axis") if call.has("axis") else None
-    data = x.reshape(-1) if axis is None else x
+    data = (x.reshape(-1) if axis is None else x).cpu()
     axis = 0 if axis is None else axis % x.dim()
     values, inverse, counts = torch.unique(data, sorted=True, return_inverse=True, return_counts=True, dim=axis)
     # Where each value occurs first: places are written backwards, so that the first is written last.

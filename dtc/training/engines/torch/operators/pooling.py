@@ -61,7 +61,7 @@ def _norm(call: Call, x: Tensor) -> Tensor:
     return _window_sum(padded(x.abs() ** p, frame.before, frame.after), frame) ** (1 / p)
 
 
-@operator("MaxUnpool")
+@operator("MaxUnpool", numbers=(2,))
 def _unpool(call: Call, x: Tensor, places: Tensor, shape: Tensor | None = None) -> Tensor:
     rank = x.dim() - 2
     kernel, strides = call.integers("kernel_shape") or [], window(call, "strides", rank)

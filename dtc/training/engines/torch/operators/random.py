@@ -11,7 +11,7 @@ from dtc.training.engines.torch.calls import Call, operator
 from dtc.training.engines.torch.dtypes import dtype_of
 
 
-@operator("Dropout")
+@operator("Dropout", numbers=(1, 2))
 def _dropout(call: Call, x: Tensor, ratio: Tensor | None = None, *_: Tensor) -> Tensor | tuple[Tensor, Tensor]:
     # The third input says whether the exported model drops; here the run decides.
     share = call.real("ratio", 0.5) if call.version < 12 else 0.5 if ratio is None else float(ratio)

@@ -55,7 +55,7 @@ class _Node:
         return self.call.texts("activations") or _DEFAULTS[self.kind] * len(self.directions)
 
 
-@operator("LSTM", "GRU", "RNN")
+@operator("LSTM", "GRU", "RNN", numbers=(4,))
 def _recurrent(
     call: Call,
     x: Tensor,
@@ -68,6 +68,11 @@ def _recurrent(
     P: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """Compute Y `[T, D, N, H]`, Y_h and, of LSTM, Y_c `[D, N, H]`; with `layout` 1 samples come first everywhere."""
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        # On a CPU torch trains no recurrent layer in half precision.
+        with torch.autocast("cpu", enabled=False):
+            wide = [None if each is None else each.float() for each in (h, c, P)]
+            return _recurrent(call, x.float(), W, R, B, lengths, *wide)
     turned = bool(call.integer("layout"))
     if turned:
         x, h, c = x.transpose(0, 1), _turned(h), _turned(c)

@@ -67,7 +67,7 @@ _REDUCTIONS: dict[str, Callable[[Tensor, list[int], bool], Tensor]] = {
 }
 
 
-@operator(*_REDUCTIONS)
+@operator(*_REDUCTIONS, numbers=(1,))
 def _reduce(call: Call, x: Tensor, given: Tensor | None = None) -> Tensor:
     axes = call.integers("axes") if given is None else integers_of(given)
     if not axes:
@@ -102,7 +102,7 @@ def _place(call: Call, x: Tensor) -> Tensor:
     return (x == extreme).to(torch.uint8).argmax(axis, keepdim=keep)
 
 
-@operator("TopK")
+@operator("TopK", numbers=(1,))
 def _top(call: Call, x: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor]:
     count = call.integer("k") if k is None else integers_of(k)[0]
     axis, largest = call.integer("axis", -1), bool(call.integer("largest", 1))
@@ -111,12 +111,12 @@ def _top(call: Call, x: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor
     return values.narrow(axis, 0, count), places.narrow(axis, 0, count)
 
 
-@operator("CumSum")
+@operator("CumSum", numbers=(1,))
 def _running_sum(call: Call, x: Tensor, axis: Tensor) -> Tensor:
     return _running(call, x, integers_of(axis)[0], torch.cumsum, 0)
 
 
-@operator("CumProd")
+@operator("CumProd", numbers=(1,))
 def _running_product(call: Call, x: Tensor, axis: Tensor) -> Tensor:
     return _running(call, x, integers_of(axis)[0], torch.cumprod, 1)
 

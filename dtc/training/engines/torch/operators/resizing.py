@@ -17,14 +17,14 @@ from dtc.training.engines.torch.calls import Call, integers_of, operator
 Floats = npt.NDArray[np.float64]
 
 
-@operator("Upsample")
+@operator("Upsample", numbers=(1,))
 def _upsample(call: Call, x: Tensor, given: Tensor | None = None) -> Tensor:
     scales = (call.reals("scales") or []) if given is None else [float(scale) for scale in given.tolist()]
     sizes = [math.floor(size * scale) for size, scale in zip(x.shape, scales, strict=True)]
     return _as_before_opset_11(call, x, sizes, scales)
 
 
-@operator("Resize")
+@operator("Resize", numbers=(1, 2, 3))
 def _resize(
     call: Call, x: Tensor, roi: Tensor | None = None, scales: Tensor | None = None, sizes: Tensor | None = None
 ) -> Tensor:
@@ -40,11 +40,13 @@ def _resize(
         weights, beyond = _weights(_Rule(call, x.shape[axis], wanted[place], factors[place], span))
         x = _applied(x, axis, weights)
         if beyond.any():
-            line = torch.from_numpy(beyond).reshape([-1 if other == axis else 1 for other in range(x.dim())])
+            line = (
+                torch.from_numpy(beyond).to(x.device).reshape([-1 if other == axis else 1 for other in range(x.dim())])
+            )
             outside = line if outside is None else outside | line
     if outside is None:
         return x
-    fill = torch.tensor(call.real("extrapolation_value"), dtype=x.dtype)
+    fill = torch.tensor(call.real("extrapolation_value"), dtype=x.dtype, device=x.device)
     return torch.where(outside, fill, x)
 
 
@@ -207,6 +209,6 @@ def _grid_sample(call: Call, x: Tensor, grid: Tensor) -> Tensor:
     return F.grid_sample(x, grid, mode, pad, bool(call.integer("align_corners")))
 
 
-@operator("AffineGrid")
+@operator("AffineGrid", numbers=(1,))
 def _affine_grid(call: Call, theta: Tensor, size: Tensor) -> Tensor:
     return F.affine_grid(theta, integers_of(size), bool(call.integer("align_corners")))

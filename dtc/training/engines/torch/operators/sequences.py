@@ -20,19 +20,19 @@ def _construct(_: Call, *items: Any) -> list[Any]:
     return list(items)
 
 
-@operator("SequenceAt")
+@operator("SequenceAt", numbers=(1,))
 def _at(_: Call, sequence: list[Any], place: Tensor) -> Any:
     return sequence[integers_of(place)[0]]
 
 
-@operator("SequenceInsert")
+@operator("SequenceInsert", numbers=(2,))
 def _insert(_: Call, sequence: list[Any], item: Any, place: Tensor | None = None) -> list[Any]:
     where = len(sequence) if place is None else integers_of(place)[0]
     where = where + len(sequence) if where < 0 else where
     return [*sequence[:where], item, *sequence[where:]]
 
 
-@operator("SequenceErase")
+@operator("SequenceErase", numbers=(1,))
 def _erase(_: Call, sequence: list[Any], place: Tensor | None = None) -> list[Any]:
     rest = list(sequence)
     del rest[-1 if place is None else integers_of(place)[0]]
@@ -50,7 +50,7 @@ def _concat(call: Call, sequence: list[Tensor]) -> Tensor:
     return torch.stack(sequence, axis) if call.integer("new_axis") else torch.cat(sequence, axis)
 
 
-@operator("SplitToSequence")
+@operator("SplitToSequence", numbers=(1,))
 def _split(call: Call, x: Tensor, sizes: Tensor | None = None) -> list[Tensor]:
     axis = call.integer("axis")
     if sizes is None:

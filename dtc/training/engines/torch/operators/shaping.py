@@ -12,7 +12,7 @@ from dtc.training.engines.torch.calls import Call, integers_of, operator
 from dtc.training.engines.torch.dtypes import constant_of, dtype_of
 
 
-@operator("Reshape")
+@operator("Reshape", numbers=(1,))
 def _reshape(call: Call, x: Tensor, shape: Tensor) -> Tensor:
     sizes = integers_of(shape)
     if not call.integer("allowzero"):
@@ -35,7 +35,7 @@ def _transpose(call: Call, x: Tensor) -> Tensor:
     return x.permute(call.integers("perm") or list(reversed(range(x.dim()))))
 
 
-@operator("Squeeze")
+@operator("Squeeze", numbers=(1,))
 def _squeeze(call: Call, x: Tensor, given: Tensor | None = None) -> Tensor:
     axes = call.integers("axes") if given is None else integers_of(given)
     if axes is None:
@@ -43,7 +43,7 @@ def _squeeze(call: Call, x: Tensor, given: Tensor | None = None) -> Tensor:
     return x.squeeze(tuple(axes)) if axes else x
 
 
-@operator("Unsqueeze")
+@operator("Unsqueeze", numbers=(1,))
 def _unsqueeze(call: Call, x: Tensor, given: Tensor | None = None) -> Tensor:
     axes = (call.integers("axes") or []) if given is None else integers_of(given)
     rank = x.dim() + len(axes)
@@ -57,7 +57,7 @@ def _concat(call: Call, *parts: Tensor) -> Tensor:
     return torch.cat(parts, call.integer("axis", 1))
 
 
-@operator("Split")
+@operator("Split", numbers=(1,))
 def _split(call: Call, x: Tensor, given: Tensor | None = None) -> tuple[Tensor, ...]:
     axis = call.integer("axis")
     sizes = call.integers("split") if given is None else integers_of(given)
@@ -69,7 +69,7 @@ def _split(call: Call, x: Tensor, given: Tensor | None = None) -> tuple[Tensor, 
     return torch.split(x, sizes, axis)
 
 
-@operator("Slice")
+@operator("Slice", numbers=(1, 2, 3, 4))
 def _slice(
     call: Call,
     x: Tensor,
@@ -103,7 +103,7 @@ def _cut(x: Tensor, axis: int, start: int, end: int, step: int) -> Tensor:
     return x.index_select(axis, places)
 
 
-@operator("Pad")
+@operator("Pad", numbers=(1, 2, 3))
 def _pad(
     call: Call, x: Tensor, given: Tensor | None = None, value: Tensor | None = None, axes: Tensor | None = None
 ) -> Tensor:
@@ -137,12 +137,12 @@ def _mirrored(size: int, before: int, after: int, mode: str, device: torch.devic
     return torch.minimum(wave, period - wave) if size > 1 else torch.zeros_like(places)
 
 
-@operator("Expand")
+@operator("Expand", numbers=(1,))
 def _expand(_: Call, x: Tensor, shape: Tensor) -> Tensor:
     return x.expand(torch.broadcast_shapes(x.shape, tuple(integers_of(shape))))
 
 
-@operator("Tile")
+@operator("Tile", numbers=(1,))
 def _tile(_: Call, x: Tensor, repeats: Tensor) -> Tensor:
     return x.repeat(integers_of(repeats))
 
@@ -174,7 +174,7 @@ def _constant(call: Call) -> Tensor:
     raise call.refuse("the torch engine has no constants of strings, nor sparse ones")
 
 
-@operator("ConstantOfShape", differentiable=False)
+@operator("ConstantOfShape", differentiable=False, numbers=(0,))
 def _constant_of_shape(call: Call, shape: Tensor) -> Tensor:
     sizes = integers_of(shape)
     if not call.has("value"):
@@ -183,7 +183,7 @@ def _constant_of_shape(call: Call, shape: Tensor) -> Tensor:
     return torch.full(sizes, value.item(), dtype=value.dtype)
 
 
-@operator("Range", differentiable=False)
+@operator("Range", differentiable=False, numbers=(0, 1, 2))
 def _range(_: Call, start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
     count = max(math.ceil((limit.item() - start.item()) / delta.item()), 0)
     return (torch.arange(count, device=start.device) * delta + start).to(start.dtype)
@@ -196,7 +196,7 @@ def _eye(call: Call, x: Tensor) -> Tensor:
     return (columns - rows == call.integer("k")).to(dtype)
 
 
-@operator("Trilu")
+@operator("Trilu", numbers=(1,))
 def _triangle(call: Call, x: Tensor, k: Tensor | None = None) -> Tensor:
     diagonal = 0 if k is None else integers_of(k)[0]
     return x.triu(diagonal) if call.integer("upper", 1) else x.tril(diagonal)
@@ -237,7 +237,7 @@ def reversed_steps(x: Tensor, lengths: Tensor | None) -> Tensor:
     return x.gather(0, places.reshape(*places.shape, *[1] * (x.dim() - 2)).expand_as(x))
 
 
-@operator("CenterCropPad")
+@operator("CenterCropPad", numbers=(1,))
 def _center_crop_pad(call: Call, x: Tensor, shape: Tensor) -> Tensor:
     sizes = integers_of(shape)
     for axis, size in zip(call.integers("axes") or range(x.dim()), sizes, strict=True):

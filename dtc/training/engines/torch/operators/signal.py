@@ -17,7 +17,7 @@ _WINDOWS = {
 }
 
 
-@operator(*_WINDOWS, differentiable=False)
+@operator(*_WINDOWS, differentiable=False, numbers=(0,))
 def _window(call: Call, size: Tensor) -> Tensor:
     count = integers_of(size)[0]
     period = count if call.integer("periodic", 1) else count - 1
@@ -27,7 +27,7 @@ def _window(call: Call, size: Tensor) -> Tensor:
     return window.to(dtype_of(call.integer("output_datatype", 1)))
 
 
-@operator("DFT")
+@operator("DFT", numbers=(1, 2))
 def _fourier(call: Call, x: Tensor, length: Tensor | None = None, place: Tensor | None = None) -> Tensor:
     axis = call.integer("axis", 1) if call.version < 20 else -2 if place is None else integers_of(place)[0]
     axis = axis + x.dim() if axis < 0 else axis
@@ -49,7 +49,7 @@ def _fourier(call: Call, x: Tensor, length: Tensor | None = None, place: Tensor 
     return torch.view_as_real(found)
 
 
-@operator("STFT")
+@operator("STFT", numbers=(1, 3))
 def _short_fourier(
     call: Call, x: Tensor, step: Tensor, window: Tensor | None = None, length: Tensor | None = None
 ) -> Tensor:

@@ -1,0 +1,116 @@
+"""The stages of a search: each leaves points, and the best of them is judged in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dtc.errors import CheckFailedError
+from dtc.search.candidate import Candidate, Mix
+from dtc.search.document import SearchReport, describe
+from dtc.search.goal import Goal
+from dtc.search.points import BuiltPoint, Points, distance_within
+from dtc.search.prepare import Prepared
+from dtc.search.seeking import seek
+from dtc.search.sensitivity import SiteTable, around, measured, scan, uniform_mixes
+from dtc.search.tasks import BuildMix
+from dtc.search.workers import Evaluations
+
+_VALIDATED = 6
+"""Points that are tried on unseen samples at the most: of many, one would pass by chance."""
+
+_ROUNDS = 2
+_REACH = 2
+"""How many rates a site may move in a round."""
+
+_WORTH = 0.995
+"""A round that makes the best no smaller than this times the one before is the last."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The mix to write, and what there is to say of the search."""
+
+    best: Mix
+    document: SearchReport
+
+
+class Campaign:
+    """A search on its way."""
+
+    def __init__(
+        self, evaluations: Evaluations, prepared: Prepared, goal: Goal, candidates: Sequence[Candidate]
+    ) -> None:
+        self._evaluations, self._prepared, self._goal, self._candidates = evaluations, prepared, goal, candidates
+        self._levels = prepared.halves.levels()
+        self._points = Points(evaluations, goal, model_bytes=prepared.model_bytes, batches=self._levels[-1])
+        self._uniform: dict[Candidate, Mix] = {}
+
+    def explore(self) -> None:
+        """Build points, from the simple ones to the best mixes.
+
+        Raises:
+            TimeUpError: The time has passed; the points that there are by then stay.
+        """
+        # 1. What each candidate makes of each site, and what that costs alone.
+        table = scan(self._evaluations, self._candidates, self._prepared.dense_bytes)
+        self._uniform = uniform_mixes(table)
+        table = measured(self._evaluations, table, self._levels)
+        # 2. One candidate everywhere: what one would choose by hand.
+        self._points.build(list(self._uniform.values()), "one candidate everywhere, all samples")
+        # 3. The best mixes by these losses, and then by losses in the company of the best mix so far.
+        start = distance_within(self._points.found.values(), self._goal.limit_drop)
+        self._seek(table, start, "mixes")
+        for _ in range(_ROUNDS):
+            before = self._best()
+            if before is None or not table.has(before.mix):
+                return
+            near = around(self._evaluations, table, before.mix, self._levels, _REACH)
+            self._seek(near, near.loss(before.mix), "better mixes")
+            after = self._best()
+            if after is None or not self._is_better(after, before):
+                return
+
+    def judged(self) -> Verdict:
+        """Return the best point that keeps its promise on samples that the search has not seen, or the nearest.
+
+        Raises:
+            CheckFailedError: No file could be made at all.
+        """
+        ranked = self._points.by_merit()
+        if not ranked:
+            raise CheckFailedError("no candidate could be built: see dtc inspect, or give the search more --time")
+        count = len(self._prepared.halves.unseen)
+        tried: list[tuple[BuiltPoint, BuiltPoint]] = []
+        for point in ranked[:_VALIDATED]:
+            facts = self._evaluations.all("unseen samples", [BuildMix(point.mix, count, unseen=True)])[0]
+            seen = self._points.point(point.mix, facts)
+            tried.append((point, seen))
+            if self._missed(seen) is None:
+                return self._verdict(point, seen)
+        # None does: the one that loses least of those that were tried, or is the smallest where size is the limit.
+        by_drop = self._goal.max_drop is not None
+        return self._verdict(*min(tried, key=lambda each: each[1].drop if by_drop else each[1].nbytes))
+
+    def _verdict(self, point: BuiltPoint, unseen: BuiltPoint) -> Verdict:
+        missed = self._missed(unseen)
+        document = describe(self._points, point, unseen, self._uniform, self._prepared, self._goal, missed)
+        return Verdict(point.mix, document)
+
+    def _missed(self, point: BuiltPoint) -> str | None:
+        return self._goal.misses(point.nbytes, point.drop, self._prepared.model_bytes)
+
+    def _seek(self, table: SiteTable, start: float, stage: str) -> None:
+        limit = self._goal.limit_bytes(self._prepared.model_bytes)
+        seek(self._points, table, self._goal, limit, start, stage)
+
+    def _best(self) -> BuiltPoint | None:
+        ranked = self._points.by_merit()
+        return ranked[0] if ranked else None
+
+    def _is_better(self, after: BuiltPoint, before: BuiltPoint) -> bool:
+        if self._points.reaches(after) > self._points.reaches(before):
+            return True
+        if self._goal.max_drop is not None:
+            return after.nbytes < _WORTH * before.nbytes
+        return after.distance < _WORTH * before.distance

@@ -1,0 +1,60 @@
+"""What a search is to reach: a file as small as may be within a loss, or one that loses least within a size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dtc.errors import UsageError
+from dtc.formatting import size
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Exactly one limit.
+
+    Attributes:
+        max_drop: Largest allowed loss of the metric, in its own unit; without labels, of agreement, or the relative L2
+            of the outputs.
+        relative: Whether `max_drop` is a share of the original's metric.
+        target_bytes: Most bytes of the file.
+        target_ratio: Least ratio of the model's bytes to the file's.
+    """
+
+    max_drop: float | None = None
+    relative: bool = False
+    target_bytes: int | None = None
+    target_ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        told = [each for each in (self.max_drop, self.target_bytes, self.target_ratio) if each is not None]
+        if len(told) != 1:
+            raise UsageError(
+                "say what the search is to reach, by one of --max-drop 0.01, --target-size 500kB and --target-ratio 8"
+            )
+
+    def limit_bytes(self, model: int) -> float:
+        """Return the most bytes that the file of a model of so many bytes may have; infinite without such a limit."""
+        if self.target_ratio is not None:
+            return model / self.target_ratio
+        return float("inf") if self.target_bytes is None else float(self.target_bytes)
+
+    @property
+    def limit_drop(self) -> float:
+        """The most that the metric may lose; infinite without such a limit."""
+        return float("inf") if self.max_drop is None else self.max_drop
+
+    def counted(self, drop: float, before: float) -> float:
+        """Return a loss of the metric, which the original has as `before`, in the unit of the limit."""
+        return drop / abs(before) if self.relative and before else drop
+
+    def loss_words(self, drop: float) -> str:
+        """Return a loss in that unit in words."""
+        return f"{drop:.2%}" if self.relative else f"{drop:.4g}"
+
+    def misses(self, nbytes: int, drop: float, model: int) -> str | None:
+        """Return in words by what a file misses the goal; None if it reaches it."""
+        if not drop <= self.limit_drop:
+            return f"loses {self.loss_words(drop)} on unseen samples, {self.loss_words(self.limit_drop)} allowed"
+        if nbytes > self.limit_bytes(model):
+            return f"has {size(nbytes)}, {size(self.limit_bytes(model))} allowed"
+        return None

@@ -1,0 +1,199 @@
+"""What a worker of a search does: it compresses sites or the whole model in memory, and measures what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.data.npy import read_npz
+from dtc.errors import UsageError
+from dtc.forms import Array
+from dtc.graph import Site, save_model
+from dtc.job import Job
+from dtc.passes.lower.ledger import array_bytes
+from dtc.passes.method import DistortionStep
+from dtc.passes.plan import Distorted, make_plan
+from dtc.pipeline.choosing import choose, normalise
+from dtc.pipeline.distorting import distort
+from dtc.pipeline.stages import TRIED
+from dtc.pipeline.statistics import set_statistics
+from dtc.pipeline.weighing import lowered_copy
+from dtc.pipeline.work import Known, Work, begin
+from dtc.recipe import Recipe
+from dtc.report.weights import relative_error
+from dtc.scratch import scratch_folder
+from dtc.search.candidate import Candidate, Mix, rules_of
+from dtc.search.loss import Judge, Loss, Measure
+from dtc.search.samples import Halves, halves
+from dtc.training.moments import StoredMoments
+
+GRADIENTS = "gradients.npz"
+
+_HELD_BYTES = 512 << 20
+"""Distorted weights that are kept for another look."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a search is about; workers get it, and open for themselves what it names.
+
+    Attributes:
+        model: The model file.
+        recipe: Everything but the rules.
+        base: Where relative paths of the recipe's data start.
+        folder: Of the search; it holds second moments and gradients.
+        measure: How outputs are compared.
+    """
+
+    model: Path
+    recipe: Recipe
+    base: Path
+    folder: Path
+    measure: Measure
+
+    def known(self) -> Known:
+        """Return what samples have told of the model."""
+        stored = self.folder / GRADIENTS
+        gradients = (
+            {name: array.astype(np.float32) for name, array in read_npz(stored).items()} if stored.exists() else {}
+        )
+        return Known(StoredMoments(self.folder), gradients)
+
+    def with_rules(self, mix: Mix) -> Recipe:
+        """Return the recipe of a mix."""
+        return self.recipe.model_copy(update={"rules": rules_of(mix)})
+
+    @contextmanager
+    def work(self, recipe: Recipe) -> Iterator[Work]:
+        """Yield the work on a file that is gone afterwards."""
+        with scratch_folder() as folder, begin(self.model, recipe, Job(folder / self.model.name), self.base) as work:
+            work.moments, work.gradients = self.known().moments, self.known().gradients
+            yield work
+
+
+class Lab:
+    """Evaluates candidates on the samples that a search decides by."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        # The work without rules is the model as it came, which other weights are put into and taken out of again.
+        self._plain = begin(setting.model, setting.recipe, Job(setting.folder / "none.onnx"), setting.base)
+        known = setting.known()
+        self._plain.moments, self._plain.gradients = known.moments, known.gradients
+        normalise(self._plain)
+        choose(self._plain)
+        objective, samples = setting.recipe.objective, self._plain.samples
+        self._halves: Halves = halves(samples, objective, seed=setting.recipe.seed)
+        self._judges = {
+            unseen: Judge(setting.model, batches, objective, measure=setting.measure)
+            for unseen, batches in ((False, self._halves.deciding), (True, self._halves.unseen))
+        }
+        self._dense: dict[tuple[Candidate, str], Array] = {}
+        self._prepared: tuple[Mix, ir.Model] = ((), self._plain.model)
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The sites of the model."""
+        return self._plain.plan.sites
+
+    def dense_bytes(self) -> dict[str, int]:
+        """Return the bytes of each site as it is."""
+        return {site.name: array_bytes(site.value, site.nbytes) for site in self.sites}
+
+    def scan(self, candidate: Candidate) -> dict[str, Any]:
+        """Return what a candidate makes of each site: its bytes in the file, and how far its outputs are off.
+
+        That is the squared error of the products with the samples' inputs, relative to their square, by second moments;
+        or that of the weights where there are no moments. Sites that do not get smaller are left out.
+        """
+        distorted = self._distort(candidate, None)
+        lowered = lowered_copy(self._plain, distorted.forms).lowered
+        dense, sites = self.dense_bytes(), {site.name: site for site in self.sites}
+        found = {
+            each.site.name: {
+                "bytes": each.nbytes - each.shared_bytes,
+                "error": self._error(sites[each.site.name], distorted.dense[each.site.name]),
+                "kind": each.forms[0].kind,
+            }
+            for each in lowered
+            if each.nbytes - each.shared_bytes < dense[each.site.name]
+        }
+        self._keep(candidate, distorted.dense)
+        return {"sites": found, "common": sum(each.shared_bytes for each in lowered)}
+
+    def alone(self, site: str, candidate: Candidate | None, base: Mix, count: int) -> Loss:
+        """Return the loss when one site is changed and all others are as in `base`, on the first batches."""
+        model = self._prepare(base)
+        own = next(each for each in self._sites_of(model) if each.name == site)
+        before = own.value.const_value
+        with scratch_folder() as folder:
+            try:
+                own.assign(self._weights(candidate, site))
+                save_model(model, folder / "alone.onnx")
+            finally:
+                own.value.const_value = before
+            return self._judges[False].measure(folder / "alone.onnx", count)
+
+    def build(self, mix: Mix, count: int, *, unseen: bool = False) -> tuple[int, Loss]:
+        """Return the bytes of the file of a mix, and its loss on the first batches."""
+        with self.setting.work(self.setting.with_rules(mix)) as work:
+            for stage in TRIED:
+                stage(work)
+            nbytes = sum(file.stat().st_size for file in work.written.files)
+            return nbytes, self._judges[unseen].measure(work.written.path, count)
+
+    def _distort(self, candidate: Candidate, sites: list[str] | None) -> Distorted:
+        work = self._plain
+        plan = make_plan(work.model, [candidate.rule(sites)], work.recipe.lean.rest_bits)
+        at = DistortionStep(seed=work.recipe.seed)
+        return plan.distort(at=at, gradients=work.gradients, grams=work.gram_of)
+
+    def _weights(self, candidate: Candidate | None, site: str) -> Array:
+        """Return the weights of a site as a candidate makes them; None: as they are."""
+        if candidate is None:
+            return np.asarray(next(each for each in self.sites if each.name == site).array())
+        if (candidate, site) not in self._dense:
+            self._keep(candidate, self._distort(candidate, [site]).dense)
+        if (candidate, site) not in self._dense:
+            raise UsageError(f"{candidate.words} leaves {site!r} alone")
+        return self._dense[candidate, site]
+
+    def _keep(self, candidate: Candidate, dense: Mapping[str, Array]) -> None:
+        self._dense |= {(candidate, site): array for site, array in dense.items()}
+        room = _HELD_BYTES - sum(array.nbytes for array in self._dense.values())
+        for key in list(self._dense)[: -len(dense) or None]:
+            if room >= 0:
+                return
+            room += self._dense.pop(key).nbytes
+
+    def _prepare(self, base: Mix) -> ir.Model:
+        """Return the model with the weights of a mix, and the statistics that suit them; the last one is kept."""
+        if not base:
+            return self._plain.model
+        if self._prepared[0] != base:
+            with self.setting.work(self.setting.with_rules(base)) as work:
+                for stage in (normalise, choose, distort, set_statistics):
+                    stage(work)
+                self._prepared = (base, work.model)
+        return self._prepared[1]
+
+    def _sites_of(self, model: ir.Model) -> tuple[Site, ...]:
+        return self.sites if model is self._plain.model else make_plan(model, ()).sites
+
+    def _error(self, site: Site, dense: Array) -> float:
+        gram = self._plain.gram_of(site)
+        moments = None if gram is None else gram()
+        before = site.matrices()
+        if moments is None:
+            return relative_error(before, site.matrices(dense))
+        noise, signal = (
+            float(np.einsum("koi,kij,koj->", each, moments, each, optimize=True))
+            for each in ((before - site.matrices(dense)).astype(np.float64), before.astype(np.float64))
+        )
+        return noise / signal if signal > 0 else float(noise > 0)

@@ -1,0 +1,108 @@
+"""Points of a search: mixes that were built and measured, and the best of them for a goal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dtc.search.candidate import Mix
+from dtc.search.goal import Goal
+from dtc.search.tasks import BuildMix
+from dtc.search.workers import BestSoFar, Evaluations
+
+
+@dataclass(frozen=True)
+class BuiltPoint:
+    """A mix whose file was made and run.
+
+    Attributes:
+        mix: What each site is compressed by.
+        nbytes: Bytes of the file.
+        distance: Mean distance of its outputs, on the samples that the search decides by.
+        drop: What the metric loses there, in the unit of the goal's limit.
+        after: The metric.
+    """
+
+    mix: Mix
+    nbytes: int
+    distance: float
+    drop: float
+    after: float
+
+    @property
+    def words(self) -> str:
+        """What it is made of: each candidate with its number of sites."""
+        counts: dict[str, int] = {}
+        for _, candidate in self.mix:
+            counts[candidate.words] = counts.get(candidate.words, 0) + 1
+        return ", ".join(f"{count} x {words}" for words, count in sorted(counts.items(), key=lambda each: -each[1]))
+
+
+class Points:
+    """The points of a search, in the order in which they were built."""
+
+    def __init__(self, evaluations: Evaluations, goal: Goal, *, model_bytes: int, batches: int) -> None:
+        self.found: dict[Mix, BuiltPoint] = {}
+        self._evaluations, self._goal = evaluations, goal
+        self._model_bytes, self._batches = model_bytes, batches
+
+    def build(self, mixes: Sequence[Mix], stage: str) -> list[BuiltPoint | None]:
+        """Return the points of mixes; None of one that cannot be built."""
+        tasks = [BuildMix(mix, self._batches) for mix in mixes]
+        for mix, facts in zip(mixes, self._evaluations.all(stage, tasks), strict=True):
+            if "refused" not in facts:
+                self.found[mix] = self.point(mix, facts)
+        self._tell_best()
+        return [self.found.get(mix) for mix in mixes]
+
+    def point(self, mix: Mix, facts: Mapping[str, Any]) -> BuiltPoint:
+        """Return the point of a mix, by what its evaluation found."""
+        drop = self._goal.counted(facts["drop"], facts["before"])
+        return BuiltPoint(mix, facts["bytes"], facts["distance"], drop, facts["after"])
+
+    def reaches(self, point: BuiltPoint) -> bool:
+        """True if a point reaches the goal on the samples that the search decides by."""
+        return self._goal.misses(point.nbytes, point.drop, self._model_bytes) is None
+
+    def by_merit(self) -> list[BuiltPoint]:
+        """Return all points, those that reach the goal first and the best of them first.
+
+        With a limit on the loss the smallest is the best; within a size, the one whose outputs are nearest. Of points
+        that miss the goal, the one that misses it least.
+        """
+        return sorted(self.found.values(), key=self._rank)
+
+    def _tell_best(self) -> None:
+        if self.found:
+            best = self.by_merit()[0]
+            words = f"{self._model_bytes / best.nbytes:.2f}x, losing {self._goal.loss_words(best.drop)}"
+            self._evaluations.tell(BestSoFar(words, reaches=self.reaches(best)))
+
+    def _rank(self, point: BuiltPoint) -> tuple[bool, float, float]:
+        by_size, reached = self._goal.max_drop is not None, self.reaches(point)
+        # Reached: bytes or distance, whichever was not limited. Missed: the other way round.
+        size_first = by_size == reached
+        return (not reached, *((point.nbytes, point.distance) if size_first else (point.distance, point.nbytes)))
+
+    def front(self) -> list[BuiltPoint]:
+        """Return the points that none beats in bytes and distance at once, from the smallest on."""
+        kept: list[BuiltPoint] = []
+        for point in sorted(self.found.values(), key=lambda each: (each.nbytes, each.distance)):
+            if not kept or point.distance < kept[-1].distance:
+                kept.append(point)
+        return kept
+
+
+def distance_within(points: Iterable[BuiltPoint], drop: float) -> float:
+    """Return the distance of outputs at which the metric loses `drop`, as the measured points tell.
+
+    Of points sorted by distance: halfway, in logarithms, between the last that is within and the first that is not.
+    """
+    known = sorted((each for each in points if math.isfinite(each.distance)), key=lambda each: each.distance)
+    within = max((each.distance for each in known if each.drop <= drop), default=0.0)
+    beyond = min((each.distance for each in known if each.drop > drop and each.distance > within), default=0.0)
+    if within <= 0 or beyond <= 0:
+        return max(within, beyond)
+    return math.sqrt(within * beyond)

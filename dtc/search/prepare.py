@@ -1,0 +1,258 @@
+"""The folder of a search: what it is about, and what samples tell of the model once for all candidates.
+
+search.json     the model, its data and the recipe, by which a search that is started again knows its folder
+moments/        second moments of the inputs of sites
+gradients.npz   mean magnitudes of gradients, where they can be had
+journal.jsonl   what evaluations have found
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dtc.calibration import Calibration
+from dtc.data import Samples
+from dtc.errors import DtcError, UsageError
+from dtc.evaluate import judged_output, stateful
+from dtc.graph import Site, load_model
+from dtc.graph.signature import input_specs
+from dtc.job import Job
+from dtc.metrics import default_metric
+from dtc.passes.compose import make_methods
+from dtc.passes.lower.ledger import array_bytes
+from dtc.pipeline.choosing import choose, normalise
+from dtc.pipeline.trying import run_original
+from dtc.pipeline.work import Work, begin
+from dtc.recipe import Objective, Recipe
+from dtc.search.candidate import Candidate
+from dtc.search.journal import FILE as JOURNAL
+from dtc.search.lab import GRADIENTS, Setting
+from dtc.search.loss import is_distribution, measure_of
+from dtc.search.samples import Halves, halves
+from dtc.search.workers import Measuring, SearchEvent
+from dtc.session import runner, session
+from dtc.training.gradients import measure_gradients
+from dtc.training.moments import FOLDER as MOMENTS
+from dtc.training.moments import write_moments
+from dtc.training.run import fingerprint
+
+_FACTS = "search.json"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A search that can begin.
+
+    Attributes:
+        setting: What workers get.
+        halves: The samples to judge on.
+        dense_bytes: Bytes of each site as it is, by name, in the order of the model.
+        model_bytes: Bytes of the model's files.
+        words: What the loss of a result is called.
+        notes: What is to be known beside.
+        sites: All sites of the model.
+    """
+
+    setting: Setting
+    halves: Halves
+    dense_bytes: Mapping[str, int]
+    model_bytes: int
+    words: str
+    notes: tuple[str, ...]
+    sites: tuple[Site, ...]
+
+    def limited(self, include: Sequence[str], exclude: Sequence[str]) -> Prepared:
+        """Return the same, with those sites alone that some globs match and others do not.
+
+        Raises:
+            UsageError: There is none.
+        """
+        names = {each.name for each in self.sites if each.matches(include) and not each.matches(exclude)}
+        if not names:
+            raise UsageError(f"--include {' '.join(include)} leaves no site; see dtc inspect for their names")
+        return replace(self, dense_bytes={name: size for name, size in self.dense_bytes.items() if name in names})
+
+
+def prepare(
+    model: Path,
+    recipe: Recipe,
+    candidates: Sequence[Candidate],
+    *,
+    base: Path,
+    folder: Path,
+    force: bool,
+    tell: Callable[[SearchEvent], None],
+) -> Prepared:
+    """Measure what all candidates need, or read it where the folder holds it; relative paths start at `base`.
+
+    `tell` is told what is measured, before.
+
+    Raises:
+        UsageError: The folder holds another search, or something else.
+        DtcError: Model or data are wrong, in words for the user.
+    """
+    with_folder = _Folder(folder, force=force)
+    work = begin(model, recipe, Job(folder / "none.onnx"), base)
+    run_original(work)
+    normalise(work)
+    parts = halves(work.samples, recipe.objective, seed=recipe.seed)
+    objective, measure, words = _resolved(model, recipe.objective, parts)
+    recipe = recipe.model_copy(update={"objective": objective, "rules": ()})
+    work.recipe = recipe
+    choose(work)
+    facts = _facts(work)
+    notes = with_folder.notes_of(facts)
+    if notes is None:
+        with_folder.begin()
+        tell(Measuring("second moments of the inputs of all sites"))
+        notes = [*work.remarks, *_leave_moments(work, folder)]
+        tell(Measuring("gradients, in an engine of its own"))
+        notes += _leave_gradients(work, candidates, folder)
+        with_folder.finish(facts, notes)
+    size = sum(file.stat().st_size for file in work.files)
+    setting = Setting(model.absolute(), recipe, base.absolute(), folder.absolute(), measure)
+    dense = {site.name: array_bytes(site.value, site.nbytes) for site in work.plan.sites}
+    return Prepared(setting, parts, dense, size, words, tuple(notes), work.plan.sites)
+
+
+class _Folder:
+    """The folder of a search, which may hold an earlier part of the same one."""
+
+    def __init__(self, folder: Path, *, force: bool) -> None:
+        self._folder, self._force = folder, force
+        strange = folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not self._is_search))
+        if strange:
+            raise UsageError(f"{folder}: exists and is no folder of a search; choose another --folder")
+
+    @property
+    def _is_search(self) -> bool:
+        return (self._folder / _FACTS).is_file() or (self._folder / MOMENTS).is_dir() or self._has_journal
+
+    @property
+    def _has_journal(self) -> bool:
+        return (self._folder / JOURNAL).is_file()
+
+    def notes_of(self, facts: Mapping[str, Any]) -> list[str] | None:
+        """Return the notes of an earlier part of the same search; None if there is none, or it is to begin anew.
+
+        Raises:
+            UsageError: The folder is that of another search.
+        """
+        path = self._folder / _FACTS
+        if self._force or not path.is_file():
+            return None
+        try:
+            held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            notes = [str(each) for each in held.pop("notes")]
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise UsageError(f"{path}: damaged ({error}); add --force to begin anew") from error
+        for name, value in facts.items():
+            if held.get(name) != value:
+                raise UsageError(
+                    f"{self._folder}: holds a search with another {name}; choose another --folder, or add --force to "
+                    "begin anew there"
+                )
+        return notes
+
+    def begin(self) -> None:
+        """Empty the folder of what an earlier search has left."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / _FACTS).unlink(missing_ok=True)
+            (self._folder / JOURNAL).unlink(missing_ok=True)
+            (self._folder / GRADIENTS).unlink(missing_ok=True)
+            shutil.rmtree(self._folder / MOMENTS, ignore_errors=True)
+        except OSError as error:
+            raise UsageError(
+                f"{self._folder}: cannot be written ({error.strerror}); choose another --folder"
+            ) from error
+
+    def finish(self, facts: Mapping[str, Any], notes: Sequence[str]) -> None:
+        """Say that all is measured: without this file the folder counts for nothing."""
+        new = self._folder / f"new-{_FACTS}"
+        new.write_text(json.dumps({**facts, "notes": list(notes)}, indent=2) + "\n", encoding="utf-8")
+        new.replace(self._folder / _FACTS)
+
+
+def _facts(work: Work) -> dict[str, Any]:
+    """Return all that evaluations depend on."""
+    return {
+        "version of dtc": version("dtc"),
+        "model": [fingerprint(file) for file in work.files],
+        "data": dict(_data(work.samples)),
+        "recipe": work.recipe.to_yaml(),
+    }
+
+
+def _data(samples: Samples) -> Iterator[tuple[str, str]]:
+    """Yield what stands for each set of data: fingerprints of arrays and scripts, the names of functions of modules."""
+    for spec in (samples.names.train, samples.names.evaluate):
+        place = samples.base / (spec or "")
+        script = samples.base / (spec or "").rpartition(":")[0]
+        if spec is None:
+            continue
+        if place.is_dir():
+            yield from ((f"{spec}/{file.name}", fingerprint(file)) for file in sorted(place.glob("*.npy")))
+        elif place.is_file() or script.is_file():
+            yield spec, fingerprint(place if place.is_file() else script)
+        else:
+            yield spec, "a function"
+
+
+def _resolved(model: Path, objective: Objective, parts: Halves) -> tuple[Objective, Any, str]:
+    """Return the objective with its metric, how outputs are compared, and what the loss of a result is called.
+
+    Without labels outputs are compared with the original's: by how often both agree where these are distributions of
+    classes, or the user asks for that; else by their relative error.
+    """
+    run, specs = runner(session(model, threads=1)), input_specs(load_model(model))
+    outputs, batch = next(iter(stateful(run, parts.deciding[:1], objective, specs)))
+    judged, labels = judged_output(outputs, objective), batch.get(objective.labels)
+    by_class = labels is not None and labels.dtype.kind in "iub"
+    metric = objective.metric
+    if metric is None and labels is not None:
+        metric = default_metric(labels, carries=bool(objective.carry))
+    elif metric is None and is_distribution(np.asarray(judged)):
+        metric = "accuracy"
+    if labels is None and metric not in (None, "accuracy") and not metric.startswith("top-"):
+        metric = None
+    objective = objective.model_copy(update={"metric": metric})
+    words = _words(metric, labelled=labels is not None)
+    return objective, measure_of(np.asarray(judged), objective, labelled_by_class=by_class), words
+
+
+def _words(metric: str | None, *, labelled: bool) -> str:
+    if metric is None:
+        return "relative L2 of the outputs (no labels)"
+    return metric if labelled else f"{metric} against the original's own answers (no labels)"
+
+
+def _leave_moments(work: Work, folder: Path) -> list[str]:
+    source = work.samples.train
+    if source is None:
+        return []
+    moments = Calibration(work.model, work.plan.sites, source, work.recipe.objective, seed=work.recipe.seed)
+    write_moments(folder, moments.all_moments())
+    return [f"errors not made up for at {name}: {reason}" for name, reason in moments.refused.items()]
+
+
+def _leave_gradients(work: Work, candidates: Sequence[Candidate], folder: Path) -> list[str]:
+    wanted = any("gradient" in make_methods(each.method, dict(each.options)).needs for each in candidates)
+    if not wanted or work.samples.train is None:
+        return []
+    try:
+        found = measure_gradients(work.original, work.recipe, base=work.samples.base)
+    except DtcError as error:
+        return [f"not weighted by gradients, which cannot be had here: {error}"]
+    sites = {site.name for site in work.plan.sites}
+    kept: dict[str, Any] = {name: array for name, array in found.items() if name in sites}
+    np.savez(folder / GRADIENTS, **kept)
+    return []

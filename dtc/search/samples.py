@@ -1,0 +1,114 @@
+"""Which samples a search learns from, decides by, and is judged on.
+
+1. Methods learn from the samples that `dtc compress` learns from, so that the recipe of a search gives its file.
+2. The search decides by one half of the samples to judge on: `--eval-data`, or what is held out of `--data`.
+3. What it promises is measured on the other half, which it has not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dtc.data import ArraySource, Batch, Samples, Source
+from dtc.errors import DataError, UsageError
+from dtc.recipe import Objective
+
+MOST_ROWS = 4096
+"""Samples, or columns of sequences, that a search decides by at the most."""
+
+MOST_UNSEEN = 20_000
+"""Those that its result is judged on at the most."""
+
+FIRST_ROWS = 256
+"""Samples with which the comparison of candidates begins."""
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The samples to judge on, in two halves.
+
+    Attributes:
+        deciding: Batches that the search decides by.
+        unseen: Batches that it has not seen.
+        words: Which samples the unseen ones are.
+    """
+
+    deciding: tuple[Batch, ...]
+    unseen: tuple[Batch, ...]
+    words: str
+
+    def levels(self) -> list[int]:
+        """Return how many of the deciding batches to begin with, and then twice as many each time up to all."""
+        rows = np.cumsum([_rows(batch) for batch in self.deciding])
+        found = [int(np.searchsorted(rows, FIRST_ROWS)) + 1]
+        while found[-1] < len(rows):
+            found.append(2 * found[-1])
+        return [min(each, len(rows)) for each in found]
+
+
+def halves(samples: Samples, objective: Objective, *, seed: int) -> Halves:
+    """Return both halves of the samples to judge on.
+
+    Raises:
+        UsageError: There is no data.
+        DataError: It is damaged, or there are too few samples for two halves.
+    """
+    source = samples.evaluation
+    if source is None:
+        raise UsageError("a search needs samples to compare outputs on: give --data")
+    if isinstance(source, ArraySource):
+        return _of_arrays(source, objective, samples.fixed_batch or 1, seed)
+    return _of_batches(source, objective, seed)
+
+
+def _of_arrays(source: ArraySource, objective: Objective, unit: int, seed: int) -> Halves:
+    """Return halves of arrays, drawn at random: those on disk may be sorted by class. Carried state needs the order."""
+    order = np.arange(source.samples)
+    if not objective.carry:
+        order = np.random.default_rng(seed).permutation(order)
+    middle = min(source.samples // 2, MOST_ROWS) // unit * unit
+    if middle == 0:
+        raise DataError(
+            f"{source.name}: {source.samples} samples to judge on are too few for two halves, one to search by and one "
+            "to keep the promise on; give more in --eval-data, or a larger --held-out"
+        )
+    rest = order[middle : middle + MOST_UNSEEN]
+    parts = []
+    for chosen in (order[:middle], rest[: len(rest) // unit * unit]):
+        arrays = {name: array[chosen] for name, array in source.arrays.items()}
+        size = min(source.batch_size, max(1, len(chosen) // 4)) if unit == 1 else unit
+        part = replace(source, arrays=arrays, keep_short=unit == 1 and not objective.carry, batch_size=size)
+        parts.append(tuple(part.batches(epoch=0, seed=seed, shuffle=False)))
+    return Halves(parts[0], parts[1], f"{len(rest):,} of {source.words} that the search has not seen")
+
+
+def _of_batches(source: Source, objective: Objective, seed: int) -> Halves:
+    """Return halves of batches: every other one, or where state is carried the first half of them and the second."""
+    batches = list(_limited(source.batches(epoch=0, seed=seed, shuffle=False)))
+    if len(batches) < 2:
+        raise DataError(
+            f"{source.name}: gives {len(batches)} batches to judge on, a search needs two; give --eval-data"
+        )
+    half = len(batches) // 2
+    deciding, unseen = (batches[:half], batches[half:]) if objective.carry else (batches[::2], batches[1::2])
+    return Halves(
+        tuple(deciding), tuple(unseen), f"{len(unseen)} batches of {source.words} that the search has not seen"
+    )
+
+
+def _limited(batches: Iterator[Batch]) -> Iterator[Batch]:
+    rows = 0
+    for batch in batches:
+        yield batch
+        rows += _rows(batch)
+        if rows >= 2 * MOST_ROWS:
+            return
+
+
+def _rows(batch: Batch) -> int:
+    """Return how many samples a batch has: those of its first array."""
+    first = next(iter(batch.values()))
+    return int(first.shape[0]) if first.ndim else 1

@@ -1,0 +1,109 @@
+"""The search as a page of prose: sensitivity, allocation, measured points, the best that keeps its promise."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dtc.custom_ops import custom_ops
+from dtc.errors import CheckFailedError
+from dtc.job import Job
+from dtc.pipeline import Compression
+from dtc.recipe import Recipe
+from dtc.search.campaign import Campaign
+from dtc.search.candidate import default_methods, worth_trying
+from dtc.search.delivery import written
+from dtc.search.document import SearchReport
+from dtc.search.goal import Goal
+from dtc.search.journal import EvaluationJournal
+from dtc.search.prepare import prepare
+from dtc.search.workers import Evaluations, SearchEvent, TimeUpError, local_processes
+
+OnSearch = Callable[[SearchEvent], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a search is asked for.
+
+    Attributes:
+        goal: What to reach.
+        job: Where the file goes.
+        methods: Names of the methods to try; empty: those that need no more than samples.
+        include: Globs of the sites that may be changed, over names of sites, nodes, operators and roles.
+        exclude: Globs of sites to leave alone.
+        folder: Of the search; None: beside the output.
+        force: Whether an earlier search in the folder is begun anew.
+        workers: Processes; None: one a core.
+        seconds: After which no evaluation is begun any more; None: no limit.
+    """
+
+    goal: Goal
+    job: Job
+    methods: tuple[str, ...] = ()
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    folder: Path | None = None
+    force: bool = False
+    workers: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of a search.
+
+    Attributes:
+        compression: The file that was written, and its report.
+        recipe: What makes it.
+        report: The points, and what was promised.
+    """
+
+    compression: Compression
+    recipe: Recipe
+    report: SearchReport
+
+    def raise_if_missed(self) -> None:
+        """Raise CheckFailedError if the file misses the goal."""
+        if self.report.missed is not None:
+            raise CheckFailedError(f"{self.compression.output}: the nearest to the goal {self.report.missed}")
+
+
+def search(
+    model: str | Path, recipe: Recipe, request: Request, *, base: Path = Path(), on_event: OnSearch | None = None
+) -> Found:
+    """Find which method at which rate each site of the model shall have, and write the file and tell its recipe.
+
+    `recipe` has everything but rules; relative paths of its data start at `base`. What was evaluated is kept in the
+    folder of the search: the same call goes on where an earlier one was interrupted.
+
+    Raises:
+        DtcError: Whatever is wrong with model, data, methods or folders, in words for the user.
+    """
+    model, job = Path(model), request.job
+    job.refuse_early(model, recipe)
+    began = time.monotonic()
+    candidates = worth_trying(request.methods or default_methods())
+    folder = request.folder or job.output.with_suffix(".dtc-search")
+    with custom_ops(base / library for library in recipe.custom_ops):
+        tell = on_event or (lambda _: None)
+        prepared = prepare(model, recipe, candidates, base=base, folder=folder, force=request.force, tell=tell)
+        prepared = prepared.limited(request.include, request.exclude)
+        with EvaluationJournal(folder) as journal, local_processes(prepared.setting, _workers(request)) as executor:
+            deadline = None if request.seconds is None else began + request.seconds
+            evaluations = Evaluations(journal, executor, deadline, tell)
+            campaign = Campaign(evaluations, prepared, request.goal, candidates)
+            with suppress(TimeUpError):
+                campaign.explore()
+            evaluations.deadline = None  # what was found is judged and written all the same
+            report = campaign.judged()
+            compression = written(executor, report.best, replace(job, max_drop=None))
+    return Found(compression, prepared.setting.with_rules(report.best), report.document)
+
+
+def _workers(request: Request) -> int:
+    return request.workers or os.cpu_count() or 1

@@ -1,0 +1,228 @@
+"""Sensitivity: what each site costs and saves with each candidate, while all others stay as they are.
+
+Candidates are first looked at without running the model: one that takes no fewer bytes of a site than another and errs
+much more there is never the best, whatever the rest of the model does. The others are measured one at a time. What
+single changes cost does not add up: small errors nearly do, those of two bits a weight come to ten times their sum. So
+each candidate is measured at all sites at once as well, and its losses are scaled to give that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dtc.search.allocation import Allocation, Alternative
+from dtc.search.candidate import Candidate, Mix, mix_of
+from dtc.search.tasks import BuildMix, ChangeOne, ScanSites
+from dtc.search.workers import Evaluations
+
+MOST = 8
+"""Candidates of a site that the model is run with."""
+
+_CLEARLY = 0.7
+"""A candidate that errs so many times as much as another, in no more bytes, is passed over."""
+
+_EVERYWHERE = 0.5
+"""Share of the bytes of all sites from which on a candidate is measured at all of them at once."""
+
+_SCALES = (0.3, 100.0)
+
+
+@dataclass(frozen=True)
+class SiteChoice:
+    """A candidate at a site: what it takes there, and what it costs.
+
+    Attributes:
+        candidate: None: the site stays as it is.
+        nbytes: In the file, without what sites share.
+        error: Squared error of the site's own outputs, relative.
+        kind: The form, by which it shares tables and functions with other sites.
+        loss: Distance of the model's outputs, scaled; 0 before it was measured.
+    """
+
+    candidate: Candidate | None
+    nbytes: int
+    error: float
+    kind: str
+    loss: float = 0.0
+
+
+@dataclass(frozen=True)
+class SiteTable:
+    """All choices of all sites, from the fewest bytes to the most, the site as it is being the last.
+
+    Attributes:
+        sites: By name.
+        common: Bytes that sites of a kind share.
+    """
+
+    sites: Mapping[str, tuple[SiteChoice, ...]]
+    common: Mapping[str, float]
+
+    def allocation(self) -> Allocation:
+        """Return the problem of giving each site its choice."""
+        rows = [[Alternative(each.nbytes, each.loss, each.kind) for each in row] for row in self.sites.values()]
+        return Allocation(rows, self.common)
+
+    def mix(self, chosen: Sequence[int]) -> Mix:
+        """Return the mix of a choice of each site."""
+        picked = {site: row[index].candidate for (site, row), index in zip(self.sites.items(), chosen, strict=True)}
+        return mix_of({site: candidate for site, candidate in picked.items() if candidate is not None})
+
+    def chosen(self, mix: Mix) -> list[SiteChoice]:
+        """Return what each site has in a mix."""
+        wanted = dict(mix)
+        return [next(each for each in row if each.candidate == wanted.get(site)) for site, row in self.sites.items()]
+
+    def has(self, mix: Mix) -> bool:
+        """Return whether all choices of a mix are in the table."""
+        wanted = dict(mix)
+        return all(any(each.candidate == wanted.get(site) for each in row) for site, row in self.sites.items())
+
+    def loss(self, mix: Mix) -> float:
+        """Return the sum of the losses of a mix."""
+        return sum(each.loss for each in self.chosen(mix))
+
+    def nbytes(self, mix: Mix) -> float:
+        """Return the bytes of the sites in a mix, with what they share."""
+        chosen = self.chosen(mix)
+        return sum(each.nbytes for each in chosen) + sum(
+            self.common.get(kind, 0.0) for kind in {e.kind for e in chosen}
+        )
+
+    def candidates(self) -> list[Candidate]:
+        """Return all candidates that a site may have, in the order of the sites."""
+        found = (each.candidate for row in self.sites.values() for each in row)
+        return list(dict.fromkeys(candidate for candidate in found if candidate is not None))
+
+    def with_losses(self, losses: Mapping[tuple[str, Candidate | None], float]) -> SiteTable:
+        """Return the table with these losses alone; choices without one are gone."""
+        sites = {
+            site: tuple(
+                replace(each, loss=losses[site, each.candidate]) for each in row if (site, each.candidate) in losses
+            )
+            for site, row in self.sites.items()
+        }
+        return SiteTable({site: row for site, row in sites.items() if row}, self.common)
+
+
+def scan(evaluations: Evaluations, candidates: Sequence[Candidate], dense: Mapping[str, int]) -> SiteTable:
+    """Return the choices of each site that are worth measuring, without losses; `dense` are its bytes as it is."""
+    found = evaluations.all("candidates", [ScanSites(candidate) for candidate in candidates])
+    common: dict[str, float] = {}
+    rows: dict[str, list[SiteChoice]] = {site: [] for site in dense}
+    for candidate, facts in zip(candidates, found, strict=True):
+        for site, each in facts.get("sites", {}).items():
+            if site not in rows:
+                continue
+            rows[site].append(SiteChoice(candidate, each["bytes"], each["error"], each["kind"]))
+            common[each["kind"]] = max(common.get(each["kind"], 0.0), facts["common"])
+    sites = {site: (*worth_measuring(row), SiteChoice(None, dense[site], 0.0, "")) for site, row in rows.items()}
+    return SiteTable(sites, common)
+
+
+def worth_measuring(row: Iterable[SiteChoice]) -> list[SiteChoice]:
+    """Return the choices of a site that no other clearly beats, `MOST` at the most, by rising bytes."""
+    kept: list[SiteChoice] = []
+    for each in sorted(row, key=lambda each: (each.nbytes, each.error)):
+        if all(each.error < _CLEARLY * other.error or other.nbytes > each.nbytes for other in kept):
+            kept.append(each)
+    while len(kept) > MOST:
+        kept.pop(min(range(1, len(kept) - 1), key=lambda index: _gain(*kept[index - 1 : index + 2])))
+    return kept
+
+
+def _gain(smaller: SiteChoice, between: SiteChoice, larger: SiteChoice) -> float:
+    """Return how far a choice lies below the line between its neighbours, in logarithms of bytes and errors."""
+    x, y, z = (math.log(max(each.nbytes, 1)) for each in (smaller, between, larger))
+    a, b, c = (math.log(max(each.error, 1e-12)) for each in (smaller, between, larger))
+    share = (y - x) / (z - x) if z > x else 0.5
+    return a + share * (c - a) - b
+
+
+def measured(evaluations: Evaluations, table: SiteTable, levels: Sequence[int]) -> SiteTable:
+    """Return the table with the losses of single changes, scaled to add up."""
+    pairs = [(site, each.candidate) for site, row in table.sites.items() for each in row if each.candidate is not None]
+    found = dict(zip(pairs, _changes(evaluations, pairs, (), levels), strict=True))
+    scales = _scales(
+        evaluations, table, {pair: facts["distance"] for pair, facts in found.items() if "distance" in facts}, levels[0]
+    )
+    losses: dict[tuple[str, Candidate | None], float] = {(site, None): 0.0 for site in table.sites}
+    for (site, candidate), facts in found.items():
+        if math.isfinite(facts.get("distance", math.inf)):
+            losses[site, candidate] = facts["distance"] * scales.get(candidate, 1.0)
+    return table.with_losses(losses)
+
+
+def around(evaluations: Evaluations, table: SiteTable, base: Mix, levels: Sequence[int], reach: int) -> SiteTable:
+    """Return the choices near those of a mix, with their losses in its company.
+
+    `reach` is how many steps of bytes a choice may be away from the present one. Losses are counted from the least of
+    each site, so that none is negative.
+    """
+    pairs = []
+    for (site, row), now in zip(table.sites.items(), table.chosen(base), strict=True):
+        index = row.index(now)
+        pairs += [(site, each.candidate) for each in row[max(index - reach, 0) : index + reach + 1]]
+    found = _changes(evaluations, pairs, base, levels)
+    losses = {
+        pair: facts["distance"]
+        for pair, facts in zip(pairs, found, strict=True)
+        if math.isfinite(facts.get("distance", math.inf))
+    }
+    least = {site: min(losses[pair] for pair in losses if pair[0] == site) for site, _ in losses}
+    return table.with_losses({pair: loss - least[pair[0]] for pair, loss in losses.items()})
+
+
+def _changes(
+    evaluations: Evaluations, pairs: Sequence[tuple[str, Candidate | None]], base: Mix, levels: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Return what single changes cost, on more samples where two candidates of a site are too close to tell."""
+    stage = "sites alone" if not base else "sites in the mix"
+    found = evaluations.all(stage, [ChangeOne(site, candidate, base, levels[0]) for site, candidate in pairs])
+    for level in levels[1:3]:
+        unclear = _unclear(pairs, found)
+        again = evaluations.all(f"{stage}, closer", [ChangeOne(*pairs[index], base, level) for index in unclear])
+        for index, facts in zip(unclear, again, strict=True):
+            found[index] = facts
+    return found
+
+
+def _unclear(pairs: Sequence[tuple[str, Candidate | None]], found: Sequence[dict[str, Any]]) -> list[int]:
+    """Return which changes are nearer to the next one of the same site than their errors tell apart."""
+    unclear: set[int] = set()
+    for index in range(1, len(pairs)):
+        one, other = found[index - 1], found[index]
+        if pairs[index - 1][0] != pairs[index][0] or "refused" in one or "refused" in other:
+            continue
+        if abs(one["distance"] - other["distance"]) < math.hypot(one["deviation"], other["deviation"]):
+            unclear |= {index - 1, index}
+    return sorted(unclear)
+
+
+def _scales(
+    evaluations: Evaluations, table: SiteTable, alone: Mapping[tuple[str, Candidate | None], float], level: int
+) -> dict[Candidate | None, float]:
+    """Return by how much each candidate's losses at all sites at once exceed their sum, where that was measured."""
+    uniform = uniform_mixes(table)
+    found = evaluations.all("one candidate everywhere", [BuildMix(mix, level) for mix in uniform.values()])
+    scales: dict[Candidate | None, float] = {}
+    for (candidate, mix), facts in zip(uniform.items(), found, strict=True):
+        total = sum(alone.get((site, candidate), 0.0) for site, _ in mix)
+        if total > 0 and math.isfinite(facts.get("distance", math.inf)):
+            scales[candidate] = min(max(facts["distance"] / total, _SCALES[0]), _SCALES[1])
+    middle = sorted(scales.values())[len(scales) // 2] if scales else 1.0
+    return {candidate: scales.get(candidate, middle) for candidate in table.candidates()}
+
+
+def uniform_mixes(table: SiteTable) -> dict[Candidate, Mix]:
+    """Return the mixes of one candidate at all sites where it is worth measuring, if that is most of the weights."""
+    total = sum(row[-1].nbytes for row in table.sites.values())
+    found = {}
+    for candidate in table.candidates():
+        having = {site: row for site, row in table.sites.items() if any(each.candidate == candidate for each in row)}
+        if sum(row[-1].nbytes for row in having.values()) >= _EVERYWHERE * total:
+            found[candidate] = mix_of(dict.fromkeys(having, candidate))
+    return found

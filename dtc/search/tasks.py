@@ -1,0 +1,95 @@
+"""Evaluations as tasks: each is known by a key, which holds all that its outcome depends on beside the setting."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dtc.errors import DtcError
+from dtc.search.candidate import Candidate, Mix
+from dtc.search.lab import Lab
+
+
+class Task(Protocol):
+    """One evaluation."""
+
+    @property
+    def key(self) -> str:
+        """What the journal knows it by."""
+        ...
+
+    def run(self, lab: Lab) -> dict[str, Any]:
+        """Return what was found, as JSON takes it."""
+        ...
+
+
+@dataclass(frozen=True)
+class ScanSites:
+    """What a candidate makes of each site, without running the model."""
+
+    candidate: Candidate
+
+    @property
+    def key(self) -> str:
+        """What the journal knows it by."""
+        return _key("scan", self.candidate.words)
+
+    def run(self, lab: Lab) -> dict[str, Any]:
+        """Return bytes and errors by site."""
+        return lab.scan(self.candidate)
+
+
+@dataclass(frozen=True)
+class ChangeOne:
+    """The loss when one site alone is changed, in a model whose other sites are as in a mix."""
+
+    site: str
+    candidate: Candidate | None
+    base: Mix
+    batches: int
+
+    @property
+    def key(self) -> str:
+        """What the journal knows it by."""
+        candidate = None if self.candidate is None else self.candidate.words
+        return _key("one", self.site, candidate, _words(self.base), self.batches)
+
+    def run(self, lab: Lab) -> dict[str, Any]:
+        """Return the loss."""
+        return lab.alone(self.site, self.candidate, self.base, self.batches).facts()
+
+
+@dataclass(frozen=True)
+class BuildMix:
+    """The file of a mix: its bytes and its loss, on the samples that the search decides by or on unseen ones."""
+
+    mix: Mix
+    batches: int
+    unseen: bool = False
+
+    @property
+    def key(self) -> str:
+        """What the journal knows it by."""
+        return _key("unseen" if self.unseen else "build", _words(self.mix), self.batches)
+
+    def run(self, lab: Lab) -> dict[str, Any]:
+        """Return the bytes and the loss."""
+        nbytes, loss = lab.build(self.mix, self.batches, unseen=self.unseen)
+        return {"bytes": nbytes, **loss.facts()}
+
+
+def outcome(task: Task, lab: Lab) -> dict[str, Any]:
+    """Return what a task found, or why it is refused: a candidate that cannot be is no error of the search."""
+    try:
+        return task.run(lab)
+    except DtcError as error:
+        return {"refused": str(error)}
+
+
+def _words(mix: Mix) -> dict[str, str]:
+    return {site: candidate.words for site, candidate in mix}
+
+
+def _key(*parts: Any) -> str:
+    return json.dumps(parts, separators=(",", ":"))

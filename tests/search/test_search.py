@@ -1,0 +1,174 @@
+"""`dtc search` on the digits: the same file by any number of workers and after a kill, goals kept or told as missed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from dtc import models
+from dtc.graph import save_model
+from dtc.search.journal import FILE
+from dtc.search.lab import Lab, Setting
+from dtc.search.tasks import Task, outcome
+
+Dtc = Callable[..., tuple[int, str, str]]
+
+COUNT = 240
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that knows its labels, as these are its own answers, and the data with and without them."""
+    place = tmp_path_factory.mktemp("search")
+    save_model(models.build("digits-mlp", hidden=24), place / "m.onnx")
+    images = np.random.default_rng(0).random((COUNT, 1, 8, 8), dtype=np.float32)
+    np.savez(place / "plain.npz", image=images)
+    run = pytest.importorskip("onnxruntime").InferenceSession(str(place / "m.onnx"))
+    answers = run.run(None, {"image": images})[0].argmax(axis=1)
+    np.savez(place / "labelled.npz", image=images, labels=answers)
+    return place
+
+
+class Inline:
+    """Runs tasks at once, in this process."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._lab = Lab(setting)
+
+    def submit(self, task: Task, /) -> Future[dict[str, Any]]:
+        future: Future[dict[str, Any]] = Future()
+        future.set_result(outcome(task, self._lab))
+        return future
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search without processes of its own."""
+
+    @contextmanager
+    def here(setting: Setting, workers: int) -> Iterator[Inline]:
+        yield Inline(setting)
+
+    monkeypatch.setattr("dtc.search.searching.local_processes", here)
+
+
+def words(folder: Path, name: str, *more: object, data: str = "labelled.npz") -> tuple[object, ...]:
+    told = ("--data", folder / data, "--methods", "uniform", "--seconds", "0", "--json")
+    return ("search", folder / "m.onnx", "-o", folder / name, *told, *more)
+
+
+def test_any_number_of_workers_and_a_kill_give_the_same_file(dtc: Dtc, folder: Path) -> None:
+    goal = ("--max-drop", "0.05", "--exclude", "fc3*")
+    status, out, err = dtc(*words(folder, "one.onnx", *goal, "--workers", "2"))
+    assert status == 0, err
+    first = json.loads(out)
+    assert first["missed"] is None
+    assert first["unseen_drop"] <= 0.05
+    assert first["chosen"]["bytes"] == (folder / "one.onnx").stat().st_size < first["model_bytes"] / 2
+    front = first["front"]
+    assert [each["bytes"] for each in front] == sorted(each["bytes"] for each in front)
+    assert [each["distance"] for each in front] == sorted((each["distance"] for each in front), reverse=True)
+    # As a kill would have left it: a third of the lines, and the next one cut off.
+    journal = folder / "one.dtc-search" / FILE
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[: len(lines) // 3]) + lines[-1][:20])
+    (folder / "one.onnx").rename(folder / "before.onnx")
+    status, out, err = dtc(*words(folder, "one.onnx", *goal, "--workers", "1"))
+    assert status == 0, err
+    assert json.loads(out) == first
+    assert (folder / "one.onnx").read_bytes() == (folder / "before.onnx").read_bytes()
+    # The recipe gives that file without a search.
+    recipe, again = folder / "one.recipe.yaml", folder / "again.onnx"
+    assert dtc("compress", folder / "m.onnx", "--recipe", recipe, "-o", again, "--seconds", "0")[0] == 0
+    assert again.stat().st_size == (folder / "one.onnx").stat().st_size
+
+
+@pytest.mark.usefixtures("inline")
+def test_the_best_within_a_size(dtc: Dtc, folder: Path) -> None:
+    status, out, err = dtc(*words(folder, "size.onnx", "--target-ratio", "2.5", "--methods", "uniform,svd"))
+    assert status == 0, err
+    found = json.loads(out)
+    limit = (folder / "m.onnx").stat().st_size / 2.5
+    assert 0.8 * limit < (folder / "size.onnx").stat().st_size <= limit
+    within = [each["distance"] for each in (*found["front"], *found["uniform"]) if each["bytes"] <= limit]
+    assert found["chosen"]["distance"] == min(within)
+    onnx.checker.check_model(str(folder / "size.onnx"))
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_goal_out_of_reach_gives_the_nearest_and_status_1(dtc: Dtc, folder: Path) -> None:
+    status, out, err = dtc(*words(folder, "small.onnx", "--target-size", "100"))
+    assert status == 1
+    assert "the nearest to the goal has" in err
+    found = json.loads(out)
+    assert found["chosen"]["bytes"] == (folder / "small.onnx").stat().st_size
+    assert found["chosen"]["bytes"] == min(each["bytes"] for each in found["front"])
+
+
+@pytest.mark.usefixtures("inline")
+def test_without_labels_outputs_are_held_to_the_originals(dtc: Dtc, folder: Path) -> None:
+    status, out, err = dtc(*words(folder, "plain.onnx", "--max-drop", "0.1", data="plain.npz"))
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["loss"] == "relative L2 of the outputs (no labels)"
+    assert 0 < found["unseen_drop"] <= 0.1
+    agreeing = ("--max-drop", "0.1", "--metric", "accuracy", "--exclude", "fc1*")
+    status, out, err = dtc(*words(folder, "agree.onnx", *agreeing, data="plain.npz"))
+    assert status == 0, err
+    assert "against the original's own answers" in json.loads(out)["loss"]
+    assert not any(site.startswith("fc1") for site in json.loads(out)["chosen"]["sites"])
+
+
+@pytest.mark.usefixtures("inline")
+def test_the_shortest_form_is_a_compression(dtc: Dtc, folder: Path) -> None:
+    told = ("compress", folder / "m.onnx", "--method", "auto", "--data", folder / "labelled.npz", "--seconds", "0")
+    limited = ("--exclude", "fc1*", "--exclude", "fc2*", "--max-drop", "0.1", "--save-recipe", folder / "auto.yaml")
+    status, out, err = dtc(*told, *limited)
+    assert status == 0, err
+    assert "ratios: sites" in out
+    assert (folder / "m.auto.onnx").stat().st_size < (folder / "m.onnx").stat().st_size
+    assert "rules:" in (folder / "auto.yaml").read_text()
+    status, _, err = dtc(*told, "--bits", "2")
+    assert status == 2
+    assert "--bits does not go with --method auto" in err
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_folder_belongs_to_one_search(dtc: Dtc, folder: Path) -> None:
+    told = words(folder, "own.onnx", "--max-drop", "0.05", "--time", "0.01s")
+    status, _, err = dtc(*told)
+    assert status == 1
+    assert "more --time" in err
+    _, _, err = dtc(*told, "--seed", "1")
+    assert "holds a search with another recipe" in err
+    (folder / "strange").mkdir()
+    (folder / "strange" / "file").touch()
+    _, _, err = dtc(*told, "--folder", folder / "strange")
+    assert "is no folder of a search" in err
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ((), "--max-drop 0.01, --target-size 500kB and --target-ratio 8"),
+        (("--max-drop", "0.1", "--target-ratio", "3"), "by one of --max-drop"),
+        (("--max-drop", "much"), "--max-drop much: write a number"),
+        (("--target-size", "5 apples"), "--target-size 5 apples: write a size"),
+        (("--max-drop", "1%", "--time", "soon"), "--time soon: write a time"),
+        (("--max-drop", "1%", "--methods", "magic"), "no method is called 'magic'"),
+        (("--max-drop", "1%", "--include", "nothing"), "--include nothing leaves no site"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(dtc: Dtc, folder: Path, told: tuple[str, ...], said: str) -> None:
+    status, _, err = dtc(*words(folder, "wrong.onnx", *told))
+    assert status == 2
+    assert said in err
+    assert len(err.splitlines()) == 1

@@ -1,0 +1,198 @@
+"""Run in the engine's process: other devices than the CPU, and other precisions than float32; prints JSON, a case each.
+
+Without a GPU. That nothing depends on the host is shown on torch's `meta` device, which computes shapes alone and stops
+where something lies on another device. Parameters that are tensors, as on a GPU, are tried on the CPU.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from engine_under_test import make_engine, tell
+from promise_cases import recurrent, small_language_model
+
+from dtc.models import build
+from dtc.models.net import Net
+from dtc.passes.plan import make_plan
+from dtc.recipe import Objective, Optimizer, Recipe
+from dtc.training.engines.torch import engine as engine_module
+from dtc.training.engines.torch.calls import Moment
+from dtc.training.engines.torch.dtypes import tensor_of
+from dtc.training.engines.torch.placement import HOST
+from dtc.training.engines.torch.program import Program
+from dtc.training.optimizer import make_optimizer
+from dtc.training.progress import MeanMagnitudes
+from dtc.training.session import Session
+from dtc.training.snapshot import Snapshot
+
+LANGUAGE = Objective(loss="cross-entropy", output="logits")
+CLASSES = Objective(loss="cross-entropy")
+UNIFORM = {"method": "uniform", "options": {"bits": 4}}
+FLOAT, INT64 = ir.DataType.FLOAT, ir.DataType.INT64
+
+
+def images(seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {"image": rng.random((8, 1, 28, 28), dtype=np.float32), "labels": rng.integers(0, 10, 8)}
+
+
+def branching() -> ir.Model:
+    """Shapes that are computed, a constant table, and an If whose condition is a number that is fed."""
+    net = Net("branching", 0)
+    x, rate = net.input("x", FLOAT, ["N", 6, 8]), net.input("rate", INT64, [])
+    shape = net.op("Shape", "shape", [x], end=1)
+    whole = net.op("Concat", "whole", [shape, net.constant("rest", np.array([48], np.int64))], axis=0)
+    flat = net.op("Reshape", "flat", [x, whole])
+    shifted = net.op("Sub", "shifted", [flat, net.constant("table", np.ones(48, np.float32))])
+    weight = net.uniform("W", (48, 5), 1)
+    same = net.op("Equal", "same", [rate, net.constant("16000", np.array(16000))])
+    bodies = {}
+    for name, factor in (("then_branch", 1.0), ("else_branch", 2.0)):
+        constant = ir.Value(name=f"{name}::factor", const_value=ir.tensor(np.full(48, factor, np.float32)))
+        node = ir.node("Mul", [shifted, constant], outputs=[ir.Value(name=f"{name}::y")], name=name)
+        bodies[name] = ir.Graph([], node.outputs, nodes=[node], initializers=[constant], name=name)
+    scaled = net.op("If", "if", [same], **bodies)
+    return net.model({"y": (net.op("MatMul", "product", [scaled, weight]), ["N", 5])})
+
+
+def shapes(model: ir.Model, batch: dict[str, np.ndarray], device: str) -> list[object]:
+    """Shapes of the first output and of its gradients, and on which devices these lie."""
+    graph = model.graph
+    leaves = {
+        value: torch.from_numpy(np.array(value.const_value.numpy())).to(device).requires_grad_()
+        for value in graph.initializers.values()
+        if value.dtype == FLOAT and value.shape.rank() > 1
+    }
+    program = Program(model, list(leaves), torch.device(device))
+    known = {value: tensor_of(batch[value.name]) for value in graph.inputs}
+    (y,) = program.run({**known, **leaves}, [graph.outputs[0]], Moment(training=True, seed=1))
+    found = torch.autograd.grad(y.sum(), list(leaves.values()))
+    assert {y.device.type, *(each.device.type for each in found)} == {device}
+    return [list(y.shape), [list(each.shape) for each in found]]
+
+
+def nothing_on_the_host() -> object:
+    language, words = small_language_model()
+    tagged = {"x": np.ones((5, 3, 2), "f"), "lengths": np.array([5, 1, 3], np.int32)}
+    models = {
+        "images": (build("lenet-5", dropout=0.5), images()),
+        "language": (language, words),
+        "lengths": (recurrent(batch_first=False), tagged),
+        "branching": (branching(), {"x": np.ones((3, 6, 8), "f"), "rate": np.array(16000)}),
+    }
+    return {name: [shapes(*given, device) for device in ("cpu", "meta")] for name, given in models.items()}
+
+
+def half(precision: str) -> object:
+    """Losses of some steps of training in half precision and in float32, and what the parameters are."""
+    found = {}
+    language, words = small_language_model()
+    for name, model, batch, objective, rate in (
+        ("images", build("lenet-5"), images(), CLASSES, 5e-4),
+        ("language", language, words, LANGUAGE, 3e-3),
+    ):
+        losses = []
+        for each in (precision, "float32"):
+            engine = make_engine(model, objective, precision=each)
+            optimizer = make_optimizer(Optimizer(kind="adam"), engine.parameters)
+            losses.append([])
+            for t in range(1, 9):
+                result = engine.step(batch, seed=0)
+                losses[-1].append(result.loss)
+                optimizer.step(engine.parameters, result.gradients, rate=rate, t=t)
+            types = {str(array.dtype) for array in (*engine.parameters.values(), *result.gradients.values())}
+            assert types == {"float32"}
+        found[name] = losses
+    return found
+
+
+def overflow() -> object:
+    """A gradient that overflows float16 at the first scale: the step is taken at a smaller one, and none is lost."""
+    net = Net("steep", 0)
+    x = net.input("x", FLOAT, ["N", 4])
+    inner = net.op("MatMul", "inner", [x, net.constant("w", np.ones((4, 4), np.float32))])
+    out = net.op("MatMul", "out", [inner, net.constant("v", np.full((4, 1), 8, np.float32))])
+    engine = make_engine(net.model({"y": (out, ["N", 1])}), Objective(loss="mse"), precision="fp16")
+    result = engine.step({"x": np.ones((2, 4), "f"), "labels": np.zeros((2, 1), "f")}, seed=0)
+    return {"gradient": float(result.gradients["w"][0, 0]), "scale": float(engine.state["loss_scale"][0])}
+
+
+def begun(model: ir.Model, engine: object, method: dict[str, object]) -> Session:
+    told = {"rules": [method], "data": {"train": "-"}, "training": {"optimizer": {"kind": "adam", "clip_norm": 1.0}}}
+    recipe = Recipe.model_validate(told)
+    return Session.begin(model, recipe, engine, make_plan(model, recipe.rules))
+
+
+def resumed() -> object:
+    """Four steps in float16, and two that go on from a checkpoint of the first two: the same bits."""
+    model, ends = build("lenet-5"), []
+    for stop in (None, 2):
+        session = begun(model, make_engine(model, CLASSES, precision="fp16"), UNIFORM)
+        for step in range(4):
+            session.step(images(step), 1e-3)
+            if step + 1 == stop:
+                session.snapshot().save(Path("half"))
+                session = begun(model, make_engine(model, CLASSES, precision="fp16"), UNIFORM)
+                session.restore(Snapshot.load(Path("half")))
+        ends.append(b"".join(array.tobytes() for array in session.snapshot().arrays.values()))
+    return ends[0] == ends[1]
+
+
+def tensors(method: str, options: dict[str, object]) -> object:
+    """A run whose parameters, gradients and optimizer state are tensors, as on a device, against one of arrays.
+
+    Steps, a distortion, masks and the loss of swapped weights; then a checkpoint that the other kind goes on from.
+    """
+    model, rule, told, sessions = build("lenet-5"), {"method": method, "options": options}, [], []
+    for host in (HOST, torch.device("meta")):  # where no device is the host, parameters are tensors
+        engine_module.HOST = host
+        sessions.append(begun(model, make_engine(model, CLASSES), rule))
+    engine_module.HOST = HOST
+    for session in sessions:
+        session.progress.steps, losses = 6, []
+        for step in range(6):
+            losses.append(session.step(images(step), 1e-3).loss)
+            if step == 3:
+                session.adopt(session.distorted())
+                losses.append(session.loss(images(), "now"))
+        told.append((losses, session.snapshot().arrays))
+    first, second = sessions
+    live = second.engine.parameters
+    assert second.optimizer.state.keys() == first.optimizer.state.keys()
+    assert all(isinstance(a, torch.Tensor) for n in live for a in (live[n], second.optimizer.state[f"mean/{n}"]))
+    far = max(float(np.abs(array - told[1][1][name]).max(initial=0)) for name, array in told[0][1].items())
+    second.restore(first.snapshot())
+    again = second.snapshot().arrays
+    return {
+        "losses": [told[0][0], told[1][0]],
+        "apart": far,
+        "restored": all(np.array_equal(array, again[name]) for name, array in first.snapshot().arrays.items()),
+    }
+
+
+def magnitudes() -> object:
+    """Mean magnitudes of gradients that begin in host memory, as those of a checkpoint do, and go on as tensors."""
+    sums = MeanMagnitudes({"w": np.array([2.0, 0.0], np.float32)}, 1)
+    sums.add({"w": torch.tensor([-4.0, 1.0])})
+    return [type(sums.means()["w"]).__name__, sums.means()["w"].tolist()]
+
+
+if __name__ == "__main__":
+    tell(
+        {
+            "nothing on the host": nothing_on_the_host,
+            "bf16": lambda: half("bf16"),
+            "fp16": lambda: half("fp16"),
+            "overflow": overflow,
+            "resumed": resumed,
+            "svd": lambda: tensors("svd", {"rank": 4}),
+            "prune-masked": lambda: tensors("prune-masked", {"sparsity": 0.8, "end_step": "10%"}),
+            "codewords": lambda: tensors("codebook", {"codewords": 8, "keep_assignments": True}),
+            "magnitudes": magnitudes,
+            "cuda": lambda: make_engine(build("lenet-5"), CLASSES, device="cuda"),
+            "mps": lambda: make_engine(build("lenet-5"), CLASSES, device="mps"),
+        }
+    )
