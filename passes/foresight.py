@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dtc.forms import Form
 from dtc.graph import Site
 from dtc.passes.compose import Composition
 from dtc.passes.method import DistortionStep, Method, Outcome, Skip, Weights

@@ -24,6 +24,7 @@ from dtc.formatting import size
 from dtc.graph import Site
 from dtc.graph.bare import bare_initializers
 from dtc.graph.serialization import to_proto
+from dtc.graph.walk import all_tensors
 from dtc.job import Job
 from dtc.passes.foresight import Foreseen, foresee
 from dtc.passes.lower.ledger import array_bytes
@@ -40,6 +41,9 @@ TRIED = 4_000_000
 
 _NODES = 400
 """Bytes of what stands around the arrays of a large site: nodes, names, shapes."""
+
+_COMMON = 6_000
+"""Bytes of the tables and functions that all sites need together."""
 
 _CHECKED = 40e6
 """Weights that the checks read in a second."""
@@ -120,11 +124,12 @@ def estimate(path: Path, recipe: Recipe, job: Job, *, base: Path = Path()) -> Es
     with custom_ops(base / library for library in recipe.custom_ops), damage_named(path):
         work = begin(path, recipe, job, base)
         refuse_unfit(work)
+        needs = _needs(work)
         normalise(work)
         choose(work)
         weights = sum(site.size for site in work.plan.taken)
         whole = weights <= TRIED and not any("probe" in method.needs for method, _ in work.plan.chosen)
-        return _tried(work) if whole else _foreseen(work)
+        return _tried(work, needs) if whole else _foreseen(work, needs)
 
 
 def refuse_unfit(work: Work) -> None:
@@ -158,7 +163,20 @@ def _free(work: Work) -> int:
     return shutil.disk_usage(work.job.output.absolute().parent).free
 
 
-def _tried(work: Work) -> Estimate:
+def _needs(work: Work) -> Needs:
+    """Return what the work takes beside the time of the methods."""
+    return Needs(
+        memory=memory_of_sites(work.model),
+        memory_of_whole=work.whole_memory,
+        memory_allowed=work.memory,
+        runs_whole=work.runs_whole,
+        disk=_disk(work),
+        disk_free=_free(work),
+        seconds=sum(tensor.size for tensor in all_tensors(work.model)) / _CHECKED + work.runs_whole * work.job.seconds,
+    )
+
+
+def _tried(work: Work, needs: Needs) -> Estimate:
     """Compress, and write nothing."""
     begun = time.process_time()
     work.distorted = work.plan.distort(at=DistortionStep(seed=work.recipe.seed))
@@ -177,10 +195,11 @@ def _tried(work: Work) -> Estimate:
     for site in work.plan.sites:
         found.setdefault(site.name, Foreseen(site.nbytes, reason=work.distorted.skipped.get(site.name)))
     exact = not (work.recipe.training or work.samples.train or work.recipe.lean.half_vectors)
-    return _estimate(work, found, written, time.process_time() - begun, exact=exact)
+    needs = needs.model_copy(update={"seconds": needs.seconds + time.process_time() - begun})
+    return _estimate(work, found, written, needs, exact=exact)
 
 
-def _foreseen(work: Work) -> Estimate:
+def _foreseen(work: Work, needs: Needs) -> Estimate:
     found = foresee(work.plan, seed=work.recipe.seed)
     whole = _model_bytes(work)
     written = whole
@@ -193,31 +212,23 @@ def _foreseen(work: Work) -> Estimate:
         if each.form is not None:
             found[site.name] = replace(each, nbytes=each.nbytes + _NODES)
             written -= dense - each.nbytes - _NODES
+    written += _COMMON if any(each.form for each in found.values()) else 0
     seconds = sum(each.seconds for each in found.values()) / max(1, os.cpu_count() or 1)
-    return _estimate(work, found, written, seconds, exact=False)
+    needs = needs.model_copy(update={"seconds": needs.seconds + seconds})
+    return _estimate(work, found, written, needs, exact=False)
 
 
 def _model_bytes(work: Work) -> int:
     return sum(file.stat().st_size for file in work.files)
 
 
-def _estimate(work: Work, found: dict[str, Foreseen], written: int, seconds: float, *, exact: bool) -> Estimate:
+def _estimate(work: Work, found: dict[str, Foreseen], written: int, needs: Needs, *, exact: bool) -> Estimate:
     before = _model_bytes(work)
     methods = {
         site.name: rule.method
         for rule, (_, sites) in zip(work.recipe.rules, work.plan.chosen, strict=True)
         for site in sites
     }
-    checked = sum(site.size for site in work.plan.sites) / _CHECKED
-    needs = Needs(
-        memory=memory_of_sites(work.model),
-        memory_of_whole=work.whole_memory,
-        memory_allowed=work.memory,
-        runs_whole=work.runs_whole,
-        disk=_disk(work),
-        disk_free=_free(work),
-        seconds=seconds + checked + (work.job.seconds if work.runs_whole else 0),
-    )
     return Estimate(
         model=work.original.name,
         model_bytes=before,
