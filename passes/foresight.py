@@ -47,6 +47,7 @@ def foresee(plan: Plan, *, seed: int = 0) -> dict[str, Foreseen]:
     Raises:
         UsageError: A method refuses its options for these sites.
     """
+    plan.refuse_sizes()
     found = {name: Foreseen(0, reason=reason) for name, reason in plan.skipped.items()}
     known: dict[object, Foreseen] = {}
     for number, (method, sites) in enumerate(plan.chosen):

@@ -6,7 +6,7 @@ what `dense()` of a site's forms gives in NumPy; what decodes it in the file, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -66,14 +66,12 @@ class Subject:
     """What is checked.
 
     Attributes:
-        dense: The model before it was lowered.
-        weight: Gives the weight that a site has in it, from its forms, as the model stores it.
-        nbytes: Bytes of these, by site.
+        dense: The model before it was lowered, with the weights that the forms of sites stand for.
+        nbytes: Bytes of these weights, by site.
         limits: By site.
     """
 
     dense: ir.Model
-    weight: Callable[[str], ir.TensorProtocol]
     nbytes: Mapping[str, int]
     limits: Mapping[str, Limit]
 
@@ -168,25 +166,12 @@ class SitesCheck:
 
     def _run_dense(self, drawn: Mapping[Region, Mapping[ir.Value, Any]]) -> list[list[Any]]:
         cones = [region.dense for region in drawn]
-        weights = self._subject.nbytes
-
-        def tensor_of(value: ir.Value) -> ir.TensorProtocol:
-            if value.name is not None and value.name in weights:
-                return self._subject.weight(value.name)
-            assert value.const_value is not None
-            return value.const_value
-
-        excerpt = Excerpt(self._subject.dense, cones, list(drawn.values()), tensor_of)
+        excerpt = Excerpt(self._subject.dense, cones, list(drawn.values()))
         return excerpt.run("the dense weights", settings=_UNPACKED, native=False)
 
     def _run_lowered(self, drawn: Mapping[Region, Mapping[ir.Value, Any]]) -> list[list[Any]]:
         feeds = [{other: feed[value] for value, other in region.inputs} for region, feed in drawn.items()]
-
-        def tensor_of(value: ir.Value) -> ir.TensorProtocol:
-            assert value.const_value is not None
-            return value.const_value
-
-        excerpt = Excerpt(self._file, [region.lowered for region in drawn], feeds, tensor_of)
+        excerpt = Excerpt(self._file, [region.lowered for region in drawn], feeds)
         return excerpt.run("the file to write", settings=_UNPACKED, native=False)
 
     def _compare(self, region: Region, wanted: Sequence[Any], found: Sequence[Any]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -14,9 +14,6 @@ from dtc.session import runner, session_of
 
 LARGE = 1 << 20
 """Bytes of an array that is lent to ONNX Runtime, and not written into the model that it reads."""
-
-TensorOf: TypeAlias = Callable[[ir.Value], ir.TensorProtocol]
-"""The numbers of an initializer."""
 
 _LENT = frozenset(
     {
@@ -44,17 +41,14 @@ class Excerpt:
         model: The whole model, which stays as it is.
         cones: The parts.
         feeds: The numbers that enter each cone, by value.
-        tensor_of: Gives the numbers of initializers.
     """
 
-    def __init__(
-        self, model: ir.Model, cones: Sequence[Cone], feeds: Sequence[Mapping[ir.Value, Any]], tensor_of: TensorOf
-    ) -> None:
+    def __init__(self, model: ir.Model, cones: Sequence[Cone], feeds: Sequence[Mapping[ir.Value, Any]]) -> None:
         self._model, self._cones = model, cones
         self._feeds: dict[str, Any] = {}
         self._outputs: list[list[str]] = []
         self._lent: dict[str, Any] = {}
-        self._graph = self._constants(tensor_of)
+        self._graph = self._constants()
         for number, (each, feed) in enumerate(zip(cones, feeds, strict=True)):
             self._add(number, each, feed)
 
@@ -69,7 +63,7 @@ class Excerpt:
         found = runner(session_of(message, self._lent, called=called, **settings))(self._feeds)
         return [[found[name] for name in names] for names in self._outputs]
 
-    def _constants(self, tensor_of: TensorOf) -> ir.Graph:
+    def _constants(self) -> ir.Graph:
         """Return a graph of all that is constant; `_made` are the values in it."""
         nodes = dict.fromkeys(node for each in self._cones for node in each.constant)
         initializers = dict.fromkeys(value for each in self._cones for value in each.initializers)
@@ -87,7 +81,8 @@ class Excerpt:
         graph.outputs.clear()
         for value in initializers:
             assert value.name is not None
-            graph.initializers[value.name].const_value = self._held(value.name, tensor_of(value))
+            assert value.const_value is not None
+            graph.initializers[value.name].const_value = self._held(value.name, value.const_value)
         return graph
 
     def _held(self, name: str, tensor: ir.TensorProtocol) -> ir.TensorProtocol:
