@@ -201,18 +201,18 @@ def _tried(work: Work, needs: Needs) -> Estimate:
 
 def _foreseen(work: Work, needs: Needs) -> Estimate:
     found = foresee(work.plan, seed=work.recipe.seed)
-    whole = _model_bytes(work)
-    written = whole
+    around = _NODES + _COMMON // max(1, sum(each.form is not None for each in found.values()))
+    written = _model_bytes(work)
     for site in work.plan.sites:
-        each = found[site.name]
-        dense = array_bytes(site.value, site.nbytes)
-        if each.form is not None and each.nbytes + _NODES >= dense:
+        each, dense = found[site.name], array_bytes(site.value, site.nbytes)
+        if each.form is None:
+            continue
+        if each.nbytes + _NODES >= dense:
             reason = f"saves nothing: {size(each.nbytes)} in the file, for {size(dense)}"
-            found[site.name] = each = Foreseen(site.nbytes, reason=reason)
-        if each.form is not None:
-            found[site.name] = replace(each, nbytes=each.nbytes + _NODES)
-            written -= dense - each.nbytes - _NODES
-    written += _COMMON if any(each.form for each in found.values()) else 0
+            found[site.name] = Foreseen(site.nbytes, reason=reason)
+            continue
+        found[site.name] = replace(each, nbytes=each.nbytes + around)
+        written -= dense - each.nbytes - around
     seconds = sum(each.seconds for each in found.values()) / max(1, os.cpu_count() or 1)
     needs = needs.model_copy(update={"seconds": needs.seconds + seconds})
     return _estimate(work, found, written, needs, exact=False)
