@@ -27,6 +27,7 @@ from dtc.graph.serialization import to_proto
 from dtc.graph.walk import all_tensors
 from dtc.job import Job
 from dtc.passes.foresight import Foreseen, foresee
+from dtc.passes.lower.kinds import kinds
 from dtc.passes.lower.ledger import array_bytes
 from dtc.passes.method import DistortionStep
 from dtc.pipeline.choosing import choose, normalise
@@ -42,8 +43,8 @@ TRIED = 4_000_000
 _NODES = 400
 """Bytes of what stands around the arrays of a large site: nodes, names, shapes."""
 
-_COMMON = 6_000
-"""Bytes of the tables and functions that all sites need together."""
+_COMMON = 3_000
+"""Bytes of the tables and functions that all sites need together, about: none to 6,000."""
 
 _CHECKED = 40e6
 """Weights that the checks read in a second."""
@@ -201,7 +202,10 @@ def _tried(work: Work, needs: Needs) -> Estimate:
 
 def _foreseen(work: Work, needs: Needs) -> Estimate:
     found = foresee(work.plan, seed=work.recipe.seed)
-    around = _NODES + _COMMON // max(1, sum(each.form is not None for each in found.values()))
+    forms = [each.form for each in found.values() if each.form is not None]
+    # Operators bring their functions along, and the tables of these; what is lowered to standard nodes needs neither.
+    operators = work.target.functions and any(kinds()[form].operators for form in forms)
+    around = _NODES + (_COMMON // len(forms) if operators else 0)
     written = _model_bytes(work)
     for site in work.plan.sites:
         each, dense = found[site.name], array_bytes(site.value, site.nbytes)
