@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from dtc.device_arrays import DeviceArray, namespace
 
 Bools = npt.NDArray[np.bool_]
 Scores = npt.NDArray[Any]
@@ -14,24 +17,30 @@ PAIRS_UP_TO = 16
 """Size of a group up to which comparing all pairs is faster than sorting."""
 
 
-def keep_largest(scores: Scores, pruned: int) -> Bools:
+def keep_largest(scores: DeviceArray, pruned: int) -> DeviceArray:
     """Return False at the `pruned` smallest of the non-negative `scores`, of any shape, and True elsewhere.
 
     Of equal scores the first in memory goes first: what a stable sort gives, found by a partition, which is a
-    hundred times faster.
+    hundred times faster. Where the scores lie on a device, the answer does, too.
     """
-    if pruned <= 0:
-        return np.ones(scores.shape, dtype=bool)
-    if pruned >= scores.size:
-        return np.zeros(scores.shape, dtype=bool)
+    lib, count = namespace(scores), math.prod(scores.shape)
+    if pruned <= 0 or pruned >= count:
+        return lib.full_like(scores, pruned <= 0, dtype=bool if lib is np else lib.bool)
     # Scores (3, 1, 1, 2), one to prune: the threshold is 1, and nothing lies below it. So one of the two equal to it
     # goes, the first.
     flat = scores.reshape(-1)
-    threshold = np.partition(flat, pruned - 1)[pruned - 1]
-    kept: Bools = np.asarray(flat >= threshold)
-    missing = pruned - (flat.size - int(np.count_nonzero(kept)))
-    kept[np.flatnonzero(flat == threshold)[:missing]] = False
+    threshold = _smallest(flat, pruned)
+    kept = flat >= threshold
+    missing = pruned - (count - int(kept.sum()))
+    kept[lib.argwhere(flat == threshold).reshape(-1)[:missing]] = False
     return kept.reshape(scores.shape)
+
+
+def _smallest(flat: DeviceArray, number: int) -> DeviceArray:
+    """Return the smallest number but `number - 1`."""
+    if isinstance(flat, np.ndarray):
+        return np.partition(flat, number - 1)[number - 1]
+    return flat.kthvalue(number).values
 
 
 def keep_n_of_m(scores: Scores, n: int, m: int) -> Bools:
