@@ -201,6 +201,22 @@ class Method(ABC):
         return isinstance(self.options, Compensation) and bool(self.options.compensate)
 
     @property
+    def by_site(self) -> bool:
+        """True if what becomes of a site depends on no other one.
+
+        Sites are given one at a time then, so that the largest one bounds the memory, and on several cores.
+        """
+        return False
+
+    def refuse_sizes(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Stop where the options suit none of the matrices `(out, in)` of the sites; asked before they are distorted.
+
+        Raises:
+            UsageError: They do.
+        """
+        return
+
+    @property
     def trains_latents(self) -> bool:
         """True if the method was told to have something else trained than the weights."""
         return self.latent_option is not None and bool(getattr(self.options, self.latent_option))

@@ -118,6 +118,7 @@ def _carry_out(work: Work, stages: Sequence[Stage]) -> Compression:
         with work, damage_named(work.original), watched(work) as look:
             for stage in stages:
                 stage(work)
+                work.store.let_go()
                 look(stage.__name__)
     # With a run directory the user is told how to go on; without one there is nothing to go on from.
     except KeyboardInterrupt:

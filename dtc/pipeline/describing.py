@@ -8,6 +8,7 @@ from dtc.checking import CheckReport
 from dtc.forms import stored_bytes
 from dtc.graph import Site
 from dtc.passes.lower import Lowered
+from dtc.passes.plan import dense_of
 from dtc.pipeline.work import Work
 from dtc.report import Report, write_report
 from dtc.report.curve import describe_training, read_events
@@ -142,7 +143,9 @@ def _weights(work: Work, site: Site) -> WeightsChange | None:
         return None
     # The original's weights: those in the model are the distorted ones by now.
     before = work.untouched[site.name].numpy()
-    return describe_weights(before, work.distorted.dense[site.name], site.matrices(before), forms)
+    change = describe_weights(before, dense_of(site, forms), site.matrices(before), forms)
+    work.store.let_go()
+    return change
 
 
 def _training(work: Work) -> TrainingOutcome | None:

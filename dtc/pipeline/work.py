@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.checking import CheckReport
@@ -19,6 +21,7 @@ from dtc.data import Samples, fixed_batch
 from dtc.errors import ModelError
 from dtc.forms import Array
 from dtc.graph import Site, check_space, load_model, model_files, only_writer, relocate
+from dtc.graph.file_tensor import on_disk
 from dtc.job import Job
 from dtc.memory import free_memory
 from dtc.passes.lean import Folded
@@ -26,14 +29,16 @@ from dtc.passes.lower import Lowered, Target, find_target
 from dtc.passes.method import Gram, Grams
 from dtc.passes.plan import Distorted, Plan
 from dtc.passes.prepare.quantize_activations import Quantization
+from dtc.pipeline.progress import SiteDone
 from dtc.recipe import Recipe
 from dtc.report import Report
 from dtc.scratch import scratch_folder
+from dtc.storage import ArrayStore
 from dtc.training.events import Event
 from dtc.training.launch import Result
 from dtc.training.run import Run
 
-OnEvent = Callable[[Event | CheckedBatch], None]
+OnEvent = Callable[[Event | CheckedBatch | SiteDone], None]
 
 
 class KnownMoments(Protocol):
@@ -117,6 +122,7 @@ class Work:
         faithful: The written file against the distorted model (check_faithful).
         outcome: The written file against the original (check_outcome).
         report: All of it as a document (describe).
+        store: Large arrays of forms and of the lowered model, in `scratch`; in memory while there is no such folder.
         scratch: A folder beside the output that is gone when the work ends: what lies there can be moved to its place.
     """
 
@@ -156,6 +162,7 @@ class Work:
     outcome: CheckReport = field(init=False)
     report: Report = field(init=False)
     scratch: Path = field(init=False)
+    store: ArrayStore = field(default_factory=lambda: ArrayStore(Path(), large=sys.maxsize))
     _resources: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Work:
@@ -163,6 +170,8 @@ class Work:
             self._resources.enter_context(only_writer(self.job.output))
             check_space(self.job.output, sum(file.stat().st_size for file in self.files))
             self.scratch = self._resources.enter_context(_beside(self.job.output))
+            self.store = ArrayStore(self.scratch / "arrays")
+            self.store.folder.mkdir()
             self._resources = self._resources.pop_all()
         return self
 
@@ -178,6 +187,10 @@ class Work:
         Where they do not fit into memory only sites are checked, and nothing is written that the whole alone needs.
         """
         return self.whole_memory <= self.memory
+
+    def on_disk(self, array: npt.NDArray[Any] | ir.TensorProtocol) -> ir.TensorProtocol:
+        """Return a tensor of an array; the numbers of a large one go into the scratch folder."""
+        return on_disk(self.store, array)
 
     def gram_of(self, site: Site) -> Gram | None:
         """Return what computes the second moments of a site's inputs; None where no method asks for them."""

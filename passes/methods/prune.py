@@ -105,6 +105,11 @@ class Prune(Method):
         """True unless whole rows or columns go, or the weights of all sites are compared with each other."""
         return super().compensating and self.options.structure == "element" and self.options.scope != "global"
 
+    @property
+    def by_site(self) -> bool:
+        """True unless the weights of all sites are compared with each other."""
+        return self.options.scope == "site"
+
     def at_full_strength(self, at: DistortionStep) -> bool:
         """True once the schedule has reached its final sparsity."""
         return self._schedule().at_full_strength(at)
@@ -144,7 +149,10 @@ class Prune(Method):
         grams = self.moments(w)
         if grams is not None:
             return self._compensated(on_host(matrices), grams, self._kept(w), sparsity)
-        return np.stack([on_host(_masked(matrix, self._choose(matrix, sparsity))) for matrix in matrices])
+        pruned = np.zeros(tuple(matrices.shape), np.float32)
+        for matrix, rest in zip(matrices, pruned, strict=True):
+            np.copyto(rest, on_host(matrix), where=on_host(self._choose(matrix, sparsity)))
+        return pruned
 
     def _compensated(self, matrices: Array, grams: Grams, kept: Bools | None, sparsity: float) -> Array:
         n_m = _n_m(self.options.pattern) if self.options.pattern else None

@@ -80,13 +80,13 @@ class Svd(Method):
         rank = max(1, min(rows, cols) // 8)
         return f"pays up to rank {break_even}; rank {rank}: {rows * cols / (rank * (rows + cols)):.1f}x"
 
-    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
-        """Return factors for every site that gets smaller by them.
+    @property
+    def by_site(self) -> bool:
+        """True unless sites share a basis."""
+        return self.options.shared_projection == "off"
 
-        Raises:
-            UsageError: The rank is larger than any site allows.
-        """
-        self._refuse_useless_rank(weights)
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
+        """Return factors for every site that gets smaller by them."""
         outcomes: dict[str, Outcome] = {}
         for source, users in self._sharing(weights):
             outcomes |= self._shared(source, users)
@@ -95,10 +95,14 @@ class Svd(Method):
                 outcomes[w.site] = self._alone(w, at)
         return outcomes
 
-    def _refuse_useless_rank(self, weights: Sequence[Weights]) -> None:
-        rank = self.options.rank
-        largest = max((min(w.out_in) for w in weights), default=0)
-        if rank is not None and weights and rank > largest:
+    def refuse_sizes(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Stop at a rank that is larger than any matrix allows.
+
+        Raises:
+            UsageError: It is.
+        """
+        rank, largest = self.options.rank, max(map(min, sizes), default=0)
+        if rank is not None and sizes and rank > largest:
             raise UsageError(f"--rank {rank} is larger than any site allows (the largest full rank is {largest})")
 
     def _sharing(self, weights: Sequence[Weights]) -> Iterator[tuple[Weights, list[Weights]]]:

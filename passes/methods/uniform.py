@@ -65,6 +65,11 @@ class Uniform(Method):
         stored = rows * (8 * -(-cols // 8) + 18)
         return f"8 bits: {4 * rows * cols / stored:.1f}x" if stored < 4 * rows * cols else "nothing to save"
 
+    @property
+    def by_site(self) -> bool:
+        """True: a site is coded by itself."""
+        return True
+
     def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return the codes of every site that gets smaller by them; 0 is a level, so pruned weights stay 0.
 

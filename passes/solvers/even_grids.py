@@ -44,8 +44,16 @@ class EvenGrid:
 
     def nearest(self, rows: Rows) -> DeviceArray:
         """Return the number of the level nearest to each weight, uint8 `[rows, n]`; `zero` where it does not count."""
-        steps = self.steps(rows.values)
-        return as_type((steps if rows.kept is None else steps * rows.kept) + self.zero, "uint8")
+        if not isinstance(rows.values, np.ndarray):
+            return as_type(self.steps(rows.values) + self.zero, "uint8")
+        codes = np.empty(rows.values.shape, np.uint8)
+        step = max(1, CHUNK // rows.values.shape[1])
+        for start in range(0, len(codes), step):
+            span = slice(start, start + step)
+            part = EvenGrid(self.bits, self.scale[span], self.zero[span])
+            steps = part.steps(rows.values[span])
+            codes[span] = (steps if rows.kept is None else steps * rows.kept[span]) + part.zero
+        return codes
 
     def on_host(self) -> EvenGrid:
         """Return the grid in host memory."""

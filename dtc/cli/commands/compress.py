@@ -87,6 +87,12 @@ def _further() -> Iterator[Option]:
 )
 @option(
     Section.MODEL,
+    "--workers",
+    type=click.IntRange(min=1),
+    help="processes that distort weights, which change no result; default: one a core, as memory allows",
+)
+@option(
+    Section.MODEL,
     "--dump",
     type=click.Path(path_type=Path),
     help="folder for the model after each stage, each checked",
@@ -193,6 +199,7 @@ def _job(options: dict[str, Any], output: Path) -> Job:
         dump=options["dump"],
         allow_growth=options["allow_growth"],
         memory=byte_size(options["memory"], "--memory"),
+        workers=options["workers"],
     )
 
 
