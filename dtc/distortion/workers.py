@@ -45,6 +45,8 @@ class SiteWorkers:
         for worker in self._workers:
             worker.end()
         self._threads.shutdown(cancel_futures=True)
+        for worker in self._workers:  # once no thread asks any more
+            worker.close()
 
     def results(self, tasks: Sequence[SiteTask]) -> Iterator[DistortedSite]:
         """Yield what comes of each task, in their order.
@@ -94,18 +96,28 @@ class _Worker:
             process.stdin.flush()
             answer: DistortedSite | Exception = pickle.load(process.stdout)  # noqa: S301 - our own process
         except (EOFError, OSError, pickle.UnpicklingError):
-            self._close(process)
+            self.close()
             self.ended = _words(process.wait())
             return None
         return answer
 
     def end(self) -> None:
-        """End the process, whatever it does."""
-        self._over = True
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._close(self._process)
+        """End the process, whatever it does; who asks it then is told that it died."""
+        self._over, process = True, self._process
+        if process is not None:
+            process.kill()
+
+    def close(self) -> None:
+        """Let go of the process, which is dead or dies of it."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):  # what was not sent yet
+                if stream is not None:
+                    stream.close()
 
     def _started(self) -> subprocess.Popen[bytes]:
         self._process = subprocess.Popen(
@@ -118,14 +130,6 @@ class _Worker:
         if self._over:  # meanwhile
             self._process.kill()
         return self._process
-
-    def _close(self, process: subprocess.Popen[bytes]) -> None:
-        process.kill()
-        for stream in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                if stream is not None:
-                    stream.close()
-        self._process = None
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +72,7 @@ def test_the_bytes_are_the_same_for_any_number_of_workers(model: Path, monkeypat
 
 
 DYING = """
-import os, signal
+import os, signal, time
 from pathlib import Path
 from dtc.errors import UsageError
 from dtc.passes.methods.uniform import Uniform, UniformOptions
@@ -82,6 +86,9 @@ class Dying(Uniform):
         site = weights[0].site
         if site == "w3":
             raise UsageError("--bits: not for w3")
+        if site == "slow":
+            Path(__file__).with_name("slow.pid").write_text(str(os.getpid()))
+            time.sleep(600)
         for number in range({"w0": 0, "w1": 1, "w2": 9}[site]):
             mark = Path(__file__).with_name(f"{site}.{number}")
             if not mark.exists():
@@ -93,9 +100,7 @@ METHOD = Dying(UniformOptions(bits=4))
 """
 
 
-def test_a_site_whose_worker_dies_is_done_again_and_an_error_is_the_same_line(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_may_die_fail_or_be_interrupted(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dying_method.py").write_text(DYING)
     monkeypatch.syspath_prepend(tmp_path)
     method = __import__("dying_method").METHOD
@@ -119,3 +124,17 @@ def test_a_site_whose_worker_dies_is_done_again_and_an_error_is_the_same_line(
         monkeypatch.setattr("dtc.distortion.workers.ATTEMPTS", 2)
         with pytest.raises(ModelError, match=r"weight 'w2': its process ended 2 times \(signal 9\).*--workers"):
             next(workers.results([tasks[2]]))
+    slow = SiteTask(method, {**tasks[0].facts, "site": "slow"}, tasks[0].tensor, tasks[0].view, tasks[0].at)
+    interrupt = threading.Thread(target=_interrupt_once_there, args=(tmp_path / "slow.pid",))
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt), SiteWorkers(1, store.folder) as workers:
+        next(workers.results([slow]))
+    interrupt.join()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "slow.pid").read_text()), 0)
+
+
+def _interrupt_once_there(mark: Path) -> None:
+    while not (mark.exists() and mark.read_text()):
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
