@@ -52,6 +52,8 @@ class Combine(Protocol):
 class Composition:
     """Two methods as one, with the attributes that a plan needs of a method."""
 
+    on_device = False
+
     def __init__(self, first: Method, second: Method, combine: Combine) -> None:
         self.first, self.second = first, second
         self.needs: frozenset[Need] = first.needs | second.needs

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from dtc.device_arrays import DeviceArray, has_doubles, on_host
 from dtc.errors import ModelError, RuleError
 from dtc.forms import Array, BinaryCode, Form, stacked
 from dtc.graph import CONVOLUTIONS, Role, Site, find_sites, source_of
@@ -78,13 +79,15 @@ class Plan:
 
     def distort(
         self,
-        parameters: Mapping[str, npt.NDArray[np.generic]] | None = None,
+        parameters: Mapping[str, DeviceArray] | None = None,
         at: DistortionStep = DistortionStep(),
         previous: Mapping[str, tuple[Form, ...]] | None = None,
-        gradients: Mapping[str, npt.NDArray[np.generic]] | None = None,
+        gradients: Mapping[str, DeviceArray] | None = None,
         grams: Callable[[Site], Gram | None] = lambda _: None,
     ) -> Distorted:
         """Distort every chosen site once; sites that `parameters` does not name have the model's own weights.
+
+        Parameters may lie on a device, where a method that can does its arithmetic; the result is in host memory.
 
         `previous` are the forms of the distortion before, `gradients` the mean magnitudes of gradients, of the
         initializer's shape, `grams` gives what computes the second moments of a site's inputs.
@@ -100,8 +103,8 @@ class Plan:
                 weights_of(
                     site,
                     self.sites,
-                    arrays.get(site.name),
-                    gradient=site.matrices(slopes[site.name]) if site.name in slopes else None,
+                    _within_reach(portion.method, arrays.get(site.name)),
+                    gradient=site.matrices(on_host(slopes[site.name])) if site.name in slopes else None,
                     gram=grams(site),
                     previous=None if self._is_rest(site.name, previous or {}) else (previous or {}).get(site.name),
                 )
@@ -233,9 +236,7 @@ class SiteLatents:
         return {name: dense_of(by_name[name], forms) for name, forms in self.forms().items()}
 
 
-def weights_of(
-    site: Site, sites: Sequence[Site] = (), array: npt.NDArray[np.generic] | None = None, **facts: Any
-) -> Weights:
+def weights_of(site: Site, sites: Sequence[Site] = (), array: DeviceArray | None = None, **facts: Any) -> Weights:
     """Return what a method sees of a site, its weights being `array` or else the model's own.
 
     `sites` are all sites of the model, among which a recurrent weight finds its partners; `facts` are what a run adds:
@@ -295,6 +296,11 @@ def make_plan(model: ir.Model, rules: Sequence[Rule], rest_bits: int | None = No
     rest = None if rest_bits is None else make_method("uniform", {"bits": rest_bits})
     given = tuple((method, tuple(taken)) for method, taken in chosen)
     return Plan(tuple(sites), given, skipped, opset_of(model), rest)
+
+
+def _within_reach(method: Method | Composition, array: DeviceArray | None) -> DeviceArray | None:
+    """Return an array where a method can compute with it."""
+    return array if array is None or (method.on_device and has_doubles(array)) else on_host(array)
 
 
 def _not_finite(site: Site) -> str | None:

@@ -41,6 +41,11 @@ def input_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
     return tuple(_spec(value) for value in model.graph.inputs if value.name not in initializers)
 
 
+def output_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
+    """Return the outputs, in order, as far as the model says what they are."""
+    return tuple(_spec(value) for value in model.graph.outputs)
+
+
 def zero_state(inputs: Iterable[TensorSpec], names: Iterable[str], batch: Arrays) -> dict[str, npt.NDArray[np.generic]]:
     """Return zeros for the inputs called `names` that `batch` does not hold, of the sizes that `batch` implies.
 

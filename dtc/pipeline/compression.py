@@ -10,6 +10,7 @@ from dtc.custom_ops import custom_ops
 from dtc.damage import damage_named
 from dtc.errors import CheckFailedError, Interrupted
 from dtc.job import Job, refuse_code
+from dtc.pipeline.estimating import refuse_unfit
 from dtc.pipeline.stages import ONE_SHOT, RESUMED, RETRAINED, Stage
 from dtc.pipeline.trying import run_original
 from dtc.pipeline.watch import watched
@@ -69,6 +70,7 @@ def compress(
         work = begin(path, recipe, job, base)
         if known is not None:
             work.moments, work.gradients = known.moments, known.gradients
+        refuse_unfit(work)
         run_original(work)
         work.run_folder = run or (job.output.with_suffix(".dtc-run") if trained else None)
         work.on_event = on_event
@@ -109,6 +111,7 @@ def resume(
     job.refuse_early(run.model_path, run.recipe)
     with custom_ops(folder / library for library in run.recipe.custom_ops):
         work = begin_again(run, job)
+        refuse_unfit(work)
         work.on_event = on_event
         return _carry_out(work, ONE_SHOT if run.recipe.training is None else RESUMED)
 

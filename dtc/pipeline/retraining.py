@@ -35,6 +35,8 @@ def train(work: Work) -> None:
     run = _run(work)
     try:
         work.training = launch.train(run.folder, on_event=work.on_event)
+        work.run = run.reread()
+        work.recipe = work.run.recipe
     except (UsageError, ModelError, DataError, EngineError):
         if work.began_run and not run.metrics.exists():  # a start that failed can be tried again in the same place
             shutil.rmtree(run.folder, ignore_errors=True)
