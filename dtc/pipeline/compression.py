@@ -44,12 +44,12 @@ class Compression:
 
 
 def compress(
-    path: Path,
+    path: str | Path,
     recipe: Recipe,
     job: Job,
     *,
-    base: Path = Path(),
-    run: Path | None = None,
+    base: str | Path = Path(),
+    run: str | Path | None = None,
     on_event: OnEvent | None = None,
     known: Known | None = None,
 ) -> Compression:
@@ -63,6 +63,7 @@ def compress(
         CheckFailedError: The lowered model does not compute what the distorted one does; nothing is written.
         DtcError: Whatever is wrong with model, recipe, data or output, in words for the user.
     """
+    path, base, run = Path(path), Path(base), None if run is None else Path(run)
     # What would fail at the end is refused before hours of training.
     job.refuse_early(path, recipe)
     trained = recipe.training is not None
@@ -78,13 +79,13 @@ def compress(
 
 
 def resume(
-    folder: Path,
+    folder: str | Path,
     *,
     force: bool = False,
-    output: Path | None = None,
-    report: Path | None = None,
+    output: str | Path | None = None,
+    report: str | Path | None = None,
     allow_code: bool = False,
-    dump: Path | None = None,
+    dump: str | Path | None = None,
     device: str | None = None,
     on_event: OnEvent | None = None,
 ) -> Compression:
@@ -99,6 +100,8 @@ def resume(
     Raises:
         DtcError: The folder is no run of `compress`, or whatever else is wrong, in words for the user.
     """
+    folder = Path(folder)
+    output, report, dump = (None if each is None else Path(each) for each in (output, report, dump))
     run, told = open_run(folder), Job.read(folder, force=force)
     if device is not None and device != run.training.device:
         run = run.retold(device=device)
