@@ -53,6 +53,11 @@ class Job:
     workers: int | None = None
     memory: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("output", "report", "dump"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(given))
+
     def refuse_early(self, source: Path, recipe: Recipe) -> None:
         """Stop before any work if the output cannot be written, or the limit not be checked.
 

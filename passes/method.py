@@ -252,6 +252,13 @@ class Method(ABC):
         """
         return None
 
+    def foresee(self, rows: int, cols: int) -> int | Skip | None:
+        """Return the bytes of a form of a matrix whose shape alone tells them, or why there would be none.
+
+        None: the numbers of the matrix decide, or the bytes grow with its rows, which a few rows of it show.
+        """
+        return None
+
     @abstractmethod
     def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return the outcome of every site, by name."""

@@ -44,7 +44,8 @@ def describe(work: Work) -> None:
         output=describe_files([output.with_name(file.name) for file in work.written.files]),
         ratios=_ratios(work),
         check=_named(work.outcome, work.original, output),
-        fidelity=Fidelity(relative_l2=work.faithful.largest_difference, quantizers=len(work.written.levels)),
+        by_site=work.by_site,
+        fidelity=None if work.faithful is None else _fidelity(work.faithful, work),
         sites=tuple(_site(work, site, methods.get(site.name)) for site in work.plan.sites),
         training=_training(work),
         notes=(
@@ -58,7 +59,12 @@ def describe(work: Work) -> None:
 
 
 def _caveats(work: Work) -> list[str]:
-    return [each for each in work.faithful.caveats if each not in work.outcome.caveats]
+    found = () if work.faithful is None else work.faithful.caveats
+    return [each for each in found if each not in work.outcome.caveats]
+
+
+def _fidelity(faithful: CheckReport, work: Work) -> Fidelity:
+    return Fidelity(relative_l2=faithful.largest_difference, quantizers=len(work.written.levels))
 
 
 def _rest(work: Work) -> list[str]:

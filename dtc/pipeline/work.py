@@ -17,8 +17,10 @@ from dtc.checking import CheckReport
 from dtc.checking.fidelity import Comparable
 from dtc.checking.options import CheckedBatch
 from dtc.checking.session_memory import memory_of_whole
+from dtc.checking.sites import Regions, SiteChecks
 from dtc.data import Samples, fixed_batch
 from dtc.errors import ModelError
+from dtc.formatting import size
 from dtc.forms import Array
 from dtc.graph import Site, check_space, load_model, model_files, only_writer, relocate
 from dtc.graph.file_tensor import on_disk
@@ -118,8 +120,11 @@ class Work:
         tried: The model as it will be lowered (weigh).
         dense: The user's model with the distorted weights, in a file (write_dense).
         lowered: How each site stands in the file, by site (lower).
+        regular: The model with the distorted weights, before it was lowered (lower).
+        regions: Where each compressed site can be run alone (lower).
         written: The lowered model in a file, not yet at its place (write).
-        faithful: The written file against the distorted model (check_faithful).
+        by_site: The sites in the written file, one by one (check_sites).
+        faithful: The written file against the distorted model (check_faithful); None where they are not run whole.
         outcome: The written file against the original (check_outcome).
         report: All of it as a document (describe).
         store: Large arrays of forms and of the lowered model, in `scratch`; in memory while there is no such folder.
@@ -157,8 +162,11 @@ class Work:
     tried: Tried = field(init=False)
     dense: Comparable = field(init=False)
     lowered: Mapping[str, Lowered] = field(init=False)
+    regular: ir.Model = field(init=False)
+    regions: Regions = field(init=False)
     written: Comparable = field(init=False)
-    faithful: CheckReport = field(init=False)
+    by_site: SiteChecks = field(init=False)
+    faithful: CheckReport | None = None
     outcome: CheckReport = field(init=False)
     report: Report = field(init=False)
     scratch: Path = field(init=False)
@@ -187,6 +195,12 @@ class Work:
         Where they do not fit into memory only sites are checked, and nothing is written that the whole alone needs.
         """
         return self.whole_memory <= self.memory
+
+    @property
+    def words_on_whole(self) -> str:
+        """That the whole was not run, and what it would take."""
+        needed, given = size(self.whole_memory), size(self.memory)
+        return f"the whole model was not run: that takes {needed} of memory, and {given} may be used (--memory)"
 
     def on_disk(self, array: npt.NDArray[Any] | ir.TensorProtocol) -> ir.TensorProtocol:
         """Return a tensor of an array; the numbers of a large one go into the scratch folder."""

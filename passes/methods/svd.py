@@ -95,6 +95,13 @@ class Svd(Method):
                 outcomes[w.site] = self._alone(w, at)
         return outcomes
 
+    def foresee(self, rows: int, cols: int) -> int | Skip | None:
+        """Return the bytes of two float32 factors where the rank is told, and no basis is shared."""
+        rank = self._told_rank(rows, cols)
+        if rank is None or self.options.shared_projection != "off":
+            return None
+        return 4 * rank * (rows + cols) if _saves(rank, rows, cols) else _useless(rank, rows, cols)
+
     def refuse_sizes(self, sizes: Sequence[tuple[int, int]]) -> None:
         """Stop at a rank that is larger than any matrix allows.
 
