@@ -43,14 +43,14 @@ class DecoderOptions(ModelOptions):
         return ir.DataType.FLOAT if self.dtype == "float32" else ir.DataType.FLOAT16
 
 
-class Seen(NamedTuple):
+class KeysAndValues(NamedTuple):
     """The keys and values of a layer, `[batch, heads, tokens, head size]`."""
 
     key: ir.Value
     value: ir.Value
 
 
-class Decoder:
+class DecoderDraft:
     """A decoder under construction.
 
     Attributes:
@@ -74,13 +74,13 @@ class Decoder:
         """Add the input that tells where each token stands, int64 `[batch, sequence]`."""
         return self.net.input("position_ids", ir.DataType.INT64, [_BATCH, _NEW])
 
-    def past(self, layer: int) -> Seen:
+    def past(self, layer: int) -> KeysAndValues:
         """Add the inputs of what a layer has seen before."""
         shape: list[int | str] = [_BATCH, self._key_heads, _PAST, self.options.head_size]
         sides = [f"past_key_values.{layer}.{side}" for side in ("key", "value")]
-        return Seen(*(self.net.input(side, self.options.float_type, shape) for side in sides))
+        return KeysAndValues(*(self.net.input(side, self.options.float_type, shape) for side in sides))
 
-    def present(self, layer: int, seen: Seen) -> None:
+    def present(self, layer: int, seen: KeysAndValues) -> None:
         """Make what a layer has seen now outputs of the model."""
         self._present |= {f"present.{layer}.key": seen.key, f"present.{layer}.value": seen.value}
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from dtc.models.decoder import Decoder, DecoderOptions, Seen
+from dtc.models.decoder import DecoderDraft, DecoderOptions, KeysAndValues
 
 
 def build_gpt2(options: DecoderOptions) -> ir.Model:
     """Return the model: ids and positions `[batch, sequence]`, mask `[batch, total]`, keys and values of the past."""
-    decoder = Decoder("gpt2", options, options.heads)
+    decoder = DecoderDraft("gpt2", options, options.heads)
     net, width = decoder.net, options.width
     positions = decoder.positions()
     table = decoder.weight("transformer.wte", options.vocabulary, width)
@@ -31,12 +31,12 @@ def build_gpt2(options: DecoderOptions) -> ir.Model:
     return decoder.finished(_norm(decoder, "transformer.ln_f", x), table)
 
 
-def _norm(decoder: Decoder, name: str, x: ir.Value) -> ir.Value:
+def _norm(decoder: DecoderDraft, name: str, x: ir.Value) -> ir.Value:
     inputs = [x, decoder.gain(name), decoder.shift(name, decoder.options.width)]
     return decoder.net.op("LayerNormalization", f"{name}.LayerNormalization", inputs, axis=-1, epsilon=1e-5)
 
 
-def _gemm(decoder: Decoder, name: str, x: ir.Value, rows: int, cols: int) -> ir.Value:
+def _gemm(decoder: DecoderDraft, name: str, x: ir.Value, rows: int, cols: int) -> ir.Value:
     """Add a Gemm of the tokens laid flat, which is what GPT-2's Conv1D becomes."""
     net = decoder.net
     # x [batch, sequence, in] -> [batch * sequence, in] -> [batch * sequence, out] -> [batch, sequence, out]
@@ -47,14 +47,14 @@ def _gemm(decoder: Decoder, name: str, x: ir.Value, rows: int, cols: int) -> ir.
     return net.op("Reshape", f"{name}.out", [y, shape])
 
 
-def _gelu(decoder: Decoder, name: str, x: ir.Value) -> ir.Value:
+def _gelu(decoder: DecoderDraft, name: str, x: ir.Value) -> ir.Value:
     net = decoder.net
     part = net.op("Erf", f"{name}.erf", [net.op("Div", f"{name}.scaled", [x, decoder.number(f"{name}.root", 2**0.5)])])
     half = net.op("Mul", f"{name}.half", [x, decoder.number(f"{name}.factor", 0.5)])
     return net.op("Mul", f"{name}.out", [half, net.op("Add", f"{name}.gate", [part, decoder.number(f"{name}.one", 1)])])
 
 
-def _visible(decoder: Decoder, positions: ir.Value) -> ir.Value:
+def _visible(decoder: DecoderDraft, positions: ir.Value) -> ir.Value:
     """Return what each token sees, bool `[batch, 1, sequence, total]`: those before it that the mask lets through."""
     net = decoder.net
     size = net.op("Shape", "mask.shape", [decoder.mask])
@@ -67,7 +67,7 @@ def _visible(decoder: Decoder, positions: ir.Value) -> ir.Value:
     return net.op("And", "mask.visible", [before, net.op("Unsqueeze", "mask.columns", [given, decoder.whole(1, 2)])])
 
 
-def _attention(decoder: Decoder, layer: int, x: ir.Value, visible: ir.Value) -> ir.Value:
+def _attention(decoder: DecoderDraft, layer: int, x: ir.Value, visible: ir.Value) -> ir.Value:
     options, net, name = decoder.options, decoder.net, f"transformer.h.{layer}.attn"
     width, past = options.width, decoder.past(layer)
     qkv = _gemm(decoder, f"{name}.c_attn", x, width, 3 * width)
@@ -76,7 +76,7 @@ def _attention(decoder: Decoder, layer: int, x: ir.Value, visible: ir.Value) -> 
     query, key, value = (_heads(decoder, part) for part in parts)
     key = net.op("Concat", f"{name}.key", [past.key, key], axis=2)
     value = net.op("Concat", f"{name}.value", [past.value, value], axis=2)
-    decoder.present(layer, Seen(key, value))
+    decoder.present(layer, KeysAndValues(key, value))
     turned = net.op("Transpose", f"{name}.key.turned", [key], perm=[0, 1, 3, 2])
     scores = net.op("MatMul", f"{name}.scores", [query, turned])
     scores = net.op("Div", f"{name}.scaled", [scores, decoder.number(f"{name}.root", options.head_size**0.5)])
@@ -87,7 +87,7 @@ def _attention(decoder: Decoder, layer: int, x: ir.Value, visible: ir.Value) -> 
     return _gemm(decoder, f"{name}.c_proj", joined, width, width)
 
 
-def _heads(decoder: Decoder, x: ir.Value) -> ir.Value:
+def _heads(decoder: DecoderDraft, x: ir.Value) -> ir.Value:
     """Cut `[batch, sequence, width]` into `[batch, heads, sequence, head size]`."""
     shape = decoder.whole(0, 0, decoder.options.heads, decoder.options.head_size)
     cut = decoder.net.op("Reshape", f"{x.name}.cut", [x, shape])

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from pydantic import Field, model_validator
 
-from dtc.models.decoder import Decoder, DecoderOptions, Seen
+from dtc.models.decoder import DecoderDraft, DecoderOptions, KeysAndValues
 
 FUSED = "com.microsoft"
 
@@ -54,7 +54,7 @@ class LlamaOptions(DecoderOptions):
 
 def build_llama(options: LlamaOptions) -> ir.Model:
     """Return the model: ids `[batch, sequence]`, mask `[batch, total]`, keys and values of the past."""
-    decoder = Decoder("llama", options, options.key_heads, (FUSED,))
+    decoder = DecoderDraft("llama", options, options.key_heads, (FUSED,))
     attend = (_grouped_attention if options.attention == "grouped" else _rotary_attention)(decoder, options)
     table = decoder.weight("model.embed_tokens", options.vocabulary, options.width)
     x = decoder.net.op("Gather", "model.embed_tokens.Gather", [table, decoder.ids])
@@ -70,7 +70,7 @@ def build_llama(options: LlamaOptions) -> ir.Model:
     return decoder.finished(normal, table)
 
 
-def _added(decoder: Decoder, name: str, x: ir.Value, y: ir.Value) -> tuple[ir.Value, ir.Value]:
+def _added(decoder: DecoderDraft, name: str, x: ir.Value, y: ir.Value) -> tuple[ir.Value, ir.Value]:
     """Return the sum of both, and the sum normalised."""
     outputs = [f"{name}.out", "", "", f"{name}.sum"]
     normal, _, _, total = decoder.net.ops(
@@ -79,7 +79,7 @@ def _added(decoder: Decoder, name: str, x: ir.Value, y: ir.Value) -> tuple[ir.Va
     return total, normal
 
 
-def _gated(decoder: Decoder, options: LlamaOptions, name: str, x: ir.Value) -> ir.Value:
+def _gated(decoder: DecoderDraft, options: LlamaOptions, name: str, x: ir.Value) -> ir.Value:
     net, width, inner = decoder.net, options.width, options.inner_width
     gate = decoder.product(f"{name}.gate_proj", x, width, inner)
     gate = net.op("Mul", f"{name}.silu", [gate, net.op("Sigmoid", f"{name}.sigmoid", [gate])])
@@ -97,7 +97,7 @@ def _gated(decoder: Decoder, options: LlamaOptions, name: str, x: ir.Value) -> i
 _Attention = Callable[[int, ir.Value], ir.Value]
 
 
-def _grouped_attention(decoder: Decoder, options: LlamaOptions) -> _Attention:
+def _grouped_attention(decoder: DecoderDraft, options: LlamaOptions) -> _Attention:
     """Return attention that turns and stores keys itself; the mask tells it how many tokens there are."""
     net, cache = decoder.net, _rotations(decoder, options)
     ones = net.op("ReduceSum", "mask.count", [decoder.mask, decoder.whole(1)], keepdims=0)
@@ -113,13 +113,13 @@ def _grouped_attention(decoder: Decoder, options: LlamaOptions) -> _Attention:
         inputs = [*_projected(decoder, options, name, x), *decoder.past(layer), last, total, *cache]
         names = [f"{name}.read", f"{name}.key", f"{name}.value"]
         read, *seen = net.ops("GroupQueryAttention", f"{name}.attn", inputs, names, domain=FUSED, **sizes)
-        decoder.present(layer, Seen(*seen))
+        decoder.present(layer, KeysAndValues(*seen))
         return decoder.product(f"{name}.o_proj", read, options.width, options.width)
 
     return attend
 
 
-def _rotary_attention(decoder: Decoder, options: LlamaOptions) -> _Attention:
+def _rotary_attention(decoder: DecoderDraft, options: LlamaOptions) -> _Attention:
     """Return attention whose queries and keys are turned in front of it, by the positions that the model is given."""
     net, cache, positions = decoder.net, _rotations(decoder, options), decoder.positions()
     mask = net.op("Cast", "mask.int32", [decoder.mask], to=int(ir.DataType.INT32))
@@ -136,19 +136,19 @@ def _rotary_attention(decoder: Decoder, options: LlamaOptions) -> _Attention:
         read, *seen = net.ops(
             "MultiHeadAttention", f"{name}.attn", inputs, names, domain=FUSED, num_heads=heads, unidirectional=1
         )
-        decoder.present(layer, Seen(*seen))
+        decoder.present(layer, KeysAndValues(*seen))
         return decoder.product(f"{name}.o_proj", read, options.width, options.width)
 
     return attend
 
 
-def _projected(decoder: Decoder, options: LlamaOptions, name: str, x: ir.Value) -> list[ir.Value]:
+def _projected(decoder: DecoderDraft, options: LlamaOptions, name: str, x: ir.Value) -> list[ir.Value]:
     keys = options.key_heads * options.head_size
     sizes = {"q_proj": options.width, "k_proj": keys, "v_proj": keys}
     return [decoder.product(f"{name}.{side}", x, options.width, size) for side, size in sizes.items()]
 
 
-def _rotations(decoder: Decoder, options: LlamaOptions) -> list[ir.Value]:
+def _rotations(decoder: DecoderDraft, options: LlamaOptions) -> list[ir.Value]:
     """Return cosine and sine of each position's angles, `[positions, head size / 2]`."""
     rates = 10_000.0 ** (-np.arange(0, options.head_size, 2) / options.head_size)
     angles = np.outer(np.arange(options.positions), rates)
