@@ -53,7 +53,7 @@ class Place:
 
     Attributes:
         folder: A copy of the bundle, in which programs may build.
-        scratch: A folder for anything else, empty at first and the same for all ways.
+        scratch: A folder for what is fetched, empty at first and the same for all ways, of another bundle too.
         processor: What the bundle is for.
         seconds: For measuring latency.
     """

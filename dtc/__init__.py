@@ -1,7 +1,7 @@
 """dtc compresses an ONNX model into an ONNX model.
 
-What the command line does, as functions: `compress`, `resume`, `inspect_model`, `check`, `bench`, and `session`, an
-ONNX Runtime session of a compressed model; `custom_ops` names libraries of operators that models need.
+What the command line does, as functions: `compress`, `resume`, `search`, `inspect_model`, `check`, `bench`, and
+`session`, an ONNX Runtime session of a compressed model; `custom_ops` names libraries of operators that models need.
 """
 
 from __future__ import annotations
@@ -18,21 +18,28 @@ if TYPE_CHECKING:
     from dtc.inspection import inspect_model
     from dtc.job import Job
     from dtc.pipeline import Compression, compress, resume
-    from dtc.recipe import Recipe, Rule
+    from dtc.recipe import Data, Objective, Recipe, Rule, Training
+    from dtc.search import Goal, Request, search
     from dtc.session import session
 
 __all__ = [
     "CheckOptions",
     "Compression",
+    "Data",
+    "Goal",
     "Job",
+    "Objective",
     "Recipe",
+    "Request",
     "Rule",
+    "Training",
     "bench",
     "check",
     "compress",
     "custom_ops",
     "inspect_model",
     "resume",
+    "search",
     "session",
 ]
 
@@ -42,15 +49,21 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 _HOMES = {
     "CheckOptions": "dtc.checking",
     "Compression": "dtc.pipeline",
+    "Data": "dtc.recipe",
+    "Goal": "dtc.search",
     "Job": "dtc.job",
+    "Objective": "dtc.recipe",
     "Recipe": "dtc.recipe",
+    "Request": "dtc.search",
     "Rule": "dtc.recipe",
+    "Training": "dtc.recipe",
     "bench": "dtc.checking",
     "check": "dtc.checking",
     "compress": "dtc.pipeline",
     "custom_ops": "dtc.custom_ops",
     "inspect_model": "dtc.inspection",
     "resume": "dtc.pipeline",
+    "search": "dtc.search",
     "session": "dtc.session",
 }
 """Where each public name is written: its module is imported when the name is first used, so that `import dtc`, and with
@@ -69,7 +82,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """This package, in which `dtc.session` is the function although a module of that name lies here.
+    """This package, in which `dtc.session` and `dtc.search` are functions although modules of these names lie here.
 
     Importing a module sets it as an attribute of its package, and would hide the function of the same name.
     """

@@ -6,6 +6,7 @@ gives. What differs is here. Torch is imported only where there is one of its te
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -50,3 +51,20 @@ def beside(values: DeviceArray, array: DeviceArray) -> DeviceArray:
 def copied(array: DeviceArray) -> DeviceArray:
     """Return a copy in the same place."""
     return array.copy() if isinstance(array, np.ndarray) else array.clone()
+
+
+def permuted(array: DeviceArray, axes: Sequence[int]) -> DeviceArray:
+    """Return a view with the axes in another order."""
+    return array.transpose(axes) if isinstance(array, np.ndarray) else array.permute(tuple(axes))
+
+
+def as_type(array: DeviceArray, name: str) -> DeviceArray:
+    """Return an array in the type of that name, such as `float64`, contiguous: itself where it is that already."""
+    if isinstance(array, np.ndarray):
+        return np.ascontiguousarray(array, dtype=name)
+    return array.to(getattr(namespace(array), name)).contiguous()
+
+
+def has_doubles(array: DeviceArray) -> bool:
+    """True if float64 can be computed where an array lies."""
+    return isinstance(array, np.ndarray) or array.device.type != "mps"

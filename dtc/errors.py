@@ -47,6 +47,10 @@ class EngineError(DtcError):
     """A training engine is missing, cannot be installed, or cannot train this model."""
 
 
+class PartlyTrainedError(EngineError):
+    """An engine cannot train all that is to be compressed, and was asked to decline then."""
+
+
 class LibraryError(DtcError):
     """The native library of the operators is missing where it was said to be, or cannot be loaded."""
 

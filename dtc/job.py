@@ -37,6 +37,7 @@ class Job:
         describe_weights: Whether the report has histograms and spectra of the weights even if it is not written.
         dump: Folder for the model after each stage, checked there; None: it is not written.
         allow_growth: Whether a file that is larger than the model may be written.
+        workers: Processes that distort weights, at most; None: as many as there are cores. They change no result.
         memory: Bytes that the work may take; None: what is free when it begins.
     """
 
@@ -49,7 +50,13 @@ class Job:
     describe_weights: bool = False
     dump: Path | None = None
     allow_growth: bool = False
+    workers: int | None = None
     memory: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("output", "report", "dump"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(given))
 
     def refuse_early(self, source: Path, recipe: Recipe) -> None:
         """Stop before any work if the output cannot be written, or the limit not be checked.

@@ -61,6 +61,34 @@ def session(
     path, known = Path(path), called or str(path)
     if not path.is_file():
         raise ModelError(f"{known}: no such file")
+    return _opened(str(path), known, _options(threads, settings, native=native), providers)
+
+
+def session_of(
+    message: bytes,
+    arrays: Arrays,
+    *,
+    called: str,
+    threads: int | None = None,
+    settings: Mapping[str, str] | None = None,
+    native: bool = True,
+) -> ort.InferenceSession:
+    """Return a session of a model in memory, on the CPU; the rest is as for `session`.
+
+    `arrays` are initializers that the model names as external data: they are read where they are, without a copy, and
+    have to stay there as long as the session.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model.
+    """
+    options = _options(threads, settings, native=native)
+    options.add_external_initializers(
+        list(arrays), [ort.OrtValue.ortvalue_from_numpy(each) for each in arrays.values()]
+    )
+    return _opened(message, called, options, None)
+
+
+def _options(threads: int | None, settings: Mapping[str, str] | None, *, native: bool) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
     options.intra_op_num_threads = threads or int(os.environ.get(THREADS, "0"))
@@ -68,10 +96,18 @@ def session(
     for key, value in (settings or {}).items():
         options.add_session_config_entry(key, value)
     register_custom_ops(options, but=register(options) if native else None)
+    return options
+
+
+def _opened(
+    model: str | bytes, known: str, options: ort.SessionOptions, providers: Sequence[str] | None
+) -> ort.InferenceSession:
     try:
-        return ort.InferenceSession(str(path), options, providers=list(providers or ["CPUExecutionProvider"]))
+        return ort.InferenceSession(model, options, providers=list(providers or ["CPUExecutionProvider"]))
     except Exception as error:  # ONNX Runtime's errors have no other common base
-        reason = _reason(error).removeprefix(f"Load model from {path} failed:").replace(str(path), known)
+        reason = _reason(error)
+        if isinstance(model, str):
+            reason = reason.removeprefix(f"Load model from {model} failed:").replace(model, known)
         mend = "; name the library that registers it with --custom-ops" if _UNKNOWN in reason else ""
         raise ModelError(f"{known}: ONNX Runtime {ort.__version__} does not load it: {reason}{mend}") from error
 

@@ -21,8 +21,11 @@ from dtc.models.decoder import DecoderOptions
 from dtc.models.gpt2 import build_gpt2
 from dtc.models.llama import LlamaOptions, build_llama
 
-_WIDE_FROM = 4.0
-"""Gigabytes of float32 from which layers are as wide as those of a 7B model."""
+_WIDTHS = {4.0: 4096, 0.7: 2048, 0.0: 512}
+"""Width of layers by the gigabytes of float32 from which on it is taken; a model of 7 billion weights has 4096."""
+
+_HEAD = 128
+"""Numbers of a head."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,9 @@ def build_transformer(family: str, **options: Any) -> ir.Model:
 
 def sizes_for(family: str, gigabytes: float, **options: Any) -> dict[str, Any]:
     """Return the options with the width and the number of layers that come closest to a size of the whole file."""
-    per_weight = 2 if options.get("dtype") == "float16" else 4
-    wide = gigabytes * 4 / per_weight >= _WIDE_FROM
-    chosen = ({"width": 4096, "heads": 32} if wide else {"width": 2048, "heads": 16}) | options
+    as_float32 = gigabytes * (2 if options.get("dtype") == "float16" else 1)
+    width = next(width for least, width in _WIDTHS.items() if as_float32 >= least)
+    chosen = {"width": width, "heads": width // _HEAD} | options
     one, two = (_bytes(build_transformer(family, **chosen, layers=layers)) for layers in (1, 2))
     return chosen | {"layers": 1 + max(0, round((gigabytes * 1e9 - one) / (two - one)))}
 

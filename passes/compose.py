@@ -52,12 +52,29 @@ class Combine(Protocol):
 class Composition:
     """Two methods as one, with the attributes that a plan needs of a method."""
 
+    on_device = False
+
     def __init__(self, first: Method, second: Method, combine: Combine) -> None:
         self.first, self.second = first, second
         self.needs: frozenset[Need] = first.needs | second.needs
         self.told_to_compensate = first.told_to_compensate or second.told_to_compensate
         self.keeps_mask = first.keeps_mask or second.keeps_mask
         self._combine = combine
+
+    @property
+    def by_site(self) -> bool:
+        """True if what becomes of a site depends on no other one."""
+        return self.first.by_site and self.second.by_site
+
+    def refuse_sizes(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Stop where the options of a method suit none of the matrices `(out, in)`; what factors have is not known yet.
+
+        Raises:
+            UsageError: They do.
+        """
+        self.first.refuse_sizes(sizes)
+        if self._combine is not _treat_factors:
+            self.second.refuse_sizes(sizes)
 
     def at_full_strength(self, at: DistortionStep) -> bool:
         """True where both methods have their full strength."""

@@ -161,6 +161,10 @@ class Method(ABC):
     example: ClassVar[Mapping[str, Any]] = {}
     """Options, by name, that make something of nearly any matrix: for the command in its help, and for tests."""
 
+    on_device: ClassVar[bool] = False
+    """True if `distort` takes matrices that lie on a device (`dtc.device_arrays`), and does the most of its arithmetic
+    there; forms are in host memory always. The others are given copies of the matrices in host memory."""
+
     gives: ClassVar[type[Form]]
     """The form that it gives. What gives `Sparse` can be followed by a code of the survivors, or by factors of the
     remainder; what gives `LowRank` by a treatment of both factors."""
@@ -197,6 +201,22 @@ class Method(ABC):
         return isinstance(self.options, Compensation) and bool(self.options.compensate)
 
     @property
+    def by_site(self) -> bool:
+        """True if what becomes of a site depends on no other one.
+
+        Sites are given one at a time then, so that the largest one bounds the memory, and on several cores.
+        """
+        return False
+
+    def refuse_sizes(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Stop where the options suit none of the matrices `(out, in)` of the sites; asked before they are distorted.
+
+        Raises:
+            UsageError: They do.
+        """
+        return
+
+    @property
     def trains_latents(self) -> bool:
         """True if the method was told to have something else trained than the weights."""
         return self.latent_option is not None and bool(getattr(self.options, self.latent_option))
@@ -229,6 +249,13 @@ class Method(ABC):
         """Return what training shall change from now on in place of weights; None: the weights themselves.
 
         `forms` are those of a distortion; of their sites the `trained` ones can change.
+        """
+        return None
+
+    def foresee(self, rows: int, cols: int) -> int | Skip | None:
+        """Return the bytes of a form of a matrix whose shape alone tells them, or why there would be none.
+
+        None: the numbers of the matrix decide, or the bytes grow with its rows, which a few rows of it show.
         """
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from dtc.device_arrays import DeviceArray, has_doubles, on_host
 from dtc.errors import ModelError, RuleError
-from dtc.forms import Array, BinaryCode, Form
+from dtc.forms import Array, BinaryCode, Form, stacked
 from dtc.graph import CONVOLUTIONS, Role, Site, find_sites, source_of
 from dtc.graph.opset import opset_of
 from dtc.passes.compose import Composition, make_methods
@@ -43,6 +44,14 @@ class Distorted:
 
 
 @dataclass(frozen=True)
+class Portion:
+    """Sites that a method takes at once."""
+
+    method: Method | Composition
+    sites: tuple[Site, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """Which method has which sites."""
 
@@ -70,13 +79,15 @@ class Plan:
 
     def distort(
         self,
-        parameters: Mapping[str, npt.NDArray[np.generic]] | None = None,
+        parameters: Mapping[str, DeviceArray] | None = None,
         at: DistortionStep = DistortionStep(),
         previous: Mapping[str, tuple[Form, ...]] | None = None,
-        gradients: Mapping[str, npt.NDArray[np.generic]] | None = None,
+        gradients: Mapping[str, DeviceArray] | None = None,
         grams: Callable[[Site], Gram | None] = lambda _: None,
     ) -> Distorted:
         """Distort every chosen site once; sites that `parameters` does not name have the model's own weights.
+
+        Parameters may lie on a device, where a method that can does its arithmetic; the result is in host memory.
 
         `previous` are the forms of the distortion before, `gradients` the mean magnitudes of gradients, of the
         initializer's shape, `grams` gives what computes the second moments of a site's inputs.
@@ -84,33 +95,71 @@ class Plan:
         Raises:
             UsageError: A method refuses its options for these sites.
         """
+        self.refuse_sizes()
         result = Distorted(skipped=dict(self.skipped))
         arrays, slopes = parameters or {}, gradients or {}
-        for method, sites in self.chosen:
+        for portion in self.portions(at):
             weights = [
                 weights_of(
                     site,
                     self.sites,
-                    arrays.get(site.name),
-                    gradient=site.matrices(slopes[site.name]) if site.name in slopes else None,
+                    _within_reach(portion.method, arrays.get(site.name)),
+                    gradient=site.matrices(on_host(slopes[site.name])) if site.name in slopes else None,
                     gram=grams(site),
                     previous=None if self._is_rest(site.name, previous or {}) else (previous or {}).get(site.name),
                 )
-                for site in sites
+                for site in portion.sites
             ]
-            outcomes = method.distort(weights, at)
-            for site, given in zip(sites, weights, strict=True):
-                _enter(result, site, outcomes[site.name], self.opset)
-                if site.name in result.skipped and self.rest is not None:
-                    self._round(result, site, given, at)
+            outcomes = portion.method.distort(weights, at)
+            for site, given in zip(portion.sites, weights, strict=True):
+                self._enter(result, site, outcomes[site.name], given, at)
         return result
 
-    def _round(self, result: Distorted, site: Site, given: Weights, at: DistortionStep) -> None:
-        """Give a site that its method leaves alone to the method for the rest; why it was left stays on record."""
-        assert self.rest is not None
-        reason = result.skipped[site.name]
-        _enter(result, site, self.rest.distort([given], at)[site.name], self.opset)
-        result.skipped[site.name] = reason
+    def _enter(self, result: Distorted, site: Site, outcome: Outcome, given: Weights, at: DistortionStep) -> None:
+        forms, reason = self.settled(site, outcome, lambda: given, at)
+        if reason is not None:
+            result.skipped[site.name] = reason
+        if forms:
+            result.forms[site.name], result.dense[site.name] = forms, dense_of(site, forms)
+
+    def refuse_sizes(self) -> None:
+        """Stop where a method's options suit none of its sites.
+
+        Raises:
+            UsageError: They do.
+        """
+        for method, sites in self.chosen:
+            method.refuse_sizes([(site.view.rows, site.view.cols) for site in sites])
+
+    def portions(self, at: DistortionStep) -> Iterator[Portion]:
+        """Yield the sites as their methods take them: one at a time, but where a method looks at several together."""
+        for method, sites in self.chosen:
+            if method.by_site and (at.probe is None or "probe" not in method.needs):
+                yield from (Portion(method, (site,)) for site in sites)
+            elif sites:
+                yield Portion(method, sites)
+
+    def settled(
+        self, site: Site, outcome: Outcome, given: Callable[[], Weights], at: DistortionStep
+    ) -> tuple[tuple[Form, ...], str | None]:
+        """Return the forms of a site, and why its own method leaves it alone.
+
+        There are both where the method for the rest has rounded it; `given` returns what that one gets to see.
+        """
+        first = self._lowerable(site, outcome)
+        if not isinstance(first, Skip):
+            return first, None
+        if self.rest is None:
+            return (), first.reason
+        second = self._lowerable(site, self.rest.distort([given()], at)[site.name])
+        return () if isinstance(second, Skip) else second, first.reason
+
+    def _lowerable(self, site: Site, outcome: Outcome) -> Outcome:
+        """Return an outcome, or why it is no use: a form that a site cannot be lowered to is none, however small."""
+        if isinstance(outcome, Skip):
+            return outcome
+        refused = kind_of(outcome[0]).refuse(site) or unfit_opset(outcome[0], self.opset)
+        return outcome if refused is None else Skip(refused)
 
     def _is_rest(self, name: str, forms: Mapping[str, tuple[Form, ...]]) -> bool:
         """Return whether the forms of a site are none of its own method."""
@@ -132,7 +181,7 @@ class Plan:
     def masks(self, forms: Mapping[str, tuple[Form, ...]]) -> dict[str, npt.NDArray[np.bool_]]:
         """Return which weights training may change until the next distortion, by site, where a method keeps a mask."""
         return {
-            site.name: _dense(site, forms[site.name]) != 0
+            site.name: dense_of(site, forms[site.name]) != 0
             for method, sites in self.chosen
             if method.keeps_mask
             for site in sites
@@ -184,27 +233,28 @@ class SiteLatents:
     def dense(self) -> dict[str, Array]:
         """Return the weights that the latents make, float32 of the initializer's shape, by site."""
         by_name = {name: site for _, sites in self._parts for name, site in sites.items()}
-        return {name: _dense(by_name[name], forms) for name, forms in self.forms().items()}
+        return {name: dense_of(by_name[name], forms) for name, forms in self.forms().items()}
 
 
-def weights_of(
-    site: Site, sites: Sequence[Site] = (), array: npt.NDArray[np.generic] | None = None, **facts: Any
-) -> Weights:
+def weights_of(site: Site, sites: Sequence[Site] = (), array: DeviceArray | None = None, **facts: Any) -> Weights:
     """Return what a method sees of a site, its weights being `array` or else the model's own.
 
     `sites` are all sites of the model, among which a recurrent weight finds its partners; `facts` are what a run adds:
     mask, gradient, gram, previous.
     """
-    return Weights(
-        site=site.name,
-        matrices=site.matrices(array),
-        node=site.readers[0].node_name,
-        is_table=site.role is Role.EMBEDDING,
-        partner=_partner(site, sites),
-        feeds=_fed_by(site, sites),
-        kernel=site.shape[2:] if site.role in CONVOLUTIONS else (),
-        **facts,
-    )
+    return Weights(matrices=site.matrices(array), **facts_of(site, sites), **facts)
+
+
+def facts_of(site: Site, sites: Sequence[Site] = ()) -> dict[str, Any]:
+    """Return what a method sees of a site beside its weights: the fields of `Weights` that the graph tells."""
+    return {
+        "site": site.name,
+        "node": site.readers[0].node_name,
+        "is_table": site.role is Role.EMBEDDING,
+        "partner": _partner(site, sites),
+        "feeds": _fed_by(site, sites),
+        "kernel": site.shape[2:] if site.role in CONVOLUTIONS else (),
+    }
 
 
 def make_plan(model: ir.Model, rules: Sequence[Rule], rest_bits: int | None = None) -> Plan:
@@ -248,6 +298,11 @@ def make_plan(model: ir.Model, rules: Sequence[Rule], rest_bits: int | None = No
     return Plan(tuple(sites), given, skipped, opset_of(model), rest)
 
 
+def _within_reach(method: Method | Composition, array: DeviceArray | None) -> DeviceArray | None:
+    """Return an array where a method can compute with it."""
+    return array if array is None or (method.on_device and has_doubles(array)) else on_host(array)
+
+
 def _not_finite(site: Site) -> str | None:
     """Return why no method has a site: there is no nearest form of a number that is none."""
     array = site.array()
@@ -259,21 +314,9 @@ def _not_finite(site: Site) -> str | None:
     return "holds NaN" if math.isnan(largest) else "holds an infinite number"
 
 
-def _enter(result: Distorted, site: Site, outcome: Outcome, opset: int) -> None:
-    if isinstance(outcome, Skip):
-        result.skipped[site.name] = outcome.reason
-        return
-    # A form that this site cannot be lowered to is no use, however small.
-    refused = kind_of(outcome[0]).refuse(site) or unfit_opset(outcome[0], opset)
-    if refused is not None:
-        result.skipped[site.name] = refused
-        return
-    result.forms[site.name] = outcome
-    result.dense[site.name] = _dense(site, outcome)
-
-
-def _dense(site: Site, forms: Sequence[Form]) -> Array:
-    return site.restore(np.stack([form.dense() for form in forms]))
+def dense_of(site: Site, forms: Sequence[Form]) -> Array:
+    """Return the weight that forms stand for, float32 of the initializer's shape."""
+    return site.restore(stacked(forms))
 
 
 _INPUT_OF = {

@@ -205,6 +205,16 @@ def test_arrays_that_are_no_samples(tmp_path, content, message):
         open_source("d.npz", batch_size=2, base=tmp_path)
 
 
+def test_a_scalar_is_the_same_in_every_batch(tmp_path):
+    np.savez(tmp_path / "d.npz", rate=np.int64(16000), x=np.arange(10.0))
+    source = open_source("d.npz", batch_size=4, base=tmp_path)
+    train, evaluate = hold_out(source, 0.3)
+    assert (train.samples, evaluate.samples) == (7, 3)
+    for batch in (*batches(source), *batches(train), *batches(evaluate)):
+        assert batch["rate"].shape == ()
+        assert batch["rate"] == 16000
+
+
 class Bomb:
     def __reduce__(self):
         return (pytest.fail, ("the pickle was opened",))

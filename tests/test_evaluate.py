@@ -97,6 +97,11 @@ def test_zero_state_takes_its_sizes_from_the_batch() -> None:
         zero_state(STATE, ["c0"], batch)
     with pytest.raises(DataError, match="no other input tells its size"):
         zero_state((TensorSpec("h0", "float32", (3, None)),), ["h0"], {})
+    # A size that nothing names is that of the samples in a batch, where one alone is missing.
+    streaming = (TensorSpec("x", "float32", (None, 2)), TensorSpec("h0", "float32", (3, None, 5)))
+    assert zero_state(streaming, ["h0"], batch)["h0"].shape == (3, 4, 5)
+    with pytest.raises(DataError, match="no other input tells its size"):
+        zero_state((streaming[0], TensorSpec("h0", "float32", (None, "M"))), ["h0"], batch)
 
 
 def test_padded_steps_do_not_count() -> None:

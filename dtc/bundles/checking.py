@@ -43,13 +43,12 @@ def check_bundle(folder: str | Path, *, beside: str | Path | None = None, second
         for name in dict.fromkeys(run.name for bundle in both for run in bundle.runs):
             _take_turns(name, both, seconds)
     opened.remember()
-    checked = opened.checked
-    return BundleCheck(
-        schema="dtc-bundle-check/1",
-        bundle=checked,
-        beside=None if other is None else other.checked,
-        failures=_failures(checked),
-    )
+    checked, compared = opened.checked, None if other is None else other.checked
+    failures = _failures(checked, compared)
+    return BundleCheck(schema="dtc-bundle-check/1", bundle=checked, beside=compared, failures=failures)
+
+
+_BAD = ("wrong", "failed")
 
 
 @dataclass
@@ -74,18 +73,17 @@ class _Opened:
 
     def copy_to(self, scratch: Path) -> None:
         """Copy it to where it is run: nothing is built within the bundle itself."""
-        self.place = scratch / f"bundle{len(list(scratch.iterdir())) // 2}"
+        self.place = scratch / f"bundle{len(list(scratch.iterdir()))}"
         shutil.copytree(self.folder, self.place)
-        self.place.with_name(f"{self.place.name}.scratch").mkdir()
 
     def started(self, name: str, seconds: float) -> Callable[[], ProgramReport] | None:
         """Build and install what a way takes; None, and an outcome, where that fails or the bundle has no such way."""
         way = next((run for run in self.runs if run.name == name), None)
         if way is None:
             return None
-        scratch = self.place.with_name(f"{self.place.name}.scratch")
+        place = Place(self.place, self.place.parent, self.description.processor, seconds)
         try:
-            return way.start(Place(self.place, scratch, self.description.processor, seconds))
+            return way.start(place)
         except MissingError as error:
             self._add(name, "missing", str(error))
         except ProgramError as error:
@@ -172,8 +170,10 @@ def _least(reports: Sequence[ProgramReport]) -> ProgramReport:
     )
 
 
-def _failures(checked: CheckedBundle) -> tuple[str, ...]:
-    failed = tuple(f"{run.name}: {run.reason}" for run in checked.runs if run.outcome in ("wrong", "failed"))
-    if not failed and not any(run.outcome == "right" for run in checked.runs):
+def _failures(checked: CheckedBundle, beside: CheckedBundle | None) -> tuple[str, ...]:
+    """Return what is wrong with a bundle; a way in which the one beside it is not right either says nothing of it."""
+    excused = set() if beside is None else {run.name for run in beside.runs if run.outcome in _BAD}
+    bad = [run for run in checked.runs if run.outcome in _BAD]
+    if not bad and not any(run.outcome == "right" for run in checked.runs):
         return ("nothing could be run on this machine",)
-    return failed
+    return tuple(f"{run.name}: {run.reason}" for run in bad if run.name not in excused)

@@ -6,8 +6,18 @@ neither decides anything.
 """
 
 from dtc.checking.benchmark import BenchReport, BenchRow, bench
-from dtc.checking.candidate import check
+from dtc.checking.candidate import check, check_unrun
 from dtc.checking.options import CheckOptions
 from dtc.checking.report import CheckReport, MetricChange, ModelFacts
 
-__all__ = ["BenchReport", "BenchRow", "CheckOptions", "CheckReport", "MetricChange", "ModelFacts", "bench", "check"]
+__all__ = [
+    "BenchReport",
+    "BenchRow",
+    "CheckOptions",
+    "CheckReport",
+    "MetricChange",
+    "ModelFacts",
+    "bench",
+    "check",
+    "check_unrun",
+]

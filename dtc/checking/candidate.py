@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dtc.checking.differences import Comparison, OutputDifference
+from dtc.checking.differences import Comparison, OutputDifference, interface_differences
 from dtc.checking.elsewhere import Expected, run_elsewhere
 from dtc.checking.measurements import measure_latency, measure_memory
 from dtc.checking.metric import PairMetric
@@ -21,8 +21,8 @@ from dtc.deploy.ops import DOMAIN
 from dtc.deploy.ops.library import library_path
 from dtc.errors import DataError, UsageError
 from dtc.evaluate import stateful
-from dtc.graph import file_bytes
-from dtc.graph.signature import Arrays, TensorSpec, zero_state
+from dtc.graph import file_bytes, load_model
+from dtc.graph.signature import Arrays, TensorSpec, input_specs, output_specs, zero_state
 from dtc.recipe import Objective
 from dtc.sample_inputs import Inputs, InputSampler
 from dtc.session import Outputs, runner
@@ -73,6 +73,23 @@ def check(
         report = _checked_elsewhere(pair, report, trial.feeds, options)
     # 3. What it costs, last: figures of a model that cannot run would mean nothing.
     return _measured(pair, report, sample, options) if options.seconds > 0 else report
+
+
+def check_unrun(reference: Path, candidate: Path, why: str) -> CheckReport:
+    """Compare what two files say of themselves, where the models are too large to be run; `why` tells that.
+
+    Raises:
+        ModelError: A model cannot be loaded.
+    """
+    models = load_model(reference), load_model(candidate)
+    (inputs, other_inputs), (outputs, other_outputs) = (map(specs, models) for specs in (input_specs, output_specs))
+    failures = interface_differences("input", inputs, other_inputs)
+    failures += interface_differences("output", outputs, other_outputs)
+    before, after = (
+        ModelFacts(path=path, file_bytes=file_bytes(path, model))
+        for path, model in zip((reference, candidate), models, strict=True)
+    )
+    return CheckReport(reference=before, candidate=after, failures=tuple(failures), caveats=(why,))
 
 
 def _on_generated(pair: Pair, report: CheckReport, options: CheckOptions) -> tuple[CheckReport, Trial, Inputs]:

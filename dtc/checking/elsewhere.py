@@ -115,11 +115,11 @@ def _compared(wanted: Sequence[Outputs], found: Ran) -> Comparison:
     """Compare all runs; a runtime without integers of 64 bits, or without scalars, gives the numbers all the same."""
     comparison = Comparison()
     for expected, outputs in zip(wanted, found.outputs, strict=True):
-        comparison.update(expected, {name: _as(outputs[name], value) for name, value in expected.items()})
+        comparison.update(expected, {name: as_wanted(outputs[name], value) for name, value in expected.items()})
     return comparison
 
 
-def _as(array: Any, wanted: Any) -> Any:
+def as_wanted(array: Any, wanted: Any) -> Any:
     """Return an output in the type of the one that is expected, and of its shape where the elements are as many."""
     if not isinstance(wanted, np.ndarray) or array.size != wanted.size:
         return array

@@ -30,3 +30,13 @@ def session_memory(model: ir.Model) -> int:
     return round(
         sum((_OF_HALF if tensor.dtype in _HALF else _OF_OTHERS) * tensor.nbytes for tensor in all_tensors(model))
     )
+
+
+def memory_of_sites(model: ir.Model) -> int:
+    """Return the peak bytes of compressing and checking a model one weight at a time, by one process."""
+    largest = max((tensor.size for tensor in all_tensors(model) if tensor.dtype.is_floating_point()), default=0)
+    return IDLE + _COPIES * 4 * largest
+
+
+_COPIES = 3
+"""Of the largest weight in float32: as it came, as it is distorted, and while it is run alone."""

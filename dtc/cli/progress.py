@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from dtc.checking.options import CheckedBatch
-from dtc.formatting import printable
+from dtc.formatting import printable, size
+from dtc.pipeline.progress import SiteDone
 from dtc.training.events import DistortedWeights, Evaluated, Event, Finished, Noted, Started, Stepped
 
 console = Console(stderr=True, highlight=False)
 
-OnEvent = Callable[[Event | CheckedBatch], None]
+OnEvent = Callable[[Event | CheckedBatch | SiteDone], None]
 
 _QUIET = 10.0
 """Seconds after which a check says how far it is: a short one says nothing."""
@@ -48,9 +49,11 @@ class _Lines:
         self._told = 0.0
         self._began = 0.0
 
-    def show(self, event: Event | CheckedBatch) -> None:
+    def show(self, event: Event | CheckedBatch | SiteDone) -> None:
         if isinstance(event, CheckedBatch):
             self._show_check(event)
+        elif isinstance(event, SiteDone):
+            self._show_site(event)
         else:
             for line in _lines(event):
                 console.print(printable(line), markup=False)
@@ -64,6 +67,17 @@ class _Lines:
             console.print(f"check: batch {event.batch}{of}, {now - self._began:.0f} s", markup=False)
             self._told = now
 
+    def _show_site(self, event: SiteDone) -> None:
+        now = time.monotonic()
+        if event.done == 1:
+            self._told = self._began = now
+        if now - self._told >= _QUIET:
+            # By bytes: sites differ in size by more than in time for a byte.
+            left = (now - self._began) * (event.bytes_of / max(event.bytes_done, 1) - 1)
+            sites, read = f"{event.done} of {event.of} weights", f"{size(event.bytes_done)} of {size(event.bytes_of)}"
+            console.print(f"compressed {sites}, {read}; {left:.0f} s left", markup=False)
+            self._told = now
+
 
 class _Bar:
     def __init__(self, bar: Progress) -> None:
@@ -71,7 +85,7 @@ class _Bar:
         self._lines = _Lines()
         self._task: TaskID | None = None
 
-    def show(self, event: Event | CheckedBatch) -> None:
+    def show(self, event: Event | CheckedBatch | SiteDone) -> None:
         # A resumed run tells `Started` again, first of all, so that the bar is there before the first step.
         if isinstance(event, Started):
             self._task = self._bar.add_task("training", total=event.steps, loss="-", distortions=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Protocol
 
 import numpy as np
@@ -96,7 +97,8 @@ class _Fitted:
 
     def batches(self, *, epoch: int, seed: int, shuffle: bool, start: int = 0) -> Iterator[Batch]:
         for batch in self.source.batches(epoch=epoch, seed=seed, shuffle=shuffle, start=start):
-            yield _fit(self.inputs, batch, self.objective, self.name)
+            # A run directory holds copies: users know the file's own name, and not that of its place there.
+            yield _fit(self.inputs, batch, self.objective, PurePath(self.name).name)
 
 
 def _inputs(model: ir.Model, objective: ObjectiveNames) -> tuple[_Input, ...]:

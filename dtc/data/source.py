@@ -44,7 +44,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ArraySource:
-    """Arrays that share their first dimension, the samples; dtc makes the batches.
+    """Arrays that share their first dimension, the samples; dtc makes the batches. A scalar is the same in all of them.
 
     A last short batch is kept where `keep_short` says so (evaluation: every sample counts) and dropped otherwise
     (training: every step has the same weight), unless it is the only one. `first` and `total` say which part of the
@@ -62,7 +62,7 @@ class ArraySource:
     @property
     def samples(self) -> int:
         """How many samples there are."""
-        return int(next(iter(self.arrays.values())).shape[0])
+        return next(int(array.shape[0]) for array in self.arrays.values() if array.ndim)
 
     @property
     def length(self) -> int:
@@ -82,7 +82,7 @@ class ArraySource:
 
     def part(self, start: int, stop: int) -> ArraySource:
         """Return the samples from number `start` on, before number `stop`."""
-        arrays = {name: array[start:stop] for name, array in self.arrays.items()}
+        arrays = {name: array[start:stop] if array.ndim else array for name, array in self.arrays.items()}
         return replace(self, arrays=arrays, first=self.first + start, total=max(self.total, self.samples))
 
     def batches(self, *, epoch: int, seed: int, shuffle: bool, start: int = 0) -> Iterator[Batch]:
@@ -92,7 +92,10 @@ class ArraySource:
         for index in range(start, self.length):
             rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
             chosen = rows if order is None else order[rows]
-            yield {name: np.ascontiguousarray(array[chosen]) for name, array in self.arrays.items()}
+            yield {
+                name: np.ascontiguousarray(array[chosen]) if array.ndim else np.array(array)
+                for name, array in self.arrays.items()
+            }
 
 
 def open_source(spec: str, *, batch_size: int, base: Path = Path(), split: Split = "train") -> Source:
@@ -162,10 +165,13 @@ def _map_folder(folder: Path) -> dict[str, AnyArray]:
 
 
 def _array_source(name: str, arrays: dict[str, AnyArray], batch_size: int, split: Split) -> ArraySource:
-    lengths = {key: array.shape[0] if array.ndim else None for key, array in arrays.items()}
-    if len(set(lengths.values())) != 1 or None in lengths.values():
+    lengths = {key: array.shape[0] for key, array in arrays.items() if array.ndim}
+    if len(set(lengths.values())) != 1:
         listed = ", ".join(f"{key} {list(array.shape)}" for key, array in arrays.items())
-        raise DataError(f"{name}: the first dimension of every array must be the same number of samples; has {listed}")
+        raise DataError(
+            f"{name}: the first dimension of every array must be the same number of samples; has {listed}; state that "
+            "a model carries on is left out, and starts with zeros: --carry OUTPUT=INPUT"
+        )
     if not next(iter(lengths.values())):
         raise DataError(f"{name}: holds no samples")
     return ArraySource(name, arrays, batch_size, keep_short=split == "evaluate")

@@ -1,6 +1,6 @@
 """Compressed forms: NumPy only, no graph, no runtime."""
 
-from dtc.forms.base import AnyArray, Array, Form, Parts, bits_per_weight, scaled, stored_bytes
+from dtc.forms.base import AnyArray, Array, Form, Parts, bits_per_weight, scaled, stacked, stored_bytes
 from dtc.forms.binary import BinaryCode
 from dtc.forms.codebook import Codebook
 from dtc.forms.codewords import Codewords, Grid
@@ -23,6 +23,7 @@ __all__ = [
     "halved",
     "pack_form",
     "scaled",
+    "stacked",
     "stored_bytes",
     "unpack_form",
 ]

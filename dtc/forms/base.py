@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -82,6 +82,12 @@ class Scalable(Protocol):
 def scaled(form: Form, factors: Array) -> Form | None:
     """Return the form of a matrix `[out, in]` whose rows are multiplied by `factors [out]`; None if there is none."""
     return form.scaled(factors) if isinstance(form, Scalable) else None
+
+
+def stacked(forms: Sequence[Form]) -> Array:
+    """Return the matrices of several forms of one shape, float32 `[count, out, in]`."""
+    dense = [form.dense() for form in forms]
+    return dense[0][None] if len(dense) == 1 else np.stack(dense)  # one large matrix is not copied for this
 
 
 def bits_per_weight(form: Form) -> float:

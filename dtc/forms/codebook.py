@@ -16,6 +16,7 @@ from dtc.forms.index_fields import (
     MAX_BITS,
     Indices,
     bits_for,
+    count_indices,
     field_widths,
     pack_indices,
     row_bytes,
@@ -159,7 +160,7 @@ class Codebook:
     @cached_property
     def huffman_bytes(self) -> int | None:
         """Bytes of the Huffman coded indices; None where a Huffman code would have too many symbols."""
-        return coded_bytes(np.bincount(self.stored_indices.ravel(), minlength=self.codewords.count + self.zero))
+        return coded_bytes(count_indices(self.stored_indices, self.codewords.count + self.zero))
 
     @cached_property
     def huffman_code(self) -> HuffmanCode:

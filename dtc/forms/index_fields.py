@@ -18,10 +18,22 @@ Indices = npt.NDArray[np.uint16]
 
 MAX_BITS = 16
 
+_BLOCK = 1 << 18
+"""Indices counted at once."""
+
 
 def bits_for(count: int) -> int:
     """Return the smallest width, 1..16, that holds `count - 1`."""
     return max(1, (count - 1).bit_length())
+
+
+def count_indices(indices: Indices, entries: int) -> npt.NDArray[np.intp]:
+    """Return how often each of `entries` numbers occurs, int64 `[entries]`."""
+    counts = np.zeros(entries, np.intp)
+    flat = indices.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):  # `bincount` makes 64 bits of each number that it counts
+        counts += np.bincount(flat[start : start + _BLOCK], minlength=entries)
+    return counts
 
 
 def field_widths(bits: int) -> list[int]:

@@ -52,7 +52,7 @@ class Sparse:
             raise ValueError("the matrix holds NaN or infinity")
         # A weight too large for float16 becomes infinite without a warning, and is refused below.
         with np.errstate(over="ignore"):
-            typed = matrix.astype(value_type)
+            typed = matrix.astype(value_type, copy=False)
         if not np.isfinite(typed).all():
             raise ValueError(f"weights up to {np.abs(matrix).max():g} do not fit into {value_type}")
         kept = typed != 0

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.graph.walk import all_tensors
-from dtc.storage import FilePart
+from dtc.storage import ArrayStore, FilePart
 
 LARGE = 1 << 18
 """Bytes from which a tensor stays in the file that it came in."""
@@ -52,12 +53,30 @@ class FileTensor(ir.LazyTensor):
         """Return type, shape and place."""
         return f"FileTensor<{self.dtype},{self.shape}>({self.part!r}, name={self.name!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what makes it anew in another process."""
+        return _made, (self.part, int(self.dtype), tuple(self.shape.numpy()), self.name)
+
     def _read(self) -> ir.TensorProtocol:
         held = self.part.read()
         if self.dtype.bitwidth in _PACKED:
             return ir.PackedTensor(held, self.dtype, shape=self.shape)
         dtype = np.dtype(self.dtype.numpy()).newbyteorder("<")
         return ir.Tensor(held.view(dtype).reshape(self.shape.numpy()), dtype=self.dtype, shape=self.shape)
+
+
+def on_disk(store: ArrayStore, array: npt.NDArray[Any] | ir.TensorProtocol) -> ir.TensorProtocol:
+    """Return a tensor of an array; the numbers of a large one go into a folder."""
+    tensor = ir.tensor(array)
+    if isinstance(tensor, FileTensor) or tensor.nbytes < store.large or not FileTensor.holds(tensor.dtype):
+        return tensor
+    packed = tensor.dtype.bitwidth in _PACKED
+    numbers = np.frombuffer(tensor.tobytes(), np.uint8) if packed else tensor.numpy()
+    return FileTensor.in_place_of(tensor, store.place(numbers))
+
+
+def _made(part: FilePart, dtype: int, shape: tuple[int, ...], name: str | None) -> FileTensor:
+    return FileTensor(part, ir.DataType(dtype), ir.Shape(shape), name)
 
 
 def relocate(model: ir.Model, moved: Mapping[Path, Path]) -> None:

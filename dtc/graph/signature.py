@@ -41,6 +41,11 @@ def input_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
     return tuple(_spec(value) for value in model.graph.inputs if value.name not in initializers)
 
 
+def output_specs(model: ir.Model) -> tuple[TensorSpec, ...]:
+    """Return the outputs, in order, as far as the model says what they are."""
+    return tuple(_spec(value) for value in model.graph.outputs)
+
+
 def zero_state(inputs: Iterable[TensorSpec], names: Iterable[str], batch: Arrays) -> dict[str, npt.NDArray[np.generic]]:
     """Return zeros for the inputs called `names` that `batch` does not hold, of the sizes that `batch` implies.
 
@@ -50,13 +55,14 @@ def zero_state(inputs: Iterable[TensorSpec], names: Iterable[str], batch: Arrays
     specs = {spec.name: spec for spec in inputs}
     # Input x ["T", "N", 8] with a batch of [35, 20, 8] tells T = 35 and N = 20; so h0 [2, "N", 200] starts as [2, 20,
     # 200].
-    sizes = {
+    sizes: dict[Dim, int] = {
         dim: size
         for spec in specs.values()
         if spec.name in batch
         for dim, size in zip(spec.shape, batch[spec.name].shape, strict=False)
         if isinstance(dim, str)
     }
+    samples = _samples(specs.values(), batch)
     state: dict[str, npt.NDArray[np.generic]] = {}
     for name in names:
         if name in batch:
@@ -65,11 +71,23 @@ def zero_state(inputs: Iterable[TensorSpec], names: Iterable[str], batch: Arrays
             raise DataError(f"the model has no input {name!r} to carry state to; it has {', '.join(specs)}")
         spec = specs[name]
         missing = [dim for dim in spec.shape if not isinstance(dim, int) and dim not in sizes]
-        if missing:
+        # One size that nothing names, as in [2, ?, 128]: that of the samples in a batch.
+        known = {**sizes, missing[0]: samples} if len(missing) == 1 and samples is not None else sizes
+        if any(dim not in known for dim in missing):
             raise DataError(f"input {spec} starts with zeros, but no other input tells its size; put it into the data")
-        shape = tuple(dim if isinstance(dim, int) else sizes[dim] for dim in spec.shape if dim is not None)
+        shape = tuple(dim if isinstance(dim, int) else known[dim] for dim in spec.shape)
         state[name] = np.zeros(shape, np.dtype(spec.dtype))
     return state
+
+
+def _samples(specs: Iterable[TensorSpec], batch: Arrays) -> int | None:
+    """Return how many samples a batch has: the first dimension of its inputs, where all that leave it free agree."""
+    free = {
+        int(batch[spec.name].shape[0])
+        for spec in specs
+        if spec.name in batch and spec.shape and not isinstance(spec.shape[0], int)
+    }
+    return free.pop() if len(free) == 1 else None
 
 
 def _spec(value: ir.Value) -> TensorSpec:

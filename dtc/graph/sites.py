@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from dtc.device_arrays import DeviceArray
 from dtc.forms import Array
 from dtc.graph.decoding import decoding_nodes
 from dtc.graph.roles import Role, rows_of, view_of, weight_inputs
@@ -92,8 +93,8 @@ class Site:
         """Number of weights."""
         return math.prod(self.shape)
 
-    def matrices(self, array: npt.NDArray[np.generic] | None = None) -> Array:
-        """Return the site's matrices, float32 `[count, out, in]`, of `array` or of the model's own weight."""
+    def matrices(self, array: DeviceArray | None = None) -> DeviceArray:
+        """Return the site's matrices, float32 `[count, out, in]`, of `array`, where it lies, or of its own weight."""
         return self.view.matrices(self.array() if array is None else array)
 
     def array(self) -> npt.NDArray[np.generic]:

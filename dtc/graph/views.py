@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from dtc.device_arrays import DeviceArray, as_type, permuted
 from dtc.forms import Array
 
 
@@ -45,10 +45,10 @@ class MatrixView:
         split = self._split(shape)
         return tuple(split[axis] for axis in self.perm)
 
-    def matrices(self, array: npt.NDArray[np.generic]) -> Array:
-        """Return `array` as float32 `[count, rows, cols]`."""
-        read = array.reshape(self._split(array.shape)).transpose(self.perm)
-        return np.ascontiguousarray(read.reshape(self.count, self.rows, self.cols), dtype=np.float32)
+    def matrices(self, array: DeviceArray) -> DeviceArray:
+        """Return `array` as float32 `[count, rows, cols]`, where it lies."""
+        read = permuted(array.reshape(self._split(array.shape)), self.perm)
+        return as_type(read.reshape(self.count, self.rows, self.cols), "float32")
 
     def restore(self, matrices: Array, shape: Sequence[int]) -> Array:
         """Return matrices `[count, rows, cols]` as the array of the given shape that they came from."""

@@ -4,20 +4,46 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dtc.checking import CheckOptions, check, fidelity
+from dtc.checking import CheckOptions, check, check_unrun, fidelity
 from dtc.checking.candidate import first_inputs
+from dtc.checking.sites import Limit, SitesCheck, Subject, on_file
 from dtc.errors import CheckFailedError
-from dtc.graph import load_model
+from dtc.graph import find_sites, load_model
 from dtc.graph.signature import Arrays, input_specs
 from dtc.pipeline.work import Work
 
 
+def check_sites(work: Work) -> None:
+    """Run each compressed site of the written file alone, beside its dense weight.
+
+    Raises:
+        CheckFailedError: One computes something else.
+    """
+    sites = {site.name: site for site in find_sites(work.regular) if site.name in work.lowered}
+    file = load_model(work.written.path)
+    nbytes = {name: 4 * site.size for name, site in sites.items()}
+    limits = {name: _limit(work, name) for name in sites}
+    alone = SitesCheck(Subject(work.regular, nbytes, limits), file, seed=work.recipe.seed)
+    work.by_site, failures = alone.run(on_file(work.regions, work.model, file))
+    if failures:
+        raise CheckFailedError(f"{work.job.output}: not written, as it would be wrong: {'; '.join(failures)}")
+
+
+def _limit(work: Work, name: str) -> Limit:
+    """Return how far a site may be from its dense weight: what its target and its own lowering allow."""
+    lowered, rounding = work.lowered[name], Limit(work.tried.rounding, "the rounding of vectors to float16")
+    own = Limit(lowered.tolerance or 0.0, lowered.because)
+    return max((Limit(work.target.tolerance), own, rounding), key=lambda limit: limit.relative_l2)
+
+
 def check_faithful(work: Work) -> None:
-    """Compare the written file with the user's model with the distorted weights.
+    """Compare the written file with the user's model with the distorted weights, where they fit into memory.
 
     Raises:
         CheckFailedError: It computes something else, or nothing could be compared.
     """
+    if not work.runs_whole:
+        return
     limits = {each.tolerance: each.because for each in work.lowered.values() if each.tolerance is not None}
     limits |= {work.tried.rounding: "the rounding of vectors to float16"}
     limit = max((work.target.tolerance, *limits))
@@ -43,6 +69,10 @@ def _examples(work: Work) -> tuple[Arrays, ...]:
 
 def check_outcome(work: Work) -> None:
     """Compare the written file with the original: metric, size, latency, memory; failures are kept, not raised."""
+    if not work.runs_whole:
+        outcome = check_unrun(work.original, work.written.path, work.words_on_whole)
+        work.outcome = outcome.model_copy(update={"judged": work.job.max_drop is not None})
+        return
     options = replace(
         _options(work),
         called=(str(work.original), str(work.job.output)),

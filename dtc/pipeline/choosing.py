@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import onnx_ir as ir
+
 from dtc.errors import ModelError, RecipeError, RuleError
+from dtc.graph.walk import replace_tensors
 from dtc.passes import prepare
 from dtc.passes.leftovers import told_compressed
 from dtc.passes.plan import make_plan
@@ -15,6 +18,7 @@ from dtc.training.run import create_run
 def normalise(work: Work) -> None:
     """Normalise the graph of the model in place, so that sites can be found."""
     prepare.normalise(work.model)
+    replace_tensors(work.model, lambda tensor: work.on_disk(tensor) if isinstance(tensor, ir.Tensor) else tensor)
     work.given = tensors_of(work.model)
     work.undistorted = work.model.clone()  # shares its arrays, which no stage changes in place
 

@@ -10,6 +10,7 @@ from dtc.custom_ops import custom_ops
 from dtc.damage import damage_named
 from dtc.errors import CheckFailedError, Interrupted
 from dtc.job import Job, refuse_code
+from dtc.pipeline.estimating import refuse_unfit
 from dtc.pipeline.stages import ONE_SHOT, RESUMED, RETRAINED, Stage
 from dtc.pipeline.trying import run_original
 from dtc.pipeline.watch import watched
@@ -43,12 +44,12 @@ class Compression:
 
 
 def compress(
-    path: Path,
+    path: str | Path,
     recipe: Recipe,
     job: Job,
     *,
-    base: Path = Path(),
-    run: Path | None = None,
+    base: str | Path = Path(),
+    run: str | Path | None = None,
     on_event: OnEvent | None = None,
     known: Known | None = None,
 ) -> Compression:
@@ -62,6 +63,7 @@ def compress(
         CheckFailedError: The lowered model does not compute what the distorted one does; nothing is written.
         DtcError: Whatever is wrong with model, recipe, data or output, in words for the user.
     """
+    path, base, run = Path(path), Path(base), None if run is None else Path(run)
     # What would fail at the end is refused before hours of training.
     job.refuse_early(path, recipe)
     trained = recipe.training is not None
@@ -69,6 +71,7 @@ def compress(
         work = begin(path, recipe, job, base)
         if known is not None:
             work.moments, work.gradients = known.moments, known.gradients
+        refuse_unfit(work)
         run_original(work)
         work.run_folder = run or (job.output.with_suffix(".dtc-run") if trained else None)
         work.on_event = on_event
@@ -76,13 +79,13 @@ def compress(
 
 
 def resume(
-    folder: Path,
+    folder: str | Path,
     *,
     force: bool = False,
-    output: Path | None = None,
-    report: Path | None = None,
+    output: str | Path | None = None,
+    report: str | Path | None = None,
     allow_code: bool = False,
-    dump: Path | None = None,
+    dump: str | Path | None = None,
     device: str | None = None,
     on_event: OnEvent | None = None,
 ) -> Compression:
@@ -97,6 +100,8 @@ def resume(
     Raises:
         DtcError: The folder is no run of `compress`, or whatever else is wrong, in words for the user.
     """
+    folder = Path(folder)
+    output, report, dump = (None if each is None else Path(each) for each in (output, report, dump))
     run, told = open_run(folder), Job.read(folder, force=force)
     if device is not None and device != run.training.device:
         run = run.retold(device=device)
@@ -109,6 +114,7 @@ def resume(
     job.refuse_early(run.model_path, run.recipe)
     with custom_ops(folder / library for library in run.recipe.custom_ops):
         work = begin_again(run, job)
+        refuse_unfit(work)
         work.on_event = on_event
         return _carry_out(work, ONE_SHOT if run.recipe.training is None else RESUMED)
 
@@ -118,6 +124,7 @@ def _carry_out(work: Work, stages: Sequence[Stage]) -> Compression:
         with work, damage_named(work.original), watched(work) as look:
             for stage in stages:
                 stage(work)
+                work.store.let_go()
                 look(stage.__name__)
     # With a run directory the user is told how to go on; without one there is nothing to go on from.
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ from dtc.checking import CheckReport
 from dtc.forms import stored_bytes
 from dtc.graph import Site
 from dtc.passes.lower import Lowered
+from dtc.passes.plan import dense_of
 from dtc.pipeline.work import Work
 from dtc.report import Report, write_report
 from dtc.report.curve import describe_training, read_events
@@ -43,7 +44,8 @@ def describe(work: Work) -> None:
         output=describe_files([output.with_name(file.name) for file in work.written.files]),
         ratios=_ratios(work),
         check=_named(work.outcome, work.original, output),
-        fidelity=Fidelity(relative_l2=work.faithful.largest_difference, quantizers=len(work.written.levels)),
+        by_site=work.by_site,
+        fidelity=None if work.faithful is None else _fidelity(work.faithful, work),
         sites=tuple(_site(work, site, methods.get(site.name)) for site in work.plan.sites),
         training=_training(work),
         notes=(
@@ -57,7 +59,12 @@ def describe(work: Work) -> None:
 
 
 def _caveats(work: Work) -> list[str]:
-    return [each for each in work.faithful.caveats if each not in work.outcome.caveats]
+    found = () if work.faithful is None else work.faithful.caveats
+    return [each for each in found if each not in work.outcome.caveats]
+
+
+def _fidelity(faithful: CheckReport, work: Work) -> Fidelity:
+    return Fidelity(relative_l2=faithful.largest_difference, quantizers=len(work.written.levels))
 
 
 def _rest(work: Work) -> list[str]:
@@ -142,7 +149,9 @@ def _weights(work: Work, site: Site) -> WeightsChange | None:
         return None
     # The original's weights: those in the model are the distorted ones by now.
     before = work.untouched[site.name].numpy()
-    return describe_weights(before, work.distorted.dense[site.name], site.matrices(before), forms)
+    change = describe_weights(before, dense_of(site, forms), site.matrices(before), forms)
+    work.store.let_go()
+    return change
 
 
 def _training(work: Work) -> TrainingOutcome | None:

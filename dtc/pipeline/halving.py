@@ -22,6 +22,9 @@ def halve(work: Work) -> None:
     """
     if not work.recipe.lean.half_vectors:
         return
+    if not work.runs_whole:
+        work.leaner.append(f"vectors stay in float32: {work.words_on_whole}")
+        return
     tried = lowered_copy(work, work.distorted.forms, stored=halved)
     stored = [value for each in tried.lowered for value in each.stored.values()]
     vectors = halve_vectors(tried.model, stored)

@@ -75,9 +75,16 @@ def gradients(work: Work) -> Mapping[str, Array]:
 
 
 def probe(work: Work) -> Probe | None:
-    """Return the probe that measures how much worse other weights make the model; None if no method needs one."""
-    if not work.plan.sites_with("probe"):
+    """Return the probe that measures how much worse other weights make the model; None if no method needs one.
+
+    Raises:
+        UsageError: One does, and the model does not fit into memory.
+    """
+    probed = work.plan.sites_with("probe")
+    if not probed:
         return None
+    if not work.runs_whole:
+        raise UsageError(f"{probed[0].name!r} needs the model to be run with other weights, and {work.words_on_whole}")
     recipe = work.recipe
     return calibration.make_probe(
         work.model,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 
-import numpy as np
 import onnx_ir as ir
 
 from dtc.errors import DataError, EngineError, ModelError, UsageError
 from dtc.passes.method import DistortionStep
 from dtc.passes.plan import Distorted
+from dtc.pipeline.distorting import put
 from dtc.pipeline.work import Work
 from dtc.training import launch
 from dtc.training.run import Run
@@ -35,6 +35,8 @@ def train(work: Work) -> None:
     run = _run(work)
     try:
         work.training = launch.train(run.folder, on_event=work.on_event)
+        work.run = run.reread()
+        work.recipe = work.run.recipe
     except (UsageError, ModelError, DataError, EngineError):
         if work.began_run and not run.metrics.exists():  # a start that failed can be tried again in the same place
             shutil.rmtree(run.folder, ignore_errors=True)
@@ -54,16 +56,11 @@ def take_trained(work: Work) -> None:
         work.model.graph.initializers[name].const_value = ir.tensor(array, name=name)
     # 2. The sites once more, from their forms: what a file holds is the form, and its dense weights are these to the
     #    bit.
-    dense = {
-        site.name: site.restore(np.stack([form.dense() for form in forms[site.name]]))
-        for site in work.plan.sites
-        if site.name in forms
-    }
-    work.distorted = Distorted(dense, forms, skipped)
+    work.distorted = Distorted({}, forms, skipped)
     # The weights that were distorted last are gone, and errors against the original's would tell nothing.
     for site in work.plan.sites:
-        if site.name in dense:
-            site.assign(dense[site.name])
+        if site.name in forms:
+            put(work, site, forms[site.name])
 
 
 def _run(work: Work) -> Run:

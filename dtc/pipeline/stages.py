@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dtc.pipeline.checking import check_faithful, check_outcome
+from dtc.pipeline.checking import check_faithful, check_outcome, check_sites
 from dtc.pipeline.choosing import begin_run, choose, normalise
 from dtc.pipeline.describing import describe, leave_report
 from dtc.pipeline.distorting import distort
@@ -31,6 +31,7 @@ _WRITE: tuple[Stage, ...] = (
     write,
     refuse_growth,
     # The output appears when all is well with it, and what was there before is safe until then.
+    check_sites,
     check_faithful,
     check_outcome,
     deliver,

@@ -75,7 +75,7 @@ def lowered_copy(
     if work.recipe.lean.fold_batch_norm:
         folded = fold_batch_norms(clone, forms, stored)
     items = [Compressed(site, folded.forms[site.name]) for site in find_sites(clone) if site.name in folded.forms]
-    return Tried(clone, tuple(lowering.lower(clone, items, work.target)), folded)
+    return Tried(clone, tuple(lowering.lower(clone, items, work.target, work.on_disk)), folded)
 
 
 def _try(work: Work) -> Tried:
@@ -129,7 +129,6 @@ def _leave_alone(work: Work, name: str, reason: str) -> None:
     distorted = work.distorted
     work.distorted = replace(
         distorted,
-        dense={site: array for site, array in distorted.dense.items() if site != name},
         forms={site: forms for site, forms in distorted.forms.items() if site != name},
         skipped={**distorted.skipped, name: reason},
     )

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy.typing as npt
 import onnx_ir as ir
 
 from dtc.checking import CheckReport
 from dtc.checking.fidelity import Comparable
 from dtc.checking.options import CheckedBatch
 from dtc.checking.session_memory import memory_of_whole
+from dtc.checking.sites import Regions, SiteChecks
 from dtc.data import Samples, fixed_batch
 from dtc.errors import ModelError
+from dtc.formatting import size
 from dtc.forms import Array
 from dtc.graph import Site, check_space, load_model, model_files, only_writer, relocate
+from dtc.graph.file_tensor import on_disk
 from dtc.job import Job
 from dtc.memory import free_memory
 from dtc.passes.lean import Folded
@@ -26,14 +31,16 @@ from dtc.passes.lower import Lowered, Target, find_target
 from dtc.passes.method import Gram, Grams
 from dtc.passes.plan import Distorted, Plan
 from dtc.passes.prepare.quantize_activations import Quantization
+from dtc.pipeline.progress import SiteDone
 from dtc.recipe import Recipe
 from dtc.report import Report
 from dtc.scratch import scratch_folder
+from dtc.storage import ArrayStore
 from dtc.training.events import Event
 from dtc.training.launch import Result
 from dtc.training.run import Run
 
-OnEvent = Callable[[Event | CheckedBatch], None]
+OnEvent = Callable[[Event | CheckedBatch | SiteDone], None]
 
 
 class KnownMoments(Protocol):
@@ -113,10 +120,14 @@ class Work:
         tried: The model as it will be lowered (weigh).
         dense: The user's model with the distorted weights, in a file (write_dense).
         lowered: How each site stands in the file, by site (lower).
+        regular: The model with the distorted weights, before it was lowered (lower).
+        regions: Where each compressed site can be run alone (lower).
         written: The lowered model in a file, not yet at its place (write).
-        faithful: The written file against the distorted model (check_faithful).
+        by_site: The sites in the written file, one by one (check_sites).
+        faithful: The written file against the distorted model (check_faithful); None where they are not run whole.
         outcome: The written file against the original (check_outcome).
         report: All of it as a document (describe).
+        store: Large arrays of forms and of the lowered model, in `scratch`; in memory while there is no such folder.
         scratch: A folder beside the output that is gone when the work ends: what lies there can be moved to its place.
     """
 
@@ -151,11 +162,15 @@ class Work:
     tried: Tried = field(init=False)
     dense: Comparable = field(init=False)
     lowered: Mapping[str, Lowered] = field(init=False)
+    regular: ir.Model = field(init=False)
+    regions: Regions = field(init=False)
     written: Comparable = field(init=False)
-    faithful: CheckReport = field(init=False)
+    by_site: SiteChecks = field(init=False)
+    faithful: CheckReport | None = None
     outcome: CheckReport = field(init=False)
     report: Report = field(init=False)
     scratch: Path = field(init=False)
+    store: ArrayStore = field(default_factory=lambda: ArrayStore(Path(), large=sys.maxsize))
     _resources: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Work:
@@ -163,6 +178,8 @@ class Work:
             self._resources.enter_context(only_writer(self.job.output))
             check_space(self.job.output, sum(file.stat().st_size for file in self.files))
             self.scratch = self._resources.enter_context(_beside(self.job.output))
+            self.store = ArrayStore(self.scratch / "arrays")
+            self.store.folder.mkdir()
             self._resources = self._resources.pop_all()
         return self
 
@@ -178,6 +195,16 @@ class Work:
         Where they do not fit into memory only sites are checked, and nothing is written that the whole alone needs.
         """
         return self.whole_memory <= self.memory
+
+    @property
+    def words_on_whole(self) -> str:
+        """That the whole was not run, and what it would take."""
+        needed, given = size(self.whole_memory), size(self.memory)
+        return f"the whole model was not run: that takes {needed} of memory, and {given} may be used (--memory)"
+
+    def on_disk(self, array: npt.NDArray[Any] | ir.TensorProtocol) -> ir.TensorProtocol:
+        """Return a tensor of an array; the numbers of a large one go into the scratch folder."""
+        return on_disk(self.store, array)
 
     def gram_of(self, site: Site) -> Gram | None:
         """Return what computes the second moments of a site's inputs; None where no method asks for them."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from dtc.checking.fidelity import levels_of, save_comparable, save_reference
+from dtc.checking.sites import find_regions
 from dtc.errors import ModelError
 from dtc.formatting import size
-from dtc.graph import publish
+from dtc.graph import find_sites, publish
 from dtc.passes import lean
 from dtc.passes.lower.accuracy import set_accuracy_level
 from dtc.passes.prepare import strip_training
@@ -21,15 +22,21 @@ def strip(work: Work) -> None:
 
 
 def write_dense(work: Work) -> None:
-    """Write the user's model with the distorted weights, to compare the lowered one with."""
+    """Write the user's model with the distorted weights, to compare the lowered one with, where both are run whole."""
+    if not work.runs_whole:
+        return
     work.dense = save_reference(distorted_original(work), place(work, "distorted"), levels_of(work.model))
 
 
 def lower(work: Work) -> None:
     """Go on with the model as it was lowered when its sites were weighed, and keep the outcome of each lowering."""
-    work.model = work.tried.model
+    work.regular, work.model = work.model, work.tried.model
     work.lowered = {each.site.name: each for each in work.tried.lowered}
     work.leaner += work.tried.folded.words
+    compressed = [site for site in find_sites(work.regular) if site.name in work.lowered]
+    work.regions = find_regions(
+        work.regular, work.model, compressed, work.tried.folded.stands_for
+    )  # while values have the names that both know
     set_accuracy_level(work.model, work.recipe.accuracy_level)
 
 

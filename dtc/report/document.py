@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field
 
 from dtc.checking import CheckReport
+from dtc.checking.sites import SiteChecks
 from dtc.document import Document, DocumentPart, Real
 from dtc.site_facts import SiteFacts
 
@@ -231,7 +232,8 @@ class Report(Document):
         recipe: What was asked for.
         ratios: What was gained.
         check: The written model against the original, as `dtc check --json` tells it; files go by their names.
-        fidelity: The written model against the distorted one.
+        by_site: The compressed sites of the written model, one by one; null where none was written.
+        fidelity: The written model against the distorted one; null where the whole was not run.
         sites: All sites of the original.
         training: How the retraining went; null where there was none.
         notes: What was done beside what the recipe says, in words.
@@ -246,6 +248,7 @@ class Report(Document):
     ratios: Ratios | None
     check: CheckReport | None
     fidelity: Fidelity | None
+    by_site: SiteChecks | None = None
     sites: tuple[SiteOutcome, ...]
     training: TrainingOutcome | None
     notes: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from dtc.checking import CheckReport, MetricChange
 from dtc.checking.differences import OutputDifference
+from dtc.checking.sites import SiteChecks
 from dtc.formatting import milliseconds, size
 from dtc.report.blocks import name, number, row, section, table, text
 from dtc.report.document import Fidelity, Report
@@ -33,9 +34,10 @@ def outcome_section(report: Report) -> Markup | None:
         "Before and after",
         tag("ul", failures, class_="failures") if failures else None,
         table(["", ">before", ">after", ">change"], _comparison(check)),
-        tag("p", _measured(check, report.versions.get("machine", "")), class_="small"),
+        tag("p", _measured(check, report.versions.get("machine", "")), class_="small") if check.inputs else None,
         _outputs(check) if check.differences else None,
         tag("p", _rounding(report.fidelity, check.kernels), class_="small") if report.fidelity else None,
+        tag("p", _one_by_one(report.by_site), class_="small") if report.by_site else None,
         [tag("p", note, class_="small") for note in (*check.caveats, *report.notes)],
         id_="outcome",
     )
@@ -152,6 +154,11 @@ def _rounding(fidelity: Fidelity, kernels: float | None) -> str:
     if kernels is None:
         return text
     return f"{text} On the native kernels, which ran here, its outputs move by at most {_value(kernels)}."
+
+
+def _one_by_one(by_site: SiteChecks) -> str:
+    missing = "".join(f" Not run alone: {name}, as {reason}." for name, reason in by_site.not_checked.items())
+    return f"Checked in the written file: {by_site.words}.{missing}"
 
 
 def _name(metric: MetricChange) -> str:

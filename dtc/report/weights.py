@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from dtc.distortion import relative_error
 from dtc.forms import Array, Form, LowRank
 from dtc.forms.composite import Product
 from dtc.passes.solvers.spectra import LARGE_SIDE
@@ -19,8 +20,6 @@ AnyArray = npt.NDArray[np.generic]
 BINS = 65
 """Odd, so that zero lies in the middle of a bin: weights that became zero stand apart."""
 
-_BLOCK = 1 << 16
-"""Weights compared at once."""
 
 _REACH = 4.5
 """The histogram ends at this many root mean squares; a normal distribution has three in a million beyond."""
@@ -34,7 +33,7 @@ def describe_weights(before: AnyArray, after: Array, matrices: Array, forms: Seq
     than the leading ones that are kept.
     """
     return WeightsChange(
-        difference=relative_error(before.astype(np.float32), after),
+        difference=relative_error(before, after),
         zeros=(_zeros(before), _zeros(after)),
         histogram=histogram(before, after),
         spectra=tuple(
@@ -43,19 +42,6 @@ def describe_weights(before: AnyArray, after: Array, matrices: Array, forms: Seq
             if isinstance(form, LowRank | Product) and min(matrix.shape) < LARGE_SIDE
         ),
     )
-
-
-def relative_error(before: Array, after: Array) -> float:
-    """Return `|before - after|^2 / |before|^2`; 0 where both are zero."""
-    scale = difference = 0.0
-    # A block at a time, which stays in a cache: a copy of all in float64 takes twice the weights.
-    flat, changed = before.reshape(-1), after.reshape(-1)
-    for start in range(0, flat.size, _BLOCK):
-        wide = flat[start : start + _BLOCK].astype(np.float64)
-        scale += float(wide @ wide)
-        wide -= changed[start : start + _BLOCK]
-        difference += float(wide @ wide)
-    return difference / scale if scale else float(difference > 0)
 
 
 def histogram(before: AnyArray, after: AnyArray) -> Histogram:

@@ -11,7 +11,10 @@ or the other way round: the least loss within so many bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,9 +111,10 @@ class Allocation:
             *self._paid_once(count),
         ]
         options = {"mip_rel_gap": _GAP, "time_limit": _SECONDS}
-        result = milp(
-            costs / scale, constraints=constraints, integrality=np.ones(count), bounds=Bounds(0, 1), options=options
-        )
+        with _no_output():
+            result = milp(
+                costs / scale, constraints=constraints, integrality=np.ones(count), bounds=Bounds(0, 1), options=options
+            )
         if result.x is None:
             return None
         taken = np.flatnonzero(result.x[: len(self._flat)] > 0.5)
@@ -130,3 +134,18 @@ class Allocation:
         columns = np.concatenate([places[:, 0], len(self._flat) + places[:, 1]])
         matrix = coo_array((data, (np.concatenate([rows, rows]), columns)), shape=(len(pairs), count))
         return [LinearConstraint(matrix, -np.inf, 0)]
+
+
+@contextmanager
+def _no_output() -> Iterator[None]:
+    """Keep away from the standard output what HiGHS prints there now and then, whatever it was told."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)

@@ -12,9 +12,11 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.data.npy import read_npz
+from dtc.distortion import relative_error
 from dtc.errors import UsageError
 from dtc.forms import Array
 from dtc.graph import Site, save_model
+from dtc.graph.walk import replace_tensors
 from dtc.job import Job
 from dtc.passes.lower.ledger import array_bytes
 from dtc.passes.method import DistortionStep
@@ -26,7 +28,6 @@ from dtc.pipeline.statistics import set_statistics
 from dtc.pipeline.weighing import lowered_copy
 from dtc.pipeline.work import Known, Work, begin
 from dtc.recipe import Recipe
-from dtc.report.weights import relative_error
 from dtc.scratch import scratch_folder
 from dtc.search.candidate import Candidate, Mix, rules_of
 from dtc.search.loss import Judge, Loss, Measure
@@ -72,9 +73,11 @@ class Setting:
     @contextmanager
     def work(self, recipe: Recipe) -> Iterator[Work]:
         """Yield the work on a file that is gone afterwards."""
-        with scratch_folder() as folder, begin(self.model, recipe, Job(folder / self.model.name), self.base) as work:
-            work.moments, work.gradients = self.known().moments, self.known().gradients
-            yield work
+        with scratch_folder() as folder:
+            job = Job(folder / self.model.name, workers=1)  # a search has processes of its own, one a core
+            with begin(self.model, recipe, job, self.base) as work:
+                work.moments, work.gradients = self.known().moments, self.known().gradients
+                yield work
 
 
 class Lab:
@@ -180,6 +183,7 @@ class Lab:
             with self.setting.work(self.setting.with_rules(base)) as work:
                 for stage in (normalise, choose, distort, set_statistics):
                     stage(work)
+                replace_tensors(work.model, _held)  # its folder goes now
                 self._prepared = (base, work.model)
         return self._prepared[1]
 
@@ -197,3 +201,9 @@ class Lab:
             for each in ((before - site.matrices(dense)).astype(np.float64), before.astype(np.float64))
         )
         return noise / signal if signal > 0 else float(noise > 0)
+
+
+def _held(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """Return a tensor in memory."""
+    lies_elsewhere = isinstance(tensor, ir.LazyTensor)
+    return ir.tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name) if lies_elsewhere else tensor

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dtc.search.allocation import Allocation, Alternative
@@ -24,7 +24,7 @@ MOST = 8
 _CLEARLY = 0.7
 """A candidate that errs so many times as much as another, in no more bytes, is passed over."""
 
-_EVERYWHERE = 0.5
+_EVERYWHERE = 0.4
 """Share of the bytes of all sites from which on a candidate is measured at all of them at once."""
 
 _SCALES = (0.3, 100.0)
@@ -56,10 +56,12 @@ class SiteTable:
     Attributes:
         sites: By name.
         common: Bytes that sites of a kind share.
+        saving: All sites that each candidate makes smaller, among them those where it is not worth measuring.
     """
 
     sites: Mapping[str, tuple[SiteChoice, ...]]
     common: Mapping[str, float]
+    saving: Mapping[Candidate, tuple[str, ...]] = field(default_factory=dict)
 
     def allocation(self) -> Allocation:
         """Return the problem of giving each site its choice."""
@@ -105,7 +107,7 @@ class SiteTable:
             )
             for site, row in self.sites.items()
         }
-        return SiteTable({site: row for site, row in sites.items() if row}, self.common)
+        return SiteTable({site: row for site, row in sites.items() if row}, self.common, self.saving)
 
 
 def scan(evaluations: Evaluations, candidates: Sequence[Candidate], dense: Mapping[str, int]) -> SiteTable:
@@ -120,7 +122,11 @@ def scan(evaluations: Evaluations, candidates: Sequence[Candidate], dense: Mappi
             rows[site].append(SiteChoice(candidate, each["bytes"], each["error"], each["kind"]))
             common[each["kind"]] = max(common.get(each["kind"], 0.0), facts["common"])
     sites = {site: (*worth_measuring(row), SiteChoice(None, dense[site], 0.0, "")) for site, row in rows.items()}
-    return SiteTable(sites, common)
+    saving = {
+        candidate: tuple(site for site in dense if site in facts.get("sites", {}))
+        for candidate, facts in zip(candidates, found, strict=True)
+    }
+    return SiteTable(sites, common, saving)
 
 
 def worth_measuring(row: Iterable[SiteChoice]) -> list[SiteChoice]:
@@ -179,8 +185,14 @@ def around(evaluations: Evaluations, table: SiteTable, base: Mix, levels: Sequen
 def _changes(
     evaluations: Evaluations, pairs: Sequence[tuple[str, Candidate | None]], base: Mix, levels: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """Return what single changes cost, on more samples where two candidates of a site are too close to tell."""
-    stage = "sites alone" if not base else "sites in the mix"
+    """Return what single changes cost, on more samples where two candidates of a site are too close to tell.
+
+    In a mix all are close, next to what the mix costs itself: there, more samples are taken from the first.
+    """
+    if base:
+        level = levels[min(1, len(levels) - 1)]
+        return evaluations.all("sites in the mix", [ChangeOne(*pair, base, level) for pair in pairs])
+    stage = "sites alone"
     found = evaluations.all(stage, [ChangeOne(site, candidate, base, levels[0]) for site, candidate in pairs])
     for level in levels[1:3]:
         unclear = _unclear(pairs, found)
@@ -206,7 +218,7 @@ def _scales(
     evaluations: Evaluations, table: SiteTable, alone: Mapping[tuple[str, Candidate | None], float], level: int
 ) -> dict[Candidate | None, float]:
     """Return by how much each candidate's losses at all sites at once exceed their sum, where that was measured."""
-    uniform = uniform_mixes(table)
+    uniform = _where_worth(table)
     found = evaluations.all("one candidate everywhere", [BuildMix(mix, level) for mix in uniform.values()])
     scales: dict[Candidate | None, float] = {}
     for (candidate, mix), facts in zip(uniform.items(), found, strict=True):
@@ -218,7 +230,15 @@ def _scales(
 
 
 def uniform_mixes(table: SiteTable) -> dict[Candidate, Mix]:
-    """Return the mixes of one candidate at all sites where it is worth measuring, if that is most of the weights."""
+    """Return the mixes of one candidate at all sites that it makes smaller: what one would choose by hand.
+
+    Candidates that other ones beat at most of the weights are left out.
+    """
+    return {candidate: mix_of(dict.fromkeys(table.saving[candidate], candidate)) for candidate in _where_worth(table)}
+
+
+def _where_worth(table: SiteTable) -> dict[Candidate, Mix]:
+    """Return the mixes of one candidate at all sites where it is worth measuring, if that is much of the weights."""
     total = sum(row[-1].nbytes for row in table.sites.values())
     found = {}
     for candidate in table.candidates():

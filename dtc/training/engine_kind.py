@@ -113,14 +113,18 @@ def find_engine(name: str) -> EngineKind:
     return engines()[name]
 
 
+def ranked_engines() -> list[EngineKind]:
+    """Return all engines, the preferred one first; names decide between equals, the same way on every machine."""
+    return sorted(engines().values(), key=lambda kind: (-kind.preference, kind.name))
+
+
 def default_engine(training: Training = Training()) -> EngineKind:
     """Return the preferred engine of those that can run on this machine, and do what the training asks of them.
 
     Where no engine can, the preferred one of those that do what is asked, or of all, is returned: its `unavailable`, or
     its `refuse`, says why.
     """
-    # The highest preference first, names deciding between equals, so that the choice is the same on every machine.
-    ranked = sorted(engines().values(), key=lambda kind: (-kind.preference, kind.name))
+    ranked = ranked_engines()
     able = [kind for kind in ranked if kind.refuse(training) is None]
     return next((kind for kind in able if kind.unavailable() is None), (able or ranked)[0])
 

@@ -11,10 +11,11 @@ from dtc.data.npy import read_npz
 from dtc.forms import Array
 from dtc.recipe import Recipe, Training
 from dtc.scratch import scratch_folder
-from dtc.training.engine_kind import engine_of
+from dtc.training.engine_choice import by_able_engine
+from dtc.training.engine_kind import EngineKind
 from dtc.training.launch import failure
-from dtc.training.run import create_run, leave_data
-from dtc.training.work import GRADIENTS
+from dtc.training.run import Run, create_run, leave_data
+from dtc.training.work import GRADIENTS, Assignment
 
 
 def measure_gradients(model: Path, recipe: Recipe, *, base: Path = Path()) -> dict[str, Array]:
@@ -30,15 +31,19 @@ def measure_gradients(model: Path, recipe: Recipe, *, base: Path = Path()) -> di
         told = {"training": recipe.training or Training(), "rules": ()}
         plain = recipe.model_copy(update=told)
         run = create_run(folder / "run", plain, model, base=base, place_data=leave_data)
-        command = engine_of(run.recipe).command()
-        # The session has no name, so the worker does not watch its standard input: it ends when it is done.
-        done = subprocess.run(
-            [*command.arguments, str(run.folder), "", "gradients"],
-            env=dict(command.environment),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise failure(run, done.returncode, "")
-        return {name: array.astype(np.float32) for name, array in read_npz(run.folder / GRADIENTS).items()}
+        return by_able_engine(run.recipe, lambda asked: _measured(run, asked.kind))
+
+
+def _measured(run: Run, kind: EngineKind) -> dict[str, Array]:
+    command, assignment = kind.command(), Assignment(job="gradients", engine=kind.name)
+    # The session has no name, so the worker does not watch its standard input: it ends when it is done.
+    done = subprocess.run(
+        [*command.arguments, str(run.folder), "", assignment.to_json()],
+        env=dict(command.environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise failure(run, kind, done.returncode, "")
+    return {name: array.astype(np.float32) for name, array in read_npz(run.folder / GRADIENTS).items()}

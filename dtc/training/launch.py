@@ -18,10 +18,12 @@ from dtc.forms import Form
 from dtc.training.best import load_best
 from dtc.training.command import Command
 from dtc.training.engine import Parameters
-from dtc.training.engine_kind import engine_of
+from dtc.training.engine_choice import Asked, by_able_engine
+from dtc.training.engine_kind import EngineKind, engine_of
 from dtc.training.evaluate import Score
 from dtc.training.events import Event, Started, from_line
 from dtc.training.run import Run, open_run
+from dtc.training.work import Assignment
 from dtc.training.worker import ENDED, STOPPED
 
 _POLL = 0.05
@@ -76,22 +78,32 @@ def train(folder: Path, *, on_event: Callable[[Event], None] | None = None, comm
     """
     run = open_run(folder)
     _ = run.training  # refuses a run of a compression that trains nothing, before a worker is started
-    command = command or engine_of(run.recipe).command()
     tell = on_event or (lambda _: None)
+    if command is not None:
+        return _session(run, Asked(engine_of(run.recipe)), command, tell)
+    return by_able_engine(run.recipe, lambda asked: _session(run, asked, asked.kind.command(), tell))
+
+
+def _session(run: Run, asked: Asked, command: Command, tell: Callable[[Event], None]) -> Result:
+    """Carry a run on in a worker process with one engine, which becomes that of the run with its first event."""
     # A name of its own for each session: files that an earlier worker left in the run are told from those of this one.
-    session = secrets.token_hex(8)
-    with _worker(run, command, session) as process:
+    session, decided = secrets.token_hex(8), run.training.engine is not None
+    assignment = Assignment(engine=asked.kind.name, whole=asked.whole, remark=asked.remark)
+    with _worker(run, command, session, assignment) as process:
         try:
             for event in _follow(run, process, session):
+                if not decided:
+                    run.retold(engine=asked.kind.name)
+                    decided = True
                 tell(event)
         except KeyboardInterrupt:
             _stop(process)
-            raise Interrupted(folder) from None
+            raise Interrupted(run.folder) from None
     status = process.returncode
     if status == STOPPED:
-        raise Interrupted(folder)
+        raise Interrupted(run.folder)
     if status != ENDED:
-        raise failure(run, status, session)
+        raise failure(run, asked.kind, status, session)
     return read_result(run)
 
 
@@ -111,11 +123,11 @@ def read_result(run: Run) -> Result:
 
 
 @contextmanager
-def _worker(run: Run, command: Command, session: str) -> Iterator[subprocess.Popen[bytes]]:
+def _worker(run: Run, command: Command, session: str, assignment: Assignment) -> Iterator[subprocess.Popen[bytes]]:
     """Start a worker that ends with this process: the worker watches its standard input, a pipe held open here."""
     with (run.folder / "worker.log").open("ab") as log:
         process = subprocess.Popen(
-            [*command.arguments, str(run.folder), session],
+            [*command.arguments, str(run.folder), session, assignment.to_json()],
             env=dict(command.environment),
             stdin=subprocess.PIPE,
             stdout=log,
@@ -175,21 +187,21 @@ def _session_offset(run: Run, session: str) -> int | None:
     return None if found is None else int(found["offset"])
 
 
-def failure(run: Run, status: int, session: str) -> errors.DtcError:
+def failure(run: Run, kind: EngineKind, status: int, session: str) -> errors.DtcError:
     """Return the error that the worker left in `error.json`, as an exception of the same class."""
     # 1. Nothing was told: the process was killed, as by the system where memory is short.
     told = _read_of_session(run.folder / "error.json", session)
     known = told is not None and bool(told["class"])
-    if not known and (damage := engine_of(run.recipe).remove_damaged()):
+    if not known and (damage := kind.remove_damaged()):
         return errors.EngineError(f"{damage}; the next run, or dtc engine install, installs it again")
     if told is None:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         return TrainingError(f"{run.folder}: the worker {how}; resume the run, or see worker.log in it")
     # 2. An error for the user, raised again as the class that it was, so that exit statuses stay the same. An
     #    interruption is none: it would say that the user had stopped the run.
-    kind = getattr(errors, told["class"], None)
-    if isinstance(kind, type) and issubclass(kind, errors.DtcError) and kind is not Interrupted:
-        return kind(told["message"])
+    error = getattr(errors, told["class"], None)
+    if isinstance(error, type) and issubclass(error, errors.DtcError) and error is not Interrupted:
+        return error(told["message"])
     # 3. Anything else is a mistake in the program; its traceback is in the log.
     return TrainingError(f"{run.folder}: the worker failed ({told['message']}); see worker.log in it")
 

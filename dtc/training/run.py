@@ -113,6 +113,10 @@ class Run:
             raise TrainingError(f"{self.folder / 'recipe.yaml'}: cannot be written ({error.strerror})") from error
         return replace(self, recipe=recipe)
 
+    def reread(self) -> Run:
+        """Return the run with its recipe as it is now: a worker's session may have decided on the engine."""
+        return replace(self, recipe=Recipe.load(self.folder / "recipe.yaml"))
+
     def quantizations(self) -> list[Quantization]:
         """Return the levels that quantized activations start with."""
         return read_quantizations(self.folder)
@@ -151,7 +155,7 @@ def create_run(
 ) -> Run:
     """Make the directory of a new run, whole or not at all; relative data paths start at `base`.
 
-    The engine is decided here: a run that is moved continues with the engine that it began with. `quantizations` are
+    Which engine trains is decided when it begins, unless the recipe says. `quantizations` are
     the activations to quantize, `moments` the second moments of the inputs of sites, by name. `place_data` puts data
     into the run; without it data is linked or copied. With `replace`, an older run in `folder` is deleted, but never a
     folder that is no run.
@@ -163,8 +167,7 @@ def create_run(
         DataError: There is no such data.
     """
     if recipe.training is not None:
-        training = recipe.training.model_copy(update={"engine": engine_of(recipe).name})
-        recipe = recipe.model_copy(update={"training": training})
+        engine_of(recipe)
     # An empty folder may be used, and an older run where that was asked for; anything else is somebody's data.
     older = replace and (folder / "run.json").is_file()
     if folder.exists() and not older and (not folder.is_dir() or any(folder.iterdir())):

@@ -186,9 +186,8 @@ class Session:
     def _distorted(self, grams: Callable[[Site], Gram | None]) -> Distorted:
         progress = self.progress
         with progress.timed("distortion"):
-            parameters = {name: on_host(array) for name, array in self.engine.parameters.items()}
-            means = {name: on_host(mean) for name, mean in progress.gradients.means().items()}
-            return self.plan.distort(parameters, self._at(), progress.forms, means, grams)
+            means = progress.gradients.means()
+            return self.plan.distort(self.engine.parameters, self._at(), progress.forms, means, grams)
 
     def measure_gradients(self, batches: Iterable[Batch]) -> None:
         """Take the mean magnitude of the gradients of the present weights over batches, for the next distortion."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import fnmatch
+import json
 import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 import onnx_ir as ir
 
 from dtc.data import Batch, Source, count_batches, fitted
-from dtc.errors import DataError, TrainingError
+from dtc.errors import DataError, PartlyTrainedError, TrainingError
 from dtc.graph import find_sites
 from dtc.graph.opset import opset_of
 from dtc.metrics import Metric, make_metric
@@ -25,7 +27,7 @@ from dtc.training.engine import Engine
 from dtc.training.engine_kind import engine_of
 from dtc.training.engine_settings import EngineSettings
 from dtc.training.evaluate import Evaluation
-from dtc.training.events import Finished, Started
+from dtc.training.events import Finished, Noted, Started
 from dtc.training.journal import Journal
 from dtc.training.lock import only_worker
 from dtc.training.loop import MEASURED_BATCHES, Retraining
@@ -55,6 +57,44 @@ class Tools:
 
 
 @dataclass(frozen=True)
+class Assignment:
+    """What a worker is asked to do with a run directory.
+
+    Attributes:
+        job: `train`, or `gradients`, which measures them and trains nothing.
+        engine: The engine to do it with; empty for the one of the recipe.
+        whole: To decline with PartlyTrainedError unless all sites that are compressed can be trained.
+        remark: A line for the record of a run that begins.
+    """
+
+    job: Literal["train", "gradients"] = "train"
+    engine: str = ""
+    whole: bool = False
+    remark: str = ""
+
+    def to_json(self) -> str:
+        """Return the assignment as an argument of the worker."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the assignment that `to_json` described."""
+        return cls(**json.loads(text))
+
+    def opened(self, folder: Path) -> Run:
+        """Open a run, its recipe naming the engine."""
+        run = open_run(folder)
+        if not self.engine:
+            return run
+        training = run.training.model_copy(update={"engine": self.engine})
+        return replace(run, recipe=run.recipe.model_copy(update={"training": training}))
+
+
+TRAIN = Assignment()
+"""The usual one: to train with the engine of the recipe."""
+
+
+@dataclass(frozen=True)
 class Beginning:
     """A run before its first step: its session, and the data that it trains and is evaluated on."""
 
@@ -63,7 +103,9 @@ class Beginning:
     evaluation: Evaluation
 
 
-def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session: str = "") -> bool:
+def work(
+    folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session: str = "", assignment: Assignment = TRAIN
+) -> bool:
     """Carry a run on to its end, or until `should_stop`; return whether it is the end.
 
     `session.json` then holds the name of the session and the byte of `metrics.jsonl` at which its events begin.
@@ -71,10 +113,10 @@ def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session
     Raises:
         DtcError: Whatever is wrong with the run, in words for the user.
     """
-    run = open_run(folder)
+    run = assignment.opened(folder)
     with only_worker(folder):
         # 1. The run as at its beginning, then as at its newest checkpoint; nothing on the disk changes so far.
-        begun, snapshot = begin(run, tools), Snapshot.newest(run.checkpoints)
+        begun, snapshot = begin(run, tools, whole=assignment.whole), Snapshot.newest(run.checkpoints)
         begun.session.restore(snapshot)
         # How many steps there are is decided once: it may take a pass over the data to count them.
         progress = begun.session.progress
@@ -85,6 +127,8 @@ def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session
             write_json(folder / "session.json", {"session": session, "offset": journal.offset})
             if journal.offset == 0:
                 journal.log(_started(begun.session, begun.evaluation.source.words))
+                if assignment.remark:
+                    journal.log(Noted(0, assignment.remark))
             # 3. The training itself.
             retraining = Retraining(begun.session, begun.data, begun.evaluation, schedule, journal)
             ended = retraining.run(should_stop)
@@ -93,9 +137,9 @@ def work(folder: Path, tools: Tools, *, should_stop: Callable[[], bool], session
     return ended
 
 
-def leave_gradients(folder: Path, tools: Tools) -> None:
+def leave_gradients(folder: Path, tools: Tools, assignment: Assignment) -> None:
     """Write the mean magnitude of each gradient over the first batches to the run directory, without training."""
-    run = open_run(folder)
+    run = assignment.opened(folder)
     model = run.load_model()
     samples = run.samples(model).train
     assert samples is not None, "a recipe with training has data"
@@ -107,12 +151,16 @@ def leave_gradients(folder: Path, tools: Tools) -> None:
     np.savez(folder / GRADIENTS, **arrays)
 
 
-def begin(run: Run, tools: Tools) -> Beginning:
-    """Return session, data and evaluation of a run before its first step; the run directory is only read."""
+def begin(run: Run, tools: Tools, *, whole: bool = False) -> Beginning:
+    """Return session, data and evaluation of a run before its first step; the run directory is only read.
+
+    Raises:
+        PartlyTrainedError: Not the `whole` of what is compressed can be trained.
+    """
     model, wanted = run.load_model(), run.recipe.objective
     train, evaluate = (fitted(source, model, wanted) for source in run.samples(model).for_training())
     resolved = _resolved(run, train)
-    session = _begin_session(run, model, resolved, train, tools)
+    session = _begin_session(run, model, resolved, train, tools, whole=whole)
     # A new metric for each evaluation: it sums up over batches, and would remember the evaluation before.
     objective, metric = resolved.objective, resolved.objective.metric
     evaluation = Evaluation(
@@ -132,20 +180,22 @@ def _resolved(run: Run, train: Source) -> Recipe:
     return run.recipe.model_copy(update={"objective": objective})
 
 
-def _begin_session(run: Run, model: ir.Model, resolved: Recipe, train: Source, tools: Tools) -> Session:
+def _begin_session(
+    run: Run, model: ir.Model, resolved: Recipe, train: Source, tools: Tools, *, whole: bool = False
+) -> Session:
     """Return the session of a run before its first step, its engine proven on some of the data."""
     # A run without rules trains and distorts nothing: its plan is empty.
     plan = Plan((), (), {}, opset_of(model))
     if resolved.rules:
         plan = tools.make_plan(model, resolved.rules, resolved.lean.rest_bits)
-    engine, grams = _make_engine(run, resolved, plan, tools), run.moments().gram_of
+    engine, grams = _make_engine(run, resolved, plan, tools, whole=whole), run.moments().gram_of
     session = Session.begin(model, resolved, engine, plan, grams)
     some = islice(train.batches(epoch=0, seed=resolved.seed, shuffle=False), PROVING_BATCHES)
     engine.prove(session.carry.join(batch, {}) for batch in some)
     return session
 
 
-def _make_engine(run: Run, resolved: Recipe, plan: Plan, tools: Tools) -> Engine:
+def _make_engine(run: Run, resolved: Recipe, plan: Plan, tools: Tools, *, whole: bool) -> Engine:
     """Return the engine of a run; sites that the engine cannot train are distorted once before training, for good."""
     # 1. The engine of the model as it is tells which sites it can train. Distillation learns from the model without
     #    rounded activations; without these it is the model itself.
@@ -153,6 +203,8 @@ def _make_engine(run: Run, resolved: Recipe, plan: Plan, tools: Tools) -> Engine
     teacher = run.load_model(quantized=False) if run.quantizations() else None
     engine = tools.make_engine(model, resolved, teacher)
     untrained = [site for site in find_sites(model) if site.name not in engine.parameters]
+    if whole:
+        _decline_a_part(plan, engine, resolved)
     if not untrained:
         return engine
     # 2. The others are distorted now and for good, so that training sees the error that they will have in the end.
@@ -162,6 +214,20 @@ def _make_engine(run: Run, resolved: Recipe, plan: Plan, tools: Tools) -> Engine
         site.assign(dense[site.name])
     # 3. The model has changed under the engine: a new one, that learns from the original as it was before.
     return tools.make_engine(model, resolved, run.load_model(quantized=False)) if fixed else engine
+
+
+def _decline_a_part(plan: Plan, engine: Engine, resolved: Recipe) -> None:
+    """Stop if the engine cannot train a site that is to be compressed, unless the user had it frozen."""
+    assert resolved.training is not None, "a run has training"
+    freeze, taken = resolved.training.freeze, [site.name for site in plan.taken]
+    left = [
+        name
+        for name in taken
+        if name not in engine.parameters and not any(fnmatch.fnmatchcase(name, glob) for glob in freeze)
+    ]
+    if left:
+        reason = engine.frozen.get(left[0], "it is not taken for a weight")
+        raise PartlyTrainedError(f"trains {len(taken) - len(left)} of {len(taken)} sites: not {left[0]!r}, {reason}")
 
 
 def _total_steps(recipe: Recipe, train: Source) -> int:

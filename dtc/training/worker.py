@@ -11,16 +11,14 @@ from pathlib import Path
 
 from dtc.errors import DtcError
 from dtc.training.snapshot import write_json
-from dtc.training.work import Tools, leave_gradients, work
+from dtc.training.work import TRAIN, Assignment, Tools, leave_gradients, work
 
 ENDED, FAILED, STOPPED = 0, 1, 3
 """Exit statuses of a worker."""
 
 
-def main(folder: Path, session: str, tools: Tools | None = None, job: str = "train") -> int:
+def main(folder: Path, session: str, tools: Tools | None = None, assignment: Assignment = TRAIN) -> int:
     """Work on a run, and return an exit status; an error is left in `error.json`.
-
-    The job `gradients` measures gradients and trains nothing.
 
     SIGINT, SIGTERM and, where there is a `session`, the end of standard input (which the parent holds open) stop
     the run after a checkpoint at the next step.
@@ -32,10 +30,13 @@ def main(folder: Path, session: str, tools: Tools | None = None, job: str = "tra
     if session:
         threading.Thread(target=_watch_parent, args=(stop,), daemon=True).start()
     try:
-        if job == "gradients":
-            leave_gradients(folder, tools or Tools())
+        tools = tools or Tools()
+        if assignment.job == "gradients":
+            leave_gradients(folder, tools, assignment)
             return ENDED
-        return ENDED if work(folder, tools or Tools(), should_stop=stop.is_set, session=session) else STOPPED
+        return (
+            ENDED if work(folder, tools, should_stop=stop.is_set, session=session, assignment=assignment) else STOPPED
+        )
     # Two kinds of errors: those with words for the user keep their class, all others are told without one.
     except DtcError as error:
         _tell(folder, session, type(error).__name__, str(error))

@@ -28,6 +28,20 @@ def test_images() -> datasets.Batches:
     yield from islice(datasets.cifar10_test(batch_size=200), TEST_IMAGES // 200)
 
 
+def rest_images() -> datasets.Batches:
+    """Yield the other 8,000 test images."""
+    yield from islice(datasets.cifar10_test(batch_size=200), TEST_IMAGES // 200, None)
+
+
+def rest_text() -> datasets.Batches:
+    """Yield the test text behind its first 20,000 words, and what follows each."""
+    seen = 0
+    for batch in datasets.ptb_test():
+        if seen >= TEST_WORDS:
+            yield batch
+        seen += len(batch["ids"])
+
+
 def test_text() -> datasets.Batches:
     """Yield the first 20,000 words of the test text and what follows each."""
     left = TEST_WORDS

@@ -9,7 +9,7 @@ was distorted before is scaled, not distorted anew, so that it is the same weigh
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -41,12 +41,15 @@ class Folded:
         count: How many BatchNormalizations are gone.
         apart: Those among them that became a Mul and an Add, as no weight could take their factors.
         nbytes: What that saves.
+        stands_for: Values that hold other numbers now, by name: the name of the value that they are, or "" for none
+            that the model had.
     """
 
     forms: Mapping[str, tuple[Form, ...]]
     count: int = 0
     apart: int = 0
     nbytes: int = 0
+    stands_for: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def words(self) -> list[str]:
@@ -83,7 +86,7 @@ def fold_batch_norms(
         each for all_of in forms.values() for each in all_of
     )
     saved = before - _array_bytes(model) + folding.node_bytes - grown
-    return Folded(folding.forms, folding.count, folding.apart, saved)
+    return Folded(folding.forms, folding.count, folding.apart, saved, folding.stands_for)
 
 
 def _array_bytes(model: ir.Model) -> int:
@@ -95,6 +98,7 @@ class _Folding:
     def __init__(self, model: ir.Model, forms: Mapping[str, tuple[Form, ...]], stored: Callable[[Form], Form]) -> None:
         self.forms, self._stored = dict(forms), stored
         self.count = self.apart = self.node_bytes = 0
+        self.stands_for: dict[str, str] = {}
         self._names, self._types = Names(model), Types(model)
         self._opset = opset_of(model)
         self._sites = {site.value: site for site in find_sites(model) if site.name in forms}
@@ -103,9 +107,12 @@ class _Folding:
         """Fold a BatchNormalization into the product in front of it, or make a Mul and an Add of it, if either pays."""
         nbytes = int(ir.serde.serialize_node(norm).ByteSize())
         product = ScalableProduct.before(norm, len(affine.factor), self._types)
+        named = [str(value.name) for value in (*(product.node.outputs if product else ()), norm.outputs[0])]
         if product is not None and self._scale(product, affine.factor):
+            self.stands_for[named[0]] = "" if product.node.op_type == "MatMul" else named[-1]
             self._add_bias(norm, product, affine.summand + affine.factor * product.bias)
         elif self._split(norm, affine, product, nbytes):
+            self.stands_for |= dict.fromkeys(named[:-1], "")
             self.apart += 1
         else:
             return

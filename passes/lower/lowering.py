@@ -10,6 +10,7 @@ from onnx_ir.passes.common import RemoveUnusedFunctionsPass
 
 from dtc.errors import ModelError
 from dtc.graph import all_graphs
+from dtc.graph.builder import Keep
 from dtc.graph.ir_version import lowest_ir_version
 from dtc.graph.opset import drop_unused_imports, opset_of
 from dtc.passes.lower.coded import lower_older
@@ -23,8 +24,10 @@ from dtc.passes.lower.target import Target
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 
 
-def lower(model: ir.Model, items: Sequence[Compressed], target: Target) -> list[Lowered]:
+def lower(model: ir.Model, items: Sequence[Compressed], target: Target, keep: Keep = ir.tensor) -> list[Lowered]:
     """Lower every compressed site, form by form, in place; return how each stands in the file, in the given order.
+
+    `keep` makes tensors of new arrays; without it they are held in memory.
 
     The model's own nodes stay as they are, and so does its operator set, which says what they mean.
 
@@ -42,7 +45,7 @@ def lower(model: ir.Model, items: Sequence[Compressed], target: Target) -> list[
     # Nodes of the model are the user's business; what is new has to be among the target's operators.
     before = {node for graph in all_graphs(model) for node in graph}
     described = {value.name for node in before for value in node.outputs if value.type or value.shape}
-    rewriting = Rewriting(model, target, items)
+    rewriting = Rewriting(model, target, items, keep)
     lowered = lower_items(rewriting, items)
     # The tables that decoders look up stand in front of the decoders.
     rewriting.joint.insert()

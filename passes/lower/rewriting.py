@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from dtc.errors import ModelError
 from dtc.graph import Reader, Role, Site, site_of
-from dtc.graph.builder import GraphBuilder, Shared
+from dtc.graph.builder import GraphBuilder, Keep, Shared
 from dtc.passes.lower.joint import Joint
 from dtc.passes.lower.ledger import Ledger
 from dtc.passes.lower.lowered import Compressed
@@ -27,9 +27,9 @@ class Rewriting:
         joint: What small sites store and decode together.
     """
 
-    def __init__(self, model: ir.Model, target: Target, items: Sequence[Compressed]) -> None:
+    def __init__(self, model: ir.Model, target: Target, items: Sequence[Compressed], keep: Keep = ir.tensor) -> None:
         self.model, self.target = model, target
-        self.shared = Shared(model)
+        self.shared = Shared(model, keep=keep)
         self.ledger = Ledger(model, [item.site for item in items])
         self.joint = Joint(self.shared, self.ledger)
         self._heirs: dict[ir.Value, ir.Value] = {}

@@ -28,6 +28,7 @@ from dtc.passes.solvers.binary_codes import (
     Wide,
     alternating,
     greedy,
+    in_blocks,
     refined,
 )
 from dtc.passes.solvers.compensated_codes import compensated
@@ -74,6 +75,11 @@ class Binary(Method):
         stored = 2 * rows * (-(-cols // 8) + 2)
         return f"2 bits: {4 * rows * cols / stored:.1f}x" if stored < 4 * rows * cols else "nothing to save"
 
+    @property
+    def by_site(self) -> bool:
+        """True: a site is coded by itself."""
+        return True
+
     def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return the codes of every site that gets smaller by them.
 
@@ -102,7 +108,8 @@ class Binary(Method):
         matrix, kept = w.matrices[index], _mask(w, index)
         if grams is not None:
             return _compensated(matrix, kept, size, grams[index], self._solver(None))
-        coded = self._solver(_last_alphas(w, index, size, self.options.bits))(grouped(matrix, kept, size))
+        last, rows = _last_alphas(w, index, size, self.options.bits), grouped(matrix, kept, size)
+        coded = in_blocks(self._solver(None), rows) if last is None else self._solver(last)(rows)
         return coded.codes.reshape(len(matrix), -1)[:, : matrix.shape[1]], coded.alphas
 
     def _solver(self, last: Wide | None) -> Solver:

@@ -68,6 +68,11 @@ class BinAndQuant(Method):
         ratio = rows * cols * 4 / (rows * -(-cols // 2) + 16 * 4)
         return f"16 bins: {ratio:.1f}x" if ratio > 1 else "16 bins are more than its weights"
 
+    @property
+    def by_site(self) -> bool:
+        """True unless sites share bins, or bits are divided among them."""
+        return not self.options.share and self.options.max_bits is None and self.options.split_until is None
+
     def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return forms for every site that gets smaller by them.
 
@@ -106,11 +111,12 @@ def _coded(bins: Bins, probe: Probe | None) -> list[CodedBlocks]:
     coded = []
     for member in bins.members:
         w = member.weights
-        indices = np.zeros(w.matrices.shape, dtype=np.uint16)
         # Bins 0, 2 and 3 filled: labels (0, 2, 3) become indices (0, 1, 2) by their places among the filled ones.
-        indices[w.mask if w.mask is not None else ...] = np.searchsorted(filled, bins.labels(member)).reshape(
-            -1 if w.mask is not None else w.matrices.shape
-        )
+        places = np.minimum(np.searchsorted(filled, np.arange(len(table))), max(len(filled) - 1, 0)).astype(np.uint16)
+        found = places[bins.labels(member)]
+        indices = found.reshape(w.matrices.shape) if w.mask is None else np.zeros(w.matrices.shape, np.uint16)
+        if w.mask is not None:
+            indices[w.mask] = found
         gain = member.gain if shared else None
         coded.append(CodedBlocks(w, indices, codewords, gain, "bins.codewords" if shared else None, w.mask, note))
     return coded

@@ -12,6 +12,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from dtc.forms import Array, Codebook, Codewords, Form, Grid
@@ -19,7 +20,7 @@ from dtc.forms.codewords import PRECISIONS
 from dtc.passes.method import DistortionStep, Grams, Latents, Method, Need, Outcome, Skip, Weights
 from dtc.passes.options import Compensation, Huffman, Options, Share, Try
 from dtc.passes.solvers.blocks import CodedBlocks, from_labels, previous_codewords, refuse_not_finite, to_blocks
-from dtc.passes.solvers.clustering import Labels, Points, assign, centroids, cluster
+from dtc.passes.solvers.clustering import Labels, Points, assign, centroids, cluster, nearest_indices
 from dtc.passes.solvers.codeword_training import CodewordLatents
 from dtc.passes.solvers.compensated_codebook import compensated_labels
 
@@ -101,6 +102,11 @@ class GradientWeightedKMeans(Method):
         ratio = rows * cols * 4 / stored
         return f"256 codewords of 8: {ratio:.1f}x" if ratio > 1 else "256 codewords of 8 are more than its weights"
 
+    @property
+    def by_site(self) -> bool:
+        """True unless sites share a table."""
+        return not self.options.share
+
     def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return forms for every site that gets smaller by them.
 
@@ -168,13 +174,15 @@ class GradientWeightedKMeans(Method):
 
     def _points(self, w: Weights, block: int, gain: np.float32 | None) -> Points:
         """Return the blocks of a site; what is pruned or padding counts neither in a mean nor in a distance."""
-        blocks = to_blocks(w.matrices if gain is None else w.matrices / gain, block).astype(np.float32)
+        blocks = to_blocks(w.matrices if gain is None else w.matrices / gain, block).astype(np.float32, copy=False)
+        if w.mask is None and w.out_in[1] % block == 0 and not self._weighs(w):
+            return Points(blocks)
         used = w.mask if w.mask is not None else np.ones(w.matrices.shape, dtype=bool)
         kept = to_blocks(used, block).astype(np.float32)
         # Weights of zeros and ones where some do not count; None, which is faster, where all do.
         everything = None if kept.all() else kept
-        blocks[kept == 0] = 0
-        if w.gradient is None or self.options.gradient_weight == 0:
+        blocks = np.where(kept == 0, np.float32(0), blocks)
+        if w.gradient is None or not self._weighs(w):
             return Points(blocks, everything, everything)
         size = np.abs(w.gradient)
         mean = float(size[used].mean(dtype=np.float64)) if used.any() else 0.0
@@ -184,6 +192,9 @@ class GradientWeightedKMeans(Method):
         importance = to_blocks((relative + self.options.epsilon) ** self.options.gradient_weight, block) * kept
         distance = everything if self.options.beta == 0 else importance**self.options.beta * kept
         return Points(blocks, importance.astype(np.float32), None if distance is None else distance.astype(np.float32))
+
+    def _weighs(self, w: Weights) -> bool:
+        return w.gradient is not None and self.options.gradient_weight != 0
 
     def _codewords(self, points: Points, start: Array | None, count: int, rng: np.random.Generator) -> Codewords:
         used = points if points.distance is None else points.take(np.flatnonzero(points.distance.any(axis=1)))
@@ -195,10 +206,11 @@ class GradientWeightedKMeans(Method):
     def _code(
         self, w: Weights, points: Points, codewords: Codewords, gain: np.float32 | None, name: str | None
     ) -> CodedBlocks:
+        labels: npt.NDArray[np.integer[Any]]
         if (grams := self.moments(w)) is not None:
             labels = _compensated(w, grams, codewords.values if gain is None else codewords.values * gain)
         else:
-            labels, _ = assign(points, codewords.values)
+            labels = nearest_indices(points, codewords.values)
         indices = from_labels(labels, w.matrices.shape, codewords.block)
         return CodedBlocks(w, indices, codewords, gain, name, w.mask, huffman=self.options.huffman)
 

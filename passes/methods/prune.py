@@ -7,6 +7,7 @@ become zero at each distortion, and may come back after. M. Zhu, S. Gupta: To pr
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
@@ -14,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from dtc.device_arrays import DeviceArray, beside, namespace, on_host
 from dtc.errors import ModelError, UsageError
 from dtc.forms import Array, Form
 from dtc.forms.sparse import Sparse, smallest_cost
@@ -82,6 +84,7 @@ class Prune(Method):
     )
     options_type: ClassVar[type[Options]] = PruneOptions
     example: ClassVar[Mapping[str, Any]] = {"sparsity": 0.8}
+    on_device: ClassVar[bool] = True
     gives: ClassVar[type[Form]] = Sparse
     heeds_mask: ClassVar[bool] = True
     compensates: ClassVar[str | None] = (
@@ -102,6 +105,11 @@ class Prune(Method):
         """True unless whole rows or columns go, or the weights of all sites are compared with each other."""
         return super().compensating and self.options.structure == "element" and self.options.scope != "global"
 
+    @property
+    def by_site(self) -> bool:
+        """True unless the weights of all sites are compared with each other."""
+        return self.options.scope == "site"
+
     def at_full_strength(self, at: DistortionStep) -> bool:
         """True once the schedule has reached its final sparsity."""
         return self._schedule().at_full_strength(at)
@@ -117,17 +125,14 @@ class Prune(Method):
             UsageError: The schedule does not fit the run, or `--compensate` has no samples to work with.
         """
         for w in weights:
-            if not np.isfinite(w.matrices).all():
+            if not namespace(w.matrices).isfinite(w.matrices).all():
                 raise ModelError(f"weight {w.site!r} holds NaN or infinity; it cannot be pruned")
         sparsity = self._schedule().sparsity(at)
         if sparsity is None:
-            return {w.site: tuple(Sparse.whole(matrix) for matrix in w.matrices) for w in weights}
+            return {w.site: tuple(Sparse.whole(on_host(matrix)) for matrix in w.matrices) for w in weights}
         at_full_strength = self._schedule().at_full_strength(at)
         # Pruned before, or by an earlier method: zero now, and so among the smallest that are chosen.
-        starts = {
-            w.site: np.where(kept, w.matrices, np.float32(0)) if (kept := self._kept(w)) is not None else w.matrices
-            for w in weights
-        }
+        starts = {w.site: w.matrices if (kept := self._kept(w)) is None else _masked(w.matrices, kept) for w in weights}
         pruned = self._prune(weights, starts, sparsity)
         return {w.site: self._outcome(w, pruned[w.site], at_full_strength) for w in weights}
 
@@ -143,8 +148,11 @@ class Prune(Method):
     def _prune_one(self, w: Weights, matrices: Array, sparsity: float) -> Array:
         grams = self.moments(w)
         if grams is not None:
-            return self._compensated(matrices, grams, self._kept(w), sparsity)
-        return np.stack([np.where(self._choose(matrix, sparsity), matrix, np.float32(0)) for matrix in matrices])
+            return self._compensated(on_host(matrices), grams, self._kept(w), sparsity)
+        pruned = np.zeros(tuple(matrices.shape), np.float32)
+        for matrix, rest in zip(matrices, pruned, strict=True):
+            np.copyto(rest, on_host(matrix), where=on_host(self._choose(matrix, sparsity)))
+        return pruned
 
     def _compensated(self, matrices: Array, grams: Grams, kept: Bools | None, sparsity: float) -> Array:
         n_m = _n_m(self.options.pattern) if self.options.pattern else None
@@ -153,11 +161,15 @@ class Prune(Method):
         parts = zip(matrices, grams, masked, strict=True)
         return np.stack([prune_and_compensate(matrix, gram, choose, unit, gone) for matrix, gram, gone in parts])
 
-    def _choose(self, matrix: Array, sparsity: float) -> Bools:
+    def _choose(self, matrix: DeviceArray, sparsity: float) -> DeviceArray:
+        """Return which weights stay; single ones are chosen where the matrix lies."""
+        if self.options.structure == "element" and self.options.pattern is None:
+            return keep_largest(abs(matrix), round(sparsity * math.prod(matrix.shape)))
+        return self._choose_lines(on_host(matrix), sparsity)
+
+    def _choose_lines(self, matrix: Array, sparsity: float) -> Bools:
         if self.options.pattern is not None:
             return keep_n_of_m(np.abs(matrix), *_n_m(self.options.pattern))
-        if self.options.structure == "element":
-            return keep_largest(np.abs(matrix), round(sparsity * matrix.size))
         axis = 0 if self.options.structure == "row" else 1
         return keep_lines(matrix, round(sparsity * matrix.shape[axis]), axis)
 
@@ -196,10 +208,17 @@ class PruneMasked(Prune):
         return kept if w.mask is None else kept & w.mask
 
 
-def _prune_together(matrices: Mapping[str, Array], sparsity: float) -> dict[str, Array]:
+def _masked(weights: DeviceArray, kept: DeviceArray) -> DeviceArray:
+    """Return weights that are zero where they are not kept, where they lie."""
+    lib = namespace(weights)
+    return lib.where(beside(kept, weights), weights, lib.zeros_like(weights))
+
+
+def _prune_together(given: Mapping[str, DeviceArray], sparsity: float) -> dict[str, Array]:
     """Prune the smallest weights of all sites; of equal ones, those of the first site first."""
-    if not matrices:
+    if not given:
         return {}
+    matrices = {site: on_host(stack) for site, stack in given.items()}
     magnitudes = np.concatenate([np.abs(stack).reshape(-1) for stack in matrices.values()])
     # One threshold over the weights of all sites, one after another; then each site gets its part of the answer back.
     kept = keep_largest(magnitudes, round(sparsity * magnitudes.size))

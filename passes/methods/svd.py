@@ -15,6 +15,7 @@ import numpy.typing as npt
 import scipy
 from pydantic import Field, model_validator
 
+from dtc.device_arrays import DeviceArray, as_type, on_host
 from dtc.errors import UsageError
 from dtc.forms import Array, Form, LowRank
 from dtc.passes.method import DistortionStep, Method, Outcome, Skip, Weights
@@ -65,6 +66,7 @@ class Svd(Method):
     )
     options_type: ClassVar[type[Options]] = SvdOptions
     example: ClassVar[Mapping[str, Any]] = {"rank_ratio": 0.25}
+    on_device: ClassVar[bool] = True
     gives: ClassVar[type[Form]] = LowRank
     compensates: ClassVar[str | None] = "SVD-LLM: the matrix is whitened by the inputs' second moments before the SVD"
     options: SvdOptions
@@ -78,13 +80,13 @@ class Svd(Method):
         rank = max(1, min(rows, cols) // 8)
         return f"pays up to rank {break_even}; rank {rank}: {rows * cols / (rank * (rows + cols)):.1f}x"
 
-    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
-        """Return factors for every site that gets smaller by them.
+    @property
+    def by_site(self) -> bool:
+        """True unless sites share a basis."""
+        return self.options.shared_projection == "off"
 
-        Raises:
-            UsageError: The rank is larger than any site allows.
-        """
-        self._refuse_useless_rank(weights)
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
+        """Return factors for every site that gets smaller by them."""
         outcomes: dict[str, Outcome] = {}
         for source, users in self._sharing(weights):
             outcomes |= self._shared(source, users)
@@ -93,10 +95,21 @@ class Svd(Method):
                 outcomes[w.site] = self._alone(w, at)
         return outcomes
 
-    def _refuse_useless_rank(self, weights: Sequence[Weights]) -> None:
-        rank = self.options.rank
-        largest = max((min(w.out_in) for w in weights), default=0)
-        if rank is not None and weights and rank > largest:
+    def foresee(self, rows: int, cols: int) -> int | Skip | None:
+        """Return the bytes of two float32 factors where the rank is told, and no basis is shared."""
+        rank = self._told_rank(rows, cols)
+        if rank is None or self.options.shared_projection != "off":
+            return None
+        return 4 * rank * (rows + cols) if _saves(rank, rows, cols) else _useless(rank, rows, cols)
+
+    def refuse_sizes(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Stop at a rank that is larger than any matrix allows.
+
+        Raises:
+            UsageError: It is.
+        """
+        rank, largest = self.options.rank, max(map(min, sizes), default=0)
+        if rank is not None and sizes and rank > largest:
             raise UsageError(f"--rank {rank} is larger than any site allows (the largest full rank is {largest})")
 
     def _sharing(self, weights: Sequence[Weights]) -> Iterator[tuple[Weights, list[Weights]]]:
@@ -119,7 +132,7 @@ class Svd(Method):
         if told is not None and not _saves(told, rows, cols):
             return _useless(told, rows, cols)
         roots = self._roots(w)
-        wholes = (m if root is None else _times(m, root) for m, root in zip(w.matrices, roots, strict=True))
+        wholes = (m if root is None else _times(on_host(m), root) for m, root in zip(w.matrices, roots, strict=True))
         spectra = [Spectrum.of(m) if told is None else Spectrum.leading(m, told, at.seed) for m in wholes]
         # The matrices of one site share a shape, so that they can be lowered together.
         rank = max(self._rank(spectrum, rows, cols) for spectrum in spectra)
@@ -147,7 +160,7 @@ class Svd(Method):
             label = f"{source.site}.basis" + (f".{direction}" if len(source.matrices) > 1 else "")
             basis = spectrum.basis(rank)
             for w in group:
-                outcomes[w.site].append(LowRank(w.matrices[direction] @ basis.T, basis, basis=label))
+                outcomes[w.site].append(_form(w.matrices[direction] @ basis.T, basis, label))
         return {site: tuple(forms) for site, forms in outcomes.items()}
 
     def _told_rank(self, rows: int, cols: int) -> int | None:
@@ -182,7 +195,13 @@ def _factors(spectrum: Spectrum, rank: int, root: Root | None) -> LowRank:
     left, right = spectrum.factors(rank)
     if root is not None:  # W S = left right, so W = left (right S^-1)
         right = scipy.linalg.solve_triangular(root, right.T.astype(np.float64), lower=True, trans="T").T
-    return LowRank(left, np.ascontiguousarray(right, dtype=np.float32))
+    return _form(left, right)
+
+
+def _form(left: DeviceArray, right: DeviceArray, basis: str | None = None) -> LowRank:
+    """Return the form of two factors, which come to host memory."""
+    left, right = (as_type(on_host(factor), "float32") for factor in (left, right))
+    return LowRank(left, right, basis)
 
 
 def _saves(rank: int, rows: int, cols: int) -> bool:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 import numpy as np
 from pydantic import Field, field_validator
 
+from dtc.device_arrays import DeviceArray, on_host
 from dtc.forms import Array, BinaryCode, Form
 from dtc.forms.binary import pack_bits
 from dtc.passes.method import DistortionStep, Method, Outcome, Weights
@@ -52,6 +53,7 @@ class Uniform(Method):
     paper: ClassVar[str] = "S. Park et al.: LUT-GEMM, ICLR 2024 (arXiv 2206.09557), section 3.1"
     options_type: ClassVar[type[Options]] = UniformOptions
     example: ClassVar[Mapping[str, Any]] = {"bits": 4}
+    on_device: ClassVar[bool] = True
     gives: ClassVar[type[Form]] = BinaryCode
     heeds_mask: ClassVar[bool] = True
     compensates: ClassVar[str | None] = "GPTQ: levels are chosen by the error at the output, column by column"
@@ -62,6 +64,11 @@ class Uniform(Method):
         """Return what 8 bits with float16 scales a row give."""
         stored = rows * (8 * -(-cols // 8) + 18)
         return f"8 bits: {4 * rows * cols / stored:.1f}x" if stored < 4 * rows * cols else "nothing to save"
+
+    @property
+    def by_site(self) -> bool:
+        """True: a site is coded by itself."""
+        return True
 
     def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return the codes of every site that gets smaller by them; 0 is a level, so pruned weights stay 0.
@@ -79,7 +86,7 @@ class Uniform(Method):
         fit = partial(fit_grid, bits=self.options.bits, symmetric=symmetric)
         masks = [None] * len(w.matrices) if w.mask is None else list(w.mask)
         if (grams := self.moments(w)) is not None:
-            parts = zip(w.matrices, masks, grams, strict=True)
+            parts = zip(on_host(w.matrices), masks, grams, strict=True)
             coded = [_compensated(matrix, kept, size, gram, fit) for matrix, kept, gram in parts]
         else:
             coded = [_nearest(matrix, kept, size, fit) for matrix, kept in zip(w.matrices, masks, strict=True)]
@@ -101,11 +108,14 @@ class Uniform(Method):
 Fit: TypeAlias = Callable[[Rows], EvenGrid]
 
 
-def _nearest(matrix: Array, kept: Kept | None, size: int, fit: Fit) -> tuple[Codes, EvenGrid]:
+def _nearest(matrix: DeviceArray, kept: Kept | None, size: int, fit: Fit) -> tuple[Codes, EvenGrid]:
     """Return codes `[out, in]`, and the levels of all groups, `out * groups` rows."""
-    rows = grouped(matrix, kept, size)
+    # With a mask, or with a last group that is short, rows are put together in host memory.
+    plain = kept is None and (not size or matrix.shape[1] % size == 0)
+    rows = grouped(matrix if plain else on_host(matrix), kept, size)
     grid = fit(rows)
-    return grid.nearest(rows).reshape(len(matrix), -1)[:, : matrix.shape[1]], grid
+    codes = on_host(grid.nearest(rows))
+    return codes.reshape(len(matrix), -1)[:, : matrix.shape[1]], grid.on_host()
 
 
 def _compensated(matrix: Array, kept: Kept | None, size: int, gram: Wide, fit: Fit) -> tuple[Codes, EvenGrid]:

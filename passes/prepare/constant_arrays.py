@@ -23,7 +23,28 @@ def constant_array(value: ir.Value | None, limit: int = 2**31) -> AnyArray | Non
 
     None as well where a part would be larger than `limit` bytes: a small file can ask for a huge array.
     """
-    return _evaluate(value, limit, {}, 0)
+    # Known before anything is read: rows that are looked up are no constant, and the table may be a large file.
+    return _evaluate(value, limit, {}, 0) if _is_constant(value, {}, 0) else None
+
+
+def _is_constant(value: ir.Value | None, known: dict[ir.Value, bool], depth: int) -> bool:
+    """Return whether a value is made of constants alone, by the operators below."""
+    if value is None or depth > DEEPEST:
+        return False
+    if value not in known:
+        node = value.producer()
+        if node is None:
+            known[value] = _is_fixed(value)
+        elif node.domain == "" and node.op_type in _OPERATORS:
+            known[value] = all(each is None or _is_constant(each, known, depth + 1) for each in data_of(node))
+        else:
+            known[value] = node.domain == "" and node.op_type == "Constant"
+    return known[value]
+
+
+def _is_fixed(value: ir.Value) -> bool:
+    """Return whether a value is an initializer that no caller can replace."""
+    return value.const_value is not None and value.is_initializer() and not value.is_graph_input()
 
 
 def _evaluate(
@@ -38,10 +59,9 @@ def _evaluate(
 
 def _compute(value: ir.Value, limit: int, known: dict[ir.Value, AnyArray | None], depth: int) -> AnyArray | None:
     node = value.producer()
-    # 1. No node: an initializer that no caller can replace.
+    # 1. No node: an initializer.
     if node is None:
-        fixed = value.const_value is not None and value.is_initializer() and not value.is_graph_input()
-        return value.const_value.numpy() if fixed and value.const_value is not None else None
+        return value.const_value.numpy() if value.const_value is not None and _is_fixed(value) else None
     if node.domain != "":
         return None
     # 2. A constant.

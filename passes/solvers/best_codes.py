@@ -46,6 +46,9 @@ ROUNDS = 100
 LONG = 1024
 """Weights of a row from which on bins stand for them in the search."""
 
+GAIN = 1e-4
+"""Share of the error that a round has to gain in the search of many weights: what it finds is improved to the end."""
+
 MANY = 1 << 22
 """Weights in all rows from which on that is worth it: they take seconds."""
 
@@ -81,8 +84,9 @@ def best_codes(rows: Rows, bits: int) -> SignPlanes:
     """Return the codes of least squared error that are found; each row has the best of all starts."""
     if bits == 1:
         return greedy(rows, bits)  # the mean magnitude is the solution
-    if rows.values.size >= MANY and rows.values.shape[1] >= LONG:
-        starts = np.concatenate([_search(part, binned, bits) for part, binned in BinnedRows.chunks(rows)])
+    if rows.values.size >= MANY:
+        chunks = BinnedRows.chunks(rows) if rows.values.shape[1] >= LONG else OrderedRows.chunks(rows)
+        starts = np.concatenate([_search(part, known, bits, GAIN) for part, known in chunks])
         alphas = _improved(rows, starts)
     else:
         alphas = np.concatenate([_search(part, ordered, bits) for part, ordered in OrderedRows.chunks(rows)])
@@ -100,14 +104,14 @@ def _improved(rows: Rows, starts: Wide) -> Wide:
     return improved
 
 
-def _search(rows: Rows, ordered: LevelRanges, bits: int) -> Wide:
-    """Return the best coefficients found, `[rows, bits]`."""
+def _search(rows: Rows, ordered: LevelRanges, bits: int, gain: float = 0.0) -> Wide:
+    """Return the best coefficients found, `[rows, bits]`; `gain` as in `_improve`."""
     hard = max(0, bits - EASY_BITS, 8 * 2**bits // rows.values.shape[1])
     rounds, shakes = (most >> hard for most in (ROUNDS, SHAKES))
-    best, least = _improve(ordered, greedy(rows, bits).alphas, rounds)
+    best, least = _improve(ordered, greedy(rows, bits).alphas, rounds, gain)
 
     def start_at(alphas: Wide) -> None:
-        found, error = _improve(ordered, alphas, rounds)
+        found, error = _improve(ordered, alphas, rounds, gain)
         better = error < least
         best[better], least[better] = found[better], error[better]
 
@@ -127,8 +131,11 @@ def _even_levels(rows: LevelRanges, bits: int) -> Iterator[Wide]:
     yield from (width[:, None] * halves for width in (*(size * width for width in WIDTHS), rows.largest))
 
 
-def _improve(rows: LevelRanges, start: Wide, rounds: int) -> tuple[Wide, Wide]:
-    """Return coefficients `[rows, bits]` after least squares and nearest codes in turn, and the squared errors."""
+def _improve(rows: LevelRanges, start: Wide, rounds: int, gain: float = 0.0) -> tuple[Wide, Wide]:
+    """Return coefficients `[rows, bits]` after least squares and nearest codes in turn, and the squared errors.
+
+    A row is done where a round changes nothing, or takes less than the share `gain` off its error.
+    """
     bits = start.shape[1]
     signs = sign_table(bits)
     alphas, explained = start.copy(), np.zeros(len(start))
@@ -146,8 +153,12 @@ def _improve(rows: LevelRanges, start: Wide, rounds: int) -> tuple[Wide, Wide]:
         np.put_along_axis(held, order, np.diff(found, axis=1), axis=1)
         np.put_along_axis(summed, order, sums, axis=1)
         count = np.maximum(rows.counts[active], 1.0)
-        alphas[active], explained[active] = coefficients(held, summed, count)
+        before = explained[active]
+        alphas[active], now = coefficients(held, summed, count)
+        explained[active] = now
         moved = (found != bounds[active]).any(axis=1)
+        if gain:
+            moved &= now - before > gain * (rows.energy[active] - now)
         bounds[active] = found
         active = active[moved]
         if not active.size:

@@ -22,6 +22,9 @@ Wide = npt.NDArray[np.float64]
 BLOCK = 1 << 15
 """Weights worked on at once by the search, so that its indices stay in the cache."""
 
+AT_ONCE = 1 << 23
+"""Weights coded at once: copies and indices of them take some hundred megabytes."""
+
 SINGULAR = 1e-10
 """A determinant of `B^T B / n` below this is taken for zero; its entries lie in -1..1."""
 
@@ -57,6 +60,17 @@ class SignPlanes:
 
     codes: Codes
     alphas: Wide
+
+
+def in_blocks(solve: Callable[[Rows], SignPlanes], rows: Rows) -> SignPlanes:
+    """Return what `solve` makes of rows, of which none depends on another, some at a time."""
+    step = max(1, AT_ONCE // rows.values.shape[1])
+    if len(rows.values) <= step:
+        return solve(rows)
+    spans = [slice(start, start + step) for start in range(0, len(rows.values), step)]
+    kept = rows.kept
+    parts = [solve(Rows(rows.values[span], None if kept is None else kept[span])) for span in spans]
+    return SignPlanes(np.concatenate([part.codes for part in parts]), np.concatenate([part.alphas for part in parts]))
 
 
 def greedy(rows: Rows, bits: int) -> SignPlanes:

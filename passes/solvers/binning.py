@@ -13,9 +13,12 @@ import numpy.typing as npt
 from dtc.forms import Array
 from dtc.forms.index_fields import bits_for
 from dtc.passes.method import Probe, Weights
-from dtc.passes.solvers.clustering import Labels
+from dtc.passes.solvers.clustering import MANY_SCALARS, Labels, Points, condensed
 
 Edges = npt.NDArray[np.float64]
+
+_AT_ONCE = 1 << 18
+"""Weights put into bins at once."""
 
 
 class Limits(Protocol):
@@ -55,26 +58,39 @@ class Member:
         """Return the site, its weights divided by their standard deviation if `scaled`."""
         values = w.matrices.ravel() if w.mask is None else w.matrices[w.mask]
         deviation = float(values.std(dtype=np.float64)) if scaled and values.size else 0.0
-        gain = np.float32(deviation) if deviation > 0 else np.float32(1)
-        return cls(w, gain, values / gain)
+        return (
+            cls(w, np.float32(deviation), values / np.float32(deviation))
+            if deviation > 0
+            else cls(w, np.float32(1), values)
+        )
+
+    @cached_property
+    def _few(self) -> Points | None:
+        """Many values as the means of those that are nearly the same, each with their number; None where few."""
+        return condensed(Points(self.values[:, None])) if self.values.size >= MANY_SCALARS else None
 
     @cached_property
     def rising(self) -> Array:
         """The values in rising order: a bin is a range of them."""
-        return np.sort(self.values)
+        return np.sort(self.values if self._few is None else self._few.blocks.ravel())
 
     @cached_property
     def running(self) -> npt.NDArray[np.float64]:
-        """Running sums of the rising values and of their squares, `[2, values + 1]`."""
+        """Running numbers of the rising values, sums of them, and of their squares, `[3, values + 1]`."""
         wide = self.rising.astype(np.float64)
-        return np.concatenate([np.zeros((2, 1)), np.cumsum([wide, wide**2], axis=1)], axis=1)
+        if self._few is None or self._few.importance is None:
+            each = np.array([np.ones_like(wide), wide, wide**2])
+        else:
+            counts = self._few.importance.ravel()[np.argsort(self._few.blocks.ravel())].astype(np.float64)
+            each = counts * np.array([np.ones_like(wide), wide, wide**2])
+        return np.concatenate([np.zeros((3, 1)), np.cumsum(each, axis=1)], axis=1)
 
     def bounds(self, edges: Edges) -> Labels:
         """Return where each bin begins among the rising values, and where the last one ends."""
         # Edges (0, 2, 5) and rising values (0, 1, 2, 4): bounds (0, 2, 4). A value that is an edge belongs to the bin
         # above.
         inner = np.searchsorted(self.rising, edges[1:-1].astype(np.float32), side="left")
-        return np.concatenate([[0], inner, [self.values.size]])
+        return np.concatenate([[0], inner, [self.rising.size]])
 
     def matrices(self, values: Array) -> Array:
         """Return values of the kept weights as the site's matrices."""
@@ -104,10 +120,9 @@ class Bins:
     @classmethod
     def start(cls, members: Sequence[Member], representative: Literal["mean", "midpoint"]) -> Bins:
         """Return four bins: `[min, mean - deviation, mean, mean + deviation, max]`; fewer where these coincide."""
-        values = np.concatenate([member.values for member in members]).astype(np.float64)
-        if values.size == 0:
+        if not any(member.values.size for member in members):
             return cls(tuple(members), np.zeros(2), representative)
-        low, high, mean, deviation = values.min(), values.max(), values.mean(), values.std()
+        low, high, mean, deviation = _extent([member.values for member in members])
         inner = np.array([mean - deviation, mean, mean + deviation])
         # Edges are rounded to float32 before they are compared, as weights are float32; where two coincide a bin goes.
         edges = np.unique(np.array([low, *inner[(inner > low) & (inner < high)], high], np.float32)).astype(np.float64)
@@ -118,9 +133,13 @@ class Bins:
         """Weights in all bins."""
         return sum(member.values.size for member in self.members)
 
-    def labels(self, member: Member) -> Labels:
+    def labels(self, member: Member) -> npt.NDArray[np.uint16]:
         """Return the bin of each kept weight."""
-        return np.searchsorted(self.edges[1:-1].astype(np.float32), member.values, side="right")
+        inner, found = self.edges[1:-1].astype(np.float32), np.empty(member.values.size, np.uint16)
+        for start in range(0, found.size, _AT_ONCE):
+            span = slice(start, start + _AT_ONCE)
+            found[span] = np.searchsorted(inner, member.values[span], side="right")
+        return found
 
     @cached_property
     def _sums(self) -> npt.NDArray[np.float64]:
@@ -128,8 +147,7 @@ class Bins:
         total = np.zeros((3, len(self.edges) - 1))
         for member in self.members:
             # Sorted values and running sums: a bin's sum is the difference of two numbers, whatever its size.
-            bounds = member.bounds(self.edges)
-            total += np.concatenate([np.diff(bounds)[None], np.diff(member.running[:, bounds], axis=1)])
+            total += np.diff(member.running[:, member.bounds(self.edges)], axis=1)
         return total
 
     def counts(self) -> npt.NDArray[np.intp]:
@@ -192,6 +210,15 @@ class Bins:
         """Return the bins with one split in its middle; the halves' sensitivities are still unknown."""
         sensitivity = (*self.sensitivity[:index], 0.0, 0.0, *self.sensitivity[index + 1 :])
         return replace(self, edges=np.insert(self.edges, index + 1, self._middle(index)), sensitivity=sensitivity)
+
+
+def _extent(parts: Sequence[Array]) -> tuple[np.float64, np.float64, np.float64, np.float64]:
+    """Return the least and the largest of all values, their mean and their deviation."""
+    values = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    if values.size < MANY_SCALARS:
+        values = values.astype(np.float64)
+    mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+    return np.float64(values.min()), np.float64(values.max()), mean, deviation
 
 
 class Sense(Protocol):

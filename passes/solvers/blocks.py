@@ -12,7 +12,6 @@ import numpy.typing as npt
 from dtc.forms import Array, Codebook, Codewords, stored_bytes
 from dtc.forms.index_fields import Indices
 from dtc.passes.method import Outcome, Skip, Weights
-from dtc.passes.solvers.clustering import Labels
 
 
 def to_blocks(matrices: npt.NDArray[Any], block: int) -> npt.NDArray[Any]:
@@ -22,10 +21,10 @@ def to_blocks(matrices: npt.NDArray[Any], block: int) -> npt.NDArray[Any]:
     return np.ascontiguousarray(padded.reshape(-1, block))
 
 
-def from_labels(labels: Labels, shape: Sequence[int], block: int) -> Indices:
+def from_labels(labels: npt.NDArray[np.integer[Any]], shape: Sequence[int], block: int) -> Indices:
     """Return labels of blocks as the indices, uint16 `[count, out, blocks]`, of matrices of that shape."""
     count, rows, cols = shape
-    return labels.reshape(count, rows, -(-cols // block)).astype(np.uint16)
+    return labels.reshape(count, rows, -(-cols // block)).astype(np.uint16, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +65,10 @@ class CodedBlocks:
 
     def _coded(self, forms: tuple[Codebook, ...]) -> tuple[Codebook, ...]:
         """Return the forms Huffman coded where that is smaller for all: the matrices of a site are decoded alike."""
+        if not self.huffman:
+            return forms
         coded = tuple(form.smaller_coded() for form in forms)
-        return coded if self.huffman and all(form.huffman for form in coded) else forms
+        return coded if all(form.huffman for form in coded) else forms
 
 
 def masked_forms(coded: CodedBlocks) -> tuple[Codebook, ...]:

@@ -37,6 +37,15 @@ _SAMPLE = 256
 _CELLS = 16
 """Cells a codeword into which scalars are cut to find a start."""
 
+MANY_SCALARS = 1 << 22
+"""Scalars from which on they are clustered as a million means of those that are nearly the same."""
+
+_KEY_BITS = 20
+"""First bits of a float32, sign and exponent included, by which scalars are nearly the same."""
+
+_AT_ONCE = 1 << 18
+"""Points worked on at once where nothing has to be known of all."""
+
 _MAX_EXACT = 64
 """Codewords up to which the best clusters of cells are sought: a tenth of a second."""
 
@@ -58,7 +67,7 @@ class Points:
     importance: Array | None = None
     distance: Array | None = None
 
-    def take(self, which: Labels) -> Points:
+    def take(self, which: Labels | slice) -> Points:
         """Return some of the points."""
         parts = (self.blocks, self.importance, self.distance)
         blocks, importance, distance = (None if part is None else part[which] for part in parts)
@@ -107,6 +116,33 @@ def assign(points: Points, codewords: Array) -> tuple[Labels, float]:
         # The scores at the minima, [chunk]: `min` would read the whole chunk a second time.
         nearest[start:stop] = scores.ravel().take(first[: stop - start] + chosen)
     return labels, max(points.energy + float(nearest.sum(dtype=np.float64)), 0.0)
+
+
+def nearest_indices(points: Points, codewords: Array) -> npt.NDArray[np.uint16]:
+    """Return each point's nearest codeword, some points at a time: an index of 16 bits a point is all that is held."""
+    indices = np.empty(len(points.blocks), np.uint16)
+    for start in range(0, len(indices), _AT_ONCE):
+        span = slice(start, start + _AT_ONCE)
+        indices[span], _ = assign(points.take(span), codewords)
+    return indices
+
+
+def condensed(points: Points) -> Points:
+    """Return many scalars as few: the mean of those whose first 20 bits are the same, with what they count together.
+
+    They are less than a thousandth of their size apart, a hundredth of what 1024 codewords would leave between them.
+    """
+    counts, sums = np.zeros(1 << _KEY_BITS), np.zeros(1 << _KEY_BITS)
+    for start in range(0, len(points.blocks), _AT_ONCE):
+        part = points.take(slice(start, start + _AT_ONCE))
+        values = part.blocks.ravel()
+        keys = np.ascontiguousarray(values).view(np.uint32) >> np.uint32(32 - _KEY_BITS)
+        weights = None if part.importance is None else part.importance.ravel().astype(np.float64)
+        counts += np.bincount(keys, weights, 1 << _KEY_BITS)
+        sums += np.bincount(keys, values if weights is None else weights * values, 1 << _KEY_BITS)
+    filled = np.flatnonzero(counts > 0)
+    means = (sums[filled] / counts[filled]).astype(np.float32)
+    return Points(means[:, None], counts[filled, None].astype(np.float32))
 
 
 def _assign_scalars(points: Points, codewords: Array) -> tuple[Labels, float]:
@@ -215,6 +251,8 @@ def cluster(points: Points, count: int, rng: np.random.Generator, start: Array |
 
 def cluster_scalars(points: Points, count: int, rng: np.random.Generator, start: Array | None = None) -> Array:
     """Return `count` scalar codewords, in rising order: from `start`, or the best that several starts lead to."""
+    if len(points.blocks) >= MANY_SCALARS:
+        points = condensed(points)
     line = SortedPoints.of(points)
     if start is not None:
         starts = [start.ravel().astype(np.float64)]

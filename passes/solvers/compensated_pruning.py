@@ -68,7 +68,8 @@ def by_share(sparsity: float) -> tuple[Choose, int]:
         # The difference of two rounded totals: over all blocks they add up to the rounded total of the matrix. A half
         # of 3 rows, column by column: 2, 1, 1, 2, or 6 of 12; each rounded by itself would be 2, or 8 of 12.
         pruned = round(sparsity * rows * (column + width)) - round(sparsity * rows * column)
-        return keep_largest(scores, pruned)
+        kept: Bools = keep_largest(scores, pruned)
+        return kept
 
     return choose, BLOCK
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dtc.device_arrays import DeviceArray, as_type, namespace, on_host
 from dtc.forms import Array
 from dtc.passes.solvers.binary_codes import Codes, Rows
 
@@ -34,27 +35,40 @@ class EvenGrid:
     Attributes:
         bits: Of a level's number.
         scale: float32 `[rows, 1]`, not negative, of `STEP_BITS` significant bits.
-        zero: float32 `[rows, 1]`, the whole number of the level that is 0.
+        zero: float32 `[rows, 1]`, the whole number of the level that is 0; both lie where the rows do.
     """
 
     bits: int
-    scale: Array
-    zero: Array
+    scale: DeviceArray
+    zero: DeviceArray
 
-    def nearest(self, rows: Rows) -> Codes:
+    def nearest(self, rows: Rows) -> DeviceArray:
         """Return the number of the level nearest to each weight, uint8 `[rows, n]`; `zero` where it does not count."""
-        steps = self.steps(rows.values)
-        return ((steps if rows.kept is None else steps * rows.kept) + self.zero).astype(np.uint8)
+        if not isinstance(rows.values, np.ndarray):
+            return as_type(self.steps(rows.values) + self.zero, "uint8")
+        codes = np.empty(rows.values.shape, np.uint8)
+        step = max(1, CHUNK // rows.values.shape[1])
+        for start in range(0, len(codes), step):
+            span = slice(start, start + step)
+            part = EvenGrid(self.bits, self.scale[span], self.zero[span])
+            steps = part.steps(rows.values[span])
+            codes[span] = (steps if rows.kept is None else steps * rows.kept[span]) + part.zero
+        return codes
+
+    def on_host(self) -> EvenGrid:
+        """Return the grid in host memory."""
+        return EvenGrid(self.bits, on_host(self.scale), on_host(self.zero))
 
     def weights(self, codes: Codes) -> Array:
         """Return the levels with these numbers, float32 `[rows, n]`."""
         return np.asarray(self.scale * (codes - self.zero), dtype=np.float32)
 
-    def steps(self, values: Array, out: Array | None = None) -> Array:
+    def steps(self, values: DeviceArray, out: DeviceArray | None = None) -> DeviceArray:
         """Return the nearest levels of `values [rows, n]` in steps from 0, in `out` where that is given."""
-        steps = np.divide(values, np.where(self.scale > 0, self.scale, np.float32(1)), out=out)
-        np.rint(steps, out=steps)
-        return np.clip(steps, -self.zero, np.float32((1 << self.bits) - 1) - self.zero, out=steps)
+        lib = namespace(values)
+        steps = lib.divide(values, lib.where(self.scale > 0, self.scale, lib.ones_like(self.scale)), out=out)
+        lib.round(steps, out=steps)
+        return lib.clip(steps, -self.zero, -self.zero + ((1 << self.bits) - 1), out=steps)
 
 
 def fit_grid(rows: Rows, bits: int, *, symmetric: bool) -> EvenGrid:
@@ -62,6 +76,8 @@ def fit_grid(rows: Rows, bits: int, *, symmetric: bool) -> EvenGrid:
 
     With `symmetric` the zero point is the middle, `2^(bits - 1)`.
     """
+    if not isinstance(rows.values, np.ndarray):
+        return _Fit(rows.values, bits, symmetric=symmetric).best()
     step = max(1, CHUNK // rows.values.shape[1])
     starts = range(0, len(rows.values), step)
     found = [_Fit(rows.values[start : start + step], bits, symmetric=symmetric).best() for start in starts]
@@ -71,9 +87,10 @@ def fit_grid(rows: Rows, bits: int, *, symmetric: bool) -> EvenGrid:
 class _Fit:
     """The best levels of each row so far, and their squared errors `[rows, 1]`."""
 
-    def __init__(self, values: Array, bits: int, *, symmetric: bool) -> None:
+    def __init__(self, values: DeviceArray, bits: int, *, symmetric: bool) -> None:
         self._values, self._bits, self._symmetric = values, bits, symmetric
-        self._spare = np.empty_like(values)
+        self._lib = namespace(values)
+        self._spare = self._lib.empty_like(values)
         self._scale, self._zero = self._whole_range()
         self._least = self._errors(self._scale, self._zero)
 
@@ -82,7 +99,7 @@ class _Fit:
         # 1. Narrower levels: what lies beyond gets the last one. At 4 bits the shares go down to a third, at 8 to two
         #    thirds: the more levels there are, the less a weight that is cut off may cost.
         whole = self._scale
-        for share in np.geomspace(1, self._bits / 12, SHARES, dtype=np.float32)[1:]:
+        for share in np.geomspace(1, self._bits / 12, SHARES, dtype=np.float32)[1:].tolist():
             self._try(whole * share, self._zero)
         # 2. Codes and what fits them best, in turn.
         for _ in range(ROUNDS):
@@ -90,50 +107,55 @@ class _Fit:
                 break
         return EvenGrid(self._bits, self._scale, self._zero)
 
-    def _whole_range(self) -> tuple[Array, Array]:
+    def _whole_range(self) -> tuple[DeviceArray, DeviceArray]:
         # 0 is in the range, so that it is a level; of a row without weights all is 0, and the scale with it.
-        low = np.minimum(self._values.min(axis=1, keepdims=True), 0)
-        high = np.maximum(self._values.max(axis=1, keepdims=True), 0)
-        last = np.float32((1 << self._bits) - 1)
+        lib = self._lib
+        low = lib.clip(lib.amin(self._values, axis=1, keepdims=True), None, 0)
+        high = lib.clip(lib.amax(self._values, axis=1, keepdims=True), 0, None)
+        last = (1 << self._bits) - 1
         if self._symmetric:
             # 3 bits: levels 0 to 7, zero point 4, steps -4 to 3.
-            middle = np.float32(1 << (self._bits - 1))
-            scale = _short(np.maximum(high / (last - middle), -low / middle))
-            return scale, np.full_like(scale, middle)
+            middle = 1 << (self._bits - 1)
+            scale = _short(lib.maximum(high / (last - middle), -low / middle))
+            return scale, lib.full_like(scale, middle)
         scale = _short((high - low) / last)
-        return scale, np.clip(np.round(-low / np.where(scale > 0, scale, 1)), 0, last)
+        return scale, lib.clip(lib.round(-low / lib.where(scale > 0, scale, lib.ones_like(scale))), 0, last)
 
     def _refit(self) -> bool:
         """Fit the scale to the codes, then try the zero points beside; return whether any row got better."""
         steps = EvenGrid(self._bits, self._scale, self._zero).steps(self._values)
-        squares = np.square(steps).sum(axis=1, keepdims=True)
+        lib = self._lib
+        squares = lib.square(steps).sum(axis=1, keepdims=True)
         # The scale that fits these steps best: the sum of w q over that of q q.
-        scale = (self._values * steps).sum(axis=1, keepdims=True) / np.where(squares > 0, squares, 1)
-        better = self._try(np.maximum(scale, 0), self._zero)
+        fits = (self._values * steps).sum(axis=1, keepdims=True)
+        scale = fits / lib.where(squares > 0, squares, lib.ones_like(squares))
+        better = self._try(lib.clip(scale, 0, None), self._zero)
         if self._symmetric:
             return better
         zero = self._zero
-        beside = [self._try(self._scale, np.clip(zero + move, 0, (1 << self._bits) - 1)) for move in (-1, 1)]
+        beside = [self._try(self._scale, lib.clip(zero + move, 0, (1 << self._bits) - 1)) for move in (-1, 1)]
         return better or any(beside)
 
-    def _try(self, scale: Array, zero: Array) -> bool:
+    def _try(self, scale: DeviceArray, zero: DeviceArray) -> bool:
         """Take other levels in rows where they are better; return whether there were any."""
         scale = _short(scale)
         errors = self._errors(scale, zero)
         better = errors < self._least
-        self._scale, self._zero = np.where(better, scale, self._scale), np.where(better, zero, self._zero)
-        self._least = np.where(better, errors, self._least)
+        where = self._lib.where
+        self._scale, self._zero = where(better, scale, self._scale), where(better, zero, self._zero)
+        self._least = where(better, errors, self._least)
         return bool(better.any())
 
-    def _errors(self, scale: Array, zero: Array) -> Array:
+    def _errors(self, scale: DeviceArray, zero: DeviceArray) -> DeviceArray:
         # All in one array, which stays in a cache from one try to the next.
         steps = EvenGrid(self._bits, scale, zero).steps(self._values, self._spare)
         steps *= scale
-        np.subtract(self._values, steps, out=steps)
-        return np.asarray(np.square(steps, out=steps).sum(axis=1, keepdims=True))
+        self._lib.subtract(self._values, steps, out=steps)
+        return self._lib.square(steps, out=steps).sum(axis=1, keepdims=True)
 
 
-def _short(scale: Array) -> Array:
+def _short(scale: DeviceArray) -> DeviceArray:
     """Return the scale rounded to `STEP_BITS` significant bits."""
-    mantissa, exponent = np.frexp(scale)
-    return np.asarray(np.ldexp(np.round(mantissa * 2**STEP_BITS) / 2**STEP_BITS, exponent), dtype=np.float32)
+    lib = namespace(scale)
+    mantissa, exponent = lib.frexp(scale)
+    return as_type(lib.ldexp(lib.round(mantissa * 2**STEP_BITS) / 2**STEP_BITS, exponent), "float32")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from dtc.device_arrays import namespace
 from dtc.errors import ModelError
 from dtc.forms import Array, BinaryCode, Form
 from dtc.forms.binary import pack_bits
@@ -73,5 +74,5 @@ def settle(weights: Weights, forms: tuple[BinaryCode, ...]) -> Outcome:
 
 def refuse_not_finite(weights: Weights) -> None:
     """Raise a ModelError if a weight is NaN or infinite."""
-    if not np.isfinite(weights.matrices).all():
+    if not namespace(weights.matrices).isfinite(weights.matrices).all():
         raise ModelError(f"weight {weights.site!r} holds NaN or infinite values and cannot be coded; repair the model")

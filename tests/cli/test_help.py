@@ -93,7 +93,7 @@ def test_what_has_to_be_given_is_marked(dtc: Dtc) -> None:
         (("compress", "--method", "svdd", "--help"), "no method is called 'svdd'; there are: binary, bins"),
         (("methods", "svdd"), "no method is called 'svdd'; there are: binary, bins"),
         (("models", "build"), "Missing argument 'NAME'; see dtc models build --help"),
-        (("compres",), "No such command 'compres'"),
+        (("compres",), "No such command 'compres'. Did you mean compress?"),
     ],
 )
 def test_a_mistake_is_one_line(dtc: Dtc, words: tuple[object, ...], message: str) -> None:

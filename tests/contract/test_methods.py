@@ -123,3 +123,16 @@ def test_the_help_page_tells_all_that_a_method_declares(name: str) -> None:
     assert command[3:5] == ["--method", name]
     words = command[5:]
     assert dict(zip(words[::2], words[1::2], strict=True)) == {flag(k): str(v) for k, v in method.example.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sites_that_are_taken_one_at_a_time_become_the_same_as_together(name: str) -> None:
+    method = example(name)
+    assert method.by_site  # as they are in their examples; others are given all at once
+    sites = [Weights("w", MATRICES[:1], "a"), Weights("v", 2 * MATRICES[1:, :24], "b"), Weights("u", MATRICES[1:], "c")]
+    together = method.distort(sites)
+    for site in sites:
+        alone = method.distort([site])[site.site]
+        assert [form.pack().keys() for form in alone] == [form.pack().keys() for form in together[site.site]]
+        for form, wanted in zip(alone, together[site.site], strict=True):
+            np.testing.assert_array_equal(form.dense(), wanted.dense())

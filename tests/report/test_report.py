@@ -45,6 +45,7 @@ KEYS = {
     "recipe",
     "ratios",
     "check",
+    "by_site",
     "fidelity",
     "sites",
     "training",

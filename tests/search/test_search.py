@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     def here(setting: Setting, workers: int) -> Iterator[Inline]:
         yield Inline(setting)
 
-    monkeypatch.setattr("dtc.search.searching.local_processes", here)
+    monkeypatch.setattr(import_module("dtc.search.searching"), "local_processes", here)
 
 
 def words(folder: Path, name: str, *more: object, data: str = "labelled.npz") -> tuple[object, ...]:
@@ -93,11 +94,16 @@ def test_any_number_of_workers_and_a_kill_give_the_same_file(dtc: Dtc, folder: P
 
 @pytest.mark.usefixtures("inline")
 def test_the_best_within_a_size(dtc: Dtc, folder: Path) -> None:
-    status, out, err = dtc(*words(folder, "size.onnx", "--target-ratio", "2.5", "--methods", "uniform,svd"))
+    told = words(folder, "size.onnx", "--methods", "uniform,svd")
+    status, out, err = dtc(*told, "--target-ratio", "2.5")
     assert status == 0, err
     found = json.loads(out)
     limit = (folder / "m.onnx").stat().st_size / 2.5
     assert 0.8 * limit < (folder / "size.onnx").stat().st_size <= limit
+    status, out, err = dtc(*(w for w in told if w != "--json"), "--target-ratio", "2.5", "--force")
+    assert status == 0, err
+    assert f"{found['model_bytes'] / found['chosen']['bytes']:.2f}x smaller" in out.splitlines()[0]
+    assert "size.recipe.yaml" in out
     within = [each["distance"] for each in (*found["front"], *found["uniform"]) if each["bytes"] <= limit]
     assert found["chosen"]["distance"] == min(within)
     onnx.checker.check_model(str(folder / "size.onnx"))

@@ -59,7 +59,7 @@ def _built(program: str, place: Place) -> Callable[[], ProgramReport]:
     """Build a program against ONNX Runtime's library alone, on the declarations that the bundle brings."""
     processor = PROCESSORS[place.processor]
     options, before = processor.cross_compiling(), processor.running()
-    build = place.scratch / "build"
+    build = place.folder / "build"
     options.append(f"-DONNXRUNTIME={processor.runtime(place.scratch)}")
     run_program(["cmake", "-S", "native", "-B", build, *options], place.folder)
     run_program(["cmake", "--build", build, "--target", program], place.folder)

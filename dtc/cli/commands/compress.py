@@ -47,6 +47,7 @@ def _further() -> Iterator[Option]:
     type=click.Path(path_type=Path),
     help="folder for report.html, report.json; a run has its own",
 )
+@option(Section.MODEL, "--dry-run", is_flag=True, help="print what would become of each site, and what it would take")
 @option(Section.MODEL, "--json", "as_json", is_flag=True, help="print the report as JSON")
 @option(
     Section.METHOD,
@@ -84,6 +85,12 @@ def _further() -> Iterator[Option]:
     Section.MODEL,
     "--memory",
     help="memory to use, such as 8G; default: what is free. What would not fit is not run, and said so",
+)
+@option(
+    Section.MODEL,
+    "--workers",
+    type=click.IntRange(min=1),
+    help="processes that distort weights, which change no result; default: one a core, as memory allows",
 )
 @option(
     Section.MODEL,
@@ -134,6 +141,9 @@ def command(model: Path | None, **options: Any) -> None:
     dtc compress model.onnx --method svd --rank 96
     dtc compress model.onnx --method svd --rank 96 --retrain --data train.npz
     """  # noqa: D301 - the backspace keeps click from joining the lines
+    if options["dry_run"]:
+        _foretell(_required(model), options)
+        return
     chosen_by_search = options["method"] == _AUTO and options["resumed"] is None
     result = _searched(model, options) if chosen_by_search else _compressed(model, options)
     if options["as_json"]:
@@ -141,6 +151,20 @@ def command(model: Path | None, **options: Any) -> None:
     else:
         _show(result)
     result.raise_if_failed()
+
+
+def _foretell(model: Path, options: dict[str, Any]) -> None:
+    from dtc.cli.foretold import foretold, show_estimate
+    from dtc.cli.told_recipe import told_recipe
+
+    if options["method"] == _AUTO:
+        raise UsageError(f"--method {_AUTO} does not go with --dry-run: what it chooses is not known before")
+    recipe = told_recipe(options)
+    found = foretold(model, recipe, _job(options, _default_output(model, recipe)), options)
+    if options["as_json"]:
+        click.echo(found.to_json(indent=2))
+    else:
+        show_estimate(found)
 
 
 def _searched(model: Path | None, options: dict[str, Any]) -> Compression:
@@ -193,6 +217,7 @@ def _job(options: dict[str, Any], output: Path) -> Job:
         dump=options["dump"],
         allow_growth=options["allow_growth"],
         memory=byte_size(options["memory"], "--memory"),
+        workers=options["workers"],
     )
 
 
@@ -226,6 +251,10 @@ def _show(result: Compression) -> None:
 def _show_gain(report: Report) -> None:
     from dtc.cli.render import size, tell
 
+    if report.by_site is not None:
+        tell(report.by_site.words)
+        for name, reason in report.by_site.not_checked.items():
+            tell(f"not run alone: {name}: {reason}")
     if report.fidelity is not None:
         unrounded = ", activations not rounded" if report.fidelity.quantizers else ""
         worst = report.fidelity.relative_l2 or 0.0

@@ -168,7 +168,8 @@ def _show(found: Found, goal: Goal, recipe: Path) -> None:
 
 def _near(report: SearchReport) -> list[PointFacts]:
     """Return the points of the front that are nearest to the chosen one in bytes, from the smallest on."""
-    points = sorted({*report.front, report.chosen}, key=lambda each: each.bytes)
+    others = [each for each in report.front if each != report.chosen]
+    points = sorted([*others, report.chosen], key=lambda each: each.bytes)
     near = sorted(points, key=lambda each: abs(each.bytes - report.chosen.bytes))[:_ROWS]
     return [each for each in points if each in near]
 

@@ -7,6 +7,7 @@ are initializers, and the functions of `place` put them there; a `FunctionBuilde
 from dtc.graph.builder.in_function import FunctionBuilder
 from dtc.graph.builder.in_graph import (
     GraphBuilder,
+    Keep,
     Shared,
     add_initializer,
     insert_before,
@@ -20,6 +21,7 @@ __all__ = [
     "Builder",
     "FunctionBuilder",
     "GraphBuilder",
+    "Keep",
     "Names",
     "Shared",
     "add_initializer",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy.typing as npt
 import onnx_ir as ir
@@ -11,6 +11,9 @@ import onnx_ir as ir
 from dtc.graph.builder.names import Names
 from dtc.graph.builder.nodes import Builder
 from dtc.graph.opset import opset_of
+
+Keep: TypeAlias = Callable[["npt.NDArray[Any] | ir.TensorProtocol"], ir.TensorProtocol]
+"""Makes the tensor of an initializer: it may leave the numbers on disk."""
 
 
 class GraphBuilder(Builder):
@@ -55,7 +58,8 @@ class GraphBuilder(Builder):
 
     def initializer(self, name: str, array: npt.NDArray[Any] | ir.TensorProtocol) -> ir.Value:
         """Store `array` as `<prefix>.<name>`."""
-        value = add_initializer(self.graph, self.names.unique(f"{self.prefix}.{name}"), array)
+        tensor = array if self._shared is None else self._shared.keep(array)
+        value = add_initializer(self.graph, self.names.unique(f"{self.prefix}.{name}"), tensor)
         self.stored.append(value)
         return value
 
@@ -79,10 +83,11 @@ class Shared:
     Args:
         model: Where they are stored.
         names: How nodes are called.
+        keep: Makes tensors of arrays.
     """
 
-    def __init__(self, model: ir.Model, names: type[Names] = Names) -> None:
-        self.names = names(model)
+    def __init__(self, model: ir.Model, names: type[Names] = Names, keep: Keep = ir.tensor) -> None:
+        self.names, self.keep = names(model), keep
         self._fronts: dict[ir.Graph, GraphBuilder] = {}
         self._made: dict[object, ir.Value] = {}
 
@@ -126,7 +131,7 @@ def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any] | ir.Ten
     """Store an array in a graph, under a name that is free."""
     tensor = ir.tensor(array)
     tensor.name = name
-    shape = ir.Shape(tensor.numpy().shape)
+    shape = ir.Shape(tensor.shape.numpy())
     value = ir.Value(name=name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=shape)
     graph.register_initializer(value)
     return value

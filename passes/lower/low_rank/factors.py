@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from dtc.forms import LowRank
 from dtc.graph import Reader, Role, Site, nesting
-from dtc.graph.builder import Builder, Names, add_initializer
+from dtc.graph.builder import Builder, Keep, Names, add_initializer
 
 Side = Literal["left", "right"]
 
@@ -86,8 +86,8 @@ class LowRankSite:
 class Factors:
     """Makes the initializers for the factors of all sites of a model, each at the first request."""
 
-    def __init__(self, model: ir.Model, items: Sequence[LowRankSite], names: Names) -> None:
-        self._names = names
+    def __init__(self, model: ir.Model, items: Sequence[LowRankSite], names: Names, keep: Keep = ir.tensor) -> None:
+        self._names, self._keep = names, keep
         self._main = model.graph
         self._paths = nesting(model)
         self._made: dict[tuple[object, ...], ir.Value] = {}
@@ -115,8 +115,8 @@ class Factors:
         key = (*key, dtype)
         if key not in self._made:
             name = self._names.unique(name)
-            tensor = ir.tensor(np.ascontiguousarray(array).astype(dtype.numpy()), dtype=dtype)
-            self._made[key] = add_initializer(graph, name, tensor)
+            tensor = ir.tensor(np.ascontiguousarray(array).astype(dtype.numpy(), copy=False), dtype=dtype)
+            self._made[key] = add_initializer(graph, name, self._keep(tensor))
         return self._made[key]
 
     def of_site(

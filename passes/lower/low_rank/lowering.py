@@ -128,7 +128,7 @@ class _FactoredSites:
             if reason is not None:
                 raise ModelError(f"{reason}; leave the site out with --exclude {item.site.name!r}")
         self.rewriting, self.items, self.names = rewriting, items, rewriting.shared.names
-        self.factors = Factors(rewriting.model, items, self.names)
+        self.factors = Factors(rewriting.model, items, self.names, rewriting.shared.keep)
         self._readers: dict[str, list[ReadBy]] = {item.site.name: [] for item in items}
 
     def run(self) -> list[Factored]:

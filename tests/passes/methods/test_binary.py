@@ -162,6 +162,7 @@ def test_long_rows_searched_in_bins_lose_nothing(bits: int, data_dir: Path, monk
     trained = table[:2400].reshape(48, -1)  # [48, 5000]
     tailed = np.random.default_rng(0).standard_t(3, (16, 5000)).astype(np.float32)
     kept = np.random.default_rng(1).random(trained.shape) < 0.4
+    ratios = []
     for rows in (Rows(trained), Rows(tailed), Rows(trained * kept, kept), Rows(np.zeros((2, 5000), np.float32))):
         errors = []
         for many in (1 << 30, 0):
@@ -169,7 +170,10 @@ def test_long_rows_searched_in_bins_lose_nothing(bits: int, data_dir: Path, monk
             coded = best_codes(rows, bits)
             wrong = rows.values - decoded(coded.codes, coded.alphas)
             errors.append(float(np.square(wrong if rows.kept is None else wrong * rows.kept).sum()))
-        assert errors[1] <= 1.003 * errors[0]
+        ratios.append(errors[1] / errors[0] if errors[0] else 1 + errors[1])
+    # Both end in local minima, of which either may be the better by chance.
+    assert max(ratios) < 1.01
+    assert np.mean(ratios) < 1.002
 
 
 def test_the_best_codes_of_one_row_do_not_depend_on_the_others_and_pruned_weights_count_for_nothing():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +13,9 @@ from sklearn.cluster import KMeans
 
 from dtc.errors import UsageError
 from dtc.forms import Codebook, stored_bytes
+from dtc.graph import find_sites, load_model
 from dtc.passes.method import DistortionStep, Outcome, Skip, Weights, make_method
+from dtc.passes.solvers import binning, clustering
 from dtc.passes.solvers.clustering import Points, assign, cluster, lloyd, seed_codewords
 
 
@@ -273,3 +278,20 @@ def test_wrong_options_are_named(options: dict[str, object]) -> None:
 @pytest.mark.parametrize("size", [8, "8"])
 def test_a_block_may_be_given_as_a_number_or_as_its_digits(size: object) -> None:
     assert form_of(GAUSS, {"codewords": 16, "block": size}).block == 8
+
+
+@pytest.mark.parametrize(("method", "options"), [("codebook", {"codewords": 16, "block": 1}), ("bins", {"bins": 16})])
+def test_many_scalars_are_clustered_as_well_as_all_of_them(
+    method: str, options: dict[str, Any], data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = find_sites(load_model(data_dir / "onnx" / "ptb_rnnlm_lstm100_derived.onnx"))[0].matrices()
+    tailed = np.random.default_rng(0).standard_t(2, (1, 200, 300)).astype(np.float32)
+    for matrices in (trained[:, :1000], tailed, np.where(np.abs(tailed) > 1, tailed, np.float32(0)), tailed * 1e-30):
+        w = Weights("w", matrices, "n", mask=matrices != 0)
+        errors = []
+        for many in (1 << 30, 100):
+            monkeypatch.setattr(clustering, "MANY_SCALARS", many)
+            monkeypatch.setattr(binning, "MANY_SCALARS", many)
+            (form,) = make_method(method, options).distort([w])["w"]
+            errors.append(float(np.square((form.dense() - matrices[0]).astype(np.float64)).sum()))
+        assert errors[1] <= 1.0005 * errors[0]

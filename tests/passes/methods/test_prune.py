@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from dtc.errors import ModelError, UsageError
 from dtc.forms.sparse import Sparse
 from dtc.passes.method import DistortionStep, Skip, Weights, make_method
+from dtc.passes.solvers import selection
+from dtc.passes.solvers.selection import keep_largest
 
 
 def weights(matrix: np.ndarray, name: str = "w", **facts: object) -> Weights:
@@ -249,3 +251,18 @@ def test_values_too_large_for_float16_are_a_mistake() -> None:
 def test_the_estimate_tells_what_sparsities_give() -> None:
     assert make_method("prune", {"sparsity": 0.5}).estimate(1500, 6000) == "50 %: 1.9x, 90 %: 7.6x, 98 %: 33.1x"
     assert make_method("prune", {"sparsity": 0.5}).estimate(1, 1) == "nothing to save"
+
+
+@pytest.mark.parametrize("share", [0.001, 0.5, 0.9, 0.999])
+def test_many_scores_are_counted_to_the_same_end(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    drawn = rng.standard_t(2, 5000).astype(np.float32)
+    few = rng.integers(0, 4, 5000).astype(np.float32)  # ties, and zeros
+    for scores in (np.abs(drawn), few, np.abs(drawn) * np.float32(1e-42), np.zeros(5000, np.float32)):
+        pruned = round(share * scores.size)
+        monkeypatch.setattr(selection, "MANY", 1 << 20)
+        kept = keep_largest(scores, pruned)
+        monkeypatch.setattr(selection, "MANY", 100)
+        monkeypatch.setattr(selection, "BLOCK", 999)
+        assert np.array_equal(keep_largest(scores, pruned), kept)
+        assert kept.sum() == scores.size - pruned

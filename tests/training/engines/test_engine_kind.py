@@ -80,13 +80,6 @@ def test_what_no_engine_asked_for_computes_in_is_refused_in_one_line(fake_engine
     assert open_run(tmp_path / "run").recipe.training.engine == "torch"
 
 
-def test_a_run_keeps_the_engine_that_it_began_with(fake_engine_found, tmp_path):
-    recipe, model = make_run_inputs(tmp_path, engine=None)
-    run = create_run(tmp_path / "run", recipe, model, base=tmp_path)
-    assert run.recipe.training.engine == default_engine().name
-    assert open_run(run.folder).recipe == run.recipe
-
-
 def test_a_run_of_an_engine_that_is_not_here_is_still_reported(tmp_path):
     recipe, _ = make_run_inputs(tmp_path, engine="elsewhere")
     assert engine_title(recipe) == "elsewhere"

@@ -16,7 +16,9 @@ from promise_cases import recurrent, small_language_model
 
 from dtc.models import build
 from dtc.models.net import Net
+from dtc.passes.method import Skip, Weights, make_method
 from dtc.passes.plan import make_plan
+from dtc.passes.solvers import spectra
 from dtc.recipe import Objective, Optimizer, Recipe
 from dtc.training.engines.torch import engine as engine_module
 from dtc.training.engines.torch.calls import Moment
@@ -173,6 +175,40 @@ def tensors(method: str, options: dict[str, object]) -> object:
     }
 
 
+def distortions() -> object:
+    """How far the weights of a distortion on tensors are from those of one on arrays, relative to the weights."""
+    rng = np.random.default_rng(0)
+    arrays = {"wide": rng.normal(size=(2, 24, 40)), "tall": rng.normal(size=(1, 96, 32)), "even": np.ones((1, 8, 8))}
+    arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+    spectra.LARGE_SIDE = 16  # so that small matrices go the way of large ones
+    cases = {
+        "rank": ("svd", {"rank": 3}),
+        "energy": ("svd", {"energy": 0.3}),
+        "elements": ("prune", {"sparsity": 0.7}),
+        "together": ("prune", {"sparsity": 0.7, "scope": "global"}),
+        "lines": ("prune", {"sparsity": 0.5, "structure": "row"}),
+        "pattern": ("prune", {"pattern": "2:4"}),
+        "levels": ("uniform", {"bits": 4}),
+        "groups": ("uniform", {"bits": 3, "group_size": 8}),
+        "short group": ("uniform", {"bits": 3, "group_size": 16}),
+    }
+    found = {}
+    for case, (name, options) in cases.items():
+        outcomes = []
+        for place in (np.asarray, torch.from_numpy):
+            weights = [Weights(site, place(array.copy()), site) for site, array in arrays.items()]
+            outcomes.append(make_method(name, options).distort(weights))
+            assert all(np.array_equal(np.asarray(w.matrices), arrays[w.site]) for w in weights)
+        assert make_method(name, options).on_device
+        pairs = [(outcomes[0][site], outcomes[1][site]) for site in arrays]
+        coded = [pair for pair in pairs if not isinstance(pair[0], Skip)]
+        assert len(coded) >= 2 or case == "energy"
+        assert all(a == b for a, b in pairs if isinstance(a, Skip))
+        dense = [(a.dense(), b.dense()) for first, second in coded for a, b in zip(first, second, strict=True)]
+        found[case] = max(float(np.linalg.norm(a - b) / max(np.linalg.norm(a), 1.0)) for a, b in dense)
+    return found
+
+
 def magnitudes() -> object:
     """Mean magnitudes of gradients that begin in host memory, as those of a checkpoint do, and go on as tensors."""
     sums = MeanMagnitudes({"w": np.array([2.0, 0.0], np.float32)}, 1)
@@ -191,6 +227,8 @@ if __name__ == "__main__":
             "svd": lambda: tensors("svd", {"rank": 4}),
             "prune-masked": lambda: tensors("prune-masked", {"sparsity": 0.8, "end_step": "10%"}),
             "codewords": lambda: tensors("codebook", {"codewords": 8, "keep_assignments": True}),
+            "uniform": lambda: tensors("uniform", {"bits": 4}),
+            "distortions": distortions,
             "magnitudes": magnitudes,
             "cuda": lambda: make_engine(build("lenet-5"), CLASSES, device="cuda"),
             "mps": lambda: make_engine(build("lenet-5"), CLASSES, device="mps"),

@@ -39,12 +39,17 @@ def test_a_run_in_half_precision_goes_on_bit_for_bit(results):
     assert results["resumed"] is True
 
 
-@pytest.mark.parametrize("method", ["svd", "prune-masked", "codewords"])
+@pytest.mark.parametrize("method", ["svd", "prune-masked", "uniform", "codewords"])
 def test_a_run_of_tensors_is_that_of_arrays(results, method):
     found = results[method]
     assert found["losses"][1] == pytest.approx(found["losses"][0], rel=1e-4)
     assert found["apart"] < 1e-3
     assert found["restored"] is True
+
+
+def test_a_distortion_on_a_device_is_that_in_host_memory(results):
+    assert isinstance(results["distortions"], dict), results["distortions"]
+    assert {case: far for case, far in results["distortions"].items() if not far < 1e-5} == {}
 
 
 def test_sums_of_a_checkpoint_go_on_where_the_gradients_lie(results):
