@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
-import mmap
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ from dtc.errors import ModelError
 from dtc.locking import try_lock
 
 _DATA = re.compile(r"\.dtc-[0-9a-f]{16}\.data\Z")
+_CHUNK = 1 << 22
 _LONGEST_BASE = 200
 """Bytes of a model's name in the name of its data: most file systems end at 255."""
 
@@ -165,7 +165,8 @@ def _remove_stale(target: Path, keep: tuple[Path, ...]) -> None:
     candidates = [file for file in folder.iterdir() if _is_data(file, target.name) and file.resolve() not in kept]
     if not candidates:
         return
-    models = [file for file in folder.iterdir() if file.is_file() and not _DATA.search(file.name)]
+    others = (file for file in folder.iterdir() if file.is_file() and not _DATA.search(file.name))
+    models = sorted(others, key=lambda file: file.name != target.name)  # its own first, which most often says it all
     for file in candidates:
         if not any(_names(model, file.name) for model in models):
             file.unlink(missing_ok=True)
@@ -175,11 +176,14 @@ def _names(model: Path, data: str) -> bool:
     """True if a file holds the name of another, as a model does that of its data; or if it cannot be told."""
     try:
         with model.open("rb") as file:
-            if not os.fstat(file.fileno()).st_size:
-                return False
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return content.find(data.encode()) >= 0
-    except (OSError, ValueError):
+            # A few megabytes at a time, with the end of those before: a neighbour may be larger than memory.
+            wanted, end = data.encode(), b""
+            while chunk := file.read(_CHUNK):
+                if wanted in end + chunk:
+                    return True
+                end = chunk[-len(wanted) :]
+            return False
+    except OSError:
         return True
 
 
