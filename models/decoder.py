@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from pydantic import Field, model_validator
 
-from dtc.models.drawn import Draw
+from dtc.models.drawn import WeightDraws
 from dtc.models.net import Net
 from dtc.models.reference import ModelOptions
 
@@ -63,7 +63,7 @@ class Decoder:
 
     def __init__(self, name: str, options: DecoderOptions, key_heads: int, domains: tuple[str, ...] = ()) -> None:
         self.options, self.net = options, Net(name, options.seed, domains)
-        self.draw = Draw(options.seed, options.float_type)
+        self.draw = WeightDraws(options.seed, options.float_type)
         self._key_heads = key_heads
         self._present: dict[str, ir.Value] = {}
         self._integers: dict[tuple[int, ...], ir.Value] = {}

@@ -29,7 +29,7 @@ _STANDING_OUT = 0.25
 
 
 @dataclass(frozen=True)
-class Draw:
+class WeightDraws:
     """The random numbers of a model: each tensor's depend on the seed and on its name alone.
 
     Attributes:

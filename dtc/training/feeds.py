@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx_ir as ir
 
@@ -9,6 +11,7 @@ from dtc.errors import DataError, EngineError
 from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays
 from dtc.recipe import Objective
+from dtc.training.targets import Kind, choose_kind, labels_of, samples_axis, targets
 
 
 def inputs_of(graph: ir.Graph, batch: Arrays) -> dict[str, AnyArray]:
@@ -44,6 +47,35 @@ def lengths_of(objective: Objective, batch: Arrays) -> AnyArray | None:
     if name not in batch:
         raise DataError(f"the batch holds no {name!r}, which the option lengths names")
     return np.asarray(batch[name])
+
+
+class Supervision:
+    """What the loss of an objective compares the outputs of a graph with, batch by batch.
+
+    Attributes:
+        kind: The loss; None until the first batch decides what `auto` is.
+
+    Raises:
+        EngineError: The graph has not what the objective carries over.
+    """
+
+    def __init__(self, graph: ir.Graph, objective: Objective) -> None:
+        check_carry(graph, objective)
+        self._objective, self._samples = objective, samples_axis(graph, objective)
+        self.kind: Kind | None = None if objective.loss == "auto" else objective.loss
+
+    def of(self, batch: Arrays, taught: Callable[[], AnyArray]) -> tuple[Kind, dict[str, AnyArray]]:
+        """Return the loss and what it is fed with (`dtc.training.targets`).
+
+        `taught` computes what distillation compares with.
+
+        Raises:
+            DataError: The labels or the lengths are missing or of the wrong type, or no label counts.
+        """
+        if self.kind is None:
+            self.kind = choose_kind(self._objective, batch)
+        labels = taught() if self.kind == "distill" else labels_of(self._objective, self.kind, batch)
+        return self.kind, targets(self.kind, labels, lengths_of(self._objective, batch), self._samples)
 
 
 def check_carry(graph: ir.Graph, objective: Objective) -> None:

@@ -94,7 +94,7 @@ def test_any_number_of_workers_and_a_kill_give_the_same_file(dtc: Dtc, folder: P
 
 @pytest.mark.usefixtures("inline")
 def test_the_best_within_a_size(dtc: Dtc, folder: Path) -> None:
-    told = words(folder, "size.onnx", "--methods", "uniform,svd")
+    told = words(folder, "size.onnx")
     status, out, err = dtc(*told, "--target-ratio", "2.5")
     assert status == 0, err
     found = json.loads(out)

@@ -28,9 +28,9 @@ from dtc.training.engines.ort.proof import ConversionProof
 from dtc.training.engines.ort.runtime import load_runtime, open_session
 from dtc.training.engines.ort.shapes import ShapeProbe
 from dtc.training.engines.ort.trainable.embedding import TableGradient
-from dtc.training.feeds import check_carry, inputs_of, lengths_of
+from dtc.training.feeds import Supervision, inputs_of
 from dtc.training.selection import scales_of_quantizers
-from dtc.training.targets import Kind, choose_kind, labels_of, samples_axis, targets
+from dtc.training.targets import LABELS, Kind
 
 
 class OrtEngine:
@@ -50,10 +50,9 @@ class OrtEngine:
         self._objective, self._threads = objective, threads = settings.objective, settings.threads
         self._base = prepare(model)
         self._given = model if must_convert(model) else None
-        check_carry(self._base.graph, objective)
-        self._samples = samples_axis(self._base.graph, objective)
+        self._supervision = Supervision(self._base.graph, objective)
         # `auto` is decided by the first batch; what can be differentiated does not depend on the loss that it becomes.
-        guess: Kind = "mse" if objective.loss == "auto" else objective.loss
+        guess: Kind = self._supervision.kind or "mse"
         # 2. What can be differentiated, found out by trying. The plan has no parameters and no lengths yet: the former
         #    come from the trials, the latter from the inputs of each step.
         norms = measurable(self._base.graph) if settings.batch_norm == "batch" else []
@@ -70,7 +69,6 @@ class OrtEngine:
         self.parameters: Parameters = {name: self._initial(name) for name in capability.parameters}
         self.positive = frozenset(scales_of_quantizers(self._base.graph)) & self.parameters.keys()
         self.statistics: Parameters = {name: self._initial(name) for node in norms for name in statistics_of(node)}
-        self._kind: Kind | None = None if objective.loss == "auto" else objective.loss
         # 4. Graphs for what is not training. Shapes are asked of nodes whose training graph depends on them: the length
         #    of an unrolled sequence, the size of a mask.
         dropouts = [str(n.name) for n in self._base.graph if n.op_type == "Dropout" and n.domain == ""]
@@ -102,14 +100,12 @@ class OrtEngine:
             EngineError: ONNX Runtime refused to run the step.
         """
         inputs = self._inputs(batch)
-        kind, labels = self._target(batch, inputs)
+        kind, told = self._told(batch, inputs)
         # A training graph is for one length of each unrolled node, which only the inputs tell.
         shapes = self._probe.shapes(inputs)
         lengths = {name: shapes[name][0] for name in self._unrolled}
-        step = self._step(kind, self._label_rank(kind, labels), lengths)
-        feeds = dict(inputs) | targets(kind, labels, lengths_of(self._objective, batch), self._samples)
-        feeds |= step.masks(shapes, seed)
-        return step.run(feeds, self.parameters)
+        step = self._step(kind, told[LABELS].ndim, lengths)
+        return step.run({**inputs, **told, **step.masks(shapes, seed)}, self.parameters)
 
     def loss(self, batch: Arrays) -> tuple[float, dict[str, AnyArray]]:
         """Return the loss and the carried outputs in evaluation mode.
@@ -118,10 +114,9 @@ class OrtEngine:
             DataError: An input or the labels are missing or of the wrong type.
         """
         inputs = self._inputs(batch)
-        kind, labels = self._target(batch, inputs)
-        feeds = targets(kind, labels, lengths_of(self._objective, batch), self._samples)
-        rank = self._label_rank(kind, labels)
-        return self._evaluation.loss(kind, rank, inputs, feeds, self._live(), tuple(self._objective.carry))
+        kind, told = self._told(batch, inputs)
+        carry = tuple(self._objective.carry)
+        return self._evaluation.loss(kind, told[LABELS].ndim, inputs, told, self._live(), carry)
 
     def moments(self, batch: Arrays) -> tuple[list[Moments], dict[str, AnyArray]]:
         """Return the moments of a batch and the carried outputs; see `Engine.moments`.
@@ -149,12 +144,8 @@ class OrtEngine:
         model = self._base if self._teacher_model is None else prepare(self._teacher_model)
         return EvaluationGraph(model, self._objective.output, (), self._threads)
 
-    def _target(self, batch: Arrays, inputs: Arrays) -> tuple[Kind, AnyArray]:
-        if self._kind is None:
-            self._kind = choose_kind(self._objective, batch)
-        if self._kind == "distill":
-            return self._kind, self._teacher.scores(inputs, {})
-        return self._kind, labels_of(self._objective, self._kind, batch)
+    def _told(self, batch: Arrays, inputs: Arrays) -> tuple[Kind, dict[str, AnyArray]]:
+        return self._supervision.of(batch, lambda: self._teacher.scores(inputs, {}))
 
     def _step(self, kind: Kind, rank: int, lengths: dict[str, int]) -> _Step:
         # One graph and session for each combination that occurs: batches of sequences of 35 and of 20 steps make two.
@@ -181,10 +172,6 @@ class OrtEngine:
         # to a vector.
         rank = 2 if value is None or value.shape is None else len(value.shape)
         return rank - 1 if self._objective.loss == "cross-entropy" and rank > 3 else 1
-
-    @staticmethod
-    def _label_rank(kind: Kind, labels: AnyArray) -> int:
-        return labels.ndim if kind == "cross-entropy" and labels.ndim > 2 else 1
 
 
 class _Step:

@@ -44,9 +44,9 @@ def unavailable() -> str | None:
     """Return in one line why the engine cannot run on this machine; None if it can."""
     if sys.version_info[:2] > _NEWEST_PYTHON:
         found = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        return f"onnxruntime-training {VERSION} exists for Python up to 3.12, this is {found}; {_ELSE}"
+        return f"onnxruntime-training {VERSION} exists for Python up to 3.12, this is {found}"
     if sys.platform == "linux" and platform.machine() not in ("x86_64", "AMD64"):
-        return f"onnxruntime-training {VERSION} does not exist for Linux on {platform.machine()}; {_ELSE}"
+        return f"onnxruntime-training {VERSION} does not exist for Linux on {platform.machine()}"
     return None
 
 
@@ -68,7 +68,7 @@ def install(cache: Path | None = None) -> Path:
     if found := installed(cache):
         return found
     if reason := unavailable():
-        raise EngineError(reason)
+        raise EngineError(f"{reason}; {_ELSE}")
     folder = _folder(cache)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -33,10 +33,10 @@ from dtc.training.engines.torch.placement import HOST
 from dtc.training.engines.torch.precision import Precision
 from dtc.training.engines.torch.program import Program
 from dtc.training.engines.torch.quantizers import hold_quantizers
-from dtc.training.feeds import check_carry, inputs_of, lengths_of
+from dtc.training.feeds import Supervision, inputs_of
 from dtc.training.scores import scores_of
 from dtc.training.selection import find_weights, nothing_left, refuse_half
-from dtc.training.targets import Kind, choose_kind, labels_of, samples_axis, targets
+from dtc.training.targets import Kind
 
 
 class TorchEngine:
@@ -60,11 +60,9 @@ class TorchEngine:
         self._objective = objective = settings.objective
         self._model, scales = _prepared(model, settings.delta)
         graph = self._model.graph
-        check_carry(graph, objective)
-        self._samples = samples_axis(graph, objective)
-        self._kind: Kind | None = None if objective.loss == "auto" else objective.loss
+        self._supervision = Supervision(graph, objective)
         # 2. What is trained: arrays that optimizers write into, and that torch reads as its tensors.
-        scored = self._scored("mse" if self._kind is None else self._kind)
+        scored = self._scored(self._supervision.kind or "mse")
         weights, self.frozen = _trainable({**_weights(graph), **scales}, obstacles(graph, scored), settings.freeze)
         if not weights:
             raise nothing_left(self.frozen)
@@ -152,9 +150,7 @@ class TorchEngine:
     def _loss(self, batch: Arrays, moment: Moment) -> tuple[Tensor, dict[str, AnyArray]]:
         """Return the loss and the carried outputs of one run."""
         known = self._known(batch)
-        kind = self._kind_for(batch)
-        labels = self._taught(batch) if kind == "distill" else labels_of(self._objective, kind, batch)
-        feeds = targets(kind, labels, lengths_of(self._objective, batch), self._samples)
+        kind, feeds = self._supervision.of(batch, lambda: self._taught(batch))
         carried = self._outputs(self._objective.carry)
         # Half precision is for training alone: what is evaluated is the model that will be written.
         with self._precision.autocast() if moment.training else nullcontext():
@@ -166,12 +162,6 @@ class TorchEngine:
         graph = self._model.graph
         given = inputs_of(graph, batch)
         return {**{value: tensor_of(given[str(value.name)]) for value in graph.inputs}, **self._live}
-
-    def _kind_for(self, batch: Arrays) -> Kind:
-        # `auto` is decided by the first batch.
-        if self._kind is None:
-            self._kind = choose_kind(self._objective, batch)
-        return self._kind
 
     def _scored(self, kind: Kind) -> ir.Value:
         return scores_of(self._model, kind, self._objective.output)
