@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sys
@@ -20,7 +21,7 @@ _ORPHANED_AFTER = 1.0
 def main(folder: Path) -> None:
     """Serve until the standard input ends; the standard output has answers alone, whatever a method prints."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    with os.fdopen(os.dup(1), "wb") as answers:
+    with contextlib.suppress(BrokenPipeError), os.fdopen(os.dup(1), "wb") as answers:  # the parent is gone
         os.dup2(2, 1)
         serve(sys.stdin.buffer, answers, ArrayStore(folder))
 

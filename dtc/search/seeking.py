@@ -62,10 +62,10 @@ def _reached(points: Points, table: SiteTable, budgets: list[float], stage: str)
     allocation = table.allocation()
     chosen = [allocation.smallest(budget) for budget in budgets]
     mixes = [None if each is None else table.mix(each) for each in chosen]
-    built = dict(zip(mixes, points.build([mix for mix in mixes if mix is not None], stage), strict=False))
-    known: dict[Mix | None, BuiltPoint | None] = {**built, None: None}
+    wanted = [mix for mix in mixes if mix is not None]
+    built: dict[Mix | None, BuiltPoint | None] = dict(zip(wanted, points.build(wanted, stage), strict=True))
     # A budget within which there is no mix at all reaches nothing; nor does a mix that cannot be built.
-    return [(point := known.get(mix)) is not None and points.reaches(point) for mix in mixes]
+    return [(point := built.get(mix)) is not None and points.reaches(point) for mix in mixes]
 
 
 def _seek_size(points: Points, table: SiteTable, limit: float, stage: str) -> None:

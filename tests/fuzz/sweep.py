@@ -31,8 +31,11 @@ METHODS: Mapping[str, str] = {
 LARGEST = 0.05
 """Relative L2 of an output against the original's, over which a written file is wrong.
 
-A weight whose own relative L2 is told to be larger may do as much to an output.
+A weight whose own relative L2 is told to be larger may do `FACTOR` times as much to an output.
 """
+
+FACTOR = 2.0
+"""Products of a few numbers may cancel out where their errors do not."""
 
 LONGEST = 256
 """Elements of an input that is given as an option."""
@@ -59,7 +62,7 @@ def swept(model: BackendModel, method: str) -> Swept:
         return Swept("nothing to do" if "holds no float weight" in words else "refused", words)
     sites = json.loads(told.out)["sites"]
     told_of = max((site["error"] or 0.0 for site in sites), default=0.0) ** 0.5
-    different = "; ".join(_differences(model, ending, max(LARGEST, told_of)))
+    different = "; ".join(_differences(model, ending, max(LARGEST, FACTOR * told_of)))
     if different:
         return Swept("wrong", different)
     return Swept("compressed" if any(site["form"] for site in sites) else "nothing to do")

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of tables")
 def command(model: Path | None, **options: Any) -> None:
-    """Make a folder of a model that runs as it is on a target, or check one.
+    """Make a folder that runs a model on a target, or check one.
 
     The folder holds the model, programs that run it, test vectors, and deploy.json, which tells sizes, hashes, errors
     and what ran where.
