@@ -9,7 +9,7 @@ from dtc.errors import CheckFailedError
 from dtc.search.candidate import Candidate, Mix
 from dtc.search.document import SearchReport, describe
 from dtc.search.goal import Goal
-from dtc.search.points import BuiltPoint, Points, distance_within
+from dtc.search.points import BuiltPoint, BuiltPoints, distance_within
 from dtc.search.prepare import Prepared
 from dtc.search.seeking import seek
 from dtc.search.sensitivity import SiteTable, around, measured, scan, uniform_mixes
@@ -43,7 +43,7 @@ class Campaign:
     ) -> None:
         self._evaluations, self._prepared, self._goal, self._candidates = evaluations, prepared, goal, candidates
         self._levels = prepared.halves.levels()
-        self._points = Points(evaluations, goal, model_bytes=prepared.model_bytes, batches=self._levels[-1])
+        self._points = BuiltPoints(evaluations, goal, model_bytes=prepared.model_bytes, batches=self._levels[-1])
         self._uniform: dict[Candidate, Mix] = {}
 
     def explore(self) -> None:

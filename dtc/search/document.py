@@ -10,7 +10,7 @@ from pydantic import Field
 from dtc.document import Document, DocumentPart, Real
 from dtc.search.candidate import Candidate, Mix
 from dtc.search.goal import Goal
-from dtc.search.points import BuiltPoint, Points
+from dtc.search.points import BuiltPoint, BuiltPoints
 from dtc.search.prepare import Prepared
 
 
@@ -71,7 +71,7 @@ class SearchReport(Document):
 
 
 def describe(
-    points: Points,
+    points: BuiltPoints,
     chosen: BuiltPoint,
     unseen: BuiltPoint,
     uniform: Mapping[Candidate, Mix],

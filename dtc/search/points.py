@@ -40,7 +40,7 @@ class BuiltPoint:
         return ", ".join(f"{count} x {words}" for words, count in sorted(counts.items(), key=lambda each: -each[1]))
 
 
-class Points:
+class BuiltPoints:
     """The points of a search, in the order in which they were built."""
 
     def __init__(self, evaluations: Evaluations, goal: Goal, *, model_bytes: int, batches: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from dtc.search.candidate import Mix
 from dtc.search.goal import Goal
-from dtc.search.points import BuiltPoint, Points
+from dtc.search.points import BuiltPoint, BuiltPoints
 from dtc.search.sensitivity import SiteTable
 
 _AT_ONCE = 3
@@ -25,7 +25,7 @@ _NEARLY = 0.997
 """A file that has so much of the bytes that it may have is as good as any."""
 
 
-def seek(points: Points, table: SiteTable, goal: Goal, limit_bytes: float, start: float, stage: str) -> None:
+def seek(points: BuiltPoints, table: SiteTable, goal: Goal, limit_bytes: float, start: float, stage: str) -> None:
     """Build mixes of a table until they are as near to the goal as they get; `start` is a loss to begin at."""
     if goal.max_drop is None:
         _seek_size(points, table, limit_bytes, stage)
@@ -33,7 +33,7 @@ def seek(points: Points, table: SiteTable, goal: Goal, limit_bytes: float, start
         _seek_loss(points, table, start, stage)
 
 
-def _seek_loss(points: Points, table: SiteTable, start: float, stage: str) -> None:
+def _seek_loss(points: BuiltPoints, table: SiteTable, start: float, stage: str) -> None:
     """Bracket the largest loss budget whose file reaches the goal."""
     allocation = table.allocation()
     most = allocation.loss(allocation.front(2)[0])
@@ -58,7 +58,7 @@ def _narrowed(high: float, reached: dict[float, bool]) -> tuple[float, float]:
     return max(within), min(beyond) if beyond else high * _STEP
 
 
-def _reached(points: Points, table: SiteTable, budgets: list[float], stage: str) -> list[bool]:
+def _reached(points: BuiltPoints, table: SiteTable, budgets: list[float], stage: str) -> list[bool]:
     allocation = table.allocation()
     chosen = [allocation.smallest(budget) for budget in budgets]
     mixes = [None if each is None else table.mix(each) for each in chosen]
@@ -68,7 +68,7 @@ def _reached(points: Points, table: SiteTable, budgets: list[float], stage: str)
     return [(point := built.get(mix)) is not None and points.reaches(point) for mix in mixes]
 
 
-def _seek_size(points: Points, table: SiteTable, limit: float, stage: str) -> None:
+def _seek_size(points: BuiltPoints, table: SiteTable, limit: float, stage: str) -> None:
     """Build the best mixes within a size, corrected by what built files have beside their sites."""
     allocation = table.allocation()
     known = [point.nbytes - table.nbytes(mix) for mix, point in points.found.items() if table.has(mix)]

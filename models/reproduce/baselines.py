@@ -18,7 +18,7 @@ Quantizer: TypeAlias = Callable[[Path, Path, Feeds], None]
 """Writes a quantized copy of the model at the first path to the second; may read inputs of the model."""
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
+class _CalibrationReader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
     """Inputs one after the other, as ONNX Runtime asks for them."""
 
     def __init__(self, feeds: Feeds) -> None:
@@ -35,7 +35,7 @@ def static(model: Path, output: Path, feeds: Feeds) -> None:
     quantize_static(
         model,
         output,
-        _Reader(feeds),
+        _CalibrationReader(feeds),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         weight_type=QuantType.QInt8,

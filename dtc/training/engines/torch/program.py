@@ -25,7 +25,7 @@ Scope = dict[ir.Value, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class _Step:
+class _Instruction:
     """One node, ready to run.
 
     Attributes:
@@ -85,7 +85,7 @@ class _Body:
     """A graph inside of a node: its inputs, its steps, its outputs and its own constants."""
 
     graph: ir.Graph
-    steps: tuple[_Step, ...]
+    steps: tuple[_Instruction, ...]
     constants: Scope
 
 
@@ -125,7 +125,7 @@ class Program:
         self._constants = self._constants_of(model.graph)
         self._steps = tuple(self._compile(node) for node in model.graph)
         self._fold()
-        self._plans: dict[tuple[ir.Value, ...], tuple[tuple[_Step, tuple[ir.Value, ...]], ...]] = {}
+        self._plans: dict[tuple[ir.Value, ...], tuple[tuple[_Instruction, tuple[ir.Value, ...]], ...]] = {}
 
     def run(self, known: Mapping[ir.Value, Any], wanted: Sequence[ir.Value], moment: Moment) -> list[Any]:
         """Return the wanted values.
@@ -146,7 +146,7 @@ class Program:
                 scope.pop(value, None)
         return [scope[value] for value in wanted]
 
-    def _plan(self, wanted: tuple[ir.Value, ...]) -> tuple[tuple[_Step, tuple[ir.Value, ...]], ...]:
+    def _plan(self, wanted: tuple[ir.Value, ...]) -> tuple[tuple[_Instruction, tuple[ir.Value, ...]], ...]:
         """Return the steps that `wanted` depends on, each with the values that nothing reads after it."""
         if wanted not in self._plans:
             needed, chosen = set(wanted), []
@@ -171,7 +171,7 @@ class Program:
         self._placement.keep(found)
         return found
 
-    def _compile(self, node: ir.Node) -> _Step:
+    def _compile(self, node: ir.Node) -> _Instruction:
         operator = OPERATORS.get(node)
         if operator is None:
             domain = "" if node.domain in ("", "ai.onnx") else f" of domain {node.domain}"
@@ -187,7 +187,7 @@ class Program:
         # A name that is empty stands for an input that is left out.
         inputs = tuple(value if value is not None and value.name != "" else None for value in node.inputs)
         captured = dict.fromkeys(value for body in bodies.values() for value in _captured(body))
-        return _Step(call, operator, inputs, tuple(node.outputs), bodies, tuple(captured), self._placement)
+        return _Instruction(call, operator, inputs, tuple(node.outputs), bodies, tuple(captured), self._placement)
 
     def _body(self, graph: ir.Graph) -> _Body:
         return _Body(graph, tuple(self._compile(node) for node in graph), self._constants_of(graph))
@@ -205,7 +205,7 @@ class Program:
         self._steps = tuple(rest)
 
 
-def _is_constant(step: _Step, constants: Scope) -> bool:
+def _is_constant(step: _Instruction, constants: Scope) -> bool:
     """True for a step that gives the same in every run."""
     steps = [step]
     while steps:
