@@ -126,10 +126,15 @@ def test_a_worker_may_die_fail_or_be_interrupted(model: Path, tmp_path: Path, mo
             next(workers.results([tasks[2]]))
     slow = SiteTask(method, {**tasks[0].facts, "site": "slow"}, tasks[0].tensor, tasks[0].view, tasks[0].at)
     interrupt = threading.Thread(target=_interrupt_once_there, args=(tmp_path / "slow.pid",))
-    interrupt.start()
-    with pytest.raises(KeyboardInterrupt), SiteWorkers(1, store.folder) as workers:
-        next(workers.results([slow]))
-    interrupt.join()
+    # A shell that puts tests into the background has them ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt), SiteWorkers(1, store.folder) as workers:
+            next(workers.results([slow]))
+        interrupt.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "slow.pid").read_text()), 0)
 
