@@ -13,7 +13,7 @@ import pytest
 
 from dtc import models
 from dtc.graph import load_model, save_model
-from dtc.passes.lower import Compressed, Lowered, Target, find_target
+from dtc.passes.lower import Compressed, Lowered, find_target
 
 Dtc = Callable[..., tuple[int, str, str]]
 
@@ -200,7 +200,7 @@ def test_every_way_of_lowering_writes_a_faithful_file(dtc: Dtc, model: Path, tmp
 def test_a_lowered_model_that_computes_something_else_is_not_written(
     dtc: Dtc, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def negate(model: ir.Model, items: Sequence[Compressed], target: Target) -> list[Lowered]:
+    def negate(model: ir.Model, items: Sequence[Compressed], *_: object) -> list[Lowered]:
         items[0].site.assign(-items[0].site.array())
         return []
 

@@ -129,8 +129,9 @@ def test_a_failed_install_leaves_no_run(dtc: Dtc, model: Path, tmp_path: Path, m
     monkeypatch.setattr("dtc.training.engines.ort.install.install", offline)
     np.savez(tmp_path / "d.npz", image=np.zeros((64, 1, 8, 8), np.float32))
     before = sorted(tmp_path.iterdir())
+    retrain = ("--retrain", "--engine", "ort", "--data", tmp_path / "d.npz", "--steps", "2")
     for _ in range(2):
-        status, _, err = dtc("compress", model, *SVD, "--retrain", "--data", tmp_path / "d.npz", "--steps", "2")
+        status, _, err = dtc("compress", model, *SVD, *retrain)
         assert (status, err) == (2, "dtc: error: no network\n")
         assert sorted(tmp_path.iterdir()) == before
 
