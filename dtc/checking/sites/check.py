@@ -7,6 +7,7 @@ what `dense()` of a site's forms gives in NumPy; what decodes it in the file, an
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -206,7 +207,9 @@ class SitesCheck:
     def _inferred(self) -> dict[str, ir.Value]:
         """The values of a copy in which shapes are inferred, by name; made once, for models that leave much unsaid."""
         copy = self._subject.dense.clone()
-        ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(copy)
+        # onnx-ir reads no types of maps: then nothing more is known than the model says.
+        with suppress(ir.serde.SerdeError):
+            ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(copy)
         return {str(value.name): value for node in copy.graph.all_nodes() for value in node.outputs}
 
 

@@ -32,10 +32,12 @@ class Placement:
         """Take values for constants, which are moved once."""
         self._constants.update(values)
 
-    def input(self, tensor: Tensor) -> Tensor:
-        """Return an input of the graph where it belongs."""
-        counts = not tensor.is_floating_point() and tensor.dim() < 2
-        return tensor if counts else tensor.to(self.device)
+    def input(self, value: Any) -> Any:
+        """Return an input of the graph where it belongs; a sequence stays where it is."""
+        if not isinstance(value, Tensor):
+            return value
+        counts = not value.is_floating_point() and value.dim() < 2
+        return value if counts else value.to(self.device)
 
     def together(
         self, values: Sequence[ir.Value | None], given: Sequence[Any], numbers: frozenset[int]
