@@ -7,20 +7,17 @@ from typing import Any
 
 import click
 
+from dtc.cli.shared_options import custom_ops, fixed_inputs, portable
+
 
 @click.command("bench")
 @click.argument("models", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="of ONNX Runtime")
 @click.option("--batch", type=click.IntRange(min=1), help="size of the free batch dimension")
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=3.0, show_default=True, help="for all together")
-@click.option("--input", "inputs", multiple=True, help="NAME=VALUE: an input held fixed (repeatable)")
-@click.option("--portable", is_flag=True, help="without the native kernels: on the functions in the files")
-@click.option(
-    "--custom-ops",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="library of custom operators that the models need to run (repeatable)",
-)
+@fixed_inputs
+@portable
+@custom_ops
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
 def command(models: tuple[Path, ...], **options: Any) -> None:
     """Measure models side by side.

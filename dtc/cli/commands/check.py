@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dtc.cli.sections import Option, Section, SectionedCommand, option
+from dtc.cli.shared_options import custom_ops, fixed_inputs, json_for_tables, portable, seconds
 from dtc.errors import CheckFailedError
 
 if TYPE_CHECKING:
@@ -40,24 +41,11 @@ def _further() -> Iterator[Option]:
     type=click.FloatRange(min=0),
     help="largest allowed relative L2 of any output",
 )
-@option(
-    Section.CHECKING,
-    "--input",
-    "inputs",
-    multiple=True,
-    help="NAME=VALUE: an input held fixed; a number, a string or a JSON list (repeatable)",
-)
-@option(
-    Section.CHECKING,
-    "--seconds",
-    type=click.FloatRange(min=0),
-    default=2.0,
-    show_default=True,
-    help="for latency; 0: not measured",
-)
+@fixed_inputs
+@seconds
 @option(Section.CHECKING, "--threads", type=click.IntRange(min=1), help="threads of ONNX Runtime; else all cores")
 @option(Section.CHECKING, "--seed", type=int, default=0, show_default=True, help="of generated inputs")
-@option(Section.CHECKING, "--portable", is_flag=True, help="without the native kernels: on the functions in the files")
+@portable
 @option(
     Section.CHECKING,
     "--runtime",
@@ -67,14 +55,8 @@ def _further() -> Iterator[Option]:
     help="run the candidate in another runtime too, and compare: openvino, tract, mnn, reference, onnxruntime; "
     "PYTHON is an interpreter that has it, else this one (repeatable)",
 )
-@option(
-    Section.CHECKING,
-    "--custom-ops",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="library of custom operators that the models need to run (repeatable)",
-)
-@click.option("--json", "as_json", is_flag=True, help="print JSON instead of tables")
+@custom_ops
+@json_for_tables
 def command(reference: Path, candidate: Path, **options: Any) -> None:
     """Compare a compressed model with its reference.
 

@@ -10,6 +10,7 @@ import click
 
 from dtc.cli.method_command import MethodCommand
 from dtc.cli.sections import Option, Section, option
+from dtc.cli.shared_options import exclude, fixed_inputs, include, seconds
 from dtc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,10 +65,8 @@ def _further() -> Iterator[Option]:
     help="YAML recipe in place of --method: several methods, each for some sites",
 )
 @option(Section.METHOD, "--save-recipe", type=click.Path(path_type=Path), help="write the recipe of this command line")
-@option(
-    Section.METHOD, "--include", multiple=True, help="glob over site, node, op or role names (repeatable; default all)"
-)
-@option(Section.METHOD, "--exclude", multiple=True, help="glob of sites to leave alone (repeatable)")
+@include
+@exclude
 @option(Section.MODEL, "--allow-growth", is_flag=True, help="write the file even if it is larger than the model")
 @option(
     Section.TRAINING,
@@ -117,21 +116,8 @@ def _further() -> Iterator[Option]:
     type=click.FloatRange(min=0),
     help="exit with status 1 if the metric loses more than this, in its own unit [needs --data]",
 )
-@option(
-    Section.CHECKING,
-    "--input",
-    "inputs",
-    multiple=True,
-    help="NAME=VALUE: an input that the check holds fixed; a number, a string or a JSON list (repeatable)",
-)
-@option(
-    Section.CHECKING,
-    "--seconds",
-    type=click.FloatRange(min=0),
-    default=2.0,
-    show_default=True,
-    help="for latency; 0: not measured",
-)
+@fixed_inputs
+@seconds
 def command(model: Path | None, **options: Any) -> None:
     """Compress a model, and check the written file.
 

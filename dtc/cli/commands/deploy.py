@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dtc.cli.sections import Section, SectionedCommand, option
+from dtc.cli.shared_options import json_for_tables, seconds
 from dtc.errors import CheckFailedError, UsageError
 
 if TYPE_CHECKING:
@@ -56,15 +57,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="another bundle of the same target, the original's, to measure in turns with it",
 )
-@option(
-    Section.CHECKING,
-    "--seconds",
-    type=click.FloatRange(min=0),
-    default=2.0,
-    show_default=True,
-    help="for the latency of each way; 0: not measured",
-)
-@click.option("--json", "as_json", is_flag=True, help="print JSON instead of tables")
+@seconds
+@json_for_tables
 def command(model: Path | None, **options: Any) -> None:
     """Make a folder that runs a model on a target, or check one.
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dtc.cli.shared_options import json_for_tables
+
 if TYPE_CHECKING:
     from dtc.inspection import Inspection
 
 
 @click.command("inspect")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="print JSON instead of tables")
+@json_for_tables
 def command(model: Path, *, as_json: bool) -> None:
     """Show what of a model can be compressed.
 

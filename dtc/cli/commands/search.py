@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dtc.cli.sections import Option, Section, SectionedCommand, option
+from dtc.cli.shared_options import exclude, include, seconds
 
 if TYPE_CHECKING:
     from dtc.search import Found, Goal, Request
@@ -56,10 +57,8 @@ def _further() -> Iterator[Option]:
     help="method to try, or two joined such as prune+binary (repeatable, or with commas); default: all that need "
     "samples alone",
 )
-@option(
-    Section.METHOD, "--include", multiple=True, help="glob over site, node, op or role names (repeatable; default all)"
-)
-@option(Section.METHOD, "--exclude", multiple=True, help="glob of sites to leave alone (repeatable)")
+@include
+@exclude
 @option(
     Section.GOAL, "--time", "time_limit", help="begin no evaluation after 90s, 20m or 1.5h, and take the best by then"
 )
@@ -75,14 +74,7 @@ def _further() -> Iterator[Option]:
     type=click.Path(path_type=Path),
     help="keeps what was evaluated: the same command goes on where it was interrupted; default: OUTPUT.dtc-search",
 )
-@option(
-    Section.CHECKING,
-    "--seconds",
-    type=click.FloatRange(min=0),
-    default=2.0,
-    show_default=True,
-    help="for latency; 0: not measured",
-)
+@seconds
 def command(model: Path, **options: Any) -> None:
     """Search which method at which rate each site shall have.
 
