@@ -19,7 +19,7 @@ from dtc.pipeline.writing import deliver, lower, strip, strip_names, write, writ
 
 Stage = Callable[[Work], None]
 
-_WRITE: tuple[Stage, ...] = (
+_LOWER: tuple[Stage, ...] = (
     strip,
     # A form that saves nothing, its nodes and tables counted, is no compression.
     weigh,
@@ -29,6 +29,10 @@ _WRITE: tuple[Stage, ...] = (
     lower,
     strip_names,
     write,
+)
+
+_WRITE: tuple[Stage, ...] = (
+    *_LOWER,
     refuse_growth,
     # The output appears when all is well with it, and what was there before is safe until then.
     check_sites,
@@ -64,20 +68,7 @@ ONE_SHOT: tuple[Stage, ...] = (
     *_WRITE,
 )
 
-TRIED: tuple[Stage, ...] = (
-    normalise,
-    choose,
-    measure_moments,
-    distort,
-    set_statistics,
-    strip,
-    weigh,
-    write_dense,
-    halve,
-    lower,
-    strip_names,
-    write,
-)
+TRIED: tuple[Stage, ...] = (normalise, choose, measure_moments, distort, set_statistics, *_LOWER)
 """A file to look at, made as one that is delivered: neither checked nor put at its place."""
 
 RETRAINED: tuple[Stage, ...] = (
