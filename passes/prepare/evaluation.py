@@ -7,12 +7,13 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
+
+from dtc.errors import ModelError
+from dtc.session import runner, session_of
 
 _DRAWS = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli", "Dropout"}
 )
-_SILENT = 4  # only fatal errors
 
 
 def can_evaluate(node: ir.Node) -> bool:
@@ -37,11 +38,8 @@ def evaluate(node: ir.Node, arrays: Sequence[Any], opsets: Mapping[str, int]) ->
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs if name)
     model = onnx.ModelProto(ir_version=8, graph=graph)
     model.opset_import.add(domain="", version=opsets.get("", 1))
-    options = ort.SessionOptions()
-    options.log_severity_level = _SILENT
     try:
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        found = iter(session.run(None, {}))
-    except Exception:  # noqa: BLE001 - ONNX Runtime's errors have no other common base; it will say so when it runs
+        found = runner(session_of(model.SerializeToString(), {}, called=node.op_type, threads=1, native=False))({})
+    except ModelError:  # ONNX Runtime will say so when the whole model runs
         return None
-    return [next(found) if name else None for name in outputs]
+    return [found[name] if name else None for name in outputs]

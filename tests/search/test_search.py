@@ -19,6 +19,7 @@ from dtc.graph import save_model
 from dtc.search.journal import FILE
 from dtc.search.lab import Lab, Setting
 from dtc.search.tasks import Task, outcome
+from dtc.session import runner, session
 
 Dtc = Callable[..., tuple[int, str, str]]
 
@@ -32,8 +33,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_model(models.build("digits-mlp", hidden=24), place / "m.onnx")
     images = np.random.default_rng(0).random((COUNT, 1, 8, 8), dtype=np.float32)
     np.savez(place / "plain.npz", image=images)
-    run = pytest.importorskip("onnxruntime").InferenceSession(str(place / "m.onnx"))
-    answers = run.run(None, {"image": images})[0].argmax(axis=1)
+    run = runner(session(place / "m.onnx"))
+    answers = next(iter(run({"image": images}).values())).argmax(axis=1)
     np.savez(place / "labelled.npz", image=images, labels=answers)
     return place
 
