@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dtc.errors import LibraryError, UsageError
+from dtc.errors import LibraryError, UsageError, one_line
 
 _VARIABLE = "DTC_CUSTOM_OPS"
 
@@ -56,5 +56,4 @@ def register_custom_ops(options: Any, *, but: Path | None = None) -> None:
         try:
             options.register_custom_ops_library(str(path))
         except Exception as error:  # ONNX Runtime's errors have no other common base
-            reason = " ".join(str(error).split())
-            raise LibraryError(f"--custom-ops {path}: ONNX Runtime does not load it: {reason}") from error
+            raise LibraryError(f"--custom-ops {path}: ONNX Runtime does not load it: {one_line(error)}") from error

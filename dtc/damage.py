@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 
-from dtc.errors import DtcError, ModelError
+from dtc.errors import DtcError, ModelError, one_line
 from dtc.session import session
 
 
@@ -44,5 +44,5 @@ def _refusal(path: Path) -> str | None:
     except ModelError as error:
         return str(error).removeprefix(f"{path}: ")
     except Exception as error:  # noqa: BLE001 - the checker raises what protobuf and C++ do
-        return " ".join(str(error).split())[:200] or type(error).__name__
+        return one_line(error, 200)
     return None

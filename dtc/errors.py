@@ -8,6 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def one_line(error: BaseException, most: int = 300) -> str:
+    """Return the first `most` letters of an error's message on one line; without a message the name of its class."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 class DtcError(Exception):
     """Base of all errors that dtc raises on purpose; shown without a traceback."""
 

@@ -13,7 +13,7 @@ import onnxruntime as ort
 
 from dtc.custom_ops import register_custom_ops
 from dtc.deploy.ops.library import register
-from dtc.errors import DataError, ModelError
+from dtc.errors import DataError, ModelError, one_line
 from dtc.graph.signature import Arrays, Dim, TensorSpec
 
 ort.disable_telemetry_events()  # for a process that had loaded ONNX Runtime before dtc
@@ -184,7 +184,7 @@ def _is_free(dim: int | str | None) -> bool:
 def _reason(error: Exception) -> str:
     """Return ONNX Runtime's message on one line, without its status code and its source files."""
     # "[ONNXRuntimeError] : 1 : FAIL : Load model from m.onnx failed" -> "Load model from m.onnx failed"
-    text = _SOURCE.sub("", " ".join(str(error).split()))
+    text = _SOURCE.sub("", one_line(error, 4000))
     for prefix in ("[ONNXRuntimeError] : ", "[ONNXRuntimeError]"):
         text = text.removeprefix(prefix)
     parts = text.split(" : ", 2)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from dtc.errors import LibraryError
+from dtc.errors import LibraryError, one_line
 
 VARIABLE = "DTC_OPS"
 """Environment variable that names another library; `DTC_OPS=none` leaves every model to its own functions."""
@@ -61,6 +61,5 @@ def register(options: ort.SessionOptions) -> Path | None:
     try:
         options.register_custom_ops_library(str(path))
     except Exception as error:  # ONNX Runtime's errors have no other common base
-        reason = " ".join(str(error).split())
-        raise LibraryError(f"{path}: ONNX Runtime {ort.__version__} does not load it: {reason}") from error
+        raise LibraryError(f"{path}: ONNX Runtime {ort.__version__} does not load it: {one_line(error)}") from error
     return path

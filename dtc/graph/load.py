@@ -15,7 +15,7 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
-from dtc.errors import ModelError
+from dtc.errors import ModelError, one_line
 from dtc.graph.attributes import check_attributes
 from dtc.graph.file_tensor import LARGE, FileTensor
 from dtc.graph.output import require_utf8
@@ -218,4 +218,4 @@ def _first_line(error: BaseException) -> str:
     """Return the reason behind an error: the errors of onnx-ir repeat the message itself, however long."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    return one_line(error, 160)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from dtc.errors import ModelError
+from dtc.errors import ModelError, one_line
 from dtc.graph.bare import bare_initializers
 from dtc.graph.ir_version import lowest_ir_version
 from dtc.graph.output import check_output, data_name, publish
@@ -50,7 +50,7 @@ def _write(model: ir.Model, path: Path) -> tuple[Path, ...]:
             return path, _write_apart(model, path)
         write_streaming(model, path)
     except (ir.serde.SerdeError, ValueError, TypeError, OverflowError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())[:160]
+        reason = one_line(error.__cause__ or error, 160)
         raise ModelError(f"{path.name}: the model cannot be written ({reason}); it is damaged") from error
     return (path,)
 

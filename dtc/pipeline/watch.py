@@ -15,7 +15,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from dtc.errors import StageError
+from dtc.errors import StageError, one_line
 from dtc.graph import save_model
 from dtc.pipeline.work import Work
 from dtc.scratch import scratch_folder
@@ -100,5 +100,5 @@ def _refused(path: Path) -> str | None:
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        return " ".join(str(error).split())[:400]
+        return one_line(error, 400)
     return None

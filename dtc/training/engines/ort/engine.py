@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from dtc.errors import EngineError
+from dtc.errors import EngineError, one_line
 from dtc.forms import AnyArray, Array
 from dtc.graph.signature import Arrays
 from dtc.passes.prepare.batch_moments import Moments, measurable, statistics_of
@@ -221,8 +221,7 @@ class _Step:
         try:
             self._session.run_with_iobinding(binding)
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
-            raise EngineError(f"ONNX Runtime could not run the training step: {reason}") from error
+            raise EngineError(f"ONNX Runtime could not run the training step: {one_line(error)}") from error
         results = dict(zip(self._outputs, binding.get_outputs(), strict=True))
         return {
             name: self._buffers[name] if name in self._graph.dense else value.numpy() for name, value in results.items()

@@ -6,7 +6,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from dtc.errors import DataError
+from dtc.errors import DataError, one_line
 from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays
 from dtc.passes.prepare.batch_moments import Exposed, Moments, use_batch_moments
@@ -70,8 +70,7 @@ class EvaluationGraph:
         try:
             results: list[Any] = session.run(outputs, fed)
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
-            raise DataError(f"the model cannot be run on this batch: {reason}") from error
+            raise DataError(f"the model cannot be run on this batch: {one_line(error)}") from error
         return results
 
     def _graph(self, key: tuple[Any, ...]) -> ir.Model:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from dtc.errors import EngineError
+from dtc.errors import EngineError, one_line
 from dtc.forms import AnyArray
 from dtc.graph.opset import opset_of
 from dtc.training.engines.ort.conversion import OLDEST_OPSET
@@ -95,8 +95,7 @@ def _run(session: Any, inputs: Mapping[str, AnyArray]) -> dict[str, Any]:
     try:
         return dict(zip(names, session.run(names, {n: a for n, a in inputs.items() if n in wanted}), strict=True))
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise EngineError(f"ONNX Runtime could not run the model on a batch: {reason}") from error
+        raise EngineError(f"ONNX Runtime could not run the model on a batch: {one_line(error)}") from error
 
 
 def _difference(expected: Any, found: Any) -> float:

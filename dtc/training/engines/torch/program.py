@@ -13,7 +13,7 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
-from dtc.errors import DataError, DtcError, EngineError
+from dtc.errors import DataError, DtcError, EngineError, one_line
 from dtc.graph.opset import opset_of
 from dtc.training.engines.torch import operators as _families  # noqa: F401 - importing it registers the operators
 from dtc.training.engines.torch.calls import OPERATORS, Call, Implementation, Moment, Present
@@ -68,11 +68,11 @@ class _Instruction:
         except DtcError:
             raise
         except NotImplementedError as error:
-            raise self.call.refuse(f"torch cannot compute it ({_brief(error)})") from error
+            raise self.call.refuse(f"torch cannot compute it ({one_line(error)})") from error
         except Exception as error:
             node = self.call.node
             raise DataError(
-                f"the model cannot be run on this batch: node {node.name!r} ({node.op_type}): {_brief(error)}"
+                f"the model cannot be run on this batch: node {node.name!r} ({node.op_type}): {one_line(error)}"
             ) from error
         if not isinstance(found, tuple):
             found = (found,)
@@ -228,7 +228,3 @@ def _captured(body: _Body) -> Iterator[ir.Value]:
 
 def _is_read(value: ir.Value) -> bool:
     return bool(value.uses()) or value.is_graph_output()
-
-
-def _brief(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
