@@ -22,12 +22,12 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
 
 from dtc.data import Batch, Source
 from dtc.evaluate import Run, stateful
 from dtc.forms import AnyArray
 from dtc.graph import save_model
+from dtc.graph.inference import infer_shapes
 from dtc.graph.signature import input_specs
 from dtc.passes.prepare.batch_moments import (
     BATCHES,
@@ -98,7 +98,7 @@ class Bench:
         """
         clone = model.clone()
         # 1. Whether the batch is fixed to one sample is a matter of shapes, so these are inferred first.
-        ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(clone)
+        infer_shapes(clone)
         exposed = expose(clone)
         if not exposed:
             return {}

@@ -7,14 +7,11 @@ what `dense()` of a site's forms gives in NumPy; what decodes it in the file, an
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
 
 from dtc.checking.differences import Comparison
 from dtc.checking.sites.drawing import UndrawnError, draw
@@ -22,6 +19,7 @@ from dtc.checking.sites.excerpt import Excerpt
 from dtc.checking.sites.regions import Region, Regions
 from dtc.document import DocumentPart, Real
 from dtc.errors import DataError, ModelError
+from dtc.graph.inference import KnownValues
 
 _TOGETHER = 32_000_000
 """Bytes of dense weights that are checked in one session: opening one takes longer than a small site does."""
@@ -95,6 +93,7 @@ class SitesCheck:
 
     def __init__(self, subject: Subject, file: ir.Model, *, seed: int) -> None:
         self._subject, self._file = subject, file
+        self._known = KnownValues(subject.dense)
         self._rng = np.random.default_rng(seed)
         self._found = _Found()
 
@@ -157,7 +156,7 @@ class SitesCheck:
 
     def _feed(self, region: Region) -> dict[ir.Value, Any] | None:
         try:
-            return draw(region, self._known, self._rng)
+            return draw(region, self._known.of, self._rng)
         except UndrawnError as error:
             self._miss(region, str(error))
             return None
@@ -196,21 +195,6 @@ class SitesCheck:
         elif comparison.vacuous():
             self._miss(region, "its dense weight gives no finite number")
         self._found.largest = max(worst, self._found.largest or 0.0)
-
-    def _known(self, value: ir.Value) -> ir.Value:
-        """Return a value of the dense model, or one of a copy that says more of its type and shape."""
-        if value.dtype is not None and value.shape is not None:
-            return value
-        return self._inferred.get(str(value.name), value)
-
-    @cached_property
-    def _inferred(self) -> dict[str, ir.Value]:
-        """The values of a copy in which shapes are inferred, by name; made once, for models that leave much unsaid."""
-        copy = self._subject.dense.clone()
-        # onnx-ir reads no types of maps: then nothing more is known than the model says.
-        with suppress(ir.serde.SerdeError):
-            ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(copy)
-        return {str(value.name): value for node in copy.graph.all_nodes() for value in node.outputs}
 
 
 def _pieces(left: Any, right: Any) -> Iterator[tuple[Any, Any]]:

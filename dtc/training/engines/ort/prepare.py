@@ -7,9 +7,9 @@ from onnx_ir.passes.common import (
     LiftConstantsToInitializersPass,
     NameFixPass,
     RemoveInitializersFromInputsPass,
-    ShapeInferencePass,
 )
 
+from dtc.graph.inference import infer_shapes
 from dtc.training.engines.ort.conversion import convert
 from dtc.training.engines.ort.dead_nodes import remove_dead_nodes
 from dtc.training.selection import refuse_half
@@ -42,15 +42,11 @@ def prepare(model: ir.Model) -> ir.Model:
         if tensor is not None:
             value.dtype, value.shape = tensor.dtype, ir.Shape(tensor.shape.numpy())
     remove_dead_nodes(copy.graph)
-    _infer_shapes(copy)
+    infer_shapes(copy)
     # 3. A rank that was declared may tell shapes behind it, so shapes are inferred once more.
     if _declare_ranks(copy):
-        _infer_shapes(copy)
+        infer_shapes(copy)
     return copy
-
-
-def _infer_shapes(model: ir.Model) -> None:
-    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
 
 
 def _declare_ranks(model: ir.Model) -> bool:

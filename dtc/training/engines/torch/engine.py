@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import torch
-from onnx_ir.passes.common import InlinePass, ShapeInferencePass
+from onnx_ir.passes.common import InlinePass
 from torch import Tensor
 
 from dtc.device_arrays import DeviceArray
 from dtc.forms import AnyArray, Array
+from dtc.graph.inference import infer_shapes
 from dtc.graph.signature import Arrays
 from dtc.passes.prepare.batch_moments import Moments, measurable, statistics_of
 from dtc.training.engine import Live, Parameters, StepResult
@@ -201,7 +202,7 @@ def _prepared(model: ir.Model, delta: float) -> tuple[ir.Model, dict[str, ir.Val
     copy = model.clone()
     InlinePass()(copy)
     # Whether a BatchNormalization sees one sample or a batch is told by shapes.
-    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(copy)
+    infer_shapes(copy)
     return copy, {str(scale.name): scale for scale in hold_quantizers(copy.graph, delta)}
 
 
