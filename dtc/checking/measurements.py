@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from dtc.cores import cores
 from dtc.document import DocumentPart
 from dtc.errors import ModelError
 from dtc.scratch import scratch_folder
@@ -129,8 +130,7 @@ def measure_memory(
 
 def machine() -> str:
     """Return the processor and the number of cores that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return f"{_processor()}, {cores} cores, {platform.system()} {platform.machine()}"
+    return f"{_processor()}, {cores()} cores, {platform.system()} {platform.machine()}"
 
 
 def _processor() -> str:

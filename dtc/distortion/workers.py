@@ -13,14 +13,12 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Self
 
+from dtc.cores import ONE_THREAD
 from dtc.distortion.task import DistortedSite, SiteTask
 from dtc.errors import ModelError
 
 ATTEMPTS = 3
 """How often a site is tried whose worker dies."""
-
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-"""Of linear algebra: several threads may round sums otherwise than one does, and workers share the cores."""
 
 
 class SiteWorkers:
@@ -134,7 +132,7 @@ class _Worker:
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a worker: modules are found where they are found here."""
-    return {**given, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **dict.fromkeys(_ONE_THREAD, "1")}
+    return {**given, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **ONE_THREAD}
 
 
 def _words(status: int) -> str:

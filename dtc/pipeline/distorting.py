@@ -7,8 +7,8 @@ from typing import Any
 
 import onnx_ir as ir
 
+from dtc.cores import cores
 from dtc.distortion import SiteTask, SiteWorkers
-from dtc.distortion.cores import cores
 from dtc.forms import Array, Form
 from dtc.graph import Site
 from dtc.passes.method import DistortionStep, Outcome

@@ -6,7 +6,6 @@ foreseen by shapes and by some of their rows.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import Literal
 from pydantic import Field
 
 from dtc.checking.session_memory import memory_of_sites
+from dtc.cores import cores
 from dtc.custom_ops import custom_ops
 from dtc.damage import damage_named
 from dtc.document import Document, DocumentPart
@@ -217,7 +217,7 @@ def _foreseen(work: Work, needs: Needs) -> Estimate:
             continue
         found[site.name] = replace(each, nbytes=each.nbytes + around)
         written -= dense - each.nbytes - around
-    seconds = sum(each.seconds for each in found.values()) / max(1, os.cpu_count() or 1)
+    seconds = sum(each.seconds for each in found.values()) / (work.job.workers or cores())
     needs = needs.model_copy(update={"seconds": needs.seconds + seconds})
     return _estimate(work, found, written, needs, exact=False)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dtc.cores import cores
 from dtc.custom_ops import custom_ops
 from dtc.errors import CheckFailedError
 from dtc.job import Job
@@ -93,7 +93,10 @@ def search(
         tell = on_event or (lambda _: None)
         prepared = prepare(model, recipe, candidates, base=base, folder=folder, force=request.force, tell=tell)
         prepared = prepared.limited(request.include, request.exclude)
-        with EvaluationJournal(folder) as journal, local_processes(prepared.setting, _workers(request)) as executor:
+        with (
+            EvaluationJournal(folder) as journal,
+            local_processes(prepared.setting, request.workers or cores()) as executor,
+        ):
             deadline = None if request.seconds is None else began + request.seconds
             evaluations = Evaluations(journal, executor, deadline, tell)
             campaign = Campaign(evaluations, prepared, request.goal, candidates)
@@ -103,7 +106,3 @@ def search(
             report = campaign.judged()
             compression = written(executor, report.best, replace(job, max_drop=None))
     return Found(compression, prepared.setting.with_rules(report.best), report.document)
-
-
-def _workers(request: Request) -> int:
-    return request.workers or os.cpu_count() or 1

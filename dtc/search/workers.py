@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
+from dtc.cores import BLAS_THREADS
 from dtc.errors import TrainingError
 from dtc.search.journal import EvaluationJournal
 from dtc.search.lab import Lab, Setting
 from dtc.search.tasks import Task, outcome
 from dtc.session import THREADS
-from dtc.training.command import BLAS_THREADS
 
 
 class TimeUpError(Exception):

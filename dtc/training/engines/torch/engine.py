@@ -6,7 +6,6 @@ On the CPU parameters are NumPy arrays, whose memory torch reads as it is; on an
 from __future__ import annotations
 
 import fnmatch
-import os
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from functools import cached_property
@@ -18,6 +17,7 @@ import torch
 from onnx_ir.passes.common import InlinePass
 from torch import Tensor
 
+from dtc.cores import cores
 from dtc.device_arrays import DeviceArray
 from dtc.forms import AnyArray, Array
 from dtc.graph.inference import infer_shapes
@@ -51,7 +51,7 @@ class TorchEngine:
     """
 
     def __init__(self, model: ir.Model, settings: EngineSettings, teacher: ir.Model | None = None) -> None:
-        torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+        torch.set_num_threads(settings.threads or cores())
         self._device = open_device(settings.device, settings.precision)
         self._on_host = self._device == HOST
         self._precision = Precision(settings.precision, self._device)
