@@ -77,7 +77,9 @@ def _of_site(method: Method | Composition, site: Site, sites: Sequence[Site], se
         return _scaled(outcome, outcome, whole, view.rows, view.rows, time.process_time() - begin)
     begin = time.process_time()
     cuts = [method.distort([_cut(whole, rows)], DistortionStep(seed=seed))[site.name] for rows in (few, 2 * few)]
-    return _scaled(cuts[0], cuts[1], whole, few, 2 * few, time.process_time() - begin)
+    found = _scaled(cuts[0], cuts[1], whole, few, 2 * few, time.process_time() - begin)
+    # The rank of a cut is not that of the whole, and what follows on a low rank is an estimate for it.
+    return replace(found, exact=found.exact and isinstance(method, Method))
 
 
 _WEIGHTS_PER_SECOND = 4e6
