@@ -30,11 +30,21 @@ def published(output: Path, *, force: bool) -> Iterator[Path]:
             yield folder
             # Again: what came to be there meanwhile is somebody's own.
             _refuse(output, force=force)
-            if output.exists():
-                output.rename(scratch / "older")
-            folder.rename(output)
+            _put(folder, output, aside=scratch / "older")
     except OSError as error:
         raise UsageError(f"{output}: cannot be written ({error.strerror}); choose another --output") from error
+
+
+def _put(folder: Path, output: Path, *, aside: Path) -> None:
+    """Put a folder in the place of another, which is back there where that fails."""
+    if output.exists():
+        output.rename(aside)
+    try:
+        folder.rename(output)
+    except OSError:
+        if aside.exists():
+            aside.rename(output)
+        raise
 
 
 def _refuse(output: Path, *, force: bool) -> None:

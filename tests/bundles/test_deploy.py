@@ -14,9 +14,11 @@ import onnx
 import pytest
 from switched_model import write_switched
 
+from dtc.bundles import DeployOptions, deploy
 from dtc.bundles.description import digest
 from dtc.deploy.programs import MissingError, require_program
 from dtc.deploy.targets.onnxruntime import OnnxRuntimeTarget
+from dtc.errors import UsageError
 
 Dtc = Callable[..., tuple[int, str, str]]
 
@@ -146,3 +148,20 @@ def test_targets_are_listed(dtc: Dtc) -> None:
     status, told, _ = dtc("deploy", "--targets")
     assert status == 0
     assert "onnxruntime" in told
+
+
+def test_a_bundle_that_cannot_be_replaced_stays(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "bundle"
+    deploy(model, "portable", output)
+    before = {file.relative_to(output): file.read_bytes() for file in output.rglob("*") if file.is_file()}
+    rename = Path.rename
+
+    def full(self: Path, target: Path) -> Path:
+        if self.name == "bundle" and self.parent != tmp_path:
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(UsageError, match="cannot be written"):
+        deploy(model, "portable", output, DeployOptions(force=True))
+    assert {file.relative_to(output): file.read_bytes() for file in output.rglob("*") if file.is_file()} == before

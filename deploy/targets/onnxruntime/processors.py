@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import onnxruntime
 
 import dtc.deploy
+from dtc.cores import cores
 from dtc.deploy.programs import MissingError, ProgramError, require_program, run_program
 from dtc.errors import LibraryError
 from dtc.scratch import scratch_folder
@@ -78,7 +78,7 @@ class Processor:
             options = self.cross_compiling()
             with scratch_folder() as build:
                 run_program(["cmake", "-S", sources, "-B", build, *options], build)
-                run_program(["cmake", "--build", build, "--target", "dtc_ops", "-j", str(os.cpu_count() or 1)], build)
+                run_program(["cmake", "--build", build, "--target", "dtc_ops", "-j", str(cores())], build)
                 shutil.copyfile(build / "libdtc_ops.so", into / "libdtc_ops.so")
         except (MissingError, ProgramError) as error:
             mend = "or name a library that is built already: --library FILE"
@@ -106,7 +106,8 @@ class Processor:
                 f"ONNX Runtime for {self.name} is missing: pip download {wheel} fails ({error})"
             ) from error
         for file in scratch.glob("*.whl"):
-            zipfile.ZipFile(file).extractall(scratch)
+            with zipfile.ZipFile(file) as archive:
+                archive.extractall(scratch)
         return folder
 
 
