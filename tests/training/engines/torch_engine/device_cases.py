@@ -7,6 +7,8 @@ where something lies on another device. Parameters that are tensors, as on a GPU
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest import mock
 
 import numpy as np
 import onnx_ir as ir
@@ -136,9 +138,10 @@ def resumed() -> object:
         for step in range(4):
             session.step(images(step), 1e-3)
             if step + 1 == stop:
-                session.snapshot().save(Path("half"))
-                session = begun(model, make_engine(model, CLASSES, precision="fp16"), UNIFORM)
-                session.restore(Snapshot.load(Path("half")))
+                with TemporaryDirectory() as folder:
+                    session.snapshot().save(Path(folder) / "half")
+                    session = begun(model, make_engine(model, CLASSES, precision="fp16"), UNIFORM)
+                    session.restore(Snapshot.load(Path(folder) / "half"))
         ends.append(b"".join(array.tobytes() for array in session.snapshot().arrays.values()))
     return ends[0] == ends[1]
 
@@ -175,12 +178,12 @@ def tensors(method: str, options: dict[str, object]) -> object:
     }
 
 
+@mock.patch.object(spectra, "LARGE_SIDE", 16)  # so that small matrices go the way of large ones
 def distortions() -> object:
     """How far the weights of a distortion on tensors are from those of one on arrays, relative to the weights."""
     rng = np.random.default_rng(0)
     arrays = {"wide": rng.normal(size=(2, 24, 40)), "tall": rng.normal(size=(1, 96, 32)), "even": np.ones((1, 8, 8))}
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
-    spectra.LARGE_SIDE = 16  # so that small matrices go the way of large ones
     cases = {
         "rank": ("svd", {"rank": 3}),
         "energy": ("svd", {"energy": 0.3}),
