@@ -83,7 +83,7 @@ def cases(folder: Path) -> dict[str, tuple[Callable[[], ir.Model], Arrays, float
         ),
         "mobilenet": (
             stored("trained/mobilenetv2_cifar10.onnx"),
-            {"image": real(2, 3, 32, 32), "labels": rng.integers(0, 10, 2)}, 1e-5,
+            {"image": real(4, 3, 32, 32), "labels": rng.integers(0, 10, 4)}, 1e-5,
         ),
         "speech": (stored("onnx/silero_vad_v3.onnx"), speech | {"labels": real(1, 2, 1)}, 1e-4),
         "transformer": (transformer, {"x": real(3, 6, 16), "labels": rng.integers(0, 5, (3, 6))}, 1e-2),

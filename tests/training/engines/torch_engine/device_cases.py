@@ -185,6 +185,7 @@ def distortions() -> object:
     rng = np.random.default_rng(0)
     arrays = {"wide": rng.normal(size=(2, 24, 40)), "tall": rng.normal(size=(1, 96, 32)), "even": np.ones((1, 8, 8))}
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+    slopes = {name: np.abs(rng.normal(size=array.shape)).astype(np.float32) for name, array in arrays.items()}
     cases = {
         "rank": ("svd", {"rank": 3}),
         "energy": ("svd", {"energy": 0.3}),
@@ -201,20 +202,29 @@ def distortions() -> object:
         "planes by rounds": ("binary", {"bits": 2, "rounds": 3}),
         "planes from the last": ("binary", {"bits": 3}),
         "short group of planes": ("binary", {"bits": 2, "group_size": 16}),
+        "codewords from the last": ("codebook", {"codewords": 8, "block": 4}),
+        "scalars from the last": ("codebook", {"codewords": 8, "block": 1}),
+        "plain codewords from the last": ("codebook", {"codewords": 4, "block": 2, "gradient_weight": 0}),
+        "plain scalars from the last": ("codebook", {"codewords": 4, "block": 1, "gradient_weight": 0}),
+        "last, of distances alike": ("codebook", {"codewords": 8, "block": 8, "beta": 0}),
     }
     found = {}
     for case, (name, options) in cases.items():
         outcomes = []
         for place in (np.asarray, torch.from_numpy):
-            weights = [Weights(site, place(array.copy()), site) for site, array in arrays.items()]
+            weights = [
+                Weights(site, place(array.copy()), site, gradient=place(slopes[site])) for site, array in arrays.items()
+            ]
             outcomes.append(make_method(name, options).distort(weights))
-            if "last" in case:  # once more, from the forms of the first time
+            if "last" in case:  # once more, of other weights and from the forms of the first time
                 last = {site: None if isinstance(found, Skip) else found for site, found in outcomes[0].items()}
-                weights = [replace(w, previous=last[w.site]) for w in weights]
+                weights = [replace(w, matrices=w.matrices + 0.1 * w.gradient, previous=last[w.site]) for w in weights]
                 outcomes.append(make_method(name, options).distort(weights))
-            assert all(np.array_equal(np.asarray(w.matrices), arrays[w.site]) for w in weights)
+            assert "last" in case or all(np.array_equal(np.asarray(w.matrices), arrays[w.site]) for w in weights)
         assert make_method(name, options).on_device
-        pairs = [(outcomes[len(outcomes) // 2 - 1][site], outcomes[-1][site]) for site in arrays]
+        # Of equal weights all codewords are the same, and any of them is the nearest.
+        sites = [site for site in arrays if name != "codebook" or site != "even"]
+        pairs = [(outcomes[len(outcomes) // 2 - 1][site], outcomes[-1][site]) for site in sites]
         coded = [pair for pair in pairs if not isinstance(pair[0], Skip)]
         assert len(coded) >= 2 or case == "energy"
         assert all(a == b for a, b in pairs if isinstance(a, Skip))
