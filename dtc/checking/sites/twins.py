@@ -48,7 +48,6 @@ def on_file(regions: Regions, written: ir.Model, file: ir.Model) -> Regions:
 
 
 def _values(graph: ir.Graph) -> Iterator[ir.Value]:
-    for value in (*graph.inputs, *graph.initializers.values()):
-        yield value
+    yield from (*graph.inputs, *graph.initializers.values())
     for node in graph:
         yield from (value for value in node.outputs if value.name)
