@@ -147,13 +147,14 @@ class _Fit:
     def _move_zero(self) -> bool:
         """Try the zero points beside; return whether any row got better."""
         zero, last = self._zero, (1 << self._bits) - 1
-        return any([bool(self._try(self._scale, self._lib.clip(zero + move, 0, last)).any()) for move in (-1, 1)])
+        below, above = (self._try(self._scale, self._lib.clip(zero + move, 0, last)) for move in (-1, 1))
+        return bool((below | above).any())
 
-    def _try(self, scale: DeviceArray, zero: DeviceArray, among: DeviceArray | bool = True) -> DeviceArray:
+    def _try(self, scale: DeviceArray, zero: DeviceArray, among: DeviceArray | None = None) -> DeviceArray:
         """Take other levels in those rows `among` all where they are better; return which these are, `[rows, 1]`."""
         scale = _short(scale)
         errors = self._errors(scale, zero)
-        better = (errors < self._least) & among
+        better = errors < self._least if among is None else (errors < self._least) & among
         where = self._lib.where
         self._scale, self._zero = where(better, scale, self._scale), where(better, zero, self._zero)
         self._least = where(better, errors, self._least)
