@@ -12,7 +12,7 @@ from dtc.search.goal import Goal
 from dtc.search.points import BuiltPoint, BuiltPoints, distance_within
 from dtc.search.prepare import Prepared
 from dtc.search.seeking import seek
-from dtc.search.sensitivity import SiteTable, around, measured, scan, uniform_mixes
+from dtc.search.sensitivity import SiteTable, around, measured, scan
 from dtc.search.tasks import BuildMix
 from dtc.search.workers import Evaluations
 
@@ -53,8 +53,7 @@ class Campaign:
             TimeUpError: The time has passed; the points that there are by then stay.
         """
         # 1. What each candidate makes of each site, and what that costs alone.
-        table = scan(self._evaluations, self._candidates, self._prepared.dense_bytes)
-        self._uniform = uniform_mixes(table)
+        table, self._uniform = scan(self._evaluations, self._candidates, self._prepared.dense_bytes, self._levels)
         table = measured(self._evaluations, table, self._levels)
         # 2. One candidate everywhere: what one would choose by hand.
         self._points.build(list(self._uniform.values()), "one candidate everywhere, all samples")
