@@ -215,8 +215,8 @@ class Recipe(_Part):
     )
     accuracy_level: Annotated[Literal[0, 1, 4], Flag("--accuracy-level")] = Field(
         1,
-        description="arithmetic of native kernels on binary codes: 0 exact float, 1 tables of 16 bits (relative error "
-        "near 3e-5), 4 tables of 8 bits (near 7e-3, fastest)",
+        description="arithmetic of native kernels on binary codes and codebooks: 0 exact float, 1 numbers of 16 bits "
+        "(relative error near 3e-5), 4 numbers of 8 bits (near 9e-3, fastest)",
     )
     seed: Annotated[int, Flag("--seed")] = Field(0, ge=0, lt=2**32, description="of everything random")
 

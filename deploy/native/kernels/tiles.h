@@ -49,8 +49,6 @@ struct TilePass {
 constexpr std::size_t kTilePlanes = 4;
 
 struct TileKernel {
-  /// The largest magnitude of x [count], and the sum of squares.
-  void (*measure)(const float* x, std::size_t count, float* largest, float* squares);
   /// Makes column `column` of x [inputs]; with two digits also column `lower`, of the lower ones.
   void (*build)(const float* x, std::size_t inputs, const TileSpan* spans, std::size_t span_count, int digits,
                 std::size_t column, std::size_t lower, const TileColumns& out);

@@ -90,6 +90,6 @@ struct Vnni {
 
 }  // namespace
 
-const TileKernel kTilesVnni = {measure_avx512, build_avx512, multiply_tiles<Vnni>, 2.2, 1.15};
+const TileKernel kTilesVnni = {build_avx512, multiply_tiles<Vnni>, 2.2, 1.15};
 
 }  // namespace dtc

@@ -19,8 +19,10 @@ Floats block_product(const TileKernel& kernel, const BinaryCase& c, const std::v
   const BinarySpec& spec = c.spec;
   const std::size_t positions = (spec.cols + 7) / 8, groups = c.alphas_blocked.size() / (c.terms * spec.rows);
   const std::vector<TileSpan> spans = tile_spans(positions, c.group_size / 8, 24);
-  TileInputs inputs(kernel, spans, spec.cols, digits, count);
-  inputs.build(x.data(), count, Parallel());
+  TileInputs inputs(spans.back().tile + spans.back().tiles(), spans.size(), digits, count);
+  inputs.build(count, spec.cols, Parallel(), [&](std::size_t column, std::size_t lower, const TileColumns& columns) {
+    kernel.build(x.data() + column * spec.cols, spec.cols, spans.data(), spans.size(), digits, column, lower, columns);
+  });
   const LutCodes codes{spec.bits, spec.masked, spec.constant, false, positions, nullptr, 0};
   const LutBlock block{c.blocked.data(), spec.rows * positions,        c.alphas_blocked.data(),
                        groups * spec.rows, spec.rows, c.blocked.data()};
