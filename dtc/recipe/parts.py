@@ -208,7 +208,9 @@ class Recipe(_Part):
         "native library makes such a file no faster",
     )
     costs: Annotated[str | None, Flag("--costs")] = Field(
-        None, description="file of dtc ops measure-costs: how fast compressed products are on the machine to run on"
+        None,
+        description="file of dtc ops measure-costs: how fast compressed products are on the machine to run on; amx "
+        "names the table of processors with AMX that comes with dtc",
     )
     custom_ops: Annotated[tuple[str, ...], Flag("--custom-ops")] = Field(
         (), description="library of custom operators that the model needs to run (repeatable)"

@@ -16,11 +16,12 @@ void build(const float* x, std::size_t inputs, NibbleColumn& column) {
   measure_avx512(x, inputs, &largest, &sum);
   const TileScale scale = tile_scale(largest, sum, column.digits);
   column.unit = scale.unit;
+  const std::size_t known = scale.inverse != 0.0F ? inputs : 0;
   const __m512 inverse = _mm512_set1_ps(scale.inverse), by_base = _mm512_set1_ps(1.0F / kTileBase);
   const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   __m512i totals[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
   for (std::size_t b = 0; b < column.stride; b += 16) {
-    const std::size_t at = 2 * b, left = at < inputs ? inputs - at : 0;
+    const std::size_t at = 2 * b, left = at < known ? known - at : 0;
     const auto first = static_cast<__mmask16>(left >= 16 ? 0xFFFF : (1U << left) - 1);
     const auto second = static_cast<__mmask16>(left >= 32 ? 0xFFFF : left > 16 ? (1U << (left - 16)) - 1 : 0);
     const __m512 low = _mm512_maskz_loadu_ps(first, x + at), high = _mm512_maskz_loadu_ps(second, x + at + 16);

@@ -50,12 +50,12 @@ void build(const float* x, std::size_t inputs, std::size_t places, int digits, s
   measure_avx512(x, inputs, &largest, &sum);
   const TileScale scale = tile_scale(largest, sum, digits);
   const __m512 inverse = _mm512_set1_ps(scale.inverse), by_base = _mm512_set1_ps(1.0F / kTileBase);
-  const std::size_t step = kTileDepth * places;
+  const std::size_t step = kTileDepth * places, known = scale.inverse != 0.0F ? inputs : 0;
   alignas(64) std::int8_t numbers[2][kTileDepth * kMostPlaces];
   TileColumns part = out;
   for (std::size_t begin = 0; begin < inputs; begin += step, part.tiles += places * out.strips * kTileBytes) {
     for (std::size_t i = 0; i < step; i += 16) {
-      const std::size_t at = begin + i, left = at < inputs ? inputs - at : 0;
+      const std::size_t at = begin + i, left = at < known ? known - at : 0;
       const auto there = static_cast<__mmask16>(left >= 16 ? 0xFFFF : (1U << left) - 1);
       const __m512i number = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(there, x + at), inverse));
       __m512i upper = number;

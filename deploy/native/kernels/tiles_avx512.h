@@ -101,7 +101,8 @@ class Avx512Strip {
       __m512i at = _mm512_or_si512(lane_numbers(), code_bit<Bit, 0>(quads[0]));
       if constexpr (Planes == 2) at = _mm512_or_si512(at, code_bit<Bit, 1>(quads[1]));
       if constexpr (Planes > 2) {
-        at = _mm512_ternarylogic_epi32(at, code_bit<Bit, 1>(quads[1]), code_bit<Bit, 2>(quads[2]), 0xFE);
+        const __m512i second = code_bit<Bit, 1>(quads[1]), third = code_bit<Bit, 2>(quads[2]);
+        at = _mm512_ternarylogic_epi32(at, second, third, 0xFE);
       }
       if constexpr (Planes < 3) return _mm512_permutexvar_epi8(at, tables_[0]);
       const __m512i low = _mm512_permutex2var_epi8(tables_[0], at, tables_[kTables / 2 - (Planes == 4)]);
@@ -152,12 +153,13 @@ inline void build_avx512(const float* x, std::size_t inputs, const TileSpan* spa
     float most, sum;
     measure_avx512(from, count, &most, &sum);
     const TileScale scale = tile_scale(most, sum, digits);
+    const std::size_t known = scale.inverse != 0.0F ? count : 0;  // what is not finite is told by the scale alone
     const __m512 inverse = _mm512_set1_ps(scale.inverse), by_base = _mm512_set1_ps(1.0F / kTileBase);
     __m512i totals[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
     for (std::size_t tile = 0; tile < span.tiles(); ++tile) {
       __m512i numbers[2][4];
       for (std::size_t i = 0; i < 4; ++i) {
-        const std::size_t at = tile * kTileDepth + 16 * i, left = at < count ? count - at : 0;
+        const std::size_t at = tile * kTileDepth + 16 * i, left = at < known ? known - at : 0;
         const auto there = static_cast<__mmask16>(left >= 16 ? 0xFFFF : (1U << left) - 1);
         const __m512 value = _mm512_mul_ps(_mm512_maskz_loadu_ps(there, from + at), inverse);
         const __m512i number = _mm512_cvtps_epi32(value);
