@@ -110,7 +110,8 @@ def choose(speed: float | None, rows: int | None, costs: Costs) -> Choice:
     told = f"{speed:.1f}x the speed of the dense product" + ("" if rows is None else f" of {rows} rows")
     if speed >= costs.worth:
         return Choice(pays=True, reason=f"computed on as it is: about {told}", speed=speed)
-    decoded = f"decoded when a session loads: computed on as it is, it would have about {told}"
+    asked = f", and {costs.worth:g}x is the least that pays" if speed > 1 else ""
+    decoded = f"decoded when a session loads: computed on as it is, it would have about {told}{asked}"
     return Choice(pays=False, reason=decoded, speed=speed)
 
 
