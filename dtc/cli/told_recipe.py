@@ -81,8 +81,11 @@ def save_recipe(recipe: Recipe, path: Path, *, force: bool) -> None:
     """Write a recipe whose data is named relative to the working directory, with names relative to the file.
 
     Raises:
-        RecipeError: The file exists and may not be overwritten, or cannot be written.
+        RecipeError: The file exists with other content and may not be overwritten, or cannot be written.
     """
+    text = _moved(recipe, Path(), path.parent).to_yaml()
+    if path.is_file() and path.read_bytes() == text.encode():
+        return
     if path.exists() and not force:
         raise RecipeError(f"{path}: exists already; choose another --save-recipe or add --force")
     if path.is_symlink() or (path.exists() and not path.is_file()):
@@ -90,7 +93,7 @@ def save_recipe(recipe: Recipe, path: Path, *, force: bool) -> None:
     try:
         with scratch_folder(path.absolute().parent) as folder:
             written = folder / "recipe.yaml"
-            written.write_text(_moved(recipe, Path(), path.parent).to_yaml(), encoding="utf-8")
+            written.write_text(text, encoding="utf-8")
             written.replace(path)
     except OSError as error:
         raise RecipeError(f"{path}: cannot be written ({error.strerror})") from error

@@ -11,6 +11,7 @@ from dtc.damage import damage_named
 from dtc.errors import CheckFailedError, Interrupted
 from dtc.job import Job, refuse_code
 from dtc.pipeline.estimating import refuse_unfit
+from dtc.pipeline.progress import StageBegan
 from dtc.pipeline.stages import ONE_SHOT, RESUMED, RETRAINED, Stage
 from dtc.pipeline.trying import run_original
 from dtc.pipeline.watch import watched
@@ -123,6 +124,8 @@ def _carry_out(work: Work, stages: Sequence[Stage]) -> Compression:
     try:
         with work, damage_named(work.original), watched(work) as look:
             for stage in stages:
+                if work.on_event is not None:
+                    work.on_event(StageBegan(stage.__name__.replace("_", " ")))
                 stage(work)
                 work.store.let_go()
                 look(stage.__name__)

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dtc.errors import CheckFailedError
+from dtc.report.search_document import SearchReport
 from dtc.search.candidate import Candidate, Mix
-from dtc.search.document import SearchReport, describe
+from dtc.search.document import describe
 from dtc.search.goal import Goal
 from dtc.search.points import BuiltPoint, BuiltPoints, distance_within
 from dtc.search.prepare import Prepared
 from dtc.search.seeking import seek
-from dtc.search.sensitivity import SiteTable, around, measured, scan, uniform_mixes
+from dtc.search.sensitivity import SiteTable, around, measured, scan
 from dtc.search.tasks import BuildMix
 from dtc.search.workers import Evaluations
 
@@ -45,6 +46,7 @@ class Campaign:
         self._levels = prepared.halves.levels()
         self._points = BuiltPoints(evaluations, goal, model_bytes=prepared.model_bytes, batches=self._levels[-1])
         self._uniform: dict[Candidate, Mix] = {}
+        self._alone = SiteTable({}, {})
 
     def explore(self) -> None:
         """Build points, from the simple ones to the best mixes.
@@ -53,9 +55,8 @@ class Campaign:
             TimeUpError: The time has passed; the points that there are by then stay.
         """
         # 1. What each candidate makes of each site, and what that costs alone.
-        table = scan(self._evaluations, self._candidates, self._prepared.dense_bytes)
-        self._uniform = uniform_mixes(table)
-        table = measured(self._evaluations, table, self._levels)
+        table, self._uniform = scan(self._evaluations, self._candidates, self._prepared.dense_bytes, self._levels)
+        table = self._alone = measured(self._evaluations, table, self._levels)
         # 2. One candidate everywhere: what one would choose by hand.
         self._points.build(list(self._uniform.values()), "one candidate everywhere, all samples")
         # 3. The best mixes by these losses, and then by losses in the company of the best mix so far.
@@ -93,8 +94,7 @@ class Campaign:
         return self._verdict(*min(tried, key=lambda each: each[1].drop if by_drop else each[1].nbytes))
 
     def _verdict(self, point: BuiltPoint, unseen: BuiltPoint) -> Verdict:
-        missed = self._missed(unseen)
-        document = describe(self._points, point, unseen, self._uniform, self._prepared, self._goal, missed)
+        document = describe(self._points, point, unseen, self._uniform, self._prepared, self._goal, self._alone)
         return Verdict(point.mix, document)
 
     def _missed(self, point: BuiltPoint) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 from dtc.errors import CheckFailedError
 from dtc.job import Job
 from dtc.pipeline import Compression, compress
-from dtc.report import HTML, Report
+from dtc.report import Report
 from dtc.search.candidate import Mix
 from dtc.search.lab import Lab
 from dtc.search.workers import Executor
@@ -44,5 +44,4 @@ def written(executor: Executor, mix: Mix, job: Job) -> Compression:
     facts = executor.submit(WriteFile(mix, job)).result()
     if "refused" in facts:
         raise CheckFailedError(facts["refused"])
-    report = Report.model_validate_json(facts["report"])
-    return Compression(job.output, report, () if job.report is None else (job.report / HTML,))
+    return Compression(job.output, Report.model_validate_json(facts["report"]))

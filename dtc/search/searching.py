@@ -14,10 +14,11 @@ from dtc.errors import CheckFailedError
 from dtc.job import Job
 from dtc.pipeline import Compression
 from dtc.recipe import Recipe
+from dtc.report import HTML, write_report
+from dtc.report.search_document import SearchReport
 from dtc.search.campaign import Campaign
 from dtc.search.candidate import default_methods, worth_trying
 from dtc.search.delivery import written
-from dtc.search.document import SearchReport
 from dtc.search.goal import Goal
 from dtc.search.journal import EvaluationJournal
 from dtc.search.prepare import prepare
@@ -104,5 +105,14 @@ def search(
                 campaign.explore()
             evaluations.deadline = None  # what was found is judged and written all the same
             report = campaign.judged()
-            compression = written(executor, report.best, replace(job, max_drop=None))
+            compression = written(executor, report.best, replace(job, max_drop=None, report=None))
+    compression = _with_search(compression, report.document, job)
     return Found(compression, prepared.setting.with_rules(report.best), report.document)
+
+
+def _with_search(compression: Compression, found: SearchReport, job: Job) -> Compression:
+    """Return the compression with what the search found in its report, which is written where one is asked for."""
+    report = compression.report.model_copy(update={"search": found})
+    if job.report is not None:
+        write_report(report, job.report)
+    return replace(compression, report=report, pages=() if job.report is None else (job.report / HTML,))

@@ -26,18 +26,19 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class ScanSites:
-    """What a candidate makes of each site, without running the model."""
+    """What a candidate makes of each site, and of the model when it is at all of them."""
 
     candidate: Candidate
+    batches: int
 
     @property
     def key(self) -> str:
         """What the journal knows it by."""
-        return _key("scan", self.candidate.words)
+        return _key("scan", self.candidate.words, self.batches)
 
     def run(self, lab: Lab) -> dict[str, Any]:
-        """Return bytes and errors by site."""
-        return lab.scan(self.candidate)
+        """Return bytes and errors by site, and the distance."""
+        return lab.scan(self.candidate, self.batches)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,24 @@ class ChangeOne:
 
     def run(self, lab: Lab) -> dict[str, Any]:
         """Return the loss."""
-        return lab.alone(self.site, self.candidate, self.base, self.batches).facts()
+        return lab.changed({self.site: self.candidate}, self.base, self.batches).facts()
+
+
+@dataclass(frozen=True)
+class ChangeAll:
+    """The loss of a mix, in memory: what its file has, but for what is rounded there."""
+
+    mix: Mix
+    batches: int
+
+    @property
+    def key(self) -> str:
+        """What the journal knows it by."""
+        return _key("all", _words(self.mix), self.batches)
+
+    def run(self, lab: Lab) -> dict[str, Any]:
+        """Return the loss."""
+        return lab.changed(dict(self.mix), (), self.batches).facts()
 
 
 @dataclass(frozen=True)

@@ -101,10 +101,20 @@ def test_the_best_within_a_size(dtc: Dtc, folder: Path) -> None:
     found = json.loads(out)
     limit = (folder / "m.onnx").stat().st_size / 2.5
     assert 0.8 * limit < (folder / "size.onnx").stat().st_size <= limit
-    status, out, err = dtc(*(w for w in told if w != "--json"), "--target-ratio", "2.5", "--force")
+    told = (*(w for w in told if w != "--json"), "--report", folder / "page")
+    status, out, err = dtc(*told, "--target-ratio", "2.5", "--force")
     assert status == 0, err
     assert f"{found['model_bytes'] / found['chosen']['bytes']:.2f}x smaller" in out.splitlines()[0]
     assert "size.recipe.yaml" in out
+    # The page draws each file once, leads from its dot to its recipe, and has a row a site.
+    page, report = ((folder / "page" / name).read_text() for name in ("report.html", "report.json"))
+    assert json.loads(report)["search"] == json.loads(json.dumps(found))
+    points = {(each["bytes"], each["words"]) for each in (found["chosen"], *found["front"], *found["uniform"])}
+    assert page.count('<a href="#searched-') == len(points) == page.count('<pre id="searched-')
+    saved = {each["name"]: each["before"] - each["after"] for each in found["sites"]}
+    assert saved.keys() == {"fc1.weight", "fc2.weight", "fc3.weight"}
+    assert sum(saved.values()) == pytest.approx(found["model_bytes"] - found["chosen"]["bytes"], rel=0.2)
+    assert all(each["distance"] >= 0 for each in found["sites"])
     within = [each["distance"] for each in (*found["front"], *found["uniform"]) if each["bytes"] <= limit]
     assert found["chosen"]["distance"] == min(within)
     onnx.checker.check_model(str(folder / "size.onnx"))

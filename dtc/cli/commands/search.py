@@ -12,8 +12,8 @@ from dtc.cli.sections import Option, Section, SectionedCommand, option
 from dtc.cli.shared_options import exclude, include, seconds
 
 if TYPE_CHECKING:
+    from dtc.report.search_document import PointFacts, SearchReport
     from dtc.search import Found, Goal, Request
-    from dtc.search.document import PointFacts, SearchReport
 
 _ROWS = 12
 """Lines of a table of points."""
