@@ -20,6 +20,7 @@ class PointFacts(DocumentPart):
         distance: Mean distance of the outputs from the original's, on the samples that the search decided by.
         drop: What the metric loses there, in its own unit; without labels see `SearchReport.loss`.
         uniform: Whether it has one candidate at all sites.
+        retrained: Whether it was retrained.
     """
 
     words: str
@@ -28,6 +29,7 @@ class PointFacts(DocumentPart):
     distance: Real
     drop: Real
     uniform: bool
+    retrained: bool = False
 
 
 class CandidateFacts(DocumentPart):
@@ -70,6 +72,7 @@ class SearchReport(Document):
         missed: By what it misses the goal, in words; None: it reaches it.
         front: The files that none beats in bytes and distance, from the smallest on.
         uniform: The files with one candidate everywhere, from the smallest on.
+        retrained: The files of mixes that were retrained.
         candidates: What the words of candidates stand for, of all that are in these files.
         sites: What each site saves and costs in the file that was written.
         notes: What is to be known beside.
@@ -86,6 +89,7 @@ class SearchReport(Document):
     missed: str | None
     front: tuple[PointFacts, ...]
     uniform: tuple[PointFacts, ...]
+    retrained: tuple[PointFacts, ...] = ()
     candidates: Mapping[str, CandidateFacts]
     sites: tuple[SearchedSite, ...]
     notes: tuple[str, ...] = ()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from dtc.cores import cores
 from dtc.custom_ops import custom_ops
-from dtc.errors import CheckFailedError
+from dtc.errors import CheckFailedError, UsageError
 from dtc.job import Job
 from dtc.pipeline import Compression
-from dtc.recipe import Recipe
+from dtc.recipe import Recipe, Training
 from dtc.report import HTML, write_report
 from dtc.report.search_document import SearchReport
 from dtc.search.campaign import Campaign
@@ -41,6 +41,7 @@ class Request:
         force: Whether an earlier search in the folder is begun anew.
         workers: Processes; None: one a core.
         seconds: After which no evaluation is begun any more; None: no limit.
+        training: How the chosen points are retrained; None: they are not.
     """
 
     goal: Goal
@@ -52,6 +53,7 @@ class Request:
     force: bool = False
     workers: int | None = None
     seconds: float | None = None
+    training: Training | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def search(
         DtcError: Whatever is wrong with model, data, methods or folders, in words for the user.
     """
     model, job = Path(model), request.job
+    if request.training is not None and recipe.data.train is None:
+        raise UsageError("retraining needs samples: give --data")
     job.refuse_early(model, recipe)
     began = time.monotonic()
     candidates = worth_trying(request.methods or default_methods())
@@ -103,11 +107,14 @@ def search(
             campaign = Campaign(evaluations, prepared, request.goal, candidates)
             with suppress(TimeUpError):
                 campaign.explore()
+                if request.training is not None:
+                    campaign.polish(request.training)
             evaluations.deadline = None  # what was found is judged and written all the same
             report = campaign.judged()
             compression = written(executor, report.best, replace(job, max_drop=None, report=None))
     compression = _with_search(compression, report.document, job)
-    return Found(compression, prepared.setting.with_rules(report.best), report.document)
+    recipe = prepared.setting.with_rules(report.best.mix).model_copy(update={"training": report.best.training})
+    return Found(compression, recipe, report.document)
 
 
 def _with_search(compression: Compression, found: SearchReport, job: Job) -> Compression:
