@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -104,4 +105,7 @@ class SearchReport(Document):
         sites: dict[str, list[str]] = {}
         for site, words in point.sites.items():
             sites.setdefault(words, []).append(site)
-        return [{**self.candidates[words].model_dump(), "include": sites[words]} for words in sorted(sites)]
+        return [
+            {**self.candidates[words].model_dump(), "include": [glob.escape(site) for site in sites[words]]}
+            for words in sorted(sites)
+        ]

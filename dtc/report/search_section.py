@@ -31,7 +31,7 @@ def search_section(report: Report) -> Markup:
         "Search",
         tag("p", _told(found)),
         tag("figure", legend(*_LEGEND), _front(found, points)),
-        table(["", "file", ">ratio", ">loss", ">distance", "made of"], [_point(each, found) for each in points]),
+        points_table(found),
         tag("h3", "What each site saves and costs"),
         tag(
             "p",
@@ -49,6 +49,12 @@ _LEGEND = (
     ("jump", "retrained"),
     ("best", "written"),
 )
+
+
+def points_table(found: SearchReport) -> Markup:
+    """Return all files of a search, from the smallest on, each with the rules that give it."""
+    rows = [_point(each, found) for each in _points(found)]
+    return table(["", ">file", ">ratio", ">loss", ">distance", "made of"], rows)
 
 
 def _told(found: SearchReport) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dtc.errors import CheckFailedError
@@ -44,8 +44,11 @@ def written(executor: Executor, point: BuiltPoint, job: Job) -> Compression:
         CheckFailedError: It cannot be made; the reason is that of the compression.
     """
     mix, training = point.mix, point.training
+    output = job.output
+    # A worker may have another working directory.
+    job = replace(job, output=job.output.absolute())
     task = WriteFile(mix, job) if training is None else WriteRetrained(mix, training, job)
     facts = executor.submit(task).result()
     if "refused" in facts:
         raise CheckFailedError(facts["refused"])
-    return Compression(job.output, Report.model_validate_json(facts["report"]))
+    return Compression(output, Report.model_validate_json(facts["report"]))

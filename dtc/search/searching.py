@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,13 +16,16 @@ from dtc.pipeline import Compression
 from dtc.recipe import Recipe, Training
 from dtc.report import HTML, write_report
 from dtc.report.search_document import SearchReport
+from dtc.report.search_section import points_table
 from dtc.search.campaign import Campaign
 from dtc.search.candidate import default_methods, worth_trying
+from dtc.search.cluster import ray_cluster
 from dtc.search.delivery import written
 from dtc.search.goal import Goal
 from dtc.search.journal import EvaluationJournal
+from dtc.search.lab import Setting
 from dtc.search.prepare import prepare
-from dtc.search.workers import Evaluations, SearchEvent, TimeUpError, local_processes
+from dtc.search.workers import Evaluations, Executor, SearchEvent, TimeUpError, local_processes
 
 OnSearch = Callable[[SearchEvent], None]
 
@@ -41,6 +44,7 @@ class Request:
         force: Whether an earlier search in the folder is begun anew.
         workers: Processes; None: one a core.
         seconds: After which no evaluation is begun any more; None: no limit.
+        ray: Address of a Ray cluster to evaluate on; None: processes of this machine.
         training: How the chosen points are retrained; None: they are not.
     """
 
@@ -54,9 +58,10 @@ class Request:
     workers: int | None = None
     seconds: float | None = None
     training: Training | None = None
+    ray: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Found:
     """The result of a search.
 
@@ -69,6 +74,17 @@ class Found:
     compression: Compression
     recipe: Recipe
     report: SearchReport
+
+    def __repr__(self) -> str:
+        """Return a line: the file, how much smaller it is, and what it loses."""
+        smaller = f"{self.report.model_bytes / self.report.chosen.bytes:.2f}x smaller"
+        return (
+            f"<Found {self.compression.output}, {smaller}, losing {self.report.unseen_drop:.4g} of {self.report.loss}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the files that were built as a table, which a notebook shows."""
+        return points_table(self.report)
 
     def raise_if_missed(self) -> None:
         """Raise CheckFailedError if the file misses the goal."""
@@ -100,7 +116,7 @@ def search(
         prepared = prepared.limited(request.include, request.exclude)
         with (
             EvaluationJournal(folder) as journal,
-            local_processes(prepared.setting, request.workers or cores()) as executor,
+            _executor(prepared.setting, request) as executor,
         ):
             deadline = None if request.seconds is None else began + request.seconds
             evaluations = Evaluations(journal, executor, deadline, tell)
@@ -115,6 +131,12 @@ def search(
     compression = _with_search(compression, report.document, job)
     recipe = prepared.setting.with_rules(report.best.mix).model_copy(update={"training": report.best.training})
     return Found(compression, recipe, report.document)
+
+
+def _executor(setting: Setting, request: Request) -> AbstractContextManager[Executor]:
+    if request.ray is not None:
+        return ray_cluster(setting, request.ray)
+    return local_processes(setting, request.workers or cores())
 
 
 def _with_search(compression: Compression, found: SearchReport, job: Job) -> Compression:

@@ -77,6 +77,12 @@ def _further() -> Iterator[Option]:
 )
 @option(
     Section.OTHER,
+    "--ray",
+    metavar="ADDRESS",
+    help="evaluate on a Ray cluster instead, all of whose nodes see the same files: auto, or HOST:PORT of its head",
+)
+@option(
+    Section.OTHER,
     "--folder",
     type=click.Path(path_type=Path),
     help="keeps what was evaluated: the same command goes on where it was interrupted; default: OUTPUT.dtc-search",
@@ -131,6 +137,7 @@ def _request(model: Path, options: dict[str, Any]) -> Request:
         workers=options["workers"],
         seconds=None if options["time_limit"] is None else read_time(options["time_limit"]),
         training=searched_training(options),
+        ray=options["ray"],
     )
 
 
