@@ -64,16 +64,18 @@ MODELS = {
 @click.option("--model", "chosen", multiple=True, type=click.Choice(list(MODELS)), help="default: both")
 @click.option("--methods", default="codebook,uniform,binary", show_default=True, help="methods to try, with commas")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("searched"), show_default=True)
-def main(chosen: tuple[str, ...], methods: str, folder: Path) -> None:
+@click.option("--seconds", type=float, help="begin no evaluation of a search after so long; default: no limit")
+def main(chosen: tuple[str, ...], methods: str, folder: Path, seconds: float | None) -> None:
     """Search both models and print the files beside those of the best single method."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in chosen or MODELS:
-        click.echo("\n".join(_lines(name, tuple(methods.split(",")), folder)))
+        click.echo("\n".join(_lines(name, tuple(methods.split(",")), folder, seconds)))
 
 
-def _lines(name: str, methods: tuple[str, ...], folder: Path) -> Iterator[str]:
+def _lines(name: str, methods: tuple[str, ...], folder: Path, limit: float | None) -> Iterator[str]:
     model, output, began = MODELS[name], folder / f"{name}.onnx", time.monotonic()
-    request = Request(model.goal, Job(output, force=True, seconds=0.0), methods, folder=folder / f"{name}.dtc-search")
+    place = folder / f"{name}.dtc-search"
+    request = Request(model.goal, Job(output, force=True, seconds=0.0), methods, folder=place, seconds=limit)
     found = search(model.case.path, model.recipe(), request)
     seconds = time.monotonic() - began
     original, before = model.case.path.stat().st_size, model.measure(model.case.path)
