@@ -1,23 +1,26 @@
-"""Progress of a training run: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a compression: a bar of its training on a terminal, plain lines for the rest and elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from dtc.checking.options import CheckedBatch
 from dtc.formatting import printable, size
-from dtc.pipeline.progress import SiteDone
+from dtc.pipeline.progress import SiteDone, StageBegan
 from dtc.training.events import DistortedWeights, Evaluated, Event, Finished, Noted, Started, Stepped
 
 console = Console(stderr=True, highlight=False)
 
-OnEvent = Callable[[Event | CheckedBatch | SiteDone], None]
+Shown: TypeAlias = Event | CheckedBatch | SiteDone | StageBegan
+OnEvent = Callable[[Shown], None]
 
 _QUIET = 10.0
 """Seconds after which a check says how far it is: a short one says nothing."""
@@ -29,32 +32,77 @@ def progress(*, quiet: bool) -> Iterator[OnEvent]:
     if quiet:
         yield lambda _: None
     elif not sys.stderr.isatty():
-        yield _Lines().show
+        with _Heartbeat() as heart:
+            yield _Lines(heart).show
     else:
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} steps, loss {task.fields[loss]}"),
-            TextColumn("{task.fields[distortions]} distortions"),
-            TimeRemainingColumn(),
-            console=console,
-        ) as bar:
-            yield _Bar(bar).show
+        with (
+            _Heartbeat() as heart,
+            Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total} steps, loss {task.fields[loss]}"),
+                TextColumn("{task.fields[distortions]} distortions"),
+                TimeRemainingColumn(),
+                console=console,
+            ) as bar,
+        ):
+            yield _Bar(bar, _Lines(heart)).show
+
+
+class _Heartbeat:
+    """Says that a stage goes on where nothing else is told for a while, less often the longer that lasts.
+
+    What takes long within a stage, as clustering or running the model, need not know of it.
+    """
+
+    def __init__(self) -> None:
+        self._stage = StageBegan("")
+        self._began = 0.0
+        self._news = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> _Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+        self._news.set()
+        self._thread.join()
+
+    def hear(self, event: Shown) -> None:
+        """Note that something was told."""
+        if isinstance(event, StageBegan):
+            self._stage, self._began = event, time.monotonic()
+        self._news.set()
+
+    def _beat(self) -> None:
+        pause = _QUIET
+        while not self._ended:
+            if self._news.wait(pause):
+                self._news.clear()
+                pause = _QUIET
+            elif self._stage.words:
+                console.print(f"{self._stage.words}: {time.monotonic() - self._began:.0f} s so far", markup=False)
+                pause *= 2
 
 
 class _Lines:
     """Shows events as lines; of a long check one now and then."""
 
-    def __init__(self) -> None:
+    def __init__(self, heart: _Heartbeat) -> None:
+        self._heart = heart
         self._told = 0.0
         self._began = 0.0
 
-    def show(self, event: Event | CheckedBatch | SiteDone) -> None:
+    def show(self, event: Shown) -> None:
+        self._heart.hear(event)
         if isinstance(event, CheckedBatch):
             self._show_check(event)
         elif isinstance(event, SiteDone):
             self._show_site(event)
-        else:
+        elif not isinstance(event, StageBegan):
             for line in _lines(event):
                 console.print(printable(line), markup=False)
 
@@ -80,12 +128,12 @@ class _Lines:
 
 
 class _Bar:
-    def __init__(self, bar: Progress) -> None:
+    def __init__(self, bar: Progress, lines: _Lines) -> None:
         self._bar = bar
-        self._lines = _Lines()
+        self._lines = lines
         self._task: TaskID | None = None
 
-    def show(self, event: Event | CheckedBatch | SiteDone) -> None:
+    def show(self, event: Shown) -> None:
         # A resumed run tells `Started` again, first of all, so that the bar is there before the first step.
         if isinstance(event, Started):
             self._task = self._bar.add_task("training", total=event.steps, loss="-", distortions=0)

@@ -69,6 +69,19 @@ def searched_recipe(options: dict[str, Any]) -> Recipe:
     return overridden(Recipe(**parts, batch_norm="frozen"), options)
 
 
+def searched_training(options: dict[str, Any]) -> Training | None:
+    """Return how a search retrains what it chose; None if it does not.
+
+    Raises:
+        UsageError: Options of retraining were given without `--retrain`, or a value is refused.
+    """
+    if options["retrain"] is None:
+        if flags := training_flags(options):
+            raise UsageError(f"{flags[0]} is for retraining; add --retrain EPOCHS")
+        return None
+    return overridden(Training(epochs=options["retrain"]), options)
+
+
 def _without_told_code(recipe: Recipe, options: dict[str, Any]) -> Recipe:
     """Return the recipe of a file without data and libraries that the command line puts in the place of the file's."""
     flags = flags_of(Data)
@@ -81,8 +94,11 @@ def save_recipe(recipe: Recipe, path: Path, *, force: bool) -> None:
     """Write a recipe whose data is named relative to the working directory, with names relative to the file.
 
     Raises:
-        RecipeError: The file exists and may not be overwritten, or cannot be written.
+        RecipeError: The file exists with other content and may not be overwritten, or cannot be written.
     """
+    text = _moved(recipe, Path(), path.parent).to_yaml()
+    if path.is_file() and path.read_bytes() == text.encode():
+        return
     if path.exists() and not force:
         raise RecipeError(f"{path}: exists already; choose another --save-recipe or add --force")
     if path.is_symlink() or (path.exists() and not path.is_file()):
@@ -90,7 +106,7 @@ def save_recipe(recipe: Recipe, path: Path, *, force: bool) -> None:
     try:
         with scratch_folder(path.absolute().parent) as folder:
             written = folder / "recipe.yaml"
-            written.write_text(_moved(recipe, Path(), path.parent).to_yaml(), encoding="utf-8")
+            written.write_text(text, encoding="utf-8")
             written.replace(path)
     except OSError as error:
         raise RecipeError(f"{path}: cannot be written ({error.strerror})") from error

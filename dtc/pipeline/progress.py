@@ -6,6 +6,17 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class StageBegan:
+    """A stage of the compression began.
+
+    Attributes:
+        words: What it is called.
+    """
+
+    words: str
+
+
+@dataclass(frozen=True)
 class SiteDone:
     """A site was distorted.
 

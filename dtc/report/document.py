@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from dtc.checking import CheckReport
 from dtc.checking.sites import SiteChecks
 from dtc.document import Document, DocumentPart, Real
+from dtc.report.search_document import SearchReport
 from dtc.site_facts import SiteFacts
 
 SCHEMA: Final = "dtc-report/1"
@@ -236,6 +237,7 @@ class Report(Document):
         fidelity: The written model against the distorted one; null where the whole was not run.
         sites: All sites of the original.
         training: How the retraining went; null where there was none.
+        search: The search that chose methods and rates; null where the user did.
         notes: What was done beside what the recipe says, in words.
     """
 
@@ -251,4 +253,5 @@ class Report(Document):
     by_site: SiteChecks | None = None
     sites: tuple[SiteOutcome, ...]
     training: TrainingOutcome | None
+    search: SearchReport | None = None
     notes: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from dtc.report.document import Report
 from dtc.report.facts_section import facts_section
 from dtc.report.markup import Markup, join, tag
 from dtc.report.outcome_section import headline, outcome_section
+from dtc.report.search_section import search_section
 from dtc.report.sites_section import sites_section, weights_section
 from dtc.report.training_section import training_section
 
@@ -38,6 +39,7 @@ def page(report: Report) -> str:
             "main",
             headline(report),
             outcome_section(report),
+            search_section(report),
             training_section(report),
             sites_section(report),
             weights_section(report),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dtc.errors import CheckFailedError
 from dtc.job import Job
 from dtc.pipeline import Compression, compress
-from dtc.report import HTML, Report
+from dtc.report import Report
 from dtc.search.candidate import Mix
 from dtc.search.lab import Lab
+from dtc.search.points import BuiltPoint
+from dtc.search.retrained import WriteRetrained
 from dtc.search.workers import Executor
 
 
@@ -35,14 +37,18 @@ class WriteFile:
         return {"report": result.report.to_json()}
 
 
-def written(executor: Executor, mix: Mix, job: Job) -> Compression:
-    """Write the file of a mix.
+def written(executor: Executor, point: BuiltPoint, job: Job) -> Compression:
+    """Write the file of a point.
 
     Raises:
         CheckFailedError: It cannot be made; the reason is that of the compression.
     """
-    facts = executor.submit(WriteFile(mix, job)).result()
+    mix, training = point.mix, point.training
+    output = job.output
+    # A worker may have another working directory.
+    job = replace(job, output=job.output.absolute())
+    task = WriteFile(mix, job) if training is None else WriteRetrained(mix, training, job)
+    facts = executor.submit(task).result()
     if "refused" in facts:
         raise CheckFailedError(facts["refused"])
-    report = Report.model_validate_json(facts["report"])
-    return Compression(job.output, report, () if job.report is None else (job.report / HTML,))
+    return Compression(output, Report.model_validate_json(facts["report"]))

@@ -1,73 +1,15 @@
-"""What a search has found, as the document that `dtc search --json` prints."""
+"""The document of a search, from its points."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterator, Mapping
 
-from pydantic import Field
-
-from dtc.document import Document, DocumentPart, Real
+from dtc.report.search_document import CandidateFacts, PointFacts, SearchedSite, SearchReport
 from dtc.search.candidate import Candidate, Mix
 from dtc.search.goal import Goal
 from dtc.search.points import BuiltPoint, BuiltPoints
 from dtc.search.prepare import Prepared
-
-
-class PointFacts(DocumentPart):
-    """A file that was built and measured.
-
-    Attributes:
-        words: What it is made of: each candidate with its number of sites.
-        sites: The candidate of each site, in words; sites that stay as they are are not in it.
-        bytes: Bytes of the file.
-        distance: Mean distance of the outputs from the original's, on the samples that the search decided by.
-        drop: What the metric loses there, in its own unit; without labels see `SearchReport.loss`.
-        uniform: Whether it has one candidate at all sites.
-    """
-
-    words: str
-    sites: Mapping[str, str]
-    bytes: int
-    distance: Real
-    drop: Real
-    uniform: bool
-
-
-class SearchReport(Document):
-    """What a search has found.
-
-    Attributes:
-        model_bytes: Bytes of the model's files.
-        loss: What is lost, in words: the metric, or how outputs are compared.
-        limit_drop: The most that may be lost; None: it was not limited.
-        limit_bytes: The most bytes of the file; None: they were not limited.
-        chosen: The file that was written.
-        unseen_drop: What that loses on samples that the search has not seen.
-        unseen: Which samples these are.
-        missed: By what it misses the goal, in words; None: it reaches it.
-        front: The files that none beats in bytes and distance, from the smallest on.
-        uniform: The files with one candidate everywhere, from the smallest on.
-        notes: What is to be known beside.
-    """
-
-    schema_: Literal["dtc-search/1"] = Field("dtc-search/1", alias="schema")
-    model_bytes: int
-    loss: str
-    limit_drop: float | None
-    limit_bytes: float | None
-    chosen: PointFacts
-    unseen_drop: Real
-    unseen: str
-    missed: str | None
-    front: tuple[PointFacts, ...]
-    uniform: tuple[PointFacts, ...]
-    notes: tuple[str, ...] = ()
-
-    def best_uniform(self) -> PointFacts | None:
-        """Return the smallest file with one candidate everywhere that loses no more than allowed; None without one."""
-        limit = float("inf") if self.limit_drop is None else self.limit_drop
-        return next((each for each in self.uniform if each.drop <= limit), None)
+from dtc.search.sensitivity import SiteTable
 
 
 def describe(
@@ -77,12 +19,14 @@ def describe(
     uniform: Mapping[Candidate, Mix],
     prepared: Prepared,
     goal: Goal,
-    missed: str | None,
+    alone: SiteTable,
 ) -> SearchReport:
-    """Return the document of a search."""
+    """Return the document of a search; `alone` has what each choice of each site takes and costs."""
     plain = frozenset(uniform.values())
     limit = goal.limit_bytes(prepared.model_bytes)
     built = sorted((point for mix, point in points.found.items() if mix in plain), key=lambda each: each.nbytes)
+    front = points.front()
+    used = {candidate for point in (chosen, *front, *built, *points.retrained) for _, candidate in point.mix}
     return SearchReport(
         schema="dtc-search/1",
         model_bytes=prepared.model_bytes,
@@ -92,9 +36,15 @@ def describe(
         chosen=_facts(chosen, plain),
         unseen_drop=unseen.drop,
         unseen=prepared.halves.words,
-        missed=missed,
-        front=tuple(_facts(point, plain) for point in points.front()),
+        missed=goal.misses(unseen.nbytes, unseen.drop, prepared.model_bytes),
+        front=tuple(_facts(point, plain) for point in front),
         uniform=tuple(_facts(point, plain) for point in built),
+        retrained=tuple(_facts(point, plain) for point in points.retrained),
+        candidates={
+            each.words: CandidateFacts(method=each.method, options=dict(each.options))
+            for each in sorted(used, key=lambda each: each.words)
+        },
+        sites=tuple(_sites(chosen.mix, prepared, alone)),
         notes=prepared.notes,
     )
 
@@ -107,4 +57,19 @@ def _facts(point: BuiltPoint, plain: frozenset[Mix]) -> PointFacts:
         distance=point.distance,
         drop=point.drop,
         uniform=point.mix in plain,
+        retrained=point.training is not None,
     )
+
+
+def _sites(mix: Mix, prepared: Prepared, alone: SiteTable) -> Iterator[SearchedSite]:
+    chosen = dict(mix)
+    for site, before in prepared.dense_bytes.items():
+        candidate = chosen.get(site)
+        found = next((each for each in alone.sites.get(site, ()) if each.candidate == candidate), None)
+        yield SearchedSite(
+            name=site,
+            candidate=None if candidate is None else candidate.words,
+            before=before,
+            after=before if candidate is None else None if found is None else found.nbytes,
+            distance=0.0 if candidate is None else None if found is None else found.loss,
+        )

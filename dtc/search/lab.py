@@ -109,11 +109,12 @@ class Lab:
         """Return the bytes of each site as it is."""
         return {site.name: array_bytes(site.value, site.nbytes) for site in self.sites}
 
-    def scan(self, candidate: Candidate) -> dict[str, Any]:
+    def scan(self, candidate: Candidate, count: int) -> dict[str, Any]:
         """Return what a candidate makes of each site: its bytes in the file, and how far its outputs are off.
 
         That is the squared error of the products with the samples' inputs, relative to their square, by second moments;
-        or that of the weights where there are no moments. Sites that do not get smaller are left out.
+        or that of the weights where there are no moments. Sites that do not get smaller are left out. `distance` is
+        that of the model's outputs with all of them changed at once, on the first batches.
         """
         distorted = self._distort(candidate, None)
         lowered = lowered_copy(self._plain, distorted.forms).lowered
@@ -128,20 +129,27 @@ class Lab:
             if each.nbytes - each.shared_bytes < dense[each.site.name]
         }
         self._keep(candidate, distorted.dense)
-        return {"sites": found, "common": sum(each.shared_bytes for each in lowered)}
+        everywhere = self.changed(dict.fromkeys(found, candidate), (), count)
+        return {
+            "sites": found,
+            "common": sum(each.shared_bytes for each in lowered),
+            "distance": everywhere.distance,
+        }
 
-    def alone(self, site: str, candidate: Candidate | None, base: Mix, count: int) -> Loss:
-        """Return the loss when one site is changed and all others are as in `base`, on the first batches."""
+    def changed(self, changes: Mapping[str, Candidate | None], base: Mix, count: int) -> Loss:
+        """Return the loss when some sites are changed and all others are as in `base`, on the first batches."""
         model = self._prepare(base)
-        own = next(each for each in self._sites_of(model) if each.name == site)
-        before = own.value.const_value
+        changed = [site for site in self._sites_of(model) if site.name in changes]
+        before = [site.value.const_value for site in changed]
         with scratch_folder() as folder:
             try:
-                own.assign(self._weights(candidate, site))
-                save_model(model, folder / "alone.onnx")
+                for site in changed:
+                    site.assign(self._weights(changes[site.name], site.name))
+                save_model(model, folder / "changed.onnx")
             finally:
-                own.value.const_value = before
-            return self._judges[False].measure(folder / "alone.onnx", count)
+                for site, tensor in zip(changed, before, strict=True):
+                    site.value.const_value = tensor
+            return self._judges[False].measure(folder / "changed.onnx", count)
 
     def build(self, mix: Mix, count: int, *, unseen: bool = False) -> tuple[int, Loss]:
         """Return the bytes of the file of a mix, and its loss on the first batches."""
@@ -149,7 +157,11 @@ class Lab:
             for stage in TRIED:
                 stage(work)
             nbytes = sum(file.stat().st_size for file in work.written.files)
-            return nbytes, self._judges[unseen].measure(work.written.path, count)
+            return nbytes, self.measured(work.written.path, count, unseen=unseen)
+
+    def measured(self, path: Path, count: int, *, unseen: bool = False) -> Loss:
+        """Return the loss of a file on the first batches."""
+        return self._judges[unseen].measure(path, count)
 
     def _distort(self, candidate: Candidate, sites: list[str] | None) -> Distorted:
         work = self._plain

@@ -1,31 +1,30 @@
 """Sensitivity: what each site costs and saves with each candidate, while all others stay as they are.
 
-Candidates are first looked at without running the model: one that takes no fewer bytes of a site than another and errs
-much more there is never the best, whatever the rest of the model does. The others are measured one at a time. What
-single changes cost does not add up: small errors nearly do, those of two bits a weight come to ten times their sum. So
-each candidate is measured at all sites at once as well, and its losses are scaled to give that.
+Candidates are first looked at by second moments: how far the outputs of each site are off. Methods that weigh errors
+otherwise, as by gradients, err more in these and cost less in the model's outputs. So each candidate is run at all its
+sites at once too, and its errors are scaled to give what that costs. One that another clearly beats in bytes and in
+scaled error is never the best, whatever the rest of the model does. The others are measured one at a time. What single
+changes cost does not add up: small errors nearly do, those of two bits a weight come to ten times their sum. So these
+losses, too, are scaled to what the candidate costs at all of the sites at once.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dtc.search.allocation import Allocation, Alternative
 from dtc.search.candidate import Candidate, Mix, mix_of
-from dtc.search.tasks import BuildMix, ChangeOne, ScanSites
+from dtc.search.tasks import ChangeAll, ChangeOne, ScanSites
 from dtc.search.workers import Evaluations
 
-MOST = 8
+MOST = 10
 """Candidates of a site that the model is run with."""
 
 _CLEARLY = 0.7
-"""A candidate that errs so many times as much as another, in no more bytes, is passed over."""
-
-_EVERYWHERE = 0.4
-"""Share of the bytes of all sites from which on a candidate is measured at all of them at once."""
+"""A candidate is passed over if another, in no more bytes, errs less than so many times as much."""
 
 _SCALES = (0.3, 100.0)
 
@@ -37,7 +36,7 @@ class SiteChoice:
     Attributes:
         candidate: None: the site stays as it is.
         nbytes: In the file, without what sites share.
-        error: Squared error of the site's own outputs, relative.
+        error: Squared error of the site's own outputs, scaled to the distance of the model's.
         kind: The form, by which it shares tables and functions with other sites.
         loss: Distance of the model's outputs, scaled; 0 before it was measured.
     """
@@ -56,12 +55,10 @@ class SiteTable:
     Attributes:
         sites: By name.
         common: Bytes that sites of a kind share.
-        saving: All sites that each candidate makes smaller, among them those where it is not worth measuring.
     """
 
     sites: Mapping[str, tuple[SiteChoice, ...]]
     common: Mapping[str, float]
-    saving: Mapping[Candidate, tuple[str, ...]] = field(default_factory=dict)
 
     def allocation(self) -> Allocation:
         """Return the problem of giving each site its choice."""
@@ -107,36 +104,58 @@ class SiteTable:
             )
             for site, row in self.sites.items()
         }
-        return SiteTable({site: row for site, row in sites.items() if row}, self.common, self.saving)
+        return SiteTable({site: row for site, row in sites.items() if row}, self.common)
 
 
-def scan(evaluations: Evaluations, candidates: Sequence[Candidate], dense: Mapping[str, int]) -> SiteTable:
-    """Return the choices of each site that are worth measuring, without losses; `dense` are its bytes as it is."""
-    found = evaluations.all("candidates", [ScanSites(candidate) for candidate in candidates])
+def scan(
+    evaluations: Evaluations, candidates: Sequence[Candidate], dense: Mapping[str, int], levels: Sequence[int]
+) -> tuple[SiteTable, dict[Candidate, Mix]]:
+    """Return the choices of each site that are worth measuring, without losses, and the mixes of one candidate.
+
+    `dense` are the bytes of each site as it is. The mixes have one candidate at all sites that it makes smaller, which
+    is what one would choose by hand; those that another clearly beats are left out.
+    """
+    tasks = [ScanSites(candidate, levels[0]) for candidate in candidates]
+    found = {
+        candidate: facts
+        for candidate, facts in zip(candidates, evaluations.all("candidates", tasks), strict=True)
+        if facts.get("sites") and math.isfinite(facts["distance"])
+    }
     common: dict[str, float] = {}
     rows: dict[str, list[SiteChoice]] = {site: [] for site in dense}
-    for candidate, facts in zip(candidates, found, strict=True):
-        for site, each in facts.get("sites", {}).items():
-            if site not in rows:
-                continue
-            rows[site].append(SiteChoice(candidate, each["bytes"], each["error"], each["kind"]))
+    everywhere: list[SiteChoice] = []
+    for candidate, facts in found.items():
+        own = {site: each for site, each in facts["sites"].items() if site in dense}
+        scale = facts["distance"] / (sum(each["error"] for each in facts["sites"].values()) or 1.0)
+        for site, each in own.items():
+            rows[site].append(SiteChoice(candidate, each["bytes"], scale * each["error"], each["kind"]))
             common[each["kind"]] = max(common.get(each["kind"], 0.0), facts["common"])
+        nbytes = sum(own[site]["bytes"] if site in own else size for site, size in dense.items())
+        everywhere.append(SiteChoice(candidate, nbytes + facts["common"], facts["distance"], ""))
     sites = {site: (*worth_measuring(row), SiteChoice(None, dense[site], 0.0, "")) for site, row in rows.items()}
-    saving = {
-        candidate: tuple(site for site in dense if site in facts.get("sites", {}))
-        for candidate, facts in zip(candidates, found, strict=True)
+    return SiteTable(sites, common), {
+        each.candidate: mix_of({site: each.candidate for site in dense if site in found[each.candidate]["sites"]})
+        for each in _unbeaten(everywhere)
+        if each.candidate is not None
     }
-    return SiteTable(sites, common, saving)
 
 
 def worth_measuring(row: Iterable[SiteChoice]) -> list[SiteChoice]:
     """Return the choices of a site that no other clearly beats, `MOST` at the most, by rising bytes."""
-    kept: list[SiteChoice] = []
-    for each in sorted(row, key=lambda each: (each.nbytes, each.error)):
-        if all(each.error < _CLEARLY * other.error or other.nbytes > each.nbytes for other in kept):
-            kept.append(each)
+    kept = _unbeaten(row)
     while len(kept) > MOST:
         kept.pop(min(range(1, len(kept) - 1), key=lambda index: _gain(*kept[index - 1 : index + 2])))
+    return kept
+
+
+def _unbeaten(row: Iterable[SiteChoice]) -> list[SiteChoice]:
+    """Return the choices that no other clearly beats, by rising bytes."""
+    kept: list[SiteChoice] = []
+    least = math.inf
+    for each in sorted(row, key=lambda each: (each.nbytes, each.error)):
+        if each.error * _CLEARLY <= least:
+            kept.append(each)
+        least = min(least, each.error)
     return kept
 
 
@@ -218,31 +237,17 @@ def _scales(
     evaluations: Evaluations, table: SiteTable, alone: Mapping[tuple[str, Candidate | None], float], level: int
 ) -> dict[Candidate | None, float]:
     """Return by how much each candidate's losses at all sites at once exceed their sum, where that was measured."""
-    uniform = _where_worth(table)
-    found = evaluations.all("one candidate everywhere", [BuildMix(mix, level) for mix in uniform.values()])
+    mixes = {
+        candidate: mix_of(
+            {site: candidate for site, row in table.sites.items() if any(each.candidate == candidate for each in row)}
+        )
+        for candidate in table.candidates()
+    }
+    found = evaluations.all("one candidate at many sites", [ChangeAll(mix, level) for mix in mixes.values()])
     scales: dict[Candidate | None, float] = {}
-    for (candidate, mix), facts in zip(uniform.items(), found, strict=True):
+    for (candidate, mix), facts in zip(mixes.items(), found, strict=True):
         total = sum(alone.get((site, candidate), 0.0) for site, _ in mix)
-        if total > 0 and math.isfinite(facts.get("distance", math.inf)):
+        if len(mix) > 1 and total > 0 and math.isfinite(facts.get("distance", math.inf)):
             scales[candidate] = min(max(facts["distance"] / total, _SCALES[0]), _SCALES[1])
     middle = sorted(scales.values())[len(scales) // 2] if scales else 1.0
     return {candidate: scales.get(candidate, middle) for candidate in table.candidates()}
-
-
-def uniform_mixes(table: SiteTable) -> dict[Candidate, Mix]:
-    """Return the mixes of one candidate at all sites that it makes smaller: what one would choose by hand.
-
-    Candidates that other ones beat at most of the weights are left out.
-    """
-    return {candidate: mix_of(dict.fromkeys(table.saving[candidate], candidate)) for candidate in _where_worth(table)}
-
-
-def _where_worth(table: SiteTable) -> dict[Candidate, Mix]:
-    """Return the mixes of one candidate at all sites where it is worth measuring, if that is much of the weights."""
-    total = sum(row[-1].nbytes for row in table.sites.values())
-    found = {}
-    for candidate in table.candidates():
-        having = {site: row for site, row in table.sites.items() if any(each.candidate == candidate for each in row)}
-        if sum(row[-1].nbytes for row in having.values()) >= _EVERYWHERE * total:
-            found[candidate] = mix_of(dict.fromkeys(having, candidate))
-    return found

@@ -26,18 +26,19 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class ScanSites:
-    """What a candidate makes of each site, without running the model."""
+    """What a candidate makes of each site, and of the model when it is at all of them."""
 
     candidate: Candidate
+    batches: int
 
     @property
     def key(self) -> str:
         """What the journal knows it by."""
-        return _key("scan", self.candidate.words)
+        return key_of("scan", self.candidate.words, self.batches)
 
     def run(self, lab: Lab) -> dict[str, Any]:
-        """Return bytes and errors by site."""
-        return lab.scan(self.candidate)
+        """Return bytes and errors by site, and the distance."""
+        return lab.scan(self.candidate, self.batches)
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,28 @@ class ChangeOne:
     def key(self) -> str:
         """What the journal knows it by."""
         candidate = None if self.candidate is None else self.candidate.words
-        return _key("one", self.site, candidate, _words(self.base), self.batches)
+        return key_of("one", self.site, candidate, words_of(self.base), self.batches)
 
     def run(self, lab: Lab) -> dict[str, Any]:
         """Return the loss."""
-        return lab.alone(self.site, self.candidate, self.base, self.batches).facts()
+        return lab.changed({self.site: self.candidate}, self.base, self.batches).facts()
+
+
+@dataclass(frozen=True)
+class ChangeAll:
+    """The loss of a mix, in memory: what its file has, but for what is rounded there."""
+
+    mix: Mix
+    batches: int
+
+    @property
+    def key(self) -> str:
+        """What the journal knows it by."""
+        return key_of("all", words_of(self.mix), self.batches)
+
+    def run(self, lab: Lab) -> dict[str, Any]:
+        """Return the loss."""
+        return lab.changed(dict(self.mix), (), self.batches).facts()
 
 
 @dataclass(frozen=True)
@@ -71,7 +89,7 @@ class BuildMix:
     @property
     def key(self) -> str:
         """What the journal knows it by."""
-        return _key("unseen" if self.unseen else "build", _words(self.mix), self.batches)
+        return key_of("unseen" if self.unseen else "build", words_of(self.mix), self.batches)
 
     def run(self, lab: Lab) -> dict[str, Any]:
         """Return the bytes and the loss."""
@@ -87,9 +105,11 @@ def outcome(task: Task, lab: Lab) -> dict[str, Any]:
         return {"refused": str(error)}
 
 
-def _words(mix: Mix) -> dict[str, str]:
+def words_of(mix: Mix) -> dict[str, str]:
+    """Return the candidate of each site in words."""
     return {site: candidate.words for site, candidate in mix}
 
 
-def _key(*parts: Any) -> str:
+def key_of(*parts: Any) -> str:
+    """Return the key of an evaluation."""
     return json.dumps(parts, separators=(",", ":"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -49,6 +50,7 @@ KEYS = {
     "fidelity",
     "sites",
     "training",
+    "search",
     "notes",
 }
 
@@ -191,6 +193,23 @@ def test_report_makes_the_same_page_again(dtc: Dtc, tmp_path: Path) -> None:
     assert status == 0
     assert str(path) in out
     assert path.read_bytes() == first
+
+
+def test_runs_stand_side_by_side(dtc: Dtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for method in ("prune", "svd"):
+        (tmp_path / method).mkdir()
+        compressed(tmp_path / method, method)
+    monkeypatch.chdir(tmp_path)
+    folders = ("prune/report", "svd/report")
+    status, out, err = dtc("report", *folders)
+    assert status == 0, err
+    head, *lines = (re.split(r"\s{2,}", line.strip()) for line in out.splitlines())
+    assert tuple(head) == folders
+    cells = {fact: found for fact, *found in lines}
+    assert cells["made by"] == ["prune sparsity=0.8", "svd rank=4"]
+    ratios = [json.loads(Path(each, "report.json").read_text())["ratios"]["file"] for each in folders]
+    assert [words.rpartition(", ")[2] for words in cells["file"]] == [f"{ratio:.2f}x" for ratio in ratios]
+    assert dtc("report", *folders, "-o", tmp_path / "there")[0] == 2
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -101,10 +102,20 @@ def test_the_best_within_a_size(dtc: Dtc, folder: Path) -> None:
     found = json.loads(out)
     limit = (folder / "m.onnx").stat().st_size / 2.5
     assert 0.8 * limit < (folder / "size.onnx").stat().st_size <= limit
-    status, out, err = dtc(*(w for w in told if w != "--json"), "--target-ratio", "2.5", "--force")
+    told = (*(w for w in told if w != "--json"), "--report", folder / "page")
+    status, out, err = dtc(*told, "--target-ratio", "2.5", "--force")
     assert status == 0, err
     assert f"{found['model_bytes'] / found['chosen']['bytes']:.2f}x smaller" in out.splitlines()[0]
     assert "size.recipe.yaml" in out
+    # The page draws each file once, leads from its dot to its recipe, and has a row a site.
+    page, report = ((folder / "page" / name).read_text() for name in ("report.html", "report.json"))
+    assert json.loads(report)["search"] == json.loads(json.dumps(found))
+    points = {(each["bytes"], each["words"]) for each in (found["chosen"], *found["front"], *found["uniform"])}
+    assert page.count('<a href="#searched-') == len(points) == page.count('<pre id="searched-')
+    saved = {each["name"]: each["before"] - each["after"] for each in found["sites"]}
+    assert saved.keys() == {"fc1.weight", "fc2.weight", "fc3.weight"}
+    assert sum(saved.values()) == pytest.approx(found["model_bytes"] - found["chosen"]["bytes"], rel=0.2)
+    assert all(each["distance"] >= 0 for each in found["sites"])
     within = [each["distance"] for each in (*found["front"], *found["uniform"]) if each["bytes"] <= limit]
     assert found["chosen"]["distance"] == min(within)
     onnx.checker.check_model(str(folder / "size.onnx"))
@@ -172,10 +183,39 @@ def test_a_folder_belongs_to_one_search(dtc: Dtc, folder: Path) -> None:
         (("--max-drop", "1%", "--time", "soon"), "--time soon: write a time"),
         (("--max-drop", "1%", "--methods", "magic"), "no method is called 'magic'"),
         (("--max-drop", "1%", "--include", "nothing"), "--include nothing leaves no site"),
+        (("--max-drop", "1%", "--distort-every", "8"), "--distort-every is for retraining; add --retrain EPOCHS"),
+        (("--max-drop", "1%", "--ray", "auto", "--force"), "--ray needs the package ray: pip install 'dtc[ray]'"),
     ],
 )
-def test_mistakes_are_told_in_a_line(dtc: Dtc, folder: Path, told: tuple[str, ...], said: str) -> None:
+def test_mistakes_are_told_in_a_line(
+    dtc: Dtc, folder: Path, monkeypatch: pytest.MonkeyPatch, told: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
     status, _, err = dtc(*words(folder, "wrong.onnx", *told))
     assert status == 2
     assert said in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("inline")
+def test_what_was_retrained_is_written_where_it_is_the_best(
+    dtc: Dtc, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("dtc.search.polishing"), "POLISHED", 1)
+    told = words(folder, "polished.onnx", "--target-ratio", "2.5", "--retrain", "4", "--distort-every", "8")
+    status, out, err = dtc(*told)
+    assert status == 0, err
+    found = json.loads(out)
+    (retrained,) = found["retrained"]
+    plain = next(each for each in found["front"] if each["sites"] == retrained["sites"] and not each["retrained"])
+    assert found["chosen"] == (retrained if retrained["drop"] < plain["drop"] else found["chosen"])
+    # Killed before it could tell of the retraining: the run directory has it, and the file is the same.
+    before = (folder / "polished.onnx").read_bytes()
+    journal = folder / "polished.dtc-search" / FILE
+    lines = [line for line in journal.read_bytes().splitlines(keepends=True) if b"retrained" not in line]
+    journal.write_bytes(b"".join(lines))
+    (folder / "polished.onnx").unlink()
+    status, out, err = dtc(*told)
+    assert status == 0, err
+    assert json.loads(out) == found
+    assert (folder / "polished.onnx").read_bytes() == before

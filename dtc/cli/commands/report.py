@@ -12,18 +12,26 @@ if TYPE_CHECKING:
 
 
 @click.command("report")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folders", nargs=-1, required=True, metavar="FOLDER...", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="folder to write to; default: FOLDER itself")
-def command(folder: Path, output: Path | None) -> None:
-    """Make the report of a compression again.
+def command(folders: tuple[Path, ...], output: Path | None) -> None:
+    """Make the report of a compression again, or set several side by side.
 
     FOLDER is a run directory or a folder of a report; report.html and report.json are written.
     Of a run that is not finished, or still going on, the training so far is reported.
+    Of several folders nothing is written: what each run was asked for, gained and cost is printed in columns.
     """
-    from dtc.cli.render import tell
-    from dtc.report import write_report
+    from dtc.cli.render import table, tell
+    from dtc.errors import UsageError
+    from dtc.report import side_by_side, write_report
 
-    tell(f"written: {write_report(_report(folder), output or folder)}")
+    if len(folders) == 1:
+        tell(f"written: {write_report(_report(folders[0]), output or folders[0])}")
+        return
+    if output is not None:
+        raise UsageError("--output is for the report of one folder; several are set side by side here")
+    rows = side_by_side([_report(folder) for folder in folders])
+    table(["", *map(str, folders)], [[fact, *found] for fact, found in rows])
 
 
 def _report(folder: Path) -> Report:

@@ -108,7 +108,7 @@ def test_next_reading_shares_with_the_layer_that_is_fed() -> None:
 
 def test_a_rank_larger_than_any_site_is_a_mistake() -> None:
     with pytest.raises(UsageError, match=r"--rank 41 .*largest full rank is 40"):
-        make_method("svd", {"rank": 41}).distort([weights(np.ones((40, 60)))])
+        make_method("svd", {"rank": 41}).refuse_sizes([(40, 60)])
 
 
 @pytest.mark.parametrize("options", [{}, {"rank": 0}, {"rank": 4, "energy": 0.5}, {"energy": 1.5}, {"colour": 1}])
