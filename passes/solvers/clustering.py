@@ -192,7 +192,7 @@ def split_empty(
 
 def seed_codewords(points: Points, count: int, rng: np.random.Generator) -> Array:
     """Return `count` points, far from each other in proportion to their squared distance (k-means++)."""
-    blocks = points.blocks
+    blocks: Array = points.blocks
     # No more points than codewords: each is a codeword, some of them several times.
     if len(blocks) <= count:
         return np.ascontiguousarray(np.resize(blocks, (count, blocks.shape[1])))

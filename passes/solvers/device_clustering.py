@@ -23,8 +23,8 @@ _SPAN = 256
 def cluster(points: Points, start: Array, rng: np.random.Generator) -> Array:
     """Return codewords in rising order, float32 `[count, block]`, by Lloyd's iteration from `start [count, block]`."""
     if points.blocks.shape[1] == 1:
-        codewords, _ = _in_order(points).lloyd(start.ravel().astype(np.float64), rng)
-        return codewords.astype(np.float32)[:, None]
+        scalars, _ = _in_order(points).lloyd(start.ravel().astype(np.float64), rng)
+        return scalars.astype(np.float32)[:, None]
     codewords, before, labels = start, np.inf, None
     for _ in range(MAX_ITERATIONS):
         found, objective = _assign(points, codewords)

@@ -20,13 +20,10 @@ def expand_roots(model: ir.Model, shared: Shared) -> None:
 
 
 def _is_root(node: ir.Node) -> bool:
-    if (
-        node.domain != ""
-        or node.op_type not in ("Sqrt", "Pow")
-        or node.inputs[0].dtype not in (ir.DataType.FLOAT, None)
-    ):
+    x = node.inputs[0]
+    if node.domain != "" or x is None or x.dtype not in (ir.DataType.FLOAT, None):
         return False
-    if node.op_type == "Sqrt":
-        return True
-    exponent = ir.convenience.get_const_tensor(node.inputs[1]) if node.inputs[1] is not None else None
+    if node.op_type != "Pow" or node.inputs[1] is None:
+        return node.op_type == "Sqrt"
+    exponent = ir.convenience.get_const_tensor(node.inputs[1])
     return exponent is not None and exponent.size == 1 and 0 < float(exponent.numpy().reshape(())) < 1
