@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -39,12 +39,14 @@ class Draft:
         model: The model, as it is in the file.
         processor: What the bundle is for, of the target's `processors`; empty where the target has none.
         library: The native library that the user names for it; None for what is at hand.
+        figures: What the target counts, such as bytes of memory; it goes into `deploy.json`.
     """
 
     folder: Path
     model: ir.Model
     processor: str = ""
     library: Path | None = None
+    figures: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,15 @@ class DeployTarget(ABC):
         title: What its bundles are for, in a sentence without a full stop.
         processors: Those that a bundle may be for; empty where its files are the same for all.
         pinned: The packages that a bundle names by version, for whoever runs it to install.
+        one_size: Whether its bundles take inputs of one size alone, which free sizes get before all else: 1 for those
+            that count samples, small ones that the model accepts for others.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     processors: ClassVar[tuple[str, ...]] = ()
     pinned: ClassVar[Mapping[str, str]] = {}
+    one_size: ClassVar[bool] = False
 
     def prepare(self, model: ir.Model) -> list[str]:
         """Bring a model into the form that the target takes, in place; return what a user should know, in sentences.
@@ -105,6 +110,7 @@ class DeployTarget(ABC):
         """Write what depends on the model or the processor; return what a user should know, in sentences.
 
         Raises:
+            ModelError: The target cannot take the model; the message says why, and what to do.
             DtcError: Something for it is not on this machine.
         """
         return []

@@ -70,6 +70,7 @@ class BundleDescription(Document):
         error: Relative L2 of the outputs of the bundle's model from those of the source, in ONNX Runtime, by output.
         reference: The model that `from_reference` compares with.
         from_reference: Relative L2 of the outputs of the source from those of the reference, by output.
+        figures: What the target counts, such as bytes of memory and products of a run.
         notes: What a user should know, in sentences.
         files: All others of the bundle.
         ran: What ran where.
@@ -89,6 +90,7 @@ class BundleDescription(Document):
     error: dict[str, Real]
     reference: NamedFile | None = None
     from_reference: dict[str, Real] = Field(default_factory=dict)
+    figures: dict[str, int] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     files: tuple[BundleFile, ...]
     ran: tuple[RunOutcome, ...] = ()

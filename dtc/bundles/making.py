@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from dtc.deploy.target import MODEL, VECTORS, DeployTarget, Draft, find_deploy_t
 from dtc.errors import DataError, ModelError, UsageError
 from dtc.graph import all_nodes, load_model, save_model
 from dtc.passes.prepare.fix_inputs import fix_inputs
+from dtc.passes.prepare.fix_shapes import fix_shapes
 from dtc.session import runner, session, signature
 
 COARSE = 3e-2
@@ -64,17 +66,24 @@ def deploy(
     processor = _processor(chosen, options.processor)
     with published(Path(output), force=options.force) as folder:
         model, run = load_model(path), _run(path)
-        vectors = _vectors(path, model, run, options.fixed)
+        vectors = _vectors(path, model, run, options, one_size=chosen.one_size)
         facts: dict[str, Any] = {"target": chosen.name, "processor": processor, "pinned": dict(chosen.pinned)}
         facts |= {"source": named(path), "versions": versions()} | _distance(options.reference, run, vectors)
         # The model becomes what the target takes, and its vectors those of the inputs that are left.
         notes = fix_inputs(model, {name: vectors.inputs[0][name] for name in options.fixed})
-        notes += _prepared(chosen, model, path)
+        if chosen.one_size:
+            fix_shapes(model, vectors.inputs[0], vectors.outputs[0])
+        with _refused_by(chosen, path):
+            notes += chosen.prepare(model)
         facts["fixed"] = {name: vectors.inputs[0][name].tolist() for name in options.fixed}
         shutil.copytree(chosen.files, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         save_model(model, folder / MODEL)
-        notes += chosen.complete(Draft(folder, model, processor, options.library))
-        facts |= {"notes": tuple(notes)} | _proven(folder, path, model, vectors.without(options.fixed))
+        draft = Draft(folder, model, processor, options.library)
+        with _refused_by(chosen, path):
+            notes += chosen.complete(draft)
+        facts |= {"notes": tuple(notes), "figures": draft.figures} | _proven(
+            folder, path, model, vectors.without(options.fixed)
+        )
         write_readme(folder, facts)
         write_licence(folder)
         description = BundleDescription(**facts, schema="dtc-bundle/1", files=files_of(folder))
@@ -95,17 +104,19 @@ def _run(path: Path) -> Runner:
     return runner(session(path, native=False))
 
 
-def _vectors(path: Path, model: ir.Model, run: Runner, fixed: Mapping[str, Any]) -> Vectors:
+def _vectors(path: Path, model: ir.Model, run: Runner, options: DeployOptions, *, one_size: bool) -> Vectors:
     outputs = signature(session(path, native=False))[1]
     try:
-        return draw_vectors(model, outputs, run, fixed)
+        return draw_vectors(model, outputs, run, options.fixed, one_size=one_size)
     except (DataError, ModelError) as error:
         raise type(error)(f"{path}: {error}") from error
 
 
-def _prepared(target: DeployTarget, model: ir.Model, path: Path) -> list[str]:
+@contextmanager
+def _refused_by(target: DeployTarget, path: Path) -> Iterator[None]:
+    """Say which target does not take which model."""
     try:
-        return target.prepare(model)
+        yield
     except ModelError as error:
         raise ModelError(f"{path}: target {target.name!r}: {error}") from error
 

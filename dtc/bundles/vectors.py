@@ -71,8 +71,12 @@ class Vectors:
         (folder / "tolerance.txt").write_text(f"{tolerance:g}\n", encoding="ascii")
 
 
-def draw_vectors(model: ir.Model, specs: Sequence[TensorSpec], run: Runner, fixed: Mapping[str, Any]) -> Vectors:
+def draw_vectors(
+    model: ir.Model, specs: Sequence[TensorSpec], run: Runner, fixed: Mapping[str, Any], *, one_size: bool = False
+) -> Vectors:
     """Draw inputs on which all outputs of a model are finite, and run them; `fixed` are held as they are.
+
+    With `one_size` all are of the size of the first.
 
     Raises:
         ModelError: The model draws random numbers, or an input or output is no tensor of numbers.
@@ -86,7 +90,7 @@ def draw_vectors(model: ir.Model, specs: Sequence[TensorSpec], run: Runner, fixe
     sampler = InputSampler(model, run, seed=0, fixed=fixed)
     for kind in KINDS:
         kinds = {spec.name: kind for spec in sampler.free}
-        inputs = tuple(sampler.draw(kinds, single=number == 0) for number in range(CASES))
+        inputs = tuple(sampler.draw(kinds, single=one_size or number == 0) for number in range(CASES))
         outputs = tuple(map(run, inputs))
         if all(_has_finite(value) for case in outputs for value in case.values()):
             return Vectors(inputs, outputs)

@@ -16,6 +16,14 @@ from dtc.forms.halves import fits_float16
 Packed = npt.NDArray[np.uint8]
 Scales = npt.NDArray[np.floating]
 
+_BLOCK = 1 << 16
+"""Weights that are computed at once, so that they stay in a cache."""
+
+_SIGNS = np.where(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little"), 1, -1).astype(
+    np.float32
+)
+"""-1 or +1 for each bit of every byte, float32 `[256, 8]`."""
+
 
 @dataclass(frozen=True, eq=False)
 class BinaryCode:
@@ -143,18 +151,13 @@ class BinaryCode:
 
     def dense(self) -> Array:
         """Return the matrix, float32 `[out, in]`."""
-        # Codes 0b011 and 0b110 of 3 columns, alphas 2 and 0.5: [2, 2, -2] + [-0.5, 0.5, 0.5] = [1.5, 2.5, -1.5].
-        total = np.zeros(self.shape, dtype=np.float32)
-        for plane, (codes, alphas) in enumerate(zip(self.codes, self.alphas, strict=True)):
-            alpha = self._spread(alphas)
-            term = np.where(unpack_bits(codes, self.cols), alpha, -alpha)
-            # The first term replaces the zeros instead of being added to them: 0 + -0.0 would lose the sign of a zero.
-            total = term if plane == 0 else total + term
-        if self.offset is not None:
-            total = total + self._spread(self.offset)
-        return total if self.mask is None else np.where(self.kept, total, np.float32(0))
+        total = np.empty(self.shape, dtype=np.float32)
+        step = max(1, _BLOCK // self.cols)
+        for start in range(0, len(total), step):
+            _sum(self.rows(start, start + step), total[start : start + step])
+        return total
 
-    def _spread(self, scales: Scales) -> Array:
+    def spread(self, scales: Scales) -> Array:
         """Return scales `[out, groups]` as float32 that broadcast against `[out, in]`.
 
         Scales [a, b] of 12 columns in groups of 8 become 8 times a, then 4 times b: the last group may be short.
@@ -246,6 +249,21 @@ class BinaryCode:
         levels = EvenLevels(bits, scale, None if zero is None else np.asarray(zero).astype(np.uint8))
         alphas, offset = levels.coefficients()
         return cls(np.asarray(parts["codes"]).astype(np.uint8), alphas, cols, group_size, offset)
+
+
+def _sum(form: BinaryCode, total: Array) -> None:
+    """Write the matrix of a form into an array of its shape."""
+    # Codes 0b011 and 0b110 of 3 columns, alphas 2 and 0.5: [2, 2, -2] + [-0.5, 0.5, 0.5] = [1.5, 2.5, -1.5].
+    for plane, (codes, alphas) in enumerate(zip(form.codes, form.alphas, strict=True)):
+        signs = _SIGNS.take(codes, axis=0).reshape(len(codes), -1)[:, : form.cols]
+        # The first term is written and not added to zeros: 0 + -0.0 would lose the sign of a zero.
+        term = np.multiply(signs, form.spread(alphas), out=signs if plane else total)
+        if plane:
+            total += term
+    if form.offset is not None:
+        total += form.spread(form.offset)
+    if form.mask is not None:
+        np.copyto(total, 0, where=~form.kept)
 
 
 def packed_bytes(cols: int) -> int:

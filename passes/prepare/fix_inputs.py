@@ -18,7 +18,8 @@ from dtc.graph.builder import Names, add_initializer
 from dtc.graph.walk import all_tensors
 from dtc.passes.prepare.evaluation import can_evaluate, evaluate
 from dtc.passes.prepare.remove_identities import RemoveIdentitiesPass
-from dtc.passes.prepare.remove_unused import RemoveUnusedPass, remove_with_bodies
+from dtc.passes.prepare.remove_unused import RemoveUnusedPass
+from dtc.passes.prepare.take_branch import take_branch
 
 LARGEST = 2**20
 """Bytes of an array that is stored instead of what computes it: beyond, a file would grow by being folded."""
@@ -49,7 +50,7 @@ class FixInputsPass(ir.passes.InPlacePass):
             return ir.passes.PassResult(model, modified=False)
         while True:
             _fold(model, decided, names)
-            taken = [node for node in list(all_nodes(model)) if _take_branch(node)]
+            taken = [node for node in list(all_nodes(model)) if take_branch(node)]
             # What a branch hands on by name alone is its source from here on, so that the next round sees through.
             RemoveIdentitiesPass()(model)
             if not taken:
@@ -139,36 +140,3 @@ def _computed(value: ir.Value, known: dict[ir.Value, Any], model: ir.Model) -> A
         return None
     found = evaluate(node, arrays, model.opset_imports)
     return None if found is None else found[node.outputs.index(value)]
-
-
-def _take_branch(node: ir.Node) -> bool:
-    """Put the nodes of the branch that an `If` always takes in its place; return whether there is one."""
-    condition = node.inputs[0] if node.op_type == "If" and node.domain == "" else None
-    if condition is None or condition.const_value is None or condition.is_graph_input() or node.graph is None:
-        return False
-    outer = node.graph
-    taken = "then_branch" if condition.const_value.numpy().item() else "else_branch"
-    branch = node.attributes[taken].as_graph()
-    outputs = list(branch.outputs)
-    branch.outputs.clear()
-    for value in list(branch.initializers.values()):
-        _move_initializer(value, branch, outer)
-    inner = list(branch)
-    branch.remove(inner)
-    copies = [ir.node("Identity", [value]) for value in outputs]
-    outer.insert_before(node, [*inner, *copies])
-    for written, copy in zip(node.outputs, copies, strict=True):
-        handed = copy.outputs[0]
-        handed.name, handed.type, handed.shape = written.name, written.type, written.shape
-        written.replace_all_uses_with(handed, replace_graph_outputs=True)
-        written.name = None
-    remove_with_bodies(node)
-    return True
-
-
-def _move_initializer(value: ir.Value, branch: ir.Graph, outer: ir.Graph) -> None:
-    name = str(value.name)
-    del branch.initializers[name]
-    if name in outer.initializers:
-        value.name = next(free for n in range(2, 10**6) if (free := f"{name}_{n}") not in outer.initializers)
-    outer.register_initializer(value)

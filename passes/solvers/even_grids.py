@@ -21,6 +21,10 @@ STEP_BITS = 11
 SHARES = 12
 """Shares of the range that are tried, from all of it down to a twelfth for each bit."""
 
+PATIENCE = 3
+"""Shares in a row that do a row no good before no more are tried: its error falls, and then rises. With four levels it
+may fall again, and all are tried."""
+
 ROUNDS = 3
 """Most fits of scale and zero point; they end earlier where none does good."""
 
@@ -98,14 +102,24 @@ class _Fit:
         """Return the best levels that are found."""
         # 1. Narrower levels: what lies beyond gets the last one. At 4 bits the shares go down to a third, at 8 to two
         #    thirds: the more levels there are, the less a weight that is cut off may cost.
-        whole = self._scale
-        for share in np.geomspace(1, self._bits / 12, SHARES, dtype=np.float32)[1:].tolist():
-            self._try(whole * share, self._zero)
-        # 2. Codes and what fits them best, in turn.
+        self._narrow()
+        # 2. Codes and what fits them best, in turn; zero points as long as moving them does good.
+        moves = not self._symmetric
         for _ in range(ROUNDS):
-            if not self._refit():
+            better = self._rescale()
+            moves = moves and self._move_zero()
+            if not (better or moves):
                 break
         return EvenGrid(self._bits, self._scale, self._zero)
+
+    def _narrow(self) -> None:
+        whole, in_vain = self._scale, self._lib.zeros_like(self._scale)
+        patience = PATIENCE if self._bits > 2 else SHARES
+        for share in np.geomspace(1, self._bits / 12, SHARES, dtype=np.float32)[1:].tolist():
+            better = self._try(whole * share, self._zero, in_vain < patience)
+            in_vain = self._lib.where(better, self._lib.zeros_like(in_vain), in_vain + 1)
+            if (in_vain >= patience).all():
+                break
 
     def _whole_range(self) -> tuple[DeviceArray, DeviceArray]:
         # 0 is in the range, so that it is a level; of a row without weights all is 0, and the scale with it.
@@ -121,37 +135,42 @@ class _Fit:
         scale = _short((high - low) / last)
         return scale, lib.clip(lib.round(-low / lib.where(scale > 0, scale, lib.ones_like(scale))), 0, last)
 
-    def _refit(self) -> bool:
-        """Fit the scale to the codes, then try the zero points beside; return whether any row got better."""
-        steps = EvenGrid(self._bits, self._scale, self._zero).steps(self._values)
+    def _rescale(self) -> bool:
+        """Fit the scale to the codes; return whether any row got better."""
+        steps = EvenGrid(self._bits, self._scale, self._zero).steps(self._values, self._spare)
         lib = self._lib
-        squares = lib.square(steps).sum(axis=1, keepdims=True)
+        squares, fits = _dots(steps, steps), _dots(self._values, steps)
         # The scale that fits these steps best: the sum of w q over that of q q.
-        fits = (self._values * steps).sum(axis=1, keepdims=True)
         scale = fits / lib.where(squares > 0, squares, lib.ones_like(squares))
-        better = self._try(lib.clip(scale, 0, None), self._zero)
-        if self._symmetric:
-            return better
-        zero = self._zero
-        beside = [self._try(self._scale, lib.clip(zero + move, 0, (1 << self._bits) - 1)) for move in (-1, 1)]
-        return better or any(beside)
+        return bool(self._try(lib.clip(scale, 0, None), self._zero).any())
 
-    def _try(self, scale: DeviceArray, zero: DeviceArray) -> bool:
-        """Take other levels in rows where they are better; return whether there were any."""
+    def _move_zero(self) -> bool:
+        """Try the zero points beside; return whether any row got better."""
+        zero, last = self._zero, (1 << self._bits) - 1
+        below, above = (self._try(self._scale, self._lib.clip(zero + move, 0, last)) for move in (-1, 1))
+        return bool((below | above).any())
+
+    def _try(self, scale: DeviceArray, zero: DeviceArray, among: DeviceArray | None = None) -> DeviceArray:
+        """Take other levels in those rows `among` all where they are better; return which these are, `[rows, 1]`."""
         scale = _short(scale)
         errors = self._errors(scale, zero)
-        better = errors < self._least
+        better = errors < self._least if among is None else (errors < self._least) & among
         where = self._lib.where
         self._scale, self._zero = where(better, scale, self._scale), where(better, zero, self._zero)
         self._least = where(better, errors, self._least)
-        return bool(better.any())
+        return better
 
     def _errors(self, scale: DeviceArray, zero: DeviceArray) -> DeviceArray:
         # All in one array, which stays in a cache from one try to the next.
         steps = EvenGrid(self._bits, scale, zero).steps(self._values, self._spare)
         steps *= scale
         self._lib.subtract(self._values, steps, out=steps)
-        return self._lib.square(steps, out=steps).sum(axis=1, keepdims=True)
+        return _dots(steps, steps)
+
+
+def _dots(left: DeviceArray, right: DeviceArray) -> DeviceArray:
+    """Return the products of the rows of two arrays `[rows, n]`, `[rows, 1]`."""
+    return (left[:, None, :] @ right[:, :, None])[:, 0]
 
 
 def _short(scale: DeviceArray) -> DeviceArray:

@@ -1,10 +1,12 @@
 """Products with compressed weights on the native kernels, next to everything that ONNX Runtime has for the same weight.
 
 Run: `python tests/benchmarks/native_matmul.py [--shape 650x2600] [--batch 1] [--threads 1] [--seconds 1]` (each may be
-given more than once; without, all shapes, batches 1, 8, 20 and 64, 1 and 2 threads). The weights are cold: a model
-holds as many copies of the product as make `COLD_BYTES` of weights together. All candidates of a case take turns in one
-process; printed is the median time of one product, how many times faster it is than dense float32 and than
-MatMulNBits with 4 bits, and how fast it read its weight. Where the machine is busy, run it under `chrt -f 20`.
+given more than once; without, all shapes, batches 1, 8, 20 and 64, 1 and 2 threads). All candidates of a case take
+turns in one process, and so does a plain read of memory, which is the roofline. The weights are cold: a model holds
+several copies of the product, each with numbers of its own (ONNX Runtime gives equal weights one packed buffer, which
+then stays in a cache), and between two runs of it all others run and the plain read goes over `cold_bytes()` of memory.
+Printed are the median time of one product, how many times faster it is than dense float32, than MatMulNBits with 4 bits
+and than dynamic int8, and how fast it read its weight. Where the machine is busy, run it under `chrt -f 20`.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,9 +31,12 @@ from dtc.deploy.ops.library import library_path, register
 
 SHAPES = ((650, 2600), (1500, 6000), (4096, 4096), (4096, 11008))
 BATCHES = (1, 8, 20, 64)
-COLD_BYTES = 96 << 20
-"""Three times the last level of cache of the machine that the targets are for."""
+MODEL_BYTES = 128 << 20
+"""Of all weights of a model: reading them takes long enough to be timed."""
 MOST_COPIES = 400
+BASES = ("dense float32", "MatMulNBits 4", "dynamic int8")
+"""What ratios are to."""
+PLAIN = "plain read"
 
 Array = npt.NDArray[Any]
 Weight = Callable[[np.random.Generator, int, int], "Product"]
@@ -90,12 +96,13 @@ def sparse(density: float, rng: np.random.Generator, k: int, n: int) -> Product:
     return Product("SparseMatMul", "dtc", arrays, {"cols": k})
 
 
-def codebook(bits: int, block: int, rng: np.random.Generator, k: int, n: int) -> Product:
+def codebook(bits: int, block: int, level: int, rng: np.random.Generator, k: int, n: int) -> Product:
     """Codewords of `block` numbers."""
     blocks = -(-k // block)
     indices = rng.integers(0, 256, (n, -(-blocks * bits // 8)), dtype=np.uint8)
     codewords = rng.standard_normal((1 << bits, block)).astype(np.float32)
-    return Product("CodebookMatMul", "dtc", {"indices": indices, "codewords": codewords}, {"bits": bits, "columns": k})
+    attributes = {"bits": bits, "columns": k, "accuracy_level": level}
+    return Product("CodebookMatMul", "dtc", {"indices": indices, "codewords": codewords}, attributes)
 
 
 CANDIDATES: dict[str, Weight] = {
@@ -108,23 +115,29 @@ CANDIDATES: dict[str, Weight] = {
     **{f"binary {bits}, tables of 16": partial(binary, bits, 1) for bits in (1, 2, 3)},
     **{f"binary {bits}, exact": partial(binary, bits, 0) for bits in (1, 2)},
     **{f"sparse {1 - density:.0%}": partial(sparse, density) for density in (0.2, 0.1, 0.05, 0.02)},
-    "codebook 16 x 1": partial(codebook, 4, 1),
-    "codebook 256 x 4": partial(codebook, 8, 4),
-    "codebook 256 x 8": partial(codebook, 8, 8),
+    **{
+        f"codebook {1 << bits} x {block}, {arithmetic}": partial(codebook, bits, block, level)
+        for level, arithmetic in ((4, "8 bits"), (1, "16 bits"), (0, "exact"))
+        for bits, block in ((4, 1), (8, 4), (8, 8))
+    },
 }
 
 
+def copy_of(name: str, array: Array, copy: int) -> Array:
+    """Return the same array for copy 0, and the same numbers at other places for others; what points stays."""
+    return array if name in ("columns", "pointers") else np.roll(array.reshape(-1), copy).reshape(array.shape)
+
+
 def model_of(weight: Weight, k: int, n: int, batch: int) -> tuple[bytes, int]:
-    """Return a model of cold products, and their number."""
+    """Return a model of products with weights that differ, and their number."""
     rng = np.random.default_rng(0)
     first = weight(rng, k, n)
-    copies = min(MOST_COPIES, -(-COLD_BYTES // first.nbytes))
+    copies = min(MOST_COPIES, -(-MODEL_BYTES // first.nbytes))
     x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([batch, k]))
     nodes, outputs, initializers = [], [], []
     for copy in range(copies):
-        # The same numbers at another place in memory are as cold as others.
         values = [
-            ir.Value(name=f"{name}.{copy}", const_value=ir.tensor(np.array(array), name=f"{name}.{copy}"))
+            ir.Value(name=f"{name}.{copy}", const_value=ir.tensor(copy_of(name, array, copy), name=f"{name}.{copy}"))
             for name, array in first.arrays.items()
         ]
         for value in values:
@@ -168,16 +181,30 @@ def medians(runs: dict[str, tuple[Callable[[], object], int]], seconds: float) -
     return {name: float(np.median(times)) for name, times in taken.items()}
 
 
+def cold_bytes() -> int:
+    """Return how much has to be read before a weight counts as cold: 512 MB, or four times the last cache."""
+    sizes = [path.read_text() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
+    return max(512 << 20, *(4 * 1024 * int(size.strip().removesuffix("K")) for size in sizes))
+
+
+def plain_read(threads: int) -> tuple[Callable[[], object], int]:
+    """Return what reads `cold_bytes()` of memory and does next to nothing with it, and how many bytes that is."""
+    parts = np.array_split(np.ones(cold_bytes() // 8, np.int64), threads)
+    if threads == 1:
+        return parts[0].max, cold_bytes()
+    pool = ThreadPoolExecutor(threads)
+    return (lambda: list(pool.map(np.max, parts))), cold_bytes()
+
+
 def table(k: int, n: int, batch: int, threads: int, names: list[str], seconds: float) -> None:
     """Measure and print one case."""
     runs = {name: runner(CANDIDATES[name], k, n, batch, threads) for name in names}
     sizes = {name: CANDIDATES[name](np.random.default_rng(0), k, n).nbytes for name in names}
-    found = medians(runs, seconds)
-    print(f"\n{k}x{n}, batch {batch}, {threads} thread{'s' * (threads > 1)}: us, x dense, x MatMulNBits 4, GB/s")
+    found = medians({PLAIN: plain_read(threads), **runs}, seconds)
+    print(f"\n{k}x{n}, batch {batch}, {threads} thread{'s' * (threads > 1)}: us, x {', x '.join(BASES)}, GB/s")
+    print(f"  {PLAIN:52} {1 / found.pop(PLAIN) / 1e9:6.1f}")
     for name, took in found.items():
-        ratios = [
-            f"{found[base] / took:6.2f}" if base in found else "     -" for base in ("dense float32", "MatMulNBits 4")
-        ]
+        ratios = [f"{found[base] / took:6.2f}" if base in found else "     -" for base in BASES]
         print(f"  {name:24} {took * 1e6:9.1f} {' '.join(ratios)} {sizes[name] / took / 1e9:6.1f}", flush=True)
 
 
@@ -194,12 +221,14 @@ def main() -> None:
     parser.add_argument("--shape", action="append", help="KxN")
     parser.add_argument("--batch", action="append", type=int)
     parser.add_argument("--threads", action="append", type=int)
-    parser.add_argument("--only", action="append", help="candidates that begin with this, beside dense and 4 bits")
+    parser.add_argument(
+        "--only", action="append", help="candidates that begin with this, beside those that ratios are to"
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="for each candidate of a case")
     told = parser.parse_args()
     if library_path() is None:
         sys.exit("there is no native library to measure: build it (README)")
-    only = ("dense", "MatMulNBits 4", *(told.only or [""]))
+    only = (*BASES, *(told.only or [""]))
     names = [name for name in CANDIDATES if name.startswith(only)]
     shapes = [tuple(map(int, shape.split("x"))) for shape in told.shape] if told.shape else SHAPES
     print(f"{processor()}; ONNX Runtime {onnxruntime.__version__}, Python {platform.python_version()}")

@@ -50,7 +50,8 @@ BinaryMatrix::BinaryMatrix(const BinaryShape& shape, const Tensor& codes, const 
       tile_(sign_tile_kernel()),
       least_decoded_(least_decoded()),
       spans_(spans_of(shape, kernel_.span_bytes)),
-      lut_{shape.bits, shape.masked, shape.constant, shape.half, shape.positions, spans_.data(), spans_.size()} {
+      lut_{shape.bits, shape.masked, shape.constant, shape.half, shape.positions, spans_.data(), spans_.size()},
+      tiles_(shape, accuracy_level, kernel_) {
   if (!spans_.empty() && shape.rows % kLutRows != 0) copy_last_block();
 }
 
@@ -97,6 +98,8 @@ void BinaryMatrix::multiply(const float* x, std::size_t count, float* y, const P
   if (rows() == 0 || count == 0) return;
   if (cols() == 0) {
     std::fill(y, y + count * rows(), 0.0F);
+  } else if (const int digits = tiles_.digits_for(x, count); digits != 0) {
+    tiles_.multiply(lut_, [this](std::size_t index) { return block(index, 0); }, x, count, digits, y, parallel);
   } else if (count < least_decoded_) {
     look_up(x, count, y, parallel);
   } else {

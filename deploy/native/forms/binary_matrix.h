@@ -9,6 +9,7 @@
 
 #include "forms/binary_codes.h"
 #include "forms/binary_columns.h"
+#include "forms/binary_tiles.h"
 #include "forms/matrix.h"
 #include "kernels/lut.h"
 #include "kernels/sign_tile.h"
@@ -49,6 +50,7 @@ class BinaryMatrix : public Matrix {
   std::size_t least_decoded_;  ///< columns from which on decoding is faster than lookups
   std::vector<LutSpan> spans_;
   LutCodes lut_;
+  BinaryTiles tiles_;
   std::vector<std::uint8_t> last_codes_, last_alphas_;  ///< the last block, filled up to 32 rows
 };
 

@@ -3,6 +3,14 @@
 #include <cstdlib>
 #include <cstring>
 
+#if defined(DTC_HAVE_AVX2)
+#include <cpuid.h>
+#endif
+#if defined(DTC_HAVE_AMX)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace dtc {
 namespace {
 
@@ -12,7 +20,7 @@ bool asked_for(const char* name) {
 }
 
 Isa detect() {
-  if (asked_for("scalar")) return Isa::scalar;
+  if (asked_for("scalar") || asked_for("model")) return Isa::scalar;
 #if defined(DTC_HAVE_AVX2)
   // f16c is not asked for by name: every processor with AVX2 has it.
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::avx2;
@@ -33,6 +41,30 @@ bool detect_avx512() {
 #endif
 }
 
+#if defined(DTC_HAVE_AVX2)
+/// A word of what CPUID tells under leaf 7. Compilers know neither GFNI nor AMX by name everywhere.
+struct Leaf7 {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  Leaf7() { __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx); }
+};
+
+bool has_gfni() { return (Leaf7().ecx >> 8 & 1) != 0; }
+#endif
+
+#if defined(DTC_HAVE_AMX)
+/// Linux gives a process the registers of AMX when it asks for them, once.
+bool allowed_amx() {
+  constexpr long ask = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, ask, tile_data) == 0;
+}
+
+bool detect_amx() {
+  const unsigned features = Leaf7().edx;
+  const bool tiles = (features >> 24 & 1) != 0, bytes = (features >> 25 & 1) != 0;
+  return has_avx512_vnni() && tiles && bytes && !asked_for("avx512") && allowed_amx();
+}
+#endif
+
 }  // namespace
 
 Isa best_isa() {
@@ -43,11 +75,25 @@ Isa best_isa() {
 bool has_avx512_vnni() {
 #if defined(DTC_HAVE_AVX2)
   static const bool has =
-      detect_avx512() && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
+      detect_avx512() && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") && has_gfni();
   return has;
 #else
   return false;
 #endif
+}
+
+bool has_amx() {
+#if defined(DTC_HAVE_AMX)
+  static const bool has = detect_amx();
+  return has;
+#else
+  return false;
+#endif
+}
+
+bool models_tiles() {
+  static const bool models = asked_for("model");
+  return models;
 }
 
 bool has_avx512() {

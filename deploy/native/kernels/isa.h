@@ -14,8 +14,15 @@ Isa best_isa();
 /// DTC_OPS_ISA=avx2 rules them out.
 bool has_avx512();
 
-/// Likewise, with VBMI and VNNI besides: from Intel's Ice Lake and AMD's Zen 4 on.
+/// Likewise, with VBMI, VNNI and GFNI besides: from Intel's Ice Lake and AMD's Zen 4 on.
 bool has_avx512_vnni();
+
+/// Likewise, with AMX for signed bytes besides, which the system has to allow: from Intel's Sapphire Rapids on.
+/// DTC_OPS_ISA=avx512 rules it out.
+bool has_amx();
+
+/// Whether plain C++ with a model of AMX's instructions was asked for (DTC_OPS_ISA=model), to test what is around them.
+bool models_tiles();
 
 }  // namespace dtc
 

@@ -27,6 +27,10 @@ _TOGETHER = 32_000_000
 _PIECE = 1 << 20
 """Elements that are compared at once: a comparison computes in float64."""
 
+_NATIVE = 1 << 25
+"""Bytes of a dense weight from which native kernels compute with it, where there are any: a function in standard
+operators holds each bit of a code as a float, several times the weight. What is smaller runs by functions."""
+
 _UNPACKED = {"session.disable_prepacking": "1"}
 """A product with a few rows is not worth a second copy of the weight."""
 
@@ -172,7 +176,8 @@ class SitesCheck:
     def _run_lowered(self, drawn: Mapping[Region, Mapping[ir.Value, Any]]) -> list[list[Any]]:
         feeds = [{other: feed[value] for value, other in region.inputs} for region, feed in drawn.items()]
         excerpt = Excerpt(self._file, [region.lowered for region in drawn], feeds)
-        return excerpt.run("the file to write", settings=_UNPACKED, native=False)
+        native = any(self._bytes(region) >= _NATIVE for region in drawn)
+        return excerpt.run("the file to write", settings=_UNPACKED, native=native)
 
     def _compare(self, region: Region, wanted: Sequence[Any], found: Sequence[Any]) -> None:
         comparison = Comparison()

@@ -1,0 +1,19 @@
+// The kernels that there are, for `tile_kernel` to choose from.
+#ifndef DTC_KERNELS_TILE_TABLES_H_
+#define DTC_KERNELS_TILE_TABLES_H_
+
+#include "kernels/tiles.h"
+
+namespace dtc {
+
+extern const TileKernel kTilesModel;
+#if defined(DTC_HAVE_AVX2)
+extern const TileKernel kTilesVnni;
+#endif
+#if defined(DTC_HAVE_AMX)
+extern const TileKernel kTilesAmx;
+#endif
+
+}  // namespace dtc
+
+#endif  // DTC_KERNELS_TILE_TABLES_H_

@@ -1,0 +1,91 @@
+#include "recurrent.h"
+
+#include <math.h>
+#include <string.h>
+
+static float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+
+static float cut(const dtc_recurrent_shape *shape, float x) {
+    return shape->clip > 0 ? fminf(fmaxf(x, -shape->clip), shape->clip) : x;
+}
+
+static void start(const dtc_recurrent_shape *shape, const float *first, float *state) {
+    const size_t bytes = shape->directions * shape->batch * shape->hidden * sizeof *state;
+    if (first)
+        memcpy(state, first, bytes);
+    else
+        memset(state, 0, bytes);
+}
+
+static size_t step_of(const dtc_recurrent_shape *shape, size_t direction, size_t turn) {
+    return shape->reverse || direction == 1 ? shape->steps - 1 - turn : turn;
+}
+
+static void set(float *y, const float *bias, size_t first, size_t count) {
+    for (size_t i = 0; i < count; ++i) y[i] = bias ? bias[first + i] : 0;
+}
+
+static void keep(const dtc_recurrent_shape *shape, size_t step, size_t direction, size_t n, const float *h, float *y) {
+    const size_t place = (step * shape->directions + direction) * shape->batch + n;
+    if (y) memcpy(y + place * shape->hidden, h, shape->hidden * sizeof *h);
+}
+
+void dtc_lstm(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_matrix *r, const float *w_bias,
+              const float *r_bias, const float *x, const float *first_h, const float *first_c, float *y, float *h,
+              float *c, float *scratch) {
+    const size_t hidden = shape->hidden, rows = 4 * hidden;
+    float *gates = scratch, *rest = scratch + rows;
+    start(shape, first_h, h);
+    start(shape, first_c, c);
+    for (size_t d = 0; d < shape->directions; ++d)
+        for (size_t turn = 0; turn < shape->steps; ++turn)
+            for (size_t n = 0; n < shape->batch; ++n) {
+                const size_t step = step_of(shape, d, turn);
+                float *state = h + (d * shape->batch + n) * hidden, *cell = c + (d * shape->batch + n) * hidden;
+                set(gates, w_bias, d * rows, rows);
+                if (r_bias)
+                    for (size_t i = 0; i < rows; ++i) gates[i] += r_bias[d * rows + i];
+                w->product(w, d * rows, rows, x + (step * shape->batch + n) * shape->input, gates, rest);
+                r->product(r, d * rows, rows, state, gates, rest);
+                for (size_t i = 0; i < hidden; ++i) {
+                    const float in = sigmoid(cut(shape, gates[i])), out = cut(shape, gates[hidden + i]);
+                    const float forget = sigmoid(cut(shape, gates[2 * hidden + i]));
+                    cell[i] = forget * cell[i] + in * tanhf(cut(shape, gates[3 * hidden + i]));
+                    state[i] = sigmoid(out) * tanhf(cell[i]);
+                }
+                keep(shape, step, d, n, state, y);
+            }
+}
+
+void dtc_gru(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_matrix *r, const float *w_bias,
+             const float *r_bias, const float *x, const float *first_h, float *y, float *h, float *scratch) {
+    const size_t hidden = shape->hidden, rows = 3 * hidden;
+    /* z r h of the input and of the state, and the state behind the reset gate */
+    float *gates = scratch, *recurrent = gates + rows, *reset = recurrent + rows, *rest = reset + hidden;
+    start(shape, first_h, h);
+    for (size_t d = 0; d < shape->directions; ++d)
+        for (size_t turn = 0; turn < shape->steps; ++turn)
+            for (size_t n = 0; n < shape->batch; ++n) {
+                const size_t step = step_of(shape, d, turn);
+                const size_t first = d * rows, count = shape->before_reset ? rows : 2 * hidden;
+                float *state = h + (d * shape->batch + n) * hidden;
+                set(gates, w_bias, first, rows);
+                w->product(w, first, rows, x + (step * shape->batch + n) * shape->input, gates, rest);
+                set(recurrent, r_bias, first, rows);
+                r->product(r, first, count, state, recurrent, rest);
+                for (size_t i = 0; i < hidden; ++i) {
+                    const size_t j = hidden + i, k = 2 * hidden + i;
+                    gates[i] = sigmoid(cut(shape, gates[i] + recurrent[i]));
+                    gates[j] = sigmoid(cut(shape, gates[j] + recurrent[j]));
+                    if (shape->before_reset) recurrent[k] *= gates[j];
+                    reset[i] = gates[j] * state[i];
+                }
+                if (!shape->before_reset)
+                    r->product(r, first + 2 * hidden, hidden, reset, recurrent + 2 * hidden, rest);
+                for (size_t i = 0; i < hidden; ++i) {
+                    const float fresh = tanhf(cut(shape, gates[2 * hidden + i] + recurrent[2 * hidden + i]));
+                    state[i] = (1 - gates[i]) * fresh + gates[i] * state[i];
+                }
+                keep(shape, step, d, n, state, y);
+            }
+}

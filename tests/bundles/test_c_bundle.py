@@ -1,0 +1,313 @@
+"""Bundles of target `c`: operators one by one against ONNX Runtime, forms of weights, memory, refusals."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from dtc.bundles import BundleDescription, deploy
+from dtc.deploy.targets.c.compiling import compile_model
+from dtc.deploy.targets.c.operators import compilers
+from dtc.deploy.targets.c.planning import arena_bytes, plan
+from dtc.deploy.targets.c.weights.encoding import encode
+from dtc.errors import ModelError
+from dtc.graph import save_model
+from dtc.graph.inference import infer_shapes
+
+RNG = np.random.default_rng(0)
+
+Nodes = Sequence[tuple[str, str, Mapping[str, Any]]]
+
+
+def numbers(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def written(path: Path, inputs: Mapping[str, Sequence[int | str]], constants: Mapping[str, Any], nodes: Nodes) -> Path:
+    """Write a model each of whose nodes makes an output; `Name:2` has two, and inputs are named in one string."""
+    values = {
+        name: ir.Value(
+            name=name,
+            shape=ir.Shape(shape),
+            type=ir.TensorType(ir.DataType.INT64 if name == "ids" else ir.DataType.FLOAT),
+        )
+        for name, shape in inputs.items()
+    }
+    initializers = [ir.Value(name=name, const_value=ir.tensor(array, name=name)) for name, array in constants.items()]
+    for value in initializers:
+        assert value.const_value is not None
+        value.shape, value.type = ir.Shape(value.const_value.shape), ir.TensorType(value.const_value.dtype)
+    values |= {str(value.name): value for value in initializers}
+    made: list[ir.Node] = []
+    for index, (op_type, read, attributes) in enumerate(nodes):
+        op_type, _, count = op_type.partition(":")
+        node = ir.node(
+            op_type,
+            [values[name] if name != "-" else None for name in read.split()],
+            attributes or None,
+            num_outputs=int(count or 1),
+            name=f"{op_type}_{index}",
+        )
+        for place, value in enumerate(node.outputs):
+            value.name = f"{op_type}_{index}" + (f"_{place}" if place else "")
+            values[value.name] = value
+        made.append(node)
+    outputs = [value for node in made for value in node.outputs]
+    graph = ir.Graph(
+        [values[name] for name in inputs],
+        outputs,
+        nodes=made,
+        initializers=initializers,
+        opset_imports={"": 20},
+        name="g",
+    )
+    model = ir.Model(graph, ir_version=9)
+    infer_shapes(model)
+    save_model(model, path)
+    return path
+
+
+def ran(folder: Path, flags: str) -> Mapping[str, Any]:
+    """Build a bundle on the host and run it; return what it found."""
+    if shutil.which("gcc") is None or shutil.which("make") is None:
+        pytest.skip("gcc or make is not here")
+    subprocess.run(["make", "-s", "host", "CC=gcc", f"CFLAGS={flags}"], cwd=folder, check=True)
+    done = subprocess.run(["build/host"], cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+STRICT = "-std=c11 -O0 -Wall -Wextra -Werror -fsanitize=undefined -fno-sanitize-recover"
+"""-O0 builds in a third of the time."""
+
+UNARY = [
+    "Abs Ceil Cos Elu Erf Exp Floor HardSigmoid HardSwish LeakyRelu Mish Neg Relu Round Selu Sigmoid Sign Sin",
+    "Softplus Softsign Tanh ThresholdedRelu Celu Gelu Identity",
+]
+
+POSITIVE = "Log Reciprocal Sqrt"
+PAIRS = "Add Sub Mul Div PRelu Less Greater LessOrEqual GreaterOrEqual"
+
+
+def many_operators() -> tuple[Mapping[str, Sequence[int | str]], Mapping[str, Any], list[tuple[str, str, Any]]]:
+    """Return inputs, constants and nodes of a model that has nearly all operators."""
+    constants = {
+        "half": np.float32(0.5),
+        "row": numbers(5),
+        "one": np.array([1]),
+        "two": np.array([2]),
+        "six": np.array([6]),
+        "kernel": numbers(6, 2, 3, 2),
+        "bias6": numbers(6),
+        "deep": numbers(4, 1, 3, 3),
+        "back": numbers(4, 3, 3, 2),
+        "line": numbers(3, 4, 3),
+        "line_back": numbers(4, 2, 4),
+        "scale4": numbers(4),
+        "bias4": numbers(4),
+        "mean4": numbers(4),
+        "var4": np.abs(numbers(4)) + np.float32(0.1),
+        "dense": numbers(5, 7),
+        "gemm": numbers(7, 120),
+        "bias7": numbers(7),
+        "norm": numbers(5),
+        "pads": np.array([0, 1, 2, 0, 0, 0, 1, 3]),
+        "starts": np.array([3, -1]),
+        "ends": np.array([0, -5]),
+        "axes23": np.array([1, 3]),
+        "steps": np.array([-1, -2]),
+        "parts": np.array([1, 3]),
+        "flat": np.array([1, -1]),
+        "wide": np.array([2, 4, 6, 5]),
+        "twice": np.array([1, 2, 1, 3]),
+        "scales": np.array([1, 1, 2, 1.5], np.float32),
+        "table": numbers(64, 5),
+        "places": np.array([[0, 2], [0, 0]]),
+        "updates": numbers(2, 6, 5),
+        "W_lstm": numbers(2, 12, 6),
+        "R_lstm": numbers(2, 12, 3),
+        "B_lstm": numbers(2, 24),
+        "W_gru": numbers(1, 9, 6),
+        "R_gru": numbers(1, 9, 3),
+        "B_gru": numbers(1, 18),
+    }  # fmt: skip
+    nodes: list[tuple[str, str, Any]] = [(name, "x", {}) for line in UNARY for name in line.split()]
+    nodes += [("Abs", "x", {}), ("Add", f"Abs_{len(nodes)} half", {})]
+    positive = f"Add_{len(nodes) - 1}"
+    nodes += [(name, positive, {}) for name in POSITIVE.split()]
+    nodes += [(name, "x row", {}) for name in PAIRS.split()]
+    less = f"Less_{len(nodes) - 4}"
+    nodes += [
+        ("Pow", f"{positive} half", {}),
+        ("Clip", "x - half", {}),
+        ("Max", "x row half", {}),
+        ("Min", "x row", {}),
+        ("Sum", "x row x", {}),
+        ("Mean", "x row", {}),
+        ("Not", less, {}),
+        ("And", f"{less} {less}", {}),
+        ("Where", f"{less} x row", {}),
+        ("Cast", f"{less}", {"to": 1}),
+        ("Cast", "ids", {"to": 1}),
+        ("Conv", "x kernel bias6", {"group": 2, "dilations": [2, 1], "strides": [1, 2], "pads": [1, 0, 2, 1]}),
+        ("Conv", "x deep", {"group": 4, "auto_pad": "SAME_LOWER"}),
+        ("Conv", "s line", {"pads": [2, 0], "strides": [2]}),
+        ("ConvTranspose", "x back", {"strides": [2, 1], "pads": [1, 0, 0, 1], "output_padding": [1, 0]}),
+        ("ConvTranspose", "x kernel_back", {"group": 2, "dilations": [1, 2]}),
+        ("ConvTranspose", "s line_back", {"strides": [3], "auto_pad": "SAME_UPPER"}),
+        ("BatchNormalization", "x scale4 bias4 mean4 var4", {}),
+        ("InstanceNormalization", "x scale4 bias4", {}),
+        ("LayerNormalization", "x norm norm", {}),
+        ("Softmax", "x", {"axis": 1}),
+        ("LogSoftmax", "x", {}),
+        ("MaxPool", "x", {"kernel_shape": [3, 2], "pads": [1, 0, 1, 1], "strides": [2, 1], "ceil_mode": 1}),
+        ("AveragePool", "x", {"kernel_shape": [2, 3], "pads": [1, 1, 0, 2], "count_include_pad": 1}),
+        ("AveragePool", "x", {"kernel_shape": [3, 3], "auto_pad": "SAME_UPPER", "strides": [2, 2]}),
+        ("MaxPool", "s", {"kernel_shape": [3], "dilations": [2]}),
+        ("GlobalAveragePool", "x", {}),
+        ("GlobalMaxPool", "x", {}),
+        ("ReduceMean", "x axes23", {"keepdims": 0}),
+        ("ReduceSum", "x two", {}),
+        ("ReduceL2", "x", {}),
+        ("ReduceMax", "x axes23", {}),
+        ("ArgMax", "x", {"axis": 2, "keepdims": 0}),
+        ("MatMul", "x dense", {}),
+        ("Reshape", "x flat", {}),
+        ("Transpose", "x", {"perm": [0, 3, 1, 2]}),
+        ("Pad", "x pads", {"mode": "reflect"}),
+        ("Pad", "x pads half", {}),
+        ("Pad", "x pads", {"mode": "edge"}),
+        ("Slice", "x starts ends axes23 steps", {}),
+        ("Split:2", "x parts", {"axis": 1}),
+        ("Concat", "x x", {"axis": 2}),
+        ("Expand", "x wide", {}),
+        ("Tile", "x twice", {}),
+        ("Resize", "x - scales", {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}),
+        ("Resize", "x - scales", {"mode": "nearest"}),
+        ("DepthToSpace", "x", {"blocksize": 2}),
+        ("Gather", "table ids", {}),
+        ("Gather", "x ids", {"axis": 1}),
+        ("Gather", "x parts", {"axis": 2}),
+        ("ScatterND", "x places updates", {}),
+        ("LSTM:3", "t W_lstm R_lstm B_lstm", {"hidden_size": 3, "direction": "bidirectional", "clip": 0.8}),
+        ("LSTM:3", "t W_gru4 R_gru4 - - h0 h0", {"hidden_size": 3, "direction": "reverse"}),
+        ("GRU:2", "t W_gru R_gru B_gru - h0", {"hidden_size": 3, "linear_before_reset": 1}),
+        ("GRU:2", "t W_gru R_gru B_gru", {"hidden_size": 3}),
+        ("Shape", "x", {}),
+    ]  # fmt: skip
+    constants |= {"kernel_back": numbers(4, 3, 2, 2), "W_gru4": numbers(1, 12, 6), "R_gru4": numbers(1, 12, 3)}
+    nodes += [("Reshape", "x flat", {}), ("Gemm", f"Reshape_{len(nodes)} gemm bias7", {"transB": 1, "alpha": 0.5})]
+    nodes += [("Transpose", "x", {"perm": [0, 1, 3, 2]}), ("MatMul", f"x Transpose_{len(nodes)}", {})]
+    inputs = {"x": ("N", 4, 6, 5), "s": (1, 4, 9), "t": (5, "N", 6), "h0": (1, "N", 3), "ids": (2,)}
+    return inputs, constants, nodes
+
+
+def test_operators_compute_as_in_onnx_runtime_in_strict_c(tmp_path: Path) -> None:
+    told = deploy(written(tmp_path / "model.onnx", *many_operators()), "c", tmp_path / "bundle")
+    found = ran(tmp_path / "bundle", STRICT)
+    assert found["relative_l2"] <= 2e-6
+    assert found["memory"] == told.figures["arena"]
+    assert [each.shape[0] for each in told.inputs] == [1, 1, 5, 1, 2]
+
+
+def compressed_weights() -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+    """Return matrices `[30, 70]` that have a form, by its word."""
+    sign, pick = (RNG.integers(0, 2, (30, 70)) * 2 - 1 for _ in range(2))
+    sparse = numbers(30, 70) * (RNG.random((30, 70)) < 0.1)
+    sparse[3] = 0
+    two = np.float32(0.5) * sign * numbers(30, 1) + pick * numbers(30, 1) + np.float32(0.25)
+    grouped = np.repeat(numbers(30, 3), 32, axis=1)[:, :70] * sign
+    return {
+        "dense": numbers(30, 70),
+        "sparse": sparse,
+        "signs": two.astype(np.float32),
+        "signs of groups": grouped.astype(np.float32),
+        "signs with a mask": (sign * (pick > 0) * numbers(30, 1)).astype(np.float32),
+        "codebook": numbers(13, 1)[RNG.integers(0, 13, (30, 70))][..., 0],
+        "codebook of blocks": numbers(11, 4)[RNG.integers(0, 11, (30, 18))].reshape(30, 72)[:, :70],
+    }
+
+
+def test_weights_are_kept_and_computed_on_in_their_forms(tmp_path: Path) -> None:
+    weights = compressed_weights()
+    stored = {name: encode(weight) for name, weight in weights.items()}
+    assert {name: each.form for name, each in stored.items()} == {name: name.split()[0] for name in weights}
+    assert stored["signs"].nbytes == 30 * (2 * 9 + 4 * 3)
+    assert stored["sparse"].nbytes <= 6 * np.count_nonzero(weights["sparse"]) + 4 * 31
+    # Products of many rows, of few rows (a convolution in groups), and rows themselves.
+    nodes: list[tuple[str, str, Any]] = [
+        *(("Gemm", f"x {name.replace(' ', '_')}", {"transB": 1}) for name in weights),
+        *(("Conv", f"image {name.replace(' ', '_')}_image", {"group": 15}) for name in weights),
+        *(("Gather", f"{name.replace(' ', '_')} ids", {}) for name in weights),
+    ]
+    constants = {name.replace(" ", "_"): weight for name, weight in weights.items()}
+    constants |= {f"{name}_image": weight.reshape(30, 10, 1, 7) for name, weight in constants.items()}
+    inputs = {"x": ("N", 70), "image": ("N", 150, 1, 9), "ids": (3,)}
+    told = deploy(written(tmp_path / "model.onnx", inputs, constants, nodes), "c", tmp_path / "bundle")
+    assert ran(tmp_path / "bundle", STRICT)["relative_l2"] <= 2e-6
+    # Equal weights of several nodes are there once.
+    assert told.figures["weights"] == sum(each.nbytes for each in stored.values())
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3])
+def test_planes_of_signs_are_found_in_the_numbers_alone(bits: int) -> None:
+    alphas = np.sort(RNG.random((bits, 20, 1)) + 0.1, axis=0)[::-1].astype(np.float16).astype(np.float32)
+    weight = (alphas * (2 * RNG.integers(0, 2, (bits, 20, 200)) - 1)).sum(axis=0, dtype=np.float32)
+    stored = encode(weight)
+    assert (stored.form, stored.numbers["planes"], stored.arrays["offsets"]) == ("signs", bits, None)
+    found = np.sort(np.asarray(stored.arrays["alphas"])[:, 0], axis=1)
+    np.testing.assert_allclose(found, np.sort(alphas[..., 0].T, axis=1), rtol=1e-5)
+
+
+def test_memory_is_shared_by_what_is_not_needed_at_the_same_time(tmp_path: Path) -> None:
+    nodes = [("Relu", "x", {}), *(("Transpose", f"{'Relu' if not n else 'Transpose'}_{n}", {}) for n in range(6))]
+    program = compile_model(ir.load(written(tmp_path / "model.onnx", {"x": (8, 9)}, {}, nodes)))
+    # All but the input are outputs here, which are the caller's memory.
+    assert arena_bytes(plan(program)) == 0
+    model = ir.load(tmp_path / "model.onnx")
+    del model.graph.outputs[:-1]
+    assert arena_bytes(plan(compile_model(model))) == 2 * 4 * 72
+
+
+@pytest.mark.parametrize(
+    ("node", "reason"),
+    [
+        (("Det", "x", {}), "node 'Det_0' (Det): target 'c' has no operator Det"),
+        (("NonZero", "x", {}), "node 'NonZero_0' (NonZero): target 'c' has no operator NonZero"),
+        (("Resize", "x - scales", {"mode": "linear"}), "node 'Resize_0' (Resize): there is mode nearest alone"),
+        (("Cast", "x", {"to": 11}), "'Cast_0' is DOUBLE; there are float32, int64, int32, bool"),
+        (("TopK:2", "x one", {}), "target 'c' has no operator TopK"),
+    ],
+)
+def test_what_cannot_be_compiled_names_the_node(node: tuple[str, str, Any], reason: str, tmp_path: Path) -> None:
+    constants = {"scales": np.array([2, 2], np.float32), "one": np.array([1])}
+    model = written(tmp_path / "model.onnx", {"x": (3, 3)}, constants, [node])
+    with pytest.raises(ModelError, match="target 'c': node") as error:
+        deploy(model, "c", tmp_path / "bundle")
+    assert reason in str(error.value)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_bundle_tells_its_sizes(tmp_path: Path) -> None:
+    model = written(tmp_path / "model.onnx", {"x": ("N", 40)}, {"w": numbers(40, 30)}, [("MatMul", "x w", {})])
+    deploy(model, "c", tmp_path / "bundle")
+    told = BundleDescription.model_validate_json((tmp_path / "bundle/deploy.json").read_bytes())
+    assert told.figures == {"weights": 4800, "other constants": 0, "arena": 4, "multiply-adds": 1200}
+    assert "Flash takes 4.80 kB of weights" in told.notes[0]
+    assert "#define MODEL_ARENA_BYTES 4" in (tmp_path / "bundle/model.h").read_text()
+
+
+def test_the_page_lists_the_operators() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "deploying.md").read_text(encoding="utf-8")
+    told = re.search(r"refused by the name of its node: ([^.]*)[.]", " ".join(page.split()))
+    assert told is not None
+    assert told[1].split(", ") == sorted(compilers())
