@@ -1,6 +1,6 @@
-// What the tile kernels of all instruction sets share: the levels of codes, the walk over passes and spans, and scaling.
-// Local to the files that include it, as kernels/lut_driver.h; loops over 16 rows are such that compilers make vectors
-// of them.
+// What the tile kernels of all instruction sets share: the levels of codes, the walk over passes and spans, and
+// scaling. Local to the files that include it, as kernels/lut_driver.h; loops over 16 rows are such that compilers make
+// vectors of them.
 //
 // `Engine` is an instruction set: alphas(...) reads the coefficients of 16 rows, Strip<Planes> makes tiles of 16 rows,
 // and sum(...) multiplies them with columns.
@@ -192,8 +192,7 @@ void multiply_pass(const LutCodes& codes, const LutBlock& block, const TilePass&
 /// `TileKernel::multiply`.
 template <class Engine>
 void multiply_tiles(const LutCodes& codes, const LutBlock& block, const TilePass* passes, std::size_t pass_count,
-                    const TileSpan* spans, std::size_t span_count, const TileColumns& x, float* y,
-                    std::size_t stride) {
+                    const TileSpan* spans, std::size_t span_count, const TileColumns& x, float* y, std::size_t stride) {
   using Pass = void (*)(const LutCodes&, const LutBlock&, const TilePass&, const TileSpan*, std::size_t,
                         const TileColumns&, bool, const TileOutput&);
   constexpr Pass by_planes[] = {multiply_pass<Engine, 0>, multiply_pass<Engine, 1>, multiply_pass<Engine, 2>,

@@ -15,8 +15,8 @@ struct NeonDot {
     explicit Session(std::size_t) {}
   };
 
-  static void alphas(const LutCodes& codes, const LutBlock& block, std::size_t term, std::size_t group,
-                     std::size_t row, float* out) {
+  static void alphas(const LutCodes& codes, const LutBlock& block, std::size_t term, std::size_t group, std::size_t row,
+                     float* out) {
     const std::size_t at = term * block.term_stride + group * block.group_stride + row;
     for (std::size_t r = 0; r < kTileRows; r += 4) {
       if (codes.half) {

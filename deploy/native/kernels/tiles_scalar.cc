@@ -1,5 +1,5 @@
-// Tiles in plain C++, multiplied by a model of the instructions of AMX: the truth beside the kernels, and what tests run
-// on every machine (DTC_OPS_ISA=model).
+// Tiles in plain C++, multiplied by a model of the instructions of AMX: the truth beside the kernels, and what tests
+// run on every machine (DTC_OPS_ISA=model).
 #include "kernels/half.h"
 #include "kernels/tile_model.h"
 #include "kernels/tile_numbers.h"
@@ -10,8 +10,8 @@ namespace dtc {
 namespace {
 
 struct Scalar : TileProducts<ModelRegisters> {
-  static void alphas(const LutCodes& codes, const LutBlock& block, std::size_t term, std::size_t group,
-                     std::size_t row, float* out) {
+  static void alphas(const LutCodes& codes, const LutBlock& block, std::size_t term, std::size_t group, std::size_t row,
+                     float* out) {
     const std::size_t at = term * block.term_stride + group * block.group_stride + row;
     for (std::size_t r = 0; r < kTileRows; ++r) {
       out[r] = codes.half ? float_of_half(static_cast<const std::uint16_t*>(block.alphas)[at + r])
