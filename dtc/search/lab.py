@@ -157,7 +157,11 @@ class Lab:
             for stage in TRIED:
                 stage(work)
             nbytes = sum(file.stat().st_size for file in work.written.files)
-            return nbytes, self._judges[unseen].measure(work.written.path, count)
+            return nbytes, self.measured(work.written.path, count, unseen=unseen)
+
+    def measured(self, path: Path, count: int, *, unseen: bool = False) -> Loss:
+        """Return the loss of a file on the first batches."""
+        return self._judges[unseen].measure(path, count)
 
     def _distort(self, candidate: Candidate, sites: list[str] | None) -> Distorted:
         work = self._plain
