@@ -43,6 +43,7 @@ METHODS = {
     "prune": ("--sparsity", 0.8),
     "codebook": ("--codewords", 16, "--block", 4),
     "prune+uniform": ("--sparsity", 0.7, "--bits", 4),
+    "svd+uniform": ("--rank-ratio", 0.3, "--bits", 4),
 }
 
 
