@@ -71,16 +71,17 @@ def test_one_session_is_open_at_a_time_where_two_do_not_fit(
     side_by_side = check(*pair, source=source, options=CheckOptions(native=native, seconds=0))
     assert max(most_open) > 1
     most_open.clear()
-    by_turns = check(
-        *pair, source=source, options=CheckOptions(native=native, seconds=0.01, memory=enough_for_one(pair))
-    )
+    measured = 0.01 if source is None and native else 0  # in processes of their own, which take a second each
+    options = CheckOptions(native=native, seconds=measured, memory=enough_for_one(pair))
+    by_turns = check(*pair, source=source, options=options)
     assert max(most_open) == 1
     # Constants that are not folded are added up in another order.
     for found, wanted in zip(by_turns.differences, side_by_side.differences, strict=True):
         assert found.relative_l2 == pytest.approx(wanted.relative_l2, rel=1e-5)
         assert found.agreement == wanted.agreement
     assert by_turns.metric == side_by_side.metric
-    assert by_turns.candidate.latency is not None or "decodes" in " ".join(by_turns.caveats)
+    if measured:
+        assert by_turns.candidate.latency is not None or "decodes" in " ".join(by_turns.caveats)
 
 
 def test_what_does_not_fit_by_itself_is_not_opened(pair: Pair, most_open: list[int]) -> None:
