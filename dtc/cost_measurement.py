@@ -1,16 +1,19 @@
 """Measurement of the speed of products with compressed weights on this machine: the table behind a target's choices.
 
 Each measured form multiplies in a model of its own, next to a model of dense products of the same size; all take turns
-in one process, on one thread. A model holds several products with different numbers: those of the smallest side stay in
-a cache, as those of a small model do, and those of the largest come from memory.
+in one process, on one thread. A model holds several products with different numbers: small ones stay in a cache, as
+those of a small model do, and the largest come from memory, or from a very large last cache, which dense products gain
+most from.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -21,22 +24,30 @@ from dtc.deploy.ops.library import library_path, register
 from dtc.errors import LibraryError
 from dtc.graph import find_sites
 from dtc.passes.lower import Compressed, find_target, lower
+from dtc.passes.lower.accuracy import set_accuracy_level
 from dtc.passes.lower.costs import Costs
 from dtc.passes.lower.kinds import Sample, kinds
 
-MOST_BYTES = {128: 1 << 20, 512: 8 << 20, 2048: 96 << 20}
-"""Bytes of all dense weights of a model, by the side of a weight: within a cache, within the last cache, beyond."""
+SIDES = (128, 512, 2048)
+
+MODEL_BYTES = 96 << 20
+"""Bytes of the dense weights of a model of the largest products."""
+
+MOST_COPIES = 16
 
 ROWS = (1, 4, 20)
 
+LEVEL = 1
+"""The arithmetic that files are written with unless told."""
+
+Shape: TypeAlias = tuple[int, int]
 Tell = Callable[[str], None]
 
 
-def measure_costs(*, seconds: float = 0.5, sides: Mapping[int, int] = MOST_BYTES, tell: Tell = lambda _: None) -> Costs:
-    """Measure every form that has samples; `seconds` is the time for each form, side and number of rows.
+def measure_costs(*, seconds: float = 0.5, sides: Sequence[int] = SIDES, tell: Tell = lambda _: None) -> Costs:
+    """Measure every form that has samples; `seconds` is the time for each form, shape and number of rows.
 
-    `sides` are sides of the matrices, with the bytes of all dense weights of a model; `tell` is called with what is
-    measured next.
+    Every pair of `sides`, which ascend, is a shape `[out, in]`; `tell` is called with what is measured next.
 
     Raises:
         LibraryError: There is no native library whose kernels could be measured.
@@ -44,45 +55,42 @@ def measure_costs(*, seconds: float = 0.5, sides: Mapping[int, int] = MOST_BYTES
     if library_path() is None:
         raise LibraryError("there is no native library to measure; dtc ops --path says how to build it")
     samples = {name: sample for kind in kinds().values() for name, sample in kind.samples.items()}
-    table: dict[str, list[list[float]]] = {name: [] for name in samples}
-    # table[form][i][j]: speed with ROWS[i] vectors at once and the j-th side; 2.0 is twice as fast as dense.
-    for rows in ROWS:
-        for line in table.values():
-            line.append([])
-        for side, most_bytes in sides.items():
-            tell(f"{side}x{side}, {rows} rows")
-            # Side 128, 1 MiB: 16 float32 products of 64 KiB. Side 2048, 96 MiB: 6 products of 16 MiB.
-            copies = max(1, most_bytes // (4 * side * side))
-            for name, speed in _speeds(samples, side, rows, copies, seconds).items():
-                table[name][-1].append(round(speed, 2))
+    # table[form][i, j, k]: speed with ROWS[i] vectors at once, out the j-th side and in the k-th; 2.0 is twice as fast
+    # as dense.
+    table = {name: np.empty((len(ROWS), len(sides), len(sides))) for name in samples}
+    for (i, rows), (j, out), (k, inner) in product(enumerate(ROWS), enumerate(sides), enumerate(sides)):
+        tell(f"{out}x{inner}, {rows} rows")
+        for name, speed in _speeds(samples, (out, inner), rows, seconds).items():
+            table[name][i, j, k] = max(round(speed, 2), 0.01)
     versions = f"ONNX Runtime {onnxruntime.__version__}, Python {platform.python_version()}"
     return Costs(
         machine=f"one thread of {machine()}, {versions}",
         sides=tuple(sides),
         rows=ROWS,
-        speeds={name: tuple(map(tuple, lines)) for name, lines in table.items()},
+        speeds={name: speeds.tolist() for name, speeds in table.items()},
     )
 
 
-def _speeds(samples: Mapping[str, Sample], side: int, rows: int, copies: int, seconds: float) -> dict[str, float]:
-    """Return the speed of each sample, as a multiple of the dense product's, at one side and number of rows."""
-    runs = [_dense_run(side, rows, copies), *(_run(sample, side, rows, copies) for sample in samples.values())]
+def _speeds(samples: Mapping[str, Sample], shape: Shape, rows: int, seconds: float) -> dict[str, float]:
+    """Return the speed of each sample, as a multiple of the dense product's, at one shape and number of rows."""
+    runs = [_dense_run(shape, rows), *(_run(sample, shape, rows) for sample in samples.values())]
     # All runs take turns within one measurement, dense ones among them: a machine that slows down slows all alike.
     times = measure_latency(runs, seconds=seconds * len(runs))
     return {name: times[0].median / each.median for name, each in zip(samples, times[1:], strict=True)}
 
 
-def _dense_run(side: int, rows: int, copies: int) -> Callable[[], object]:
-    return _session_run(_products(side, rows, copies))
+def _dense_run(shape: Shape, rows: int) -> Callable[[], object]:
+    return _session_run(_products(shape, rows))
 
 
-def _run(sample: Sample, side: int, rows: int, copies: int) -> Callable[[], object]:
-    """Return a function that runs `copies` products with a form, each computed on the form, however slow."""
+def _run(sample: Sample, shape: Shape, rows: int) -> Callable[[], object]:
+    """Return a function that runs products with a form, each computed on the form, however slow."""
     target = find_target("compute")
     # A form must gain next to nothing to be computed on: the measurement wants slow products too.
     eager = replace(target, costs=target.costs.model_copy(update={"worth": 1e-9}))
-    model, rng = _products(side, rows, copies), np.random.default_rng(0)
-    lower(model, [Compressed(site, (sample(rng, side),)) for site in find_sites(model)], eager)
+    model, rng = _products(shape, rows), np.random.default_rng(0)
+    lower(model, [Compressed(site, (sample(rng, shape),)) for site in find_sites(model)], eager)
+    set_accuracy_level(model, LEVEL)
     return _session_run(model)
 
 
@@ -100,23 +108,27 @@ def _session_run(model: ir.Model) -> Callable[[], object]:
     return partial(session.run, [session.get_outputs()[0].name], {x.name: feed})
 
 
-def _products(side: int, rows: int, copies: int) -> ir.Model:
-    """Return a model of dense products `x W`, each with numbers of its own."""
+def _products(shape: Shape, rows: int) -> ir.Model:
+    """Return a model of dense products `x W`, each with numbers of its own: 16, and less of weights above 6 MiB."""
+    out, inner = shape
     floats, rng = ir.TensorType(ir.DataType.FLOAT), np.random.default_rng(0)
-    x = ir.Value(name="x", type=floats, shape=ir.Shape([rows, side]))
-    weights, nodes = list(_weights(rng, side, copies)), []
+    copies = max(1, min(MOST_COPIES, MODEL_BYTES // (4 * out * inner)))
+    x = ir.Value(name="x", type=floats, shape=ir.Shape([rows, inner]))
+    weights, nodes = list(_weights(rng, shape, copies)), []
     for copy, weight in enumerate(weights):
         node = ir.node("MatMul", [x, weight], name=f"product_{copy}")
         node.outputs[0].name, node.outputs[0].type = f"y_{copy}", floats
-        node.outputs[0].shape = ir.Shape([rows, side])
+        node.outputs[0].shape = ir.Shape([rows, out])
         nodes.append(node)
     outputs = [node.outputs[0] for node in nodes]
     graph = ir.Graph([x], outputs, nodes=nodes, initializers=weights, opset_imports={"": 17}, name="products")
     return ir.Model(graph, ir_version=8)
 
 
-def _weights(rng: np.random.Generator, side: int, copies: int) -> Iterator[ir.Value]:
+def _weights(rng: np.random.Generator, shape: Shape, copies: int) -> Iterator[ir.Value]:
+    out, inner = shape
     for copy in range(copies):
-        tensor = ir.tensor(rng.standard_normal((side, side), dtype=np.float32), name=f"W_{copy}")
-        shape = ir.Shape([side, side])
-        yield ir.Value(name=f"W_{copy}", const_value=tensor, type=ir.TensorType(tensor.dtype), shape=shape)
+        tensor = ir.tensor(rng.standard_normal((inner, out), dtype=np.float32), name=f"W_{copy}")
+        yield ir.Value(
+            name=f"W_{copy}", const_value=tensor, type=ir.TensorType(tensor.dtype), shape=ir.Shape([inner, out])
+        )

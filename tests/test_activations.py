@@ -55,8 +55,7 @@ def intermediate(path: Path, image: np.ndarray, *names: str) -> list[np.ndarray]
     return session.run(list(names), {"image": image})
 
 
-@pytest.mark.parametrize("bits", [8, 4])
-@pytest.mark.parametrize("training", [(), (*SHORT, "--lr", "3e-3")], ids=["one-shot", "retrained"])
+@pytest.mark.parametrize(("bits", "training"), [(8, ()), (4, ()), (4, (*SHORT, "--lr", "3e-3"))])
 def test_the_file_rounds_activations_as_numpy_does(
     dtc: Dtc, model: Path, tmp_path: Path, bits: int, training: tuple[str, ...]
 ) -> None:

@@ -39,8 +39,13 @@ def plan_options() -> Iterator[Option]:
 
 
 def search_options() -> Iterator[Option]:
-    """Yield the options of the parts of a recipe that a search takes: all but those of training and activations."""
-    return _options(Data, Objective, Lean, Recipe)
+    """Yield the options of the parts of a recipe that a search takes: all but those of activations.
+
+    How long is retrained a search is told by an option of its own.
+    """
+    own = {flags_of(Training)[name].parameter for name in ("epochs", "steps")}
+    parts = _options(Data, Objective, Lean, Recipe, Training, Optimizer, Schedule)
+    return (each for each in parts if each.name not in own)
 
 
 def objective_and_data_options() -> Iterator[Option]:
@@ -63,7 +68,7 @@ def overridden(base: PartT, options: Mapping[str, Any]) -> PartT:
     flags = flags_of(type(base))
     given: dict[str, Any] = {}
     for name, flag in flags.items():
-        value = options[flag.parameter]
+        value = options.get(flag.parameter)
         # Not given: what the recipe has stays, and is not overwritten by a default.
         if value is None or value == ():
             continue
@@ -91,4 +96,4 @@ def training_flags(options: Mapping[str, Any]) -> list[str]:
     """Return the flags of the training that were given."""
     flags = [flag for part in (Training, Optimizer, Schedule) for flag in flags_of(part).values()]
     flags.append(flags_of(Activations)["delta"])
-    return [flag.text for flag in flags if options[flag.parameter] not in (None, ())]
+    return [flag.text for flag in flags if options.get(flag.parameter) not in (None, ())]

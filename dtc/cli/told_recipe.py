@@ -69,6 +69,19 @@ def searched_recipe(options: dict[str, Any]) -> Recipe:
     return overridden(Recipe(**parts, batch_norm="frozen"), options)
 
 
+def searched_training(options: dict[str, Any]) -> Training | None:
+    """Return how a search retrains what it chose; None if it does not.
+
+    Raises:
+        UsageError: Options of retraining were given without `--retrain`, or a value is refused.
+    """
+    if options["retrain"] is None:
+        if flags := training_flags(options):
+            raise UsageError(f"{flags[0]} is for retraining; add --retrain EPOCHS")
+        return None
+    return overridden(Training(epochs=options["retrain"]), options)
+
+
 def _without_told_code(recipe: Recipe, options: dict[str, Any]) -> Recipe:
     """Return the recipe of a file without data and libraries that the command line puts in the place of the file's."""
     flags = flags_of(Data)

@@ -17,12 +17,12 @@ from dtc.pipeline.trying import run_original
 from dtc.pipeline.watch import watched
 from dtc.pipeline.work import Known, OnEvent, Work, begin, begin_again
 from dtc.recipe import Recipe
-from dtc.report import HTML, JSON, Report, read_report
+from dtc.report import HTML, JSON, Report, facts_table, read_report, side_by_side
 from dtc.report.provenance import describe_files
 from dtc.training.run import Run, open_run
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Compression:
     """The result of a compression.
 
@@ -37,6 +37,20 @@ class Compression:
     report: Report
     pages: tuple[Path, ...] = ()
     run: Path | None = None
+
+    def __repr__(self) -> str:
+        """Return a line: the file, and how much smaller it is."""
+        ratios = self.report.ratios
+        return f"<Compression {self.output}{'' if ratios is None else f', {ratios.file:.2f}x smaller'}>"
+
+    def __str__(self) -> str:
+        """Return what was gained and what it cost, a fact a line."""
+        facts = [f"{fact}: {found}" for fact, (found,) in side_by_side([self.report]) if fact != "file"]
+        return "\n".join([f"{self.output}: {dict(side_by_side([self.report]))['file'][0]}", *facts])
+
+    def _repr_html_(self) -> str:
+        """Return the same as a table, which a notebook shows."""
+        return facts_table([self.report], [str(self.output)])
 
     def raise_if_failed(self) -> None:
         """Raise CheckFailedError if the written file lost more than it may."""

@@ -208,15 +208,17 @@ class Recipe(_Part):
         "native library makes such a file no faster",
     )
     costs: Annotated[str | None, Flag("--costs")] = Field(
-        None, description="file of dtc ops measure-costs: how fast compressed products are on the machine to run on"
+        None,
+        description="file of dtc ops measure-costs: how fast compressed products are on the machine to run on; amx "
+        "names the table of processors with AMX that comes with dtc",
     )
     custom_ops: Annotated[tuple[str, ...], Flag("--custom-ops")] = Field(
         (), description="library of custom operators that the model needs to run (repeatable)"
     )
     accuracy_level: Annotated[Literal[0, 1, 4], Flag("--accuracy-level")] = Field(
         1,
-        description="arithmetic of native kernels on binary codes: 0 exact float, 1 tables of 16 bits (relative error "
-        "near 3e-5), 4 tables of 8 bits (near 7e-3, fastest)",
+        description="arithmetic of native kernels on binary codes and codebooks: 0 exact float, 1 numbers of 16 bits "
+        "(relative error near 3e-5), 4 numbers of 8 bits (near 9e-3, fastest)",
     )
     seed: Annotated[int, Flag("--seed")] = Field(0, ge=0, lt=2**32, description="of everything random")
 

@@ -1,6 +1,6 @@
 """The report of a compression: what was done to each site, what it cost, and how the retraining went."""
 
-from dtc.report.comparison import side_by_side
+from dtc.report.comparison import facts_table, side_by_side
 from dtc.report.document import SCHEMA, Report
 from dtc.report.files import HTML, JSON, read_report, write_report
 from dtc.report.page import page
@@ -11,6 +11,7 @@ __all__ = [
     "JSON",
     "SCHEMA",
     "Report",
+    "facts_table",
     "page",
     "read_report",
     "report_unfinished",

@@ -6,13 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dtc.checking.measurements import Latency
 from dtc.formatting import milliseconds, size
+from dtc.report.blocks import row, table, text
 from dtc.report.document import Report
+from dtc.report.markup import Markup
 
 
 def side_by_side(reports: Sequence[Report]) -> list[tuple[str, list[str]]]:
     """Return the facts that at least one report has, each with the words of all of them; "" where one has not."""
     rows = [(fact, [words(report) for report in reports]) for fact, words in _FACTS.items()]
     return [(fact, found) for fact, found in rows if any(found)]
+
+
+def facts_table(reports: Sequence[Report], names: Sequence[str]) -> Markup:
+    """Return the same as a table in HTML, with a name above each column."""
+    rows = [row(text(fact), *map(text, found)) for fact, found in side_by_side(reports)]
+    return table(["", *names], rows)
 
 
 def _model(report: Report) -> str:

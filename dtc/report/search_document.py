@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ class PointFacts(DocumentPart):
         distance: Mean distance of the outputs from the original's, on the samples that the search decided by.
         drop: What the metric loses there, in its own unit; without labels see `SearchReport.loss`.
         uniform: Whether it has one candidate at all sites.
+        retrained: Whether it was retrained.
     """
 
     words: str
@@ -28,6 +30,7 @@ class PointFacts(DocumentPart):
     distance: Real
     drop: Real
     uniform: bool
+    retrained: bool = False
 
 
 class CandidateFacts(DocumentPart):
@@ -70,6 +73,7 @@ class SearchReport(Document):
         missed: By what it misses the goal, in words; None: it reaches it.
         front: The files that none beats in bytes and distance, from the smallest on.
         uniform: The files with one candidate everywhere, from the smallest on.
+        retrained: The files of mixes that were retrained.
         candidates: What the words of candidates stand for, of all that are in these files.
         sites: What each site saves and costs in the file that was written.
         notes: What is to be known beside.
@@ -86,6 +90,7 @@ class SearchReport(Document):
     missed: str | None
     front: tuple[PointFacts, ...]
     uniform: tuple[PointFacts, ...]
+    retrained: tuple[PointFacts, ...] = ()
     candidates: Mapping[str, CandidateFacts]
     sites: tuple[SearchedSite, ...]
     notes: tuple[str, ...] = ()
@@ -100,4 +105,7 @@ class SearchReport(Document):
         sites: dict[str, list[str]] = {}
         for site, words in point.sites.items():
             sites.setdefault(words, []).append(site)
-        return [{**self.candidates[words].model_dump(), "include": sites[words]} for words in sorted(sites)]
+        return [
+            {**self.candidates[words].model_dump(), "include": [glob.escape(site) for site in sites[words]]}
+            for words in sorted(sites)
+        ]

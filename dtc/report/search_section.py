@@ -31,7 +31,7 @@ def search_section(report: Report) -> Markup:
         "Search",
         tag("p", _told(found)),
         tag("figure", legend(*_LEGEND), _front(found, points)),
-        table(["", "file", ">ratio", ">loss", ">distance", "made of"], [_point(each, found) for each in points]),
+        points_table(found),
         tag("h3", "What each site saves and costs"),
         tag(
             "p",
@@ -43,7 +43,18 @@ def search_section(report: Report) -> Markup:
     )
 
 
-_LEGEND = (("loss", "one method and rate everywhere"), ("evaluation", "files that none beats"), ("best", "written"))
+_LEGEND = (
+    ("loss", "one method and rate everywhere"),
+    ("evaluation", "files that none beats"),
+    ("jump", "retrained"),
+    ("best", "written"),
+)
+
+
+def points_table(found: SearchReport) -> Markup:
+    """Return all files of a search, from the smallest on, each with the rules that give it."""
+    rows = [_point(each, found) for each in _points(found)]
+    return table(["", ">file", ">ratio", ">loss", ">distance", "made of"], rows)
 
 
 def _told(found: SearchReport) -> str:
@@ -54,7 +65,7 @@ def _told(found: SearchReport) -> str:
 def _points(found: SearchReport) -> list[PointFacts]:
     """Return all files once, from the smallest on."""
     every: list[PointFacts] = []
-    for each in (found.chosen, *found.front, *found.uniform):
+    for each in (found.chosen, *found.front, *found.uniform, *found.retrained):
         if each not in every:
             every.append(each)
     return sorted(every, key=lambda each: each.bytes)
@@ -70,8 +81,8 @@ def _front(found: SearchReport, points: Sequence[PointFacts]) -> Markup:
         plot.upright(found.limit_bytes / 1e3, "limit")
     plot.line([_place(each) for each in found.front], "evaluation")
     for each in drawn:
-        on_front = each in found.front
-        plot.linked_dot(_place(each), "evaluation" if on_front else "loss", f"#{_anchor(each, points)}", _words(each))
+        kind = "jump" if each.retrained else "evaluation" if each in found.front else "loss"
+        plot.linked_dot(_place(each), kind, f"#{_anchor(each, points)}", _words(each))
     plot.dots([_place(found.chosen)], "best", radius=6.0)
     return plot.svg("Bytes of each file against the distance of its outputs")
 

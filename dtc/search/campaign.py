@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dtc.errors import CheckFailedError
+from dtc.recipe import Training
 from dtc.report.search_document import SearchReport
 from dtc.search.candidate import Candidate, Mix
 from dtc.search.document import describe
 from dtc.search.goal import Goal
 from dtc.search.points import BuiltPoint, BuiltPoints, distance_within
+from dtc.search.polishing import worth_retraining
 from dtc.search.prepare import Prepared
 from dtc.search.seeking import seek
 from dtc.search.sensitivity import SiteTable, around, measured, scan
-from dtc.search.tasks import BuildMix
 from dtc.search.workers import Evaluations
 
 _VALIDATED = 6
@@ -30,9 +31,9 @@ _WORTH = 0.995
 
 @dataclass(frozen=True)
 class Verdict:
-    """The mix to write, and what there is to say of the search."""
+    """The file to write, and what there is to say of the search."""
 
-    best: Mix
+    best: BuiltPoint
     document: SearchReport
 
 
@@ -72,6 +73,14 @@ class Campaign:
             if after is None or not self._is_better(after, before):
                 return
 
+    def polish(self, training: Training) -> None:
+        """Retrain the mixes that may come back within the goal.
+
+        Raises:
+            TimeUpError: The time has passed; a retraining that was begun goes on when the search does.
+        """
+        self._points.retrain(worth_retraining(self._points, self._goal), training)
+
     def judged(self) -> Verdict:
         """Return the best point that keeps its promise on samples that the search has not seen, or the nearest.
 
@@ -84,7 +93,7 @@ class Campaign:
         count = len(self._prepared.halves.unseen)
         tried: list[tuple[BuiltPoint, BuiltPoint]] = []
         for point in ranked[:_VALIDATED]:
-            facts = self._evaluations.all("unseen samples", [BuildMix(point.mix, count, unseen=True)])[0]
+            facts = self._evaluations.all("unseen samples", [point.on_unseen(count)])[0]
             seen = self._points.point(point.mix, facts)
             tried.append((point, seen))
             if self._missed(seen) is None:
@@ -95,7 +104,7 @@ class Campaign:
 
     def _verdict(self, point: BuiltPoint, unseen: BuiltPoint) -> Verdict:
         document = describe(self._points, point, unseen, self._uniform, self._prepared, self._goal, self._alone)
-        return Verdict(point.mix, document)
+        return Verdict(point, document)
 
     def _missed(self, point: BuiltPoint) -> str | None:
         return self._goal.misses(point.nbytes, point.drop, self._prepared.model_bytes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dtc.errors import CheckFailedError
@@ -11,6 +11,8 @@ from dtc.pipeline import Compression, compress
 from dtc.report import Report
 from dtc.search.candidate import Mix
 from dtc.search.lab import Lab
+from dtc.search.points import BuiltPoint
+from dtc.search.retrained import WriteRetrained
 from dtc.search.workers import Executor
 
 
@@ -35,13 +37,18 @@ class WriteFile:
         return {"report": result.report.to_json()}
 
 
-def written(executor: Executor, mix: Mix, job: Job) -> Compression:
-    """Write the file of a mix.
+def written(executor: Executor, point: BuiltPoint, job: Job) -> Compression:
+    """Write the file of a point.
 
     Raises:
         CheckFailedError: It cannot be made; the reason is that of the compression.
     """
-    facts = executor.submit(WriteFile(mix, job)).result()
+    mix, training = point.mix, point.training
+    output = job.output
+    # A worker may have another working directory.
+    job = replace(job, output=job.output.absolute())
+    task = WriteFile(mix, job) if training is None else WriteRetrained(mix, training, job)
+    facts = executor.submit(task).result()
     if "refused" in facts:
         raise CheckFailedError(facts["refused"])
-    return Compression(job.output, Report.model_validate_json(facts["report"]))
+    return Compression(output, Report.model_validate_json(facts["report"]))

@@ -26,7 +26,7 @@ def describe(
     limit = goal.limit_bytes(prepared.model_bytes)
     built = sorted((point for mix, point in points.found.items() if mix in plain), key=lambda each: each.nbytes)
     front = points.front()
-    used = {candidate for point in (chosen, *front, *built) for _, candidate in point.mix}
+    used = {candidate for point in (chosen, *front, *built, *points.retrained) for _, candidate in point.mix}
     return SearchReport(
         schema="dtc-search/1",
         model_bytes=prepared.model_bytes,
@@ -39,6 +39,7 @@ def describe(
         missed=goal.misses(unseen.nbytes, unseen.drop, prepared.model_bytes),
         front=tuple(_facts(point, plain) for point in front),
         uniform=tuple(_facts(point, plain) for point in built),
+        retrained=tuple(_facts(point, plain) for point in points.retrained),
         candidates={
             each.words: CandidateFacts(method=each.method, options=dict(each.options))
             for each in sorted(used, key=lambda each: each.words)
@@ -56,6 +57,7 @@ def _facts(point: BuiltPoint, plain: frozenset[Mix]) -> PointFacts:
         distance=point.distance,
         drop=point.drop,
         uniform=point.mix in plain,
+        retrained=point.training is not None,
     )
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dtc.recipe import Training
 from dtc.search.candidate import Mix
 from dtc.search.goal import Goal
-from dtc.search.tasks import BuildMix
+from dtc.search.retrained import RetrainMix
+from dtc.search.tasks import BuildMix, Task
 from dtc.search.workers import BestSoFar, Evaluations
 
 
@@ -23,6 +25,7 @@ class BuiltPoint:
         distance: Mean distance of its outputs, on the samples that the search decides by.
         drop: What the metric loses there, in the unit of the goal's limit.
         after: The metric.
+        training: How it was retrained; None: it was not.
     """
 
     mix: Mix
@@ -30,6 +33,7 @@ class BuiltPoint:
     distance: float
     drop: float
     after: float
+    training: Training | None = None
 
     @property
     def words(self) -> str:
@@ -37,7 +41,15 @@ class BuiltPoint:
         counts: dict[str, int] = {}
         for _, candidate in self.mix:
             counts[candidate.words] = counts.get(candidate.words, 0) + 1
-        return ", ".join(f"{count} x {words}" for words, count in sorted(counts.items(), key=lambda each: -each[1]))
+        ranked = sorted(counts.items(), key=lambda each: -each[1])
+        words = ", ".join(f"{count} x {words}" for words, count in ranked)
+        return words if self.training is None else f"{words}; retrained"
+
+    def on_unseen(self, batches: int) -> Task:
+        """Return the evaluation of the same file on the first batches of samples that the search has not seen."""
+        if self.training is None:
+            return BuildMix(self.mix, batches, unseen=True)
+        return RetrainMix(self.mix, self.training, batches, unseen=True)
 
 
 class BuiltPoints:
@@ -45,6 +57,7 @@ class BuiltPoints:
 
     def __init__(self, evaluations: Evaluations, goal: Goal, *, model_bytes: int, batches: int) -> None:
         self.found: dict[Mix, BuiltPoint] = {}
+        self.retrained: list[BuiltPoint] = []
         self._evaluations, self._goal = evaluations, goal
         self._model_bytes, self._batches = model_bytes, batches
 
@@ -57,10 +70,18 @@ class BuiltPoints:
         self._tell_best()
         return [self.found.get(mix) for mix in mixes]
 
-    def point(self, mix: Mix, facts: Mapping[str, Any]) -> BuiltPoint:
+    def retrain(self, mixes: Sequence[Mix], training: Training) -> None:
+        """Add the points of mixes after retraining, but for those that cannot be retrained."""
+        tasks = [RetrainMix(mix, training, self._batches) for mix in mixes]
+        for mix, facts in zip(mixes, self._evaluations.all("retraining", tasks), strict=True):
+            if "refused" not in facts:
+                self.retrained.append(self.point(mix, facts, training))
+        self._tell_best()
+
+    def point(self, mix: Mix, facts: Mapping[str, Any], training: Training | None = None) -> BuiltPoint:
         """Return the point of a mix, by what its evaluation found."""
         drop = self._goal.counted(facts["drop"], facts["before"])
-        return BuiltPoint(mix, facts["bytes"], facts["distance"], drop, facts["after"])
+        return BuiltPoint(mix, facts["bytes"], facts["distance"], drop, facts["after"], training)
 
     def reaches(self, point: BuiltPoint) -> bool:
         """True if a point reaches the goal on the samples that the search decides by."""
@@ -72,24 +93,29 @@ class BuiltPoints:
         With a limit on the loss the smallest is the best; within a size, the one whose outputs are nearest. Of points
         that miss the goal, the one that misses it least.
         """
-        return sorted(self.found.values(), key=self._rank)
+        return sorted(self._all(), key=self._rank)
 
     def _tell_best(self) -> None:
-        if self.found:
+        if self._all():
             best = self.by_merit()[0]
             words = f"{self._model_bytes / best.nbytes:.2f}x, losing {self._goal.loss_words(best.drop)}"
             self._evaluations.tell(BestSoFar(words, reaches=self.reaches(best)))
 
     def _rank(self, point: BuiltPoint) -> tuple[bool, float, float]:
         by_size, reached = self._goal.max_drop is not None, self.reaches(point)
-        # Reached: bytes or distance, whichever was not limited. Missed: the other way round.
+        # Retrained outputs may be far from the original's and right all the same.
+        cost = point.drop if self.retrained else point.distance
+        # Reached: bytes or cost, whichever was not limited. Missed: the other way round.
         size_first = by_size == reached
-        return (not reached, *((point.nbytes, point.distance) if size_first else (point.distance, point.nbytes)))
+        return (not reached, *((point.nbytes, cost) if size_first else (cost, point.nbytes)))
+
+    def _all(self) -> list[BuiltPoint]:
+        return [*self.found.values(), *self.retrained]
 
     def front(self) -> list[BuiltPoint]:
         """Return the points that none beats in bytes and distance at once, from the smallest on."""
         kept: list[BuiltPoint] = []
-        for point in sorted(self.found.values(), key=lambda each: (each.nbytes, each.distance)):
+        for point in sorted(self._all(), key=lambda each: (each.nbytes, each.distance)):
             if not kept or point.distance < kept[-1].distance:
                 kept.append(point)
         return kept

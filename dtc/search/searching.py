@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dtc.cores import cores
 from dtc.custom_ops import custom_ops
-from dtc.errors import CheckFailedError
+from dtc.errors import CheckFailedError, UsageError
 from dtc.job import Job
 from dtc.pipeline import Compression
-from dtc.recipe import Recipe
+from dtc.recipe import Recipe, Training
 from dtc.report import HTML, write_report
 from dtc.report.search_document import SearchReport
+from dtc.report.search_section import points_table
 from dtc.search.campaign import Campaign
 from dtc.search.candidate import default_methods, worth_trying
+from dtc.search.cluster import ray_cluster
 from dtc.search.delivery import written
 from dtc.search.goal import Goal
 from dtc.search.journal import EvaluationJournal
+from dtc.search.lab import Setting
 from dtc.search.prepare import prepare
-from dtc.search.workers import Evaluations, SearchEvent, TimeUpError, local_processes
+from dtc.search.workers import Evaluations, Executor, SearchEvent, TimeUpError, local_processes
 
 OnSearch = Callable[[SearchEvent], None]
 
@@ -41,6 +44,8 @@ class Request:
         force: Whether an earlier search in the folder is begun anew.
         workers: Processes; None: one a core.
         seconds: After which no evaluation is begun any more; None: no limit.
+        ray: Address of a Ray cluster to evaluate on; None: processes of this machine.
+        training: How the chosen points are retrained; None: they are not.
     """
 
     goal: Goal
@@ -52,9 +57,11 @@ class Request:
     force: bool = False
     workers: int | None = None
     seconds: float | None = None
+    training: Training | None = None
+    ray: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Found:
     """The result of a search.
 
@@ -67,6 +74,17 @@ class Found:
     compression: Compression
     recipe: Recipe
     report: SearchReport
+
+    def __repr__(self) -> str:
+        """Return a line: the file, how much smaller it is, and what it loses."""
+        smaller = f"{self.report.model_bytes / self.report.chosen.bytes:.2f}x smaller"
+        return (
+            f"<Found {self.compression.output}, {smaller}, losing {self.report.unseen_drop:.4g} of {self.report.loss}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the files that were built as a table, which a notebook shows."""
+        return points_table(self.report)
 
     def raise_if_missed(self) -> None:
         """Raise CheckFailedError if the file misses the goal."""
@@ -86,6 +104,8 @@ def search(
         DtcError: Whatever is wrong with model, data, methods or folders, in words for the user.
     """
     model, job = Path(model), request.job
+    if request.training is not None and recipe.data.train is None:
+        raise UsageError("retraining needs samples: give --data")
     job.refuse_early(model, recipe)
     began = time.monotonic()
     candidates = worth_trying(request.methods or default_methods())
@@ -96,18 +116,27 @@ def search(
         prepared = prepared.limited(request.include, request.exclude)
         with (
             EvaluationJournal(folder) as journal,
-            local_processes(prepared.setting, request.workers or cores()) as executor,
+            _executor(prepared.setting, request) as executor,
         ):
             deadline = None if request.seconds is None else began + request.seconds
             evaluations = Evaluations(journal, executor, deadline, tell)
             campaign = Campaign(evaluations, prepared, request.goal, candidates)
             with suppress(TimeUpError):
                 campaign.explore()
+                if request.training is not None:
+                    campaign.polish(request.training)
             evaluations.deadline = None  # what was found is judged and written all the same
             report = campaign.judged()
             compression = written(executor, report.best, replace(job, max_drop=None, report=None))
     compression = _with_search(compression, report.document, job)
-    return Found(compression, prepared.setting.with_rules(report.best), report.document)
+    recipe = prepared.setting.with_rules(report.best.mix).model_copy(update={"training": report.best.training})
+    return Found(compression, recipe, report.document)
+
+
+def _executor(setting: Setting, request: Request) -> AbstractContextManager[Executor]:
+    if request.ray is not None:
+        return ray_cluster(setting, request.ray)
+    return local_processes(setting, request.workers or cores())
 
 
 def _with_search(compression: Compression, found: SearchReport, job: Job) -> Compression:

@@ -34,7 +34,7 @@ class ScanSites:
     @property
     def key(self) -> str:
         """What the journal knows it by."""
-        return _key("scan", self.candidate.words, self.batches)
+        return key_of("scan", self.candidate.words, self.batches)
 
     def run(self, lab: Lab) -> dict[str, Any]:
         """Return bytes and errors by site, and the distance."""
@@ -54,7 +54,7 @@ class ChangeOne:
     def key(self) -> str:
         """What the journal knows it by."""
         candidate = None if self.candidate is None else self.candidate.words
-        return _key("one", self.site, candidate, _words(self.base), self.batches)
+        return key_of("one", self.site, candidate, words_of(self.base), self.batches)
 
     def run(self, lab: Lab) -> dict[str, Any]:
         """Return the loss."""
@@ -71,7 +71,7 @@ class ChangeAll:
     @property
     def key(self) -> str:
         """What the journal knows it by."""
-        return _key("all", _words(self.mix), self.batches)
+        return key_of("all", words_of(self.mix), self.batches)
 
     def run(self, lab: Lab) -> dict[str, Any]:
         """Return the loss."""
@@ -89,7 +89,7 @@ class BuildMix:
     @property
     def key(self) -> str:
         """What the journal knows it by."""
-        return _key("unseen" if self.unseen else "build", _words(self.mix), self.batches)
+        return key_of("unseen" if self.unseen else "build", words_of(self.mix), self.batches)
 
     def run(self, lab: Lab) -> dict[str, Any]:
         """Return the bytes and the loss."""
@@ -105,9 +105,11 @@ def outcome(task: Task, lab: Lab) -> dict[str, Any]:
         return {"refused": str(error)}
 
 
-def _words(mix: Mix) -> dict[str, str]:
+def words_of(mix: Mix) -> dict[str, str]:
+    """Return the candidate of each site in words."""
     return {site: candidate.words for site, candidate in mix}
 
 
-def _key(*parts: Any) -> str:
+def key_of(*parts: Any) -> str:
+    """Return the key of an evaluation."""
     return json.dumps(parts, separators=(",", ":"))

@@ -1,8 +1,9 @@
 """When computing on a compressed weight beats decoding it at load: a small measured table, which a target holds.
 
 The alternative to an operator on codes is the dense product, after the weight was decoded when the session loaded. What
-the operator gains depends on the form, on the size, on how many rows are multiplied with the weight at once, and on the
-machine. `dtc ops measure-costs` measures a table with one thread; between its points it is interpolated.
+the operator gains depends on the form, on both sides of the matrix, on how many rows are multiplied with the weight at
+once, and on the machine. `dtc ops measure-costs` measures a table with one thread; between its points it is
+interpolated.
 """
 
 from __future__ import annotations
@@ -12,16 +13,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dtc.errors import UsageError
-
-SQUARE_ENOUGH = 4
-"""A matrix counts as no larger than a square of this many times its shorter side: what is set up for each row or for
-each input is not spread over more. Measured on 10,000 rows of 100 inputs, which gain half of what a million weights in
-a square do."""
 
 MAX_BYTES = 1 << 20
 """No table of costs is longer; a larger file is something else."""
@@ -33,20 +30,20 @@ class Costs(BaseModel):
     Attributes:
         format: Version of the file.
         machine: What was measured, and with which versions, in words.
-        sides: Sides of the square matrices measured, ascending: one in the nearest cache, one in the last, one in
-            memory.
+        sides: Sides of the matrices `[out, in]` measured, ascending: every pair of them was.
         rows: Rows of the other factor measured, ascending: the batch, or the steps times the batch of a sequence.
-        speeds: For each measured form, by name, a row for each of `rows` and in it a number for each of `sides`.
+        speeds: For each measured form, by name, a table for each of `rows`: a row for each `out`, with a number for
+            each `in`.
         worth: How many times faster an operator has to be: less may be noise, and its function takes room in the file.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    format: int = Field(1, ge=1, le=1)
+    format: Literal[2] = 2
     machine: str
     sides: tuple[int, ...] = Field(min_length=1)
     rows: tuple[int, ...] = Field(min_length=1)
-    speeds: Mapping[str, tuple[tuple[float, ...], ...]]
+    speeds: Mapping[str, tuple[tuple[tuple[float, ...], ...], ...]]
     worth: float = Field(1.2, gt=0)
 
     @model_validator(mode="after")
@@ -55,10 +52,11 @@ class Costs(BaseModel):
             raise ValueError("sides and rows ascend")
         if min(self.sides) < 1 or min(self.rows) < 1:
             raise ValueError("sides and rows are at least 1")
-        for name, table in self.speeds.items():
-            if [len(line) for line in table] != [len(self.sides)] * len(self.rows):
-                raise ValueError(f"{name}: {len(self.rows)} rows of {len(self.sides)} speeds are needed")
-            if min(min(line) for line in table) <= 0:
+        side = len(self.sides)
+        for name, tables in self.speeds.items():
+            if [[len(line) for line in table] for table in tables] != [[side] * side] * len(self.rows):
+                raise ValueError(f"{name}: {len(self.rows)} tables of {side} rows of {side} speeds are needed")
+            if np.min(tables) <= 0:
                 raise ValueError(f"{name}: a speed is above 0")
         return self
 
@@ -75,14 +73,16 @@ class Costs(BaseModel):
         return _between(at, list(known.values()), [self._of(name, shape, rows) for name in known])
 
     def _of(self, name: str, shape: tuple[int, int], rows: int | None) -> float:
-        """Return the speed of one measured form, interpolated between sides first and between rows then.
+        """Return the speed of one measured form, interpolated between `in`, then between `out`, then between rows.
 
         Where the model leaves rows open it is the least of all: nobody shall pay for a gain that others have.
         """
-        # A matrix [256, 1024] counts as the square of as many weights, of side 512. On both axes speeds are
-        # interpolated over logarithms: between the sides 256 and 1024, 512 lies in the middle.
-        side = max(min(float(np.sqrt(shape[0] * shape[1])), SQUARE_ENOUGH * min(shape)), 1)
-        by_rows = [_between(np.log2(side), np.log2(self.sides), line) for line in self.speeds[name]]
+        # On all axes speeds are interpolated over logarithms: between the sides 128 and 2048, 512 lies in the middle.
+        out, inner = (np.log2(max(side, 1)) for side in shape)
+        sides = np.log2(self.sides)
+        by_rows = [
+            _between(out, sides, [_between(inner, sides, line) for line in table]) for table in self.speeds[name]
+        ]
         return min(by_rows) if rows is None else _between(np.log2(max(rows, 1)), np.log2(self.rows), by_rows)
 
 
@@ -115,19 +115,24 @@ def choose(speed: float | None, rows: int | None, costs: Costs) -> Choice:
     return Choice(pays=False, reason=decoded, speed=speed)
 
 
+SHIPPED = {"amx": "costs_amx.json"}
+"""Tables that come with dtc beside the default one, by the name that `--costs` takes."""
+
+
 @cache
 def default_costs() -> Costs:
-    """Return the table that targets have where the user names no other; `machine` says what it was measured on."""
-    text = files("dtc.passes.lower.targets").joinpath("costs.json").read_text(encoding="utf-8")
-    return Costs.model_validate_json(text)
+    """Return the table that targets have where the user names no other: of machines of all kinds the least."""
+    return _shipped("costs.json")
 
 
 def load_costs(path: Path) -> Costs:
-    """Read a table that `dtc ops measure-costs` wrote.
+    """Read a table that `dtc ops measure-costs` wrote, or one of those that come with dtc, by its name.
 
     Raises:
         UsageError: The file is missing, or is none.
     """
+    if path.name in SHIPPED and not path.exists():
+        return _shipped(SHIPPED[path.name])
     try:
         with path.open("rb") as file:
             text = file.read(MAX_BYTES)
@@ -139,6 +144,12 @@ def load_costs(path: Path) -> Costs:
         place = ".".join(map(str, first["loc"]))
         reason = f"{place + ': ' if place else ''}{first['msg']}"
         raise UsageError(f"{path}: is no table of costs ({reason}); dtc ops measure-costs writes one") from error
+
+
+@cache
+def _shipped(name: str) -> Costs:
+    text = files("dtc.passes.lower.targets").joinpath(name).read_text(encoding="utf-8")
+    return Costs.model_validate_json(text)
 
 
 def _between(at: float, points: object, values: object) -> float:

@@ -45,7 +45,7 @@ class Measured:
 
 
 Together: TypeAlias = "Callable[[Joint, GraphBuilder, Site, Sequence[Form]], ir.Value | None]"
-Sample: TypeAlias = Callable[[np.random.Generator, int], Form]
+Sample: TypeAlias = Callable[[np.random.Generator, tuple[int, int]], Form]
 
 
 def _none(_: Any) -> None:
@@ -72,7 +72,7 @@ class FormKind:
         operators: The operators of the domain `dtc` that compute on it or decode it.
         recurrent: Its layouts in the operators for LSTM and GRU (`dtc.deploy.ops.recurrent.weights.FORMS`).
         measured: Returns where a form of this kind lies among measured ones; None: its product was not measured.
-        samples: What `dtc ops measure-costs` measures: by name, what makes a random square form of so many rows.
+        samples: What `dtc ops measure-costs` measures: by name, what makes a random form `[out, in]`.
         parts: Returns the forms that a form is made of.
     """
 

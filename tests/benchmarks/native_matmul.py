@@ -96,12 +96,13 @@ def sparse(density: float, rng: np.random.Generator, k: int, n: int) -> Product:
     return Product("SparseMatMul", "dtc", arrays, {"cols": k})
 
 
-def codebook(bits: int, block: int, rng: np.random.Generator, k: int, n: int) -> Product:
+def codebook(bits: int, block: int, level: int, rng: np.random.Generator, k: int, n: int) -> Product:
     """Codewords of `block` numbers."""
     blocks = -(-k // block)
     indices = rng.integers(0, 256, (n, -(-blocks * bits // 8)), dtype=np.uint8)
     codewords = rng.standard_normal((1 << bits, block)).astype(np.float32)
-    return Product("CodebookMatMul", "dtc", {"indices": indices, "codewords": codewords}, {"bits": bits, "columns": k})
+    attributes = {"bits": bits, "columns": k, "accuracy_level": level}
+    return Product("CodebookMatMul", "dtc", {"indices": indices, "codewords": codewords}, attributes)
 
 
 CANDIDATES: dict[str, Weight] = {
@@ -114,9 +115,11 @@ CANDIDATES: dict[str, Weight] = {
     **{f"binary {bits}, tables of 16": partial(binary, bits, 1) for bits in (1, 2, 3)},
     **{f"binary {bits}, exact": partial(binary, bits, 0) for bits in (1, 2)},
     **{f"sparse {1 - density:.0%}": partial(sparse, density) for density in (0.2, 0.1, 0.05, 0.02)},
-    "codebook 16 x 1": partial(codebook, 4, 1),
-    "codebook 256 x 4": partial(codebook, 8, 4),
-    "codebook 256 x 8": partial(codebook, 8, 8),
+    **{
+        f"codebook {1 << bits} x {block}, {arithmetic}": partial(codebook, bits, block, level)
+        for level, arithmetic in ((4, "8 bits"), (1, "16 bits"), (0, "exact"))
+        for bits, block in ((4, 1), (8, 4), (8, 8))
+    },
 }
 
 

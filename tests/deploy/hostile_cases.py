@@ -30,7 +30,7 @@ class Wrong:
             if self.what not in case.arrays:
                 return None
             return replace(case, arrays=case.arrays | {self.what: self.value(case.arrays[self.what])})
-        if self.what == "accuracy_level" and case.operator != "BinaryMatMul":
+        if self.what == "accuracy_level" and case.operator not in ("BinaryMatMul", "CodebookMatMul"):
             return None
         attributes = {name: value for name, value in case.attributes.items() if name != self.what}
         return replace(case, attributes=attributes if self.value is None else attributes | {self.what: self.value})
@@ -199,6 +199,7 @@ CODEBOOK = [
     *(Wrong("indices", change, "indices has shape") for change in (flat, deeper, scalar, shorter, longer, hollow)),
     *(Wrong("codewords", change, "codewords has shape") for change in (flat, deeper, scalar, empty, hollow)),
     Wrong("codewords", longer, "indices has shape"),
+    *(Wrong("accuracy_level", level, "accuracy_level is") for level in (-1, 2, 2**40)),
 ]
 
 X = [

@@ -23,6 +23,9 @@ EXACT = 2e-6
 TOLERANCE = {0: EXACT, 1: 5e-5, 4: 2e-2}
 """By accuracy level."""
 
+CODEBOOK_TOLERANCE = {0: EXACT, 1: 2e-4, 4: 4e-2}
+"""Likewise, where the weights are rounded too, of rows however short."""
+
 
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -208,7 +211,16 @@ def bitmap(rows: int, cols: int, *, kept: float = 0.2, half: bool = False, seed:
     return Case("Bitmap", {}, {"values": values, "bitmap": pack(mask)}, {"cols": cols}, dense, EXACT)
 
 
-def codebook(rows: int, cols: int, *, bits: int = 4, block: int = 1, count: int | None = None, seed: int = 0) -> Case:
+def codebook(
+    rows: int,
+    cols: int,
+    *,
+    bits: int = 4,
+    block: int = 1,
+    count: int | None = None,
+    level: int | None = None,
+    seed: int = 0,
+) -> Case:
     """Indices of codewords; with fewer codewords than indices, an index beyond stands for the last one."""
     rng = np.random.default_rng(seed)
     count = count or 2**bits
@@ -218,4 +230,6 @@ def codebook(rows: int, cols: int, *, bits: int = 4, block: int = 1, count: int 
     dense = words[np.minimum(indices, count - 1)].reshape(rows, blocks * block)[:, :cols].astype(np.float64)
     # Every index as its bits, the lowest first, one after another; a row ends with a whole byte.
     packed = pack((indices[:, :, None] >> np.arange(bits) & 1).astype(bool).reshape(rows, blocks * bits))
-    return Case("Codebook", {}, {"indices": packed, "codewords": words}, {"bits": bits, "columns": cols}, dense, EXACT)
+    attributes = {"bits": bits, "columns": cols} | ({} if level is None else {"accuracy_level": level})
+    tolerance = CODEBOOK_TOLERANCE[level or 0]
+    return Case("Codebook", {}, {"indices": packed, "codewords": words}, attributes, dense, tolerance)

@@ -146,13 +146,19 @@ def test_bitmaps(rows: int, cols: int, kind: str, batch: Any, kept: float, half:
     st.sampled_from([1, 2, 4, 8]),
     st.sampled_from([1, 2, 3, 4, 5, 8, 9, 16]),
     st.booleans(),
+    st.sampled_from([0, 1, 4, None]),
     seeds,
 )
-@example(40, 1030, "MatMul", (20,), 4, 1, False, 0)
-@example(40, 1030, "MatMul", (20,), 8, 8, True, 0)
-def test_codebooks(rows: int, cols: int, kind: str, batch: Any, bits: int, block: int, short: bool, seed: int):
+@example(40, 1030, "MatMul", (20,), 4, 1, False, 4, 0)
+@example(40, 1030, "MatMul", (20,), 8, 8, True, 1, 0)
+@example(70, 1030, "MatMul", (), 8, 4, True, 1, 0)
+def test_codebooks(
+    rows: int, cols: int, kind: str, batch: Any, bits: int, block: int, short: bool, level: Any, seed: int
+):
     count = max(1, 2**bits - 1) if short else 2**bits
-    check(with_input(codebook(rows, cols, bits=bits, block=block, count=count, seed=seed), kind, batch, seed))
+    level = level if kind == "MatMul" else None
+    case = codebook(rows, cols, bits=bits, block=block, count=count, level=level, seed=seed)
+    check(with_input(case, kind, batch, seed))
 
 
 def core() -> list[Case]:

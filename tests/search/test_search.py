@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -182,10 +183,39 @@ def test_a_folder_belongs_to_one_search(dtc: Dtc, folder: Path) -> None:
         (("--max-drop", "1%", "--time", "soon"), "--time soon: write a time"),
         (("--max-drop", "1%", "--methods", "magic"), "no method is called 'magic'"),
         (("--max-drop", "1%", "--include", "nothing"), "--include nothing leaves no site"),
+        (("--max-drop", "1%", "--distort-every", "8"), "--distort-every is for retraining; add --retrain EPOCHS"),
+        (("--max-drop", "1%", "--ray", "auto", "--force"), "--ray needs the package ray: pip install 'dtc[ray]'"),
     ],
 )
-def test_mistakes_are_told_in_a_line(dtc: Dtc, folder: Path, told: tuple[str, ...], said: str) -> None:
+def test_mistakes_are_told_in_a_line(
+    dtc: Dtc, folder: Path, monkeypatch: pytest.MonkeyPatch, told: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
     status, _, err = dtc(*words(folder, "wrong.onnx", *told))
     assert status == 2
     assert said in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("inline")
+def test_what_was_retrained_is_written_where_it_is_the_best(
+    dtc: Dtc, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("dtc.search.polishing"), "POLISHED", 1)
+    told = words(folder, "polished.onnx", "--target-ratio", "2.5", "--retrain", "4", "--distort-every", "8")
+    status, out, err = dtc(*told)
+    assert status == 0, err
+    found = json.loads(out)
+    (retrained,) = found["retrained"]
+    plain = next(each for each in found["front"] if each["sites"] == retrained["sites"] and not each["retrained"])
+    assert found["chosen"] == (retrained if retrained["drop"] < plain["drop"] else found["chosen"])
+    # Killed before it could tell of the retraining: the run directory has it, and the file is the same.
+    before = (folder / "polished.onnx").read_bytes()
+    journal = folder / "polished.dtc-search" / FILE
+    lines = [line for line in journal.read_bytes().splitlines(keepends=True) if b"retrained" not in line]
+    journal.write_bytes(b"".join(lines))
+    (folder / "polished.onnx").unlink()
+    status, out, err = dtc(*told)
+    assert status == 0, err
+    assert json.loads(out) == found
+    assert (folder / "polished.onnx").read_bytes() == before

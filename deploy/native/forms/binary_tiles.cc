@@ -1,7 +1,6 @@
 #include "forms/binary_tiles.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "forms/pieces.h"
 
@@ -10,10 +9,6 @@ namespace {
 
 /// Byte positions whose sum 32 bits hold, however large the numbers.
 constexpr std::size_t kSpanBytes = 4096;
-
-/// The relative error of rounding x to bytes that is borne, with rounded levels and with exact ones. Normal numbers
-/// have 0.009, and two bytes 254 times less.
-constexpr float kMostRounded = 0.018F, kMostExact = 0.024F;
 
 constexpr std::size_t kNever = static_cast<std::size_t>(-1);
 
@@ -50,22 +45,9 @@ std::size_t BinaryTiles::least_columns(const LutKernel& look_up, int digits) con
   return saved > 0.0 ? static_cast<std::size_t>(planes * kernel_->expand_cycles / saved) + 1 : kNever;
 }
 
-float BinaryTiles::rounding_error(const float* x, std::size_t count) const {
-  float most = 0.0F;
-  for (std::size_t c = 0; c < count; ++c) {
-    float largest, squares;
-    kernel_->measure(x + c * shape_.cols, shape_.cols, &largest, &squares);
-    // A unit is largest / 127, and rounding to it is wrong by a twelfth of its square on average.
-    const float typical = std::sqrt(squares / static_cast<float>(shape_.cols));
-    const float error = largest / (std::sqrt(12.0F) * static_cast<float>(kTileLargest) * typical);
-    if (typical > 0.0F && error > most) most = error;
-  }
-  return most;
-}
-
 int BinaryTiles::digits_for(const float* x, std::size_t count) const {
   if (count < least_[0] && count < least_[1]) return 0;
-  const float error = rounding_error(x, count);
+  const float error = rounding_error(x, count, shape_.cols);
   if (count >= least_[0] && error <= kMostRounded) return 1;
   return count >= least_[1] && (!exact_ || error <= kMostExact) ? 2 : 0;
 }
@@ -73,12 +55,15 @@ int BinaryTiles::digits_for(const float* x, std::size_t count) const {
 void BinaryTiles::multiply(const LutCodes& codes, const Blocks& blocks, const float* x, std::size_t count, int digits,
                            float* y, const Parallel& parallel) const {
   const std::size_t height = (shape_.rows + kLutRows - 1) / kLutRows;
-  const std::size_t fit = kTileColumns / static_cast<std::size_t>(digits), turns = (count + fit - 1) / fit;
-  const std::size_t step = (count + turns - 1) / turns;
-  TileInputs inputs(*kernel_, spans_, shape_.cols, digits, step);
+  const std::size_t step = tile_step(count, digits);
+  TileInputs inputs(spans_.back().tile + spans_.back().tiles(), spans_.size(), digits, step);
   for (std::size_t first = 0; first < count; first += step) {
     const std::size_t some = std::min(step, count - first);
-    inputs.build(x + first * shape_.cols, some, parallel);
+    const auto build = [&](std::size_t column, std::size_t lower, const TileColumns& columns) {
+      kernel_->build(x + (first + column) * shape_.cols, shape_.cols, spans_.data(), spans_.size(), digits, column,
+                     lower, columns);
+    };
+    inputs.build(some, shape_.cols, parallel, build);
     // About 150,000 weights and columns a microsecond.
     const double work = static_cast<double>(shape_.rows) * static_cast<double>(shape_.cols) *
                         static_cast<double>(passes_.size() * (some + 16));
@@ -92,15 +77,17 @@ void BinaryTiles::multiply(const LutCodes& codes, const Blocks& blocks, const fl
 void BinaryTiles::multiply_blocks(const LutCodes& codes, const Blocks& blocks, const Range& range,
                                   const TileInputs& inputs, float* y) const {
   float out[kTileColumns * kLutRows];
-  const std::size_t count = inputs.count();
-  for (std::size_t index = range.begin; index < range.end; ++index) {
+  const auto multiply = [&](std::size_t index, float* to, std::size_t stride) {
     kernel_->multiply(codes, blocks(index), passes_.data(), passes_.size(), spans_.data(), spans_.size(),
-                      inputs.columns(), out);
-    const std::size_t first = index * kLutRows, height = std::min(kLutRows, shape_.rows - first);
-    for (std::size_t c = 0; c < count; ++c) {
-      const float *upper = out + c * kLutRows, *lower = upper + count * kLutRows;
-      float* const to = y + c * shape_.rows + first;
-      for (std::size_t r = 0; r < height; ++r) to[r] = inputs.digits() == 2 ? upper[r] + lower[r] : upper[r];
+                      inputs.columns(), to, stride);
+  };
+  for (std::size_t index = range.begin; index < range.end; ++index) {
+    const std::size_t first = index * kLutRows;
+    if (inputs.digits() == 1 && first + kLutRows <= shape_.rows) {
+      multiply(index, y + first, shape_.rows);
+    } else {
+      multiply(index, out, kLutRows);
+      inputs.put(out, first, shape_.rows, y);
     }
   }
 }

@@ -99,15 +99,21 @@ CodebookWeight::CodebookWeight(const Tensor& indices, const Tensor& codewords, s
 }
 
 std::unique_ptr<Matrix> CodebookMatrix::make(const Tensor& indices, const Tensor& codewords, std::int64_t bits,
-                                             std::int64_t columns) {
-  return std::make_unique<CodebookMatrix>(CodebookWeight(indices, codewords, bits, columns));
+                                             std::int64_t columns, std::int64_t accuracy_level) {
+  require(accuracy_level == 0 || accuracy_level == 1 || accuracy_level == 4,
+          "accuracy_level is " + std::to_string(accuracy_level) + ", but 0, 1 and 4 are possible");
+  return std::make_unique<CodebookMatrix>(CodebookWeight(indices, codewords, bits, columns),
+                                          static_cast<int>(accuracy_level));
 }
 
-CodebookMatrix::CodebookMatrix(CodebookWeight weight)
-    : Matrix(weight.rows(), weight.cols()), weight_(std::move(weight)), few_(few_rows(weight_)) {}
+CodebookMatrix::CodebookMatrix(CodebookWeight weight, int accuracy_level)
+    : Matrix(weight.rows(), weight.cols()),
+      weight_(std::move(weight)),
+      few_(few_rows(weight_)),
+      bytes_(weight_.codebook(), rows(), cols(), accuracy_level) {}
 
 void CodebookMatrix::multiply(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
-  if (rows() == 0 || count == 0) return;
+  if (rows() == 0 || count == 0 || bytes_.multiply(x, count, y, parallel)) return;
   if (count <= few_) {
     multiply_few(x, count, y, parallel);
   } else {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "forms/codebook_bytes.h"
 #include "forms/inputs.h"
 #include "forms/matrix.h"
 #include "kernels/codebook.h"
@@ -41,11 +42,12 @@ class CodebookWeight {
 
 class CodebookMatrix final : public Matrix {
  public:
-  /// Of the same inputs as CodebookWeight.
+  /// Of the same inputs as CodebookWeight; accuracy_level: 0 float arithmetic, 1 sums and numbers of 16 bits, 4 of 8
+  /// bits, or better.
   static std::unique_ptr<Matrix> make(const Tensor& indices, const Tensor& codewords, std::int64_t bits,
-                                      std::int64_t columns);
+                                      std::int64_t columns, std::int64_t accuracy_level = 0);
 
-  explicit CodebookMatrix(CodebookWeight weight);
+  CodebookMatrix(CodebookWeight weight, int accuracy_level);
 
   void multiply(const float* x, std::size_t count, float* y, const Parallel& parallel) const override;
 
@@ -55,6 +57,7 @@ class CodebookMatrix final : public Matrix {
 
   CodebookWeight weight_;
   std::size_t few_;
+  CodebookBytes bytes_;
 };
 
 class CodebookRows final : public Rows {

@@ -127,7 +127,8 @@ std::unique_ptr<Matrix> make_codebook(const Arrays& arrays, const Section& secti
   require(arrays[0], "indices", {Type::u8}, 2);
   require_rows(arrays[0], "indices", section, 0);
   const Tensor own = part(arrays[0], section.direction * section.rows, section.rows);
-  return CodebookMatrix::make(own, arrays[1], settings.bits, static_cast<std::int64_t>(section.cols));
+  return CodebookMatrix::make(own, arrays[1], settings.bits, static_cast<std::int64_t>(section.cols),
+                              settings.codebook_level);
 }
 
 std::unique_ptr<Matrix> make_low_rank(const Arrays& arrays, const Section& section, const WeightSettings&) {

@@ -17,6 +17,7 @@ struct WeightSettings {
   std::int64_t bits = 1;
   std::int64_t group_size = 8;
   std::int64_t accuracy_level = 1;
+  std::int64_t codebook_level = 0;  ///< the same for codebooks, which were exact before there was a choice
 };
 
 /// Which part of a weight [directions * rows, cols] to make a matrix of.

@@ -15,33 +15,47 @@ struct alignas(64) TileShape {
   std::uint8_t rows[16] = {};
 };
 
-/// Tiles: 0 to 3 are sums of `Strips` strips of weights with `Wide` of x, 4 and 5 weights, 7 is the last of x, which has
-/// fewer columns perhaps, and 5 and 6 are the others.
-template <int Strips, int Wide>
+/// How eight tiles are used: 0 to 3 are sums of `Strips` strips of weights with `Wide` of x, 4 and 5 weights, 7 is the
+/// last of x, which has fewer columns perhaps, and 5 and 6 are the others. Of a product's two operands the left one has
+/// its 64 inputs in a row, the right one in lines of four: `WeightsLeft` tells which one the weights are.
+template <int Strips, int Wide, bool WeightsLeft>
 struct TileUse {
+  static constexpr int strips = Strips, wide = Wide;
   static constexpr int sum(int s, int m) { return s * Wide + m; }
   static constexpr int weights(int s) { return 4 + s; }
   static constexpr int x(int m) { return m == Wide - 1 ? 7 : Strips == 1 && m == 1 ? 5 : 6; }
+  static constexpr int left(int s, int m) { return WeightsLeft ? weights(s) : x(m); }
+  static constexpr int right(int s, int m) { return WeightsLeft ? x(m) : weights(s); }
 
   static TileShape shape(std::size_t columns) {
-    const auto last = static_cast<std::uint8_t>(columns - (Wide - 1) * kTileRows);
+    const std::size_t last = columns - (Wide - 1) * kTileRows;
     TileShape shape;
     for (int tile = 0; tile < 8; ++tile) {
       shape.rows[tile] = kTileRows;
       shape.row_bytes[tile] = kTileDepth;
     }
-    shape.rows[7] = last;
-    for (int s = 0; s < Strips; ++s) shape.rows[sum(s, Wide - 1)] = last;
+    shrink(shape, 7, last);
+    for (int s = 0; s < Strips; ++s) shrink(shape, sum(s, Wide - 1), last);
     return shape;
+  }
+
+ private:
+  static void shrink(TileShape& shape, int tile, std::size_t columns) {
+    if (WeightsLeft) {
+      shape.row_bytes[tile] = static_cast<std::uint16_t>(4 * columns);
+    } else {
+      shape.rows[tile] = static_cast<std::uint8_t>(columns);
+    }
   }
 };
 
-/// Calls body(std::integral_constant-like index) for 0 to Count - 1.
+/// A number that is known when compiling.
 template <int I>
 struct Index {
   static constexpr int value = I;
 };
 
+/// Calls body(Index<i>()) for i below Count.
 template <int Count, int I = 0, class Body>
 inline void each(const Body& body) {
   if constexpr (I < Count) {
@@ -52,78 +66,104 @@ inline void each(const Body& body) {
 
 constexpr std::size_t kTileRing = 4;
 
-/// sums [column, 32] of `Strips` strips, the first being `strips[0]`, over a span. The next tile is made while the
-/// present one is multiplied.
-template <class Registers, int Strips, int Wide, class Strip>
-void sum_strips(Registers& registers, const Strip* strips, TileCodes& codes, const TileSpan& span,
-                const TileColumns& x, std::int32_t* sums) {
-  using Use = TileUse<Strips, Wide>;
-  alignas(64) std::int8_t ring[kTileRing][Strips][kTileBytes];
-  const std::size_t tiles = span.tiles();
-  const auto make = [&](std::size_t tile) {
-    const std::uint8_t* from[kTilePlanes];
-    codes.find(span.begin + 8 * tile, from);
-    for (int s = 0; s < Strips; ++s) strips[s].make(from, ring[tile % kTileRing][s]);
-  };
-  each<Strips * Wide>([&](auto i) { registers.template zero<i.value>(); });
-  make(0);
-  for (std::size_t tile = 0; tile < tiles; ++tile) {
-    if (tile + 1 < tiles) make(tile + 1);
-    const std::int8_t* columns = x.tiles + (span.tile + tile) * x.strips * kTileBytes;
-    each<Strips>([&](auto s) {
-      registers.template load<Use::weights(s.value)>(ring[tile % kTileRing][s.value], kTileDepth);
+/// The tiles of a span of x, `strips` side by side.
+struct TileRun {
+  const std::int8_t* x;
+  std::size_t strips, tiles;
+};
+
+/// The sums of a run of tiles. make(tile, to) writes the weights [strip, 1 KiB] of a tile, the next while the present
+/// one is multiplied; of strip s and m of x the sums go to sums + s * strip_step + m * x_step, in lines of `line` sums.
+template <class Registers, class Use, class Make>
+void sum_tiles(const Make& make, const TileRun& run, std::int32_t* sums, std::size_t strip_step, std::size_t x_step,
+               std::size_t line) {
+  Registers registers;
+  alignas(64) std::int8_t ring[kTileRing][Use::strips * kTileBytes];
+  each<Use::strips * Use::wide>([&](auto i) { registers.template zero<i.value>(); });
+  make(0, ring[0]);
+  for (std::size_t tile = 0; tile < run.tiles; ++tile) {
+    if (tile + 1 < run.tiles) make(tile + 1, ring[(tile + 1) % kTileRing]);
+    const std::int8_t* const columns = run.x + tile * run.strips * kTileBytes;
+    each<Use::strips>([&](auto s) {
+      registers.template load<Use::weights(s.value)>(ring[tile % kTileRing] + s.value * kTileBytes, kTileDepth);
     });
-    each<Wide>([&](auto m) {
+    each<Use::wide>([&](auto m) {
       registers.template load<Use::x(m.value)>(columns + m.value * kTileBytes, kTileDepth);
-      each<Strips>([&](auto s) {
-        registers.template add<Use::sum(s.value, m.value), Use::x(m.value), Use::weights(s.value)>();
+      each<Use::strips>([&](auto s) {
+        registers.template add<Use::sum(s.value, m.value), Use::left(s.value, m.value), Use::right(s.value, m.value)>();
       });
     });
   }
-  each<Strips>([&](auto s) {
-    each<Wide>([&](auto m) {
-      registers.template store<Use::sum(s.value, m.value)>(
-          sums + m.value * kTileRows * kLutRows + s.value * kTileRows, kLutRows * sizeof(std::int32_t));
+  each<Use::strips>([&](auto s) {
+    each<Use::wide>([&](auto m) {
+      registers.template store<Use::sum(s.value, m.value)>(sums + s.value * strip_step + m.value * x_step,
+                                                           line * sizeof(std::int32_t));
     });
   });
 }
 
-/// `Engine::Session` and `Engine::sum` on such registers: up to 32 columns meet both strips at a time, up to 64 one.
+/// The use of tiles for so many columns: up to 32 meet two strips of weights at a time, up to 64 one.
+template <bool WeightsLeft>
+TileShape tile_shape(std::size_t columns) {
+  switch ((columns + kTileRows - 1) / kTileRows) {
+    case 1:
+      return TileUse<2, 1, WeightsLeft>::shape(columns);
+    case 2:
+      return TileUse<2, 2, WeightsLeft>::shape(columns);
+    case 3:
+      return TileUse<1, 3, WeightsLeft>::shape(columns);
+    default:
+      return TileUse<1, 4, WeightsLeft>::shape(columns);
+  }
+}
+
+/// The sums of two strips with as many columns as the registers were configured for; make(first, count, tile, to)
+/// writes the weights of `count` strips from `first` on.
+template <class Registers, bool WeightsLeft, class Make>
+void sum_two_strips(const Make& make, const TileRun& run, std::int32_t* sums, std::size_t strip_step,
+                    std::size_t x_step, std::size_t line) {
+  if (run.strips <= 2) {
+    const auto both = [&](std::size_t tile, std::int8_t* to) { make(0, 2, tile, to); };
+    if (run.strips == 1) {
+      return sum_tiles<Registers, TileUse<2, 1, WeightsLeft>>(both, run, sums, strip_step, x_step, line);
+    }
+    return sum_tiles<Registers, TileUse<2, 2, WeightsLeft>>(both, run, sums, strip_step, x_step, line);
+  }
+  for (std::size_t s = 0; s < 2; ++s) {
+    const auto one = [&](std::size_t tile, std::int8_t* to) { make(s, 1, tile, to); };
+    std::int32_t* const to = sums + s * strip_step;
+    if (run.strips == 3) {
+      sum_tiles<Registers, TileUse<1, 3, WeightsLeft>>(one, run, to, strip_step, x_step, line);
+    } else {
+      sum_tiles<Registers, TileUse<1, 4, WeightsLeft>>(one, run, to, strip_step, x_step, line);
+    }
+  }
+}
+
+/// While it lives the thread has its tiles.
+template <class Registers, bool WeightsLeft>
+struct TileSession {
+  explicit TileSession(std::size_t columns) { Registers::configure(tile_shape<WeightsLeft>(columns)); }
+  ~TileSession() { Registers::release(); }
+  TileSession(const TileSession&) = delete;
+  TileSession& operator=(const TileSession&) = delete;
+};
+
+/// `Engine::Session` and `Engine::sum` on such registers.
 template <class Registers>
 struct TileProducts {
-  struct Session {
-    explicit Session(std::size_t columns) { Registers::configure(shape(columns)); }
-    ~Session() { Registers::release(); }
-    Session(const Session&) = delete;
-    Session& operator=(const Session&) = delete;
-
-    static TileShape shape(std::size_t columns) {
-      switch ((columns + kTileRows - 1) / kTileRows) {
-        case 1:
-          return TileUse<2, 1>::shape(columns);
-        case 2:
-          return TileUse<2, 2>::shape(columns);
-        case 3:
-          return TileUse<1, 3>::shape(columns);
-        default:
-          return TileUse<1, 4>::shape(columns);
-      }
-    }
-  };
+  using Session = TileSession<Registers, false>;
 
   template <class Strip>
   static void sum(const Strip* strips, TileCodes& codes, const TileSpan& span, const TileColumns& x,
                   const std::int32_t*, std::int32_t* sums) {
-    Registers registers;
-    if (x.strips == 1) return sum_strips<Registers, 2, 1>(registers, strips, codes, span, x, sums);
-    if (x.strips == 2) return sum_strips<Registers, 2, 2>(registers, strips, codes, span, x, sums);
-    for (std::size_t s = 0; s < 2; ++s) {
-      if (x.strips == 3) {
-        sum_strips<Registers, 1, 3>(registers, strips + s, codes, span, x, sums + s * kTileRows);
-      } else {
-        sum_strips<Registers, 1, 4>(registers, strips + s, codes, span, x, sums + s * kTileRows);
-      }
-    }
+    const auto make = [&](std::size_t first, std::size_t count, std::size_t tile, std::int8_t* to) {
+      const std::uint8_t* from[kTilePlanes];
+      codes.find(span.begin + 8 * tile, from);
+      for (std::size_t s = 0; s < count; ++s) strips[first + s].make(from, to + s * kTileBytes);
+    };
+    const TileRun run{x.tiles + span.tile * x.strips * kTileBytes, x.strips, span.tiles()};
+    sum_two_strips<Registers, false>(make, run, sums, kTileRows, kTileRows * kLutRows, kLutRows);
   }
 };
 

@@ -101,7 +101,8 @@ class Avx512Strip {
       __m512i at = _mm512_or_si512(lane_numbers(), code_bit<Bit, 0>(quads[0]));
       if constexpr (Planes == 2) at = _mm512_or_si512(at, code_bit<Bit, 1>(quads[1]));
       if constexpr (Planes > 2) {
-        at = _mm512_ternarylogic_epi32(at, code_bit<Bit, 1>(quads[1]), code_bit<Bit, 2>(quads[2]), 0xFE);
+        const __m512i second = code_bit<Bit, 1>(quads[1]), third = code_bit<Bit, 2>(quads[2]);
+        at = _mm512_ternarylogic_epi32(at, second, third, 0xFE);
       }
       if constexpr (Planes < 3) return _mm512_permutexvar_epi8(at, tables_[0]);
       const __m512i low = _mm512_permutex2var_epi8(tables_[0], at, tables_[kTables / 2 - (Planes == 4)]);
@@ -116,19 +117,17 @@ class Avx512Strip {
   __m512i tables_[kTables];
 };
 
-inline void measure_avx512(const float* x, std::size_t count, float* largest, float* squares) {
-  __m512 most[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()}, sums[2] = {most[0], most[0]};
-  for (std::size_t i = 0; i < count; i += 32) {
-    for (std::size_t half = 0; half < 2 && i + 16 * half < count; ++half) {
-      const std::size_t left = count - i - 16 * half;
-      const auto there = static_cast<__mmask16>(left >= 16 ? 0xFFFF : (1U << left) - 1);
-      const __m512 value = _mm512_maskz_loadu_ps(there, x + i + 16 * half);
-      most[half] = _mm512_max_ps(most[half], _mm512_abs_ps(value));
-      sums[half] = _mm512_fmadd_ps(value, value, sums[half]);
-    }
+/// The largest magnitude of x, and its sum.
+inline void measure_avx512(const float* x, std::size_t count, float* largest, float* sum) {
+  __m512 most = _mm512_setzero_ps(), sums = _mm512_setzero_ps();
+  for (std::size_t i = 0; i < count; i += 16) {
+    const auto there = static_cast<__mmask16>(count - i >= 16 ? 0xFFFF : (1U << (count - i)) - 1);
+    const __m512 value = _mm512_maskz_loadu_ps(there, x + i);
+    most = _mm512_max_ps(most, _mm512_abs_ps(value));
+    sums = _mm512_add_ps(sums, value);
   }
-  *largest = _mm512_reduce_max_ps(_mm512_max_ps(most[0], most[1]));
-  *squares = _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]));
+  *largest = _mm512_reduce_max_ps(most);
+  *sum = _mm512_reduce_add_ps(sums);
 }
 
 /// The bytes of 64 numbers, in the order of a tile.
@@ -145,31 +144,22 @@ inline __m512i tile_line(const __m512i* numbers) {
   return _mm512_permutexvar_epi8(order, bytes);
 }
 
-inline float sum_avx512(const float* x, std::size_t count) {
-  __m512 sum = _mm512_setzero_ps();
-  for (std::size_t i = 0; i < count; i += 16) {
-    const auto there = static_cast<__mmask16>(count - i >= 16 ? 0xFFFF : (1U << (count - i)) - 1);
-    sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(there, x + i));
-  }
-  return _mm512_reduce_add_ps(sum);
-}
-
 inline void build_avx512(const float* x, std::size_t inputs, const TileSpan* spans, std::size_t span_count, int digits,
                          std::size_t column, std::size_t lower, const TileColumns& out) {
   for (std::size_t s = 0; s < span_count; ++s) {
     const TileSpan& span = spans[s];
     const float* const from = x + 8 * span.begin;
     const std::size_t count = (8 * span.end < inputs ? 8 * span.end : inputs) - 8 * span.begin;
-    float most, squares;
-    measure_avx512(from, count, &most, &squares);
-    const float sum = sum_avx512(from, count);
+    float most, sum;
+    measure_avx512(from, count, &most, &sum);
     const TileScale scale = tile_scale(most, sum, digits);
+    const std::size_t known = scale.inverse != 0.0F ? count : 0;  // what is not finite is told by the scale alone
     const __m512 inverse = _mm512_set1_ps(scale.inverse), by_base = _mm512_set1_ps(1.0F / kTileBase);
     __m512i totals[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
     for (std::size_t tile = 0; tile < span.tiles(); ++tile) {
       __m512i numbers[2][4];
       for (std::size_t i = 0; i < 4; ++i) {
-        const std::size_t at = tile * kTileDepth + 16 * i, left = at < count ? count - at : 0;
+        const std::size_t at = tile * kTileDepth + 16 * i, left = at < known ? known - at : 0;
         const auto there = static_cast<__mmask16>(left >= 16 ? 0xFFFF : (1U << left) - 1);
         const __m512 value = _mm512_mul_ps(_mm512_maskz_loadu_ps(there, from + at), inverse);
         const __m512i number = _mm512_cvtps_epi32(value);

@@ -13,18 +13,23 @@ Extent extent(const std::vector<std::optional<Dims>>& shapes, const Inference& n
   return found;
 }
 
-template <typename Weight>
-auto bind(const Attributes& node) {
+/// Files of before there were levels have none, and mean floats.
+auto bind_matrix(const Attributes& node) {
+  return [bits = node.integer("bits"), cols = node.integer("columns"), level = node.integer("accuracy_level", 0)](
+             const Arrays& arrays) { return CodebookMatrix::make(arrays[0], arrays[1], bits, cols, level); };
+}
+
+auto bind_rows(const Attributes& node) {
   return [bits = node.integer("bits"), cols = node.integer("columns")](const Arrays& arrays) {
-    return Weight::make(arrays[0], arrays[1], bits, cols);
+    return CodebookRows::make(arrays[0], arrays[1], bits, cols);
   };
 }
 
 }  // namespace
 
 std::vector<Operator> codebook_operators() {
-  const FormOf<Matrix> matrix{2, bind<CodebookMatrix>, extent};
-  const FormOf<Rows> rows{2, bind<CodebookRows>, extent};
+  const FormOf<Matrix> matrix{2, bind_matrix, extent};
+  const FormOf<Rows> rows{2, bind_rows, extent};
   return {matmul("CodebookMatMul", matrix), gather("CodebookGather", rows), dequantize("CodebookDequantize", rows)};
 }
 

@@ -51,6 +51,7 @@ WeightSettings settings_of(const Attributes& node, const std::string& prefix) {
   settings.bits = node.integer((prefix + "bits").c_str(), settings.bits);
   settings.group_size = node.integer((prefix + "group_size").c_str(), settings.group_size);
   settings.accuracy_level = node.integer("accuracy_level", settings.accuracy_level);
+  settings.codebook_level = node.integer("accuracy_level", settings.codebook_level);
   return settings;
 }
 

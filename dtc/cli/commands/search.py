@@ -63,10 +63,23 @@ def _further() -> Iterator[Option]:
     Section.GOAL, "--time", "time_limit", help="begin no evaluation after 90s, 20m or 1.5h, and take the best by then"
 )
 @option(
+    Section.TRAINING,
+    "--retrain",
+    type=click.FloatRange(min=0, min_open=True),
+    help="epochs in which files that may come back within the goal are retrained, in run directories in the folder of "
+    "the search; the best of all is written",
+)
+@option(
     Section.OTHER,
     "--workers",
     type=click.IntRange(min=1),
     help="processes; the result is the same for any number [default: one a core]",
+)
+@option(
+    Section.OTHER,
+    "--ray",
+    metavar="ADDRESS",
+    help="evaluate on a Ray cluster instead, all of whose nodes see the same files: auto, or HOST:PORT of its head",
 )
 @option(
     Section.OTHER,
@@ -103,6 +116,7 @@ def command(model: Path, **options: Any) -> None:
 
 def _request(model: Path, options: dict[str, Any]) -> Request:
     from dtc.cli.parse import read_time
+    from dtc.cli.told_recipe import searched_training
     from dtc.job import Job
     from dtc.search import Request
 
@@ -122,6 +136,8 @@ def _request(model: Path, options: dict[str, Any]) -> Request:
         force=options["force"],
         workers=options["workers"],
         seconds=None if options["time_limit"] is None else read_time(options["time_limit"]),
+        training=searched_training(options),
+        ray=options["ray"],
     )
 
 

@@ -46,9 +46,10 @@ from dtc.passes.lower.recurrent.operator import CodedWeight
 from dtc.passes.lower.rewriting import Rewriting
 
 
-def _sample(bits: int, rng: np.random.Generator, side: int) -> BinaryCode:
-    codes = rng.integers(0, 256, (bits, side, side // 8), dtype=np.uint8)
-    return BinaryCode(codes, rng.random((bits, side, 1), dtype=np.float32).astype(np.float16), side)
+def _sample(bits: int, rng: np.random.Generator, shape: tuple[int, int]) -> BinaryCode:
+    rows, cols = shape
+    codes = rng.integers(0, 256, (bits, rows, cols // 8), dtype=np.uint8)
+    return BinaryCode(codes, rng.random((bits, rows, 1), dtype=np.float32).astype(np.float16), cols)
 
 
 SAMPLES: dict[str, Sample] = {f"binary {bits}": partial(_sample, bits) for bits in (1, 2, 3, 4, 8)}

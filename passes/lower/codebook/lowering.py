@@ -33,10 +33,10 @@ from dtc.passes.lower.recurrent.operator import CodedWeight
 from dtc.passes.lower.rewriting import Rewriting
 
 
-def _sample(bits: int, block: int, rng: np.random.Generator, side: int) -> Codebook:
+def _sample(bits: int, block: int, rng: np.random.Generator, shape: tuple[int, int]) -> Codebook:
     words = Codewords.encode(rng.standard_normal((1 << bits, block), dtype=np.float32), 32)
-    indices = rng.integers(0, 1 << bits, (side, side // block)).astype(np.uint16)
-    return Codebook(indices, words, side)
+    indices = rng.integers(0, 1 << bits, (shape[0], shape[1] // block)).astype(np.uint16)
+    return Codebook(indices, words, shape[1])
 
 
 SAMPLES: dict[str, Sample] = {

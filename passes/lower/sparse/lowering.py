@@ -39,8 +39,8 @@ def refuse(site: Site) -> str | None:
     return None
 
 
-def _sample(zeros: int, rng: np.random.Generator, side: int) -> Sparse:
-    kept = rng.random((side, side), dtype=np.float32) * 100 >= zeros
+def _sample(zeros: int, rng: np.random.Generator, shape: tuple[int, int]) -> Sparse:
+    kept = rng.random(shape, dtype=np.float32) * 100 >= zeros
     return Sparse(rng.standard_normal(int(kept.sum()), dtype=np.float32), Csr.of(kept))
 
 

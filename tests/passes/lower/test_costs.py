@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -20,14 +21,16 @@ from dtc.passes.lower.kinds import choose_for, kind_of
 
 COSTS = default_costs()
 
+Speeds: TypeAlias = tuple[tuple[tuple[float, ...], ...], ...]
 
-def with_speeds(**speeds: tuple[tuple[float, ...], ...]) -> Costs:
+
+def with_speeds(**speeds: Speeds) -> Costs:
     """Return the usual table with other speeds of some forms; `binary_1` stands for "binary 1"."""
     named = {name.replace("_", " "): table for name, table in speeds.items()}
     return COSTS.model_copy(update={"speeds": {**COSTS.speeds, **named}})
 
 
-def computing(**speeds: tuple[tuple[float, ...], ...]) -> Target:
+def computing(**speeds: Speeds) -> Target:
     return replace(find_target("compute"), costs=with_speeds(**speeds))
 
 
@@ -64,7 +67,7 @@ def sparse(side: int, every: int) -> Form:
 
 
 def test_more_planes_and_more_values_are_slower():
-    speeds = [speed_of(binary(2048, bits)) for bits in range(1, 9)]
+    speeds = [speed_of(binary(2048, bits), 1) for bits in range(1, 9)]
     assert speeds == sorted(speeds, reverse=True)
     speeds = [speed_of(sparse(512, every)) for every in (3, 7, 20, 60)]
     assert speeds == sorted(speeds)
@@ -77,12 +80,13 @@ def test_a_large_weight_is_computed_on_and_a_tiny_one_decoded():
     assert "the speed of the dense product" in tiny.reason
 
 
-def every(speed: float) -> tuple[tuple[float, ...], ...]:
-    return ((speed,) * 3,) * 3
+def every(*speeds: float) -> Speeds:
+    """Return a table that tells the rows apart alone: 1, 4 and 20."""
+    return tuple(((speed,) * 3,) * 3 for speed in (speeds * 3)[:3])
 
 
 def test_the_rows_decide_too():
-    costs = with_speeds(binary_1=((4.0,) * 3, (2.0,) * 3, (0.5,) * 3))
+    costs = with_speeds(binary_1=every(4.0, 2.0, 0.5))
     form = binary(300, 1)
     speeds = [speed_of(form, rows, costs) for rows in (1, 2, 8, 20, 100)]
     assert speeds[0] == 4
@@ -95,10 +99,22 @@ def test_the_rows_decide_too():
     assert not choice(form, 1, with_speeds(binary_1=every(1.1))).pays  # the table is no more exact than that
 
 
-def test_a_long_matrix_counts_as_a_square_of_four_times_its_shorter_side():
-    costs = with_speeds(binary_1=((1.0, 2.0, 3.0),) * 3)
-    long = BinaryCode(np.zeros((1, 10_000, 16), np.uint8), np.ones((1, 10_000, 1), np.float32), 128)
-    assert speed_of(long, 1, costs) == speed_of(binary(512, 1), 1, costs) == 2.0
+def test_both_sides_of_a_matrix_decide():
+    by_shape = (((1.0, 2.0, 3.0), (4.0, 5.0, 6.0), (7.0, 8.0, 9.0)),) * 3  # [out, in] of 128, 512 and 2048
+    costs = with_speeds(binary_1=by_shape)
+
+    def of(out: int, inner: int) -> float:
+        form = BinaryCode(np.zeros((1, out, inner // 8), np.uint8), np.ones((1, out, 1), np.float32), inner)
+        return speed_of(form, 1, costs)
+
+    assert [of(128, 2048), of(2048, 128), of(512, 512), of(256, 512)] == [3.0, 7.0, 5.0, 3.5]
+    assert [of(64, 64), of(96, 9600), of(9600, 96)] == [1.0, 3.0, 7.0]  # beyond the ends their values hold
+
+
+def test_a_long_product_is_computed_on_codes_only_where_that_is_faster():
+    form = BinaryCode(np.zeros((1, 100, 1250), np.uint8), np.ones((1, 100, 1), np.float32), 10_000)
+    assert choice(form, 20).pays == (speed_of(form, 20) >= COSTS.worth)
+    assert speed_of(form, 20) < speed_of(binary(2048, 1), 20)
 
 
 def test_what_no_one_measured_is_computed_on_and_said_so():
@@ -115,15 +131,18 @@ def test_a_table_of_costs_is_read_and_refused_in_one_line(tmp_path: Path):
     assert load_costs(path).speeds["binary 1"] == every(3.0)
     for text in (
         "no json",
-        '{"machine": "m", "sides": [1], "rows": [1], "speeds": {"a": [[1, 2]]}}',
+        '{"machine": "m", "sides": [1], "rows": [1], "speeds": {"a": [[[1, 2]]]}}',
         '{"machine": "m", "sides": [2, 1], "rows": [1], "speeds": {}}',
-        '{"machine": "m", "sides": [1], "rows": [1], "speeds": {"a": [[0]]}}',
+        '{"machine": "m", "sides": [1], "rows": [1], "speeds": {"a": [[[0]]]}}',
+        '{"format": 1, "machine": "m", "sides": [1], "rows": [1], "speeds": {"a": [[1]]}}',
     ):
         path.write_text(text)
         with pytest.raises(UsageError, match=r"costs\.json: is no table of costs \(.*measure-costs"):
             load_costs(path)
     with pytest.raises(UsageError, match="cannot be read"):
         load_costs(tmp_path / "none.json")
+    amx = load_costs(tmp_path / "amx")
+    assert speed_of(binary(2048, 2), 20, amx) > speed_of(binary(2048, 2), 20)
 
 
 def test_indices_of_widths_that_no_operator_reads_cost_what_bytes_cost():
@@ -203,7 +222,7 @@ def test_a_report_does_not_claim_an_operator_that_no_reader_has():
 
 
 def test_costs_are_measured_for_every_form_that_has_samples_and_can_be_used(tmp_path: Path):
-    measured = measure_costs(seconds=0, sides={16: 1 << 12, 32: 1 << 13})
+    measured = measure_costs(seconds=0, sides=(16, 32))
     assert set(measured.speeds) == set(COSTS.speeds)
     assert measured.sides == (16, 32)
     path = tmp_path / "costs.json"

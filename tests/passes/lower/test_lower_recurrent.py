@@ -128,7 +128,7 @@ def test_default_activations_may_be_named() -> None:
 
 
 def test_what_does_not_pay_is_decoded_in_front_of_the_node() -> None:
-    steady = {name: ((9.0 if name.startswith("sparse") else 1.0,),) for name in EAGER.speeds}
+    steady = {name: (((9.0 if name.startswith("sparse") else 1.0,),),) for name in EAGER.speeds}
     costs = EAGER.model_copy(update={"sides": (1,), "rows": (1,), "speeds": steady, "worth": 1.2})
     target = replace(find_target("compute"), costs=costs)
     model, feeds = scaled_model(Options())

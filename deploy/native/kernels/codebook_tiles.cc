@@ -1,0 +1,16 @@
+#include "kernels/codebook_tiles.h"
+
+#include "kernels/codebook_tiles_tables.h"
+#include "kernels/isa.h"
+
+namespace dtc {
+
+const CodebookTileKernel* codebook_tile_kernel() {
+  if (models_tiles()) return &kCodebookTilesModel;
+#if defined(DTC_HAVE_AMX)
+  if (has_amx()) return &kCodebookTilesAmx;
+#endif
+  return nullptr;
+}
+
+}  // namespace dtc

@@ -1,0 +1,46 @@
+"""The page of published experiments: what their results files hold, the papers' figures beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tables import page
+
+from dtc.models.reproduce.papers.experiment import experiments
+from dtc.models.reproduce.papers.results import Results, read_results
+
+INTRODUCTION = (
+    "Experiments of the papers that the methods come from, carried out by `dtc` itself, each beside its control: the "
+    "same training without distortion. Nothing here was typed: the tables are made of the files in `docs/results/`, "
+    "which hold settings, curves, versions and machine of every trial. Results of several seeds are their mean and "
+    "standard deviation. What is chosen, as the best step of a run, is chosen by held-out training data."
+)
+
+
+def papers_page(folder: Path) -> str:
+    """Return the page of all results files in `folder`."""
+    return page("The papers, reproduced", [INTRODUCTION, *(part for path in sorted(folder.glob("*.json"))
+                                                           for part in _parts(read_results(path)))])  # fmt: skip
+
+
+def _parts(results: Results) -> Iterator[str]:
+    experiment = experiments()[results.experiment]
+    seeds = max((int(record.facts.get("seed", 0)) + 1 for record in results.records), default=1)
+    yield f"## {experiment.title}"
+    yield f"{experiment.paper}. {experiment.about}"
+    yield (
+        "```sh\n# not run: needs the folder of DTC_DATA, and minutes to hours\n"
+        f"python -m dtc.models.reproduce.papers {experiment.name} --size {results.size} --seeds {seeds} \\\n"
+        "    --results docs/results\n```"
+    )
+    yield "\n".join(experiment.tables(results.records))
+    told = sorted({_told(record.versions) for record in results.records})
+    yield f"Measured with {'; '.join(told)}."
+
+
+def _told(versions: dict[str, str]) -> str:
+    """Return the versions and the machine of a record in words; the engine of those that were trained."""
+    names = {"dtc": "dtc", "python": "Python", "onnxruntime": "ONNX Runtime"}
+    parts = [f"{words} {versions[name]}" for name, words in names.items() if name in versions]
+    return ", ".join([*parts, *(versions[name] for name in ("engine", "machine") if name in versions)])

@@ -1,0 +1,43 @@
+"""Carries out published experiments: `python -m dtc.models.reproduce.papers NAME --size small --seeds 3`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dtc.errors import DtcError
+from dtc.models.reproduce.papers.experiment import SIZES, Record, Size, experiments
+from dtc.models.reproduce.papers.results import write_results
+from dtc.models.reproduce.papers.running import run_trial
+
+
+@click.command()
+@click.argument("name", type=click.Choice(sorted(experiments())))
+@click.option("--size", type=click.Choice(SIZES), default="small", show_default=True, help="how far it is carried")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="repetitions of each trial")
+@click.option("--trial", "wanted", multiple=True, help="words that a trial's name begins with (default: all)")
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("papers"), show_default=True,
+              help="what is done is kept here; an interrupted run goes on where it was")  # fmt: skip
+@click.option("--results", type=click.Path(path_type=Path), help="also write the results file into this folder")
+def main(name: str, size: Size, seeds: int, wanted: tuple[str, ...], folder: Path, results: Path | None) -> None:
+    """Carry out the experiment NAME and print its tables."""
+    experiment, records = experiments()[name], list[Record]()
+    own = folder / f"{name}-{size}"
+    own.mkdir(parents=True, exist_ok=True)
+    for trial in experiment.trials(size, seeds):
+        if wanted and not trial.name.startswith(wanted):
+            continue
+        try:
+            records.append(run_trial(trial, own))
+        except DtcError as error:
+            raise click.ClickException(f"{trial.name}: {error}") from error
+        last = records[-1]
+        click.echo(f"{last.trial}: {last.metric} {last.before:.5g} -> {last.after:.5g}", err=True)
+    click.echo("\n".join(experiment.tables(records)))
+    if results is not None:
+        click.echo(f"\n{write_results(experiment, size, records, results)}")
+
+
+if __name__ == "__main__":
+    main()

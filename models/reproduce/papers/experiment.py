@@ -1,0 +1,146 @@
+"""What an experiment is: trainings and compressions, each with its setting, and the tables that their results make."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pydantic import Field
+
+import dtc.models.reproduce.papers
+from dtc import models
+from dtc.document import DocumentPart
+from dtc.errors import DataError
+from dtc.graph import save_model
+from dtc.recipe import Recipe
+
+Size = Literal["smallest", "small", "paper"]
+"""smallest: seconds, to see that it works; small: some minutes a trial on two cores; paper: the published setting."""
+
+SIZES: tuple[Size, ...] = ("smallest", "small", "paper")
+
+Begin: TypeAlias = Callable[[Path], Path]
+"""Takes the folder of all trials and returns the model file that a trial begins with."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training or compression.
+
+    Attributes:
+        name: Of its files, and no other trial's of the experiment.
+        begin: Where its model comes from.
+        recipe: Everything that is done; without rules it is a training and nothing is compressed: a control.
+        test: Data that nothing was chosen by, as `--data` names it.
+        facts: What tells it from the others in a table, such as the interval and the seed.
+    """
+
+    name: str
+    begin: Begin
+    recipe: Recipe
+    test: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Record(DocumentPart):
+    """The result of a trial.
+
+    Attributes:
+        trial: Its name.
+        facts: What it was told apart by.
+        created: When.
+        versions: Of dtc, of what it ran on, and the machine.
+        recipe: Everything that was set.
+        metric: What `before` and `after` are, on the test data: of the model that it began with, and of the result.
+        curve: Step and metric of each evaluation on held-out data, of distorted weights.
+        bytes: Sizes of both files; of weights that a method compressed, `site_bytes`, dense and stored.
+        error: Relative squared error of all compressed weights together; None for a control.
+        zeros: Share of the weights of all compressed sites that are zero; None for a control.
+        seconds: Of training and distortion, as the run tells them; empty where nothing was trained.
+    """
+
+    trial: str
+    facts: dict[str, Any]
+    created: str
+    versions: dict[str, str]
+    recipe: dict[str, Any]
+    metric: str
+    before: float
+    after: float
+    curve: tuple[tuple[int, float], ...] = ()
+    bytes: tuple[int, int]
+    site_bytes: tuple[int, int] = (0, 0)
+    error: float | None = None
+    zeros: float | None = None
+    seconds: dict[str, float] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A published experiment.
+
+    Attributes:
+        name: Of its command and its file of results.
+        title: In words, for docs.
+        paper: Authors, name, year, and which table or figure.
+        about: What is done, and what the settings were chosen by; a paragraph for docs.
+        trials: All trials of a size with so many seeds, in the order in which they are run.
+        tables: Yields the lines of a Markdown table of those results that there are, the paper's figures beside ours.
+    """
+
+    name: str
+    title: str
+    paper: str
+    about: str
+    trials: Callable[[Size, int], Sequence[Trial]]
+    tables: Callable[[Sequence[Record]], Iterator[str]]
+
+
+@cache
+def experiments() -> dict[str, Experiment]:
+    """Return every experiment by name; an import error and a name taken twice are loud."""
+    found: dict[str, Experiment] = {}
+    for info in pkgutil.iter_modules(dtc.models.reproduce.papers.__path__):
+        if info.name == "__main__":
+            continue
+        module = importlib.import_module(f"{dtc.models.reproduce.papers.__name__}.{info.name}")
+        if (experiment := getattr(module, "EXPERIMENT", None)) is not None:
+            if experiment.name in found:
+                raise RuntimeError(f"two experiments are called {experiment.name!r}")
+            found[experiment.name] = experiment
+    return found
+
+
+def built(model: str, **options: Any) -> Begin:
+    """Begin with a reference model and its initial weights."""
+
+    def begin(folder: Path) -> Path:
+        told = "".join(f"-{name}-{value}" for name, value in options.items())
+        path = folder / f"{model}{told}.initial.onnx"
+        if not path.exists():
+            save_model(models.build(model, **options), path)
+        return path
+
+    return begin
+
+
+def stored(*parts: str) -> Begin:
+    """Begin with a model of the data folder."""
+
+    def begin(_: Path) -> Path:
+        if "DTC_DATA" not in os.environ:
+            raise DataError(f"DTC_DATA must name the folder that holds {'/'.join(parts)}")
+        return Path(os.environ["DTC_DATA"]).joinpath(*parts)
+
+    return begin
+
+
+def result_of(trial: str) -> Begin:
+    """Begin with what another trial, which is run before, has written."""
+    return lambda folder: folder / f"{trial}.onnx"

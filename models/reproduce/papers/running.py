@@ -1,0 +1,88 @@
+"""Running a trial by what every user has: training a model, compressing one, checking it on test data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dtc.checking import CheckOptions, check
+from dtc.data import open_source
+from dtc.graph import load_model
+from dtc.job import Job
+from dtc.models.reproduce.papers.experiment import Record, Trial
+from dtc.models.train import resume_training, train_reference
+from dtc.pipeline import compress, resume
+from dtc.report import Report
+from dtc.report.provenance import provenance
+from dtc.training.events import Evaluated, from_line
+from dtc.training.run import open_run
+
+
+def run_trial(trial: Trial, folder: Path) -> Record:
+    """Carry out a trial in `folder`, or the rest of one that was interrupted; return what it did to the test metric.
+
+    What is done is kept: `NAME.json` is the record, `NAME.onnx` the model, `NAME.dtc-run` the training.
+    """
+    kept = folder / f"{trial.name}.json"
+    if kept.exists():
+        return Record.model_validate_json(kept.read_text(encoding="utf-8"))
+    begin, output = trial.begin(folder), folder / f"{trial.name}.onnx"
+    run = output.with_suffix(".dtc-run") if trial.recipe.training else None
+    facts = _compress(trial, begin, output, run) if trial.recipe.rules else _train(trial, begin, output)
+    objective = trial.recipe.objective
+    source = open_source(trial.test, batch_size=200, split="evaluate")
+    metric = check(begin, output, source=source, options=CheckOptions(objective=objective, seconds=0.0)).metric
+    assert metric is not None, "there is data"
+    record = Record(
+        trial=trial.name,
+        facts=trial.facts,
+        metric=metric.name,
+        before=metric.before,
+        after=metric.after,
+        bytes=(begin.stat().st_size, output.stat().st_size),
+        curve=() if run is None else tuple(_curve(run)),
+        **provenance(trial.recipe),
+        **facts,
+    )
+    kept.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+    return record
+
+
+def _train(trial: Trial, begin: Path, output: Path) -> dict[str, Any]:
+    run = output.with_suffix(".dtc-run")
+    if run.exists():
+        found = resume_training(run, output, force=True, allow_code=True)
+    else:
+        found = train_reference(load_model(begin), trial.recipe, output, run, force=True)
+    return {"seconds": found.training.seconds}
+
+
+def _compress(trial: Trial, begin: Path, output: Path, run: Path | None) -> dict[str, Any]:
+    if run is not None and run.exists():
+        report = resume(run, allow_code=True, output=output, force=True).report
+    else:
+        job = Job(output, force=True, seconds=0.0, allow_growth=True)
+        report = compress(begin, trial.recipe, job, run=run).report
+    return _facts(report)
+
+
+def _facts(report: Report) -> dict[str, Any]:
+    """Return what a record tells of the compressed sites, each weighted by its dense bytes."""
+    sites = [site for site in report.sites if site.form is not None]
+    dense = sum(site.nbytes for site in sites)
+    errors = [site.error for site in sites if site.error is not None]
+    zeros = [site.weights.zeros[1] * site.nbytes for site in sites if site.weights is not None]
+    return {
+        "site_bytes": (dense, sum(site.stored_bytes for site in sites)),
+        "error": sum(e * site.nbytes for e, site in zip(errors, sites, strict=True)) / dense if errors else None,
+        "zeros": sum(zeros) / dense if len(zeros) == len(sites) and dense else None,
+        "seconds": {} if report.training is None else report.training.seconds,
+    }
+
+
+def _curve(run: Path) -> Iterator[tuple[int, float]]:
+    for line in open_run(run).metrics.read_text(encoding="utf-8").splitlines():
+        event = from_line(line)
+        if isinstance(event, Evaluated) and event.value is not None:
+            yield event.step, event.value
