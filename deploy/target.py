@@ -88,6 +88,7 @@ class DeployTarget(ABC):
         title: What its bundles are for, in a sentence without a full stop.
         processors: Those that a bundle may be for; empty where its files are the same for all.
         pinned: The packages that a bundle names by version, for whoever runs it to install.
+        lowering: What `dtc compress --lower` writes for it.
         one_size: Whether its bundles take inputs of one size alone, which free sizes get before all else: 1 for those
             that count samples, small ones that the model accepts for others.
     """
@@ -97,6 +98,7 @@ class DeployTarget(ABC):
     processors: ClassVar[tuple[str, ...]] = ()
     pinned: ClassVar[Mapping[str, str]] = {}
     one_size: ClassVar[bool] = False
+    lowering: ClassVar[str] = "standard"
 
     def prepare(self, model: ir.Model) -> list[str]:
         """Bring a model into the form that the target takes, in place; return what a user should know, in sentences.

@@ -44,6 +44,7 @@ def session(
     providers: Sequence[str] | None = None,
     settings: Mapping[str, str] | None = None,
     native: bool = True,
+    sparing: bool = False,
     called: str | None = None,
 ) -> ort.InferenceSession:
     """Return a session of the model at `path`, on the CPU unless `providers` says otherwise.
@@ -51,7 +52,8 @@ def session(
     `threads` is the number of threads of one operator, if not given what the environment variable `DTC_THREADS` says,
     or else all physical cores; `settings` are ONNX Runtime's session configuration entries. The operators of dtc run on
     the native library where there is one, unless `native` is false; else on the functions that the file carries. Those
-    of libraries in use (`dtc.custom_ops`) are known too.
+    of libraries in use (`dtc.custom_ops`) are known too. A `sparing` session holds no more than the file's own arrays:
+    what follows from them is computed in every run, and let go.
     `called` is what messages call the model in place of `path`, where that is a file which no user knows.
 
     Raises:
@@ -61,7 +63,7 @@ def session(
     path, known = Path(path), called or str(path)
     if not path.is_file():
         raise ModelError(f"{known}: no such file")
-    return _opened(str(path), known, _options(threads, settings, native=native), providers)
+    return _opened(str(path), known, _options(threads, settings, native=native, sparing=sparing), providers)
 
 
 def session_of(
@@ -81,20 +83,27 @@ def session_of(
     Raises:
         ModelError: ONNX Runtime refuses the model.
     """
-    options = _options(threads, settings, native=native)
+    options = _options(threads, settings, native=native, sparing=False)
     options.add_external_initializers(
         list(arrays), [ort.OrtValue.ortvalue_from_numpy(each) for each in arrays.values()]
     )
     return _opened(message, called, options, None)
 
 
-def _options(threads: int | None, settings: Mapping[str, str] | None, *, native: bool) -> ort.SessionOptions:
+def _options(
+    threads: int | None, settings: Mapping[str, str] | None, *, native: bool, sparing: bool
+) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
     options.intra_op_num_threads = threads or int(os.environ.get(THREADS, "0"))
     options.inter_op_num_threads = 1
     for key, value in (settings or {}).items():
         options.add_session_config_entry(key, value)
+    if sparing:
+        # Folded constants and all that led to them are held until the last is folded: for codes of two bits nine times
+        # the weights that they stand for.
+        options.add_session_config_entry("optimization.disable_specified_optimizers", "ConstantFolding")
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     register_custom_ops(options, but=register(options) if native else None)
     return options
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
@@ -35,6 +35,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 import dtc.passes.methods
+from dtc.device_arrays import on_host
 from dtc.errors import RuleError, UsageError
 from dtc.forms import Array, Form
 from dtc.passes.options import Compensation, Options, flag, refuse_clashes
@@ -78,6 +79,13 @@ class Weights:
     gradient: Array | None = None
     gram: Gram | None = None
     previous: tuple[Form, ...] | None = None
+
+    def on_host(self) -> Weights:
+        """Return the same site with its arrays in host memory."""
+        if isinstance(self.matrices, np.ndarray):
+            return self
+        gradient = None if self.gradient is None else on_host(self.gradient)
+        return replace(self, matrices=on_host(self.matrices), gradient=gradient)
 
     @property
     def out_in(self) -> tuple[int, int]:

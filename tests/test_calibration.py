@@ -166,9 +166,8 @@ def test_moments_are_held_and_measured_within_bounds(tmp_path: Path, monkeypatch
     normalise(model)
     sites = sorted(find_sites(model), key=lambda site: site.name)  # r [3, 3], v [3, 3], w [5, 5]
     whole = dict(Calibration(model, sites, chunks, CARRY, seed=0).all_moments())
-    monkeypatch.setattr(moments, "HELD_LIMIT", 8 * (9 + 9))
     chunks.passes = 0
-    again = dict(Calibration(model, sites, chunks, CARRY, seed=0).all_moments())
+    again = dict(Calibration(model, sites, chunks, CARRY, seed=0, held=8 * (9 + 9)).all_moments())
     assert chunks.passes == 2
     assert list(again) == ["r", "v", "w"]
     for name, array in whole.items():

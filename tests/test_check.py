@@ -214,7 +214,7 @@ def test_a_candidate_that_cannot_run_fails(reference: Path, changed: Callable[..
 
 def test_what_is_no_model_is_refused(reference: Path, tmp_path: Path) -> None:
     (tmp_path / "junk.onnx").write_bytes(b"not a model")
-    with pytest.raises(ModelError, match=r"junk\.onnx: ONNX Runtime .* does not load it"):
+    with pytest.raises(ModelError, match=r"junk\.onnx: not an ONNX model"):
         quick(reference, tmp_path / "junk.onnx")
     with pytest.raises(ModelError, match=r"absent\.onnx: no such file"):
         quick(tmp_path / "absent.onnx", reference)

@@ -37,15 +37,23 @@ HELD_LIMIT = 1 << 30
 class Calibration:
     """The second moments `X^T X / n` of the inputs of sites, float64 `[count, in, in]`, measured when first asked for.
 
-    One pass over the samples is for all sites whose moments fit into `HELD_LIMIT` together, in the order of the sites;
-    they are held until moments are asked for that another pass has to measure.
+    One pass over the samples is for all sites whose moments fit into `held` bytes together, in the order of the sites;
+    they are held until moments are asked for that another pass has to measure. A site whose own take more has a pass of
+    its own.
 
     Attributes:
         refused: Why sites that are multiplied with something have no moments, by name.
     """
 
     def __init__(
-        self, model: ir.Model, sites: Iterable[Site], source: Source, objective: Objective, *, seed: int
+        self,
+        model: ir.Model,
+        sites: Iterable[Site],
+        source: Source,
+        objective: Objective,
+        *,
+        seed: int,
+        held: int = HELD_LIMIT,
     ) -> None:
         self.refused: dict[str, str] = {}
         self._model, self._source, self._objective, self._seed = model, source, objective, seed
@@ -61,10 +69,15 @@ class Calibration:
                 continue
             # The next pass begins where the moments of the last one would no longer fit.
             if room < _nbytes(site) or not self._passes:
-                room = HELD_LIMIT
+                room = held
                 self._passes.append([])
             room -= _nbytes(site)
             self._passes[-1].append(site)
+
+    @property
+    def passes(self) -> tuple[int, ...]:
+        """Bytes of the moments that each pass over the samples holds."""
+        return tuple(sum(map(_nbytes, sites)) for sites in self._passes)
 
     def gram_of(self, site: Site) -> Gram:
         """Return a function that gives the moments of a site; None for sites that are refused."""

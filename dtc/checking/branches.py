@@ -13,9 +13,14 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
+from dtc.checking.session_memory import session_memory
 from dtc.errors import ModelError
 from dtc.graph import all_nodes, load_model, save_model
+from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 from dtc.session import runner, session
+
+WATCHED = 100_000_000
+"""Bytes that a watch may take beside a large model."""
 
 _BRANCHES = ("then", "else")
 _SCAN_LAYOUT = frozenset({"scan_output_axes", "scan_output_directions"})
@@ -45,11 +50,11 @@ class BranchWatch:
         branches: All branches whose condition no constant decides.
     """
 
-    def __init__(self, path: Path, **settings: Any) -> None:
-        """Load the copy; where it cannot be made, `taken` finds nothing.
+    def __init__(self, path: Path, *, most: int | None = None, **settings: Any) -> None:
+        """Load the copy, in which only what conditions need is left; where it cannot be made, `taken` finds nothing.
 
         Raises:
-            ModelError: The model at `path` cannot be loaded.
+            ModelError: The model at `path` cannot be loaded, or the copy takes more than `most` bytes of memory.
         """
         self.branches: frozenset[Branch] = frozenset()
         self._pairs: dict[str, tuple[Branch, Branch]] = {}
@@ -57,12 +62,15 @@ class BranchWatch:
         if model.functions:
             InlinePass()(model)
         counted = _Counter().count(model.graph)
-        model.graph.outputs.clear()  # ONNX Runtime leaves out what only they need
+        model.graph.outputs.clear()
         for number, (pair, value) in enumerate(counted):
             value.name = f"dtc.branches.{number}"
             model.graph.outputs.append(value)
             self._pairs[value.name] = pair
         self.branches = frozenset(each for pair in self._pairs.values() for each in pair)
+        RemoveUnusedPass()(model)
+        if most is not None and session_memory(model) > most:
+            raise ModelError(f"{path}: its conditions need weights of more than {most} bytes")
         with tempfile.TemporaryDirectory(prefix="dtc-branches-") as folder:
             copy = Path(folder) / "branches.onnx"
             save_model(model, copy)
@@ -86,12 +94,20 @@ class BranchWatch:
         )
 
 
-def watch_branches(model: ir.Model, path: Path, **settings: Any) -> BranchWatch | None:
-    """Return what watches the branches of the model at `path`; None where it has none, or they cannot be watched."""
-    if not any(_is(node, "If") for node in _all_nodes(model)):
+def has_branches(model: ir.Model) -> bool:
+    """Return whether a model has any `If`."""
+    return any(_is(node, "If") for node in _all_nodes(model))
+
+
+def watch_branches(model: ir.Model, path: Path, *, most: int | None = None, **settings: Any) -> BranchWatch | None:
+    """Return what watches the branches of the model at `path`; None where it has none, or they cannot be watched.
+
+    Nor are they where the watch would take more than `most` bytes.
+    """
+    if not has_branches(model):
         return None
     try:
-        watch = BranchWatch(path, **settings)
+        watch = BranchWatch(path, most=most, **settings)
     except (ModelError, ValueError):
         return None
     return watch if watch.branches else None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from dtc.checking.differences import Comparison, OutputDifference, interface_differences
 from dtc.checking.elsewhere import Expected, run_elsewhere
-from dtc.checking.measurements import measure_latency, measure_memory
+from dtc.checking.measurements import Latency, measure_latency, measure_memory
 from dtc.checking.metric import PairMetric
 from dtc.checking.options import CheckedBatch, CheckOptions
 from dtc.checking.pair import CandidateError, Pair, open_pair
@@ -25,7 +27,10 @@ from dtc.graph import file_bytes, load_model
 from dtc.graph.signature import Arrays, TensorSpec, input_specs, output_specs, zero_state
 from dtc.recipe import Objective
 from dtc.sample_inputs import Inputs, InputSampler
-from dtc.session import Outputs, runner
+from dtc.session import Outputs
+
+_Ran: TypeAlias = tuple[Outputs, Arrays]
+"""What a model gave for a batch, and the batch."""
 
 _DRAWS = 4
 _COMPARED_BATCHES = 8  # the metric reads all data; for the distance of the outputs a few batches tell enough
@@ -97,8 +102,7 @@ def _on_generated(pair: Pair, report: CheckReport, options: CheckOptions) -> tup
     trial = Trial(pair)
     sampler = _sampler(pair, options, needed=not options.examples)
     drawn = sampler.draws(_DRAWS) if sampler else []
-    for feed in (*options.examples, *drawn):
-        trial.compare(feed)
+    trial.compare([*options.examples, *drawn])
     if sampler:
         trial.seek(sampler)
     words = [f"generated, {len(drawn)} draws"] if drawn else []
@@ -132,13 +136,13 @@ def _on_data(
         return trial.run_reference(feed) if next(counted) < _COMPARED_BATCHES else pair.runs[0](feed)
 
     # Each model is fed with the state that it carried over itself.
-    streams = [
+    first, second = (
         stateful(run, source.batches(epoch=0, seed=options.seed, shuffle=False), options.objective, pair.inputs)
         for run in (run_reference, pair.runs[1])
-    ]
+    )
     metric, count = PairMetric(options), 0
-    # In step, one batch of both at a time: outputs of all batches need not be kept.
-    for count, ((wanted, batch), (found, _)) in enumerate(zip(*streams, strict=True), 1):
+    # In step, some batches of both at a time: outputs of all need not be kept.
+    for count, ((wanted, batch), (found, _)) in enumerate(_by_turns(first, second, pair.turns.block), 1):
         metric.update(wanted, found, batch)
         options.on_batch(CheckedBatch(count, source.length))
         if count <= _COMPARED_BATCHES:
@@ -150,6 +154,21 @@ def _on_data(
     words = ", ".join([f"data, {count} batches", *trial.words])
     sample = first_inputs(pair.inputs, source, options.objective, options.seed)
     return _compared(report, trial, words, change, options), trial, sample
+
+
+def _by_turns(first: Iterator[_Ran], second: Iterator[_Ran], block: int) -> Iterator[tuple[_Ran, _Ran]]:
+    """Yield what two streams give, in pairs; each is read on until that of the first takes `block` bytes."""
+    while held := list(_taken(first, block)):
+        yield from zip(held, second, strict=False)  # the second goes on with the next ones
+
+
+def _taken(stream: Iterator[_Ran], block: int) -> Iterator[_Ran]:
+    held = 0
+    for outputs, batch in stream:
+        yield outputs, batch
+        held += sum(each.nbytes for each in (*outputs.values(), *batch.values()) if isinstance(each, np.ndarray))
+        if held >= block:
+            return
 
 
 def first_inputs(inputs: Sequence[TensorSpec], source: Source, objective: Objective, seed: int) -> Inputs:
@@ -209,6 +228,8 @@ def _checked_elsewhere(
         caveat = "other runtimes were not compared, as the model draws random numbers"
         return report.model_copy(update={"caveats": (*report.caveats, caveat)})
     feeds = [{spec.name: feed[spec.name] for spec in pair.inputs} for feed in feeds]  # labels are no inputs
+    if not pair.turns.at_once:
+        pair.turns.close()
     reference, candidate = (Expected.of(path, feeds) for path in pair.paths)
     found = tuple(run_elsewhere(runtime, reference, candidate, feeds) for runtime in options.runtimes)
     failures = tuple(each.words for each in found if each.failed)
@@ -222,14 +243,28 @@ def _kernel_difference(pair: Pair, sample: Inputs) -> float | None:
         return None
     comparison = Comparison()
     # Of a random model, two new sessions draw the same.
-    native = runner(pair.open(path, threads=1)) if pair.random else pair.runs[1]
-    comparison.update(runner(pair.open(path, threads=1, native=False))(sample), native(sample))
+    native = pair.run_of(path, threads=1) if pair.random else pair.runs[1]
+    portable = pair.run_of(path, threads=1, native=False, sparing=not pair.turns.at_once)
+    comparison.update(portable(sample), native(sample))
     return max((each.relative_l2 for each in comparison.differences()), default=None)
+
+
+def _latencies(pair: Pair, sample: Inputs, seconds: float) -> list[Latency]:
+    """Time both models, in turns where both are open; of large ones no session is left."""
+    runs = [partial(run, sample) for run in pair.runs]
+    if pair.turns.at_once:
+        return measure_latency(runs, seconds=seconds)
+    found = [measure_latency([run], seconds=seconds / 2)[0] for run in runs]
+    pair.turns.close()
+    return found
 
 
 def _measured(pair: Pair, report: CheckReport, sample: Inputs, options: CheckOptions) -> CheckReport:
     """Add latency and memory of both models to a report."""
-    latencies = measure_latency([partial(run, sample) for run in pair.runs], seconds=options.seconds)
+    if pair.decodes_in_runs:
+        caveat = "latency and memory were not measured: without the native library each run decodes the weights anew"
+        return report.model_copy(update={"caveats": (*report.caveats, caveat)})
+    latencies = _latencies(pair, sample, options.seconds)
     names = options.called or tuple(map(str, pair.paths))
     before, after = (
         facts.model_copy(

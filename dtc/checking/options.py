@@ -36,6 +36,7 @@ class CheckOptions:
         on_batch: Is told after each batch of data, which may be hours of work.
         called: What messages call the reference and the candidate, where no user knows their paths.
         runtimes: Other runtimes that the candidate is run in.
+        memory: Bytes that may be taken; None: what is free.
     """
 
     objective: Objective = field(default_factory=Objective)
@@ -51,3 +52,4 @@ class CheckOptions:
     on_batch: Callable[[CheckedBatch], None] = lambda _: None
     called: tuple[str, str] | None = None
     runtimes: tuple[Runtime, ...] = ()
+    memory: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,16 @@ from dtc.checking.differences import interface_differences
 from dtc.checking.measurements import MEASURED_SESSION
 from dtc.checking.noise import is_random, still_session
 from dtc.checking.options import CheckOptions
+from dtc.checking.session_memory import IDLE, run_together, session_memory
+from dtc.checking.turns import Run, SessionTurns
+from dtc.deploy.ops import DOMAIN
+from dtc.deploy.ops.library import library_path
 from dtc.errors import ModelError
+from dtc.formatting import size
 from dtc.graph import load_model
 from dtc.graph.signature import Arrays, TensorSpec
-from dtc.session import Outputs, runner, session, signature
+from dtc.memory import free_memory
+from dtc.session import Outputs, session
 
 
 class CandidateError(ModelError):
@@ -25,7 +32,7 @@ class CandidateError(ModelError):
 
 @dataclass(frozen=True)
 class Pair:
-    """Both models, the reference first, each in a session of its own.
+    """Both models, the reference first, each in a session of its own; large ones are best run by turns of many inputs.
 
     Attributes:
         paths: Their files.
@@ -36,7 +43,10 @@ class Pair:
         attempt: Runs the reference out of turn.
         failures: Where the candidate has other inputs or outputs than the reference, in words.
         random: Whether the reference draws random numbers.
-        open: Opens a session of either file, as `dtc.session.session`; of a random model each one draws the same.
+        run_of: Returns what runs either file in a further session, with the arguments of `dtc.session.session`; of a
+            random model each one draws the same.
+        turns: Has the sessions: of large models one at a time.
+        decodes_in_runs: Whether the candidate decodes its weights in every run, for want of memory and of kernels.
     """
 
     paths: tuple[Path, Path]
@@ -46,26 +56,38 @@ class Pair:
     attempt: Callable[[Arrays], Outputs]
     failures: tuple[str, ...]
     random: bool
-    open: Callable[..., Any]
+    run_of: Callable[..., Run]
+    turns: SessionTurns
+    decodes_in_runs: bool
 
 
 def open_pair(reference: Path, candidate: Path, options: CheckOptions) -> Pair:
     """Load both models.
 
     Raises:
-        ModelError: A file is missing, or ONNX Runtime refuses it.
+        ModelError: A file is missing, ONNX Runtime refuses it, or it does not fit into memory.
     """
-    told: dict[str, Any] = {"threads": options.threads, "settings": MEASURED_SESSION, "native": options.native}
+    models = load_model(reference), load_model(candidate)
+    memory = free_memory() if options.memory is None else options.memory
     names = options.called or (str(reference), str(candidate))
-    model = load_model(reference)
-    random = is_random(model)
+    _refuse_unfit(models, names, memory)
+    turns = SessionTurns(at_once=run_together(*models, memory))
+    random, kernels = is_random(models[0]), options.native and library_path() is not None
+    told: dict[str, Any] = {
+        "threads": options.threads,
+        "settings": MEASURED_SESSION,
+        "native": options.native,
+        "sparing": not (turns.at_once or kernels),
+    }
     opening: Callable[..., Any] = still_session if random else session
-    first, second = opening(reference, called=names[0], **told), opening(candidate, called=names[1], **told)
-    (inputs, outputs), (other_inputs, other_outputs) = signature(first), signature(second)
+    first, second = (
+        partial(opening, path, called=name, **told) for path, name in zip((reference, candidate), names, strict=True)
+    )
+    (inputs, outputs), (other_inputs, other_outputs) = turns.signature(first), turns.signature(second)
     failures = interface_differences("input", inputs, other_inputs)
     failures += interface_differences("output", outputs, other_outputs)
     # Only the candidate's errors get a class of their own: they are findings of the check, the reference's are not.
-    run_first, run_second = runner(first), runner(second)
+    run_first, run_second = turns.runner(first), turns.runner(second)
 
     def run_candidate(batch: Arrays) -> Outputs:
         try:
@@ -73,6 +95,20 @@ def open_pair(reference: Path, candidate: Path, options: CheckOptions) -> Pair:
         except ModelError as error:
             raise CandidateError(f"the candidate cannot run inputs that the reference runs: {error}") from error
 
-    attempt = runner(session(reference, called=names[0], **told)) if random else run_first
-    paths, models, runs = (reference, candidate), (model, load_model(candidate)), (run_first, run_candidate)
-    return Pair(paths, models, inputs, runs, attempt, tuple(failures), random, opening)
+    def run_of(path: Path, **settings: Any) -> Run:
+        return turns.runner(partial(opening, path, **settings))
+
+    attempt = run_of(reference, called=names[0], **told) if random else run_first
+    paths, runs = (reference, candidate), (run_first, run_candidate)
+    decodes = told["sparing"] and any(domain == DOMAIN for domain, *_ in models[1].functions)
+    return Pair(paths, models, inputs, runs, attempt, tuple(failures), random, run_of, turns, decodes_in_runs=decodes)
+
+
+def _refuse_unfit(models: tuple[ir.Model, ir.Model], names: tuple[str, str], memory: int) -> None:
+    for model, name in zip(models, names, strict=True):
+        needed = IDLE + session_memory(model)
+        if needed > memory:
+            raise ModelError(
+                f"{name}: running it takes {size(needed)} of memory, and {size(memory)} may be used; give more "
+                "(--memory), or run it where there is more"
+            )

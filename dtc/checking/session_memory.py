@@ -16,13 +16,17 @@ _OF_OTHERS = 1.15
 """Peak bytes of a session for a byte of weights: float32 is held once, as it was or packed for products, beside the one
 that is being packed; the CPU has no products in float16, so that such weights are held in float32 as well."""
 
-_DECODED = 2
-"""Decoding weights when a session is opened takes up to as much again as the weights that it gives."""
+_DECODING = 10
+"""Copies of a weight while a function decodes codes of eight bits: a float for each bit, the codes, and the weight."""
+
+_TOGETHER = 1 << 28
+"""Bytes that the sessions of two models may take for both to be open."""
 
 
 def memory_of_whole(model: ir.Model) -> int:
     """Return the peak bytes of a process that runs a model, or what is made of it, in one session at a time."""
-    return IDLE + _DECODED * session_memory(model)
+    # What is made of it is smaller, and decodes one weight at a time.
+    return IDLE + session_memory(model) + _DECODING * max(_as_float32(model), default=0)
 
 
 def session_memory(model: ir.Model) -> int:
@@ -32,11 +36,24 @@ def session_memory(model: ir.Model) -> int:
     )
 
 
+def run_together(reference: ir.Model, candidate: ir.Model, memory: int) -> bool:
+    """Return whether both of two models can be open at once: neither is large, and `memory` bytes hold them.
+
+    A session that decodes all weights when it is opened holds all copies of all of them at a time.
+    """
+    both = session_memory(reference) + session_memory(candidate)
+    return both <= _TOGETHER and IDLE + both + _DECODING * sum(_as_float32(reference)) <= memory
+
+
 def memory_of_sites(model: ir.Model) -> int:
     """Return the peak bytes of compressing and checking a model one weight at a time, by one process."""
-    largest = max((tensor.size for tensor in all_tensors(model) if tensor.dtype.is_floating_point()), default=0)
-    return IDLE + _COPIES * 4 * largest
+    return IDLE + _COPIES * max(_as_float32(model), default=0)
 
 
 _COPIES = 3
 """Of the largest weight in float32: as it came, as it is distorted, and while it is run alone."""
+
+
+def _as_float32(model: ir.Model) -> list[int]:
+    """Return the bytes of each float tensor in float32."""
+    return [4 * tensor.size for tensor in all_tensors(model) if tensor.dtype.is_floating_point()]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dtc.checking.branches import Branch, watch_branches
+from dtc.checking.branches import WATCHED, Branch, has_branches, watch_branches
 from dtc.checking.differences import Comparison
 from dtc.checking.pair import Pair
 from dtc.checking.seeking import inputs_of_branches, inputs_with_numbers
@@ -34,18 +34,21 @@ class Trial:
         self.words: list[str] = []
         self.feeds: list[Mapping[str, Any]] = []
         self._pair = pair
-        self._watch = watch_branches(pair.models[0], pair.paths[0], threads=1, native=False)
+        most = None if pair.turns.at_once else WATCHED
+        self._watch = watch_branches(pair.models[0], pair.paths[0], most=most, threads=1, native=False)
+        self._unwatched = most is not None and self._watch is None and has_branches(pair.models[0])
         self._taken: set[Branch] = set()
 
-    def compare(self, feed: Mapping[str, Any]) -> None:
-        """Run both models on an input.
+    def compare(self, feeds: Sequence[Mapping[str, Any]]) -> None:
+        """Run both models on inputs: the reference on all, then the candidate.
 
         Raises:
             ModelError: The reference cannot run it.
             CandidateError: The candidate cannot.
         """
-        wanted = self.run_reference(feed)
-        self.comparison.update(wanted, self._pair.runs[1](feed))
+        wanted = [self.run_reference(feed) for feed in feeds]
+        for outputs, feed in zip(wanted, feeds, strict=True):
+            self.comparison.update(outputs, self._pair.runs[1](feed))
 
     def run_reference(self, feed: Mapping[str, Any]) -> Outputs:
         """Run the reference alone, and note the branches that it takes."""
@@ -64,16 +67,15 @@ class Trial:
         Raises:
             CandidateError: The candidate cannot run what the reference runs.
         """
-        for feed, word in inputs_with_numbers(sampler, self._pair.attempt, self.comparison.vacuous()):
-            self.compare(feed)
-            self.words.append(f"one of {word} numbers")
+        numbers = list(inputs_with_numbers(sampler, self._pair.attempt, self.comparison.vacuous()))
+        self.compare([feed for feed, _ in numbers])
+        self.words += [f"one of {word} numbers" for _, word in numbers]
         untaken = {branch for branch in self._untaken() if not branch.by_size}
         if self._watch is None or not untaken:
             return
         constants = compared_constants(self._pair.models[0])
         found = list(inputs_of_branches(sampler, self._pair.attempt, self._watch, constants, untaken))
-        for feed in found:
-            self.compare(feed)
+        self.compare(found)
         if found:
             self.words.append(f"{len(found)} for branches")
 
@@ -91,6 +93,8 @@ class Trial:
     def caveats(self) -> tuple[str, ...]:
         """Return in words what was not compared, though nothing is wrong with it."""
         told = [f"output {name!r} was empty in all runs" for name in self.comparison.empty()]
+        if self._unwatched:
+            told.append("which branches the inputs took was not watched, which takes a second session of a large model")
         untaken = sorted(self._untaken())
         if by_number := [str(branch) for branch in untaken if not branch.by_size]:
             told.append(

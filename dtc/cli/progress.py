@@ -1,4 +1,4 @@
-"""Progress of a compression: a bar of its training on a terminal, plain lines for the rest and elsewhere."""
+"""Progress of a compression: bars of weights and of training on a terminal, plain lines for the rest and elsewhere."""
 
 from __future__ import annotations
 
@@ -40,8 +40,7 @@ def progress(*, quiet: bool) -> Iterator[OnEvent]:
             Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
-                TextColumn("{task.completed}/{task.total} steps, loss {task.fields[loss]}"),
-                TextColumn("{task.fields[distortions]} distortions"),
+                TextColumn("{task.fields[told]}"),
                 TimeRemainingColumn(),
                 console=console,
             ) as bar,
@@ -96,8 +95,12 @@ class _Lines:
         self._told = 0.0
         self._began = 0.0
 
-    def show(self, event: Shown) -> None:
+    def hear(self, event: Shown) -> None:
+        """Note an event of which no line is told."""
         self._heart.hear(event)
+
+    def show(self, event: Shown) -> None:
+        self.hear(event)
         if isinstance(event, CheckedBatch):
             self._show_check(event)
         elif isinstance(event, SiteDone):
@@ -122,28 +125,57 @@ class _Lines:
         if now - self._told >= _QUIET:
             # By bytes: sites differ in size by more than in time for a byte.
             left = (now - self._began) * (event.bytes_of / max(event.bytes_done, 1) - 1)
-            sites, read = f"{event.done} of {event.of} weights", f"{size(event.bytes_done)} of {size(event.bytes_of)}"
-            console.print(f"compressed {sites}, {read}; {left:.0f} s left", markup=False)
+            console.print(f"compressed {_sites(event)}; {left:.0f} s left", markup=False)
             self._told = now
 
 
 class _Bar:
+    """Shows how far training is, or how many weights are compressed, as a bar with the time left; the rest as lines."""
+
     def __init__(self, bar: Progress, lines: _Lines) -> None:
         self._bar = bar
         self._lines = lines
-        self._task: TaskID | None = None
+        self._training: TaskID | None = None
+        self._sites: TaskID | None = None
+        self._step, self._steps, self._loss, self._distortions = 0, 0, "-", 0
 
     def show(self, event: Shown) -> None:
-        # A resumed run tells `Started` again, first of all, so that the bar is there before the first step.
-        if isinstance(event, Started):
-            self._task = self._bar.add_task("training", total=event.steps, loss="-", distortions=0)
-        if self._task is not None and isinstance(event, Stepped):
-            self._bar.update(self._task, completed=event.step, loss=f"{event.loss:.4f}")
-        if self._task is not None and isinstance(event, DistortedWeights):
-            self._bar.update(self._task, distortions=event.count)
-        # Distortions count up in the bar: hundreds of lines would push the evaluations away.
-        if not isinstance(event, DistortedWeights):
-            self._lines.show(event)
+        match event:
+            # A resumed run tells `Started` again, first of all, so that the bar is there before the first step.
+            case Started(steps=steps):
+                self._step, self._steps, self._loss, self._distortions = 0, steps, "-", 0
+                self._training = self._bar.add_task("training", total=steps, told="")
+                self._show_training()
+                self._lines.show(event)
+            case Stepped(step=step, loss=loss):
+                self._step, self._loss = step, f"{loss:.4f}"
+                self._show_training()
+                self._lines.show(event)
+            # Distortions and sites count up in the bar: hundreds of lines would push the evaluations away.
+            case DistortedWeights(count=count):
+                self._distortions = count
+                self._show_training()
+                self._lines.hear(event)
+            case SiteDone():
+                self._show_site(event)
+                self._lines.hear(event)
+            case _:
+                self._lines.show(event)
+
+    def _show_training(self) -> None:
+        if self._training is not None:
+            told = f"{self._step}/{self._steps} steps, loss {self._loss}, {self._distortions} distortions"
+            self._bar.update(self._training, completed=self._step, told=told)
+
+    def _show_site(self, event: SiteDone) -> None:
+        # By bytes: sites differ in size by more than in time for a byte.
+        if self._sites is None or event.done == 1:
+            self._sites = self._bar.add_task("compressing", total=event.bytes_of, told="")
+        self._bar.update(self._sites, completed=event.bytes_done, told=_sites(event))
+
+
+def _sites(event: SiteDone) -> str:
+    return f"{event.done} of {event.of} weights, {size(event.bytes_done)} of {size(event.bytes_of)}"
 
 
 def _lines(event: Event) -> Iterator[str]:

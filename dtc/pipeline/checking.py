@@ -88,5 +88,10 @@ def check_outcome(work: Work) -> None:
 def _options(work: Work) -> CheckOptions:
     recipe, job = work.recipe, work.job
     return CheckOptions(
-        objective=recipe.objective, max_drop=job.max_drop, fixed=job.fixed, seed=recipe.seed, seconds=job.seconds
+        objective=recipe.objective,
+        max_drop=job.max_drop,
+        fixed=job.fixed,
+        seed=recipe.seed,
+        seconds=job.seconds,
+        memory=work.memory,
     )

@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from dtc.calibration import Calibration
 from dtc.checking.session_memory import memory_of_sites
 from dtc.cores import cores
 from dtc.custom_ops import custom_ops
@@ -31,6 +32,7 @@ from dtc.passes.lower.kinds import kinds
 from dtc.passes.lower.ledger import array_bytes
 from dtc.passes.method import DistortionStep
 from dtc.pipeline.choosing import choose, normalise
+from dtc.pipeline.measuring import measure_moments
 from dtc.pipeline.weighing import weigh
 from dtc.pipeline.work import Work, begin
 from dtc.pipeline.writing import lower, strip, strip_names
@@ -45,6 +47,9 @@ _NODES = 400
 
 _COMMON = 3_000
 """Bytes of the tables and functions that all sites need together, about: none to 6,000."""
+
+_SOLVING = 5
+"""Second moments of a pass, and of what solves with those of one site four times as much at most."""
 
 _CHECKED = 40e6
 """Weights that the checks read in a second."""
@@ -128,6 +133,7 @@ def estimate(path: Path, recipe: Recipe, job: Job, *, base: Path = Path()) -> Es
         needs = _needs(work)
         normalise(work)
         choose(work)
+        needs = _with_moments(work, needs)
         weights = sum(site.size for site in work.plan.taken)
         whole = weights <= TRIED and not any("probe" in method.needs for method, _ in work.plan.chosen)
         return _tried(work, needs) if whole else _foreseen(work, needs)
@@ -175,6 +181,21 @@ def _needs(work: Work) -> Needs:
         disk_free=_free(work),
         seconds=sum(tensor.size for tensor in all_tensors(work.model)) / _CHECKED + work.runs_whole * work.job.seconds,
     )
+
+
+def _with_moments(work: Work, needs: Needs) -> Needs:
+    """Add what making up for errors takes, and say so."""
+    measure_moments(work)
+    passes = work.moments.passes if isinstance(work.moments, Calibration) else ()
+    if not passes:
+        return needs
+    held = _SOLVING * max(passes)
+    times = "once" if len(passes) == 1 else f"{len(passes)} times"
+    work.remarks.append(
+        f"errors are made up for by second moments, which take {size(held)} beside the model; for them it is run over "
+        f"the samples {times}"
+    )
+    return needs.model_copy(update={"memory_of_whole": needs.memory_of_whole + held})
 
 
 def _tried(work: Work, needs: Needs) -> Estimate:

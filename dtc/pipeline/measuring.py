@@ -9,11 +9,15 @@ from collections.abc import Iterator, Mapping
 
 from dtc import calibration
 from dtc.calibration import Calibration
+from dtc.calibration.moments import HELD_LIMIT
 from dtc.errors import DataError, EngineError, ModelError, TrainingError, UsageError
 from dtc.forms import Array
 from dtc.passes.method import Probe
 from dtc.pipeline.work import Work
 from dtc.training.gradients import measure_gradients
+
+_SHARE = 8
+"""Part of the memory that second moments may take; what solves with those of a site holds four times as much."""
 
 _NAMED = 3
 """Sites that a note names."""
@@ -40,7 +44,8 @@ def measure_moments(work: Work) -> None:
             raise UsageError(f"--compensate needs samples of the inputs of {reader!r}: give --data")
         return
     recipe = work.recipe
-    moments = Calibration(work.model, sites, source, recipe.objective, seed=recipe.seed)
+    held = min(HELD_LIMIT, work.memory // _SHARE)
+    moments = Calibration(work.model, sites, source, recipe.objective, seed=recipe.seed, held=held)
     work.moments = moments
     work.notes += _refusals(moments.refused)
 

@@ -14,15 +14,16 @@ import onnx_ir as ir
 from dtc.data.npy import read_npz
 from dtc.distortion import relative_error
 from dtc.errors import UsageError
-from dtc.forms import Array
+from dtc.forms import Array, Form
 from dtc.graph import Site, save_model
 from dtc.graph.walk import replace_tensors
 from dtc.job import Job
+from dtc.passes.compose import make_methods
 from dtc.passes.lower.ledger import array_bytes
 from dtc.passes.method import DistortionStep
 from dtc.passes.plan import Distorted, make_plan
 from dtc.pipeline.choosing import choose, normalise
-from dtc.pipeline.distorting import distort
+from dtc.pipeline.distorting import distort, put
 from dtc.pipeline.stages import TRIED
 from dtc.pipeline.statistics import set_statistics
 from dtc.pipeline.weighing import lowered_copy
@@ -37,7 +38,7 @@ from dtc.training.moments import StoredMoments
 GRADIENTS = "gradients.npz"
 
 _HELD_BYTES = 512 << 20
-"""Distorted weights that are kept for another look."""
+"""Distorted weights, and their forms, that are kept for another look."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,18 @@ class Setting:
                 yield work
 
 
+@dataclass(frozen=True, eq=False)
+class _MadeSite:
+    """What a candidate makes of a site."""
+
+    dense: Array
+    forms: tuple[Form, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return self.dense.nbytes + sum(form.nbytes for form in self.forms)
+
+
 class Lab:
     """Evaluates candidates on the samples that a search decides by."""
 
@@ -97,7 +110,7 @@ class Lab:
             unseen: Judge(setting.model, batches, objective, measure=setting.measure)
             for unseen, batches in ((False, self._halves.deciding), (True, self._halves.unseen))
         }
-        self._dense: dict[tuple[Candidate, str], Array] = {}
+        self._kept: dict[tuple[Candidate, str], _MadeSite] = {}
         self._prepared: tuple[Mix, ir.Model] = ((), self._plain.model)
 
     @property
@@ -128,7 +141,7 @@ class Lab:
             for each in lowered
             if each.nbytes - each.shared_bytes < dense[each.site.name]
         }
-        self._keep(candidate, distorted.dense)
+        self._keep(candidate, distorted)
         everywhere = self.changed(dict.fromkeys(found, candidate), (), count)
         return {
             "sites": found,
@@ -155,7 +168,7 @@ class Lab:
         """Return the bytes of the file of a mix, and its loss on the first batches."""
         with self.setting.work(self.setting.with_rules(mix)) as work:
             for stage in TRIED:
-                stage(work)
+                self._distort_all(work, mix) if stage is distort else stage(work)
             nbytes = sum(file.stat().st_size for file in work.written.files)
             return nbytes, self.measured(work.written.path, count, unseen=unseen)
 
@@ -173,19 +186,38 @@ class Lab:
         """Return the weights of a site as a candidate makes them; None: as they are."""
         if candidate is None:
             return np.asarray(next(each for each in self.sites if each.name == site).array())
-        if (candidate, site) not in self._dense:
-            self._keep(candidate, self._distort(candidate, [site]).dense)
-        if (candidate, site) not in self._dense:
+        made = self._made(candidate, site)
+        if made is None:
             raise UsageError(f"{candidate.words} leaves {site!r} alone")
-        return self._dense[candidate, site]
+        return made.dense
 
-    def _keep(self, candidate: Candidate, dense: Mapping[str, Array]) -> None:
-        self._dense |= {(candidate, site): array for site, array in dense.items()}
-        room = _HELD_BYTES - sum(array.nbytes for array in self._dense.values())
-        for key in list(self._dense)[: -len(dense) or None]:
+    def _made(self, candidate: Candidate, site: str) -> _MadeSite | None:
+        """Return what a candidate makes of a site; None if it leaves it alone."""
+        if (candidate, site) not in self._kept:
+            self._keep(candidate, self._distort(candidate, [site]))
+        return self._kept.get((candidate, site))
+
+    def _keep(self, candidate: Candidate, found: Distorted) -> None:
+        self._kept |= {(candidate, site): _MadeSite(array, found.forms[site]) for site, array in found.dense.items()}
+        room = _HELD_BYTES - sum(each.nbytes for each in self._kept.values())
+        for key in list(self._kept)[: -len(found.dense) or None]:
             if room >= 0:
                 return
-            room += self._dense.pop(key).nbytes
+            room += self._kept.pop(key).nbytes
+
+    def _distort_all(self, work: Work, mix: Mix) -> None:
+        """Do what the stage `distort` does; what was made of sites that depend on no other one is taken from before."""
+        by_site = all(make_methods(each.method, dict(each.options)).by_site for each in {each for _, each in mix})
+        if work.recipe.lean.rest_bits is not None or not by_site:
+            distort(work)
+            return
+        made = {site: self._made(candidate, site) for site, candidate in mix}
+        forms = {site: each.forms for site, each in made.items() if each is not None}
+        alone = {site: f"{dict(mix)[site].words} leaves it alone" for site in made.keys() - forms.keys()}
+        work.distorted = Distorted(forms=forms, skipped=dict(work.plan.skipped) | alone)
+        for site in work.plan.sites:
+            if site.name in forms:
+                put(work, site, forms[site.name])
 
     def _prepare(self, base: Mix) -> ir.Model:
         """Return the model with the weights of a mix, and the statistics that suit them; the last one is kept."""
@@ -193,8 +225,10 @@ class Lab:
             return self._plain.model
         if self._prepared[0] != base:
             with self.setting.work(self.setting.with_rules(base)) as work:
-                for stage in (normalise, choose, distort, set_statistics):
-                    stage(work)
+                normalise(work)
+                choose(work)
+                self._distort_all(work, base)
+                set_statistics(work)
                 replace_tensors(work.model, _held)  # its folder goes now
                 self._prepared = (base, work.model)
         return self._prepared[1]

@@ -68,7 +68,9 @@ class ArrayOptimizer(ABC):
         # 1. One norm over all parameters, so that clipping keeps the direction of the step.
         norm = global_norm(gradients)
         if not math.isfinite(norm):
-            raise TrainingError(f"step {t}: the gradient is not finite; lower the learning rate, or clip the gradient")
+            raise TrainingError(
+                f"step {t}: the gradient is not finite{_culprits(gradients)}; lower the learning rate, or freeze them"
+            )
         limit = self.options.clip_norm
         # The 1e-6 is that of torch.nn.utils.clip_grad_norm_. With limit 1 and norm 4 every gradient is scaled by 0.25.
         scale = 1.0 if limit is None else min(1.0, limit / (norm + 1e-6))
@@ -221,6 +223,13 @@ def make_optimizer(
             return Adam(options, parameters, positive)
         case "adamw":
             return AdamW(options, parameters, positive)
+
+
+def _culprits(gradients: Mapping[str, DeviceArray]) -> str:
+    """Return in words which parameters have a gradient that is not finite; nothing where only their norm overflows."""
+    names = [name for name, gradient in gradients.items() if not bool(namespace(gradient).isfinite(gradient).all())]
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f" in {names[0]!r}{more}" if names else ""
 
 
 def global_norm(gradients: Mapping[str, DeviceArray]) -> float:

@@ -14,10 +14,12 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from pydantic import Field
 
+from dtc.device_arrays import DeviceArray, on_host
 from dtc.errors import UsageError
 from dtc.forms import Array, BinaryCode, Form
 from dtc.passes.method import DistortionStep, Grams, Method, Need, Outcome, Weights
 from dtc.passes.options import Bits, Compensation, GroupSize, Options, ScaleType, Try
+from dtc.passes.solvers import device_codes
 from dtc.passes.solvers.best_codes import best_codes
 from dtc.passes.solvers.binary_codes import (
     Codes,
@@ -64,6 +66,7 @@ class Binary(Method):
     options_type: ClassVar[type[Options]] = BinaryOptions
     example: ClassVar[Mapping[str, Any]] = {"bits": 2}
     gives: ClassVar[type[Form]] = BinaryCode
+    on_device: ClassVar[bool] = True
     heeds_mask: ClassVar[bool] = True
     compensates: ClassVar[str | None] = "GPTQ: codes are chosen by the error at the output, column by column"
     needs: frozenset[Need] = frozenset({"previous"})
@@ -107,10 +110,34 @@ class Binary(Method):
         """Return codes `[out, in]` and alphas `[out * groups, bits]` of one matrix."""
         matrix, kept = w.matrices[index], _mask(w, index)
         if grams is not None:
-            return _compensated(matrix, kept, size, grams[index], self._solver(None))
-        last, rows = _last_alphas(w, index, size, self.options.bits), grouped(matrix, kept, size)
-        coded = in_blocks(self._solver(None), rows) if last is None else self._solver(last)(rows)
+            return _compensated(on_host(matrix), kept, size, grams[index], self._solver(None))
+        last = _last_alphas(w, index, size, self.options.bits)
+        if self._stays(matrix, kept, size, last):
+            coded = self._device_solver(last)(grouped(matrix, None, size).values)
+        else:
+            rows = grouped(on_host(matrix), kept, size)
+            coded = in_blocks(self._solver(None), rows) if last is None else self._solver(last)(rows)
         return coded.codes.reshape(len(matrix), -1)[:, : matrix.shape[1]], coded.alphas
+
+    def _stays(self, matrix: DeviceArray, kept: Kept | None, size: int, last: Wide | None) -> bool:
+        """Return whether a matrix is coded on the device that it lies on.
+
+        It is not where it has a mask or a short last group, nor by the search from several starts, which is for the
+        first distortion alone.
+        """
+        plain = kept is None and (not size or matrix.shape[1] % size == 0)
+        options = self.options
+        searched = options.solver == "alternating" and options.rounds is None and last is None and options.bits > 1
+        return plain and not searched and not isinstance(matrix, np.ndarray)
+
+    def _device_solver(self, last: Wide | None) -> Callable[[DeviceArray], SignPlanes]:
+        options = self.options
+        if options.solver != "alternating":
+            solve = {"greedy": device_codes.greedy, "refined": device_codes.refined}[options.solver]
+            return partial(solve, bits=options.bits)
+        if options.rounds is not None:
+            return partial(device_codes.alternating, bits=options.bits, rounds=options.rounds)
+        return partial(device_codes.alternating, bits=options.bits, start=last)
 
     def _solver(self, last: Wide | None) -> Solver:
         """Return the solver; `last` are the coefficients of the last distortion, `[out * groups, bits]`."""

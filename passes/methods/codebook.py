@@ -7,6 +7,7 @@ so that centroids and assignment lower one objective; `--beta 0` is the plain di
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Container, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
@@ -15,10 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
+from dtc.device_arrays import beside, namespace
 from dtc.forms import Array, Codebook, Codewords, Form, Grid
 from dtc.forms.codewords import PRECISIONS
 from dtc.passes.method import DistortionStep, Grams, Latents, Method, Need, Outcome, Skip, Weights
 from dtc.passes.options import Compensation, Huffman, Options, Share, Try
+from dtc.passes.solvers import device_clustering
 from dtc.passes.solvers.blocks import CodedBlocks, from_labels, previous_codewords, refuse_not_finite, to_blocks
 from dtc.passes.solvers.clustering import Labels, Points, assign, centroids, cluster, nearest_indices
 from dtc.passes.solvers.codeword_training import CodewordLatents
@@ -84,6 +87,7 @@ class GradientWeightedKMeans(Method):
     options_type: ClassVar[type[Options]] = CodebookOptions
     example: ClassVar[Mapping[str, Any]] = {"codewords": 16, "block": 1}
     gives: ClassVar[type[Form]] = Codebook
+    on_device: ClassVar[bool] = True
     heeds_mask: ClassVar[bool] = True
     compensates: ClassVar[str | None] = "GPTQ: later inputs make up for the errors of blocks coded before (GPTVQ)"
     latent_option: ClassVar[str | None] = "keep_assignments"
@@ -115,6 +119,7 @@ class GradientWeightedKMeans(Method):
         """
         outcomes: dict[str, Outcome] = {}
         groups: dict[object, list[Weights]] = {}
+        weights = [w if self._stays(w) else w.on_host() for w in weights]
         # A table each for a site; with `share` one for all that are cut alike.
         for w in weights:
             block = self._block(w)
@@ -146,7 +151,7 @@ class GradientWeightedKMeans(Method):
         kernel = int(np.prod(w.kernel)) if w.kernel else 1
         if 1 < kernel <= _LARGEST_KERNEL:
             return kernel
-        return 8 if w.matrices.size >= 8 * 16 * self.options.codewords else 4
+        return 8 if math.prod(w.matrices.shape) >= 8 * 16 * self.options.codewords else 4
 
     def _shares(self, w: Weights, block: int) -> bool:
         """Return whether a site reads the table of all: one of few blocks is most often the first or the last layer.
@@ -172,8 +177,29 @@ class GradientWeightedKMeans(Method):
         coded = (self._code(w, p, codewords, gain, name) for w, p, gain in zip(group, points, gains, strict=True))
         return {w.site: c.outcome() for w, c in zip(group, coded, strict=True)}
 
+    def _stays(self, w: Weights) -> bool:
+        """Return whether a site is coded on the device that it lies on: from the last codewords, one table a site."""
+        options, block = self.options, self._block(w)
+        if isinstance(w.matrices, np.ndarray) or w.mask is not None or w.out_in[1] % block:
+            return False
+        if options.share or options.keep_assignments or options.compensate or options.codeword_bits < 16:
+            return False
+        return previous_codewords(w, _few_enough(options.codewords, _blocks(w, block)), block) is not None
+
+    def _device_points(self, w: Weights, block: int) -> Points:
+        blocks = w.matrices.reshape(-1, block)
+        if w.gradient is None or not self._weighs(w):
+            return Points(blocks)
+        size = abs(beside(w.gradient, blocks))
+        mean = float(size.mean(dtype=namespace(blocks).float64))
+        relative = size / mean if mean > 0 else namespace(blocks).ones_like(size)
+        importance = ((relative + self.options.epsilon) ** self.options.gradient_weight).reshape(-1, block)
+        return Points(blocks, importance, None if self.options.beta == 0 else importance**self.options.beta)
+
     def _points(self, w: Weights, block: int, gain: np.float32 | None) -> Points:
         """Return the blocks of a site; what is pruned or padding counts neither in a mean nor in a distance."""
+        if not isinstance(w.matrices, np.ndarray):
+            return self._device_points(w, block)
         blocks = to_blocks(w.matrices if gain is None else w.matrices / gain, block).astype(np.float32, copy=False)
         if w.mask is None and w.out_in[1] % block == 0 and not self._weighs(w):
             return Points(blocks)
@@ -197,6 +223,9 @@ class GradientWeightedKMeans(Method):
         return w.gradient is not None and self.options.gradient_weight != 0
 
     def _codewords(self, points: Points, start: Array | None, count: int, rng: np.random.Generator) -> Codewords:
+        if not isinstance(points.blocks, np.ndarray):
+            assert start is not None, "without codewords to start from a site is coded in host memory"
+            return Codewords.encode(device_clustering.cluster(points, start, rng), self.options.codeword_bits)
         used = points if points.distance is None else points.take(np.flatnonzero(points.distance.any(axis=1)))
         if len(used.blocks) == 0:
             used = Points(np.zeros((1, points.blocks.shape[1]), np.float32))  # all is pruned: any codeword does
@@ -209,8 +238,10 @@ class GradientWeightedKMeans(Method):
         labels: npt.NDArray[np.integer[Any]]
         if (grams := self.moments(w)) is not None:
             labels = _compensated(w, grams, codewords.values if gain is None else codewords.values * gain)
-        else:
+        elif isinstance(points.blocks, np.ndarray):
             labels = nearest_indices(points, codewords.values)
+        else:
+            labels = device_clustering.nearest_indices(points, codewords.values)
         indices = from_labels(labels, w.matrices.shape, codewords.block)
         return CodedBlocks(w, indices, codewords, gain, name, w.mask, huffman=self.options.huffman)
 

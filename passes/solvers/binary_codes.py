@@ -114,7 +114,8 @@ class PlaneLevels:
     alphas: Wide
 
     @cached_property
-    def _in_order(self) -> tuple[Array, Codes]:
+    def in_order(self) -> tuple[Array, Codes]:
+        """The midpoints between levels, float32 `[rows, 2^bits - 1]`, and the levels' codes, in rising order."""
         # Coefficients (2, 1): codes 0 to 3 stand for -3, 1, -1, 3. In rising order these are codes (0, 2, 1, 3), and
         # the midpoints are -2, 0, 2.
         levels = np.asarray(self.alphas @ sign_table(self.alphas.shape[1]).T)
@@ -127,7 +128,7 @@ class PlaneLevels:
         values = rows.values
         # A weight of 0.4 lies behind two of the midpoints -2, 0, 2: it gets the third code in rising order.
         # midpoints [rows, 2^bits - 1]; order [rows, 2^bits].
-        midpoints, order = self._in_order
+        midpoints, order = self.in_order
         codes = np.empty(values.shape, dtype=np.uint8)
         step = max(1, BLOCK // values.shape[1])
         for start in range(0, len(values), step):
@@ -222,12 +223,12 @@ def coefficients(held: Wide, sums: Wide, counts: Wide) -> tuple[Wide, Wide]:
     products = (signs[:, :, None] * signs[:, None, :]).reshape(levels, -1)
     gram = (held @ products).reshape(-1, bits, bits) / counts[:, None, None]
     right = (sums @ signs) / counts[:, None]
-    alphas = _solve(gram, right)
+    alphas = solved(gram, right)
     return alphas, (alphas * right).sum(axis=1) * counts
 
 
-def _solve(gram: Wide, right: Wide) -> Wide:
-    """Solve `gram x = right` for each row; where planes repeat each other, the solution of least norm."""
+def solved(gram: Wide, right: Wide) -> Wide:
+    """Return x of `gram x = right`, `[rows, bits]`, each row; where planes repeat each other, that of least norm."""
     singular = np.linalg.det(gram) < SINGULAR
     safe = np.where(singular[:, None, None], np.eye(gram.shape[1]), gram)
     solution = np.asarray(np.linalg.solve(safe, right[:, :, None])[:, :, 0], dtype=np.float64)
@@ -239,19 +240,30 @@ def _solve(gram: Wide, right: Wide) -> Wide:
 
 def canonical(codes: Codes, alphas: Wide, kept: Kept | None) -> SignPlanes:
     """Make coefficients positive and descending, and change the codes to match: the weights stay the same."""
+    alphas, renamed = ordered(alphas)
+    if renamed is None:
+        return SignPlanes(codes, alphas)
+    at = (np.arange(len(codes), dtype=np.int32) << alphas.shape[1])[:, None] + codes
+    found: Codes = renamed.ravel().take(at)
+    if kept is not None:
+        found *= kept
+    return SignPlanes(found, alphas)
+
+
+def ordered(alphas: Wide) -> tuple[Wide, Codes | None]:
+    """Return coefficients positive and descending, and the new code of each old one, `[rows, 2^bits]`.
+
+    None where the codes stay as they are.
+    """
     bits = alphas.shape[1]
     order = np.argsort(-np.abs(alphas), axis=1, kind="stable")
     if (alphas >= 0).all() and (order == np.arange(bits)).all():
-        return SignPlanes(codes, alphas)
+        return alphas, None
     # Coefficients (-1, 2) become (2, 1): the planes change places, and the signs of the former first one turn. Code
     # 0b01, which is -1 - 2, becomes 0b00, which is -2 - 1. So each row has a table of 2^bits new codes, by the old
     # ones.
     plain = ((np.arange(1 << bits)[:, None] >> np.arange(bits)) & 1).astype(np.uint8)
     turned = plain[None] ^ (alphas < 0)[:, None, :]
     moved = np.take_along_axis(turned, np.broadcast_to(order[:, None, :], turned.shape), axis=2)
-    table = (moved << np.arange(bits, dtype=np.uint8)).sum(axis=2, dtype=np.uint8)
-    at = (np.arange(len(codes), dtype=np.int32) << bits)[:, None] + codes
-    renamed: Codes = table.ravel().take(at)
-    if kept is not None:
-        renamed *= kept
-    return SignPlanes(renamed, np.take_along_axis(np.abs(alphas), order, axis=1))
+    renamed = (moved << np.arange(bits, dtype=np.uint8)).sum(axis=2, dtype=np.uint8)
+    return np.take_along_axis(np.abs(alphas), order, axis=1), renamed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dtc.device_arrays import namespace
 from dtc.forms import Array, Codebook, Codewords, stored_bytes
 from dtc.forms.index_fields import Indices
 from dtc.passes.method import Outcome, Skip, Weights
@@ -57,7 +59,7 @@ class CodedBlocks:
             forms = zeroed
         # A table that other sites pay for too is not this site's to justify.
         spent = stored_bytes(forms) - (sum(forms[0].shared.values()) if self.name else 0)
-        dense = 4 * self.weights.matrices.size
+        dense = 4 * math.prod(self.weights.matrices.shape)
         if spent < dense:
             return forms
         words = f"{self.codewords.count} codewords of {self.codewords.block} x {self.codewords.bits} bits"
@@ -107,9 +109,8 @@ def zeroed_forms(coded: CodedBlocks) -> tuple[Codebook, ...]:
 
 def refuse_not_finite(w: Weights) -> Skip | None:
     """Return a `Skip` for a site whose weights are not all finite; None where they are."""
-    if np.isfinite(w.matrices).all():
-        return None
-    return Skip(f"{int((~np.isfinite(w.matrices)).sum())} of its weights are not finite")
+    finite = namespace(w.matrices).isfinite(w.matrices)
+    return None if finite.all() else Skip(f"{int((~finite).sum())} of its weights are not finite")
 
 
 def previous_codewords(w: Weights, count: int, block: int) -> Array | None:

@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from dtc.device_arrays import DeviceArray, beside, namespace, on_host
 from dtc.forms import Array
 
 Labels = npt.NDArray[np.intp]
 
 MAX_ITERATIONS = 100
-_TOLERANCE = 1e-5
+TOLERANCE = 1e-5
 """Share by which the objective has to fall in an iteration; once it falls by less, Lloyd's iteration ends."""
 
 _MANY_TOLERANCE = 3e-4
@@ -55,7 +56,7 @@ _MAX_SEEDED = 1024
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Blocks to cluster.
+    """Blocks to cluster, in host memory; those of `device_clustering` lie on a device.
 
     Attributes:
         blocks: float32 `[n, block]`.
@@ -63,9 +64,9 @@ class Points:
         distance: float32 `[n, block]`, how much each number counts in the assignment; None: all the same.
     """
 
-    blocks: Array
-    importance: Array | None = None
-    distance: Array | None = None
+    blocks: DeviceArray
+    importance: DeviceArray | None = None
+    distance: DeviceArray | None = None
 
     def take(self, which: Labels | slice) -> Points:
         """Return some of the points."""
@@ -168,10 +169,10 @@ def centroids(points: Points, labels: Labels, codewords: Array, rng: np.random.G
         mass = members @ points.importance
         sums = members @ (points.importance * points.blocks)
     means = np.where(mass > 0, sums / np.where(mass > 0, mass, 1), codewords)
-    return _split_empty(means, np.bincount(labels, minlength=count), rng).astype(np.float32)
+    return split_empty(means, np.bincount(labels, minlength=count), rng).astype(np.float32)
 
 
-def _split_empty(
+def split_empty(
     means: npt.NDArray[np.float64], sizes: npt.NDArray[np.intp], rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
     """Move each codeword `[count, block]` without members beside that of the fullest cluster, in place.
@@ -191,7 +192,7 @@ def _split_empty(
 
 def seed_codewords(points: Points, count: int, rng: np.random.Generator) -> Array:
     """Return `count` points, far from each other in proportion to their squared distance (k-means++)."""
-    blocks = points.blocks
+    blocks: Array = points.blocks
     # No more points than codewords: each is a codeword, some of them several times.
     if len(blocks) <= count:
         return np.ascontiguousarray(np.resize(blocks, (count, blocks.shape[1])))
@@ -214,7 +215,7 @@ def seed_codewords(points: Points, count: int, rng: np.random.Generator) -> Arra
     return chosen
 
 
-def lloyd(points: Points, codewords: Array, rng: np.random.Generator, tolerance: float = _TOLERANCE) -> Array:
+def lloyd(points: Points, codewords: Array, rng: np.random.Generator, tolerance: float = TOLERANCE) -> Array:
     """Move codewords to the means of their members until the objective stands still, at most 100 times."""
     before = np.inf
     labels = np.full(len(points.blocks), -1, dtype=np.intp)
@@ -237,7 +238,7 @@ def cluster(points: Points, count: int, rng: np.random.Generator, start: Array |
     if points.blocks.shape[1] == 1:
         return cluster_scalars(points, count, rng, start)
     size, total = _SAMPLE * count, len(points.blocks)
-    tolerance = _MANY_TOLERANCE if total > 2 * size else _TOLERANCE
+    tolerance = _MANY_TOLERANCE if total > 2 * size else TOLERANCE
     warm = start is not None
     # 256 codewords of a million points: samples of 65,536 and of 262,144 points, then all of them.
     while not warm and 2 * size < total:
@@ -267,6 +268,8 @@ def cluster_scalars(points: Points, count: int, rng: np.random.Generator, start:
 class SortedPoints:
     """Weighted numbers in rising order with running sums: a cluster is a range of them.
 
+    They may lie on a device; `lloyd` alone takes them from there.
+
     Attributes:
         values: float32 `[n]`.
         weights: float64 `[n]` or, where all are the same, `[]`.
@@ -274,10 +277,10 @@ class SortedPoints:
         moment: float64 `[n + 1]`, the sum of the first weights times their values.
     """
 
-    values: Array
-    weights: npt.NDArray[np.float64]
-    mass: npt.NDArray[np.float64]
-    moment: npt.NDArray[np.float64]
+    values: DeviceArray
+    weights: DeviceArray
+    mass: DeviceArray
+    moment: DeviceArray
 
     @classmethod
     def of(cls, points: Points) -> SortedPoints:
@@ -349,15 +352,20 @@ class SortedPoints:
         bounds = np.full(len(codewords) + 1, -1, dtype=np.intp)
         for _ in range(10 * MAX_ITERATIONS):  # an iteration takes microseconds
             edges = ((codewords[1:] + codewords[:-1]) / 2).astype(np.float32)  # of the values' type, or they are copied
-            middles = np.searchsorted(self.values, edges, side="left")
+            middles = on_host(namespace(self.values).searchsorted(self.values, beside(edges, self.values)))
             found = np.concatenate([[0], middles, [len(self.values)]])
             # No value changed its cluster: the means would be the same again.
             if np.array_equal(found, bounds):
                 break
             bounds = found
-            total, sums = np.diff(self.mass[bounds]), np.diff(self.moment[bounds])
+            total, sums = self._within(bounds)
             means = np.where(total > 0, sums / np.where(total > 0, total, 1), codewords)
-            codewords = np.sort(_split_empty(means[:, None], np.diff(bounds), rng).ravel())
-        total, sums = np.diff(self.mass[bounds]), np.diff(self.moment[bounds])
+            codewords = np.sort(split_empty(means[:, None], np.diff(bounds), rng).ravel())
+        total, sums = self._within(bounds)
         # The error of a cluster is the sum of w x^2 less that of w x, squared, over that of w.
         return codewords, -float((np.square(sums) / np.where(total > 0, total, 1)).sum())
+
+    def _within(self, bounds: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return mass and moment between each bound and the next."""
+        ends = beside(bounds, self.mass)
+        return np.diff(on_host(self.mass[ends])), np.diff(on_host(self.moment[ends]))

@@ -61,7 +61,7 @@ def main(target: str, seconds: float, models: tuple[str, ...], forms: tuple[str,
 
 
 def _compressed(path: Path, form: str, target: str, folder: Path) -> Path:
-    lower = "compute" if find_deploy_target(target).processors else "standard"
+    lower = find_deploy_target(target).lowering
     recipe = Recipe(rules=(Rule(method=form, options=dict(FORMS[form])),), lower=lower)
     return compress(path, recipe, Job(folder / f"{form}.onnx", seconds=0, fixed=MODELS[path.stem])).output
 

@@ -18,10 +18,14 @@ from dtc.bundles import BundleDescription, deploy
 from dtc.deploy.targets.c.compiling import compile_model
 from dtc.deploy.targets.c.operators import compilers
 from dtc.deploy.targets.c.planning import arena_bytes, plan
+from dtc.deploy.targets.c.program import Loop
 from dtc.deploy.targets.c.weights.encoding import encode
 from dtc.errors import ModelError
 from dtc.graph import save_model
 from dtc.graph.inference import infer_shapes
+from dtc.job import Job
+from dtc.pipeline import compress
+from dtc.recipe import Recipe, Rule
 
 RNG = np.random.default_rng(0)
 
@@ -311,3 +315,30 @@ def test_the_page_lists_the_operators() -> None:
     told = re.search(r"refused by the name of its node: ([^.]*)[.]", " ".join(page.split()))
     assert told is not None
     assert told[1].split(", ") == sorted(compilers())
+
+
+def test_low_rank_states_and_coded_tables_arrive_as_such(tmp_path: Path) -> None:
+    constants = {"table": numbers(90, 16), "W": numbers(1, 96, 16), "R": numbers(1, 96, 24), "out": numbers(24, 90)}
+    nodes: list[tuple[str, str, Any]] = [
+        ("Gather", "table ids", {}),
+        ("Reshape", "Gather_0 shape", {}),
+        ("LSTM:3", "Reshape_1 W R - - h h", {"hidden_size": 24}),
+        ("Squeeze", "LSTM_2", {}),
+        ("MatMul", "Squeeze_3 out", {}),
+    ]
+    constants["shape"] = np.array([3, 1, 16])
+    model = written(tmp_path / "model.onnx", {"ids": (3,), "h": (1, 1, 24)}, constants, nodes)
+    programs = {}
+    for method, options, lower in (
+        ("svd", {"rank": 4}, "scan"),
+        ("svd", {"rank": 4}, "compute"),
+        ("binary", {"bits": 1}, "compute"),
+    ):
+        recipe = Recipe(rules=(Rule(method=method, options=options),), lower=lower)
+        small = compress(model, recipe, Job(tmp_path / f"{method}.{lower}.onnx", seconds=0)).output
+        programs[method, lower] = small, compile_model(ir.load(small))
+    assert any(isinstance(step, Loop) for step in programs["svd", "scan"][1].steps)
+    assert "low_rank" in {weight.form for weight in programs["svd", "compute"][1].weights}
+    assert {weight.form for weight in programs["binary", "compute"][1].weights} == {"signs"}
+    deploy(programs["svd", "scan"][0], "c", tmp_path / "bundle")
+    assert ran(tmp_path / "bundle", STRICT)["relative_l2"] <= 2e-6

@@ -1,13 +1,14 @@
 """A search that is killed at random moments: `python tests/fuzz/search_kills.py [COUNT [SEED]]`.
 
 A search is carried out once undisturbed. Another one, of the same model and data, is killed COUNT times (SIGKILL), each
-time after a random part of the time that the first took, and begun again by the same command; the last one is left
-alone. File, recipe and what it prints have to be the same, byte for byte.
+time a moment after so many evaluations as a dice says, and begun again by the same command; the last one is left alone.
+File, recipe and what it prints have to be the same, byte for byte.
 """
 
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from dtc.graph import save_model
 from dtc.search.journal import FILE as JOURNAL
 
 SAMPLES = 600
+MOMENT = 0.5
+"""Longest time between an evaluation and the kill, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,17 @@ def main(count: int = 10, seed: int = 0) -> int:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         _write(folder, seed)
-        begin = time.perf_counter()
         undisturbed = _ended(folder, _started(folder))
-        seconds = time.perf_counter() - begin
-        (folder / "search" / JOURNAL).unlink()
-        kept = [_killed(folder, dice.uniform(0, seconds)) for _ in range(count)]
+        total = _evaluations(folder)
+        shutil.rmtree(folder / "search")
+        after = sorted(dice.choices(range(total), k=count))
+        kept = [_killed(folder, each, dice.uniform(0, MOMENT)) for each in after]
         resumed = _ended(folder, _started(folder))
-    same = resumed == undisturbed
+    same = resumed == undisturbed and set(undisturbed.files) == {"out.onnx", "out.recipe.yaml"}
     told = "the same" if same else "ANOTHER"
-    print(f"{count} kills, with {', '.join(map(str, kept))} evaluations kept; file, recipe and report: {told}")
+    print(
+        f"{count} kills, with {', '.join(map(str, kept))} of {total} evaluations kept; file, recipe and report: {told}"
+    )
     return 0 if same else 1
 
 
@@ -61,7 +66,7 @@ def _started(folder: Path) -> subprocess.Popen[str]:
     for path in folder.glob("out.*"):
         path.unlink()
     told = ["search", "m.onnx", "--data", "d.npz", "--max-drop", "0.05", "-o", "out.onnx", "--folder", "search"]
-    words = [sys.executable, "-m", "dtc", *told, "--methods", "uniform,binary", "--seconds", "0", "--json"]
+    words = [sys.executable, "-m", "dtc", *told, "--methods", "uniform", "--workers", "1", "--seconds", "0", "--json"]
     return subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
@@ -70,14 +75,18 @@ def _ended(folder: Path, process: subprocess.Popen[str]) -> Outcome:
     return Outcome(printed, {path.name: path.read_bytes() for path in sorted(folder.glob("out.*")) if path.is_file()})
 
 
-def _killed(folder: Path, seconds: float) -> int:
-    """Kill a search after a while; return how many evaluations its journal holds."""
+def _killed(folder: Path, evaluations: int, moment: float) -> int:
+    """Kill a search a moment after so many evaluations; return how many its journal holds."""
     process = _started(folder)
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
+    while process.poll() is None and _evaluations(folder) < evaluations:
+        time.sleep(0.005)
+    time.sleep(moment)
+    process.kill()
     process.communicate()
+    return _evaluations(folder)
+
+
+def _evaluations(folder: Path) -> int:
     journal = folder / "search" / JOURNAL
     return journal.read_bytes().count(b"\n") if journal.exists() else 0
 

@@ -43,6 +43,7 @@ METHODS = {
     "prune": ("--sparsity", 0.8),
     "codebook": ("--codewords", 16, "--block", 4),
     "prune+uniform": ("--sparsity", 0.7, "--bits", 4),
+    "svd+uniform": ("--rank-ratio", 0.3, "--bits", 4),
 }
 
 
@@ -101,3 +102,17 @@ def test_what_writes_does_not_go_with_it(dtc: Dtc, model: Path, tmp_path: Path) 
     status, _, err = dtc(*told)
     assert status == 2
     assert "--save-recipe does not go with --dry-run" in err
+
+
+def test_what_making_up_for_errors_takes_is_told(dtc: Dtc, model: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "samples.npz", x=np.random.default_rng(0).standard_normal((8, 384), np.float32))
+    told = ("compress", model, "--method", "uniform", "--bits", 4, "--dry-run", "--json")
+    (_, plain, _), (status, out, err) = dtc(*told), dtc(*told, "--data", tmp_path / "samples.npz")
+    assert status == 0, err
+    without, found = json.loads(plain), json.loads(out)
+    assert not without["notes"]
+    # float64 moments of the inputs of all four, five times.
+    held = 5 * 8 * (384**2 + 768**2 + 384**2 + 768**2)
+    assert found["needs"]["memory_of_whole"] == without["needs"]["memory_of_whole"] + held
+    assert "second moments, which take 58.98 MB" in " ".join(found["notes"])
+    assert "over the samples once" in " ".join(found["notes"])

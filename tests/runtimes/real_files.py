@@ -50,7 +50,9 @@ class RealModel:
     @cached_property
     def feeds(self) -> Sequence[Mapping[str, Any]]:
         """One generated input."""
-        sampler = InputSampler(load_model(self.path), runner(session(self.path)), seed=0, fixed=MODELS[self.path.stem])
+        sampler = InputSampler(
+            load_model(self.path), runner(session(self.path)), seed=0, fixed=MODELS.get(self.path.stem)
+        )
         return [dict(feed) for feed in sampler.draws(1)]
 
     @cached_property

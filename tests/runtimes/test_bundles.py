@@ -56,7 +56,7 @@ def test_a_real_model_runs_from_its_bundle(
     libraries: Callable[[str], Path | None],
     tmp_path: Path,
 ) -> None:
-    lower = "compute" if deploy_targets()[target].processors else "standard"
+    lower = deploy_targets()[target].lowering
     model = real_model(name)
     options = DeployOptions(fixed=MODELS[name], processor=processor or None, library=libraries(processor))
     deploy(model.path, target, tmp_path / "original", options)
@@ -68,3 +68,27 @@ def test_a_real_model_runs_from_its_bundle(
     assert found.bundle.model_bytes < 0.5 * found.beside.model_bytes
     assert [run.reason for run in found.bundle.runs if run.outcome == "missing"] == []
     assert any(run.outcome == "right" for run in found.bundle.runs)
+
+
+FORMS = ("svd", "prune", "binary", "codebook")
+FOR_C = (
+    "mnist-8",
+    "resnet20_cifar10_derived",
+    "ptb_rnnlm_lstm100_derived",
+    "silero_vad_v5",
+    "dtln_model_1",
+    "gtcrn_simple",
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", FOR_C)
+def test_a_program_in_c_of_a_real_model_computes_on_each_form(
+    name: str, form: str, real_model: Callable[[str], RealModel], tmp_path: Path
+) -> None:
+    small = real_model(name).written(form, "compute").path
+    told = deploy(small, "c", tmp_path / "small", DeployOptions(fixed=MODELS.get(name, {})))
+    if name == "silero_vad_v5" and form != "svd":
+        assert told.figures["weights"] + told.figures["other constants"] <= 200_000
+    found = check_bundle(tmp_path / "small", seconds=0)
+    assert [(run.name, run.reason) for run in found.bundle.runs if run.outcome != "right"] == []

@@ -77,10 +77,18 @@ void BinaryTiles::multiply(const LutCodes& codes, const Blocks& blocks, const fl
 void BinaryTiles::multiply_blocks(const LutCodes& codes, const Blocks& blocks, const Range& range,
                                   const TileInputs& inputs, float* y) const {
   float out[kTileColumns * kLutRows];
-  for (std::size_t index = range.begin; index < range.end; ++index) {
+  const auto multiply = [&](std::size_t index, float* to, std::size_t stride) {
     kernel_->multiply(codes, blocks(index), passes_.data(), passes_.size(), spans_.data(), spans_.size(),
-                      inputs.columns(), out);
-    inputs.put(out, index * kLutRows, shape_.rows, y);
+                      inputs.columns(), to, stride);
+  };
+  for (std::size_t index = range.begin; index < range.end; ++index) {
+    const std::size_t first = index * kLutRows;
+    if (inputs.digits() == 1 && first + kLutRows <= shape_.rows) {
+      multiply(index, y + first, shape_.rows);
+    } else {
+      multiply(index, out, kLutRows);
+      inputs.put(out, first, shape_.rows, y);
+    }
   }
 }
 

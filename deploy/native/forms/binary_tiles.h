@@ -32,8 +32,8 @@ class BinaryTiles {
 
  private:
   std::size_t least_columns(const LutKernel& look_up, int digits) const;
-  void multiply_blocks(const LutCodes& codes, const Blocks& blocks, const Range& range,
-                       const TileInputs& inputs, float* y) const;
+  void multiply_blocks(const LutCodes& codes, const Blocks& blocks, const Range& range, const TileInputs& inputs,
+                       float* y) const;
 
   BinaryShape shape_;
   const TileKernel* kernel_;

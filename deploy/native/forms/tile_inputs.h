@@ -46,6 +46,7 @@ class TileInputs {
   }
 
   const TileColumns& columns() const { return columns_; }
+  int digits() const { return digits_; }
 
   /// Writes the products of columns of x to y [count, rows], from row `first` on: of 32 rows, by byte column.
   void put(const float* products, std::size_t first, std::size_t rows, float* y) const;

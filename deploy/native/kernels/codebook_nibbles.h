@@ -10,8 +10,8 @@
 
 namespace dtc {
 
-/// A column of x in bytes: for digit g, the upper first, the inputs of lower halves are at bytes + 2 g * stride, those of
-/// upper halves at bytes + (2 g + 1) * stride, with zeros up to `stride`, a multiple of 64.
+/// A column of x in bytes: for digit g, the upper first, the inputs of lower halves are at bytes + 2 g * stride, those
+/// of upper halves at bytes + (2 g + 1) * stride, with zeros up to `stride`, a multiple of 64.
 struct NibbleColumn {
   std::int8_t* bytes;
   std::size_t stride;

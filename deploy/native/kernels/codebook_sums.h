@@ -23,8 +23,8 @@ constexpr int kSumsZero = 32768;
 constexpr std::size_t kSumsRows = 256, kSumsLanes = 64;
 
 struct CodebookSumsKernel {
-  /// tables [bytes, kSumsTable] and scales [runs of kSumsRun bytes] of x [inputs]. words [places, 256]: number d of what
-  /// a byte means. Where x is not finite, a scale is not.
+  /// tables [bytes, kSumsTable] and scales [runs of kSumsRun bytes] of x [inputs]. words [places, 256]: number d of
+  /// what a byte means. Where x is not finite, a scale is not.
   void (*build)(const float* x, std::size_t inputs, const float* words, std::size_t places, std::size_t bytes,
                 unsigned char* tables, float* scales);
   /// y[row] = the products of up to kSumsRows rows. `next` are those that come after, or null.

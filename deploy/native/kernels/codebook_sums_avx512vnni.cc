@@ -36,8 +36,8 @@ void build_run(const float* x, std::size_t inputs, const float* words, std::size
   const __m512 inverse = _mm512_set1_ps(1.0F / *scale);
   for (std::size_t b = 0; b < bytes; ++b) {
     for (std::size_t v = 0; v < 16; ++v) {
-      const __m512i number = _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_load_ps(sums[b] + 16 * v), inverse)),
-                                              _mm512_set1_epi32(kSumsZero));
+      const __m512i number = _mm512_add_epi32(
+          _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_load_ps(sums[b] + 16 * v), inverse)), _mm512_set1_epi32(kSumsZero));
       unsigned char* const to = tables + b * kSumsTable + 16 * v;
       _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(number));
       _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 256), _mm512_cvtepi32_epi8(_mm512_srli_epi32(number, 8)));
@@ -60,7 +60,8 @@ inline void turn(const IndexRows& rows, std::size_t first, std::size_t at, __mma
   const std::size_t last = rows.rows - 1;
   const auto line = [&](std::size_t row) {
     const std::uint8_t* const from = rows.codes + (row < last ? row : last) * rows.row_bytes + at;
-    return there == 0xFFFF ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)) : _mm_maskz_loadu_epi8(there, from);
+    return there == 0xFFFF ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))
+                           : _mm_maskz_loadu_epi8(there, from);
   };
 #pragma GCC unroll 16
   for (std::size_t i = 0; i < kChunk; ++i) {
@@ -102,8 +103,10 @@ struct Pairs {
 /// y [2, 32] += scale * (256 * upper + lower - zero), for one half of the rows of a register.
 inline void add_half(__m512i upper, __m512i lower, int zero, __m512 scale, float* y) {
   for (int half = 0; half < 2; ++half) {
-    const __m512i high = _mm512_cvtepu16_epi32(half == 0 ? _mm512_castsi512_si256(upper) : _mm512_extracti64x4_epi64(upper, 1));
-    const __m512i low = _mm512_cvtepu16_epi32(half == 0 ? _mm512_castsi512_si256(lower) : _mm512_extracti64x4_epi64(lower, 1));
+    const __m512i high =
+        _mm512_cvtepu16_epi32(half == 0 ? _mm512_castsi512_si256(upper) : _mm512_extracti64x4_epi64(upper, 1));
+    const __m512i low =
+        _mm512_cvtepu16_epi32(half == 0 ? _mm512_castsi512_si256(lower) : _mm512_extracti64x4_epi64(lower, 1));
     const __m512i sum = _mm512_sub_epi32(_mm512_add_epi32(_mm512_slli_epi32(high, 8), low), _mm512_set1_epi32(zero));
     _mm512_store_ps(y + 16 * half, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, _mm512_load_ps(y + 16 * half)));
   }

@@ -12,8 +12,8 @@ namespace dtc {
 /// No byte of indices stands for more numbers.
 constexpr std::size_t kMostPlaces = 64;
 
-/// What each byte of indices means, in bytes: number d, of `places`, of byte b is at tables[(digit * places + d) * 256 +
-/// b]; of two digits the upper ones come first.
+/// What each byte of indices means, in bytes: number d, of `places`, of byte b is at tables[(digit * places + d) * 256
+/// + b]; of two digits the upper ones come first.
 struct ByteWords {
   const std::int8_t* tables;
   std::size_t places;
@@ -29,8 +29,8 @@ struct IndexRows {
 };
 
 struct CodebookTileKernel {
-  /// Makes column `column` of x [inputs], and of two digits column `lower` too. Place d of 64 bytes of indices from 64 t
-  /// on is tile t * places + d; there is one span.
+  /// Makes column `column` of x [inputs], and of two digits column `lower` too. Place d of 64 bytes of indices from 64
+  /// t on is tile t * places + d; there is one span.
   void (*build)(const float* x, std::size_t inputs, std::size_t places, int digits, std::size_t column,
                 std::size_t lower, const TileColumns& out);
   /// y[column * 32 + row] = the product of up to 32 rows with the columns.

@@ -10,7 +10,8 @@
 namespace dtc {
 namespace {
 
-/// Writes the numbers of 64 bytes of indices as tiles, one for each place of a byte; a column's byte 4 q + i is in line q.
+/// Writes the numbers of 64 bytes of indices as tiles, one for each place of a byte; a column's byte 4 q + i is in line
+/// q.
 inline void scatter_places(const std::int8_t* numbers, std::size_t places, std::size_t column, const TileColumns& out) {
   for (std::size_t d = 0; d < places; ++d) {
     std::int8_t* to = out.tiles + (d * out.strips + column / kTileRows) * kTileBytes + column % kTileRows * 4;

@@ -10,6 +10,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
+#if defined(DTC_HAVE_NEON) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 
 namespace dtc {
 namespace {
@@ -85,6 +88,19 @@ bool has_avx512_vnni() {
 bool has_amx() {
 #if defined(DTC_HAVE_AMX)
   static const bool has = detect_amx();
+  return has;
+#else
+  return false;
+#endif
+}
+
+bool has_neon_dot() {
+#if defined(DTC_HAVE_NEON) && defined(__linux__)
+  constexpr unsigned long dot = 1UL << 20;  // HWCAP_ASIMDDP
+  static const bool has = detect() == Isa::neon && !asked_for("neon") && (getauxval(AT_HWCAP) & dot) != 0;
+  return has;
+#elif defined(DTC_HAVE_NEON) && defined(__APPLE__)
+  static const bool has = detect() == Isa::neon && !asked_for("neon");  // every Mac with ARM has them
   return has;
 #else
   return false;

@@ -21,6 +21,10 @@ bool has_avx512_vnni();
 /// DTC_OPS_ISA=avx512 rules it out.
 bool has_amx();
 
+/// Whether kernels with the dot product instructions of ARMv8.2 may be used where best_isa() is neon; DTC_OPS_ISA=neon
+/// rules them out.
+bool has_neon_dot();
+
 /// Whether plain C++ with a model of AMX's instructions was asked for (DTC_OPS_ISA=model), to test what is around them.
 bool models_tiles();
 

@@ -90,8 +90,7 @@ void sum_tiles(const Make& make, const TileRun& run, std::int32_t* sums, std::si
     each<Use::wide>([&](auto m) {
       registers.template load<Use::x(m.value)>(columns + m.value * kTileBytes, kTileDepth);
       each<Use::strips>([&](auto s) {
-        registers.template add<Use::sum(s.value, m.value), Use::left(s.value, m.value),
-                               Use::right(s.value, m.value)>();
+        registers.template add<Use::sum(s.value, m.value), Use::left(s.value, m.value), Use::right(s.value, m.value)>();
       });
     });
   }

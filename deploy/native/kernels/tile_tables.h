@@ -14,6 +14,10 @@ extern const TileKernel kTilesVnni;
 extern const TileKernel kTilesAmx;
 #endif
 
+#if defined(DTC_HAVE_NEON)
+extern const TileKernel kTilesNeonDot;
+#endif
+
 }  // namespace dtc
 
 #endif  // DTC_KERNELS_TILE_TABLES_H_

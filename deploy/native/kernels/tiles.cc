@@ -13,6 +13,9 @@ const TileKernel* tile_kernel() {
 #if defined(DTC_HAVE_AVX2)
   if (has_avx512_vnni()) return &kTilesVnni;
 #endif
+#if defined(DTC_HAVE_NEON)
+  if (has_neon_dot()) return &kTilesNeonDot;
+#endif
   return nullptr;
 }
 

@@ -52,9 +52,9 @@ struct TileKernel {
   /// Makes column `column` of x [inputs]; with two digits also column `lower`, of the lower ones.
   void (*build)(const float* x, std::size_t inputs, const TileSpan* spans, std::size_t span_count, int digits,
                 std::size_t column, std::size_t lower, const TileColumns& out);
-  /// y[column * 32 + row] = the product of a block with the columns.
+  /// y[column * stride + row] = the product of a block with the columns.
   void (*multiply)(const LutCodes& codes, const LutBlock& block, const TilePass* passes, std::size_t pass_count,
-                   const TileSpan* spans, std::size_t span_count, const TileColumns& x, float* y);
+                   const TileSpan* spans, std::size_t span_count, const TileColumns& x, float* y, std::size_t stride);
   /// Cycles that 8 inputs of 32 rows take, as LutKernel::cycles: to make them of a plane, and to multiply a column.
   double expand_cycles, column_cycles;
 };

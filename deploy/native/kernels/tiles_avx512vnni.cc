@@ -1,5 +1,5 @@
-// Tiles multiplied by VNNI: vpdpbusd takes one operand as unsigned, so the weights have 128 more, and the sums 128 times
-// the sum of the column too much.
+// Tiles multiplied by VNNI: vpdpbusd takes one operand as unsigned, so the weights have 128 more, and the sums 128
+// times the sum of the column too much.
 #include "kernels/tile_tables.h"
 #include "kernels/tiles_avx512.h"
 
@@ -60,9 +60,8 @@ struct Vnni {
   static void sum(const Strip* strips, TileCodes& codes, const TileSpan& span, const TileColumns& x,
                   const std::int32_t* totals, std::int32_t* sums) {
     using Add = void (*)(const std::int8_t*, std::size_t, std::size_t, const TileColumns&, std::size_t, std::int32_t*);
-    constexpr Add by_columns[] = {add_columns<1>, add_columns<2>, add_columns<3>, add_columns<4>,
-                                  add_columns<5>, add_columns<6>, add_columns<7>, add_columns<8>,
-                                  add_columns<9>, add_columns<10>};
+    constexpr Add by_columns[] = {add_columns<1>, add_columns<2>, add_columns<3>, add_columns<4>, add_columns<5>,
+                                  add_columns<6>, add_columns<7>, add_columns<8>, add_columns<9>, add_columns<10>};
     constexpr std::size_t most = sizeof by_columns / sizeof *by_columns;
     for (std::size_t c = 0; c < x.count; ++c) {
       const __m512i extra = _mm512_set1_epi32(-kOffset * totals[c]);

@@ -1,6 +1,6 @@
-// What the tile kernels of all instruction sets share: the levels of codes, the walk over passes and spans, and scaling.
-// Local to the files that include it, as kernels/lut_driver.h; loops over 16 rows are such that compilers make vectors
-// of them.
+// What the tile kernels of all instruction sets share: the levels of codes, the walk over passes and spans, and
+// scaling. Local to the files that include it, as kernels/lut_driver.h; loops over 16 rows are such that compilers make
+// vectors of them.
 //
 // `Engine` is an instruction set: alphas(...) reads the coefficients of 16 rows, Strip<Planes> makes tiles of 16 rows,
 // and sum(...) multiplies them with columns.
@@ -130,36 +130,44 @@ class TileCodes {
   alignas(64) std::uint8_t last_[kTilePlanes][8 * kLutRows] = {};
 };
 
-/// y += scale of the row * scale of the column * sums.
+/// Where products go: of a column `stride` floats after those of the one before.
+struct TileOutput {
+  float* y;
+  std::size_t stride;
+};
+
+/// y += scale of the row * scale of the column * sums; the first of them, which finds nothing there, is stored.
 inline void add_tile_sums(const std::int32_t* sums, const TileLevels* levels, const float* scales, std::size_t columns,
-                          float* y) {
+                          bool first, const TileOutput& out) {
   float by_row[kLutRows];
   for (std::size_t r = 0; r < kLutRows; ++r) by_row[r] = levels[r / kTileRows].scales[r % kTileRows];
   for (std::size_t c = 0; c < columns; ++c) {
     const float scale = scales[c];
-    for (std::size_t r = 0; r < kLutRows; ++r) {
-      y[c * kLutRows + r] += static_cast<float>(sums[c * kLutRows + r]) * scale * by_row[r];
-    }
+    const std::int32_t* const from = sums + c * kLutRows;
+    float numbers[kLutRows];
+    for (std::size_t r = 0; r < kLutRows; ++r) numbers[r] = static_cast<float>(from[r]) * scale * by_row[r];
+    float* const to = out.y + c * out.stride;
+    for (std::size_t r = 0; r < kLutRows; ++r) to[r] = first ? numbers[r] : to[r] + numbers[r];
   }
 }
 
 /// y += constant * sum of the inputs.
 template <class Engine>
 void add_tile_constant(const LutCodes& codes, const LutBlock& block, std::size_t group, const float* sums,
-                       std::size_t columns, float* y) {
+                       std::size_t columns, const TileOutput& out) {
   float constant[kLutRows];
   for (std::size_t row = 0; row < kLutRows; row += kTileRows) {
     Engine::alphas(codes, block, codes.bits, group, row, constant + row);
   }
   for (std::size_t c = 0; c < columns; ++c) {
-    for (std::size_t r = 0; r < kLutRows; ++r) y[c * kLutRows + r] += constant[r] * sums[c];
+    for (std::size_t r = 0; r < kLutRows; ++r) out.y[c * out.stride + r] += constant[r] * sums[c];
   }
 }
 
 /// One pass, whose codes have `Planes` bits; with 0, one whose bits are signs.
 template <class Engine, int Planes>
 void multiply_pass(const LutCodes& codes, const LutBlock& block, const TilePass& pass, const TileSpan* spans,
-                   std::size_t span_count, const TileColumns& x, float* y) {
+                   std::size_t span_count, const TileColumns& x, bool first, const TileOutput& out) {
   using Strip = typename Engine::template Strip<Planes>;
   TileCodes from(codes, block, pass);
   TileLevels levels[2];
@@ -177,30 +185,30 @@ void multiply_pass(const LutCodes& codes, const LutBlock& block, const TilePass&
     }
     const Strip strips[2] = {Strip(levels[0].levels, 0), Strip(levels[1].levels, 1)};
     Engine::sum(strips, from, span, x, x.totals + s * x.count, sums);
-    add_tile_sums(sums, levels, x.scales + s * x.count, x.count, y);
+    add_tile_sums(sums, levels, x.scales + s * x.count, x.count, first && s == 0, out);
   }
 }
 
 /// `TileKernel::multiply`.
 template <class Engine>
 void multiply_tiles(const LutCodes& codes, const LutBlock& block, const TilePass* passes, std::size_t pass_count,
-                    const TileSpan* spans, std::size_t span_count, const TileColumns& x, float* y) {
+                    const TileSpan* spans, std::size_t span_count, const TileColumns& x, float* y, std::size_t stride) {
   using Pass = void (*)(const LutCodes&, const LutBlock&, const TilePass&, const TileSpan*, std::size_t,
-                        const TileColumns&, float*);
+                        const TileColumns&, bool, const TileOutput&);
   constexpr Pass by_planes[] = {multiply_pass<Engine, 0>, multiply_pass<Engine, 1>, multiply_pass<Engine, 2>,
                                 multiply_pass<Engine, 3>, multiply_pass<Engine, 4>};
   const typename Engine::Session session(x.count);
-  for (std::size_t i = 0; i < x.count * kLutRows; ++i) y[i] = 0.0F;
+  const TileOutput out{y, stride};
   for (std::size_t p = 0; p < pass_count; ++p) {
     const TilePass& pass = passes[p];
     const bool constant = codes.constant && !pass.exact && pass.first == 0;
     const std::size_t planes = pass.planes + (codes.masked ? 1 : 0);
     const bool signs = pass.planes == 1 && !codes.masked && !constant;
-    by_planes[signs ? 0 : planes](codes, block, pass, spans, span_count, x, y);
+    by_planes[signs ? 0 : planes](codes, block, pass, spans, span_count, x, p == 0, out);
   }
   if (!codes.constant || codes.masked || !passes[0].exact) return;
   for (std::size_t s = 0; s < span_count; ++s) {
-    add_tile_constant<Engine>(codes, block, spans[s].group, x.sums + s * x.count, x.count, y);
+    add_tile_constant<Engine>(codes, block, spans[s].group, x.sums + s * x.count, x.count, out);
   }
 }
 

@@ -1,5 +1,5 @@
-// Tiles in plain C++, multiplied by a model of the instructions of AMX: the truth beside the kernels, and what tests run
-// on every machine (DTC_OPS_ISA=model).
+// Tiles in plain C++, multiplied by a model of the instructions of AMX: the truth beside the kernels, and what tests
+// run on every machine (DTC_OPS_ISA=model).
 #include "kernels/half.h"
 #include "kernels/tile_model.h"
 #include "kernels/tile_numbers.h"
@@ -10,8 +10,8 @@ namespace dtc {
 namespace {
 
 struct Scalar : TileProducts<ModelRegisters> {
-  static void alphas(const LutCodes& codes, const LutBlock& block, std::size_t term, std::size_t group,
-                     std::size_t row, float* out) {
+  static void alphas(const LutCodes& codes, const LutBlock& block, std::size_t term, std::size_t group, std::size_t row,
+                     float* out) {
     const std::size_t at = term * block.term_stride + group * block.group_stride + row;
     for (std::size_t r = 0; r < kTileRows; ++r) {
       out[r] = codes.half ? float_of_half(static_cast<const std::uint16_t*>(block.alphas)[at + r])
@@ -47,31 +47,8 @@ struct Scalar : TileProducts<ModelRegisters> {
   };
 };
 
-void build(const float* x, std::size_t inputs, const TileSpan* spans, std::size_t span_count, int digits,
-           std::size_t column, std::size_t lower, const TileColumns& out) {
-  for (std::size_t s = 0; s < span_count; ++s) {
-    const TileSpan& span = spans[s];
-    const std::size_t first = 8 * span.begin, count = (8 * span.end < inputs ? 8 * span.end : inputs) - first;
-    float most, sum;
-    measure_plainly(x + first, count, &most, &sum);
-    const TileScale scale = tile_scale(most, sum, digits);
-    std::int32_t totals[2] = {0, 0};
-    for (std::size_t i = 0; i < span.tiles() * kTileDepth; ++i) {
-      const bool there = i < count && scale.inverse != 0.0F;
-      const TileNumber number = tile_number(there ? x[first + i] * scale.inverse : 0.0F, digits);
-      const std::int8_t by_column[2] = {number.upper, number.lower};
-      for (int d = 0; d < digits; ++d) {
-        totals[d] += by_column[d];
-        const std::size_t at = span.tile + i / kTileDepth;
-        out.line(at, d == 0 ? column : lower)[tile_place(i % kTileDepth)] = by_column[d];
-      }
-    }
-    put_factors(out, s, column, lower, digits, scale, sum, totals);
-  }
-}
-
 }  // namespace
 
-const TileKernel kTilesModel = {build, multiply_tiles<Scalar>, 2.2, 0.11};
+const TileKernel kTilesModel = {build_plainly, multiply_tiles<Scalar>, 2.2, 0.11};
 
 }  // namespace dtc

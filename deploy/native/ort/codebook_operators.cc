@@ -15,10 +15,8 @@ Extent extent(const std::vector<std::optional<Dims>>& shapes, const Inference& n
 
 /// Files of before there were levels have none, and mean floats.
 auto bind_matrix(const Attributes& node) {
-  return [bits = node.integer("bits"), cols = node.integer("columns"),
-          level = node.integer("accuracy_level", 0)](const Arrays& arrays) {
-    return CodebookMatrix::make(arrays[0], arrays[1], bits, cols, level);
-  };
+  return [bits = node.integer("bits"), cols = node.integer("columns"), level = node.integer("accuracy_level", 0)](
+             const Arrays& arrays) { return CodebookMatrix::make(arrays[0], arrays[1], bits, cols, level); };
 }
 
 auto bind_rows(const Attributes& node) {

@@ -24,10 +24,11 @@ Floats block_product(const TileKernel& kernel, const BinaryCase& c, const std::v
     kernel.build(x.data() + column * spec.cols, spec.cols, spans.data(), spans.size(), digits, column, lower, columns);
   });
   const LutCodes codes{spec.bits, spec.masked, spec.constant, false, positions, nullptr, 0};
-  const LutBlock block{c.blocked.data(), spec.rows * positions,        c.alphas_blocked.data(),
-                       groups * spec.rows, spec.rows, c.blocked.data()};
+  const LutBlock block{c.blocked.data(), spec.rows * positions, c.alphas_blocked.data(), groups * spec.rows,
+                       spec.rows,        c.blocked.data()};
   Floats y(count * static_cast<std::size_t>(digits) * kLutRows);
-  kernel.multiply(codes, block, passes.data(), passes.size(), spans.data(), spans.size(), inputs.columns(), y.data());
+  kernel.multiply(codes, block, passes.data(), passes.size(), spans.data(), spans.size(), inputs.columns(), y.data(),
+                  kLutRows);
   for (std::size_t i = 0; digits == 2 && i < count * kLutRows; ++i) y[i] += y[count * kLutRows + i];
   y.resize(count * kLutRows);
   return y;
@@ -72,8 +73,8 @@ TEST(tile_products_of_one_column_more_than_fit) {
   for (const std::size_t count : {63, 64, 65, 130}) {
     for (const std::int64_t accuracy : {1, 4}) {
       const BinaryCase c({45, 77, 2, 0, false, true});
-      const auto matrix = BinaryMatrix::make(c.codes(), c.alphas(), 2, 77, static_cast<std::int64_t>(c.group_size),
-                                             accuracy);
+      const auto matrix =
+          BinaryMatrix::make(c.codes(), c.alphas(), 2, 77, static_cast<std::int64_t>(c.group_size), accuracy);
       const Floats x = normal(count * 77, 3), all = product_of(*matrix, x, count);
       const Floats last = product_of(*matrix, Floats(x.end() - 32 * 77, x.end()), 32);
       CHECK(same(last, Floats(all.end() - 32 * 45, all.end()), 1e-5F));
@@ -86,8 +87,8 @@ TEST(tile_products_of_batches_stand_outliers) {
   Floats x = normal(20 * 4096, 7);
   for (std::size_t i = 5; i < x.size(); i += 64) x[i] *= 20.0F;
   for (const std::int64_t accuracy : {1, 4}) {
-    const auto matrix = BinaryMatrix::make(c.codes(), c.alphas(), 2, 4096, static_cast<std::int64_t>(c.group_size),
-                                           accuracy);
+    const auto matrix =
+        BinaryMatrix::make(c.codes(), c.alphas(), 2, 4096, static_cast<std::int64_t>(c.group_size), accuracy);
     const auto exact = BinaryMatrix::make(c.codes(), c.alphas(), 2, 4096, static_cast<std::int64_t>(c.group_size), 0);
     const Floats truth = product_of(*exact, x, 20), y = product_of(*matrix, x, 20);
     double off = 0.0, size = 0.0;

@@ -18,6 +18,7 @@ class CTarget(DeployTarget):
     name = "c"
     title = "microcontrollers: C11 without heap or operating system, computing on compressed weights"
     one_size = True
+    lowering = "compute"
 
     def complete(self, draft: Draft) -> list[str]:
         """Write the program.

@@ -15,6 +15,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
+from dtc.deploy.targets.c.tables import decode_tables
 from dtc.graph import all_graphs, all_nodes
 from dtc.graph.builder import Names, add_initializer
 from dtc.graph.inference import infer_shapes
@@ -35,6 +36,7 @@ def fold_constants(model: ir.Model) -> None:
     Raises:
         ModelError: ONNX Runtime does not compute it.
     """
+    decode_tables(model)
     InlinePass()(model)
     for value in [value for value in model.graph.inputs if value.is_initializer()]:
         model.graph.inputs.remove(value)  # no test vector gives it: it stays what it is
@@ -65,7 +67,7 @@ def _fold(model: ir.Model, graph: ir.Graph) -> int:
     for node in graph:
         if node.op_type in ("Shape", "Size") and (sizes := _sizes(node)) is not None:
             arrays[node.outputs[0]] = sizes
-        elif _is_ready(node, known) and not _is_factored(node):
+        elif _is_ready(node, known) and not is_factored(node):
             ready.append(node)
         else:
             continue
@@ -89,9 +91,11 @@ def is_constant(value: ir.Value) -> bool:
     return value.const_value is not None and value.is_initializer() and not value.is_graph_input()
 
 
-def _is_factored(node: ir.Node) -> bool:
+def is_factored(node: ir.Node) -> bool:
     """True of the product of two factors that recurrent nodes take as a weight, where it is larger than both."""
-    if node.op_type != "MatMul" or not all(use.node.op_type in RECURRENT for use in node.outputs[0].uses()):
+    product = node.outputs[0]
+    readers = {use.node.op_type for use in product.uses()}
+    if node.op_type != "MatMul" or product.is_graph_output() or not readers or not readers <= set(RECURRENT):
         return False
     shapes = [static_shape(value) for value in node.inputs if value is not None]
     if len(shapes) != 2 or any(shape is None or len(shape) < 2 for shape in shapes):

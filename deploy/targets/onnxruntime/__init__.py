@@ -21,6 +21,7 @@ class OnnxRuntimeTarget(DeployTarget):
     """A model as it is, whatever it holds, and the native kernels for the operators of dtc."""
 
     name = "onnxruntime"
+    lowering = "compute"
     title = "ONNX Runtime from Python, C and C++, with the native kernels"
     processors = tuple(sorted(PROCESSORS, key=lambda name: name != HOST))
 

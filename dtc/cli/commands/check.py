@@ -45,6 +45,11 @@ def _further() -> Iterator[Option]:
 @seconds
 @option(Section.CHECKING, "--threads", type=click.IntRange(min=1), help="threads of ONNX Runtime; else all cores")
 @option(Section.CHECKING, "--seed", type=int, default=0, show_default=True, help="of generated inputs")
+@option(
+    Section.CHECKING,
+    "--memory",
+    help="memory to use, such as 8G; default: what is free. Large models are run one after the other, in less of it",
+)
 @portable
 @option(
     Section.CHECKING,
@@ -95,7 +100,7 @@ def _samples(reference: Path, objective: Objective, options: dict[str, Any]) -> 
 def _told(options: dict[str, Any]) -> CheckOptions:
     from dtc.checking import CheckOptions
     from dtc.checking.runtime import find_runtime
-    from dtc.cli.parse import fixed_inputs
+    from dtc.cli.parse import byte_size, fixed_inputs
     from dtc.cli.recipe_options import overridden
     from dtc.recipe import Objective
 
@@ -109,6 +114,7 @@ def _told(options: dict[str, Any]) -> CheckOptions:
         seconds=options["seconds"],
         native=not options["portable"],
         runtimes=tuple(map(find_runtime, options["runtimes"])),
+        memory=byte_size(options["memory"], "--memory"),
     )
 
 

@@ -20,6 +20,8 @@ from dtc.models.net import Net
 from dtc.passes.prepare import normalise
 from dtc.recipe import Objective
 from dtc.training.engine import Engine
+from dtc.training.statistics import of_batch
+from dtc.training.swap import swapped
 
 STEPS = 50
 FLOAT = ir.DataType.FLOAT
@@ -105,17 +107,34 @@ def noise(engine: Engine, batch: Arrays, gradients: Arrays) -> Arrays:
     return {name: np.array(distance) for name, distance in found.items()}
 
 
-def trained(model: ir.Model, batch: Arrays, rate: float, gradients: Path) -> list[float]:
+def trained(model: ir.Model, batch: Arrays, rate: float, gradients: Path) -> dict[str, object]:
     engine, losses = make_engine(model, Objective(), threads=1), []
+    with swapped(engine.statistics, of_batch(engine, batch)):
+        evaluated = engine.loss(batch)[0]
+    logits = next(iter(engine.predict(batch).values()))
     first = {name: gradient.copy() for name, gradient in engine.step(batch, seed=0).gradients.items()}
     np.savez(gradients, **first)
     np.savez(gradients.with_suffix(".noise.npz"), **noise(engine, batch, first))
+    same = True
     for step in range(STEPS):
         result = engine.step(batch, seed=step)
+        same &= step > 0 or all(np.array_equal(first[name], again) for name, again in result.gradients.items())
         losses.append(result.loss)
         for name, gradient in result.gradients.items():
             engine.parameters[name] -= np.float32(rate) * gradient
-    return losses
+    return {
+        "losses": losses, "evaluated": evaluated, "by hand": cross_entropy(logits, batch["labels"]), "same": bool(same),
+        "parameters": len(engine.parameters), "frozen": engine.frozen,
+    }  # fmt: skip
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float | None:
+    if labels.dtype.kind == "f":
+        return None
+    rows = logits.astype(np.float64).reshape(-1, logits.shape[-1])
+    shifted = rows - rows.max(1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return float(-log_p[np.arange(len(log_p)), labels.ravel()].mean())
 
 
 if __name__ == "__main__":

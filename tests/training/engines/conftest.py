@@ -7,7 +7,7 @@ its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,30 +15,39 @@ from engine_process import HERE, EngineProcess
 
 from dtc.training.engine_kind import engines
 
-_PROCESSES: dict[str, EngineProcess] = {}
+
+@pytest.fixture(scope="session")
+def engine_process() -> Iterator[Callable[[str], EngineProcess]]:
+    """Return what gives the process of an engine by name: one for all tests."""
+    running: dict[str, EngineProcess] = {}
+
+    def find(name: str) -> EngineProcess:
+        kind = engines()[name]
+        if reason := kind.unavailable():
+            pytest.skip(reason)
+        return running.setdefault(name, EngineProcess(kind))
+
+    yield find
+    for process in running.values():
+        process.close()
 
 
 @pytest.fixture(params=[*sorted(engines()), "fake"])
-def engine(request: pytest.FixtureRequest, fake_engine_found: None) -> EngineProcess:
+def engine(
+    request: pytest.FixtureRequest, fake_engine_found: None, engine_process: Callable[[str], EngineProcess]
+) -> EngineProcess:
     """Each engine in turn."""
-    return _process(request.param)
+    return engine_process(request.param)
 
 
 @pytest.fixture
-def ort(fake_engine_found: None) -> EngineProcess:
-    return _process("ort")
+def ort(fake_engine_found: None, engine_process: Callable[[str], EngineProcess]) -> EngineProcess:
+    return engine_process("ort")
 
 
 @pytest.fixture
-def torch_engine(fake_engine_found: None) -> EngineProcess:
-    return _process("torch")
-
-
-def _process(name: str) -> EngineProcess:
-    kind = engines()[name]
-    if reason := kind.unavailable():
-        pytest.skip(reason)
-    return _PROCESSES.setdefault(kind.name, EngineProcess(kind))
+def torch_engine(fake_engine_found: None, engine_process: Callable[[str], EngineProcess]) -> EngineProcess:
+    return engine_process("torch")
 
 
 @pytest.fixture

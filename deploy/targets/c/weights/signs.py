@@ -18,8 +18,8 @@ _GROUPS = (256, 128, 64, 32)
 _EXACT = 2e-6
 """How far a level may be from the sum of its parts, relative to the largest: float32 rounding of sums."""
 
-_SPAN_SCRATCH = 512
-"""DTC_SIGNS_SCRATCH of the kernels."""
+_SPAN = 256
+"""DTC_SIGNS_SPAN of the kernels."""
 
 
 def signs(matrix: Matrix) -> Stored | None:
@@ -57,7 +57,7 @@ def _grouped(matrix: Matrix, group: int) -> Stored | None:
         cols,
         arrays=arrays,
         numbers={"planes": planes, "group": group},
-        scratch=_SPAN_SCRATCH,
+        scratch=4 * min(_SPAN, math.ceil(cols / 8) * 8),
         multiply_adds=rows * planes * math.ceil(cols / 4),
     )
 

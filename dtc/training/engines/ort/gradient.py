@@ -20,6 +20,7 @@ from dtc.training.engines.ort.trainable.grouped import expand_grouped
 from dtc.training.engines.ort.trainable.names import OwnerNames
 from dtc.training.engines.ort.trainable.normalization import expand_batch_norms
 from dtc.training.engines.ort.trainable.padding import make_padding_explicit
+from dtc.training.engines.ort.trainable.poles import expand_roots
 from dtc.training.engines.ort.trainable.quantization import expand_quantizers, hold_quantizers
 from dtc.training.engines.ort.trainable.recurrent import Unrolled, unroll
 from dtc.training.engines.ort.trainable.reversal import expand_reversals
@@ -93,6 +94,7 @@ def build_training_graph(base: ir.Model, plan: GradientPlan) -> TrainingGraph:
     expand_reversals(model, shared)
     expand_batch_norms(model, shared, plan.by_batch)
     expand_activations(model, shared)
+    expand_roots(model, shared)
     # 2. What is read through an alias is not differentiated by the builder: recurrent weights (one product a step),
     #    scales of quantizers and embedding tables get their gradients from those of other values, in 5.
     unrolled = _unroll(model, plan, aliases, shared)

@@ -1,4 +1,4 @@
-"""The engine on models of the field: one step of plain gradient descent lowers the loss, twice the same is the same."""
+"""The engine on models of the field beside those of test_agreement: a step lowers the loss, twice is the same."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-TRAINED = ("ptb_rnnlm_lstm100_derived", "dtln_model_1", "resnet20_cifar10_derived", "mnist-8", "kws_dnn_s",
-           "gtcrn_simple", "silero_vad_v3")  # fmt: skip
+TRAINED = ("dtln_model_1", "mnist-8", "kws_dnn_s", "gtcrn_simple")
 
 
 @pytest.fixture
@@ -27,17 +26,9 @@ def test_a_step_is_deterministic(results, name):
     assert results[f"{name}.onnx"]["same"] is True
 
 
-@pytest.mark.parametrize(("name", "count"), [("gtcrn_simple", 146), ("silero_vad_v3", 88)])
-def test_every_weight_is_trained(results, name, count):
-    """Transposed convolutions in the one, an If before all weights of the other."""
-    found = results[f"{name}.onnx"]
-    assert (found["parameters"], found["frozen"]) == (count, {})
-
-
-def test_loss_is_the_cross_entropy_of_the_outputs(results):
-    found = results["ptb_rnnlm_lstm100_derived.onnx"]
-    assert found["loss"] == pytest.approx(found["numpy"], rel=1e-5)
-    assert found["frozen"] == {}
+def test_every_weight_behind_transposed_convolutions_is_trained(results):
+    found = results["gtcrn_simple.onnx"]
+    assert (found["parameters"], found["frozen"]) == (146, {})
 
 
 def test_a_model_inside_an_if_is_refused_with_the_node(results):

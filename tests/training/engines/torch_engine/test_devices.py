@@ -9,8 +9,7 @@ import pytest
 
 
 @pytest.fixture
-def results(torch_engine, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def results(torch_engine):
     return torch_engine.run(Path(__file__).with_name("device_cases.py"))
 
 

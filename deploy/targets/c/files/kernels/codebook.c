@@ -17,24 +17,46 @@ static const float *table_of(const dtc_matrix *w, size_t row) {
     return form->codewords + row * form->tables / w->rows * form->count * form->block;
 }
 
+/* Of 4 and 8 bits in loops of their own, a byte at a time. */
 static float of_numbers(const dtc_matrix *w, const uint8_t *indices, const float *table, const float *x) {
-    const size_t bits = ((const dtc_codebook *)w->form)->bits;
-    float sum = 0;
+    const size_t bits = ((const dtc_codebook *)w->form)->bits, cols = w->cols;
+    float sum = 0, other = 0;
+    size_t i = 0;
     if (bits == 8) {
-        for (size_t i = 0; i < w->cols; ++i) sum += table[indices[i]] * x[i];
-    } else {
-        for (size_t i = 0; i < w->cols; ++i) sum += table[index_at(indices, bits, i)] * x[i];
+        for (; i + 2 <= cols; i += 2) {
+            sum += table[indices[i]] * x[i];
+            other += table[indices[i + 1]] * x[i + 1];
+        }
+    } else if (bits == 4) {
+        for (; i + 2 <= cols; i += 2) {
+            const unsigned both = indices[i / 2];
+            sum += table[both & 15] * x[i];
+            other += table[both >> 4] * x[i + 1];
+        }
+    } else if (bits < 4) {
+        const unsigned mask = (1u << bits) - 1, count = 8 / (unsigned)bits;
+        for (; i + count <= cols; i += count) {
+            unsigned several = *indices++;
+            for (unsigned k = 0; k < count; ++k, several >>= bits) sum += table[several & mask] * x[i + k];
+        }
+        indices -= i / count;
     }
-    return sum;
+    for (; i < cols; ++i) sum += table[index_at(indices, bits, i)] * x[i];
+    return sum + other;
 }
 
 static float of_blocks(const dtc_matrix *w, const uint8_t *indices, const float *table, const float *x) {
     const dtc_codebook *form = w->form;
+    const size_t block = form->block;
+    const float *const end = x + w->cols;
     float sum = 0;
-    for (size_t start = 0, place = 0; start < w->cols; start += form->block, ++place) {
-        const float *word = table + index_at(indices, form->bits, place) * form->block;
-        const size_t size = w->cols - start < form->block ? w->cols - start : form->block;
-        for (size_t i = 0; i < size; ++i) sum += word[i] * x[start + i];
+    for (size_t place = 0; x < end; ++place) {
+        const size_t index = form->bits == 8 ? indices[place] : index_at(indices, form->bits, place);
+        const float *word = table + index * block;
+        size_t left = (size_t)(end - x) < block ? (size_t)(end - x) : block;
+        for (; left >= 4; left -= 4, word += 4, x += 4)
+            sum += word[0] * x[0] + word[1] * x[1] + (word[2] * x[2] + word[3] * x[3]);
+        for (; left > 0; --left) sum += *word++ * *x++;
     }
     return sum;
 }

@@ -44,8 +44,9 @@ typedef struct {
     const float *alphas, *offsets;
 } dtc_signs;
 
-/* Floats of scratch that dtc_signs_product takes: sums of all signs of 4 numbers, for a span of numbers. */
-enum { DTC_SIGNS_SPAN = 128, DTC_SIGNS_SCRATCH = DTC_SIGNS_SPAN / 4 * 16 };
+/* Columns that dtc_signs_product takes at a time: of as many, or all, rounded up to a multiple of 8, it takes 4 floats of
+ * scratch for each, the sums of all signs of 4 numbers. */
+enum { DTC_SIGNS_SPAN = 256 };
 
 void dtc_signs_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch);
 void dtc_signs_row(const dtc_matrix *w, size_t row, float *y);

@@ -1,9 +1,9 @@
 #include "matrix.h"
 
 /* table[16 * j + code] is the sum of x[4 * j + i], negative where bit i of code is 0: each sum is one addition away from
- * another one. Numbers behind the end count as 0. */
+ * another one. Numbers behind the end, up to a whole byte of codes, count as 0. */
 static void fill_table(const float *x, size_t count, float *table) {
-    for (size_t j = 0; 4 * j < count; ++j, table += 16) {
+    for (size_t j = 0; j < (count + 7) / 8 * 2; ++j, table += 16) {
         float twice[4];
         table[0] = 0;
         for (size_t i = 0; i < 4; ++i) {
@@ -16,21 +16,23 @@ static void fill_table(const float *x, size_t count, float *table) {
     }
 }
 
-/* The sum of signed numbers that `bytes` bytes of codes stand for, two look-ups a byte, four bytes a turn. */
-static float look_up(const uint8_t *codes, size_t bytes, const float *table) {
+/* The sum of signed numbers that `bytes` bytes of codes stand for, two look-ups a byte, four bytes a turn: they are
+ * joined to one number, which compilers for little-endian processors read at once. */
+static inline float look_up(const uint8_t *codes, size_t bytes, const float *table) {
     float low = 0, high = 0;
-    for (; bytes >= 4; bytes -= 4, codes += 4, table += 128) {
-        const unsigned a = codes[0], b = codes[1], c = codes[2], d = codes[3];
-        low += table[a & 15];
-        high += table[16 + (a >> 4)];
-        low += table[32 + (b & 15)];
-        high += table[48 + (b >> 4)];
-        low += table[64 + (c & 15)];
-        high += table[80 + (c >> 4)];
-        low += table[96 + (d & 15)];
-        high += table[112 + (d >> 4)];
+    const float *const end = table + bytes / 4 * 128;
+    for (; table != end; codes += 4, table += 128) {
+        const uint32_t word = codes[0] | (uint32_t)codes[1] << 8 | (uint32_t)codes[2] << 16 | (uint32_t)codes[3] << 24;
+        low += table[word & 15];
+        high += table[16 + (word >> 4 & 15)];
+        low += table[32 + (word >> 8 & 15)];
+        high += table[48 + (word >> 12 & 15)];
+        low += table[64 + (word >> 16 & 15)];
+        high += table[80 + (word >> 20 & 15)];
+        low += table[96 + (word >> 24 & 15)];
+        high += table[112 + (word >> 28)];
     }
-    for (; bytes > 0; --bytes, ++codes, table += 32) {
+    for (bytes %= 4; bytes > 0; --bytes, ++codes, table += 32) {
         low += table[*codes & 15];
         high += table[16 + (*codes >> 4)];
     }
@@ -50,6 +52,28 @@ static float total(const float *x, size_t count) {
     return sum;
 }
 
+/* A span of columns of rows: where its codes and coefficients begin, and how far those of the next plane and row are. */
+typedef struct {
+    const uint8_t *codes;
+    const float *alphas;
+    size_t planes, plane_bytes, row_alphas;
+} span_codes;
+
+static void add_looked_up(span_codes at, size_t count, size_t bytes, const float *table, float *y) {
+    for (size_t i = 0; i < count; ++i, at.alphas += at.row_alphas) {
+        float value = 0;
+        for (size_t plane = 0; plane < at.planes; ++plane, at.codes += at.plane_bytes)
+            value += at.alphas[plane] * look_up(at.codes, bytes, table);
+        y[i] += value;
+    }
+}
+
+static void add_one_by_one(span_codes at, size_t count, size_t span, const float *x, float *y) {
+    for (size_t i = 0; i < count; ++i, at.alphas += at.row_alphas)
+        for (size_t plane = 0; plane < at.planes; ++plane, at.codes += at.plane_bytes)
+            y[i] += at.alphas[plane] * add_signed(at.codes, span, x);
+}
+
 enum { FEW_ROWS = 4 };
 
 void dtc_signs_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch) {
@@ -60,23 +84,22 @@ void dtc_signs_product(const dtc_matrix *w, size_t first, size_t count, const fl
         const size_t group = start / form->group, left = (group + 1) * form->group - start;
         span = w->cols - start < left ? w->cols - start : left;
         if (span > DTC_SIGNS_SPAN) span = DTC_SIGNS_SPAN;
-        /* Behind the last whole byte the table holds sums of zeros. */
-        const size_t whole = (span + 7) / 8;
-        if (count >= FEW_ROWS) {
+        const span_codes at = {
+            form->codes + first * form->planes * bytes + start / 8,
+            form->alphas + (first * groups + group) * form->planes,
+            form->planes,
+            bytes,
+            groups * form->planes,
+        };
+        if (count < FEW_ROWS) {
+            add_one_by_one(at, count, span, x + start, y);
+        } else {
             fill_table(x + start, span, scratch);
-            if (whole * 8 > (span + 3) / 4 * 4)
-                for (size_t code = 0; code < 16; ++code) scratch[(2 * whole - 1) * 16 + code] = 0;
+            add_looked_up(at, count, (span + 7) / 8, scratch, y);
         }
-        const float sum = form->offsets ? total(x + start, span) : 0;
-        for (size_t i = 0; i < count; ++i) {
-            const size_t row = first + i;
-            const uint8_t *codes = form->codes + row * form->planes * bytes + start / 8;
-            const float *alphas = form->alphas + (row * groups + group) * form->planes;
-            float value = form->offsets ? form->offsets[row * groups + group] * sum : 0;
-            for (size_t plane = 0; plane < form->planes; ++plane, codes += bytes)
-                value += alphas[plane] * (count >= FEW_ROWS ? look_up(codes, whole, scratch)
-                                                            : add_signed(codes, span, x + start));
-            y[i] += value;
+        if (form->offsets) {
+            const float sum = total(x + start, span);
+            for (size_t i = 0; i < count; ++i) y[i] += form->offsets[(first + i) * groups + group] * sum;
         }
     }
 }

@@ -12,31 +12,32 @@ from torch import Tensor
 
 from dtc.training.engines.torch.calls import MICROSOFT, Call, elementwise, operator
 from dtc.training.engines.torch.dtypes import dtype_of
+from dtc.training.engines.torch.poles import one, stopped, without_poles, zero
 
 elementwise(
     {
         "Abs": torch.abs,
-        "Acos": torch.acos,
-        "Acosh": torch.acosh,
-        "Asin": torch.asin,
+        "Acos": without_poles(torch.acos, one),
+        "Acosh": without_poles(torch.acosh, one),
+        "Asin": without_poles(torch.asin, one),
         "Asinh": torch.asinh,
         "Atan": torch.atan,
-        "Atanh": torch.atanh,
+        "Atanh": without_poles(torch.atanh, one),
         "Cos": torch.cos,
         "Cosh": torch.cosh,
         "Erf": torch.erf,
         "Exp": torch.exp,
-        "Log": torch.log,
+        "Log": without_poles(torch.log, zero),
         "Mish": F.mish,
         "Neg": torch.neg,
-        "Reciprocal": torch.reciprocal,
+        "Reciprocal": without_poles(torch.reciprocal, zero),
         "Relu": torch.relu,
         "Sigmoid": torch.sigmoid,
         "Sin": torch.sin,
         "Sinh": torch.sinh,
         "Softplus": F.softplus,
         "Softsign": F.softsign,
-        "Sqrt": torch.sqrt,
+        "Sqrt": without_poles(torch.sqrt, zero),
         "Tan": torch.tan,
         "Tanh": torch.tanh,
         "Add": torch.add,
@@ -94,6 +95,9 @@ def _modulo(call: Call, a: Tensor, b: Tensor) -> Tensor:
 
 @operator("Pow")
 def _power(_: Call, base: Tensor, exponent: Tensor) -> Tensor:
+    if base.requires_grad:  # a root, or one over a power, at 0
+        base, exponent = torch.broadcast_tensors(base, exponent)
+        base = stopped(base, lambda numbers: (numbers == 0) & (exponent < 1))
     # The type is the base's, whatever the exponent's.
     if base.dtype == exponent.dtype:
         return torch.pow(base, exponent)

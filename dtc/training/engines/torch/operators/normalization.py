@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dtc.training.engines.torch.calls import MICROSOFT, Call, operator
+from dtc.training.engines.torch.poles import stopped, zero
 
 
 @operator("BatchNormalization")
@@ -109,7 +110,7 @@ def _lp(call: Call, x: Tensor) -> Tensor:
 def _mean_variance(call: Call, x: Tensor) -> Tensor:
     axes = call.integers("axes") or [0, 2, 3]
     mean = x.mean(axes, keepdim=True)
-    deviation = torch.sqrt(x.square().mean(axes, keepdim=True) - mean.square())
+    deviation = torch.sqrt(stopped(x.square().mean(axes, keepdim=True) - mean.square(), zero))
     return (x - mean) / (deviation + 1e-9)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dtc.training.engines.torch.calls import Call, integers_of, operator
+from dtc.training.engines.torch.poles import stopped, zero
 
 
 def _product(x: Tensor, axes: list[int], keep: bool) -> Tensor:
@@ -62,7 +63,7 @@ _REDUCTIONS: dict[str, Callable[[Tensor, list[int], bool], Tensor]] = {
         else _sum(x * x, axes, keep).double().sqrt().to(x.dtype)
     ),
     "ReduceSumSquare": lambda x, axes, keep: _sum(x * x, axes, keep),
-    "ReduceLogSum": lambda x, axes, keep: _sum(x, axes, keep).log(),
+    "ReduceLogSum": lambda x, axes, keep: stopped(_sum(x, axes, keep), zero).log(),
     "ReduceLogSumExp": lambda x, axes, keep: torch.logsumexp(x, axes, keepdim=keep),
 }
 
@@ -88,7 +89,7 @@ def _of_one(call: Call, x: Tensor) -> Tensor:
         return x.abs()
     if kind == "ReduceSumSquare":
         return x * x
-    return x.log() if kind == "ReduceLogSum" else x
+    return stopped(x, zero).log() if kind == "ReduceLogSum" else x
 
 
 @operator("ArgMax", "ArgMin", differentiable=False)
