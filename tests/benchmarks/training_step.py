@@ -1,7 +1,7 @@
-"""Time of a training step against PyTorch: `python tests/benchmarks/training_step.py --torch /path/to/python`.
+"""Time of a training step of each engine against hand-written PyTorch: `python tests/benchmarks/training_step.py`.
 
-A step is forward, backward and optimizer. Both sides take turns in short bursts, each in a process of its own that
-sleeps while the other works. Then the share of the training time that one distortion every `--distort-every` steps
+A step is forward, backward and optimizer. All sides take turns in short bursts, each in a process of its own that
+sleeps while the others work. Then the share of the training time that one distortion every `--distort-every` steps
 takes: svd of rank 96 on all sites of the medium model, with a worker's settings.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from dtc.training.command import python_command
-from dtc.training.engines.ort.install import VERSION, install
+from dtc.training.engine_kind import EngineKind, ranked_engines
 
 HERE = Path(__file__).parent
 BURSTS = {"ptb-medium": 3, "lenet-5": 20}
@@ -51,16 +51,14 @@ class Side:
         self._process.communicate()
 
 
-def ours(threads: int) -> Side:
-    """Start our side as a worker is started."""
-    command = python_command("training_step_ort", first_on_path=[install(), HERE])
-    return Side([*command.arguments, str(threads)], dict(command.environment))
+def side_of(engine: EngineKind, threads: int) -> Side:
+    """Start the side of an engine as a worker is started."""
+    command = python_command("training_step_engine", first_on_path=[*engine.install(), HERE])
+    return Side([*command.arguments, engine.name, str(threads)], dict(command.environment))
 
 
-def torch_version(python: str | None) -> str | None:
+def torch_version(python: str) -> str | None:
     """Return the version of the PyTorch of an interpreter, None where there is none."""
-    if python is None:
-        return None
     command = [python, "-c", "import torch; print(torch.__version__)"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -81,33 +79,32 @@ def compare(sides: list[Side], name: str, bursts: int) -> list[float]:
 
 
 def main() -> None:
-    """Print one line a model, and the share of the distortion."""
+    """Print one line a model and engine, and the share of the distortion."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--torch", metavar="PYTHON", help="interpreter that has PyTorch")
+    parser.add_argument("--torch", metavar="PYTHON", default=sys.executable, help="interpreter that has PyTorch")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--bursts", type=int, default=8, help="a model and side")
     parser.add_argument("--distort-every", type=int, default=100)
     chosen = parser.parse_args()
-    found = torch_version(chosen.torch)
+    found, engines = torch_version(chosen.torch), [kind for kind in ranked_engines() if kind.unavailable() is None]
     write = sys.stdout.write
-    versions = f"onnxruntime-training {VERSION}, numpy {importlib.metadata.version('numpy')}, Python "
-    write(
-        f"{_cpu()}, {chosen.threads} threads; {versions}{platform.python_version()}; PyTorch {found or 'not there'}\n"
-    )
-    if found is None:
-        write(f"no PyTorch in {chosen.torch or 'an interpreter given by --torch'}: our side only\n")
-    sides = [ours(chosen.threads)]
+    versions = f"numpy {importlib.metadata.version('numpy')}, Python {platform.python_version()}"
+    titles = ", ".join(kind.title for kind in engines)
+    write(f"{_cpu()}, {chosen.threads} threads; {titles}; {versions}; by hand: PyTorch {found or 'not there'}\n")
+    sides = [side_of(kind, chosen.threads) for kind in engines]
     if found is not None:
         sides.append(Side([chosen.torch, str(HERE / "training_step_torch.py"), str(chosen.threads)]))
     steps = {}
     for name in BURSTS:
-        steps[name], *others = compare(sides, name, chosen.bursts)
-        against = "".join(f", PyTorch {1e3 * other:.1f} ms: {steps[name] / other:.2f}x its time" for other in others)
-        write(f"{name}: ort {1e3 * steps[name]:.1f} ms a step{against}\n")
+        steps[name], hand = compare(sides, name, chosen.bursts), ""
+        for kind, seconds in zip(engines, steps[name], strict=False):
+            if found is not None:
+                hand = f", PyTorch by hand {1e3 * steps[name][-1]:.1f} ms: {seconds / steps[name][-1]:.2f}x its time"
+            write(f"{name}: {kind.name} {1e3 * seconds:.1f} ms a step{hand}\n")
     distortion = float(np.median(sides[0].burst("distortion", 6)[1:]))
-    share = distortion / (distortion + chosen.distort_every * steps["ptb-medium"])
-    write(f"distortion of ptb-medium, svd of rank 96: {1e3 * distortion:.0f} ms, {share:.1%} of the training time ")
-    write(f"at one every {chosen.distort_every} steps\n")
+    share = distortion / (distortion + chosen.distort_every * steps["ptb-medium"][0])
+    write(f"distortion of ptb-medium, svd of rank 96: {1e3 * distortion:.0f} ms, {share:.1%} of the training time of ")
+    write(f"{engines[0].name} at one every {chosen.distort_every} steps\n")
     for side in sides:
         side.close()
 

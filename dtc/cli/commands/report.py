@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.argument("folders", nargs=-1, required=True, metavar="FOLDER...", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="folder to write to; default: FOLDER itself")
 def command(folders: tuple[Path, ...], output: Path | None) -> None:
-    """Make the report of a compression again, or set several side by side.
+    """Make the report of one compression, or of several side by side.
 
     FOLDER is a run directory or a folder of a report; report.html and report.json are written.
     Of a run that is not finished, or still going on, the training so far is reported.

@@ -1,4 +1,4 @@
-"""Our side of training_step.py: bursts of steps on request, in the engine's process. Argument: threads.
+"""An engine's side of training_step.py: bursts of steps on request, in its process. Arguments: engine, threads.
 
 Reads lines `<model> <steps>` and answers each with the seconds of its steps as JSON; the model `distortion` means one
 distortion of all sites of the medium model by svd of rank 96.
@@ -17,8 +17,8 @@ from dtc import recipe
 from dtc.models import build, plan
 from dtc.passes.method import DistortionStep
 from dtc.passes.plan import make_plan
+from dtc.training.engine_kind import find_engine
 from dtc.training.engine_settings import EngineSettings
-from dtc.training.engines.ort.engine import OrtEngine
 from dtc.training.objective import resolve_objective
 from dtc.training.optimizer import make_optimizer
 
@@ -34,11 +34,12 @@ def batch(name: str) -> dict[str, np.ndarray]:
     return {"ids": ids, "labels": np.roll(ids, -1, axis=0), "h0": state, "c0": state}
 
 
-def training(name: str, threads: int) -> Step:
+def training(engine_name: str, name: str, threads: int) -> Step:
     """Return one training step of a reference model: forward, backward, optimizer as in its plan."""
     fed, known = batch(name), plan(name)
     assert known.training is not None
-    engine = OrtEngine(build(name), EngineSettings(resolve_objective(known.objective, fed), threads=threads))
+    settings = EngineSettings(resolve_objective(known.objective, fed), threads=threads)
+    engine = find_engine(engine_name).load()(build(name), settings, None)
     optimizer = make_optimizer(known.training.optimizer, engine.parameters)
     done = 0
 
@@ -61,12 +62,12 @@ def distortion() -> Step:
 
 def main() -> None:
     """Answer until the end of standard input."""
-    threads = int(sys.argv[1])
+    engine, threads = sys.argv[1], int(sys.argv[2])
     known: dict[str, Step] = {}
     for line in sys.stdin:
         name, count = line.split()
         if name not in known:
-            known[name] = distortion() if name == "distortion" else training(name, threads)
+            known[name] = distortion() if name == "distortion" else training(engine, name, threads)
         seconds = []
         for _ in range(int(count)):
             start = time.perf_counter()
