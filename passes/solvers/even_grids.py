@@ -104,11 +104,13 @@ class _Fit:
         #    thirds: the more levels there are, the less a weight that is cut off may cost.
         self._narrow()
         # 2. Codes and what fits them best, in turn; zero points as long as moving them does good.
-        moves = not self._symmetric
+        moving = self._scale >= 0  # all rows at first; each for itself, so that none depends on those beside it
         for _ in range(ROUNDS):
             better = self._rescale()
-            moves = moves and self._move_zero()
-            if not (better or moves):
+            if not self._symmetric:
+                moving = self._move_zero(moving)
+                better = better | moving
+            if not better.any():
                 break
         return EvenGrid(self._bits, self._scale, self._zero)
 
@@ -135,20 +137,20 @@ class _Fit:
         scale = _short((high - low) / last)
         return scale, lib.clip(lib.round(-low / lib.where(scale > 0, scale, lib.ones_like(scale))), 0, last)
 
-    def _rescale(self) -> bool:
-        """Fit the scale to the codes; return whether any row got better."""
+    def _rescale(self) -> DeviceArray:
+        """Fit the scale to the codes; return which rows got better, `[rows, 1]`."""
         steps = EvenGrid(self._bits, self._scale, self._zero).steps(self._values, self._spare)
         lib = self._lib
         squares, fits = _dots(steps, steps), _dots(self._values, steps)
         # The scale that fits these steps best: the sum of w q over that of q q.
         scale = fits / lib.where(squares > 0, squares, lib.ones_like(squares))
-        return bool(self._try(lib.clip(scale, 0, None), self._zero).any())
+        return self._try(lib.clip(scale, 0, None), self._zero)
 
-    def _move_zero(self) -> bool:
-        """Try the zero points beside; return whether any row got better."""
+    def _move_zero(self, among: DeviceArray) -> DeviceArray:
+        """Try the zero points beside in those rows `among` all; return which got better, `[rows, 1]`."""
         zero, last = self._zero, (1 << self._bits) - 1
-        below, above = (self._try(self._scale, self._lib.clip(zero + move, 0, last)) for move in (-1, 1))
-        return bool((below | above).any())
+        below, above = (self._try(self._scale, self._lib.clip(zero + move, 0, last), among) for move in (-1, 1))
+        return below | above
 
     def _try(self, scale: DeviceArray, zero: DeviceArray, among: DeviceArray | None = None) -> DeviceArray:
         """Take other levels in those rows `among` all where they are better; return which these are, `[rows, 1]`."""
