@@ -39,7 +39,8 @@ class EngineProcess:
             self._server.stdin.flush()
             answer = self._server.stdout.readline()
             self._words.seek(0)
-            assert self._words.read().decode() == ""
+            words = self._words.read().decode()
+            assert not words, words
             self._said[script, arguments] = json.loads(answer)
         return self._said[script, arguments]
 

@@ -97,7 +97,8 @@ def _modulo(call: Call, a: Tensor, b: Tensor) -> Tensor:
 def _power(_: Call, base: Tensor, exponent: Tensor) -> Tensor:
     if base.requires_grad:  # a root, or one over a power, at 0
         base, exponent = torch.broadcast_tensors(base, exponent)
-        base = stopped(base, lambda numbers: (numbers == 0) & (exponent < 1))
+        below = exponent.double() < 1  # torch compares no uint64
+        base = stopped(base, lambda numbers: (numbers == 0) & below)
     # The type is the base's, whatever the exponent's.
     if base.dtype == exponent.dtype:
         return torch.pow(base, exponent)
