@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 import numpy as np
+from deployed_forms import FORMS
 
 from dtc.bundles import BundleCheck, DeployOptions, check_bundle, deploy
 from dtc.bundles.document import CheckedBundle
@@ -29,12 +30,6 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
     "ptb_rnnlm_lstm100_derived": {},
     "silero_vad_v5": {"sr": np.array(16000)},
     "resnet20_cifar10_derived": {},
-}
-FORMS: Mapping[str, Mapping[str, Any]] = {
-    "svd": {"rank_ratio": 0.3},
-    "prune": {"sparsity": 0.9},
-    "binary": {"bits": 2},
-    "codebook": {"codewords": 16, "block": 1},
 }
 
 

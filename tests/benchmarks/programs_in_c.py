@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 import numpy as np
+from deployed_forms import FORMS
 
 from dtc.bundles import BundleDescription, DeployOptions, check_bundle, deploy
 from dtc.bundles.document import CheckedBundle
@@ -33,12 +34,6 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
     "onnx/silero_vad_v5": {"sr": np.array(16000)},
     "onnx/dtln_model_1": {},
     "onnx/gtcrn_simple": {},
-}
-FORMS: Mapping[str, Mapping[str, Any]] = {
-    "svd": {"rank_ratio": 0.3},
-    "prune": {"sparsity": 0.9},
-    "binary": {"bits": 2},
-    "codebook": {"codewords": 16, "block": 1},
 }
 
 

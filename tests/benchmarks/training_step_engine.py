@@ -6,12 +6,11 @@ distortion of all sites of the medium model by svd of rank 96.
 
 from __future__ import annotations
 
-import json
 import sys
-import time
 from collections.abc import Callable
 
 import numpy as np
+from timed_steps import answer
 
 from dtc import recipe
 from dtc.models import build, plan
@@ -63,18 +62,7 @@ def distortion() -> Step:
 def main() -> None:
     """Answer until the end of standard input."""
     engine, threads = sys.argv[1], int(sys.argv[2])
-    known: dict[str, Step] = {}
-    for line in sys.stdin:
-        name, count = line.split()
-        if name not in known:
-            known[name] = distortion() if name == "distortion" else training(engine, name, threads)
-        seconds = []
-        for _ in range(int(count)):
-            start = time.perf_counter()
-            known[name]()
-            seconds.append(time.perf_counter() - start)
-        sys.stdout.write(json.dumps(seconds) + "\n")
-        sys.stdout.flush()
+    answer(lambda name: distortion() if name == "distortion" else training(engine, name, threads))
 
 
 if __name__ == "__main__":

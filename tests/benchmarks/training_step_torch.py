@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
 from collections.abc import Callable
 
 import torch
+from timed_steps import answer
 from torch import nn
 
 
@@ -55,18 +54,7 @@ def training(name: str) -> Callable[[], object]:
 def main() -> None:
     """Answer until the end of standard input."""
     torch.set_num_threads(int(sys.argv[1]))
-    known: dict[str, Callable[[], object]] = {}
-    for line in sys.stdin:
-        name, count = line.split()
-        if name not in known:
-            known[name] = training(name)
-        seconds = []
-        for _ in range(int(count)):
-            start = time.perf_counter()
-            known[name]()
-            seconds.append(time.perf_counter() - start)
-        sys.stdout.write(json.dumps(seconds) + "\n")
-        sys.stdout.flush()
+    answer(training)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ import onnx_ir as ir
 
 from dtc.deploy.targets.c.constants import fold_constants, is_constant, static_shape
 from dtc.deploy.targets.c.literals import identifiers
-from dtc.deploy.targets.c.program import C_TYPES, AnyArray, Argument, Call, Loop, Program, Step, Tensor
+from dtc.deploy.targets.c.program import C_TYPES, AnyArray, Argument, CProgram, KernelCall, Loop, Step, Tensor
 from dtc.deploy.targets.c.weights.encoding import encode
-from dtc.deploy.targets.c.weights.stored import Stored
+from dtc.deploy.targets.c.weights.stored import StoredWeight
 from dtc.errors import ModelError
 from dtc.graph.opset import opset_of
 
@@ -86,7 +86,7 @@ class NodeCompiling:
             return list(self.node.attributes[attribute].as_ints())
         return [int(each) for each in self.constant(index, what).reshape(-1)] if self.has(index) else None
 
-    def weight(self, matrix: AnyArray) -> Stored:
+    def weight(self, matrix: AnyArray) -> StoredWeight:
         """Return a weight `[out, in]` in the form that is smallest; equal ones are stored once."""
         own = np.ascontiguousarray(matrix, np.float32)
         key = own.shape, hashlib.sha256(own.tobytes()).hexdigest()
@@ -131,7 +131,7 @@ class NodeCompiling:
     def call(self, function: str, *arguments: Argument, over: Tensor | None = None, multiply_adds: int = 0) -> None:
         """Add a call of a kernel; its result may be written over the numbers of `over`."""
         told = self.node.name or str(self.node.outputs[0].name)
-        self.graph.steps.append(Call(function, arguments, told, over, multiply_adds))
+        self.graph.steps.append(KernelCall(function, arguments, told, over, multiply_adds))
 
     def expect_float(self, *tensors: Tensor) -> None:
         """Refuse what is not of floats.
@@ -160,7 +160,7 @@ class GraphCompiling:
         self,
         compilers: dict[str, Compiler],
         values: dict[ir.Value, Tensor],
-        weights: dict[object, Stored],
+        weights: dict[object, StoredWeight],
         opset: int,
         depth: int = 0,
     ) -> None:
@@ -226,7 +226,7 @@ class GraphCompiling:
         return C_TYPES[dtype]
 
 
-def compile_model(model: ir.Model) -> Program:
+def compile_model(model: ir.Model) -> CProgram:
     """Return a model whose inputs have known sizes as calls of kernels; the model itself stays as it is.
 
     Raises:
@@ -244,7 +244,7 @@ def compile_model(model: ir.Model) -> Program:
     compiling.compile(model.graph)
     names = identifiers("output", [str(value.name) for value in model.graph.outputs])
     outputs = [_delivered(compiling, value, name) for value, name in zip(model.graph.outputs, names, strict=True)]
-    return Program(inputs, outputs, compiling.steps)
+    return CProgram(inputs, outputs, compiling.steps)
 
 
 def _parameter(value: ir.Value, place: str) -> Tensor:
@@ -261,7 +261,7 @@ def _delivered(compiling: GraphCompiling, value: ir.Value, place: str) -> Tensor
     root = tensor.root
     if root.place or root.array is not None or root.size != tensor.size:
         size = f"{tensor.size} * sizeof *{place}"
-        compiling.steps.append(Call("memcpy", (delivered, tensor, size), f"output {value.name}"))
+        compiling.steps.append(KernelCall("memcpy", (delivered, tensor, size), f"output {value.name}"))
     else:
         root.place = delivered.place
     return delivered

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from dtc.deploy.targets.c import literals
 from dtc.deploy.targets.c.planning import MEMBERS, arena_bytes
-from dtc.deploy.targets.c.program import C_BYTES, Argument, Call, Loop, Program, Step, Struct, Tensor, calls
-from dtc.deploy.targets.c.weights.stored import Stored
+from dtc.deploy.targets.c.program import C_BYTES, Argument, CProgram, KernelCall, Loop, Step, Struct, Tensor, calls
+from dtc.deploy.targets.c.weights.stored import StoredWeight
 
 _HEAD = "/* Written by dtc deploy --target c. */\n"
 
@@ -16,7 +16,7 @@ _ROW_LOOK_UP = "dtc_rows_"
 """What the kernels that take rows of a weight are called; all others take its products."""
 
 
-def write_program(program: Program, arena: Mapping[str, int], folder: Path) -> None:
+def write_program(program: CProgram, arena: Mapping[str, int], folder: Path) -> None:
     """Write `model.h`, `model.c`, `weights.h`, `weights.c`, and `test/tensors.h`, which the test program includes."""
     names = {weight: f"weight_{index}" for index, weight in enumerate(program.weights)}
     files = {
@@ -30,13 +30,13 @@ def write_program(program: Program, arena: Mapping[str, int], folder: Path) -> N
         (folder / path).write_text(text, encoding="ascii")
 
 
-def _signature(program: Program) -> str:
+def _signature(program: CProgram) -> str:
     given = [f"const {tensor.ctype} *{tensor.place}" for tensor in program.inputs]
     made = [f"{tensor.ctype} *{tensor.place}" for tensor in program.outputs]
     return f"void model_run({', '.join([*given, *made])})"
 
 
-def _model_header(program: Program, arena: Mapping[str, int]) -> str:
+def _model_header(program: CProgram, arena: Mapping[str, int]) -> str:
     weights = sum(weight.nbytes for weight in program.weights)
     told = [
         f" *   {tensor.place}: {tensor.ctype} {list(tensor.shape)}" for tensor in (*program.inputs, *program.outputs)
@@ -63,7 +63,7 @@ def _model_header(program: Program, arena: Mapping[str, int]) -> str:
 """
 
 
-def _model(program: Program, arena: Mapping[str, int], names: Mapping[Stored, str]) -> str:
+def _model(program: CProgram, arena: Mapping[str, int], names: Mapping[StoredWeight, str]) -> str:
     constants = {tensor: f"constant_{index}" for index, tensor in enumerate(program.constants)}
     for tensor, name in constants.items():
         tensor.place = name
@@ -95,7 +95,7 @@ def _model(program: Program, arena: Mapping[str, int], names: Mapping[Stored, st
 class _Structs:
     """The constant structs that calls are told by, each once, and how arguments are written."""
 
-    def __init__(self, weights: Mapping[Stored, str]) -> None:
+    def __init__(self, weights: Mapping[StoredWeight, str]) -> None:
         self._weights = weights
         self._names: dict[tuple[str, str], str] = {}
         self.definitions: list[str] = []
@@ -108,7 +108,7 @@ class _Structs:
             return given
         if isinstance(given, Tensor):
             return given.expression
-        if isinstance(given, Stored):
+        if isinstance(given, StoredWeight):
             return f"&{self._weights[given]}"
         return self._reference(given) if isinstance(given, Struct) else literals.number(given)
 
@@ -132,26 +132,26 @@ def _statements(steps: Sequence[Step], structs: _Structs, depth: int) -> Iterato
             yield f"{indent}{_statement(step, structs)}\n"
 
 
-def _statement(call: Call, structs: _Structs) -> str:
+def _statement(call: KernelCall, structs: _Structs) -> str:
     return f"{call.function}({', '.join(map(structs.argument, call.arguments))}); {literals.comment(call.node)}"
 
 
-def _weights_header(names: Mapping[Stored, str]) -> str:
+def _weights_header(names: Mapping[StoredWeight, str]) -> str:
     told = "".join(f"extern const dtc_matrix {name};\n" for name in names.values())
     return f'{_HEAD}#ifndef WEIGHTS_H\n#define WEIGHTS_H\n\n#include "kernels/matrix.h"\n\n{told}\n#endif\n'
 
 
-def _weights(program: Program, names: Mapping[Stored, str]) -> str:
-    used: dict[Stored, set[bool]] = {}
+def _weights(program: CProgram, names: Mapping[StoredWeight, str]) -> str:
+    used: dict[StoredWeight, set[bool]] = {}
     for call, _ in calls(program.steps):
         for given in call.arguments:
-            if isinstance(given, Stored):
+            if isinstance(given, StoredWeight):
                 used.setdefault(given, set()).add(call.function.startswith(_ROW_LOOK_UP))
     parts = [_weight(weight, name, rows=used[weight], extern=True) for weight, name in names.items()]
     return f'{_HEAD}#include "weights.h"\n\n#include <math.h>\n\n{"".join(parts)}'
 
 
-def _weight(weight: Stored, name: str, *, rows: set[bool], extern: bool) -> str:
+def _weight(weight: StoredWeight, name: str, *, rows: set[bool], extern: bool) -> str:
     """Return the definition of a weight: its arrays, what they are to its form, and the matrix.
 
     `rows` holds True if rows are looked up, and False if it is multiplied.
@@ -177,7 +177,7 @@ def _weight(weight: Stored, name: str, *, rows: set[bool], extern: bool) -> str:
     return f"{parts}{definitions}{own}{linkage}const dtc_matrix {name} = {{{matrix}}};\n\n"
 
 
-def _test_tensors(program: Program) -> str:
+def _test_tensors(program: CProgram) -> str:
     """Return what the test program has to know of inputs and outputs."""
 
     def buffers(tensors: Sequence[Tensor]) -> str:

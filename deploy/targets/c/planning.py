@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dtc.deploy.targets.c.program import C_BYTES, C_TYPES, Loop, Program, Step, Tensor
+from dtc.deploy.targets.c.program import C_BYTES, C_TYPES, CProgram, Loop, Step, Tensor
 
 MEMBERS: Mapping[str, str] = {ctype: f"{ctype.removesuffix('_t')}s" for ctype in C_TYPES.values()}
 """The arena's member for each type."""
@@ -24,7 +24,7 @@ class _Span:
     last: int
 
 
-def plan(program: Program) -> dict[str, int]:
+def plan(program: CProgram) -> dict[str, int]:
     """Give every tensor of a program its place; return how many numbers of each type the arena holds."""
     spans, loops = _spans(program.steps)
     _write_over(program.steps, spans)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from dtc.deploy.targets.c.weights.stored import Stored
+from dtc.deploy.targets.c.weights.stored import StoredWeight
 
 AnyArray: TypeAlias = npt.NDArray[np.generic]
 
@@ -82,12 +82,12 @@ class Struct:
     members: Mapping[str, object]
 
 
-Argument: TypeAlias = Tensor | Struct | Stored | int | float | str | None
+Argument: TypeAlias = Tensor | Struct | StoredWeight | int | float | str | None
 """Of a call: None is NULL, a string stands as it is."""
 
 
 @dataclass(eq=False)
-class Call:
+class KernelCall:
     """A call of a kernel.
 
     Attributes:
@@ -119,11 +119,11 @@ class Loop:
     body: list[Step] = field(default_factory=list)
 
 
-Step: TypeAlias = Call | Loop
+Step: TypeAlias = KernelCall | Loop
 
 
 @dataclass(frozen=True, eq=False)
-class Program:
+class CProgram:
     """A model as calls of kernels.
 
     Attributes:
@@ -142,9 +142,9 @@ class Program:
         return sum(times * call.multiply_adds for call, times in calls(self.steps))
 
     @property
-    def weights(self) -> list[Stored]:
+    def weights(self) -> list[StoredWeight]:
         """The weights that its calls take, each once."""
-        found = [each for call, _ in calls(self.steps) for each in call.arguments if isinstance(each, Stored)]
+        found = [each for call, _ in calls(self.steps) for each in call.arguments if isinstance(each, StoredWeight)]
         return list(dict.fromkeys(found))
 
     @property
@@ -154,10 +154,10 @@ class Program:
         return [each for each in dict.fromkeys(found) if each.array is not None]
 
 
-def calls(steps: Sequence[Step], times: int = 1) -> Iterator[tuple[Call, int]]:
+def calls(steps: Sequence[Step], times: int = 1) -> Iterator[tuple[KernelCall, int]]:
     """Yield every call with the number of times that a run makes it."""
     for step in steps:
-        if isinstance(step, Call):
+        if isinstance(step, KernelCall):
             yield step, times
         else:
             yield from calls(step.body, times * step.count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dtc.models.reproduce.papers.experiment import Experiment, Record, Size, Trial, built, result_of
+from dtc.models.reproduce.papers.experiment import Experiment, PaperTrial, Record, Size, built, result_of
 from dtc.models.reproduce.papers.tables import having, number, percent, table
 from dtc.recipe import Data, Objective, Optimizer, Recipe, Rule, Training
 
@@ -30,14 +30,14 @@ END = {"lenet-5": 0.6, "lenet-300-100": 0.65}
 """From this share of the steps on, the rates are the full ones: 12,000 and 13,000 of 20,000."""
 
 
-def trials(size: Size, seeds: int) -> Sequence[Trial]:
+def trials(size: Size, seeds: int) -> Sequence[PaperTrial]:
     """Return the controls first: what is pruned without retraining begins with them."""
-    found: list[Trial] = []
+    found: list[PaperTrial] = []
     for seed in range(seeds):
         for model, chosen in CHOSEN.items():
-            control = Trial(f"{model}-dense-{seed}", built(model, seed=seed), _recipe(size, seed), _TEST,
+            control = PaperTrial(f"{model}-dense-{seed}", built(model, seed=seed), _recipe(size, seed), _TEST,
                             {"model": model, "what": "dense", "seed": seed})  # fmt: skip
-            once = Trial(f"{model}-once-{seed}", result_of(control.name), _once(model, seed), _TEST,
+            once = PaperTrial(f"{model}-once-{seed}", result_of(control.name), _once(model, seed), _TEST,
                          {"model": model, "what": "one-shot", "seed": seed})  # fmt: skip
             found += [control, once, _pruned(model, "prune-masked", size, chosen, seed)]
             every = INTERVALS[size] if model == "lenet-5" else (chosen,)
@@ -70,7 +70,7 @@ def _once(model: str, seed: int) -> Recipe:
     return Recipe(rules=_rules(model, "prune", {}), objective=Objective(metric="accuracy"), data=data, seed=seed)
 
 
-def _pruned(model: str, method: str, size: Size, every: int, seed: int) -> Trial:
+def _pruned(model: str, method: str, size: Size, every: int, seed: int) -> PaperTrial:
     schedule = {
         "initial_sparsity": 0.25,
         "begin_step": "40%",
@@ -79,7 +79,7 @@ def _pruned(model: str, method: str, size: Size, every: int, seed: int) -> Trial
     }
     recipe = _recipe(size, seed, every).model_copy(update={"rules": _rules(model, method, schedule)})
     facts = {"model": model, "what": method, "every": every, "seed": seed}
-    return Trial(f"{model}-{method}-{every}-{seed}", built(model, seed=seed), recipe, _TEST, facts)
+    return PaperTrial(f"{model}-{method}-{every}-{seed}", built(model, seed=seed), recipe, _TEST, facts)
 
 
 def tables(records: Sequence[Record]) -> Iterator[str]:

@@ -30,7 +30,7 @@ Begin: TypeAlias = Callable[[Path], Path]
 
 
 @dataclass(frozen=True)
-class Trial:
+class PaperTrial:
     """One training or compression.
 
     Attributes:
@@ -98,7 +98,7 @@ class Experiment:
     title: str
     paper: str
     about: str
-    trials: Callable[[Size, int], Sequence[Trial]]
+    trials: Callable[[Size, int], Sequence[PaperTrial]]
     tables: Callable[[Sequence[Record]], Iterator[str]]
 
 

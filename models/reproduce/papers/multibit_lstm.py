@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dtc.models.reproduce.papers.experiment import Experiment, Record, Size, Trial, stored
+from dtc.models.reproduce.papers.experiment import Experiment, PaperTrial, Record, Size, stored
 from dtc.models.reproduce.papers.tables import having, number, table
 from dtc.recipe import Objective, Recipe, Rule
 
@@ -33,19 +33,19 @@ PUBLISHED = {
 """Relative squared error and test perplexity of an LSTM of 300 units, 89.8 before."""
 
 
-def trials(size: Size, seeds: int) -> Sequence[Trial]:
+def trials(size: Size, seeds: int) -> Sequence[PaperTrial]:
     """Return one trial a solver and number of bits; nothing is drawn, so that there is one seed."""
     del seeds
     test = "dtc.models.datasets:ptb_valid" if size == "smallest" else "dtc.models.datasets:ptb_test"
     return [_trial(words, bits, test) for bits in BITS[size] for words in SOLVERS if size != "smallest" or bits == 2]
 
 
-def _trial(words: str, bits: int, test: str) -> Trial:
+def _trial(words: str, bits: int, test: str) -> PaperTrial:
     rule = Rule(method="binary", options={"bits": bits, "group_size": 0, **SOLVERS[words]})
     objective = Objective(carry={"hn": "h0", "cn": "c0"}, metric="perplexity")
     name = f"{words.replace(', ', '-').replace(' ', '-')}-{bits}"
     facts = {"solver": words, "bits": bits}
-    return Trial(name, stored("trained", "ptb_300.onnx"), Recipe(rules=(rule,), objective=objective), test, facts)
+    return PaperTrial(name, stored("trained", "ptb_300.onnx"), Recipe(rules=(rule,), objective=objective), test, facts)
 
 
 def tables(records: Sequence[Record]) -> Iterator[str]:

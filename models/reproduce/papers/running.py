@@ -10,7 +10,7 @@ from dtc.checking import CheckOptions, check
 from dtc.data import open_source
 from dtc.graph import load_model
 from dtc.job import Job
-from dtc.models.reproduce.papers.experiment import Record, Trial
+from dtc.models.reproduce.papers.experiment import PaperTrial, Record
 from dtc.models.train import resume_training, train_reference
 from dtc.pipeline import compress, resume
 from dtc.report import Report
@@ -19,7 +19,7 @@ from dtc.training.events import Evaluated, from_line
 from dtc.training.run import open_run
 
 
-def run_trial(trial: Trial, folder: Path) -> Record:
+def run_trial(trial: PaperTrial, folder: Path) -> Record:
     """Carry out a trial in `folder`, or the rest of one that was interrupted; return what it did to the test metric.
 
     What is done is kept: `NAME.json` is the record, `NAME.onnx` the model, `NAME.dtc-run` the training.
@@ -49,7 +49,7 @@ def run_trial(trial: Trial, folder: Path) -> Record:
     return record
 
 
-def _train(trial: Trial, begin: Path, output: Path) -> dict[str, Any]:
+def _train(trial: PaperTrial, begin: Path, output: Path) -> dict[str, Any]:
     run = output.with_suffix(".dtc-run")
     if run.exists():
         found = resume_training(run, output, force=True, allow_code=True)
@@ -58,7 +58,7 @@ def _train(trial: Trial, begin: Path, output: Path) -> dict[str, Any]:
     return {"seconds": found.training.seconds}
 
 
-def _compress(trial: Trial, begin: Path, output: Path, run: Path | None) -> dict[str, Any]:
+def _compress(trial: PaperTrial, begin: Path, output: Path, run: Path | None) -> dict[str, Any]:
     if run is not None and run.exists():
         report = resume(run, allow_code=True, output=output, force=True).report
     else:

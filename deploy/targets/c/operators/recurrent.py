@@ -11,7 +11,7 @@ from dtc.deploy.targets.c.compiling import Compiler, NodeCompiling
 from dtc.deploy.targets.c.constants import static_shape
 from dtc.deploy.targets.c.program import AnyArray, Struct, Tensor
 from dtc.deploy.targets.c.weights.low_rank import low_rank
-from dtc.deploy.targets.c.weights.stored import Stored
+from dtc.deploy.targets.c.weights.stored import StoredWeight
 
 _DEFAULTS = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh")}
 
@@ -69,7 +69,7 @@ def _expect_usual(at: NodeCompiling) -> None:
         raise at.refuse("sequences of several lengths are not there")
 
 
-def _weight(at: NodeCompiling, index: int) -> Stored:
+def _weight(at: NodeCompiling, index: int) -> StoredWeight:
     """Return the weight of all directions, one below the other; as two factors where the graph has them."""
     value = at.value(index)
     product = value.producer()
@@ -79,7 +79,7 @@ def _weight(at: NodeCompiling, index: int) -> Stored:
     return at.weight(array.reshape(-1, array.shape[-1]))
 
 
-def _factors(at: NodeCompiling, value: ir.Value, product: ir.Node) -> Stored:
+def _factors(at: NodeCompiling, value: ir.Value, product: ir.Node) -> StoredWeight:
     left, right = (None if each is None else each.const_value for each in product.inputs)
     if left is None or right is None:
         raise at.refuse("the weights are not constant")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from dtc.deploy.targets.c.weights.stored import Matrix, Stored, index_bits, packed
+from dtc.deploy.targets.c.weights.stored import Matrix, StoredWeight, index_bits, packed
 
 _BLOCKS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 18, 25, 49)
 """Sizes that are tried: those that a user asks for, and kernels of convolutions."""
@@ -16,13 +16,13 @@ _SOME = 8
 """Rows that are looked at before all are."""
 
 
-def codebook(matrix: Matrix) -> Stored | None:
+def codebook(matrix: Matrix) -> StoredWeight | None:
     """Return a matrix whose blocks are few different ones, in the blocks that take the fewest bytes."""
     found = [stored for block in _BLOCKS if (stored := _in_blocks(matrix, block)) is not None]
     return min(found, key=lambda each: each.nbytes, default=None)
 
 
-def row_tables(matrix: Matrix) -> Stored | None:
+def row_tables(matrix: Matrix) -> StoredWeight | None:
     """Return a matrix whose rows have at most `_MOST_OF_ROW` different values each."""
     rows, cols = matrix.shape
     count = max(len(np.unique(row)) for row in matrix[:_SOME])
@@ -38,7 +38,7 @@ def row_tables(matrix: Matrix) -> Stored | None:
     return _stored(matrix, indices, tables, 1, rows)
 
 
-def _in_blocks(matrix: Matrix, block: int) -> Stored | None:
+def _in_blocks(matrix: Matrix, block: int) -> StoredWeight | None:
     rows, cols = matrix.shape
     whole = cols // block
     if not whole:
@@ -71,11 +71,11 @@ def _tails(parts: Matrix, codewords: Matrix) -> tuple[npt.NDArray[np.int64], Mat
     return found, np.concatenate([codewords, *(each[None] for each in missing)])
 
 
-def _stored(matrix: Matrix, indices: npt.NDArray[np.int64], codewords: Matrix, block: int, tables: int) -> Stored:
+def _stored(matrix: Matrix, indices: npt.NDArray[np.int64], codewords: Matrix, block: int, tables: int) -> StoredWeight:
     count = codewords.shape[1] if tables > 1 else len(codewords)
     bits = index_bits(count)
     rows, cols = matrix.shape
-    return Stored(
+    return StoredWeight(
         "codebook",
         rows,
         cols,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dtc.deploy.targets.c.weights.stored import Matrix, Stored
+from dtc.deploy.targets.c.weights.stored import Matrix, StoredWeight
 
 
-def dense(matrix: Matrix) -> Stored:
+def dense(matrix: Matrix) -> StoredWeight:
     """Return any matrix."""
-    return Stored("dense", matrix.shape[0], matrix.shape[1], {"values": matrix}, multiply_adds=matrix.size)
+    return StoredWeight("dense", matrix.shape[0], matrix.shape[1], {"values": matrix}, multiply_adds=matrix.size)

@@ -8,7 +8,7 @@ from dtc.deploy.targets.c.weights.codebook import codebook, row_tables
 from dtc.deploy.targets.c.weights.dense import dense
 from dtc.deploy.targets.c.weights.signs import signs
 from dtc.deploy.targets.c.weights.sparse import sparse
-from dtc.deploy.targets.c.weights.stored import Matrix, Stored
+from dtc.deploy.targets.c.weights.stored import Matrix, StoredWeight
 
 FORMS = (sparse, signs, codebook, row_tables)
 
@@ -16,7 +16,7 @@ _SMALL = 256
 """Numbers of a weight that are stored as they are: another form would save little, and take its code."""
 
 
-def encode(matrix: Matrix) -> Stored:
+def encode(matrix: Matrix) -> StoredWeight:
     """Return a matrix `[out, in]` in the form that takes the fewest bytes and gives the same numbers.
 
     Numbers are the same but for the float32 rounding of sums of signs.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dtc.deploy.targets.c.weights.stored import Stored
+from dtc.deploy.targets.c.weights.stored import StoredWeight
 
 
-def low_rank(left: Stored, right: Stored) -> Stored:
+def low_rank(left: StoredWeight, right: StoredWeight) -> StoredWeight:
     """Return `left [rows, rank] @ right [rank, cols]`."""
-    return Stored(
+    return StoredWeight(
         "low_rank",
         left.rows,
         right.cols,

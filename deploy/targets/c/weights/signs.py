@@ -11,7 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from dtc.deploy.targets.c.weights.stored import AnyArray, Matrix, Stored, packed
+from dtc.deploy.targets.c.weights.stored import AnyArray, Matrix, StoredWeight, packed
 
 _MOST_PLANES = 4
 _GROUPS = (256, 128, 64, 32)
@@ -22,7 +22,7 @@ _SPAN = 256
 """DTC_SIGNS_SPAN of the kernels."""
 
 
-def signs(matrix: Matrix) -> Stored | None:
+def signs(matrix: Matrix) -> StoredWeight | None:
     """Return a matrix whose rows, or groups of columns, have few levels that are sums of signs."""
     cols = matrix.shape[1]
     sizes = [math.ceil(cols / 8) * 8, *(size for size in _GROUPS if size < cols)]
@@ -30,7 +30,7 @@ def signs(matrix: Matrix) -> Stored | None:
     return next((stored for size in sizes if (stored := _grouped(matrix, size)) is not None), None)
 
 
-def _grouped(matrix: Matrix, group: int) -> Stored | None:
+def _grouped(matrix: Matrix, group: int) -> StoredWeight | None:
     rows, cols = matrix.shape
     starts = range(0, cols, group)
     planes = max((_least_planes(matrix[:, start : start + group]) for start in starts), default=0)
@@ -51,7 +51,7 @@ def _grouped(matrix: Matrix, group: int) -> Stored | None:
         "alphas": alphas,
         "offsets": offsets if offsets.any() else None,
     }
-    return Stored(
+    return StoredWeight(
         "signs",
         rows,
         cols,

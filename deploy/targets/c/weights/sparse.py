@@ -6,13 +6,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from dtc.deploy.targets.c.weights.stored import AnyArray, Matrix, Stored
+from dtc.deploy.targets.c.weights.stored import AnyArray, Matrix, StoredWeight
 
 _WIDEST = 255
 """Columns from one value to the next that a byte tells."""
 
 
-def sparse(matrix: Matrix) -> Stored | None:
+def sparse(matrix: Matrix) -> StoredWeight | None:
     """Return a matrix of which at least half is zero; values are indices of a palette where there are few."""
     kept = matrix != 0
     if 2 * np.count_nonzero(kept) > matrix.size:
@@ -30,7 +30,7 @@ def sparse(matrix: Matrix) -> Stored | None:
     arrays |= {"indices": None, "palette": None}
     if len(palette) <= 256 and palette.nbytes + indices.size < values.nbytes:
         arrays |= {"values": None, "indices": indices.astype(np.uint8), "palette": palette}
-    return Stored("sparse", matrix.shape[0], matrix.shape[1], arrays, multiply_adds=len(values))
+    return StoredWeight("sparse", matrix.shape[0], matrix.shape[1], arrays, multiply_adds=len(values))
 
 
 def _keep_between(kept: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> None:

@@ -17,7 +17,7 @@ Matrix: TypeAlias = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class StoredWeight:
     """A weight `[rows, cols]` in a form of the kernels.
 
     Attributes:
@@ -37,7 +37,7 @@ class Stored:
     cols: int
     arrays: Mapping[str, AnyArray | None]
     numbers: Mapping[str, int] = field(default_factory=dict)
-    parts: Mapping[str, Stored] = field(default_factory=dict)
+    parts: Mapping[str, StoredWeight] = field(default_factory=dict)
     scratch: int = 0
     multiply_adds: int = 0
 
