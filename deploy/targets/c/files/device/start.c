@@ -6,6 +6,7 @@
 extern uint32_t __stack, __bss_start, __bss_end;
 extern void initialise_monitor_handles(void);
 int main(void);
+void count_wraps(void);
 
 void start(void) {
     *(volatile uint32_t *)0xE000ED88 |= 0xFu << 20;
@@ -17,5 +18,6 @@ void start(void) {
 /* A fault ends the program with an error instead of never. */
 static void fault(void) { _Exit(3); }
 
-__attribute__((section(".vectors"), used)) static void *const vectors[16] = {&__stack, (void *)start,
-                                                                           (void *)fault, (void *)fault};
+/* Stack, start, two kinds of faults, and the counter of instructions, which a long run has go round several times. */
+__attribute__((section(".vectors"), used)) static void *const vectors[16] = {
+    [0] = &__stack, [1] = (void *)start, [2] = (void *)fault, [3] = (void *)fault, [15] = (void *)count_wraps};
