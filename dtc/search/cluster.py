@@ -9,9 +9,10 @@ of the search at the same paths, as in a folder that they share: model, data and
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from dtc.cores import BLAS_THREADS
@@ -50,12 +51,14 @@ def ray_cluster(setting: Setting, address: str) -> Iterator[RayTasks]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise UsageError(f"--ray {address}: no cluster answers ({reason}); begin one with: ray start --head") from error
-    try:
-        # -1: begun again as often as nodes are lost.
-        remote = ray.remote(num_cpus=1, max_retries=-1)(_run)
-        yield RayTasks(remote, ray.put(setting))
-    finally:
-        ray.shutdown()
+    # Ray prints what becomes of its nodes, which is no output of a search.
+    with redirect_stdout(sys.stderr):
+        try:
+            # -1: begun again as often as nodes are lost.
+            remote = ray.remote(num_cpus=1, max_retries=-1)(_run)
+            yield RayTasks(remote, ray.put(setting))
+        finally:
+            ray.shutdown()
 
 
 _labs: dict[str, Lab] = {}
