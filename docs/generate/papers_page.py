@@ -11,10 +11,11 @@ from dtc.models.reproduce.papers.experiment import experiments
 from dtc.models.reproduce.papers.results import Results, read_results
 
 INTRODUCTION = (
-    "Experiments of the papers that the methods come from, carried out by `dtc` itself, each beside its control: the "
-    "same training without distortion. Nothing here was typed: the tables are made of the files in `docs/results/`, "
-    "which hold settings, curves, versions and machine of every trial. Results of several seeds are their mean and "
-    "standard deviation. What is chosen, as the best step of a run, is chosen by held-out training data."
+    "Experiments of the papers that the methods come from, carried out by `dtc` itself; a retrained model stands "
+    "beside its control, the same training without distortion. Nothing here was typed: the tables are made of the "
+    "files in `docs/results/`, which hold settings, curves, versions and machine of every trial. Results of several "
+    "seeds are their mean and standard deviation. What is chosen, as the best step of a run, is chosen by held-out "
+    "training data."
 )
 
 
@@ -35,6 +36,9 @@ def _parts(results: Results) -> Iterator[str]:
         "    --results docs/results\n```"
     )
     yield "\n".join(experiment.tables(results.records))
+    planned = len(experiment.trials(results.size, seeds))
+    if len(results.records) < planned:
+        yield f"{len(results.records)} of the {planned} trials of this size were carried out."
     told = sorted({_told(record.versions) for record in results.records})
     yield f"Measured with {'; '.join(told)}."
 

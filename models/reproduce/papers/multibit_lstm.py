@@ -37,7 +37,7 @@ def trials(size: Size, seeds: int) -> Sequence[PaperTrial]:
     """Return one trial a solver and number of bits; nothing is drawn, so that there is one seed."""
     del seeds
     test = "dtc.models.datasets:ptb_valid" if size == "smallest" else "dtc.models.datasets:ptb_test"
-    return [_trial(words, bits, test) for bits in BITS[size] for words in SOLVERS if size != "smallest" or bits == 2]
+    return [_trial(words, bits, test) for bits in BITS[size] for words in SOLVERS]
 
 
 def _trial(words: str, bits: int, test: str) -> PaperTrial:
