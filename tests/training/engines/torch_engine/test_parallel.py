@@ -78,5 +78,4 @@ def test_an_engine_of_one_process_refuses_more(tmp_path):
     save_model(build("digits-mlp"), tmp_path / "m.onnx")
     told = ["compress", str(tmp_path / "m.onnx"), "--method", "uniform", "--bits", "4", "--retrain", "--processes", "2"]
     done = CliRunner().invoke(app, [*told, "--engine", "ort", "--data", "d.npz"])
-    assert done.exit_code == 2
-    assert "--processes 2: the engine ort trains in one process" in done.output
+    assert str(done.exception) == "--processes 2: the engine ort trains in one process"
