@@ -6,7 +6,7 @@ for 8 epochs, and with what time is left in 1 bit for 4. For each it prints the 
 training time that the distortions took, and the test perplexity of the original, of its compression without retraining,
 and of the retrained file. What there is is written after each part, so that a machine that is taken away leaves it.
 
-`--tiny --device cpu` tries it in a minute or two: a small model, a few steps, test text left out.
+`--tiny --device cpu` tries it in a minute or two: a small model, a few steps, a little text.
 """
 
 from __future__ import annotations
@@ -48,6 +48,13 @@ PARTS = (
          ("--epochs", "4", "--distort-every", "1000", "--lr", "1.5", "--lr-after", "2", "--lr-factor", "0.588"), 200),
 )  # fmt: skip
 TINY = ("--steps", "6", "--distort-every", "3", "--lr", "1")
+LITTLE = """from itertools import islice
+from dtc.models.datasets import ptb
+
+
+def text(batch_size=20):
+    return islice(ptb(batch_size=batch_size), 6)
+"""
 
 
 def dtc(*arguments: str) -> dict[str, Any]:
@@ -67,12 +74,15 @@ def retrained(part: Part, model: Path, folder: Path, chosen: argparse.Namespace)
     method = ("--method", *part.method, *include, "--seconds", "0", "--force", "--allow-growth")
     once, output = folder / "once.onnx", folder / f"{part.name}.onnx"
     dtc("compress", str(model), "-o", str(once), *method)
-    training = TINY if chosen.tiny else part.training
+    training, text = part.training, TEXT
+    if chosen.tiny:
+        (folder / "little.py").write_text(LITTLE)
+        training, text = TINY, ("--data", f"{folder / 'little.py'}:text", "--eval-data", f"{folder / 'little.py'}:text")
     started = time.monotonic()
     report = dtc(
         "compress", str(model), "-o", str(output), *method, "--retrain", "--engine", "torch", "--device", chosen.device,
         "--precision", chosen.precision, "--optimizer", "sgd", "--clip-norm", str(5 / 35), "--schedule", "decay",
-        *training, *TEXT[:2], *((*TEXT[:2],) if chosen.tiny else TEXT[2:4]), *TEXT[4:], *CARRY,
+        *training, *text, *CARRY,
         "--run", str(output.with_suffix(".run")), "--checkpoint-every", "2000",
     )  # fmt: skip
     facts = json.loads((output.with_suffix(".run") / "result.json").read_text())
