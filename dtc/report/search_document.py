@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -20,6 +21,9 @@ class PointFacts(DocumentPart):
         bytes: Bytes of the file.
         distance: Mean distance of the outputs from the original's, on the samples that the search decided by.
         drop: What the metric loses there, in its own unit; without labels see `SearchReport.loss`.
+        error: Standard error of the drop, of both models on the same samples.
+        samples: How many samples, or blocks of a stream, told the drop and its error.
+        reaches: Whether it keeps the goal there, its uncertainty counted.
         uniform: Whether it has one candidate at all sites.
         retrained: Whether it was retrained.
     """
@@ -29,6 +33,9 @@ class PointFacts(DocumentPart):
     bytes: int
     distance: Real
     drop: Real
+    error: Real = math.nan
+    samples: int = 0
+    reaches: bool = False
     uniform: bool
     retrained: bool = False
 
@@ -69,6 +76,8 @@ class SearchReport(Document):
         limit_bytes: The most bytes of the file; None: they were not limited.
         chosen: The file that was written.
         unseen_drop: What that loses on samples that the search has not seen.
+        unseen_error: Standard error of that, of both models on the same samples.
+        unseen_samples: How many samples, or blocks of a stream, told both.
         unseen: Which samples these are.
         missed: By what it misses the goal, in words; None: it reaches it.
         front: The files that none beats in bytes and distance, from the smallest on.
@@ -86,6 +95,8 @@ class SearchReport(Document):
     limit_bytes: float | None
     chosen: PointFacts
     unseen_drop: Real
+    unseen_error: Real = math.nan
+    unseen_samples: int = 0
     unseen: str
     missed: str | None
     front: tuple[PointFacts, ...]
@@ -96,9 +107,8 @@ class SearchReport(Document):
     notes: tuple[str, ...] = ()
 
     def best_uniform(self) -> PointFacts | None:
-        """Return the smallest file with one candidate everywhere that loses no more than allowed; None without one."""
-        limit = float("inf") if self.limit_drop is None else self.limit_drop
-        return next((each for each in self.uniform if each.drop <= limit), None)
+        """Return the smallest file with one candidate everywhere that reaches the goal; None without one."""
+        return next((each for each in self.uniform if each.reaches), None)
 
     def rules(self, point: PointFacts) -> list[dict[str, Any]]:
         """Return the rules of a recipe that gives a file: one for each of its candidates, with its sites."""

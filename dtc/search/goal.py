@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dtc.errors import UsageError
 from dtc.formatting import size
@@ -43,18 +45,31 @@ class Goal:
         """The most that the metric may lose; infinite without such a limit."""
         return float("inf") if self.max_drop is None else self.max_drop
 
-    def counted(self, drop: float, before: float) -> float:
-        """Return a loss of the metric, which the original has as `before`, in the unit of the limit."""
-        return drop / abs(before) if self.relative and before else drop
+    def counted(self, facts: Mapping[str, Any]) -> tuple[float, float]:
+        """Return the loss of the metric that an evaluation found, and its standard error, in the unit of the limit."""
+        if self.relative and facts["before"]:
+            return facts["drop"] / abs(facts["before"]), facts["share_error"]
+        return facts["drop"], facts["drop_error"]
 
     def loss_words(self, drop: float) -> str:
         """Return a loss in that unit in words."""
         return f"{drop:.2%}" if self.relative else f"{drop:.4g}"
 
-    def misses(self, nbytes: int, drop: float, model: int) -> str | None:
-        """Return in words by what a file misses the goal; None if it reaches it."""
-        if not drop <= self.limit_drop:
-            return f"loses {self.loss_words(drop)} on unseen samples, {self.loss_words(self.limit_drop)} allowed"
+    def error_words(self, error: float) -> str:
+        """Return a standard error in that unit in words."""
+        if error == float("inf"):
+            return "unknown"
+        return f"{error:.2%}" if self.relative else f"{error:.2g}"
+
+    def misses(self, nbytes: int, drop: float, error: float, model: int) -> str | None:
+        """Return in words by what a file misses the goal; None if it reaches it.
+
+        `error` is what the drop may be larger by, as some samples alone have told it.
+        """
+        if not drop + error <= self.limit_drop:
+            told = f"{self.loss_words(drop)}, uncertain by {self.error_words(error)},"
+            more = "; more samples tell it closer (--eval-data, --held-out)" if drop <= self.limit_drop else ""
+            return f"loses {told} on unseen samples, {self.loss_words(self.limit_drop)} allowed{more}"
         if nbytes > self.limit_bytes(model):
             return f"has {size(nbytes)}, {size(self.limit_bytes(model))} allowed"
         return None

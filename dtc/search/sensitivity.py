@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dtc.search.allocation import Allocation, Alternative
-from dtc.search.candidate import Candidate, Mix, mix_of
+from dtc.search.candidate import Candidate, Mix, closer, mix_of
 from dtc.search.tasks import ChangeAll, ChangeOne, ScanSites
 from dtc.search.workers import Evaluations
 
@@ -112,32 +112,61 @@ def scan(
 ) -> tuple[SiteTable, dict[Candidate, Mix]]:
     """Return the choices of each site that are worth measuring, without losses, and the mixes of one candidate.
 
-    `dense` are the bytes of each site as it is. The mixes have one candidate at all sites that it makes smaller, which
+    `dense` are the bytes of each site as it is. Candidates that take less for the same, as by Huffman codes, are looked
+    at for the best of the others alone. The mixes have one candidate at all sites that it makes smaller, which
     is what one would choose by hand; those that another clearly beats are left out.
     """
-    tasks = [ScanSites(candidate, levels[0]) for candidate in candidates]
-    found = {
-        candidate: facts
-        for candidate, facts in zip(candidates, evaluations.all("candidates", tasks), strict=True)
-        if facts.get("sites") and math.isfinite(facts["distance"])
-    }
+    found = _scanned(evaluations, candidates, levels[0])
+    best = dict.fromkeys(each.candidate for row in _rows(found, dense).values() for each in _unbeaten(row))
+    again = {finer: candidate for candidate in best if candidate is not None for finer in closer(candidate)}
+    found = _smallest(found | _scanned(evaluations, [each for each in again if each not in found], levels[0]), again)
     common: dict[str, float] = {}
-    rows: dict[str, list[SiteChoice]] = {site: [] for site in dense}
     everywhere: list[SiteChoice] = []
     for candidate, facts in found.items():
         own = {site: each for site, each in facts["sites"].items() if site in dense}
-        scale = facts["distance"] / (sum(each["error"] for each in facts["sites"].values()) or 1.0)
-        for site, each in own.items():
-            rows[site].append(SiteChoice(candidate, each["bytes"], scale * each["error"], each["kind"]))
+        for each in own.values():
             common[each["kind"]] = max(common.get(each["kind"], 0.0), facts["common"])
         nbytes = sum(own[site]["bytes"] if site in own else size for site, size in dense.items())
         everywhere.append(SiteChoice(candidate, nbytes + facts["common"], facts["distance"], ""))
+    rows = _rows(found, dense)
     sites = {site: (*worth_measuring(row), SiteChoice(None, dense[site], 0.0, "")) for site, row in rows.items()}
     return SiteTable(sites, common), {
         each.candidate: mix_of({site: each.candidate for site in dense if site in found[each.candidate]["sites"]})
         for each in _unbeaten(everywhere)
         if each.candidate is not None
     }
+
+
+def _scanned(evaluations: Evaluations, candidates: Sequence[Candidate], level: int) -> dict[Candidate, Any]:
+    """Return what candidates make of each site, of those that make any smaller and leave outputs finite."""
+    tasks = [ScanSites(candidate, level) for candidate in candidates]
+    return {
+        candidate: facts
+        for candidate, facts in zip(candidates, evaluations.all("candidates", tasks), strict=True)
+        if facts.get("sites") and math.isfinite(facts["distance"])
+    }
+
+
+def _smallest(found: Mapping[Candidate, Any], again: Mapping[Candidate, Candidate]) -> dict[Candidate, Any]:
+    """Return what was found, but for what computes the same as another candidate, and is no smaller at any site."""
+
+    def nbytes(candidate: Candidate) -> int:
+        return sum(each["bytes"] for each in found[candidate]["sites"].values()) + found[candidate]["common"]
+
+    useless = {finer for finer, of in again.items() if finer in found and of in found and nbytes(finer) >= nbytes(of)}
+    useless |= {of for finer, of in again.items() if finer in found and of in found and nbytes(finer) < nbytes(of)}
+    return {candidate: facts for candidate, facts in found.items() if candidate not in useless}
+
+
+def _rows(found: Mapping[Candidate, Any], dense: Mapping[str, int]) -> dict[str, list[SiteChoice]]:
+    """Return the choices of each site, with errors that are scaled to what a candidate costs everywhere."""
+    rows: dict[str, list[SiteChoice]] = {site: [] for site in dense}
+    for candidate, facts in found.items():
+        scale = facts["distance"] / (sum(each["error"] for each in facts["sites"].values()) or 1.0)
+        for site in rows.keys() & facts["sites"].keys():
+            each = facts["sites"][site]
+            rows[site].append(SiteChoice(candidate, each["bytes"], scale * each["error"], each["kind"]))
+    return rows
 
 
 def worth_measuring(row: Iterable[SiteChoice]) -> list[SiteChoice]:

@@ -154,12 +154,12 @@ def _show(found: Found, goal: Goal, recipe: Path) -> None:
     from dtc.cli.render import size, table, tell
 
     report, chosen = found.report, found.report.chosen
-    head = ["file", ">bytes", ">ratio", ">loss", ">distance", "made of"]
+    head = ["file", ">bytes", ">ratio", ">loss", ">\N{PLUS-MINUS SIGN}", ">samples", ">distance", "made of"]
     tell(
         f"{report.model_bytes / chosen.bytes:.2f}x smaller ({size(report.model_bytes)} -> {size(chosen.bytes)}), "
         f"losing {goal.loss_words(report.unseen_drop)} of {report.loss}"
     )
-    tell(f"measured on {report.unseen}")
+    tell(f"judged by {report.unseen}, which tell it to \N{PLUS-MINUS SIGN}{goal.error_words(report.unseen_error)}")
     if report.missed is not None:
         tell(f"failed: no file reaches the goal; the nearest {report.missed}")
     table(head, [_row(each, report, goal) for each in _near(report)], title="files that were built and measured")
@@ -190,6 +190,8 @@ def _row(point: PointFacts, report: SearchReport, goal: Goal) -> list[str]:
         size(point.bytes),
         f"{report.model_bytes / point.bytes:.2f}x",
         goal.loss_words(point.drop),
+        goal.error_words(point.error),
+        f"{point.samples:,}",
         f"{point.distance:.3g}",
         point.words,
     ]
