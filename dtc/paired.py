@@ -58,9 +58,7 @@ def paired_error(metric: Metric, before: Doubles, after: Doubles) -> PairedError
     one, other = _contributions(metric, first), _contributions(metric, second)
     grain = metric.grain / max(second[:, 1].sum(), 1.0)
     drop = _error(other - one, grain)
-    share = (
-        _error((other - one * changed / value) / value, grain / abs(value)) if value else drop
-    )
+    share = _error((other - one * changed / value) / value, grain / abs(value)) if value else drop
     return PairedError(drop, share, count)
 
 
