@@ -24,7 +24,7 @@ from dtc.session import runner, session
 
 Dtc = Callable[..., tuple[int, str, str]]
 
-COUNT = 240
+COUNT = 1200
 
 
 @pytest.fixture(scope="module")
