@@ -16,6 +16,7 @@ from dtc.search.polishing import worth_retraining
 from dtc.search.prepare import Prepared
 from dtc.search.seeking import seek
 from dtc.search.sensitivity import SiteTable, around, measured, scan
+from dtc.search.tasks import TimeSites
 from dtc.search.workers import Evaluations
 
 _CERTAINTY = (1.0, 1.5, 2.0)
@@ -57,7 +58,9 @@ class Campaign:
             TimeUpError: The time has passed; the points that there are by then stay.
         """
         # 1. What each candidate makes of each site, and what that costs alone.
-        table, self._uniform = scan(self._evaluations, self._candidates, self._prepared.dense_bytes, self._levels)
+        table, self._uniform = scan(
+            self._evaluations, self._candidates, self._prepared.dense_bytes, self._levels, self._shares()
+        )
         table = self._alone = measured(self._evaluations, table, self._levels)
         # 2. One candidate everywhere: what one would choose by hand.
         self._points.build(list(self._uniform.values()), "one candidate everywhere, all samples")
@@ -73,6 +76,13 @@ class Campaign:
             after = self._best()
             if after is None or not self._is_better(after, before):
                 return
+
+    def _shares(self) -> dict[str, float] | None:
+        """Return the time that each site takes as it is, where time is limited."""
+        if not self._goal.is_timed:
+            return None
+        shares = self._evaluations.all("times of the sites", [TimeSites()])[0]
+        return {site: max(shares.get(site, 0.0), 1e-9) for site in self._prepared.dense_bytes}
 
     def polish(self, training: Training) -> None:
         """Retrain the mixes that may come back within the goal.
@@ -90,7 +100,8 @@ class Campaign:
         """
         ranked = self._points.by_merit()
         if not ranked:
-            raise CheckFailedError("no candidate could be built: see dtc inspect, or give the search more --time")
+            why = "is expected to be faster" if self._goal.is_timed else "could be built"
+            raise CheckFailedError(f"no candidate {why}: see dtc inspect, or give the search more --time")
         count = len(self._prepared.halves.unseen)
         tried: list[tuple[BuiltPoint, BuiltPoint]] = []
         for certainty in _CERTAINTY:
@@ -105,7 +116,9 @@ class Campaign:
         if missed is not None and len(tried) > 1:
             # None does: the one that loses least of those that were tried, or is the smallest where size is the limit.
             by_drop = self._goal.max_drop is not None
-            point, seen = min(tried, key=lambda each: each[1].drop + each[1].error if by_drop else each[1].nbytes)
+            point, seen = min(
+                tried, key=lambda each: each[1].drop + each[1].error if by_drop else self._points.cost(each[1])
+            )
             missed = self._missed(seen, certainty)
         return self._verdict(point, seen, missed)
 
@@ -122,11 +135,10 @@ class Campaign:
         return Verdict(point, document)
 
     def _missed(self, point: BuiltPoint, certainty: float) -> str | None:
-        model = self._prepared.model_bytes
-        return self._goal.misses(point.nbytes, point.drop, certainty * point.error, model)
+        return self._points.missed(point, point.drop, certainty * point.error)
 
     def _seek(self, table: SiteTable, start: float, stage: str) -> None:
-        limit = self._goal.limit_bytes(self._prepared.model_bytes)
+        limit = self._goal.limit_cost(self._prepared.model_bytes)
         seek(self._points, table, self._goal, limit, start, stage)
 
     def _best(self) -> BuiltPoint | None:

@@ -20,18 +20,22 @@ class Goal:
         relative: Whether `max_drop` is a share of the original's metric.
         target_bytes: Most bytes of the file.
         target_ratio: Least ratio of the model's bytes to the file's.
+        max_latency_ratio: Most time of a run, as a share of the original's.
     """
 
     max_drop: float | None = None
     relative: bool = False
     target_bytes: int | None = None
     target_ratio: float | None = None
+    max_latency_ratio: float | None = None
 
     def __post_init__(self) -> None:
-        told = [each for each in (self.max_drop, self.target_bytes, self.target_ratio) if each is not None]
+        limits = (self.max_drop, self.target_bytes, self.target_ratio, self.max_latency_ratio)
+        told = [each for each in limits if each is not None]
         if len(told) != 1:
             raise UsageError(
-                "say what the search is to reach, by one of --max-drop 0.01, --target-size 500kB and --target-ratio 8"
+                "say what the search is to reach, by one of --max-drop 0.01, --target-size 500kB, --target-ratio 8 "
+                "and --max-latency-ratio 0.7"
             )
 
     def limit_bytes(self, model: int) -> float:
@@ -39,6 +43,19 @@ class Goal:
         if self.target_ratio is not None:
             return model / self.target_ratio
         return float("inf") if self.target_bytes is None else float(self.target_bytes)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the time of a run is limited."""
+        return self.max_latency_ratio is not None
+
+    def cost(self, nbytes: float, latency: float | None) -> float:
+        """Return what a file has of what is limited, or to be least: time as a share of the original's, or bytes."""
+        return latency if self.is_timed and latency is not None else nbytes
+
+    def limit_cost(self, model: int) -> float:
+        """Return the most that a file may have of that; infinite where the loss is limited."""
+        return self.limit_bytes(model) if self.max_latency_ratio is None else self.max_latency_ratio
 
     @property
     def limit_drop(self) -> float:
@@ -61,7 +78,7 @@ class Goal:
             return "unknown"
         return f"{error:.2%}" if self.relative else f"{error:.2g}"
 
-    def misses(self, nbytes: int, drop: float, error: float, model: int) -> str | None:
+    def misses(self, nbytes: int, drop: float, error: float, latency: float | None, model: int) -> str | None:
         """Return in words by what a file misses the goal; None if it reaches it.
 
         `error` is what the drop may be larger by, as some samples alone have told it.
@@ -72,4 +89,6 @@ class Goal:
             return f"loses {told} on unseen samples, {self.loss_words(self.limit_drop)} allowed{more}"
         if nbytes > self.limit_bytes(model):
             return f"has {size(nbytes)}, {size(self.limit_bytes(model))} allowed"
+        if self.max_latency_ratio is not None and latency is not None and latency > self.max_latency_ratio:
+            return f"takes {latency:.2f} of the original's time, {self.max_latency_ratio:g} allowed"
         return None

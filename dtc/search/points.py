@@ -29,6 +29,7 @@ class BuiltPoint:
         after: The metric.
         error: Standard error of the drop.
         samples: How many samples, or blocks of a stream, the drop and its error were told by.
+        latency: Time of a run as a share of the original's; None: it was not measured.
         training: How it was retrained; None: it was not.
     """
 
@@ -39,6 +40,7 @@ class BuiltPoint:
     after: float
     error: float
     samples: int
+    latency: float | None = None
     training: Training | None = None
 
     @property
@@ -53,9 +55,10 @@ class BuiltPoint:
 
     def on_unseen(self, batches: int) -> Task:
         """Return the evaluation of the same file on the first batches of samples that the search has not seen."""
+        timed = self.latency is not None
         if self.training is None:
-            return BuildMix(self.mix, batches, unseen=True)
-        return RetrainMix(self.mix, self.training, batches, unseen=True)
+            return BuildMix(self.mix, batches, unseen=True, timed=timed)
+        return RetrainMix(self.mix, self.training, batches, unseen=True, timed=timed)
 
 
 _CLEARLY = 3.0
@@ -79,7 +82,7 @@ class BuiltPoints:
         """
         pending, levels = list(mixes), self._levels[-1:] if self._goal.max_drop is None else self._levels[1:]
         for level in levels or self._levels[-1:]:
-            tasks = [BuildMix(mix, level) for mix in pending]
+            tasks = [BuildMix(mix, level, timed=self._goal.is_timed) for mix in pending]
             for mix, facts in zip(pending, self._evaluations.all(stage, tasks), strict=True):
                 if "refused" not in facts:
                     self.found[mix] = self.point(mix, facts)
@@ -89,7 +92,7 @@ class BuiltPoints:
 
     def retrain(self, mixes: Sequence[Mix], training: Training) -> None:
         """Add the points of mixes after retraining, but for those that cannot be retrained."""
-        tasks = [RetrainMix(mix, training, self._levels[-1]) for mix in mixes]
+        tasks = [RetrainMix(mix, training, self._levels[-1], timed=self._goal.is_timed) for mix in mixes]
         for mix, facts in zip(mixes, self._evaluations.all("retraining", tasks), strict=True):
             if "refused" not in facts:
                 self.retrained.append(self.point(mix, facts, training))
@@ -98,11 +101,20 @@ class BuiltPoints:
     def point(self, mix: Mix, facts: Mapping[str, Any], training: Training | None = None) -> BuiltPoint:
         """Return the point of a mix, by what its evaluation found."""
         drop, error = self._goal.counted(facts)
-        return BuiltPoint(mix, facts["bytes"], facts["distance"], drop, facts["after"], error, facts["count"], training)
+        told = (facts["distance"], drop, facts["after"], error, facts["count"], facts.get("latency"))
+        return BuiltPoint(mix, facts["bytes"], *told, training)
+
+    def cost(self, point: BuiltPoint) -> float:
+        """Return what a point has of what is limited, or to be least: bytes, or time."""
+        return self._goal.cost(point.nbytes, point.latency)
 
     def reaches(self, point: BuiltPoint) -> bool:
         """True if a point reaches the goal on the samples that the search decides by, its uncertainty counted."""
-        return self._goal.misses(point.nbytes, self.expected(point), point.error, self._model_bytes) is None
+        return self.missed(point, self.expected(point), point.error) is None
+
+    def missed(self, point: BuiltPoint, drop: float, error: float) -> str | None:
+        """Return by what a point misses the goal, in words, if it loses so much; None if it reaches it."""
+        return self._goal.misses(point.nbytes, drop, error, point.latency, self._model_bytes)
 
     def expected(self, point: BuiltPoint) -> float:
         """Return what a point is expected to lose on other samples.
@@ -140,6 +152,7 @@ class BuiltPoints:
         if self._all():
             best = self.by_merit()[0]
             words = f"{self._model_bytes / best.nbytes:.2f}x, losing {self._goal.loss_words(best.drop)}"
+            words += "" if best.latency is None else f", in {best.latency:.2f} of the time"
             self._evaluations.tell(BestSoFar(words, reaches=self.reaches(best)))
 
     def _rank(self, point: BuiltPoint) -> tuple[bool, float, float]:
@@ -148,15 +161,15 @@ class BuiltPoints:
         cost = point.drop if self.retrained else point.distance
         # Reached: bytes or cost, whichever was not limited. Missed: the other way round.
         size_first = by_size == reached
-        return (not reached, *((point.nbytes, cost) if size_first else (cost, point.nbytes)))
+        return (not reached, *((self.cost(point), cost) if size_first else (cost, self.cost(point))))
 
     def _all(self) -> list[BuiltPoint]:
         return [*self.found.values(), *self.retrained]
 
     def front(self) -> list[BuiltPoint]:
-        """Return the points that none beats in bytes and distance at once, from the smallest on."""
+        """Return the points that none beats in bytes (or time) and distance at once, from the smallest on."""
         kept: list[BuiltPoint] = []
-        for point in sorted(self._all(), key=lambda each: (each.nbytes, each.distance)):
+        for point in sorted(self._all(), key=lambda each: (self.cost(each), each.distance)):
             if not kept or point.distance < kept[-1].distance:
                 kept.append(point)
         return kept

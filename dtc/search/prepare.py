@@ -46,6 +46,9 @@ from dtc.training.run import fingerprint
 
 _FACTS = "search.json"
 
+_JOURNAL_VERSION = 2
+"""Of what evaluations tell: those of another one are not gone on with."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -186,6 +189,7 @@ def _facts(work: Work) -> dict[str, Any]:
     """Return all that evaluations depend on."""
     return {
         "version of dtc": version("dtc"),
+        "kind of journal": _JOURNAL_VERSION,
         "model": [fingerprint(file) for file in work.files],
         "data": dict(_data(work.samples)),
         "recipe": work.recipe.to_yaml(),

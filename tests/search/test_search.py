@@ -122,6 +122,31 @@ def test_the_best_within_a_size(dtc: Dtc, folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("inline")
+def test_the_best_within_a_time(dtc: Dtc, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Times as the products tell them: no clock in a test.
+    timing = import_module("dtc.search.lab")
+    sizes = {"fc1.weight": 0.4, "fc2.weight": 0.4, "fc3.weight": 0.1}
+    monkeypatch.setattr(timing, "site_shares", lambda *_: sizes)
+    monkeypatch.setattr(timing, "latency_ratio", lambda _, path, *__: macs(path) / macs(folder / "m.onnx"))
+    told = tuple("svd" if word == "uniform" else word for word in words(folder, "fast.onnx"))
+    status, out, err = dtc(*told, "--max-latency-ratio", "0.6")
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["latency"] == macs(folder / "fast.onnx") / macs(folder / "m.onnx") <= 0.6
+    within = [each["distance"] for each in (*found["front"], *found["uniform"]) if each["latency"] <= 0.6]
+    assert found["chosen"]["distance"] == min(within)
+    assert [each["latency"] for each in found["front"]] == sorted(each["latency"] for each in found["front"])
+    # Nothing that is decoded when a session loads is faster.
+    status, _, err = dtc(*words(folder, "slow.onnx"), "--max-latency-ratio", "0.6")
+    assert (status, "no candidate is expected to be faster" in err) == (1, True)
+
+
+def macs(path: Path) -> int:
+    """Return the multiplications of a row: a weight each."""
+    return sum(int(np.prod(each.dims)) for each in onnx.load(path).graph.initializer if len(each.dims) == 2)
+
+
+@pytest.mark.usefixtures("inline")
 def test_a_goal_out_of_reach_gives_the_nearest_and_status_1(dtc: Dtc, folder: Path) -> None:
     status, out, err = dtc(*words(folder, "small.onnx", "--target-size", "100"))
     assert status == 1
@@ -176,7 +201,7 @@ def test_a_folder_belongs_to_one_search(dtc: Dtc, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ((), "--max-drop 0.01, --target-size 500kB and --target-ratio 8"),
+        ((), "--target-size 500kB, --target-ratio 8 and --max-latency-ratio 0.7"),
         (("--max-drop", "0.1", "--target-ratio", "3"), "by one of --max-drop"),
         (("--max-drop", "much"), "--max-drop much: write a number"),
         (("--target-size", "5 apples"), "--target-size 5 apples: write a size"),
