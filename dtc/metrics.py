@@ -139,12 +139,13 @@ class TopK(Metric):
         return np.stack([each.reshape(len(labels), -1).sum(axis=1) for each in (right, counts)], axis=1).astype(float)
 
     def _classes(self, outputs: AnyArray) -> Labels:
-        if self._threshold is None and (np.nanmin(outputs, initial=0) < 0 or np.nanmax(outputs, initial=0) > 1):
+        scores = outputs.astype(np.float64)
+        if self._threshold is None and (np.nanmin(scores, initial=0) < 0 or np.nanmax(scores, initial=0) > 1):
             raise DataError(
                 "metric accuracy: the one score of a position is no probability; say --metric accuracy@0 for scores "
                 "of which those above 0 mean class 1"
             )
-        return np.asarray(outputs > (0.5 if self._threshold is None else self._threshold), np.int64)
+        return np.asarray(scores > (0.5 if self._threshold is None else self._threshold), np.int64)
 
 
 class Perplexity(Metric):

@@ -61,6 +61,8 @@ class Campaign:
         table, self._uniform = scan(
             self._evaluations, self._candidates, self._prepared.dense_bytes, self._levels, self._shares()
         )
+        if self._goal.is_timed and not table.candidates():
+            return
         table = self._alone = measured(self._evaluations, table, self._levels)
         # 2. One candidate everywhere: what one would choose by hand.
         self._points.build(list(self._uniform.values()), "one candidate everywhere, all samples")

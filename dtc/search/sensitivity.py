@@ -165,11 +165,12 @@ def _scanned(evaluations: Evaluations, candidates: Sequence[Candidate], level: i
 def _smallest(found: Mapping[Candidate, Any], again: Mapping[Candidate, Candidate]) -> dict[Candidate, Any]:
     """Return what was found, but for what computes the same as another candidate, and is no smaller at any site."""
 
-    def nbytes(candidate: Candidate) -> int:
-        return sum(each["bytes"] for each in found[candidate]["sites"].values()) + found[candidate]["common"]
+    def nbytes(candidate: Candidate) -> float:
+        return float(found[candidate]["common"] + sum(each["bytes"] for each in found[candidate]["sites"].values()))
 
-    useless = {finer for finer, of in again.items() if finer in found and of in found and nbytes(finer) >= nbytes(of)}
-    useless |= {of for finer, of in again.items() if finer in found and of in found and nbytes(finer) < nbytes(of)}
+    # The plain one stays where both take as much.
+    pairs = [(of, finer) for finer, of in again.items() if finer in found and of in found]
+    useless = {max(pair, key=lambda each: (nbytes(each), each == pair[1])) for pair in pairs}
     return {candidate: facts for candidate, facts in found.items() if candidate not in useless}
 
 
