@@ -107,7 +107,7 @@ class Lab:
         normalise(self._plain)
         choose(self._plain)
         objective, samples = setting.recipe.objective, self._plain.samples
-        self._halves: Halves = halves(samples, objective, seed=setting.recipe.seed)
+        self._halves: Halves = halves(samples, objective, seed=setting.recipe.seed, model=setting.model)
         self._judges = {
             unseen: Judge(setting.model, batches, objective, measure=setting.measure)
             for unseen, batches in ((False, self._halves.deciding), (True, self._halves.unseen))

@@ -106,7 +106,7 @@ def prepare(
     work = begin(model, recipe, Job(folder / "none.onnx"), base)
     run_original(work)
     normalise(work)
-    parts = halves(work.samples, recipe.objective, seed=recipe.seed)
+    parts = halves(work.samples, recipe.objective, seed=recipe.seed, model=model)
     objective, measure, words = _resolved(model, recipe.objective, parts)
     recipe = recipe.model_copy(update={"objective": objective, "rules": ()})
     work.recipe = recipe

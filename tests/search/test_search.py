@@ -122,6 +122,17 @@ def test_the_best_within_a_size(dtc: Dtc, folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("inline")
+def test_a_size_needs_no_data_and_a_promise_does(dtc: Dtc, folder: Path) -> None:
+    told = ("search", folder / "m.onnx", "-o", folder / "free.onnx", "--methods", "uniform", "--seconds", "0")
+    status, out, err = dtc(*told, "--target-ratio", "2.5", "--json")
+    assert status == 0, err
+    assert json.loads(out)["unseen"] == "16 generated inputs, as there is no data"
+    status, _, err = dtc(*told, "--max-drop", "0.1", "--force")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "--max-drop is a promise about samples: give --data" in err
+
+
+@pytest.mark.usefixtures("inline")
 def test_the_best_within_a_time(dtc: Dtc, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Times as the products tell them: no clock in a test.
     timing = import_module("dtc.search.lab")
