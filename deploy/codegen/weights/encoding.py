@@ -16,20 +16,23 @@ from dtc.deploy.codegen.weights.stored import Matrix, StoredWeight
 Encoder: TypeAlias = Callable[[Matrix], StoredWeight]
 """What stores a matrix `[out, in]` in a form of the kernels."""
 
-FORMS: Sequence[Callable[[Matrix], StoredWeight | None]] = (sparse, signs, codebook, row_tables)
+Form: TypeAlias = Callable[[Matrix], StoredWeight | None]
 """What finds a matrix to be of a form; None where it is not."""
+
+FORMS: Sequence[Form] = (sparse, signs, codebook, row_tables)
+"""All that are tried."""
 
 _SMALL = 256
 """Numbers of a weight that are stored as they are: another form would save little, and take its code."""
 
 
-def encode_smallest(matrix: Matrix) -> StoredWeight:
-    """Return a matrix `[out, in]` in the form that takes the fewest bytes and gives the same numbers.
+def encode_smallest(matrix: Matrix, forms: Sequence[Form] = FORMS) -> StoredWeight:
+    """Return a matrix `[out, in]` in the form, of several or dense, that takes the fewest bytes for the same numbers.
 
     Numbers are the same but for the float32 rounding of sums of signs.
     """
     matrix = np.ascontiguousarray(matrix, np.float32)
     if matrix.size < _SMALL:
         return dense(matrix)
-    found = [stored for form in FORMS if (stored := form(matrix)) is not None]
+    found = [stored for form in forms if (stored := form(matrix)) is not None]
     return min([*found, dense(matrix)], key=lambda each: each.nbytes)

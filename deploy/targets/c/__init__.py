@@ -28,9 +28,7 @@ class CTarget(DeployTarget):
         made = generate(draft.model, draft.folder)
         write_test_tensors(made.program, draft.folder)
         draft.figures.update(made.figures)
-        flash = (
-            f"Flash takes {size(made.weights)} of weights and {size(made.constants)} of other constants, besides code"
-        )
+        constants = f"{size(made.weights)} of weights and {size(made.constants)} of other constants"
         memory = f"RAM an arena of {size(made.arena)}, besides inputs and outputs"
         return [f"Flash takes {constants}, besides code; {memory}; a run adds {made.program.multiply_adds:,} products."]
 

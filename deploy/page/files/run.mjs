@@ -10,6 +10,6 @@ const model = await import("./model.js");
 const { tryModel } = await import("./vectors.js");
 const { report, right } = await tryModel(model, read, seconds);
 report.runtime += `, Node ${process.versions.node}`;
-report.memory = Math.max(0, 1024 * process.resourceUsage().maxRSS - idle);
+report.memory ??= Math.max(0, 1024 * process.resourceUsage().maxRSS - idle);
 console.log(JSON.stringify(report));
 process.exit(right ? 0 : 1);
