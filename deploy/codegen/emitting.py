@@ -21,13 +21,13 @@ _ROW_LOOK_UP = "dtc_rows_"
 """What the kernels that take rows of a weight are called; all others take its products."""
 
 
-def write_program(program: CProgram, arena: Mapping[str, int], folder: Path) -> None:
-    """Write `model.h`, `model.c`, `weights.h`, `weights.c`, and the kernels."""
+def write_program(program: CProgram, arena: Mapping[str, int], folder: Path, headers: Sequence[str] = ()) -> None:
+    """Write `model.h`, `model.c`, `weights.h`, `weights.c`, and the kernels; `headers` declare further forms."""
     names = {weight: f"weight_{index}" for index, weight in enumerate(program.weights)}
     files = {
         "model.h": _model_header(program, arena),
         "model.c": _model(program, arena, names),
-        "weights.h": _weights_header(names),
+        "weights.h": _weights_header(names, headers),
         "weights.c": _weights(program, names),
     }
     for path, text in files.items():
@@ -141,9 +141,10 @@ def _statement(call: KernelCall, structs: _Structs) -> str:
     return f"{call.function}({', '.join(map(structs.argument, call.arguments))}); {literals.comment(call.node)}"
 
 
-def _weights_header(names: Mapping[StoredWeight, str]) -> str:
+def _weights_header(names: Mapping[StoredWeight, str], headers: Sequence[str]) -> str:
+    included = "".join(f'#include "{header}"\n' for header in ("kernels/matrix.h", *headers))
     told = "".join(f"extern const dtc_matrix {name};\n" for name in names.values())
-    return f'{HEAD}#ifndef WEIGHTS_H\n#define WEIGHTS_H\n\n#include "kernels/matrix.h"\n\n{told}\n#endif\n'
+    return f"{HEAD}#ifndef WEIGHTS_H\n#define WEIGHTS_H\n\n{included}\n{told}\n#endif\n"
 
 
 def _weights(program: CProgram, names: Mapping[StoredWeight, str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,15 +38,19 @@ class Generated:
         return bytes_of | {"multiply-adds": self.program.multiply_adds}
 
 
-def generate(model: ir.Model, folder: Path, encode: Encoder = encode_smallest) -> Generated:
+def generate(
+    model: ir.Model, folder: Path, encode: Encoder = encode_smallest, headers: Sequence[str] = ()
+) -> Generated:
     """Write a model whose inputs have known sizes as C into a folder; weights as `encode` stores them.
+
+    `headers` declare the kernels of forms that `kernels/matrix.h` does not.
 
     Raises:
         ModelError: It holds an operator that the kernels do not have; the message names the node.
     """
     program = compile_model(model, encode)
     arena = plan(program)
-    write_program(program, arena, folder)
+    write_program(program, arena, folder, headers)
     weights = sum(weight.nbytes for weight in program.weights)
     constants = sum(tensor.array.nbytes for tensor in program.constants if tensor.array is not None)
     return Generated(program, weights, constants, arena_bytes(arena))

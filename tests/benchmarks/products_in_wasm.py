@@ -54,7 +54,7 @@ WEIGHTS: Mapping[str, Callable[[int], Factors]] = {
     "3 bits": lambda size: _signs(size, 3),
     "90 % sparse": _sparse,
     f"rank {RANK}": lambda size: [_normal(size, RANK).astype(np.float32), _normal(RANK, size).astype(np.float32)],
-    "16 codewords": _codebook,
+    "16 values": _codebook,
 }
 
 

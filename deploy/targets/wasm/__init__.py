@@ -19,6 +19,7 @@ class WasmTarget(DeployTarget):
 
     name = "wasm"
     title = "browsers and Node without a runtime: model and kernels in one WebAssembly module"
+    shipped = MODULE
     one_size = True
     lowering = "compute"
 
@@ -29,7 +30,7 @@ class WasmTarget(DeployTarget):
             ModelError: It holds an operator that the kernels do not have; the message names the node.
         """
         write_page(draft.folder)
-        made = generate(draft.model, draft.folder / SOURCE, encode_tiled)
+        made = generate(draft.model, draft.folder / SOURCE, encode_tiled, ["simd128/tiles.h"])
         memory = write_face(made, draft.folder / SOURCE)
         draft.figures.update({**made.figures, "memory": memory})
         constants = f"{size(made.weights)} of weights and {size(made.constants)} of other constants"

@@ -1,4 +1,4 @@
-"""Sums of signs in the order of the kernels of 128 bits: tiles of 32 rows, of which one instruction looks up 16."""
+"""Weights of few bits in the order of the kernels here: tiles of 32 rows, of which one instruction looks up 16."""
 
 from __future__ import annotations
 
@@ -14,47 +14,65 @@ from dtc.deploy.codegen.weights.stored import AnyArray, Matrix, StoredWeight
 
 TILE = 32
 QUAD = 4
-"""DTC_TILE and DTC_QUAD of the kernels."""
+CODE_BITS = 4
+"""DTC_TILE and DTC_QUAD of the kernels, and the bits of a code."""
 
 _FEW_ROWS = 16
 """Rows below which a tile would be look-ups of nothing for the most part."""
 
 _TABLE_FLOATS = 8
-"""Floats that the table of a quad takes."""
+"""Floats that the table of a code takes."""
 
 
 def encode_tiled(matrix: Matrix) -> StoredWeight:
-    """Return a matrix `[out, in]` in the form that takes the fewest bytes, sums of signs in tiles."""
-    forms = [form for form in FORMS if form is not signs] if len(matrix) < _FEW_ROWS else FORMS
-    stored = encode_smallest(matrix, forms)
-    return tiled(stored) if stored.form == "signs" else stored
+    """Return a matrix `[out, in]` in the form that takes the fewest bytes; sums of signs and few numbers in tiles."""
+    if len(matrix) < _FEW_ROWS:
+        return encode_smallest(matrix, [form for form in FORMS if form is not signs])
+    stored = encode_smallest(matrix)
+    if stored.form == "signs":
+        return _signs(stored)
+    few = stored.numbers if stored.form == "codebook" else {}
+    return _levels(stored) if few and few["bits"] <= CODE_BITS and few["block"] == few["tables"] == 1 else stored
 
 
-def tiled(stored: StoredWeight) -> StoredWeight:
-    """Return sums of signs `[rows, cols]` in tiles: codes `[tiles, planes, quads, 16]`, coefficients a tile last."""
+def _signs(stored: StoredWeight) -> StoredWeight:
+    """Return sums of signs in tiles: codes `[tiles, planes, codes, 16]`, the rows of coefficients last."""
     planes, group = stored.numbers["planes"], stored.numbers["group"]
     quads, groups = math.ceil(stored.cols / QUAD), math.ceil(stored.cols / group)
-    alphas, offsets = stored.arrays["alphas"], stored.arrays["offsets"]
+    bits, alphas, offsets = (stored.arrays[name] for name in ("codes", "alphas", "offsets"))
+    assert bits is not None
     assert alphas is not None
     arrays: dict[str, AnyArray | None] = {
-        "codes": _codes(stored, planes, quads),
-        "alphas": _last(alphas.reshape(stored.rows, groups, planes)),
-        "offsets": None if offsets is None else _last(offsets.reshape(stored.rows, groups)),
+        "codes": _codes(bits, quads, stored.rows),
+        "alphas": _rows_last(alphas.reshape(stored.rows, groups, planes)),
+        "offsets": None if offsets is None else _rows_last(offsets.reshape(stored.rows, groups)),
     }
     return replace(stored, arrays=arrays, scratch=_TABLE_FLOATS * quads + 2 * groups)
 
 
-def _codes(stored: StoredWeight, planes: int, quads: int) -> npt.NDArray[np.uint8]:
-    codes = stored.arrays["codes"]
-    assert codes is not None
-    bits = np.unpackbits(codes.astype(np.uint8), axis=1, count=QUAD * quads, bitorder="little")
-    nibbles = np.packbits(bits.reshape(-1, QUAD), axis=1, bitorder="little").reshape(stored.rows, planes, quads)
-    halves = _whole_tiles(nibbles).reshape(-1, 2, TILE // 2, planes, quads)
-    both = halves[:, 0] | halves[:, 1] << 4
-    return np.ascontiguousarray(both.transpose(0, 2, 3, 1))
+def _levels(stored: StoredWeight) -> StoredWeight:
+    """Return a codebook of at most 16 numbers as form `levels`: codes `[tiles, codes, 16]`, and all 16 numbers."""
+    indices, codewords = stored.arrays["indices"], stored.arrays["codewords"]
+    assert indices is not None
+    assert codewords is not None
+    bits = stored.numbers["bits"]
+    codes = math.ceil(stored.cols * bits / CODE_BITS)
+    values = np.zeros(1 << CODE_BITS, np.float32)
+    values[: codewords.size] = codewords.reshape(-1)
+    arrays = {"codes": _codes(indices, codes, stored.rows), "values": values}
+    return replace(stored, form="levels", arrays=arrays, numbers={"bits": bits}, scratch=_TABLE_FLOATS * codes)
 
 
-def _last(array: AnyArray) -> AnyArray:
+def _codes(packed: AnyArray, count: int, rows: int) -> npt.NDArray[np.uint8]:
+    """Return packed bits, a line or more a row, as `[tiles, lines of a row, count, 16]`, each byte of two rows."""
+    bits = np.unpackbits(packed.astype(np.uint8), axis=1, count=CODE_BITS * count, bitorder="little")
+    codes = np.packbits(bits.reshape(-1, CODE_BITS), axis=1, bitorder="little").reshape(rows, -1, count)
+    halves = _whole_tiles(codes).reshape(-1, 2, TILE // 2, *codes.shape[1:])
+    both = halves[:, 0] | halves[:, 1] << CODE_BITS
+    return np.ascontiguousarray(np.moveaxis(both, 1, -1))
+
+
+def _rows_last(array: AnyArray) -> AnyArray:
     """Return `[rows, ...]` as `[tiles, ..., TILE]`."""
     whole = _whole_tiles(array)
     return np.ascontiguousarray(np.moveaxis(whole.reshape(-1, TILE, *array.shape[1:]), 1, -1))

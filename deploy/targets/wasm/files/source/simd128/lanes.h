@@ -2,6 +2,7 @@
 #ifndef DTC_LANES_H
 #define DTC_LANES_H
 
+#include <stdint.h>
 #include <wasm_simd128.h>
 
 /* The sum of four numbers. */
@@ -19,5 +20,13 @@ static inline v128_t dtc_totals(v128_t a, v128_t b, v128_t c, v128_t d) {
 }
 
 static inline v128_t dtc_add_product(v128_t sum, v128_t a, v128_t b) { return wasm_f32x4_add(sum, wasm_f32x4_mul(a, b)); }
+
+/* The numbers that four indices lead to. */
+static inline v128_t dtc_four_of(const float *numbers, const uint8_t *indices) {
+    v128_t found = wasm_v128_load32_zero(numbers + indices[0]);
+    found = wasm_v128_load32_lane(numbers + indices[1], found, 1);
+    found = wasm_v128_load32_lane(numbers + indices[2], found, 2);
+    return wasm_v128_load32_lane(numbers + indices[3], found, 3);
+}
 
 #endif

@@ -16,13 +16,6 @@ static inline gathered gather(const uint8_t *gaps, const float *at) {
     return (gathered){d, wasm_v128_load32_lane(d, numbers, 3)};
 }
 
-static inline v128_t from_palette(const float *palette, const uint8_t *indices) {
-    v128_t values = wasm_v128_load32_zero(palette + indices[0]);
-    values = wasm_v128_load32_lane(palette + indices[1], values, 1);
-    values = wasm_v128_load32_lane(palette + indices[2], values, 2);
-    return wasm_v128_load32_lane(palette + indices[3], values, 3);
-}
-
 static float of_values(const dtc_sparse *form, size_t k, size_t end, const float *at) {
     v128_t sums = wasm_f32x4_splat(0);
     for (; k + 4 <= end; k += 4) {
@@ -42,7 +35,7 @@ static float of_palette(const dtc_sparse *form, size_t k, size_t end, const floa
     v128_t sums = wasm_f32x4_splat(0);
     for (; k + 4 <= end; k += 4) {
         const gathered found = gather(form->gaps + k, at);
-        sums = dtc_add_product(sums, from_palette(form->palette, form->indices + k), found.numbers);
+        sums = dtc_add_product(sums, dtc_four_of(form->palette, form->indices + k), found.numbers);
         at = found.at;
     }
     float sum = dtc_total(sums);
