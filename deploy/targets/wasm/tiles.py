@@ -59,7 +59,7 @@ def _levels(stored: StoredWeight) -> StoredWeight:
     codes = math.ceil(stored.cols * bits / CODE_BITS)
     values = np.zeros(1 << CODE_BITS, np.float32)
     values[: codewords.size] = codewords.reshape(-1)
-    arrays = {"codes": _codes(indices, codes, stored.rows), "values": values}
+    arrays: dict[str, AnyArray | None] = {"codes": _codes(indices, codes, stored.rows), "values": values}
     return replace(stored, form="levels", arrays=arrays, numbers={"bits": bits}, scratch=_TABLE_FLOATS * codes)
 
 
@@ -67,7 +67,8 @@ def _codes(packed: AnyArray, count: int, rows: int) -> npt.NDArray[np.uint8]:
     """Return packed bits, a line or more a row, as `[tiles, lines of a row, count, 16]`, each byte of two rows."""
     bits = np.unpackbits(packed.astype(np.uint8), axis=1, count=CODE_BITS * count, bitorder="little")
     codes = np.packbits(bits.reshape(-1, CODE_BITS), axis=1, bitorder="little").reshape(rows, -1, count)
-    halves = _whole_tiles(codes).reshape(-1, 2, TILE // 2, *codes.shape[1:])
+    whole = np.asarray(_whole_tiles(codes), np.uint8)
+    halves = whole.reshape(-1, 2, TILE // 2, *codes.shape[1:])
     both = halves[:, 0] | halves[:, 1] << CODE_BITS
     return np.ascontiguousarray(np.moveaxis(both, 1, -1))
 
