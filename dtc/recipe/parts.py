@@ -128,6 +128,9 @@ class Training(_Part):
         pattern=r"^(cpu|mps|cuda(:[0-9]+)?)$",
         description="what the engine computes on: cpu, cuda, cuda:1 or mps",
     )
+    processes: Annotated[int, Flag("--processes")] = Field(
+        1, ge=1, description="that share each batch; with --device cuda each has a GPU of its own"
+    )
     precision: Annotated[Literal["float32", "bf16", "fp16"], Flag("--precision")] = Field(
         "float32", description="of the forward and backward pass; weights and their updates are float32 always"
     )
