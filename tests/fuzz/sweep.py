@@ -41,6 +41,9 @@ Further away it is wrong, unless noise of the size that is told of the weights d
 DRAWS = 16
 """Draws of that noise: products of a few numbers may cancel out where their errors do not, or do not in most draws."""
 
+NO_WEIGHT, NO_SESSION = "holds no float weight", "does not load it"
+"""What the command line says of models that no method can take."""
+
 LONGEST = 256
 """Elements of an input that is given as an option."""
 
@@ -51,6 +54,11 @@ class Swept:
 
     outcome: str
     words: str = ""
+
+    @property
+    def of_all_methods(self) -> bool:
+        """Whether no other method can do anything else."""
+        return NO_WEIGHT in self.words or NO_SESSION in self.words
 
 
 def swept(model: BackendModel, method: str) -> Swept:
@@ -63,7 +71,7 @@ def swept(model: BackendModel, method: str) -> Swept:
     told = ending.told[0]
     if told.status:
         words = told.err.strip().removeprefix("dtc: error: ").replace("m.onnx: ", "")
-        return Swept("nothing to do" if "holds no float weight" in words else "refused", words)
+        return Swept("nothing to do" if NO_WEIGHT in words else "refused", words)
     sites = json.loads(told.out)["sites"]
     different = "; ".join(_differences(model, ending.written["out.onnx"], sites))
     if different:
@@ -151,10 +159,10 @@ def sweep(kinds: tuple[str, ...], chosen: tuple[str, ...], every: int, results: 
     known = dict(_kept(results))
     for kind in kinds or KINDS:
         for number, model in enumerate(backend_models(kind)):
+            result = None
             for method in (chosen or METHODS) if number % every == 0 else ():
-                if (result := known.get((model.name, method))) is None:
-                    result = swept(model, method)
-                    _keep(results, model.name, method, result)
+                if result is None or not result.of_all_methods:
+                    result = known.get((model.name, method)) or _swept_and_kept(results, model, method)
                 counts[kind, method, result.outcome] += 1
                 if result.outcome not in ("compressed", "nothing to do"):
                     print(f"{result.outcome}: {model.name}, {method}: {result.words}", flush=True)
@@ -162,11 +170,13 @@ def sweep(kinds: tuple[str, ...], chosen: tuple[str, ...], every: int, results: 
     sys.exit(1 if any(outcome in ("wrong", "fault") for _, _, outcome in counts) else 0)
 
 
-def _keep(results: Path | None, name: str, method: str, result: Swept) -> None:
-    """Append a line, if results are kept at all."""
+def _swept_and_kept(results: Path | None, model: BackendModel, method: str) -> Swept:
+    """Return what comes of a model, after a line about it is appended to what is kept."""
+    result = swept(model, method)
     if results is not None:
         with results.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"name": name, "method": method, **asdict(result)}) + "\n")
+            lines.write(json.dumps({"name": model.name, "method": method, **asdict(result)}) + "\n")
+    return result
 
 
 def _kept(results: Path | None) -> Iterator[tuple[tuple[str, str], Swept]]:
