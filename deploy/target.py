@@ -89,6 +89,7 @@ class DeployTarget(ABC):
         processors: Those that a bundle may be for; empty where its files are the same for all.
         pinned: The packages that a bundle names by version, for whoever runs it to install.
         lowering: What `dtc compress --lower` writes for it.
+        shipped: The file that a device takes, whose size is told; the model's where that is not built.
         one_size: Whether its bundles take inputs of one size alone, which free sizes get before all else: 1 for those
             that count samples, small ones that the model accepts for others.
     """
@@ -97,6 +98,7 @@ class DeployTarget(ABC):
     title: ClassVar[str]
     processors: ClassVar[tuple[str, ...]] = ()
     pinned: ClassVar[Mapping[str, str]] = {}
+    shipped: ClassVar[str] = MODEL
     one_size: ClassVar[bool] = False
     lowering: ClassVar[str] = "standard"
 

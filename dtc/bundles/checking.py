@@ -123,7 +123,9 @@ class _Opened:
     @property
     def checked(self) -> CheckedBundle:
         """What is told of it."""
-        model = self.description.file(MODEL)
+        shipped = find_deploy_target(self.description.target).shipped
+        built = any(file.path == shipped for file in self.description.files)
+        model = self.description.file(shipped if built else MODEL)
         return CheckedBundle(
             folder=str(self.folder),
             target=self.description.target,

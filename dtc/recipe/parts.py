@@ -76,7 +76,9 @@ class Objective(_Part):
     )
     labels: Annotated[str, Flag("--labels")] = Field("labels", description="name of the labels in a batch")
     metric: Annotated[str | None, Flag("--metric")] = Field(
-        None, description="accuracy, top-5, perplexity, mse, snr; else by the labels"
+        None,
+        description="accuracy, top-5, perplexity, mse, snr, or accuracy@T (one score a sample, class 1 above T); "
+        "else by the labels",
     )
     carry: Annotated[dict[str, str], Flag("--carry")] = Field(
         default_factory=dict,
@@ -125,6 +127,9 @@ class Training(_Part):
         "cpu",
         pattern=r"^(cpu|mps|cuda(:[0-9]+)?)$",
         description="what the engine computes on: cpu, cuda, cuda:1 or mps",
+    )
+    processes: Annotated[int, Flag("--processes")] = Field(
+        1, ge=1, description="that share each batch; with --device cuda each has a GPU of its own"
     )
     precision: Annotated[Literal["float32", "bf16", "fp16"], Flag("--precision")] = Field(
         "float32", description="of the forward and backward pass; weights and their updates are float32 always"

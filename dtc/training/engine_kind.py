@@ -43,6 +43,7 @@ class EngineKind:
         device: What it computes on, in words.
         devices: The kinds of devices that it can compute on, as `--device` names them.
         precisions: In which it can.
+        parallel: Several processes can share each batch.
         factory: Its `MakeEngine`, as `module:function`; imported in the worker alone.
         unavailable: Returns why it cannot run on this machine, in one line with what to do; None if it can.
         installed: Returns where it lies, None if it has to be installed first.
@@ -63,6 +64,7 @@ class EngineKind:
     remove_damaged: Callable[[], str | None] = lambda: None
     devices: tuple[str, ...] = ("cpu",)
     precisions: tuple[str, ...] = ("float32",)
+    parallel: bool = False
     preference: int = 0
 
     def refuse(self, training: Training) -> str | None:
@@ -74,6 +76,8 @@ class EngineKind:
             return (
                 f"--precision {training.precision}: the engine {self.name} computes in {_listed(self.precisions)} alone"
             )
+        if training.processes > 1 and not self.parallel:
+            return f"--processes {training.processes}: the engine {self.name} trains in one process"
         return None
 
     def command(self) -> Command:
@@ -132,12 +136,13 @@ def default_engine(training: Training = Training()) -> EngineKind:
 def engine_title(recipe: Recipe) -> str:
     """Return the title of the engine of a recipe, or the engine's name where this machine does not know the engine.
 
-    Another device than the CPU, and another precision than float32, are told with it.
+    Another device than the CPU, another precision than float32, and more than one process are told with it.
     """
     training = recipe.training or Training()
     kind = default_engine(training) if training.engine is None else engines().get(training.engine)
     usual = Training()
     told = [getattr(training, n) for n in ("device", "precision") if getattr(training, n) != getattr(usual, n)]
+    told += [f"{training.processes} processes"] if training.processes > 1 else []
     return ", ".join([str(training.engine) if kind is None else kind.title, *told])
 
 

@@ -21,6 +21,7 @@ class EngineSettings:
             are.
         delta: The gradient scaling of quantized activations; 0 is the straight-through estimator.
         device: What it computes on: `cpu`, `cuda`, `cuda:1` or `mps`.
+        processes: How many share each batch, with a device each; 1 but for engines that are parallel.
         precision: Of a training step; the parameters are float32 always, and so is everything that is no step.
     """
 
@@ -30,6 +31,7 @@ class EngineSettings:
     batch_norm: Literal["batch", "frozen"] = "batch"
     delta: float = 0.0
     device: str = "cpu"
+    processes: int = 1
     precision: Literal["float32", "bf16", "fp16"] = "float32"
 
     @classmethod
@@ -44,5 +46,6 @@ class EngineSettings:
             batch_norm=recipe.trained_batch_norm,
             delta=recipe.activations.delta,
             device=training.device,
+            processes=training.processes,
             precision=training.precision,
         )

@@ -64,8 +64,10 @@ class Supervision:
         self._objective, self._samples = objective, samples_axis(graph, objective)
         self.kind: Kind | None = None if objective.loss == "auto" else objective.loss
 
-    def of(self, batch: Arrays, taught: Callable[[], AnyArray]) -> tuple[Kind, dict[str, AnyArray]]:
-        """Return the loss and what it is fed with (`dtc.training.targets`).
+    def of(
+        self, batch: Arrays, taught: Callable[[], AnyArray], total_of: Callable[[float], float] = float
+    ) -> tuple[Kind, dict[str, AnyArray]]:
+        """Return the loss and what it is fed with (`dtc.training.targets`, of `total_of`, too).
 
         `taught` computes what distillation compares with.
 
@@ -75,7 +77,7 @@ class Supervision:
         if self.kind is None:
             self.kind = choose_kind(self._objective, batch)
         labels = taught() if self.kind == "distill" else labels_of(self._objective, self.kind, batch)
-        return self.kind, targets(self.kind, labels, lengths_of(self._objective, batch), self._samples)
+        return self.kind, targets(self.kind, labels, lengths_of(self._objective, batch), self._samples, total_of)
 
 
 def check_carry(graph: ir.Graph, objective: Objective) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import numpy as np
 import onnx_ir as ir
 
 from dtc.data import Batch
@@ -21,6 +20,7 @@ from dtc.passes.plan import Distorted, Plan
 from dtc.recipe import Recipe
 from dtc.training import statistics
 from dtc.training.carry import Carry
+from dtc.training.draws import step_seed
 from dtc.training.engine import Engine, Live
 from dtc.training.optimizer import ArrayOptimizer, make_optimizer
 from dtc.training.progress import MeanMagnitudes, Progress
@@ -255,11 +255,6 @@ class Session:
 def without_moments(_: Site) -> Gram:
     """Give no moments: errors are not made up for."""
     return lambda: None
-
-
-def step_seed(seed: int, step: int) -> int:
-    """Return the seed of one step, which depends on no earlier step: a resumed run draws the same numbers."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
 
 
 def _check_finite(loss: float, step: int, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ Kind: TypeAlias = Literal["cross-entropy", "mse", "bce", "distill"]
 
 LABELS = "dtc::labels"
 WEIGHT = "dtc::weight"
+TOTAL = "dtc::total"
 IGNORED = -1
 
 
@@ -61,10 +63,18 @@ def samples_axis(graph: ir.Graph, objective: Objective) -> int | None:
     return sides.index(size)
 
 
-def targets(kind: Kind, labels: AnyArray, lengths: AnyArray | None, samples: int | None = None) -> dict[str, AnyArray]:
-    """Return the feeds of the loss: `dtc::labels`, and for losses of floats `dtc::weight`, float32, which sums to 1.
+def targets(
+    kind: Kind,
+    labels: AnyArray,
+    lengths: AnyArray | None,
+    samples: int | None = None,
+    total_of: Callable[[float], float] = float,
+) -> dict[str, AnyArray]:
+    """Return the feeds of the loss.
 
-    `samples` is the axis of the samples, None where it is unknown.
+    `dtc::labels`; `dtc::total`, how many of them count, float32; for losses of floats `dtc::weight`, float32, one
+    `dtc::total`-th each. `samples` is the axis of the samples, None where it is unknown. Where the batch is a part of a
+    larger one, `total_of` makes the number of that one of the part's own.
 
     Raises:
         DataError: No label counts.
@@ -77,19 +87,21 @@ def targets(kind: Kind, labels: AnyArray, lengths: AnyArray | None, samples: int
         classes = labels.astype(np.int64)
         if inside is not None:
             classes = np.where(inside, classes, IGNORED)
-        if not (classes != IGNORED).any():
+        total = total_of(float(np.count_nonzero(classes != IGNORED)))
+        if not total:
             raise DataError("no label of the batch counts: all are -1 or beyond their sample's length")
-        return {LABELS: classes if classes.ndim > 2 else classes.reshape(-1)}
+        return {LABELS: classes if classes.ndim > 2 else classes.reshape(-1), TOTAL: np.array(total, np.float32)}
     # 2. Floats: each number has its weight, and the weights sum to 1. Of labels [T, N, C] = [3, 2, 4] with lengths [3,
     #    1] 16 numbers count, each with weight 1 / 16.
     counts = np.ones(labels.shape, np.float32)
     if inside is not None:
         counts *= inside
-    total = counts.sum(dtype=np.float64)
+    total = total_of(float(counts.sum(dtype=np.float64)))
     if not total:
         raise DataError("no label of the batch counts: it is empty, or all lie beyond their sample's length")
     flat = np.ascontiguousarray(labels, dtype=np.float32).reshape(-1)
-    return {LABELS: flat, WEIGHT: (counts / np.float32(total)).reshape(-1)}
+    weight = (counts / np.float32(total)).reshape(-1)
+    return {LABELS: flat, WEIGHT: weight, TOTAL: np.array(total, np.float32)}
 
 
 def inside_lengths(

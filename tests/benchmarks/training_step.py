@@ -1,8 +1,9 @@
 """Time of a training step of each engine against hand-written PyTorch: `python tests/benchmarks/training_step.py`.
 
 A step is forward, backward and optimizer. All sides take turns in short bursts, each in a process of its own that
-sleeps while the others work. Then the share of the training time that one distortion every `--distort-every` steps
-takes: svd of rank 96 on all sites of the medium model, with a worker's settings.
+sleeps while the others work. Beside seconds stand CPU seconds, which say more on a machine that other work shares
+(with a GPU, `--device cuda`, they mean little). Then the share of the training time that one distortion every
+`--distort-every` steps takes: svd of rank 96 on all sites of the medium model, with a worker's settings.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dtc.recipe import Training
 from dtc.training.command import python_command
 from dtc.training.engine_kind import EngineKind, ranked_engines
 
@@ -34,8 +36,8 @@ class Side:
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def burst(self, name: str, steps: int) -> list[float]:
-        """Return the seconds of each step."""
+    def burst(self, name: str, steps: int) -> list[tuple[float, float]]:
+        """Return the seconds and the CPU seconds of each step."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{name} {steps}\n")
@@ -43,7 +45,7 @@ class Side:
         line = self._process.stdout.readline()
         if not line:
             raise SystemExit(f"{self._process.args!r} ended")
-        found: list[float] = json.loads(line)
+        found: list[tuple[float, float]] = json.loads(line)
         return found
 
     def close(self) -> None:
@@ -51,10 +53,10 @@ class Side:
         self._process.communicate()
 
 
-def side_of(engine: EngineKind, threads: int) -> Side:
+def side_of(engine: EngineKind, threads: int, device: str) -> Side:
     """Start the side of an engine as a worker is started."""
     command = python_command("training_step_engine", first_on_path=[*engine.install(), HERE])
-    return Side([*command.arguments, engine.name, str(threads)], dict(command.environment))
+    return Side([*command.arguments, engine.name, str(threads), device], dict(command.environment))
 
 
 def torch_version(python: str) -> str | None:
@@ -67,15 +69,15 @@ def torch_version(python: str) -> str | None:
     return done.stdout.strip() or None
 
 
-def compare(sides: list[Side], name: str, bursts: int) -> list[float]:
-    """Return the median seconds of a step of each side; the first burst of each is for warming up."""
-    taken: list[list[float]] = [[] for _ in sides]
+def compare(sides: list[Side], name: str, bursts: int) -> list[np.ndarray]:
+    """Return the median seconds and CPU seconds of a step of each side; the first burst of each is for warming up."""
+    taken: list[list[tuple[float, float]]] = [[] for _ in sides]
     for turn in range(bursts + 1):
         for side, times in zip(sides, taken, strict=True):
             # The first step of a burst finds the other side's data in the caches.
             found = side.burst(name, BURSTS[name] + 1)[1:]
             times.extend(found if turn else [])
-    return [float(np.median(times)) for times in taken]
+    return [np.median(times, axis=0) for times in taken]
 
 
 def main() -> None:
@@ -84,29 +86,42 @@ def main() -> None:
     parser.add_argument("--torch", metavar="PYTHON", default=sys.executable, help="interpreter that has PyTorch")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--bursts", type=int, default=8, help="a model and side")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--model", action="append", choices=list(BURSTS), help="repeatable (default: all)")
     parser.add_argument("--distort-every", type=int, default=100)
     chosen = parser.parse_args()
-    found, engines = torch_version(chosen.torch), [kind for kind in ranked_engines() if kind.unavailable() is None]
+    found, asked = torch_version(chosen.torch), Training(device=chosen.device)
+    engines = [kind for kind in ranked_engines() if kind.unavailable() is None and kind.refuse(asked) is None]
     write = sys.stdout.write
     versions = f"numpy {importlib.metadata.version('numpy')}, Python {platform.python_version()}"
     titles = ", ".join(kind.title for kind in engines)
-    write(f"{_cpu()}, {chosen.threads} threads; {titles}; {versions}; by hand: PyTorch {found or 'not there'}\n")
-    sides = [side_of(kind, chosen.threads) for kind in engines]
+    machine = f"{_cpu()}, {chosen.threads} threads, {chosen.device}"
+    write(f"{machine}; {titles}; {versions}; by hand: PyTorch {found or 'not there'}\n")
+    sides = [side_of(kind, chosen.threads, chosen.device) for kind in engines]
     if found is not None:
-        sides.append(Side([chosen.torch, str(HERE / "training_step_torch.py"), str(chosen.threads)]))
+        sides.append(Side([chosen.torch, str(HERE / "training_step_torch.py"), str(chosen.threads), chosen.device]))
     steps = {}
-    for name in BURSTS:
+    for name in chosen.model or BURSTS:
         steps[name], hand = compare(sides, name, chosen.bursts), ""
-        for kind, seconds in zip(engines, steps[name], strict=False):
+        for kind, own in zip(engines, steps[name], strict=False):
             if found is not None:
-                hand = f", PyTorch by hand {1e3 * steps[name][-1]:.1f} ms: {seconds / steps[name][-1]:.2f}x its time"
-            write(f"{name}: {kind.name} {1e3 * seconds:.1f} ms a step{hand}\n")
-    distortion = float(np.median(sides[0].burst("distortion", 6)[1:]))
-    share = distortion / (distortion + chosen.distort_every * steps["ptb-medium"][0])
-    write(f"distortion of ptb-medium, svd of rank 96: {1e3 * distortion:.0f} ms, {share:.1%} of the training time of ")
-    write(f"{engines[0].name} at one every {chosen.distort_every} steps\n")
+                seconds, used = own / steps[name][-1]
+                hand = f", PyTorch by hand {_told(steps[name][-1])}: {seconds:.2f}x its time, {used:.2f}x its CPU time"
+            write(f"{name}: {kind.name} {_told(own)} a step{hand}\n")
+    if "ptb-medium" in steps and chosen.device == "cpu":
+        distortion = float(np.median(sides[0].burst("distortion", 6)[1:], axis=0)[0])
+        share = distortion / (distortion + chosen.distort_every * steps["ptb-medium"][0][0])
+        write(
+            f"distortion of ptb-medium, svd of rank 96: {1e3 * distortion:.0f} ms, {share:.1%} of the training time of "
+        )
+        write(f"{engines[0].name} at one every {chosen.distort_every} steps\n")
     for side in sides:
         side.close()
+
+
+def _told(taken: np.ndarray) -> str:
+    seconds, used = 1e3 * taken
+    return f"{seconds:.1f} ms (CPU {used:.1f} ms)"
 
 
 def _cpu() -> str:

@@ -1,4 +1,4 @@
-"""An engine's side of training_step.py: bursts of steps on request, in its process. Arguments: engine, threads.
+"""An engine's side of training_step.py: bursts of steps on request, in its process. Arguments: engine, threads, device.
 
 Reads lines `<model> <steps>` and answers each with the seconds of its steps as JSON; the model `distortion` means one
 distortion of all sites of the medium model by svd of rank 96.
@@ -33,11 +33,11 @@ def batch(name: str) -> dict[str, np.ndarray]:
     return {"ids": ids, "labels": np.roll(ids, -1, axis=0), "h0": state, "c0": state}
 
 
-def training(engine_name: str, name: str, threads: int) -> Step:
+def training(engine_name: str, name: str, threads: int, device: str = "cpu") -> Step:
     """Return one training step of a reference model: forward, backward, optimizer as in its plan."""
     fed, known = batch(name), plan(name)
     assert known.training is not None
-    settings = EngineSettings(resolve_objective(known.objective, fed), threads=threads)
+    settings = EngineSettings(resolve_objective(known.objective, fed), threads=threads, device=device)
     engine = find_engine(engine_name).load()(build(name), settings, None)
     optimizer = make_optimizer(known.training.optimizer, engine.parameters)
     done = 0
@@ -61,8 +61,8 @@ def distortion() -> Step:
 
 def main() -> None:
     """Answer until the end of standard input."""
-    engine, threads = sys.argv[1], int(sys.argv[2])
-    answer(lambda name: distortion() if name == "distortion" else training(engine, name, threads))
+    engine, threads, device = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    answer(lambda name: distortion() if name == "distortion" else training(engine, name, threads, device))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""PyTorch's side of training_step.py, same protocol: the same models, losses and optimizers. Argument: threads."""
+"""PyTorch's side of training_step.py, same protocol, models, losses and optimizers. Arguments: threads, device."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def lenet() -> nn.Module:
     return nn.Sequential(*features, nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, 10))
 
 
-def training(name: str) -> Callable[[], object]:
-    """Return one training step: forward, backward, clipping where the model's plan clips, optimizer."""
+def training(name: str, device: str) -> Callable[[], object]:
+    """Return one training step: batch to the device, forward, backward, clipping where the plan clips, optimizer."""
     torch.manual_seed(0)
     medium = name == "ptb-medium"
-    model = Medium() if medium else lenet()
+    model = (Medium() if medium else lenet()).to(device)
     ids = torch.randint(0, 10_000, (35, 20))
     inputs = (ids, torch.zeros(2, 20, 650)) if medium else (torch.rand(50, 1, 28, 28),)
     labels = ids.roll(-1, 0).flatten() if medium else torch.randint(0, 10, (50,))
@@ -43,10 +43,12 @@ def training(name: str) -> Callable[[], object]:
 
     def step() -> None:
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(*inputs), labels).backward()
+        loss = nn.functional.cross_entropy(model(*(each.to(device) for each in inputs)), labels.to(device))
+        loss.backward()
         if medium:
             nn.utils.clip_grad_norm_(model.parameters(), 5 / 35)
         optimizer.step()
+        loss.item()  # as a training that tells its loss does: a GPU is waited for
 
     return step
 
@@ -54,7 +56,7 @@ def training(name: str) -> Callable[[], object]:
 def main() -> None:
     """Answer until the end of standard input."""
     torch.set_num_threads(int(sys.argv[1]))
-    answer(training)
+    answer(lambda name: training(name, sys.argv[2]))
 
 
 if __name__ == "__main__":

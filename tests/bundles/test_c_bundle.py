@@ -16,11 +16,11 @@ import onnx_ir as ir
 import pytest
 
 from dtc.bundles import BundleDescription, deploy
-from dtc.deploy.targets.c.compiling import compile_model
-from dtc.deploy.targets.c.operators import compilers
-from dtc.deploy.targets.c.planning import arena_bytes, plan
-from dtc.deploy.targets.c.program import Loop
-from dtc.deploy.targets.c.weights.encoding import encode
+from dtc.deploy.codegen.compiling import compile_model
+from dtc.deploy.codegen.operators import compilers
+from dtc.deploy.codegen.planning import arena_bytes, plan
+from dtc.deploy.codegen.program import Loop
+from dtc.deploy.codegen.weights.encoding import encode_smallest
 from dtc.errors import ModelError
 from dtc.graph import save_model
 from dtc.graph.inference import infer_shapes
@@ -256,7 +256,7 @@ def compressed_weights() -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
 
 def test_weights_are_kept_and_computed_on_in_their_forms(tmp_path: Path) -> None:
     weights = compressed_weights()
-    stored = {name: encode(weight) for name, weight in weights.items()}
+    stored = {name: encode_smallest(weight) for name, weight in weights.items()}
     assert {name: each.form for name, each in stored.items()} == {name: name.split()[0] for name in weights}
     assert stored["signs"].nbytes == 30 * (2 * 9 + 4 * 3)
     assert stored["sparse"].nbytes <= 6 * np.count_nonzero(weights["sparse"]) + 4 * 31
@@ -279,7 +279,7 @@ def test_weights_are_kept_and_computed_on_in_their_forms(tmp_path: Path) -> None
 def test_planes_of_signs_are_found_in_the_numbers_alone(bits: int) -> None:
     alphas = np.sort(RNG.random((bits, 20, 1)) + 0.1, axis=0)[::-1].astype(np.float16).astype(np.float32)
     weight = (alphas * (2 * RNG.integers(0, 2, (bits, 20, 200)) - 1)).sum(axis=0, dtype=np.float32)
-    stored = encode(weight)
+    stored = encode_smallest(weight)
     assert (stored.form, stored.numbers["planes"], stored.arrays["offsets"]) == ("signs", bits, None)
     found = np.sort(np.asarray(stored.arrays["alphas"])[:, 0], axis=1)
     np.testing.assert_allclose(found, np.sort(alphas[..., 0].T, axis=1), rtol=1e-5)
@@ -298,11 +298,11 @@ def test_memory_is_shared_by_what_is_not_needed_at_the_same_time(tmp_path: Path)
 @pytest.mark.parametrize(
     ("node", "reason"),
     [
-        (("Det", "x", {}), "node 'Det_0' (Det): target 'c' has no operator Det"),
-        (("NonZero", "x", {}), "node 'NonZero_0' (NonZero): target 'c' has no operator NonZero"),
+        (("Det", "x", {}), "node 'Det_0' (Det): there is no kernel for operator Det"),
+        (("NonZero", "x", {}), "node 'NonZero_0' (NonZero): there is no kernel for operator NonZero"),
         (("Resize", "x - scales", {"mode": "linear"}), "node 'Resize_0' (Resize): there is mode nearest alone"),
         (("Cast", "x", {"to": 11}), "'Cast_0' is DOUBLE; there are float32, int64, int32, bool"),
-        (("TopK:2", "x one", {}), "target 'c' has no operator TopK"),
+        (("TopK:2", "x one", {}), "there is no kernel for operator TopK"),
     ],
 )
 def test_what_cannot_be_compiled_names_the_node(node: tuple[str, str, Any], reason: str, tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from dtc.errors import DataError, TrainingError, UsageError
 from dtc.passes.method import DistortionStep
 from dtc.passes.plan import Plan
 from dtc.training.carry import Carry
+from dtc.training.draws import step_seed
 from dtc.training.evaluate import Score
 from dtc.training.events import DistortedWeights, Evaluated, Stepped, from_line, to_line
-from dtc.training.session import step_seed
 
 
 def source(count=64, batch_size=8, seed=0, *, keep_short=False) -> ArraySource:

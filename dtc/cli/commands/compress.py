@@ -108,7 +108,7 @@ def _further() -> Iterator[Option]:
     "--resume",
     "resumed",
     type=click.Path(path_type=Path),
-    help="go on with an interrupted run directory; nothing else is needed, and --device may be another",
+    help="go on with an interrupted run directory; nothing else is needed; --device and --processes may be others",
 )
 @option(
     Section.CHECKING,
@@ -168,7 +168,8 @@ def _compressed(model: Path | None, options: dict[str, Any]) -> Compression:
     with progress(quiet=options["as_json"]) as on_event:
         if options["resumed"] is None:
             return _start(_required(model), options, on_event)
-        again = {name: options[name] for name in ("force", "output", "report", "allow_code", "dump", "device")}
+        told_again = ("force", "output", "report", "allow_code", "dump", "device", "processes")
+        again = {name: options[name] for name in told_again}
         return resume(options["resumed"], **again, on_event=on_event)
 
 

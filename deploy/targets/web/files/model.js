@@ -4,6 +4,7 @@ import * as ort from "onnxruntime-web";
 ort.env.wasm.numThreads = 1; // More take a page that is cross-origin isolated.
 ort.env.logLevel = "error";
 
+export const file = "model.onnx";
 export const runtime = `ONNX Runtime Web ${ort.env.versions.web}`;
 
 /**

@@ -38,11 +38,12 @@ ENGINE = EngineKind(
     name="torch",
     title=_title(),
     device="CPU, CUDA, MPS",
-    factory="dtc.training.engines.torch.engine:TorchEngine",
+    factory="dtc.training.engines.torch.parallel.engine:make_engine",
     unavailable=_unavailable,
     installed=_installed,
     install=_install,
     devices=("cpu", "cuda", "mps"),
     precisions=("float32", "bf16", "fp16"),
+    parallel=True,
     preference=5,
 )

@@ -30,12 +30,14 @@ class Moment:
         seed: Of the step; everything random follows from it.
         by_batch: The BatchNormalizations that normalise by the moments of the batch.
         collected: Where these leave node, mean, variance and number of values; None where nobody asks.
+        joint: Where the batch is a part of a larger one: sums a tensor over all parts, with a gradient.
     """
 
     training: bool = False
     seed: int = 0
     by_batch: frozenset[ir.Node] = frozenset()
     collected: list[tuple[ir.Node, torch.Tensor, torch.Tensor, int]] | None = None
+    joint: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
 @dataclass

@@ -34,6 +34,7 @@ from dtc.training.engines.torch.placement import HOST
 from dtc.training.engines.torch.precision import Precision
 from dtc.training.engines.torch.program import Program
 from dtc.training.engines.torch.quantizers import hold_quantizers
+from dtc.training.engines.torch.whole import WHOLE, Whole
 from dtc.training.feeds import Supervision, inputs_of
 from dtc.training.scores import scores_of
 from dtc.training.selection import find_weights, nothing_left, refuse_half
@@ -86,21 +87,24 @@ class TorchEngine:
     def prove(self, batches: Iterable[Arrays]) -> None:
         """Nothing is to be shown: the model runs as it was given."""
 
-    def step(self, batch: Arrays, *, seed: int) -> StepResult:
+    def step(self, batch: Arrays, *, seed: int, whole: Whole = WHOLE) -> StepResult:
         """Run forward and backward in training mode; see `Engine.step`.
+
+        Where the batch is a part of a larger one, the loss and the gradients are its summands of those of the whole.
 
         Raises:
             DataError: An input or the labels are missing, of the wrong type, or cannot be run.
             EngineError: Torch cannot compute a node at all.
         """
-        moment, carried = Moment(training=True, seed=seed, by_batch=self._norms), dict[str, AnyArray]()
+        moment = Moment(training=True, seed=seed, by_batch=self._norms, joint=whole.joint)
+        carried = dict[str, AnyArray]()
 
         def loss_of_run() -> Tensor:
             nonlocal carried
-            loss, carried = self._loss(batch, moment)
+            loss, carried = self._loss(batch, moment, whole)
             return loss
 
-        loss, found = self._precision.gradients(loss_of_run, list(self._leaves.values()))
+        loss, found = self._precision.gradients(loss_of_run, list(self._leaves.values()), whole.agreed)
         gradients = {
             str(value.name): self._given(torch.zeros_like(leaf) if gradient is None else gradient.contiguous())
             for (value, leaf), gradient in zip(self._leaves.items(), found, strict=True)
@@ -108,13 +112,13 @@ class TorchEngine:
         return StepResult(float(loss.detach()), gradients, carried)
 
     @torch.no_grad()
-    def loss(self, batch: Arrays) -> tuple[float, dict[str, AnyArray]]:
-        """Return the loss and the carried outputs in evaluation mode.
+    def loss(self, batch: Arrays, *, whole: Whole = WHOLE) -> tuple[float, dict[str, AnyArray]]:
+        """Return the loss and the carried outputs in evaluation mode; of a part of a batch, as `step` does.
 
         Raises:
             DataError: An input or the labels are missing, of the wrong type, or cannot be run.
         """
-        loss, carried = self._loss(batch, Moment())
+        loss, carried = self._loss(batch, Moment(), whole)
         return float(loss), carried
 
     @torch.no_grad()
@@ -148,10 +152,10 @@ class TorchEngine:
         found = self._program.run(self._known(inputs), list(outputs.values()), Moment())
         return {name: array_of(value) for name, value in zip(outputs, found, strict=True)}
 
-    def _loss(self, batch: Arrays, moment: Moment) -> tuple[Tensor, dict[str, AnyArray]]:
+    def _loss(self, batch: Arrays, moment: Moment, whole: Whole) -> tuple[Tensor, dict[str, AnyArray]]:
         """Return the loss and the carried outputs of one run."""
         known = self._known(batch)
-        kind, feeds = self._supervision.of(batch, lambda: self._taught(batch))
+        kind, feeds = self._supervision.of(batch, lambda: self._taught(batch), whole.total_of)
         carried = self._outputs(self._objective.carry)
         # Half precision is for training alone: what is evaluated is the model that will be written.
         with self._precision.autocast() if moment.training else nullcontext():

@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dtc.errors import DataError
-from dtc.training.targets import IGNORED, LABELS, WEIGHT, Kind
+from dtc.training.targets import IGNORED, LABELS, TOTAL, WEIGHT, Kind
 
 
 def loss_of(kind: Kind, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
     """Return the loss, a scalar.
 
-    Cross-entropy is the mean over the labels that are not -1; the others are sums of weighted numbers, whose weights
-    sum to 1.
+    Cross-entropy is the sum over the labels that are not -1, by the number of those that count; the others are sums of
+    weighted numbers. Of a part of a batch it is that part's summand of the loss of the whole.
 
     Raises:
         DataError: Scores and labels do not fit each other.
@@ -26,7 +26,7 @@ def loss_of(kind: Kind, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor
         # Scores [N, C, H, W] with labels [N, H, W] go in as they are; others have the classes last.
         logits = scores if labels.dim() > 2 else scores.reshape(-1, scores.shape[-1])
         _check(logits.shape[0] == labels.shape[0], scores, labels)
-        return F.cross_entropy(logits.float(), labels, ignore_index=IGNORED)
+        return F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum") / targets[TOTAL]
     flat = scores.reshape(-1).float()
     _check(flat.shape == labels.shape, scores, labels)
     if kind == "bce":

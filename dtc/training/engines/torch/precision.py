@@ -42,11 +42,12 @@ class Precision:
         return nullcontext() if self._dtype is None else torch.autocast(self._device.type, self._dtype)
 
     def gradients(
-        self, loss_of_run: Callable[[], Tensor], leaves: Sequence[Tensor]
+        self, loss_of_run: Callable[[], Tensor], leaves: Sequence[Tensor], agreed: Callable[[bool], bool] = bool
     ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """Return the loss, and its gradient of each leaf, None where there is none.
 
-        `loss_of_run` runs the model; it is called again after an overflow.
+        `loss_of_run` runs the model; it is called again after an overflow. Where others run parts of the same batch,
+        `agreed` tells whether a thing is true of all of them.
 
         Raises:
             TrainingError: Gradients overflow at any scale.
@@ -56,11 +57,11 @@ class Precision:
             scale = float(self.state["loss_scale"][0]) if self.state else 1.0
             found = torch.autograd.grad(loss * scale if self.state else loss, leaves, allow_unused=True)
             # A loss that is not finite is no matter of scale: whoever reads it says so.
-            if not self.state or not torch.isfinite(loss):
+            if not self.state or not agreed(bool(torch.isfinite(loss))):
                 return loss, found
             found = tuple(None if gradient is None else gradient / scale for gradient in found)
             finite = [torch.isfinite(gradient).all() for gradient in found if gradient is not None]
-            if bool(torch.stack(finite).all()):
+            if agreed(bool(torch.stack(finite).all())):
                 self._grow()
                 return loss, found
             self._shrink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,8 @@ def _batch(
             axes = [0, *range(2, x.dim())]
             found = x.mean(axes), x.var(axes, unbiased=False)
             call.moment.collected.append((call.node, *found, x.numel() // x.shape[1]))
+        if call.moment.joint is not None:
+            return _batch_of_parts(x, scale, bias, epsilon, call.moment.joint)
         return F.batch_norm(x, None, None, scale, bias, True, 0, epsilon)
     if call.version < 9 and not call.integer("spatial", 1):
         y = (x - mean) / torch.sqrt(variance + epsilon) * scale + bias
@@ -31,6 +34,20 @@ def _batch(
     return F.batch_norm(
         x, mean.to(x.dtype), variance.to(x.dtype), scale.to(x.dtype), bias.to(x.dtype), False, 0, epsilon
     )
+
+
+def _batch_of_parts(
+    x: Tensor, scale: Tensor, bias: Tensor, epsilon: float, joint: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Normalise by the moments of all parts of a batch, of which `x` is one; `joint` sums over the parts."""
+    axes, shape = [0, *range(2, x.dim())], [1, -1] + [1] * (x.dim() - 2)
+    wide = x.float()
+    # The mean first, then the squares about it: a difference of two large sums would lose the variance.
+    sums = joint(torch.cat([wide.sum(axes), wide.new_full([1], x.numel() / x.shape[1])]))
+    centred = wide - (sums[:-1] / sums[-1]).reshape(shape)
+    variance = joint(centred.square().sum(axes)) / sums[-1]
+    factor = scale * torch.rsqrt(variance + epsilon)
+    return (centred * factor.reshape(shape) + bias.reshape(shape)).to(x.dtype)
 
 
 def _batch_in_training(

@@ -1,0 +1,161 @@
+"""Computing what a model computes of constants alone: its weights, decoded, and the sizes that its operators take.
+
+Sizes are known from the start, as a program in C is written for one size; so shapes are constants too, and what they
+decide is decided. What is left depends on the inputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass
+
+from dtc.deploy.codegen.tables import decode_tables
+from dtc.graph import all_graphs, all_nodes
+from dtc.graph.builder import Names, add_initializer
+from dtc.graph.inference import infer_shapes
+from dtc.passes.prepare.evaluation import can_evaluate
+from dtc.passes.prepare.remove_identities import RemoveIdentitiesPass
+from dtc.passes.prepare.remove_unused import RemoveUnusedPass
+from dtc.passes.prepare.take_branch import take_branch
+from dtc.session import runner, session_of
+
+RECURRENT = ("LSTM", "GRU", "RNN")
+
+
+def fold_constants(model: ir.Model) -> None:
+    """Put functions in place, and make initializers of all that depends on no input, in place.
+
+    A product of two factors that is the weight of a recurrent node stays: it is smaller as two.
+
+    Raises:
+        ModelError: ONNX Runtime does not compute it.
+    """
+    decode_tables(model)
+    InlinePass()(model)
+    for value in [value for value in model.graph.inputs if value.is_initializer()]:
+        model.graph.inputs.remove(value)  # no test vector gives it: it stays what it is
+    while True:
+        # An exporter's Identity would stand between a constant and what reads it.
+        RemoveIdentitiesPass()(model)
+        infer_shapes(model)
+        folded = sum(_fold(model, graph) for graph in list(all_graphs(model)))
+        taken = sum([take_branch(node) for node in list(all_nodes(model))])
+        RemoveUnusedPass()(model)
+        if not folded + taken:
+            return
+
+
+def static_shape(value: ir.Value) -> tuple[int, ...] | None:
+    """Return the sizes of a value where all are known."""
+    if value.shape is None or not all(isinstance(size, int) for size in value.shape):
+        return None
+    return value.shape.numpy()
+
+
+def _fold(model: ir.Model, graph: ir.Graph) -> int:
+    """Fold what the nodes of one graph compute of constants; return how many values became initializers."""
+    known: set[ir.Value] = set()
+    ready: list[ir.Node] = []
+    names = Names(model)
+    arrays: dict[ir.Value, npt.NDArray[np.generic]] = {}
+    for node in graph:
+        if node.op_type in ("Shape", "Size") and (sizes := _sizes(node)) is not None:
+            arrays[node.outputs[0]] = sizes
+        elif _is_ready(node, known) and not is_factored(node):
+            ready.append(node)
+        else:
+            continue
+        known.update(node.outputs)
+    wanted = [value for node in ready for value in node.outputs if _is_needed(value, set(ready))]
+    arrays |= _computed(model, ready, wanted, arrays)
+    for value, array in arrays.items():
+        _store(model, names, value, array)
+    return len(arrays)
+
+
+def _is_ready(node: ir.Node, known: set[ir.Value]) -> bool:
+    """True of a node that computes the same whatever the inputs are, but for one that hands an output on."""
+    if not can_evaluate(node) or (node.op_type == "Identity" and node.outputs[0].is_graph_output()):
+        return False
+    return all(value is None or value in known or is_constant(value) for value in node.inputs)
+
+
+def is_constant(value: ir.Value) -> bool:
+    """True of an initializer that is no input."""
+    return value.const_value is not None and value.is_initializer() and not value.is_graph_input()
+
+
+def is_factored(node: ir.Node) -> bool:
+    """True of the product of two factors that recurrent nodes take as a weight, where it is larger than both."""
+    product = node.outputs[0]
+    readers = {use.node.op_type for use in product.uses()}
+    if node.op_type != "MatMul" or product.is_graph_output() or not readers or not readers <= set(RECURRENT):
+        return False
+    shapes = [static_shape(value) for value in node.inputs if value is not None]
+    if len(shapes) != 2 or any(shape is None or len(shape) < 2 for shape in shapes):
+        return False
+    left, right = (shape for shape in shapes if shape is not None)
+    return math.prod(left) + math.prod(right) < math.prod(left[:-1]) * right[-1]
+
+
+def _sizes(node: ir.Node) -> npt.NDArray[np.int64] | None:
+    value = node.inputs[0]
+    shape = None if value is None else static_shape(value)
+    # A graph's output is written by a node: of a Shape that is the Identity that stands there in the next round.
+    if shape is None:
+        return None
+    if node.op_type == "Size":
+        return np.array(math.prod(shape), np.int64)
+    return np.array(shape[node.attributes.get_int("start", 0) : node.attributes.get_int("end", len(shape))], np.int64)
+
+
+def _is_needed(value: ir.Value, ready: set[ir.Node]) -> bool:
+    return value.is_graph_output() or any(use.node not in ready for use in value.uses())
+
+
+def _computed(
+    model: ir.Model,
+    nodes: Iterable[ir.Node],
+    wanted: list[ir.Value],
+    given: dict[ir.Value, npt.NDArray[np.generic]],
+) -> dict[ir.Value, npt.NDArray[np.generic]]:
+    """Return what ONNX Runtime computes of constants by `nodes`, all in one session."""
+    if not wanted:
+        return {}
+    graph = onnx.GraphProto(name="constants", node=[ir.serde.serialize_node(node) for node in nodes])
+    made = {value for node in nodes for value in node.outputs}
+    read = {value for node in nodes for value in node.inputs if value is not None and value not in made}
+    for value in read:
+        array = given[value] if value in given else _tensor(value).numpy()
+        graph.initializer.append(ir.serde.serialize_tensor(ir.tensor(array, name=value.name)))
+    graph.output.extend(onnx.ValueInfoProto(name=str(value.name)) for value in wanted)
+    proto = onnx.ModelProto(ir_version=model.ir_version, graph=graph)
+    proto.opset_import.extend(onnx.OperatorSetIdProto(domain=key, version=n) for key, n in model.opset_imports.items())
+    found = runner(session_of(proto.SerializeToString(), {}, called="its constants", threads=1, native=False))({})
+    return {value: found[str(value.name)] for value in wanted}
+
+
+def _tensor(value: ir.Value) -> ir.TensorProtocol:
+    assert value.const_value is not None
+    return value.const_value
+
+
+def _store(model: ir.Model, names: Names, value: ir.Value, array: npt.NDArray[np.generic]) -> None:
+    """Have the readers of a value read an initializer; an output of the graph is written by an Identity."""
+    stored = add_initializer(model.graph, names.unique(f"{value.name}.constant"), array)
+    node = value.producer()
+    if value.is_graph_output() and node is not None and node.graph is not None:
+        copy = ir.node("Identity", [stored])
+        node.graph.insert_after(node, copy)
+        handed = copy.outputs[0]
+        handed.name, handed.type, handed.shape = value.name, value.type, ir.Shape(array.shape)
+        value.name = names.unique(f"{value.name}.folded")
+        value.replace_all_uses_with(handed, replace_graph_outputs=True)
+    else:
+        value.replace_all_uses_with(stored)

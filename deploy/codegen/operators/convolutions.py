@@ -1,0 +1,76 @@
+"""Conv and ConvTranspose of one or two axes, grouped and dilated, weights in any form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dtc.deploy.codegen.compiling import NodeCompiling
+from dtc.deploy.codegen.program import AnyArray, Struct, Tensor
+from dtc.deploy.codegen.windows import Windows, two, windows
+
+
+def _shape(at: NodeCompiling, x: Tensor, y: Tensor, groups: int, found: Windows, scratch: int) -> tuple[Struct, Tensor]:
+    members = {
+        "batch": x.shape[0],
+        "in": x.shape[1],
+        "out": y.shape[1],
+        "groups": groups,
+        "size": two(x.shape[2:], 1),
+        "result": two(y.shape[2:], 1),
+        **found.members(),
+    }
+    return Struct("dtc_conv_shape", members), at.memory([scratch])
+
+
+def _conv(at: NodeCompiling) -> None:
+    x, kernel, y = _operands(at)
+    groups = at.node.attributes.get_int("group", 1)
+    found = windows(at, x.shape[2:], kernel.shape[2:])
+    weight = at.weight(kernel.reshape(len(kernel), -1))
+    bias = at.floats(at.constant(2, "the bias")) if at.has(2) else None
+    scratch = weight.cols + len(kernel) // groups + weight.scratch
+    shape, memory = _shape(at, x, y, groups, found, scratch)
+    places = y.size // y.shape[1]
+    work = places * weight.multiply_adds
+    at.call("dtc_conv", shape, weight, bias, x, y, memory, multiply_adds=work)
+
+
+def _conv_transpose(at: NodeCompiling) -> None:
+    x, kernel, y = _operands(at)
+    groups = at.node.attributes.get_int("group", 1)
+    found = windows(at, x.shape[2:], kernel.shape[2:])
+    # [in, out / groups, kernel] -> of each group [out / groups * kernel, in / groups], one below the other
+    inner = len(kernel) // groups
+    matrix = kernel.reshape(groups, inner, -1).transpose(0, 2, 1).reshape(-1, inner)
+    weight = at.weight(matrix)
+    bias = at.floats(at.constant(2, "the bias")) if at.has(2) else None
+    found.before = _cut_in_front(at, x, kernel.shape[2:], y, found)
+    shape, memory = _shape(at, x, y, groups, found, inner + len(matrix) // groups + weight.scratch)
+    work = x.size // x.shape[1] * weight.multiply_adds
+    at.call("dtc_conv_transpose", shape, weight, bias, x, y, memory, multiply_adds=work)
+
+
+def _operands(at: NodeCompiling) -> tuple[Tensor, AnyArray, Tensor]:
+    x, kernel = at.tensor(0), at.constant(1, "the weights")
+    at.expect_float(x)
+    if not 1 <= len(x.shape) - 2 <= 2:
+        raise at.refuse(f"it is over {len(x.shape) - 2} axes; there are one and two")
+    return x, kernel, at.output()
+
+
+def _cut_in_front(at: NodeCompiling, x: Tensor, kernel: Sequence[int], y: Tensor, found: Windows) -> list[int]:
+    """Return how many numbers of the whole result are cut off in front, in each axis."""
+    extra = at.node.attributes.get_ints("output_padding", [0] * len(kernel))
+    asked = "output_shape" in at.node.attributes or found.auto.startswith("SAME")
+    if not asked:
+        return found.before
+    cut = []
+    for axis, size in enumerate(y.shape[2:]):
+        reach = (kernel[axis] - 1) * found.dilation[axis] + 1
+        total = found.stride[axis] * (x.shape[2 + axis] - 1) + extra[axis] + reach - size
+        # ONNX: the larger half is cut at the end with SAME_UPPER, in front otherwise.
+        cut.append(total // 2 if found.auto == "SAME_UPPER" else total - total // 2)
+    return cut
+
+
+COMPILERS = {"Conv": _conv, "ConvTranspose": _conv_transpose}

@@ -1,0 +1,107 @@
+"""LSTM and GRU, weights in any form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.deploy.codegen.compiling import Compiler, NodeCompiling
+from dtc.deploy.codegen.constants import static_shape
+from dtc.deploy.codegen.program import AnyArray, Struct, Tensor
+from dtc.deploy.codegen.weights.low_rank import low_rank
+from dtc.deploy.codegen.weights.stored import StoredWeight
+
+_DEFAULTS = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh")}
+
+
+def _lstm(at: NodeCompiling) -> None:
+    _recurrent(at, gates=4, spare=4, state=("h", "c"))
+
+
+def _gru(at: NodeCompiling) -> None:
+    _recurrent(at, gates=3, spare=7, state=("h",))
+
+
+def _recurrent(at: NodeCompiling, *, gates: int, spare: int, state: tuple[str, ...]) -> None:
+    _expect_usual(at)
+    x = at.tensor(0)
+    at.expect_float(x)
+    hidden = at.node.attributes["hidden_size"].as_int()
+    direction = at.node.attributes.get_string("direction", "forward")
+    directions = 2 if direction == "bidirectional" else 1
+    members: dict[str, object] = {"steps": x.shape[0], "batch": x.shape[1], "input": x.shape[2], "hidden": hidden}
+    members |= {"directions": directions, "reverse": direction == "reverse"}
+    members |= {"before_reset": bool(at.node.attributes.get_int("linear_before_reset", 0))}
+    members |= {"clip": at.node.attributes.get_float("clip", 0.0)}
+    weights = [_weight(at, index) for index in (1, 2)]
+    biases = _biases(at, directions, gates * hidden)
+    first = [at.optional(index) for index in (5, 6)[: len(state)]]
+    shape = (directions, x.shape[1], hidden)
+    y = at.output() if at.writes(0) else None
+    kept = [at.output(index) if at.writes(index) else at.memory(shape) for index in range(1, len(state) + 1)]
+    scratch = at.memory([spare * hidden + max(each.scratch for each in weights)])
+    work = x.shape[0] * x.shape[1] * sum(each.multiply_adds for each in weights)
+    told = Struct("dtc_recurrent_shape", members)
+    function = f"dtc_{at.node.op_type.lower()}"
+    at.call(function, told, *weights, *biases, x, *first, y, *kept, scratch, multiply_adds=work)
+
+
+def _expect_usual(at: NodeCompiling) -> None:
+    """Refuse what the kernels do not have.
+
+    Raises:
+        ModelError: There is some of it.
+    """
+    attributes = at.node.attributes
+    usual = _DEFAULTS[at.node.op_type]
+    asked = [each.lower() for each in attributes.get_strings("activations", [])]
+    if asked not in ([], list(usual), list(usual) * 2):
+        raise at.refuse(f"activations other than {', '.join(usual)} are not there")
+    if attributes.get_int("layout", 0) or attributes.get_int("input_forget", 0):
+        raise at.refuse("layout 1 and input_forget are not there")
+    if at.node.op_type == "LSTM" and at.has(7) and (at.array(7) is None or np.any(at.array(7))):
+        raise at.refuse("peepholes are not there")
+    steps = static_shape(at.value(0))
+    lengths = at.array(4)
+    if at.has(4) and (lengths is None or steps is None or np.any(lengths != steps[0])):
+        raise at.refuse("sequences of several lengths are not there")
+
+
+def _weight(at: NodeCompiling, index: int) -> StoredWeight:
+    """Return the weight of all directions, one below the other; as two factors where the graph has them."""
+    value = at.value(index)
+    product = value.producer()
+    if product is not None and product.op_type == "MatMul":
+        return _factors(at, value, product)
+    array = at.constant(index, "the weights")
+    return at.weight(array.reshape(-1, array.shape[-1]))
+
+
+def _factors(at: NodeCompiling, value: ir.Value, product: ir.Node) -> StoredWeight:
+    left, right = (None if each is None else each.const_value for each in product.inputs)
+    if left is None or right is None:
+        raise at.refuse("the weights are not constant")
+    first, second = left.numpy(), right.numpy()
+    if first.ndim == 2:
+        first, second = first[None], second[None]
+    if len(first) != 1 or len(second) != 1:
+        whole = np.matmul(first, second)
+        return at.weight(whole.reshape(-1, whole.shape[-1]))
+    key = (value, "factors")
+    if key not in at.graph.weights:
+        parts = [at.weight(each[0]) for each in (first, second)]
+        at.graph.weights[key] = low_rank(*parts)
+    return at.graph.weights[key]
+
+
+def _biases(at: NodeCompiling, directions: int, rows: int) -> list[Tensor | None]:
+    """Return the biases of input and state, each `[directions, rows]`; None where there are none."""
+    if not at.has(3):
+        return [None, None]
+    both: AnyArray = at.constant(3, "the biases").reshape(directions, 2, rows)
+    return [at.floats(both[:, 0]), at.floats(both[:, 1])]
+
+
+COMPILERS: Mapping[str, Compiler] = {"LSTM": _lstm, "GRU": _gru}

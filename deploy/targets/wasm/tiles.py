@@ -1,0 +1,84 @@
+"""Weights of few bits in the order of the kernels here: tiles of 32 rows, of which one instruction looks up 16."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from dtc.deploy.codegen.weights.encoding import FORMS, encode_smallest
+from dtc.deploy.codegen.weights.signs import signs
+from dtc.deploy.codegen.weights.stored import AnyArray, Matrix, StoredWeight
+
+TILE = 32
+QUAD = 4
+CODE_BITS = 4
+"""DTC_TILE and DTC_QUAD of the kernels, and the bits of a code."""
+
+_FEW_ROWS = 16
+"""Rows below which a tile would be look-ups of nothing for the most part."""
+
+_TABLE_FLOATS = 8
+"""Floats that the table of a code takes."""
+
+
+def encode_tiled(matrix: Matrix) -> StoredWeight:
+    """Return a matrix `[out, in]` in the form that takes the fewest bytes; sums of signs and few numbers in tiles."""
+    if len(matrix) < _FEW_ROWS:
+        return encode_smallest(matrix, [form for form in FORMS if form is not signs])
+    stored = encode_smallest(matrix)
+    if stored.form == "signs":
+        return _signs(stored)
+    few = stored.numbers if stored.form == "codebook" else {}
+    return _levels(stored) if few and few["bits"] <= CODE_BITS and few["block"] == few["tables"] == 1 else stored
+
+
+def _signs(stored: StoredWeight) -> StoredWeight:
+    """Return sums of signs in tiles: codes `[tiles, planes, codes, 16]`, the rows of coefficients last."""
+    planes, group = stored.numbers["planes"], stored.numbers["group"]
+    quads, groups = math.ceil(stored.cols / QUAD), math.ceil(stored.cols / group)
+    bits, alphas, offsets = (stored.arrays[name] for name in ("codes", "alphas", "offsets"))
+    assert bits is not None
+    assert alphas is not None
+    arrays: dict[str, AnyArray | None] = {
+        "codes": _codes(bits, quads, stored.rows),
+        "alphas": _rows_last(alphas.reshape(stored.rows, groups, planes)),
+        "offsets": None if offsets is None else _rows_last(offsets.reshape(stored.rows, groups)),
+    }
+    return replace(stored, arrays=arrays, scratch=_TABLE_FLOATS * quads + 2 * groups)
+
+
+def _levels(stored: StoredWeight) -> StoredWeight:
+    """Return a codebook of at most 16 numbers as form `levels`: codes `[tiles, codes, 16]`, and all 16 numbers."""
+    indices, codewords = stored.arrays["indices"], stored.arrays["codewords"]
+    assert indices is not None
+    assert codewords is not None
+    bits = stored.numbers["bits"]
+    codes = math.ceil(stored.cols * bits / CODE_BITS)
+    values = np.zeros(1 << CODE_BITS, np.float32)
+    values[: codewords.size] = codewords.reshape(-1)
+    arrays: dict[str, AnyArray | None] = {"codes": _codes(indices, codes, stored.rows), "values": values}
+    return replace(stored, form="levels", arrays=arrays, numbers={"bits": bits}, scratch=_TABLE_FLOATS * codes)
+
+
+def _codes(packed: AnyArray, count: int, rows: int) -> npt.NDArray[np.uint8]:
+    """Return packed bits, a line or more a row, as `[tiles, lines of a row, count, 16]`, each byte of two rows."""
+    bits = np.unpackbits(packed.astype(np.uint8), axis=1, count=CODE_BITS * count, bitorder="little")
+    codes = np.packbits(bits.reshape(-1, CODE_BITS), axis=1, bitorder="little").reshape(rows, -1, count)
+    whole = np.asarray(_whole_tiles(codes), np.uint8)
+    halves = whole.reshape(-1, 2, TILE // 2, *codes.shape[1:])
+    both = halves[:, 0] | halves[:, 1] << CODE_BITS
+    return np.ascontiguousarray(np.moveaxis(both, 1, -1))
+
+
+def _rows_last(array: AnyArray) -> AnyArray:
+    """Return `[rows, ...]` as `[tiles, ..., TILE]`."""
+    whole = _whole_tiles(array)
+    return np.ascontiguousarray(np.moveaxis(whole.reshape(-1, TILE, *array.shape[1:]), 1, -1))
+
+
+def _whole_tiles(array: AnyArray) -> AnyArray:
+    """Return rows with zeros below them, up to a whole number of tiles."""
+    return np.pad(array, [(0, -len(array) % TILE), *[(0, 0)] * (array.ndim - 1)])

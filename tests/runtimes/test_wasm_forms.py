@@ -1,0 +1,77 @@
+"""Modules of target `wasm` in Node and Chromium: every form of a weight in its kernels of 128 bits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.numpy_helper
+import onnx.parser
+import pytest
+
+from dtc.bundles import check_bundle, deploy
+
+pytestmark = [
+    pytest.mark.runtimes,
+    pytest.mark.xdist_group("bundles"),
+    pytest.mark.skipif(
+        not os.environ.get("DTC_BUNDLES"), reason="takes emscripten, Node, Chromium (apt install): set DTC_BUNDLES=1"
+    ),
+]
+
+RNG = np.random.default_rng(0)
+ROWS, COLS = 75, 117
+"""No whole tiles, quads or vectors."""
+
+
+def weights() -> dict[str, np.ndarray]:
+    """Return matrices `[ROWS, COLS]`, one for each form and way of storing it."""
+    signs = 2 * RNG.integers(0, 2, (3, ROWS, COLS)) - 1
+    a, b, c = RNG.uniform(0.5, 1, (3, ROWS, 1)) * [[[1]], [[0.5]], [[0.2]]]
+    kept = RNG.random((ROWS, COLS)) < 0.1
+    groups = np.repeat(RNG.uniform(0.5, 1, (ROWS, 4)), 32, axis=1)[:, :COLS]
+    found = {
+        "dense": RNG.standard_normal((ROWS, COLS)),
+        "signs": a * signs[0],
+        "two": a * signs[0] + b * signs[1] + 0.3,
+        "three": a * signs[0] + b * signs[1] + c * signs[2],
+        "groups": groups * signs[0],
+        "sparse": RNG.standard_normal((ROWS, COLS)) * kept,
+        "palette": RNG.choice(RNG.standard_normal(40), (ROWS, COLS)) * kept,
+        "codebook": RNG.choice(RNG.standard_normal(16), (ROWS, COLS)),
+        "blocks": RNG.standard_normal((13, 4))[RNG.integers(0, 13, (ROWS, 30))].reshape(ROWS, 120)[:, :COLS],
+    }
+    return {name: weight.astype(np.float32) for name, weight in found.items()}
+
+
+def write_model(path: Path) -> Path:
+    """Write a model with a product, a look-up of rows, and a convolution in groups, which takes parts of tiles."""
+    lines, outputs = [], []
+    constants = weights()
+    for name in list(constants):
+        constants[f"{name}_image"] = constants[name].reshape(ROWS, 13, 1, 9)
+        lines += [
+            f"{name}_y = Gemm <transB = 1> (x, {name})",
+            f"{name}_rows = Gather ({name}, ids)",
+            f"{name}_conv = Conv <group = 3> (image, {name}_image)",
+        ]
+        outputs += [f"float[5,{ROWS}] {name}_y", f"float[3,{COLS}] {name}_rows", f"float[1,{ROWS},1,3] {name}_conv"]
+    inputs = f"float[5,{COLS}] x, int64[3] ids, float[1,39,1,11] image"
+    text = f'<ir_version: 8, opset_import: ["": 17]> forms ({inputs}) => ({", ".join(outputs)}) {{ '
+    proto = onnx.parser.parse_model(f"{text}{' '.join(lines)} }}")
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in constants.items())
+    onnx.save(proto, path)
+    return path
+
+
+def test_every_form_is_computed_on_in_node_and_in_a_browser(tmp_path: Path) -> None:
+    told = deploy(write_model(tmp_path / "forms.onnx"), "wasm", tmp_path / "bundle")
+    assert told.file("model.wasm").bytes < 150_000
+    found = check_bundle(tmp_path / "bundle", seconds=0)
+    assert [(run.name, run.outcome, run.reason) for run in found.bundle.runs] == [
+        ("Node", "right", ""),
+        ("Chromium", "right", ""),
+    ]
+    assert all(run.found is not None and run.found.relative_l2 < 3e-4 for run in found.bundle.runs)
