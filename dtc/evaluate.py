@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from dtc.errors import DataError
 from dtc.forms import AnyArray
@@ -52,21 +53,32 @@ def within_lengths(
     Raises:
         DataError: The lengths are not there or do not fit.
     """
+    inside = steps_within(outputs, labels, batch, objective)
+    return (outputs, labels) if inside is None else (outputs[inside], labels[inside])
+
+
+def steps_within(
+    outputs: AnyArray, labels: AnyArray, batch: Arrays, objective: Objective
+) -> npt.NDArray[np.bool_] | None:
+    """Return which steps `[T, N]` lie within each sequence, as for `within_lengths`; None where all do.
+
+    Raises:
+        DataError: The lengths are not there or do not fit.
+    """
     if objective.lengths is None:
-        return outputs, labels
+        return None
     lengths = batch.get(objective.lengths)
     if lengths is None:
         raise DataError(f"a batch holds no {objective.lengths!r}, which the objective names as the sequence lengths")
     if labels.shape == lengths.shape == outputs.shape[:-1]:  # one label a sequence: no step is padding
-        return outputs, labels
+        return None
     if lengths.ndim != 1 or labels.shape[1:2] != lengths.shape or outputs.shape[:2] != labels.shape[:2]:
         raise DataError(
             f"lengths {list(lengths.shape)} do not fit outputs {list(outputs.shape)} and labels {list(labels.shape)}; "
             "lengths [N] need outputs and labels [T, N, ...]"
         )
     # lengths [3, 1] of two sequences in 3 steps: [[1, 1], [1, 0], [1, 0]] chooses 4 of 6 rows.
-    inside = np.arange(len(labels))[:, None] < lengths.astype(np.int64)
-    return outputs[inside], labels[inside]
+    return np.asarray(np.arange(len(labels))[:, None] < lengths.astype(np.int64))
 
 
 def stateful(

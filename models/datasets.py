@@ -43,7 +43,7 @@ def mnist(*, epoch: int = 0, seed: int = 0, batch_size: int = 50, split: Split =
 
     The evaluation split is the last 5,000 of the training images, in order, so that nothing is chosen by the test set.
     """
-    data = _mnist(_data_file("mnist.npz"))
+    data = _mnist(data_file("mnist.npz"))
     held_out = len(data["y_train"]) - MNIST_HELD_OUT
     order = np.arange(held_out, len(data["y_train"])) if split == "evaluate" else _order(held_out, epoch, seed, split)
     yield from _images(data["x_train"], data["y_train"], order, batch_size)
@@ -51,7 +51,7 @@ def mnist(*, epoch: int = 0, seed: int = 0, batch_size: int = 50, split: Split =
 
 def mnist_test(*, batch_size: int = 500) -> Batches:
     """Yield the 10,000 test images of MNIST in order."""
-    data = _mnist(_data_file("mnist.npz"))
+    data = _mnist(data_file("mnist.npz"))
     yield from _images(data["x_test"], data["y_test"], np.arange(len(data["y_test"])), batch_size)
 
 
@@ -152,19 +152,19 @@ def ptb_20(*, batch_size: int = 20, split: Split = "train") -> Batches:
 
 def ptb_valid() -> Batches:
     """Yield the validation text as one stream of one column, whole: ids and labels `[T, 1]`; state must be carried."""
-    yield from _chunks(_ptb(_data_file("ptb"), "valid"), EVALUATION_STEPS, 1)
+    yield from _chunks(_ptb(data_file("ptb"), "valid"), EVALUATION_STEPS, 1)
 
 
 def ptb_test() -> Batches:
     """Yield the test text as one stream of one column, whole: ids and labels `[T, 1]`; state must be carried."""
-    yield from _chunks(_ptb(_data_file("ptb"), "test"), EVALUATION_STEPS, 1)
+    yield from _chunks(_ptb(data_file("ptb"), "test"), EVALUATION_STEPS, 1)
 
 
 def _training_text(steps: int, batch_size: int, split: Split) -> Batches:
     if split == "evaluate":
         yield from ptb_valid()
         return
-    words = _ptb(_data_file("ptb"), "train")
+    words = _ptb(data_file("ptb"), "train")
     if len(words) // batch_size <= steps:
         raise DataError(f"a batch size of {batch_size} leaves columns of {len(words) // batch_size} words; too few")
     # The last chunk is left out where it is short, so that every training step has the same weight.
@@ -234,7 +234,12 @@ def _order(count: int, epoch: int, seed: int, split: Split) -> Ids:
     return np.arange(count) if split == "evaluate" else np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def _data_file(name: str) -> Path:
+def data_file(name: str) -> Path:
+    """Return a file or folder of the data folder.
+
+    Raises:
+        DataError: It is not there, or DTC_DATA is not set.
+    """
     folder = os.environ.get("DTC_DATA")
     if not folder:
         raise DataError(f"the environment variable DTC_DATA is not set; it must name the folder that holds {name}")
@@ -263,7 +268,7 @@ def _mnist(path: Path) -> dict[str, npt.NDArray[np.uint8]]:
 
 @cache
 def _cifar10(part: Literal["train", "test"]) -> tuple[npt.NDArray[np.uint8], Ids]:
-    folder = _data_file("cifar10")
+    folder = data_file("cifar10")
     names = ["x_train_1", "x_train_2"] if part == "train" else ["x_test"]
     try:
         images = np.concatenate([_unpacked(folder / f"{name}.npy.xz") for name in names])

@@ -76,6 +76,10 @@ class Composition:
         if self._combine is not _treat_factors:
             self.second.refuse_sizes(sizes)
 
+    def probes(self, sites: int) -> int:
+        """Return how often both methods ask the probe for so many sites, at the most; 0 where that is not known."""
+        return self.first.probes(sites) + self.second.probes(sites)
+
     def at_full_strength(self, at: DistortionStep) -> bool:
         """True where both methods have their full strength."""
         return self.first.at_full_strength(at) and self.second.at_full_strength(at)

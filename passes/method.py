@@ -249,6 +249,10 @@ class Method(ABC):
             return None
         return weights.gram()
 
+    def probes(self, sites: int) -> int:
+        """Return how often the method asks the probe for so many sites, at the most; 0 where that is not known."""
+        return 0
+
     def at_full_strength(self, at: DistortionStep) -> bool:
         """True where a distortion has its full strength; before, its result is no candidate for the best one."""
         return True

@@ -47,24 +47,58 @@ class Try:
     Written beside the type: `rank: Annotated[int | None, Try(8, 16, 32)] = Field(None, ge=1, ...)`. A search tries
     those of the first option that has some, or of each of which one has to be given, and all that are `crossed` with
     each of them.
+
+    Attributes:
+        values: Worth trying where the method works alone.
+        crossed: Whether each of them is, with each rate of the others.
+        first: Worth trying where the method is the first of two.
+        second: Where it is the second.
+        closer: Worth trying for the best of the rates alone: they change what a site takes, and not what it computes.
     """
 
     values: tuple[Any, ...]
     crossed: bool = False
+    first: tuple[Any, ...] = ()
+    second: tuple[Any, ...] = ()
+    closer: tuple[Any, ...] = ()
 
-    def __init__(self, *values: Any, crossed: bool = False) -> None:
-        object.__setattr__(self, "values", values)
+    def __init__(
+        self,
+        *values: Any,
+        crossed: bool = False,
+        first: tuple[Any, ...] = (),
+        second: tuple[Any, ...] = (),
+        closer: tuple[Any, ...] = (),
+    ) -> None:
+        for name, given in (("values", values), ("first", first), ("second", second), ("closer", closer)):
+            object.__setattr__(self, name, given)
         object.__setattr__(self, "crossed", crossed)
 
 
 def tried(field: FieldInfo) -> tuple[Any, ...]:
     """Return the values of an option that are worth trying; none where the option is no rate."""
-    return next((each.values for each in field.metadata if isinstance(each, Try)), ())
+    return _tries(field).values
 
 
 def is_crossed(field: FieldInfo) -> bool:
     """Return whether each value of an option is worth trying with each rate of the others."""
-    return any(each.crossed for each in field.metadata if isinstance(each, Try))
+    return _tries(field).crossed
+
+
+def tried_in_pairs(kind: type[Options], place: Literal["first", "second"]) -> dict[str, tuple[Any, ...]]:
+    """Return the options with values that are worth trying where a method is the first of two, or the second."""
+    found = {name: getattr(_tries(field), place) for name, field in kind.model_fields.items()}
+    return {name: values for name, values in found.items() if values}
+
+
+def tried_closer(kind: type[Options]) -> dict[str, tuple[Any, ...]]:
+    """Return the options with values that are worth trying for the best of the rates alone."""
+    found = {name: _tries(field).closer for name, field in kind.model_fields.items()}
+    return {name: values for name, values in found.items() if values}
+
+
+def _tries(field: FieldInfo) -> Try:
+    return next((each for each in field.metadata if isinstance(each, Try)), Try())
 
 
 def _whole_bytes(size: int) -> int:
@@ -91,7 +125,9 @@ Share: TypeAlias = Annotated[
 ]
 
 Huffman: TypeAlias = Annotated[
-    bool, Field(description="store indices Huffman coded where that is smaller; decoded when a session loads")
+    bool,
+    Try(second=(True,), closer=(True,)),
+    Field(description="store indices Huffman coded where that is smaller; decoded when a session loads"),
 ]
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-import numpy.typing as npt
 
 from dtc.checking.options import CheckOptions
 from dtc.checking.report import MetricChange
 from dtc.errors import DataError, UsageError
-from dtc.evaluate import judged_output, within_lengths
+from dtc.evaluate import judged_output, steps_within
+from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays
-from dtc.metrics import Metric, default_metric, make_metric
+from dtc.metrics import Doubles, Metric, default_metric, make_metric
+from dtc.paired import in_blocks, paired_error
 from dtc.session import Outputs
 
 
@@ -20,6 +23,7 @@ class PairMetric:
     def __init__(self, options: CheckOptions) -> None:
         self._options = options
         self._metrics: list[Metric] = []
+        self._terms: list[tuple[Doubles, ...]] = []
         self._labelled = True
 
     def update(self, reference: Outputs, candidate: Outputs, batch: Arrays) -> None:
@@ -35,9 +39,10 @@ class PairMetric:
             self._begin(batch)
         # Without labels the reference is judged by its own outputs: its value is perfect, and the candidate's tells how
         # far it agrees with the reference.
-        labels = batch[objective.labels] if self._labelled else _stand_in(judged[0], self._metrics[0].name)
-        for metric, outputs in zip(self._metrics, judged, strict=True):
-            metric.update(*within_lengths(outputs, labels, batch, objective))
+        labels = batch[objective.labels] if self._labelled else self._metrics[0].stand_in(judged[0])
+        self._terms.append(tuple(self._by_sample(outputs, labels, batch) for outputs in judged))
+        for metric, terms in zip(self._metrics, self._terms[-1], strict=True):
+            metric.add(terms)
 
     def change(self, samples: str) -> MetricChange:
         """Return the metric before and after; `samples` says in words which samples the batches were.
@@ -48,6 +53,7 @@ class PairMetric:
         if not self._metrics:
             raise DataError("the data holds no batch to check on")
         before, after = self._metrics
+        error = paired_error(before, *map(self._joined, zip(*self._terms, strict=True)))
         return MetricChange(
             name=before.name,
             higher_is_better=before.higher_is_better,
@@ -55,7 +61,23 @@ class PairMetric:
             after=after.value(),
             labelled=self._labelled,
             samples=samples,
+            drop_error=error.drop,
+            share_error=error.share,
+            count=error.samples,
         )
+
+    def _by_sample(self, outputs: AnyArray, labels: AnyArray, batch: Arrays) -> Doubles:
+        """Return the terms of each sample; the steps of a sequence belong together."""
+        inside = steps_within(outputs, labels, batch, self._options.objective)
+        if inside is None:
+            return self._metrics[0].terms(outputs, labels)
+        terms, sums = self._metrics[0].terms(outputs[inside], labels[inside]), np.zeros((inside.shape[1], 2))
+        np.add.at(sums, np.nonzero(inside)[1], terms)
+        return sums
+
+    def _joined(self, batches: Sequence[Doubles]) -> Doubles:
+        terms = np.concatenate(batches)
+        return in_blocks(terms) if self._options.objective.carry else terms
 
     def _begin(self, batch: Arrays) -> None:
         objective = self._options.objective
@@ -67,8 +89,3 @@ class PairMetric:
             raise UsageError(
                 "a limit on the drop (--max-drop) needs labels, or --metric accuracy for how often both agree"
             )
-
-
-def _stand_in(reference: npt.NDArray[np.generic], metric: str) -> npt.NDArray[np.generic]:
-    """Return stand-ins for labels: the reference's outputs, or their argmax for a metric of classes."""
-    return reference if metric in {"snr", "mse"} else np.asarray(reference.argmax(axis=-1))

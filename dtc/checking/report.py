@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,9 @@ class MetricChange(DocumentPart):
         labelled: False where the data has no labels and the reference's own outputs stand for them.
         samples: Which samples both values were taken from, and why these: name of the data, range or split, number of
             batches, whether they were held out.
+        drop_error: Standard error of the drop: of the difference of both models on the same samples.
+        share_error: The same of the drop as a share of the value before.
+        count: How many samples these were told by; of a stream, blocks of it.
     """
 
     name: str
@@ -41,6 +45,9 @@ class MetricChange(DocumentPart):
     after: Real
     labelled: bool
     samples: str = ""
+    drop_error: Real = math.nan
+    share_error: Real = math.nan
+    count: int = 0
 
     @property
     def drop(self) -> float:

@@ -14,12 +14,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from dtc.checking.options import CheckedBatch
 from dtc.formatting import printable, size
-from dtc.pipeline.progress import SiteDone, StageBegan
+from dtc.pipeline.progress import ModelProbed, SiteDone, StageBegan
 from dtc.training.events import DistortedWeights, Evaluated, Event, Finished, Noted, Started, Stepped
 
 console = Console(stderr=True, highlight=False)
 
-Shown: TypeAlias = Event | CheckedBatch | SiteDone | StageBegan
+Shown: TypeAlias = Event | CheckedBatch | ModelProbed | SiteDone | StageBegan
 OnEvent = Callable[[Shown], None]
 
 _QUIET = 10.0
@@ -105,6 +105,8 @@ class _Lines:
             self._show_check(event)
         elif isinstance(event, SiteDone):
             self._show_site(event)
+        elif isinstance(event, ModelProbed):
+            self._show_probe(event)
         elif not isinstance(event, StageBegan):
             for line in _lines(event):
                 console.print(printable(line), markup=False)
@@ -116,6 +118,15 @@ class _Lines:
         if now - self._told >= _QUIET:
             of = "" if event.batches is None else f" of {event.batches}"
             console.print(f"check: batch {event.batch}{of}, {now - self._began:.0f} s", markup=False)
+            self._told = now
+
+    def _show_probe(self, event: ModelProbed) -> None:
+        now = time.monotonic()
+        if event.done == 1:
+            self._told = self._began = now
+        if now - self._told >= _QUIET:
+            left = (now - self._began) * (event.of / event.done - 1)
+            console.print(f"{_probed(event)}{f'; {left:.0f} s left at the most' if left > 0 else ''}", markup=False)
             self._told = now
 
     def _show_site(self, event: SiteDone) -> None:
@@ -137,6 +148,7 @@ class _Bar:
         self._lines = lines
         self._training: TaskID | None = None
         self._sites: TaskID | None = None
+        self._probes: TaskID | None = None
         self._step, self._steps, self._loss, self._distortions = 0, 0, "-", 0
 
     def show(self, event: Shown) -> None:
@@ -159,6 +171,9 @@ class _Bar:
             case SiteDone():
                 self._show_site(event)
                 self._lines.hear(event)
+            case ModelProbed():
+                self._show_probe(event)
+                self._lines.hear(event)
             case _:
                 self._lines.show(event)
 
@@ -167,11 +182,21 @@ class _Bar:
             told = f"{self._step}/{self._steps} steps, loss {self._loss}, {self._distortions} distortions"
             self._bar.update(self._training, completed=self._step, told=told)
 
+    def _show_probe(self, event: ModelProbed) -> None:
+        if self._probes is None or event.done == 1:
+            self._probes = self._bar.add_task("measuring", total=event.of or None, told="")
+        self._bar.update(self._probes, completed=event.done, told=_probed(event))
+
     def _show_site(self, event: SiteDone) -> None:
         # By bytes: sites differ in size by more than in time for a byte.
         if self._sites is None or event.done == 1:
             self._sites = self._bar.add_task("compressing", total=event.bytes_of, told="")
         self._bar.update(self._sites, completed=event.bytes_done, told=_sites(event))
+
+
+def _probed(event: ModelProbed) -> str:
+    of = f" of at most {event.of:,}" if event.of else ""
+    return f"run with other weights {event.done:,} times{of}"
 
 
 def _sites(event: SiteDone) -> str:

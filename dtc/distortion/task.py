@@ -44,7 +44,7 @@ class SiteTask:
         """True if another process can do it: it has all that the method needs, and finds the method."""
         parts = (self.method.first, self.method.second) if isinstance(self.method, Composition) else (self.method,)
         known = all(type(part).__module__ != "__main__" for part in parts)
-        return known and not {"gram", "gradient"} & self.facts.keys()
+        return known and "probe" not in self.method.needs and not {"gram", "gradient"} & self.facts.keys()
 
     def weights(self) -> Weights:
         """Return what the method sees of the site."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import onnx_ir as ir
@@ -11,10 +13,10 @@ from dtc.cores import cores
 from dtc.distortion import SiteTask, SiteWorkers
 from dtc.forms import Array, Form
 from dtc.graph import Site
-from dtc.passes.method import DistortionStep, Outcome
+from dtc.passes.method import DistortionStep, Outcome, Probe
 from dtc.passes.plan import Distorted, Portion, dense_of, facts_of
 from dtc.pipeline import measuring
-from dtc.pipeline.progress import SiteDone
+from dtc.pipeline.progress import ModelProbed, SiteDone
 from dtc.pipeline.work import Work
 
 WORTH_WORKERS = 1 << 26
@@ -39,6 +41,7 @@ def distort(work: Work) -> None:
     slopes = measuring.gradients(work)
     plan.refuse_sizes()
     portions = list(plan.portions(at))
+    at = replace(at, probe=_told(work, at.probe, sum(each.method.probes(len(each.sites)) for each in portions)))
     tasks = {site: _task(work, portion, site, at, slopes) for portion in portions for site in portion.sites}
     apart = _for_workers(portions, tasks)
     result = Distorted(skipped=dict(plan.skipped))
@@ -58,6 +61,20 @@ def distort(work: Work) -> None:
     for site in plan.sites:
         if site.name in result.forms:
             put(work, site, result.forms[site.name])
+
+
+def _told(work: Work, probe: Probe | None, most: int) -> Probe | None:
+    """Return a probe that tells how often it was asked, of `most` times."""
+    if probe is None or work.on_event is None:
+        return probe
+    tell, counted = work.on_event, itertools.count(1)
+
+    def telling(matrices: Mapping[str, Array]) -> float:
+        loss = probe(matrices)
+        tell(ModelProbed(next(counted), most))
+        return loss
+
+    return telling
 
 
 def _for_workers(portions: Sequence[Portion], tasks: Mapping[Site, SiteTask]) -> dict[Site, SiteTask]:
@@ -81,7 +98,9 @@ def _task(work: Work, portion: Portion, site: Site, at: DistortionStep, slopes: 
         facts["gradient"] = site.matrices(slopes[site.name])
     if (gram := work.gram_of(site)) is not None:
         facts["gram"] = gram
-    return SiteTask(portion.method, facts, tensor, site.view, at)
+    # A probe holds the model, and stays in this process.
+    own = at if "probe" in portion.method.needs else replace(at, probe=None)
+    return SiteTask(portion.method, facts, tensor, site.view, own)
 
 
 def _here(

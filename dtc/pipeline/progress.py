@@ -17,6 +17,19 @@ class StageBegan:
 
 
 @dataclass(frozen=True)
+class ModelProbed:
+    """The model was run with other weights, which a method asks for many times.
+
+    Attributes:
+        done: How often by now.
+        of: How often at the most; 0: that is not known.
+    """
+
+    done: int
+    of: int
+
+
+@dataclass(frozen=True)
 class SiteDone:
     """A site was distorted.
 

@@ -31,7 +31,7 @@ from dtc.passes.lower import Lowered, Target, find_target
 from dtc.passes.method import Gram, Grams
 from dtc.passes.plan import Distorted, Plan
 from dtc.passes.prepare.quantize_activations import Quantization
-from dtc.pipeline.progress import SiteDone, StageBegan
+from dtc.pipeline.progress import ModelProbed, SiteDone, StageBegan
 from dtc.recipe import Recipe
 from dtc.report import Report
 from dtc.scratch import scratch_folder
@@ -40,7 +40,7 @@ from dtc.training.events import Event
 from dtc.training.launch import Result
 from dtc.training.run import Run
 
-OnEvent = Callable[[Event | CheckedBatch | SiteDone | StageBegan], None]
+OnEvent = Callable[[Event | CheckedBatch | ModelProbed | SiteDone | StageBegan], None]
 
 
 class KnownMoments(Protocol):

@@ -76,7 +76,9 @@ class Objective(_Part):
     )
     labels: Annotated[str, Flag("--labels")] = Field("labels", description="name of the labels in a batch")
     metric: Annotated[str | None, Flag("--metric")] = Field(
-        None, description="accuracy, top-5, perplexity, mse, snr; else by the labels"
+        None,
+        description="accuracy, top-5, perplexity, mse, snr, or accuracy@T (one score a sample, class 1 above T); "
+        "else by the labels",
     )
     carry: Annotated[dict[str, str], Flag("--carry")] = Field(
         default_factory=dict,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -20,6 +21,10 @@ class PointFacts(DocumentPart):
         bytes: Bytes of the file.
         distance: Mean distance of the outputs from the original's, on the samples that the search decided by.
         drop: What the metric loses there, in its own unit; without labels see `SearchReport.loss`.
+        error: Standard error of the drop, of both models on the same samples.
+        samples: How many samples, or blocks of a stream, told the drop and its error.
+        latency: Time of a run as a share of the original's; null where it was not limited.
+        reaches: Whether it keeps the goal there, its uncertainty counted.
         uniform: Whether it has one candidate at all sites.
         retrained: Whether it was retrained.
     """
@@ -29,6 +34,10 @@ class PointFacts(DocumentPart):
     bytes: int
     distance: Real
     drop: Real
+    error: Real = math.nan
+    samples: int = 0
+    latency: float | None = None
+    reaches: bool = False
     uniform: bool
     retrained: bool = False
 
@@ -67,11 +76,15 @@ class SearchReport(Document):
         loss: What is lost, in words: the metric, or how outputs are compared.
         limit_drop: The most that may be lost; None: it was not limited.
         limit_bytes: The most bytes of the file; None: they were not limited.
+        limit_latency: The most time of a run, as a share of the original's; None: it was not limited.
+        latency: What the written file takes of it, measured once more; None: time was not limited.
         chosen: The file that was written.
         unseen_drop: What that loses on samples that the search has not seen.
+        unseen_error: Standard error of that, of both models on the same samples.
+        unseen_samples: How many samples, or blocks of a stream, told both.
         unseen: Which samples these are.
         missed: By what it misses the goal, in words; None: it reaches it.
-        front: The files that none beats in bytes and distance, from the smallest on.
+        front: The files that none beats in bytes (in time, where that is limited) and distance, from the smallest on.
         uniform: The files with one candidate everywhere, from the smallest on.
         retrained: The files of mixes that were retrained.
         candidates: What the words of candidates stand for, of all that are in these files.
@@ -84,8 +97,12 @@ class SearchReport(Document):
     loss: str
     limit_drop: float | None
     limit_bytes: float | None
+    limit_latency: float | None = None
+    latency: float | None = None
     chosen: PointFacts
     unseen_drop: Real
+    unseen_error: Real = math.nan
+    unseen_samples: int = 0
     unseen: str
     missed: str | None
     front: tuple[PointFacts, ...]
@@ -96,9 +113,8 @@ class SearchReport(Document):
     notes: tuple[str, ...] = ()
 
     def best_uniform(self) -> PointFacts | None:
-        """Return the smallest file with one candidate everywhere that loses no more than allowed; None without one."""
-        limit = float("inf") if self.limit_drop is None else self.limit_drop
-        return next((each for each in self.uniform if each.drop <= limit), None)
+        """Return the smallest file with one candidate everywhere that reaches the goal; None without one."""
+        return next((each for each in self.uniform if each.reaches), None)
 
     def rules(self, point: PointFacts) -> list[dict[str, Any]]:
         """Return the rules of a recipe that gives a file: one for each of its candidates, with its sites."""

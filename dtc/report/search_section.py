@@ -54,12 +54,13 @@ _LEGEND = (
 def points_table(found: SearchReport) -> Markup:
     """Return all files of a search, from the smallest on, each with the rules that give it."""
     rows = [_point(each, found) for each in _points(found)]
-    return table(["", ">file", ">ratio", ">loss", ">distance", "made of"], rows)
+    return table(["", ">file", ">ratio", ">loss", ">\N{PLUS-MINUS SIGN}", ">samples", ">distance", "made of"], rows)
 
 
 def _told(found: SearchReport) -> str:
     decided = f"Losses are of {found.loss}, on the samples that the search decided by."
-    return f"{decided} On {found.unseen}, the written file loses {found.unseen_drop:.4g}."
+    told = f"the written file loses {found.unseen_drop:.4g}, with a standard error of {found.unseen_error:.2g}"
+    return f"{decided} On {found.unseen}, {told}."
 
 
 def _points(found: SearchReport) -> list[PointFacts]:
@@ -111,6 +112,8 @@ def _point(point: PointFacts, found: SearchReport) -> Markup:
         number(size(point.bytes), point.bytes),
         number(f"{found.model_bytes / point.bytes:.2f}\N{MULTIPLICATION SIGN}"),
         number(f"{point.drop:.4g}"),
+        number(f"{point.error:.2g}" if math.isfinite(point.error) else ""),
+        number(f"{point.samples:,}", point.samples),
         number(f"{point.distance:.3g}"),
         text(recipe),
     )

@@ -11,15 +11,17 @@ from dtc.report.search_document import SearchReport
 from dtc.search.candidate import Candidate, Mix
 from dtc.search.document import describe
 from dtc.search.goal import Goal
-from dtc.search.points import BuiltPoint, BuiltPoints, distance_within
+from dtc.search.points import BuiltPoint, BuiltPoints
 from dtc.search.polishing import worth_retraining
 from dtc.search.prepare import Prepared
 from dtc.search.seeking import seek
 from dtc.search.sensitivity import SiteTable, around, measured, scan
+from dtc.search.tasks import TimeSites
 from dtc.search.workers import Evaluations
 
-_VALIDATED = 6
-"""Points that are tried on unseen samples at the most: of many, one would pass by chance."""
+_CERTAINTY = (1.0, 1.5, 2.0)
+"""Standard errors by which the first point that is tried on unseen samples has to keep the goal there, the second one,
+and the last: of many, one would pass by chance."""
 
 _ROUNDS = 2
 _REACH = 2
@@ -45,7 +47,7 @@ class Campaign:
     ) -> None:
         self._evaluations, self._prepared, self._goal, self._candidates = evaluations, prepared, goal, candidates
         self._levels = prepared.halves.levels()
-        self._points = BuiltPoints(evaluations, goal, model_bytes=prepared.model_bytes, batches=self._levels[-1])
+        self._points = BuiltPoints(evaluations, goal, model_bytes=prepared.model_bytes, levels=self._levels)
         self._uniform: dict[Candidate, Mix] = {}
         self._alone = SiteTable({}, {})
 
@@ -56,12 +58,16 @@ class Campaign:
             TimeUpError: The time has passed; the points that there are by then stay.
         """
         # 1. What each candidate makes of each site, and what that costs alone.
-        table, self._uniform = scan(self._evaluations, self._candidates, self._prepared.dense_bytes, self._levels)
+        table, self._uniform = scan(
+            self._evaluations, self._candidates, self._prepared.dense_bytes, self._levels, self._shares()
+        )
+        if self._goal.is_timed and not table.candidates():
+            return
         table = self._alone = measured(self._evaluations, table, self._levels)
         # 2. One candidate everywhere: what one would choose by hand.
         self._points.build(list(self._uniform.values()), "one candidate everywhere, all samples")
         # 3. The best mixes by these losses, and then by losses in the company of the best mix so far.
-        start = distance_within(self._points.found.values(), self._goal.limit_drop)
+        start = self._points.distance_within(self._goal.limit_drop)
         self._seek(table, start, "mixes")
         for _ in range(_ROUNDS):
             before = self._best()
@@ -72,6 +78,13 @@ class Campaign:
             after = self._best()
             if after is None or not self._is_better(after, before):
                 return
+
+    def _shares(self) -> dict[str, float] | None:
+        """Return the time that each site takes as it is, where time is limited."""
+        if not self._goal.is_timed:
+            return None
+        shares = self._evaluations.all("times of the sites", [TimeSites()])[0]
+        return {site: max(shares.get(site, 0.0), 1e-9) for site in self._prepared.dense_bytes}
 
     def polish(self, training: Training) -> None:
         """Retrain the mixes that may come back within the goal.
@@ -89,28 +102,45 @@ class Campaign:
         """
         ranked = self._points.by_merit()
         if not ranked:
-            raise CheckFailedError("no candidate could be built: see dtc inspect, or give the search more --time")
+            why = "is expected to be faster" if self._goal.is_timed else "could be built"
+            raise CheckFailedError(f"no candidate {why}: see dtc inspect, or give the search more --time")
         count = len(self._prepared.halves.unseen)
         tried: list[tuple[BuiltPoint, BuiltPoint]] = []
-        for point in ranked[:_VALIDATED]:
+        for certainty in _CERTAINTY:
+            point = ranked[0]
             facts = self._evaluations.all("unseen samples", [point.on_unseen(count)])[0]
             seen = self._points.point(point.mix, facts)
             tried.append((point, seen))
-            if self._missed(seen) is None:
-                return self._verdict(point, seen)
-        # None does: the one that loses least of those that were tried, or is the smallest where size is the limit.
-        by_drop = self._goal.max_drop is not None
-        return self._verdict(*min(tried, key=lambda each: each[1].drop if by_drop else each[1].nbytes))
+            missed = self._missed(seen, certainty)
+            ranked = self._safer(ranked[1:], point, seen)
+            if missed is None or not ranked:
+                break
+        if missed is not None and len(tried) > 1:
+            # None does: the one that loses least of those that were tried, or is the smallest where size is the limit.
+            by_drop = self._goal.max_drop is not None
+            point, seen = min(
+                tried, key=lambda each: each[1].drop + each[1].error if by_drop else self._points.cost(each[1])
+            )
+            missed = self._missed(seen, certainty)
+        return self._verdict(point, seen, missed)
 
-    def _verdict(self, point: BuiltPoint, unseen: BuiltPoint) -> Verdict:
-        document = describe(self._points, point, unseen, self._uniform, self._prepared, self._goal, self._alone)
+    def _safer(self, ranked: Sequence[BuiltPoint], tried: BuiltPoint, seen: BuiltPoint) -> list[BuiltPoint]:
+        """Return the points that may reach what one has missed: by what it lost more there than was expected."""
+        if self._goal.max_drop is None:
+            return list(ranked)
+        more = seen.drop + seen.error - self._goal.limit_drop
+        most = self._points.expected(tried) + tried.error - more
+        return [each for each in ranked if self._points.expected(each) + each.error <= most]
+
+    def _verdict(self, point: BuiltPoint, unseen: BuiltPoint, missed: str | None) -> Verdict:
+        document = describe(self._points, point, unseen, missed, self._uniform, self._prepared, self._goal, self._alone)
         return Verdict(point, document)
 
-    def _missed(self, point: BuiltPoint) -> str | None:
-        return self._goal.misses(point.nbytes, point.drop, self._prepared.model_bytes)
+    def _missed(self, point: BuiltPoint, certainty: float) -> str | None:
+        return self._points.missed(point, point.drop, certainty * point.error)
 
     def _seek(self, table: SiteTable, start: float, stage: str) -> None:
-        limit = self._goal.limit_bytes(self._prepared.model_bytes)
+        limit = self._goal.limit_cost(self._prepared.model_bytes)
         seek(self._points, table, self._goal, limit, start, stage)
 
     def _best(self) -> BuiltPoint | None:

@@ -7,12 +7,12 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from dtc.errors import RuleError, UsageError
-from dtc.passes.compose import make_methods
+from dtc.passes.compose import compositions, make_methods
 from dtc.passes.method import Method, find_method, methods
-from dtc.passes.options import Options, is_crossed, tried
+from dtc.passes.options import Options, is_crossed, tried, tried_closer, tried_in_pairs
 from dtc.recipe import Rule
 
 
@@ -62,12 +62,19 @@ def rules_of(mix: Mix) -> tuple[Rule, ...]:
 
 
 def default_methods() -> tuple[str, ...]:
-    """Return the methods to try where none are named.
+    """Return the methods to try where none are named, and the pairs whose methods both declare values for that.
 
     Left out are those that run the whole model for each of their decisions, and those that differ from another one in
     retraining alone.
     """
-    return tuple(sorted(name for name, kind in methods().items() if "probe" not in kind.needs and not kind.keeps_mask))
+    kinds = {name: kind for name, kind in methods().items() if "probe" not in kind.needs and not kind.keeps_mask}
+    pairs = [
+        f"{first}+{second}"
+        for first, second in compositions()
+        if first in kinds and tried_in_pairs(kinds[first].options_type, "first")
+        if second in kinds and tried_in_pairs(kinds[second].options_type, "second")
+    ]
+    return (*sorted(kinds), *pairs)
 
 
 def worth_trying(names: Iterable[str]) -> tuple[Candidate, ...]:
@@ -78,10 +85,9 @@ def worth_trying(names: Iterable[str]) -> tuple[Candidate, ...]:
     """
     found: dict[Candidate, None] = {}
     for name in names:
-        parts = [list(_rates(find_method(part).options_type)) for part in name.split("+")]
         made = [
             Candidate.of(name, {key: value for options in chosen for key, value in options.items()})
-            for chosen in itertools.product(*parts)
+            for chosen in itertools.product(*_parts(name))
         ]
         fitting = [candidate for candidate in made if _is_valid(candidate)]
         if not fitting:
@@ -89,6 +95,38 @@ def worth_trying(names: Iterable[str]) -> tuple[Candidate, ...]:
             raise UsageError(f"--methods {name}: declares no values worth trying, so there is nothing to search")
         found |= dict.fromkeys(fitting)
     return tuple(found)
+
+
+def closer(candidate: Candidate) -> tuple[Candidate, ...]:
+    """Return the candidates that compute what this one does, and may take less, as by Huffman codes."""
+    given = dict(candidate.options)
+    options: dict[str, tuple[Any, ...]] = {}
+    for part in candidate.method.split("+"):
+        options |= tried_closer(find_method(part).options_type)
+    more = {name: values for name, values in options.items() if name not in given}
+    made = [
+        Candidate.of(candidate.method, {**given, **dict(zip(more, values, strict=True))})
+        for values in itertools.product(*more.values())
+    ]
+    return tuple(each for each in made if each != candidate and _is_valid(each))
+
+
+def _parts(name: str) -> list[list[Mapping[str, Any]]]:
+    """Return the options worth trying of each method of a composition, or of the one method."""
+    kinds = [find_method(part).options_type for part in name.split("+")]
+    if len(kinds) != 2:
+        return [list(_rates(kind)) for kind in kinds]
+    return [list(_rates_in_pair(kinds[0], "first")), list(_rates_in_pair(kinds[1], "second"))]
+
+
+def _rates_in_pair(kind: type[Options], place: Literal["first", "second"]) -> Iterator[Mapping[str, Any]]:
+    """Yield the options of each rate of a method that is one of two; all rates where it declares none for that."""
+    values = tried_in_pairs(kind, place)
+    if not any(name in values for name in kind.one_of or tuple(values)[:1]):
+        yield from _rates(kind)
+        return
+    for chosen in itertools.product(*values.values()):
+        yield dict(zip(values, chosen, strict=True))
 
 
 def _rates(kind: type[Options]) -> Iterator[Mapping[str, Any]]:

@@ -16,6 +16,7 @@ def describe(
     points: BuiltPoints,
     chosen: BuiltPoint,
     unseen: BuiltPoint,
+    missed: str | None,
     uniform: Mapping[Candidate, Mix],
     prepared: Prepared,
     goal: Goal,
@@ -32,14 +33,18 @@ def describe(
         model_bytes=prepared.model_bytes,
         loss=prepared.words,
         limit_drop=goal.max_drop,
+        limit_latency=goal.max_latency_ratio,
+        latency=unseen.latency,
         limit_bytes=None if limit == float("inf") else limit,
-        chosen=_facts(chosen, plain),
+        chosen=_facts(chosen, points, plain),
         unseen_drop=unseen.drop,
         unseen=prepared.halves.words,
-        missed=goal.misses(unseen.nbytes, unseen.drop, prepared.model_bytes),
-        front=tuple(_facts(point, plain) for point in front),
-        uniform=tuple(_facts(point, plain) for point in built),
-        retrained=tuple(_facts(point, plain) for point in points.retrained),
+        unseen_error=unseen.error,
+        unseen_samples=unseen.samples,
+        missed=missed,
+        front=tuple(_facts(point, points, plain) for point in front),
+        uniform=tuple(_facts(point, points, plain) for point in built),
+        retrained=tuple(_facts(point, points, plain) for point in points.retrained),
         candidates={
             each.words: CandidateFacts(method=each.method, options=dict(each.options))
             for each in sorted(used, key=lambda each: each.words)
@@ -49,13 +54,17 @@ def describe(
     )
 
 
-def _facts(point: BuiltPoint, plain: frozenset[Mix]) -> PointFacts:
+def _facts(point: BuiltPoint, points: BuiltPoints, plain: frozenset[Mix]) -> PointFacts:
     return PointFacts(
         words=point.words,
         sites={site: candidate.words for site, candidate in point.mix},
         bytes=point.nbytes,
         distance=point.distance,
         drop=point.drop,
+        error=point.error,
+        samples=point.samples,
+        latency=point.latency,
+        reaches=points.reaches(point),
         uniform=point.mix in plain,
         retrained=point.training is not None,
     )

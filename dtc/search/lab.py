@@ -19,6 +19,7 @@ from dtc.graph import Site, save_model
 from dtc.graph.walk import replace_tensors
 from dtc.job import Job
 from dtc.passes.compose import make_methods
+from dtc.passes.lower import Lowered
 from dtc.passes.lower.ledger import array_bytes
 from dtc.passes.method import DistortionStep
 from dtc.passes.plan import Distorted, make_plan
@@ -28,11 +29,12 @@ from dtc.pipeline.stages import TRIED
 from dtc.pipeline.statistics import set_statistics
 from dtc.pipeline.weighing import lowered_copy
 from dtc.pipeline.work import Known, Work, begin
-from dtc.recipe import Recipe
+from dtc.recipe import Objective, Recipe
 from dtc.scratch import scratch_folder
 from dtc.search.candidate import Candidate, Mix, rules_of
 from dtc.search.loss import Judge, Loss, Measure
 from dtc.search.samples import Halves, halves
+from dtc.search.timing import latency_ratio, site_shares
 from dtc.training.moments import StoredMoments
 
 GRADIENTS = "gradients.npz"
@@ -105,7 +107,7 @@ class Lab:
         normalise(self._plain)
         choose(self._plain)
         objective, samples = setting.recipe.objective, self._plain.samples
-        self._halves: Halves = halves(samples, objective, seed=setting.recipe.seed)
+        self._halves: Halves = halves(samples, objective, seed=setting.recipe.seed, model=setting.model)
         self._judges = {
             unseen: Judge(setting.model, batches, objective, measure=setting.measure)
             for unseen, batches in ((False, self._halves.deciding), (True, self._halves.unseen))
@@ -137,6 +139,7 @@ class Lab:
                 "bytes": each.nbytes - each.shared_bytes,
                 "error": self._error(sites[each.site.name], distorted.dense[each.site.name]),
                 "kind": each.forms[0].kind,
+                "speed": _speed(each),
             }
             for each in lowered
             if each.nbytes - each.shared_bytes < dense[each.site.name]
@@ -164,17 +167,32 @@ class Lab:
                     site.value.const_value = tensor
             return self._judges[False].measure(folder / "changed.onnx", count)
 
-    def build(self, mix: Mix, count: int, *, unseen: bool = False) -> tuple[int, Loss]:
-        """Return the bytes of the file of a mix, and its loss on the first batches."""
+    def build(self, mix: Mix, count: int, *, unseen: bool = False, timed: bool = False) -> dict[str, Any]:
+        """Return the bytes of the file of a mix, its loss on the first batches, and its latency if `timed`."""
         with self.setting.work(self.setting.with_rules(mix)) as work:
             for stage in TRIED:
                 self._distort_all(work, mix) if stage is distort else stage(work)
             nbytes = sum(file.stat().st_size for file in work.written.files)
-            return nbytes, self.measured(work.written.path, count, unseen=unseen)
+            return {"bytes": nbytes, **self.measured(work.written.path, count, unseen=unseen, timed=timed)}
 
-    def measured(self, path: Path, count: int, *, unseen: bool = False) -> Loss:
-        """Return the loss of a file on the first batches."""
-        return self._judges[unseen].measure(path, count)
+    def measured(self, path: Path, count: int, *, unseen: bool = False, timed: bool = False) -> dict[str, Any]:
+        """Return the loss of a file on the first batches, and its latency if `timed`."""
+        facts = self._judges[unseen].measure(path, count).facts()
+        return facts | {"latency": self.latency(path)} if timed else facts
+
+    def site_shares(self) -> dict[str, float]:
+        """Return which share of the time of a run of the model each site's readers take."""
+        with scratch_folder() as folder:
+            save_model(self._plain.model, folder / "timed.onnx")
+            return site_shares(folder / "timed.onnx", self.sites, self._halves.deciding[0], self._objective)
+
+    def latency(self, path: Path) -> float:
+        """Return how long a run of a file takes, as a share of the original's, on a batch."""
+        return latency_ratio(self.setting.model, path, self._halves.deciding[0], self._objective)
+
+    @property
+    def _objective(self) -> Objective:
+        return self.setting.recipe.objective
 
     def _distort(self, candidate: Candidate, sites: list[str] | None) -> Distorted:
         work = self._plain
@@ -247,6 +265,11 @@ class Lab:
             for each in ((before - site.matrices(dense)).astype(np.float64), before.astype(np.float64))
         )
         return noise / signal if signal > 0 else float(noise > 0)
+
+
+def _speed(lowered: Lowered) -> float:
+    """Return how many times faster than the dense weight the slowest reader of a site is expected to be."""
+    return min((1.0 if each.how == "decoded" else each.speed or 1.0 for each in lowered.readers), default=1.0)
 
 
 def _held(tensor: ir.TensorProtocol) -> ir.TensorProtocol:

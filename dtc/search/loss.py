@@ -24,6 +24,7 @@ from dtc.evaluate import judged_output, stateful, within_lengths
 from dtc.forms import AnyArray, Array
 from dtc.graph import load_model
 from dtc.graph.signature import input_specs
+from dtc.paired import in_blocks
 from dtc.recipe import Objective
 from dtc.session import Outputs, runner, session
 
@@ -42,6 +43,9 @@ class Loss:
         drop: How much worse the metric is, in its own unit; without a metric the relative L2 of the outputs.
         before: The metric of the original; 0 without one.
         after: The metric, or the relative L2.
+        drop_error: Standard error of the drop: of the difference of both models on the same samples.
+        share_error: The same of the drop as a share of the original's metric.
+        count: How many samples the metric was told by; of a stream, blocks of it.
     """
 
     distance: float
@@ -50,6 +54,9 @@ class Loss:
     drop: float
     before: float
     after: float
+    drop_error: float = np.inf
+    share_error: float = np.inf
+    count: int = 0
 
     def facts(self) -> dict[str, Any]:
         """Return the loss as JSON takes it."""
@@ -90,7 +97,7 @@ class Judge:
             parts.append(_distances(wanted, given, self._measure))
             if metric is not None:
                 metric.update(outputs, found, batch)
-        return _loss(parts, None if metric is None else metric.change(""))
+        return _loss(parts, None if metric is None else metric.change(""), carries=bool(objective.carry))
 
     def _wanted(self, count: int) -> Sequence[Outputs]:
         if count not in self._kept:
@@ -108,6 +115,8 @@ class Judge:
 
 def measure_of(outputs: AnyArray, objective: Objective, *, labelled_by_class: bool) -> Measure:
     """Return how the outputs of a model are compared: those that are scores of classes by their divergence."""
+    if is_probability(outputs) and objective.metric is not None and objective.metric.startswith("accuracy"):
+        return "divergence"
     if outputs.ndim == 0 or outputs.dtype.kind != "f" or outputs.shape[-1] < 2:
         return "error"
     of_classes = objective.metric == "perplexity" or labelled_by_class or is_distribution(outputs)
@@ -119,6 +128,13 @@ def is_distribution(outputs: AnyArray) -> bool:
     if outputs.dtype.kind != "f" or outputs.ndim == 0 or outputs.shape[-1] < 2 or not outputs.size:
         return False
     return bool(outputs.min() >= 0 and np.abs(outputs.sum(axis=-1) - 1).max() <= 1e-3)
+
+
+def is_probability(outputs: AnyArray) -> bool:
+    """Return whether outputs are one probability a position, in a last axis of their own."""
+    if outputs.dtype.kind != "f" or outputs.shape[-1:] != (1,) or not outputs.size:
+        return False
+    return bool(outputs.min() >= 0 and outputs.max() <= 1)
 
 
 def _positions(outputs: AnyArray) -> int:
@@ -147,19 +163,38 @@ def _divergence(wanted: AnyArray, found: AnyArray) -> Doubles:
 
 def _log_probabilities(scores: AnyArray) -> Array:
     """Return log probabilities of scores, float32; of probabilities, their logarithms."""
+    if scores.shape[-1] == 1:
+        scores = np.concatenate([1 - scores, scores], axis=-1)
     if is_distribution(scores):
         return np.log(np.maximum(scores, 1e-12), dtype=np.float32)
     shifted = scores.astype(np.float32) - scores.max(axis=-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
-def _loss(parts: Sequence[tuple[Doubles, Doubles]], metric: MetricChange | None) -> Loss:
+def _loss(parts: Sequence[tuple[Doubles, Doubles]], metric: MetricChange | None, *, carries: bool) -> Loss:
     noise, signal = (np.concatenate(each) for each in zip(*parts, strict=True))
     total = float(signal.mean()) or 1.0
     distance = float(noise.mean()) / total
     if not np.isfinite(distance):
         return Loss(np.inf, 0.0, len(noise), np.inf, 0.0 if metric is None else metric.before, np.nan)
     deviation = float((noise - distance * signal).std() / total / np.sqrt(len(noise)))
-    relative = float(np.sqrt(distance))
-    before, after, drop = (0.0, relative, relative) if metric is None else (metric.before, metric.after, metric.drop)
-    return Loss(distance, deviation, len(noise), drop if np.isfinite(drop) else np.inf, before, after)
+    if metric is None:
+        # Samples, or blocks of a stream, tell how far the distance of others may be; the relative L2 is its root.
+        terms = np.stack([noise, signal], axis=1)
+        known = in_blocks(terms) if carries else terms
+        relative, error = float(np.sqrt(distance)), _error_of_root(known)
+        return Loss(distance, deviation, len(noise), relative, 0.0, relative, error, error, len(known))
+    drop = metric.drop if np.isfinite(metric.drop) else np.inf
+    errors = (metric.drop_error, metric.share_error, metric.count)
+    return Loss(distance, deviation, len(noise), drop, metric.before, metric.after, *errors)
+
+
+def _error_of_root(terms: Doubles) -> float:
+    """Return the standard error of the root of the ratio of two sums, by terms `[samples, 2]`."""
+    count, (noise, signal) = len(terms), terms.sum(axis=0)
+    if count < 2:
+        return np.inf
+    if noise == 0 or signal == 0:
+        return 0.0
+    moved = (terms[:, 0] - noise / signal * terms[:, 1]) / signal
+    return float(np.sqrt(np.square(moved).sum() * count / (count - 1)) / 2 / np.sqrt(noise / signal))

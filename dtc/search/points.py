@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from scipy.optimize import isotonic_regression
 
 from dtc.recipe import Training
 from dtc.search.candidate import Mix
@@ -25,6 +27,9 @@ class BuiltPoint:
         distance: Mean distance of its outputs, on the samples that the search decides by.
         drop: What the metric loses there, in the unit of the goal's limit.
         after: The metric.
+        error: Standard error of the drop.
+        samples: How many samples, or blocks of a stream, the drop and its error were told by.
+        latency: Time of a run as a share of the original's; None: it was not measured.
         training: How it was retrained; None: it was not.
     """
 
@@ -33,6 +38,9 @@ class BuiltPoint:
     distance: float
     drop: float
     after: float
+    error: float
+    samples: int
+    latency: float | None = None
     training: Training | None = None
 
     @property
@@ -47,32 +55,44 @@ class BuiltPoint:
 
     def on_unseen(self, batches: int) -> Task:
         """Return the evaluation of the same file on the first batches of samples that the search has not seen."""
+        timed = self.latency is not None
         if self.training is None:
-            return BuildMix(self.mix, batches, unseen=True)
-        return RetrainMix(self.mix, self.training, batches, unseen=True)
+            return BuildMix(self.mix, batches, unseen=True, timed=timed)
+        return RetrainMix(self.mix, self.training, batches, unseen=True, timed=timed)
+
+
+_CLEARLY = 3.0
+"""Standard errors between a drop and the limit, from where on more samples would tell nothing new."""
 
 
 class BuiltPoints:
     """The points of a search, in the order in which they were built."""
 
-    def __init__(self, evaluations: Evaluations, goal: Goal, *, model_bytes: int, batches: int) -> None:
+    def __init__(self, evaluations: Evaluations, goal: Goal, *, model_bytes: int, levels: Sequence[int]) -> None:
         self.found: dict[Mix, BuiltPoint] = {}
         self.retrained: list[BuiltPoint] = []
         self._evaluations, self._goal = evaluations, goal
-        self._model_bytes, self._batches = model_bytes, batches
+        self._model_bytes, self._levels = model_bytes, levels
 
     def build(self, mixes: Sequence[Mix], stage: str) -> list[BuiltPoint | None]:
-        """Return the points of mixes; None of one that cannot be built."""
-        tasks = [BuildMix(mix, self._batches) for mix in mixes]
-        for mix, facts in zip(mixes, self._evaluations.all(stage, tasks), strict=True):
-            if "refused" not in facts:
-                self.found[mix] = self.point(mix, facts)
+        """Return the points of mixes; None of one that cannot be built.
+
+        With a limit on the loss they begin with some samples, and get more while these do not tell on which side of
+        the limit they are.
+        """
+        pending, levels = list(mixes), self._levels[-1:] if self._goal.max_drop is None else self._levels[1:]
+        for level in levels or self._levels[-1:]:
+            tasks = [BuildMix(mix, level, timed=self._goal.is_timed) for mix in pending]
+            for mix, facts in zip(pending, self._evaluations.all(stage, tasks), strict=True):
+                if "refused" not in facts:
+                    self.found[mix] = self.point(mix, facts)
+            pending = [mix for mix in pending if mix in self.found and self._is_unclear(self.found[mix])]
         self._tell_best()
         return [self.found.get(mix) for mix in mixes]
 
     def retrain(self, mixes: Sequence[Mix], training: Training) -> None:
         """Add the points of mixes after retraining, but for those that cannot be retrained."""
-        tasks = [RetrainMix(mix, training, self._batches) for mix in mixes]
+        tasks = [RetrainMix(mix, training, self._levels[-1], timed=self._goal.is_timed) for mix in mixes]
         for mix, facts in zip(mixes, self._evaluations.all("retraining", tasks), strict=True):
             if "refused" not in facts:
                 self.retrained.append(self.point(mix, facts, training))
@@ -80,12 +100,45 @@ class BuiltPoints:
 
     def point(self, mix: Mix, facts: Mapping[str, Any], training: Training | None = None) -> BuiltPoint:
         """Return the point of a mix, by what its evaluation found."""
-        drop = self._goal.counted(facts["drop"], facts["before"])
-        return BuiltPoint(mix, facts["bytes"], facts["distance"], drop, facts["after"], training)
+        drop, error = self._goal.counted(facts)
+        told = (facts["distance"], drop, facts["after"], error, facts["count"], facts.get("latency"))
+        return BuiltPoint(mix, facts["bytes"], *told, training)
+
+    def cost(self, point: BuiltPoint) -> float:
+        """Return what a point has of what is limited, or to be least: bytes, or time."""
+        return self._goal.cost(point.nbytes, point.latency)
 
     def reaches(self, point: BuiltPoint) -> bool:
-        """True if a point reaches the goal on the samples that the search decides by."""
-        return self._goal.misses(point.nbytes, point.drop, self._model_bytes) is None
+        """True if a point reaches the goal on the samples that the search decides by, its uncertainty counted."""
+        return self.missed(point, self.expected(point), point.error) is None
+
+    def missed(self, point: BuiltPoint, drop: float, error: float) -> str | None:
+        """Return by what a point misses the goal, in words, if it loses so much; None if it reaches it."""
+        return self._goal.misses(point.nbytes, drop, error, point.latency, self._model_bytes)
+
+    def expected(self, point: BuiltPoint) -> float:
+        """Return what a point is expected to lose on other samples.
+
+        The best of many is one that was lucky with its samples. Files whose outputs are as far from the original's lose
+        about the same, so that what they lose on average, rising with the distance, is taken where that is more.
+        """
+        if point.training is not None or self._goal.max_drop is None:
+            return point.drop
+        return max(point.drop, self._usual().get(point.mix, point.drop))
+
+    def _usual(self) -> dict[Mix, float]:
+        """Return what files lose by the distance of their outputs: the nearest drops that rise with it."""
+        known = [each for each in self.found.values() if math.isfinite(each.drop) and math.isfinite(each.error)]
+        ranked = sorted(known, key=lambda each: each.distance)
+        if not ranked:
+            return {}
+        least = max(max(each.error for each in ranked) * 1e-3, 1e-12)
+        weights = [max(each.error, least) ** -2 for each in ranked]
+        fitted = isotonic_regression([each.drop for each in ranked], weights=weights).x
+        return {each.mix: float(drop) for each, drop in zip(ranked, fitted, strict=True)}
+
+    def _is_unclear(self, point: BuiltPoint) -> bool:
+        return abs(point.drop - self._goal.limit_drop) <= _CLEARLY * point.error
 
     def by_merit(self) -> list[BuiltPoint]:
         """Return all points, those that reach the goal first and the best of them first.
@@ -99,6 +152,7 @@ class BuiltPoints:
         if self._all():
             best = self.by_merit()[0]
             words = f"{self._model_bytes / best.nbytes:.2f}x, losing {self._goal.loss_words(best.drop)}"
+            words += "" if best.latency is None else f", in {best.latency:.2f} of the time"
             self._evaluations.tell(BestSoFar(words, reaches=self.reaches(best)))
 
     def _rank(self, point: BuiltPoint) -> tuple[bool, float, float]:
@@ -107,28 +161,28 @@ class BuiltPoints:
         cost = point.drop if self.retrained else point.distance
         # Reached: bytes or cost, whichever was not limited. Missed: the other way round.
         size_first = by_size == reached
-        return (not reached, *((point.nbytes, cost) if size_first else (cost, point.nbytes)))
+        return (not reached, *((self.cost(point), cost) if size_first else (cost, self.cost(point))))
 
     def _all(self) -> list[BuiltPoint]:
         return [*self.found.values(), *self.retrained]
 
     def front(self) -> list[BuiltPoint]:
-        """Return the points that none beats in bytes and distance at once, from the smallest on."""
+        """Return the points that none beats in bytes (or time) and distance at once, from the smallest on."""
         kept: list[BuiltPoint] = []
-        for point in sorted(self._all(), key=lambda each: (each.nbytes, each.distance)):
+        for point in sorted(self._all(), key=lambda each: (self.cost(each), each.distance)):
             if not kept or point.distance < kept[-1].distance:
                 kept.append(point)
         return kept
 
+    def distance_within(self, drop: float) -> float:
+        """Return the distance of outputs at which the metric loses `drop`, as the measured points tell.
 
-def distance_within(points: Iterable[BuiltPoint], drop: float) -> float:
-    """Return the distance of outputs at which the metric loses `drop`, as the measured points tell.
-
-    Of points sorted by distance: halfway, in logarithms, between the last that is within and the first that is not.
-    """
-    known = sorted((each for each in points if math.isfinite(each.distance)), key=lambda each: each.distance)
-    within = max((each.distance for each in known if each.drop <= drop), default=0.0)
-    beyond = min((each.distance for each in known if each.drop > drop and each.distance > within), default=0.0)
-    if within <= 0 or beyond <= 0:
-        return max(within, beyond)
-    return math.sqrt(within * beyond)
+        Of points sorted by distance: halfway, in logarithms, between the last that is within and the first that is not.
+        """
+        known = [(each.distance, self.expected(each) + each.error) for each in self.found.values()]
+        known = [each for each in known if math.isfinite(each[0])]
+        within = max((distance for distance, lost in known if lost <= drop), default=0.0)
+        beyond = min((distance for distance, lost in known if lost > drop and distance > within), default=0.0)
+        if within <= 0 or beyond <= 0:
+            return max(within, beyond)
+        return math.sqrt(within * beyond)

@@ -35,7 +35,7 @@ from dtc.recipe import Objective, Recipe
 from dtc.search.candidate import Candidate
 from dtc.search.journal import FILE as JOURNAL
 from dtc.search.lab import GRADIENTS, Setting
-from dtc.search.loss import is_distribution, measure_of
+from dtc.search.loss import is_distribution, is_probability, measure_of
 from dtc.search.samples import Halves, halves
 from dtc.search.workers import Measuring, SearchEvent
 from dtc.session import runner, session
@@ -45,6 +45,9 @@ from dtc.training.moments import write_moments
 from dtc.training.run import fingerprint
 
 _FACTS = "search.json"
+
+_JOURNAL_VERSION = 2
+"""Of what evaluations tell: those of another one are not gone on with."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def prepare(
     work = begin(model, recipe, Job(folder / "none.onnx"), base)
     run_original(work)
     normalise(work)
-    parts = halves(work.samples, recipe.objective, seed=recipe.seed)
+    parts = halves(work.samples, recipe.objective, seed=recipe.seed, model=model)
     objective, measure, words = _resolved(model, recipe.objective, parts)
     recipe = recipe.model_copy(update={"objective": objective, "rules": ()})
     work.recipe = recipe
@@ -186,6 +189,7 @@ def _facts(work: Work) -> dict[str, Any]:
     """Return all that evaluations depend on."""
     return {
         "version of dtc": version("dtc"),
+        "kind of journal": _JOURNAL_VERSION,
         "model": [fingerprint(file) for file in work.files],
         "data": dict(_data(work.samples)),
         "recipe": work.recipe.to_yaml(),
@@ -220,9 +224,9 @@ def _resolved(model: Path, objective: Objective, parts: Halves) -> tuple[Objecti
     metric = objective.metric
     if metric is None and labels is not None:
         metric = default_metric(labels, carries=bool(objective.carry))
-    elif metric is None and is_distribution(np.asarray(judged)):
+    elif metric is None and (is_distribution(np.asarray(judged)) or is_probability(np.asarray(judged))):
         metric = "accuracy"
-    if labels is None and metric not in (None, "accuracy") and not metric.startswith("top-"):
+    if labels is None and metric is not None and not metric.startswith(("accuracy", "top-")):
         metric = None
     objective = objective.model_copy(update={"metric": metric})
     words = _words(metric, labelled=labels is not None)
@@ -232,7 +236,7 @@ def _resolved(model: Path, objective: Objective, parts: Halves) -> tuple[Objecti
 def _words(metric: str | None, *, labelled: bool) -> str:
     if metric is None:
         return "relative L2 of the outputs (no labels)"
-    return metric if labelled else f"{metric} against the original's own answers (no labels)"
+    return metric if labelled else f"agreement with the original's own answers (no labels, {metric})"
 
 
 def _leave_moments(work: Work, folder: Path) -> list[str]:

@@ -27,18 +27,20 @@ class RetrainMix:
     training: Training
     batches: int
     unseen: bool = False
+    timed: bool = False
 
     @property
     def key(self) -> str:
         """What the journal knows it by."""
-        part = "retrained, unseen" if self.unseen else "retrained"
-        return key_of(part, words_of(self.mix), self.training.model_dump(mode="json"), self.batches)
+        part, timed = "retrained, unseen" if self.unseen else "retrained", ["timed"] if self.timed else []
+        return key_of(part, words_of(self.mix), self.training.model_dump(mode="json"), self.batches, *timed)
 
     def run(self, lab: Lab) -> dict[str, Any]:
         """Return the bytes and the loss."""
         compression = _retrained(lab.setting, self.mix, self.training)
         nbytes = sum(file.bytes for file in _files(compression))
-        return {"bytes": nbytes, **lab.measured(compression.output, self.batches, unseen=self.unseen).facts()}
+        facts = lab.measured(compression.output, self.batches, unseen=self.unseen, timed=self.timed)
+        return {"bytes": nbytes, **facts}
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,24 @@
 1. Methods learn from the samples that `dtc compress` learns from, so that the recipe of a search gives its file.
 2. The search decides by one half of the samples to judge on: `--eval-data`, or what is held out of `--data`.
 3. What it promises is measured on the other half, which it has not seen.
+
+Without data both halves are generated inputs: no promise can be made on these, but outputs are held to the original's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from dtc.data import ArraySource, Batch, Samples, Source
-from dtc.errors import DataError, UsageError
+from dtc.errors import DataError
+from dtc.graph import load_model
 from dtc.recipe import Objective
+from dtc.sample_inputs import sample_inputs
+from dtc.session import runner, session
 
 MOST_ROWS = 4096
 """Samples, or columns of sequences, that a search decides by at the most."""
@@ -24,6 +30,10 @@ MOST_UNSEEN = 20_000
 
 FIRST_ROWS = 256
 """Samples with which the comparison of candidates begins."""
+
+
+_GENERATED = 16
+"""Inputs of each half that are generated where there is no data."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +59,24 @@ class Halves:
         return [min(each, len(rows)) for each in found]
 
 
-def halves(samples: Samples, objective: Objective, *, seed: int) -> Halves:
-    """Return both halves of the samples to judge on.
+def halves(samples: Samples, objective: Objective, *, seed: int, model: Path) -> Halves:
+    """Return both halves of the samples to judge on; without data, of inputs that are generated for the model.
 
     Raises:
-        UsageError: There is no data.
-        DataError: It is damaged, or there are too few samples for two halves.
+        DataError: It is damaged, or there are too few samples for two halves; or no inputs are known to fit the model.
     """
     source = samples.evaluation
     if source is None:
-        raise UsageError("a search needs samples to compare outputs on: give --data")
+        return _generated(model, seed)
     if isinstance(source, ArraySource):
         return _of_arrays(source, objective, samples.fixed_batch or 1, seed)
     return _of_batches(source, objective, seed)
+
+
+def _generated(model: Path, seed: int) -> Halves:
+    run = runner(session(model, threads=1))
+    inputs = sample_inputs(load_model(model), run, count=2 * _GENERATED, seed=seed, fixed={})
+    return Halves(tuple(inputs[::2]), tuple(inputs[1::2]), f"{_GENERATED} generated inputs, as there is no data")
 
 
 def _of_arrays(source: ArraySource, objective: Objective, unit: int, seed: int) -> Halves:

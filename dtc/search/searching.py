@@ -106,6 +106,11 @@ def search(
     model, job = Path(model), request.job
     if request.training is not None and recipe.data.train is None:
         raise UsageError("retraining needs samples: give --data")
+    if request.goal.max_drop is not None and recipe.data.train is None and recipe.data.evaluate is None:
+        raise UsageError(
+            "--max-drop is a promise about samples: give --data; --target-size, --target-ratio and --max-latency-ratio "
+            "go by generated inputs without"
+        )
     job.refuse_early(model, recipe)
     began = time.monotonic()
     candidates = worth_trying(request.methods or default_methods())

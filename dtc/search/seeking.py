@@ -22,13 +22,13 @@ _CLOSE = 1.04
 _STEP = 8.0
 
 _NEARLY = 0.997
-"""A file that has so much of the bytes that it may have is as good as any."""
+"""A file that has so much of the bytes, or the time, that it may have is as good as any."""
 
 
-def seek(points: BuiltPoints, table: SiteTable, goal: Goal, limit_bytes: float, start: float, stage: str) -> None:
+def seek(points: BuiltPoints, table: SiteTable, goal: Goal, limit: float, start: float, stage: str) -> None:
     """Build mixes of a table until they are as near to the goal as they get; `start` is a loss to begin at."""
     if goal.max_drop is None:
-        _seek_size(points, table, limit_bytes, stage)
+        _seek_cost(points, table, limit, stage)
     else:
         _seek_loss(points, table, start, stage)
 
@@ -68,16 +68,16 @@ def _reached(points: BuiltPoints, table: SiteTable, budgets: list[float], stage:
     return [(point := built.get(mix)) is not None and points.reaches(point) for mix in mixes]
 
 
-def _seek_size(points: BuiltPoints, table: SiteTable, limit: float, stage: str) -> None:
-    """Build the best mixes within a size, corrected by what built files have beside their sites."""
+def _seek_cost(points: BuiltPoints, table: SiteTable, limit: float, stage: str) -> None:
+    """Build the best mixes within a size or a time, corrected by what built files have beside their sites."""
     allocation = table.allocation()
-    known = [point.nbytes - table.nbytes(mix) for mix, point in points.found.items() if table.has(mix)]
+    known = [points.cost(point) - table.cost(mix) for mix, point in points.found.items() if table.has(mix)]
     beside = known[-1] if known else 0.0
     for _ in range(2 * _ROUNDS):
         chosen = allocation.best(limit - beside) or allocation.front(2)[0]
         mix = table.mix(chosen)
         if mix in points.found or (point := points.build([mix], stage)[0]) is None:
             return
-        if _NEARLY * limit <= point.nbytes <= limit:
+        if _NEARLY * limit <= points.cost(point) <= limit:
             return
-        beside = point.nbytes - table.nbytes(mix)
+        beside = points.cost(point) - table.cost(mix)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dtc.search.allocation import Allocation, Alternative
-from dtc.search.candidate import Candidate, Mix, mix_of
+from dtc.search.candidate import Candidate, Mix, closer, mix_of
 from dtc.search.tasks import ChangeAll, ChangeOne, ScanSites
 from dtc.search.workers import Evaluations
 
@@ -25,6 +25,9 @@ MOST = 10
 
 _CLEARLY = 0.7
 """A candidate is passed over if another, in no more bytes, errs less than so many times as much."""
+
+_FASTER = 0.95
+"""Of the time of a site, that a candidate may be expected to take at the most: more is no gain."""
 
 _SCALES = (0.3, 100.0)
 
@@ -36,6 +39,7 @@ class SiteChoice:
     Attributes:
         candidate: None: the site stays as it is.
         nbytes: In the file, without what sites share.
+        cost: What is to be allotted: these bytes, or the share of the original's time that it is expected to take.
         error: Squared error of the site's own outputs, scaled to the distance of the model's.
         kind: The form, by which it shares tables and functions with other sites.
         loss: Distance of the model's outputs, scaled; 0 before it was measured.
@@ -43,6 +47,7 @@ class SiteChoice:
 
     candidate: Candidate | None
     nbytes: int
+    cost: float
     error: float
     kind: str
     loss: float = 0.0
@@ -50,11 +55,11 @@ class SiteChoice:
 
 @dataclass(frozen=True)
 class SiteTable:
-    """All choices of all sites, from the fewest bytes to the most, the site as it is being the last.
+    """All choices of all sites, from the least cost to the most, the site as it is being the last.
 
     Attributes:
         sites: By name.
-        common: Bytes that sites of a kind share.
+        common: Bytes that sites of a kind share, where bytes are the cost.
     """
 
     sites: Mapping[str, tuple[SiteChoice, ...]]
@@ -62,7 +67,7 @@ class SiteTable:
 
     def allocation(self) -> Allocation:
         """Return the problem of giving each site its choice."""
-        rows = [[Alternative(each.nbytes, each.loss, each.kind) for each in row] for row in self.sites.values()]
+        rows = [[Alternative(each.cost, each.loss, each.kind) for each in row] for row in self.sites.values()]
         return Allocation(rows, self.common)
 
     def mix(self, chosen: Sequence[int]) -> Mix:
@@ -84,12 +89,10 @@ class SiteTable:
         """Return the sum of the losses of a mix."""
         return sum(each.loss for each in self.chosen(mix))
 
-    def nbytes(self, mix: Mix) -> float:
-        """Return the bytes of the sites in a mix, with what they share."""
+    def cost(self, mix: Mix) -> float:
+        """Return the cost of the sites in a mix, with what they share."""
         chosen = self.chosen(mix)
-        return sum(each.nbytes for each in chosen) + sum(
-            self.common.get(kind, 0.0) for kind in {e.kind for e in chosen}
-        )
+        return sum(each.cost for each in chosen) + sum(self.common.get(kind, 0.0) for kind in {e.kind for e in chosen})
 
     def candidates(self) -> list[Candidate]:
         """Return all candidates that a site may have, in the order of the sites."""
@@ -108,31 +111,40 @@ class SiteTable:
 
 
 def scan(
-    evaluations: Evaluations, candidates: Sequence[Candidate], dense: Mapping[str, int], levels: Sequence[int]
+    evaluations: Evaluations,
+    candidates: Sequence[Candidate],
+    dense: Mapping[str, int],
+    levels: Sequence[int],
+    shares: Mapping[str, float] | None = None,
 ) -> tuple[SiteTable, dict[Candidate, Mix]]:
     """Return the choices of each site that are worth measuring, without losses, and the mixes of one candidate.
 
-    `dense` are the bytes of each site as it is. The mixes have one candidate at all sites that it makes smaller, which
+    `dense` are the bytes of each site as it is, `shares` the time that each takes, where time is the cost: then only
+    candidates count that are expected to be faster. Candidates that take less for the same, as by Huffman codes, are
+    looked at for the best of the others alone. The mixes have one candidate at all sites that it makes smaller, which
     is what one would choose by hand; those that another clearly beats are left out.
     """
-    tasks = [ScanSites(candidate, levels[0]) for candidate in candidates]
-    found = {
-        candidate: facts
-        for candidate, facts in zip(candidates, evaluations.all("candidates", tasks), strict=True)
-        if facts.get("sites") and math.isfinite(facts["distance"])
-    }
+    found = _scanned(evaluations, candidates, levels[0])
+    rows = _rows(found, dense, shares)
+    best = dict.fromkeys(each.candidate for row in rows.values() for each in _unbeaten(row)) if shares is None else ()
+    again = {finer: candidate for candidate in best if candidate is not None for finer in closer(candidate)}
+    found = _smallest(found | _scanned(evaluations, [each for each in again if each not in found], levels[0]), again)
     common: dict[str, float] = {}
-    rows: dict[str, list[SiteChoice]] = {site: [] for site in dense}
     everywhere: list[SiteChoice] = []
     for candidate, facts in found.items():
         own = {site: each for site, each in facts["sites"].items() if site in dense}
-        scale = facts["distance"] / (sum(each["error"] for each in facts["sites"].values()) or 1.0)
-        for site, each in own.items():
-            rows[site].append(SiteChoice(candidate, each["bytes"], scale * each["error"], each["kind"]))
+        for each in own.values() if shares is None else ():
             common[each["kind"]] = max(common.get(each["kind"], 0.0), facts["common"])
-        nbytes = sum(own[site]["bytes"] if site in own else size for site, size in dense.items())
-        everywhere.append(SiteChoice(candidate, nbytes + facts["common"], facts["distance"], ""))
-    sites = {site: (*worth_measuring(row), SiteChoice(None, dense[site], 0.0, "")) for site, row in rows.items()}
+        nbytes = sum(own[site]["bytes"] if site in own else size for site, size in dense.items()) + facts["common"]
+        cost = nbytes if shares is None else sum(_time(own.get(site), share) for site, share in shares.items())
+        everywhere.append(SiteChoice(candidate, nbytes, cost, facts["distance"], ""))
+    rows = _rows(found, dense, shares)
+    whole = {site: float(size) if shares is None else shares[site] for site, size in dense.items()}
+    sites = {
+        site: (*worth_measuring(row), SiteChoice(None, dense[site], whole[site], 0.0, "")) for site, row in rows.items()
+    }
+    if not any(rows.values()):
+        return SiteTable(sites, common), {}
     return SiteTable(sites, common), {
         each.candidate: mix_of({site: each.candidate for site in dense if site in found[each.candidate]["sites"]})
         for each in _unbeaten(everywhere)
@@ -140,8 +152,50 @@ def scan(
     }
 
 
+def _scanned(evaluations: Evaluations, candidates: Sequence[Candidate], level: int) -> dict[Candidate, Any]:
+    """Return what candidates make of each site, of those that make any smaller and leave outputs finite."""
+    tasks = [ScanSites(candidate, level) for candidate in candidates]
+    return {
+        candidate: facts
+        for candidate, facts in zip(candidates, evaluations.all("candidates", tasks), strict=True)
+        if facts.get("sites") and math.isfinite(facts["distance"])
+    }
+
+
+def _smallest(found: Mapping[Candidate, Any], again: Mapping[Candidate, Candidate]) -> dict[Candidate, Any]:
+    """Return what was found, but for what computes the same as another candidate, and is no smaller at any site."""
+
+    def nbytes(candidate: Candidate) -> float:
+        return float(found[candidate]["common"] + sum(each["bytes"] for each in found[candidate]["sites"].values()))
+
+    # The plain one stays where both take as much.
+    pairs = [(of, finer) for finer, of in again.items() if finer in found and of in found]
+    useless = {max(pair, key=lambda each: (nbytes(each), each == pair[1])) for pair in pairs}
+    return {candidate: facts for candidate, facts in found.items() if candidate not in useless}
+
+
+def _time(facts: Mapping[str, Any] | None, share: float) -> float:
+    """Return the share of the time that a site is expected to take with a candidate."""
+    return share if facts is None else share / facts["speed"]
+
+
+def _rows(
+    found: Mapping[Candidate, Any], dense: Mapping[str, int], shares: Mapping[str, float] | None
+) -> dict[str, list[SiteChoice]]:
+    """Return the choices of each site, with errors that are scaled to what a candidate costs everywhere."""
+    rows: dict[str, list[SiteChoice]] = {site: [] for site in dense}
+    for candidate, facts in found.items():
+        scale = facts["distance"] / (sum(each["error"] for each in facts["sites"].values()) or 1.0)
+        for site in rows.keys() & facts["sites"].keys():
+            each = facts["sites"][site]
+            cost = each["bytes"] if shares is None else _time(each, shares[site])
+            if shares is None or cost < _FASTER * shares[site]:
+                rows[site].append(SiteChoice(candidate, each["bytes"], cost, scale * each["error"], each["kind"]))
+    return rows
+
+
 def worth_measuring(row: Iterable[SiteChoice]) -> list[SiteChoice]:
-    """Return the choices of a site that no other clearly beats, `MOST` at the most, by rising bytes."""
+    """Return the choices of a site that no other clearly beats, `MOST` at the most, by rising cost."""
     kept = _unbeaten(row)
     while len(kept) > MOST:
         kept.pop(min(range(1, len(kept) - 1), key=lambda index: _gain(*kept[index - 1 : index + 2])))
@@ -149,10 +203,10 @@ def worth_measuring(row: Iterable[SiteChoice]) -> list[SiteChoice]:
 
 
 def _unbeaten(row: Iterable[SiteChoice]) -> list[SiteChoice]:
-    """Return the choices that no other clearly beats, by rising bytes."""
+    """Return the choices that no other clearly beats, by rising cost."""
     kept: list[SiteChoice] = []
     least = math.inf
-    for each in sorted(row, key=lambda each: (each.nbytes, each.error)):
+    for each in sorted(row, key=lambda each: (each.cost, each.error)):
         if each.error * _CLEARLY <= least:
             kept.append(each)
         least = min(least, each.error)
@@ -160,8 +214,8 @@ def _unbeaten(row: Iterable[SiteChoice]) -> list[SiteChoice]:
 
 
 def _gain(smaller: SiteChoice, between: SiteChoice, larger: SiteChoice) -> float:
-    """Return how far a choice lies below the line between its neighbours, in logarithms of bytes and errors."""
-    x, y, z = (math.log(max(each.nbytes, 1)) for each in (smaller, between, larger))
+    """Return how far a choice lies below the line between its neighbours, in logarithms of cost and errors."""
+    x, y, z = (math.log(max(each.cost, 1e-12)) for each in (smaller, between, larger))
     a, b, c = (math.log(max(each.error, 1e-12)) for each in (smaller, between, larger))
     share = (y - x) / (z - x) if z > x else 0.5
     return a + share * (c - a) - b

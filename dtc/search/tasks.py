@@ -85,16 +85,31 @@ class BuildMix:
     mix: Mix
     batches: int
     unseen: bool = False
+    timed: bool = False
 
     @property
     def key(self) -> str:
         """What the journal knows it by."""
-        return key_of("unseen" if self.unseen else "build", words_of(self.mix), self.batches)
+        timed = ["timed"] if self.timed else []
+        return key_of("unseen" if self.unseen else "build", words_of(self.mix), self.batches, *timed)
 
     def run(self, lab: Lab) -> dict[str, Any]:
-        """Return the bytes and the loss."""
-        nbytes, loss = lab.build(self.mix, self.batches, unseen=self.unseen)
-        return {"bytes": nbytes, **loss.facts()}
+        """Return the bytes, the loss, and the latency where it is asked for."""
+        return lab.build(self.mix, self.batches, unseen=self.unseen, timed=self.timed)
+
+
+@dataclass(frozen=True)
+class TimeSites:
+    """Which share of the time of a run each site takes."""
+
+    @property
+    def key(self) -> str:
+        """What the journal knows it by."""
+        return key_of("times")
+
+    def run(self, lab: Lab) -> dict[str, Any]:
+        """Return the share of each site."""
+        return lab.site_shares()
 
 
 def outcome(task: Task, lab: Lab) -> dict[str, Any]:

@@ -41,13 +41,14 @@ class Benchmark:
     samples: str
     test: str
     objective: Objective
+    folder: str = "onnx"
 
     @property
     def path(self) -> Path:
-        """The model in the data folder."""
+        """The model in its folder of the data folder, or elsewhere where that is absolute."""
         if "DTC_DATA" not in os.environ:
             raise DataError("DTC_DATA must name the folder that holds onnx/")
-        return Path(os.environ["DTC_DATA"]) / "onnx" / self.file
+        return Path(os.environ["DTC_DATA"]) / self.folder / self.file
 
     def recipe(self, rule: Rule, *, samples: bool) -> Recipe:
         """Return the recipe of a line; all that is not in the rule is a default."""

@@ -42,7 +42,7 @@ Solver: TypeAlias = Callable[[Rows], SignPlanes]
 class BinaryOptions(Compensation):
     """How many planes, how they are found, and what shares a coefficient."""
 
-    bits: Annotated[Bits, Try(1, 2, 3, 4)]
+    bits: Annotated[Bits, Try(1, 2, 3, 4, second=(2, 3))]
     solver: Literal["greedy", "refined", "alternating"] = Field(
         "alternating", description="how signs and coefficients are found; the later, the closer to the weights"
     )

@@ -19,7 +19,7 @@ from dtc.errors import UsageError
 from dtc.forms import Codebook, Codewords, Form
 from dtc.passes.method import DistortionStep, Method, Need, Outcome, Probe, Weights
 from dtc.passes.options import Huffman, Options, Share, Try
-from dtc.passes.solvers.binning import Bins, Member, split_best
+from dtc.passes.solvers.binning import FIRST_BINS, Bins, Member, split_best
 from dtc.passes.solvers.blocks import CodedBlocks, from_labels, refuse_not_finite
 from dtc.passes.solvers.clustering import Points, assign
 
@@ -72,6 +72,12 @@ class BinAndQuant(Method):
     def by_site(self) -> bool:
         """True unless sites share bins, or bits are divided among them."""
         return not self.options.share and self.options.max_bits is None and self.options.split_until is None
+
+    def probes(self, sites: int) -> int:
+        """Return how often the model is run for so many sites, at the most: twice for each bin that is measured."""
+        lists, splits = 1 if self.options.share else sites, max(self.options.bins - FIRST_BINS, 0)
+        scored = 1 + lists * splits if self.options.split_until is not None else 0
+        return 1 + 2 * lists * (FIRST_BINS + 2 * splits) + scored
 
     def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
         """Return forms for every site that gets smaller by them.

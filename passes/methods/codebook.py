@@ -35,10 +35,10 @@ _FEWEST = 2
 class CodebookOptions(Compensation):
     """Size and precision of the codebook, and what counts in making it."""
 
-    codewords: Annotated[int, Try(4, 8, 16, 32, 64, 256)] = Field(
+    codewords: Annotated[int, Try(4, 8, 16, 32, 64, 256, second=(16,))] = Field(
         256, ge=2, le=2**16, description="entries of a codebook; fewer where a site has not twice as many blocks"
     )
-    block: Annotated[str | int, Try("auto", 4, 2, 1, crossed=True)] = Field(
+    block: Annotated[str | int, Try("auto", 4, 2, 1, crossed=True, second=(1,))] = Field(
         "auto", description="weights a codeword; auto: a kernel of up to 5x5, else 8 along the input, 4 where few"
     )
     codeword_bits: Annotated[int, Try(4, 8, 16)] = Field(

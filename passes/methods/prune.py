@@ -33,7 +33,7 @@ class PruneOptions(Compensation):
 
     one_of: ClassVar[tuple[str, ...]] = ("sparsity", "pattern")
 
-    sparsity: Annotated[float | None, Try(0.95, 0.9, 0.8, 0.6)] = Field(
+    sparsity: Annotated[float | None, Try(0.95, 0.9, 0.8, 0.6, first=(0.8, 0.6))] = Field(
         None, gt=0, lt=1, description="share of the weights that become zero"
     )
     pattern: Annotated[str | None, Try("1:4", "2:4")] = Field(

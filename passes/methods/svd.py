@@ -31,7 +31,7 @@ class SvdOptions(Compensation):
     one_of: ClassVar[tuple[str, ...]] = ("rank", "rank_ratio", "energy")
 
     rank: Annotated[int | None, Try(8, 16, 32, 64, 128)] = Field(None, ge=1, description="rank of every site")
-    rank_ratio: Annotated[float | None, Try(0.1, 0.2, 0.3, 0.5)] = Field(
+    rank_ratio: Annotated[float | None, Try(0.1, 0.2, 0.3, 0.5, first=(0.25, 0.5))] = Field(
         None, gt=0, le=1, description="rank as a share of the smaller side of a matrix"
     )
     energy: Annotated[float | None, Try(0.8, 0.9, 0.95, 0.99)] = Field(

@@ -28,7 +28,7 @@ from dtc.passes.solvers.groups import group_width, grouped, refuse_not_finite, s
 class UniformOptions(Compensation):
     """How many levels, and what shares a scale."""
 
-    bits: Annotated[Bits, Try(3, 4, 6, 8)]
+    bits: Annotated[Bits, Try(3, 4, 6, 8, second=(4, 6))]
     symmetric: bool | None = Field(
         default=None,
         description="levels on both sides of 0 alike, or a zero point for each scale; unless said otherwise, alike in "

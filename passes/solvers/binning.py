@@ -221,6 +221,10 @@ def _extent(parts: Sequence[Array]) -> tuple[np.float64, np.float64, np.float64,
     return np.float64(values.min()), np.float64(values.max()), mean, deviation
 
 
+FIRST_BINS = 4
+"""Bins that a list begins with, at the most."""
+
+
 class Sense(Protocol):
     """Measures how sensitive bins are."""
 

@@ -24,7 +24,7 @@ from dtc.session import runner, session
 
 Dtc = Callable[..., tuple[int, str, str]]
 
-COUNT = 240
+COUNT = 1200
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +122,43 @@ def test_the_best_within_a_size(dtc: Dtc, folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("inline")
+def test_a_size_needs_no_data_and_a_promise_does(dtc: Dtc, folder: Path) -> None:
+    told = ("search", folder / "m.onnx", "-o", folder / "free.onnx", "--methods", "uniform", "--seconds", "0")
+    status, out, err = dtc(*told, "--target-ratio", "2.5", "--json")
+    assert status == 0, err
+    assert json.loads(out)["unseen"] == "16 generated inputs, as there is no data"
+    status, _, err = dtc(*told, "--max-drop", "0.1", "--force")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "--max-drop is a promise about samples: give --data" in err
+
+
+@pytest.mark.usefixtures("inline")
+def test_the_best_within_a_time(dtc: Dtc, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Times as the products tell them: no clock in a test.
+    timing = import_module("dtc.search.lab")
+    sizes = {"fc1.weight": 0.4, "fc2.weight": 0.4, "fc3.weight": 0.1}
+    monkeypatch.setattr(timing, "site_shares", lambda *_: sizes)
+    monkeypatch.setattr(timing, "latency_ratio", lambda _, path, *__: macs(path) / macs(folder / "m.onnx"))
+    told = tuple("svd" if word == "uniform" else word for word in words(folder, "fast.onnx"))
+    status, out, err = dtc(*told, "--max-latency-ratio", "0.6")
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["latency"] == macs(folder / "fast.onnx") / macs(folder / "m.onnx") <= 0.6
+    within = [each["distance"] for each in (*found["front"], *found["uniform"]) if each["latency"] <= 0.6]
+    assert found["chosen"]["distance"] == min(within)
+    assert [each["latency"] for each in found["front"]] == sorted(each["latency"] for each in found["front"])
+    # Nothing that is decoded when a session loads is faster.
+    status, _, err = dtc(*words(folder, "slow.onnx", "--lower", "standard"), "--max-latency-ratio", "0.6")
+    assert status == 1
+    assert "no candidate is expected to be faster" in err
+
+
+def macs(path: Path) -> int:
+    """Return the multiplications of a row: a weight each."""
+    return sum(int(np.prod(each.dims)) for each in onnx.load(path).graph.initializer if len(each.dims) == 2)
+
+
+@pytest.mark.usefixtures("inline")
 def test_a_goal_out_of_reach_gives_the_nearest_and_status_1(dtc: Dtc, folder: Path) -> None:
     status, out, err = dtc(*words(folder, "small.onnx", "--target-size", "100"))
     assert status == 1
@@ -141,7 +178,7 @@ def test_without_labels_outputs_are_held_to_the_originals(dtc: Dtc, folder: Path
     agreeing = ("--max-drop", "0.1", "--metric", "accuracy", "--exclude", "fc1*")
     status, out, err = dtc(*words(folder, "agree.onnx", *agreeing, data="plain.npz"))
     assert status == 0, err
-    assert "against the original's own answers" in json.loads(out)["loss"]
+    assert "agreement with the original's own answers" in json.loads(out)["loss"]
     assert not any(site.startswith("fc1") for site in json.loads(out)["chosen"]["sites"])
 
 
@@ -176,7 +213,7 @@ def test_a_folder_belongs_to_one_search(dtc: Dtc, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ((), "--max-drop 0.01, --target-size 500kB and --target-ratio 8"),
+        ((), "--target-size 500kB, --target-ratio 8 and --max-latency-ratio 0.7"),
         (("--max-drop", "0.1", "--target-ratio", "3"), "by one of --max-drop"),
         (("--max-drop", "much"), "--max-drop much: write a number"),
         (("--target-size", "5 apples"), "--target-size 5 apples: write a size"),

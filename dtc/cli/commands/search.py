@@ -51,6 +51,13 @@ def _further() -> Iterator[Option]:
 @option(Section.GOAL, "--target-size", help="best file within a size: 500kB, 1.5MB or bytes")
 @option(Section.GOAL, "--target-ratio", type=click.FloatRange(min=1), help="best file that is so many times smaller")
 @option(
+    Section.GOAL,
+    "--max-latency-ratio",
+    type=click.FloatRange(min=0, max=1, min_open=True),
+    help="best file among those that take so much of the original's time at the most, such as 0.7; measured on this "
+    "machine, on one thread and batches as the data has them",
+)
+@option(
     Section.METHOD,
     "--methods",
     multiple=True,
@@ -147,19 +154,28 @@ def _goal(options: dict[str, Any]) -> Goal:
 
     drop, relative = (None, False) if options["max_drop"] is None else read_drop(options["max_drop"])
     size = byte_size(options["target_size"], "--target-size")
-    return Goal(max_drop=drop, relative=relative, target_bytes=size, target_ratio=options["target_ratio"])
+    return Goal(
+        max_drop=drop,
+        relative=relative,
+        target_bytes=size,
+        target_ratio=options["target_ratio"],
+        max_latency_ratio=options["max_latency_ratio"],
+    )
 
 
 def _show(found: Found, goal: Goal, recipe: Path) -> None:
     from dtc.cli.render import size, table, tell
 
     report, chosen = found.report, found.report.chosen
-    head = ["file", ">bytes", ">ratio", ">loss", ">distance", "made of"]
+    timed = [">of the time"] if goal.is_timed else []
+    head = ["file", ">bytes", ">ratio", *timed, ">loss", ">\N{PLUS-MINUS SIGN}", ">samples", ">distance", "made of"]
     tell(
         f"{report.model_bytes / chosen.bytes:.2f}x smaller ({size(report.model_bytes)} -> {size(chosen.bytes)}), "
         f"losing {goal.loss_words(report.unseen_drop)} of {report.loss}"
     )
-    tell(f"measured on {report.unseen}")
+    tell(f"judged by {report.unseen}, which tell it to \N{PLUS-MINUS SIGN}{goal.error_words(report.unseen_error)}")
+    if report.latency is not None:
+        tell(f"a run takes {report.latency:.2f} of the original's time")
     if report.missed is not None:
         tell(f"failed: no file reaches the goal; the nearest {report.missed}")
     table(head, [_row(each, report, goal) for each in _near(report)], title="files that were built and measured")
@@ -189,7 +205,10 @@ def _row(point: PointFacts, report: SearchReport, goal: Goal) -> list[str]:
         "written" if point == report.chosen else "",
         size(point.bytes),
         f"{report.model_bytes / point.bytes:.2f}x",
+        *([] if point.latency is None else [f"{point.latency:.2f}"]),
         goal.loss_words(point.drop),
+        goal.error_words(point.error),
+        f"{point.samples:,}",
         f"{point.distance:.3g}",
         point.words,
     ]
