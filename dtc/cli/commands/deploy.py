@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     "--beside",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="another bundle of the same target, the original's, to measure in turns with it",
+    help="another bundle, the original's, to measure in turns with it; of the same target, or web beside wasm",
 )
 @seconds
 @json_for_tables
