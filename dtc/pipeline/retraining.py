@@ -7,6 +7,7 @@ import shutil
 import onnx_ir as ir
 
 from dtc.errors import DataError, EngineError, ModelError, UsageError
+from dtc.graph.walk import find_initializer
 from dtc.passes.method import DistortionStep
 from dtc.passes.plan import Distorted
 from dtc.pipeline.distorting import put
@@ -51,9 +52,11 @@ def take_trained(work: Work) -> None:
     """
     assert work.training is not None, "the stage before this one trains"
     parameters, forms, skipped = work.training.load()
-    # 1. All that was trained: biases, norms and scales as well, and the sites.
+    # 1. All that was trained: biases, norms and scales as well, and the sites, in bodies of If, Loop and Scan too.
     for name, array in parameters.items():
-        work.model.graph.initializers[name].const_value = ir.tensor(array, name=name)
+        held = find_initializer(work.model, name)
+        assert held is not None, "a run trains initializers of its model"
+        held.const_value = ir.tensor(array, name=name)
     # 2. The sites once more, from their forms: what a file holds is the form, and its dense weights are these to the
     #    bit.
     work.distorted = Distorted({}, forms, skipped)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from click.testing import CliRunner
 from dtc.cli.app import app
 from dtc.graph import save_model
 from dtc.models import build
-from dtc.training.engine_kind import engines
 
 
 @pytest.fixture
@@ -56,22 +54,6 @@ def test_samples_are_what_the_names_of_sizes_tell_before_axes_do(results):
 
 def test_more_processes_than_devices_are_refused_in_one_line(results):
     assert results["cuda"].startswith("EngineError: --device cuda:")
-
-
-@pytest.mark.skipif(engines()["torch"].unavailable() is not None, reason="PyTorch is not installed")
-def test_the_command_line_trains_in_two_processes_and_one_of_them_writes(tmp_path):
-    save_model(build("digits-mlp"), tmp_path / "m.onnx")
-    rng = np.random.default_rng(0)
-    np.savez(tmp_path / "d.npz", image=rng.random((40, 1, 8, 8), dtype=np.float32), labels=rng.integers(0, 10, 40))
-    told = ["compress", str(tmp_path / "m.onnx"), "-o", str(tmp_path / "o.onnx"), "--run", str(tmp_path / "run")]
-    told += ["--method", "svd", "--rank", "4", "--retrain", "--data", str(tmp_path / "d.npz"), "--batch-size", "9"]
-    told += ["--steps", "4", "--distort-every", "2", "--engine", "torch", "--processes", "2", "--seconds", "0"]
-    done = CliRunner().invoke(app, told, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    events = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [event["step"] for event in events if event["event"] == "step"] == [1, 2, 3, 4]
-    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["000000004"]
-    assert ", 2 processes" in (tmp_path / "run" / "report.json").read_text()
 
 
 def test_an_engine_of_one_process_refuses_more(tmp_path):
