@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dtc.checking import CheckReport
@@ -46,7 +47,7 @@ def describe(work: Work) -> None:
         check=_named(work.outcome, work.original, output),
         by_site=work.by_site,
         fidelity=None if work.faithful is None else _fidelity(work.faithful, work),
-        sites=tuple(_site(work, site, methods.get(site.name)) for site in work.plan.sites),
+        sites=tuple(_sites(work, methods)),
         training=_training(work),
         notes=(
             *work.remarks,
@@ -112,6 +113,13 @@ def _named(outcome: CheckReport, original: Path, output: Path) -> CheckReport:
     return outcome.model_copy(update={"reference": before, "candidate": after})
 
 
+def _sites(work: Work, methods: Mapping[str, str]) -> Iterator[SiteOutcome]:
+    """Yield what came of each site; of large ones, no more than one is in memory at a time."""
+    for site in work.plan.sites:
+        yield _site(work, site, methods.get(site.name))
+        work.store.let_go()
+
+
 def _site(work: Work, site: Site, method: str | None) -> SiteOutcome:
     lowered = work.lowered.get(site.name)
     forms = lowered.forms if lowered else ()
@@ -149,9 +157,7 @@ def _weights(work: Work, site: Site) -> WeightsChange | None:
         return None
     # The original's weights: those in the model are the distorted ones by now.
     before = work.untouched[site.name].numpy()
-    change = describe_weights(before, dense_of(site, forms), site.matrices(before), forms)
-    work.store.let_go()
-    return change
+    return describe_weights(before, dense_of(site, forms), site.matrices(before), forms)
 
 
 def _training(work: Work) -> TrainingOutcome | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx_ir as ir
 
@@ -124,18 +126,28 @@ def bit_mask(e: GraphBuilder, packed: ir.Value, rows: int, cols: int) -> ir.Valu
     return e.op("Reshape", [bits, e.constant(integers(rows, cols))])
 
 
-def expand(e: GraphBuilder, values: ir.Value, packed: ir.Value, rows: int, cols: int) -> ir.Value:
+def expand(
+    e: GraphBuilder,
+    values: ir.Value,
+    packed: ir.Value,
+    shape: tuple[int, int],
+    sums_before: Callable[[ir.Value, int], ir.Value],
+) -> ir.Value:
     """Return float `[rows, cols]`: the values `[n]` where the packed bits `[rows, bytes]` are set, else zero.
+
+    `sums_before` returns the sum before each of so many int32 numbers.
 
     Where a byte's first value lies is a running sum over bytes, where in the byte's share a bit's lies is in a table.
     """
-    numbers = e.op("Cast", [packed], to=ir.DataType.INT32)
+    (rows, cols), numbers = shape, e.op("Cast", [packed], to=ir.DataType.INT32)
 
     # Packed bits 0b0101 and 0b0010, values (7, 8, 9): sizes (2, 1), first (0, 2). Ranks within the first byte (0, 1, 1,
     # 2, ...), within the second (0, 0, 1, 1, ...): places (0, 1, 1, 2, ...) and (2, 2, 3, 3, ...).
     # A bit that is not set has a place too, that of the next value: the last line makes it zero.
     def ranks(n: GraphBuilder) -> ir.Value:
-        within = n.op("CumSum", [_index_table(n, 1), n.constant(np.int64(1))], exclusive=1)
+        # A product with ones above the diagonal, and not CumSum, which not every runtime computes when it loads.
+        above = n.op("Cast", [n.constant(np.triu(np.ones((8, 8), np.int8), 1))], to=ir.DataType.FLOAT)
+        within = n.op("MatMul", [n.op("Cast", [_index_table(n, 1)], to=ir.DataType.FLOAT), above])
         return n.op("Cast", [within], to=ir.DataType.INT32)
 
     def sizes(n: GraphBuilder) -> ir.Value:
@@ -143,7 +155,7 @@ def expand(e: GraphBuilder, values: ir.Value, packed: ir.Value, rows: int, cols:
 
     size = e.op("Gather", [e.once("sizes", sizes), numbers])
     flat = e.op("Reshape", [size, e.constant(integers(-1))])
-    first = e.op("CumSum", [flat, e.constant(np.int64(0))], exclusive=1)
+    first = sums_before(flat, rows * -(-cols // 8))
     # [rows, bytes] -> [rows, bytes, 8], a place for each bit.
     rank = e.op("Gather", [e.once("ranks", ranks), numbers])
     place = e.op("Add", [e.op("Reshape", [first, e.constant(integers(rows, -1, 1))]), rank])

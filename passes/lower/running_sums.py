@@ -7,23 +7,34 @@ front of those, two products with a triangle of ones stand for it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 
+from dtc.graph import Site
 from dtc.graph.builder import GraphBuilder
+from dtc.passes.lower.readers import feeds_recurrence
 
 _EXACT_IN_FLOAT = 1 << 24
 """Below it every whole number is a float."""
 
 
-def sums_before(e: GraphBuilder, numbers: ir.Value) -> ir.Value:
-    """Return the sum of the numbers before each, int32 `[count]`, of int32 `[count]`."""
-    return e.op("CumSum", [numbers, e.constant(0)], exclusive=1)
+SumsBefore: TypeAlias = Callable[[GraphBuilder, ir.Value, int, int], ir.Value]
+"""Puts nodes into a graph that return the sum of the numbers before each, int32 `[count]`, of int32 `[count]`; it is
+told how many numbers there are, and what no sum is larger than."""
+
+
+def sums_in_front_of(site: Site) -> SumsBefore:
+    """Return what sums up where a site's weight is decoded."""
+    if feeds_recurrence(site):
+        return folded_sums_before
+    return lambda e, numbers, _count, _most: e.op("CumSum", [numbers, e.constant(0)], exclusive=1)
 
 
 def folded_sums_before(e: GraphBuilder, numbers: ir.Value, count: int, most: int) -> ir.Value:
-    """Return the same by nodes that every runtime computes at load; no sum is larger than `most`.
+    """Return the same by nodes that every runtime computes at load.
 
     The numbers fill a square row by row: the sum before one is that of its row, and those of the rows before.
     """

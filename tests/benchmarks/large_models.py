@@ -145,19 +145,16 @@ CUTS = (
 )
 
 
-def cut_off(model: Model, folder: Path, method: str, times: int, workers: int, seed: int) -> None:
+def cut_off(model: Model, folder: Path, output: Path, command: Sequence[str], times: int, seed: int) -> None:
     """Cut runs off at random moments; print for each what is left, and whether the next run gives the same bytes."""
-    rng = random.Random(seed)
-    place = folder / "out"
+    rng, place = random.Random(seed), output.parent
     place.mkdir()
-    output = place / "compressed.onnx"
-    command = compress(model, output, method, workers, ())
     whole = run(command, environment=_environment(folder))
     if whole.status:
         raise click.ClickException(whole.out)
     expected, source, wrong = _digest(place), _digest(model.path.parent, model.path.name), 0
     written = max(file.stat().st_size for file in place.iterdir())
-    print(f"{method} of {model.path.name}, {workers} workers, without a cut: {_took(whole)}\n")
+    print(f"dtc {' '.join(map(str, command[3:]))}, without a cut: {_took(whole)}\n".replace(f"{folder}/", ""))
     for number in range(times):
         cut = CUTS[number % len(CUTS)]
         after = rng.uniform(0.5, whole.seconds)
@@ -275,7 +272,9 @@ def main(
             (folder / "model").mkdir()
             model = make(folder / "model", family, size, dtype, tied=tied)
             if kills:
-                cut_off(model, folder, (methods or SHORT)[0], kills, max(workers), seed)
+                output = folder / "out" / "compressed.onnx"
+                command = compress(model, output, (methods or SHORT)[0], max(workers), further)
+                cut_off(model, folder, output, command, kills, seed)
             else:
                 chosen = methods or (SHORT if size > LONG_FROM else tuple(METHODS))
                 measure(model, folder, chosen, workers, further)

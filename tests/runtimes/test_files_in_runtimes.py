@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
-from real_files import FORMS, MODELS, RealModel
+from real_files import FORMS, IN_FRONT_OF_RECURRENCES, MODELS, RealModel
 
 from dtc.checking.elsewhere import run_elsewhere
 from dtc.checking.runtime import Runtime
@@ -14,11 +14,14 @@ from dtc.checking.runtime import Runtime
 RUNTIMES = os.environ.get("DTC_RUNTIMES", "openvino,tract,mnn").split(",")
 
 
-def cases(told: list[str]) -> list[object]:
+RECURRENT = "ptb_rnnlm_lstm100_derived"
+
+
+def cases(told: list[str], names: Iterable[str] = MODELS) -> list[object]:
     """All models in all runtimes; those of a model run in one process, which writes its files once."""
     return [
         pytest.param(name, each, marks=pytest.mark.xdist_group(name), id=f"{name}-{number}-{each.partition('@')[0]}")
-        for name in MODELS
+        for name in names
         for number, each in enumerate(told)
     ]
 
@@ -28,11 +31,22 @@ pytestmark = pytest.mark.runtimes
 
 @pytest.mark.parametrize(("name", "runtime"), cases(RUNTIMES), indirect=["runtime"])
 def test_standard_files_are_right(name: str, runtime: Runtime, real_model: Callable[[str], RealModel]) -> None:
-    model = real_model(name)
+    assert failures(real_model(name), runtime, FORMS) == {}
+
+
+@pytest.mark.parametrize(("name", "runtime"), cases(RUNTIMES, [RECURRENT]), indirect=["runtime"])
+def test_codes_in_front_of_recurrences_are_right(
+    name: str, runtime: Runtime, real_model: Callable[[str], RealModel]
+) -> None:
+    assert failures(real_model(name), runtime, IN_FRONT_OF_RECURRENCES) == {}
+
+
+def failures(model: RealModel, runtime: Runtime, forms: Iterable[str]) -> dict[str, str]:
+    """Return what is said of the files that a runtime has wrong, or refuses without refusing the original."""
     found = {
-        form: run_elsewhere(runtime, model.original, model.written(form, "standard"), model.feeds) for form in FORMS
+        form: run_elsewhere(runtime, model.original, model.written(form, "standard"), model.feeds) for form in forms
     }
-    assert {form: each.words for form, each in found.items() if each.failed} == {}
+    return {form: each.words for form, each in found.items() if each.failed}
 
 
 @pytest.mark.parametrize(

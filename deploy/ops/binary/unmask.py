@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx_ir as ir
 
@@ -16,10 +18,16 @@ INPUTS = {
 }
 
 
-def unmask(build: Builder, survivors: ir.Value, mask: ir.Value, bits_of_bytes: ir.Value) -> ir.Value:
+def unmask(
+    build: Builder,
+    survivors: ir.Value,
+    mask: ir.Value,
+    bits_of_bytes: ir.Value,
+    sums_before: Callable[[ir.Value], ir.Value],
+) -> ir.Value:
     """Return uint8 `[bits + 1, out, ceil(in / 8)]`: sign planes, anything where not kept, and the mask.
 
-    `bits_of_bytes` is float `[256, 8]`.
+    `bits_of_bytes` is float `[256, 8]`; `sums_before` returns the sum of the numbers before each, int32 `[count]`.
     """
 
     def unpacked(packed: ir.Value, *shape: int) -> ir.Value:
@@ -30,7 +38,7 @@ def unmask(build: Builder, survivors: ir.Value, mask: ir.Value, bits_of_bytes: i
     # weight that is not kept reads some other sign, which the mask makes irrelevant; behind the last kept weight that
     # is one place beyond all signs, hence the spare bit of `survivors`.
     kept = build.op("Cast", [unpacked(mask, -1)], to=ir.DataType.INT32)
-    place = build.op("CumSum", [kept, build.constant(np.int32(0))], exclusive=1)
+    place = sums_before(kept)
     # survivors [bits, bytes] -> their bits [bits, bytes * 8] -> signs [bits, out * ceil(in / 8) * 8]
     signs = build.op("Gather", [unpacked(survivors, 0, -1), place], axis=1)
     weights = build.constant(np.array([[1 << bit] for bit in range(8)], dtype=np.float32))
@@ -46,7 +54,11 @@ def unmask(build: Builder, survivors: ir.Value, mask: ir.Value, bits_of_bytes: i
 def function() -> ir.Function:
     """Return the body."""
     body = FunctionBuilder(DOMAIN, list(INPUTS), OPSET)
-    codes = unmask(body, body.inputs["survivors"], body.inputs["mask"], float_bits(body))
+
+    def sums_before(numbers: ir.Value) -> ir.Value:
+        return body.op("CumSum", [numbers, body.constant(np.int32(0))], exclusive=1)
+
+    codes = unmask(body, body.inputs["survivors"], body.inputs["mask"], float_bits(body), sums_before)
     return body.close("BinaryUnmask", codes)
 
 

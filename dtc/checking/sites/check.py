@@ -31,8 +31,12 @@ _NATIVE = 1 << 25
 """Bytes of a dense weight from which native kernels compute with it, where there are any: a function in standard
 operators holds each bit of a code as a float, several times the weight. What is smaller runs by functions."""
 
-_UNPACKED = {"session.disable_prepacking": "1"}
-"""A product with a few rows is not worth a second copy of the weight."""
+_ONCE = {
+    "session.disable_prepacking": "1",
+    "optimization.disable_specified_optimizers": "ConstantFolding",
+}
+"""A weight is decoded and multiplied once: a second copy of it is not worth it, and what decodes it runs on all cores
+and lets go of what lies between, where folding would run it on one and hold everything to its end."""
 
 
 class SiteChecks(DocumentPart):
@@ -171,13 +175,13 @@ class SitesCheck:
     def _run_dense(self, drawn: Mapping[Region, Mapping[ir.Value, Any]]) -> list[list[Any]]:
         cones = [region.dense for region in drawn]
         excerpt = Excerpt(self._subject.dense, cones, list(drawn.values()))
-        return excerpt.run("the dense weights", settings=_UNPACKED, native=False)
+        return excerpt.run("the dense weights", settings=_ONCE, native=False)
 
     def _run_lowered(self, drawn: Mapping[Region, Mapping[ir.Value, Any]]) -> list[list[Any]]:
         feeds = [{other: feed[value] for value, other in region.inputs} for region, feed in drawn.items()]
         excerpt = Excerpt(self._file, [region.lowered for region in drawn], feeds)
         native = any(self._bytes(region) >= _NATIVE for region in drawn)
-        return excerpt.run("the file to write", settings=_UNPACKED, native=native)
+        return excerpt.run("the file to write", settings=_ONCE, native=native)
 
     def _compare(self, region: Region, wanted: Sequence[Any], found: Sequence[Any]) -> None:
         comparison = Comparison()

@@ -44,6 +44,7 @@ from dtc.passes.lower.lowered import Compressed, Lowered
 from dtc.passes.lower.readers import feeds_recurrence
 from dtc.passes.lower.recurrent.operator import CodedWeight
 from dtc.passes.lower.rewriting import Rewriting
+from dtc.passes.lower.running_sums import sums_in_front_of
 
 
 def _sample(bits: int, rng: np.random.Generator, shape: tuple[int, int]) -> BinaryCode:
@@ -149,7 +150,15 @@ class _BinarySite(CodedSite):
         stored = self.front.initializer("survivors", survivors)
         mask = self.front.initializer("mask", self.planes.codes[-1])
         if not self.target.functions:
-            return unmask(self.front, stored, mask, float_bits_of_bytes(self.front))
+            bits, kept = 8 * self.planes.codes[-1].size, int(self.planes.form.kept.sum())
+            sums = sums_in_front_of(self.site)
+            return unmask(
+                self.front,
+                stored,
+                mask,
+                float_bits_of_bytes(self.front),
+                lambda numbers: sums(self.front, numbers, bits, kept),
+            )
         return call(self.front, "BinaryUnmask", [stored, mask])
 
     def _in_blocks(self) -> tuple[ir.Value, ir.Value]:

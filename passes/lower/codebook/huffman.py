@@ -14,9 +14,10 @@ import onnx_ir as ir
 from dtc.deploy.ops.codebook.decode import integers
 from dtc.forms.huffman import SEGMENT, SPARE, HuffmanCode
 from dtc.graph.builder import GraphBuilder
+from dtc.passes.lower.running_sums import SumsBefore
 
 
-def decode_symbols(e: GraphBuilder, code: HuffmanCode, count: int, name: str) -> ir.Value:
+def decode_symbols(e: GraphBuilder, code: HuffmanCode, count: int, name: str, sums: SumsBefore) -> ir.Value:
     """Return the `count` symbols of a code, uint8 or uint16 `[count]`; its parts are stored under `name`."""
     longest = int(code.lengths[-1])
     order, lengths, starts, stream = (
@@ -24,7 +25,7 @@ def decode_symbols(e: GraphBuilder, code: HuffmanCode, count: int, name: str) ->
     )
     # Tables by window: rank -> symbol, rank -> length. By bit of the stream: window -> length of a code word there.
     # Following these lengths from the segments' starts gives the positions, and the windows there the symbols.
-    rank = _rank_of_window(e, lengths, len(code.lengths), longest)
+    rank = _rank_of_window(e, lengths, len(code.lengths), longest, sums)
     windows = _windows(e, stream, len(code.stream), longest)
     positions = _positions(e, starts, e.op("Gather", [_gather_int32(e, lengths, rank), windows]), code, count)
     symbols = e.op("Gather", [order, rank])
@@ -35,7 +36,7 @@ def _gather_int32(e: GraphBuilder, values: ir.Value, indices: ir.Value) -> ir.Va
     return e.op("Cast", [e.op("Gather", [values, indices])], to=ir.DataType.INT32)
 
 
-def _rank_of_window(e: GraphBuilder, lengths: ir.Value, words: int, longest: int) -> ir.Value:
+def _rank_of_window(e: GraphBuilder, lengths: ir.Value, words: int, longest: int, sums: SumsBefore) -> ir.Value:
     """Return which code word each window of `longest` bits begins with, in canonical order, int32 `[2^longest]`.
 
     The windows that begin with a code word are as many as the bits behind it can be; the code words ascend. (`Greater`,
@@ -45,7 +46,7 @@ def _rank_of_window(e: GraphBuilder, lengths: ir.Value, words: int, longest: int
     # ones being (0, 2, 3). Window 1 has two code words that begin later, 2 and 3: its rank is 3 - 1 - 2 = 0.
     powers = e.constant(2 ** np.arange(longest, -1, -1, dtype=np.int32))
     sizes = e.op("Gather", [powers, e.op("Cast", [lengths], to=ir.DataType.INT32)])
-    first = e.op("CumSum", [sizes, e.constant(np.int64(0))], exclusive=1)
+    first = sums(e, sizes, words, 2**longest)
     windows = e.op("Range", [e.constant(np.int32(number)) for number in (0, 2**longest, 1)])
     column = e.op("Reshape", [windows, e.constant(integers(-1, 1))])
     # [windows, 1] against [words] -> [windows, words]; the sum over words is how many begin later.

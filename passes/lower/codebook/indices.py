@@ -13,6 +13,7 @@ from dtc.forms import Codebook
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.codebook.huffman import decode_symbols
 from dtc.passes.lower.fields import decode_indices
+from dtc.passes.lower.running_sums import SumsBefore
 
 
 class StoredIndices(Protocol):
@@ -39,9 +40,9 @@ class StoredIndices(Protocol):
         ...
 
 
-def store_indices(e: GraphBuilder, forms: Sequence[Codebook]) -> StoredIndices:
-    """Store the indices of a site's matrices."""
-    return _Huffman(e, forms) if forms[0].huffman else _FixedWidth(e, forms)
+def store_indices(e: GraphBuilder, forms: Sequence[Codebook], sums: SumsBefore) -> StoredIndices:
+    """Store the indices of a site's matrices; `sums` is what decoding sums up with."""
+    return _Huffman(e, forms, sums) if forms[0].huffman else _FixedWidth(e, forms)
 
 
 class _FixedWidth:
@@ -89,10 +90,10 @@ class _Huffman:
     packed: ir.Value | None = None
     width = 0
 
-    def __init__(self, e: GraphBuilder, forms: Sequence[Codebook]) -> None:
+    def __init__(self, e: GraphBuilder, forms: Sequence[Codebook], sums: SumsBefore) -> None:
         self._cols = forms[0].indices.shape[1]
         self._symbols = [
-            decode_symbols(e, form.huffman_code, form.stored_indices.size, f"indices_{i}")
+            decode_symbols(e, form.huffman_code, form.stored_indices.size, f"indices_{i}", sums)
             for i, form in enumerate(forms)
         ]
 

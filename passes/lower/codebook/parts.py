@@ -12,6 +12,7 @@ from dtc.passes.lower.codebook.indices import store_indices
 from dtc.passes.lower.codebook.tables import store_codewords, with_zero
 from dtc.passes.lower.fields import bit_mask, decode_indices, expand
 from dtc.passes.lower.lowered import Compressed
+from dtc.passes.lower.running_sums import sums_in_front_of
 
 
 class Stored:
@@ -26,7 +27,8 @@ class Stored:
         self.blocks = self.form.indices.shape[1]
         self.masked = self.form.mask is not None
         self.survivors = self.masked and self.block == 1
-        self.indices = store_indices(e, forms)
+        self._sums = sums_in_front_of(item.site)
+        self.indices = store_indices(e, forms, self._sums)
         if self.masked:
             self.masks = [e.initializer(f"mask_{i}", form.pack()["mask"]) for i, form in enumerate(forms)]
         self.codewords = self._codewords(e)
@@ -59,10 +61,7 @@ class Stored:
         """Return all matrices, float `[count * rows, cols]`, in some shape."""
         # 1. Scalars with a mask: the survivors' values are spread over the matrix, which needs no other mask.
         if self.survivors:
-            matrices = [
-                expand(e, self.indices.survivors(e, i, self.codewords), mask, self.rows, self.cols)
-                for i, mask in enumerate(self.masks)
-            ]
+            matrices = [self._expanded(e, number) for number in range(self.count)]
             return matrices[0] if self.count == 1 else e.op("Concat", matrices, axis=0)
         decoded = self.indices.blocks(e, self.codewords)
         total = self.count * self.rows
@@ -75,6 +74,12 @@ class Stored:
             return matrix
         masks = self.masks[0] if self.count == 1 else e.op("Concat", self.masks, axis=0)
         return e.op("Where", [bit_mask(e, masks, total, self.cols), matrix, e.constant(np.float32(0))])
+
+    def _expanded(self, e: GraphBuilder, number: int) -> ir.Value:
+        """Return a matrix of which the survivors alone are stored."""
+        bits, kept = self.masks[number], self.forms[number].stored_indices.size
+        values = self.indices.survivors(e, number, self.codewords)
+        return expand(e, values, bits, (self.rows, self.cols), lambda sizes, count: self._sums(e, sizes, count, kept))
 
     def _one_by_one(self, e: GraphBuilder) -> ir.Value:
         """Return the indices unpacked, once for all readers."""

@@ -15,7 +15,7 @@ from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.decode import arranged, bits_of_bytes, float_bits_of_bytes
 from dtc.passes.lower.lowered import Compressed
 from dtc.passes.lower.readers import feeds_recurrence
-from dtc.passes.lower.running_sums import folded_sums_before, sums_before, triangle
+from dtc.passes.lower.running_sums import sums_in_front_of, triangle
 
 NODES_OF_CSR = 1100
 """Bytes that decoding CSR in nodes takes in a file more than decoding a bitmap, of each site, about."""
@@ -30,9 +30,8 @@ class StoredSparse:
             raise ValueError(f"{item.site.name}: the matrices of one site are lowered together, all sparse")
         self.site = item.site
         form = Sparse.stack(forms)
-        self.folded = feeds_recurrence(item.site)
         if in_nodes:
-            form = _in_few_nodes(form, NODES_OF_CSR if not self.folded else math.inf)
+            form = _in_few_nodes(form, math.inf if feeds_recurrence(item.site) else NODES_OF_CSR)
         self.form = form
         self.dtype = item.site.value.dtype or ir.DataType.FLOAT
         self.front = front
@@ -129,10 +128,7 @@ def _decode_bitmap(builder: GraphBuilder, stored: StoredSparse, pattern: Bitmap)
     rows, cols = stored.form.shape
     numbers = builder.op("Cast", [stored.part("bitmap", pattern.bits)], to=int(ir.DataType.INT32))
     counts = builder.op("Reshape", [builder.op("Gather", [_set_bits(builder), numbers]), builder.constant([-1])])
-    if stored.folded:
-        before = folded_sums_before(builder, counts, pattern.bits.size, len(stored.form.values))
-    else:
-        before = sums_before(builder, counts)
+    before = sums_in_front_of(stored.site)(builder, counts, pattern.bits.size, len(stored.form.values))
     before = builder.op("Reshape", [before, builder.constant([rows, -1, 1])])
     place = builder.op("Add", [before, builder.op("Gather", [_places_in_bytes(builder), numbers])])
     place = builder.op("Max", [place, builder.constant(np.int32(0))])

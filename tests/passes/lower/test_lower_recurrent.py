@@ -156,6 +156,35 @@ def test_signs_of_few_survivors_are_put_into_blocks_at_load(direction: str) -> N
     assert "W.survivors" in model.graph.initializers
 
 
+@pytest.mark.parametrize(
+    ("method", "options", "sparsity"),
+    [
+        ("binary", {"bits": 1}, 0.9),
+        ("codebook", {"codewords": 8, "block": 1}, 0.8),
+        ("codebook", {"codewords": 7, "block": 1, "huffman": True}, 0.0),
+    ],
+)
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_standard_nodes_in_front_of_a_recurrence_are_those_that_fold_everywhere(
+    method: str, options: dict[str, Any], sparsity: float, direction: str
+) -> None:
+    model, feeds = scaled_model(Options(direction=direction, inputs=40, hidden=21))
+    items = []
+    for site in find_sites(model):
+        matrices = np.sign(site.matrices()) * site.matrices() ** 2  # so that codewords are not equally frequent
+        mask = np.abs(matrices) >= np.quantile(np.abs(matrices), sparsity) if sparsity else None
+        forms = make_method(method, options).distort([Weights(site.name, matrices, "n", mask=mask)])[site.name]
+        assert not isinstance(forms, Skip)
+        items.append(Compressed(site, forms))
+    assign_dense(items)
+    expected = run(model, feeds)
+    lower(model, items, eager("standard"))
+    assert max(relative_error(f, e) for f, e in zip(run(model, feeds), expected, strict=True)) <= 1e-5
+    # OpenVINO takes constant weights alone, and does not compute running sums when it loads a model.
+    assert "CumSum" not in {node.op_type for node in all_nodes(model)}
+    assert any(name.rpartition(".")[2].startswith(("survivors", "indices")) for name in model.graph.initializers)
+
+
 def test_two_nodes_on_the_same_weights_share_the_arrays() -> None:
     for form in FORMS:
         model, feeds = scaled_model(Options(outputs=(True, False, False)))
