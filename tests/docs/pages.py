@@ -23,6 +23,7 @@ NOT_RUN = {
     "# not run: needs hours",
     "# not run: needs the folder of DTC_DATA, and minutes to hours",
     "# not run: needs CMake and a C++ compiler",
+    "# not run: needs four GPUs",
 }
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
