@@ -12,7 +12,7 @@ from dtc.graph.signature import Arrays, TensorSpec
 
 
 @dataclass(frozen=True)
-class Cut:
+class BatchCut:
     """The axis of the samples, by array; what is not named belongs to every part as it is."""
 
     axes: Mapping[str, int]
@@ -42,7 +42,7 @@ class Cut:
         }
 
 
-def cuts(inputs: Sequence[TensorSpec], batch: Arrays) -> Iterator[Cut]:
+def cuts(inputs: Sequence[TensorSpec], batch: Arrays) -> Iterator[BatchCut]:
     """Yield where a batch may be cut, the likeliest first: along each axis of its first input that has some.
 
     What has a size of the same name is cut along it; else along the same axis, or the first one, of the same length.
@@ -64,7 +64,7 @@ def cuts(inputs: Sequence[TensorSpec], batch: Arrays) -> Iterator[Cut]:
             key: _axis(array, specs[key].shape if key in specs else (), size, name, axis)
             for key, array in batch.items()
         }
-        yield Cut({key: place for key, place in found.items() if place is not None})
+        yield BatchCut({key: place for key, place in found.items() if place is not None})
 
 
 def _axis(array: AnyArray, dims: Sequence[object], size: int, name: object, axis: int) -> int | None:

@@ -25,9 +25,9 @@ from dtc.training.engine import Live, Parameters, StepResult
 from dtc.training.engine_settings import EngineSettings
 from dtc.training.engines.torch.device import open_device
 from dtc.training.engines.torch.engine import TorchEngine
-from dtc.training.engines.torch.parallel.cut import Cut, cuts
-from dtc.training.engines.torch.parallel.group import Place, leave
-from dtc.training.engines.torch.parallel.helper import Part, Post, assist, shared_step
+from dtc.training.engines.torch.parallel.cut import BatchCut, cuts
+from dtc.training.engines.torch.parallel.group import Seat, leave
+from dtc.training.engines.torch.parallel.helper import BatchPart, Post, assist, shared_step
 from dtc.training.engines.torch.whole import Whole
 
 _NEAR = 1e-4
@@ -68,7 +68,7 @@ class ParallelEngine:
         self.statistics: Live = self._own.statistics
         self.positive, self.frozen = self._own.positive, self._own.frozen
         self.state: Parameters = self._own.state
-        self._cut: Cut | None = None
+        self._cut: BatchCut | None = None
         self._crew: _Crew | None = None
 
     def prove(self, batches: Iterable[Arrays]) -> None:
@@ -111,7 +111,7 @@ class ParallelEngine:
             self._crew.close()
             self._crew = None
 
-    def _find_cut(self, batch: Arrays) -> Cut:
+    def _find_cut(self, batch: Arrays) -> BatchCut:
         """Return the first cut by which the parts of a batch have the loss of the whole, without Dropout."""
         counts: list[float] = []
 
@@ -151,7 +151,7 @@ def _settings_of_each(settings: EngineSettings) -> list[EngineSettings]:
 
 
 @dataclass(frozen=True)
-class _Helper:
+class _HelperProcess:
     process: SpawnProcess
     connection: Connection
 
@@ -188,14 +188,14 @@ class _Crew:
         for model, file in zip(models, files, strict=True):
             save_model(model.clone(), file)
         spawn = multiprocessing.get_context("spawn")
-        self.helpers: list[_Helper] = []
+        self.helpers: list[_HelperProcess] = []
         for rank, each in enumerate(settings[1:], 1):
             here, there = spawn.Pipe()
-            post = Post(Place(rank, len(settings), folder / "store"), files[0], files[1], each)
+            post = Post(Seat(rank, len(settings), folder / "store"), files[0], files[1], each)
             process = spawn.Process(target=assist, args=(there, post), daemon=True)
             process.start()
             there.close()  # or the end of the process would not be seen
-            helper = _Helper(process, here)
+            helper = _HelperProcess(process, here)
             self._rest.callback(helper.end)
             self.helpers.append(helper)
         trained = sorted(own.parameters)
@@ -203,7 +203,7 @@ class _Crew:
             if helper.answer(rank) != trained:
                 raise EngineError(f"process {rank} found other weights to train than the first one")
         self._rest.callback(leave)
-        Place(0, len(settings), folder / "store").join(open_device(settings[0].device, settings[0].precision))
+        Seat(0, len(settings), folder / "store").join(open_device(settings[0].device, settings[0].precision))
 
     def step(self, parts: list[dict[str, AnyArray]], seed: int) -> tuple[StepResult, list[Arrays]]:
         """Return the step of the whole batch, and the carried outputs of each part.
@@ -213,7 +213,7 @@ class _Crew:
             TrainingError: A process has died.
         """
         for helper, batch in zip(self.helpers, parts[1:], strict=True):
-            helper.connection.send(Part(batch, seed, self._own.state))
+            helper.connection.send(BatchPart(batch, seed, self._own.state))
         try:
             taken = shared_step(self._own, parts[0], 0, seed)
         except Exception:

@@ -20,8 +20,8 @@ from dtc.training.engines.torch.whole import Whole
 
 
 @dataclass(frozen=True)
-class Place:
-    """One process of a group on this machine.
+class Seat:
+    """One process of a group on this machine, and how it finds the others.
 
     Attributes:
         rank: 0 for the one that trains.
@@ -84,7 +84,7 @@ def _agreed(flag: bool) -> bool:
     return bool(number)
 
 
-class _Sum(torch.autograd.Function):
+class _SumOfAll(torch.autograd.Function):
     """The sum of a tensor over all processes: each summand has the sum of their gradients for its own."""
 
     @staticmethod
@@ -101,7 +101,7 @@ class _Sum(torch.autograd.Function):
 
 
 def _joint(x: Tensor) -> Tensor:
-    y: Tensor = _Sum.apply(x)
+    y: Tensor = _SumOfAll.apply(x)
     return y
 
 

@@ -20,7 +20,7 @@ from dtc.training.engine_settings import EngineSettings
 from dtc.training.engines.torch.device import open_device
 from dtc.training.engines.torch.dtypes import array_of, tensor_of
 from dtc.training.engines.torch.engine import TorchEngine
-from dtc.training.engines.torch.parallel.group import SHARED, Place, leave, send_weights, sum_gradients
+from dtc.training.engines.torch.parallel.group import SHARED, Seat, leave, send_weights, sum_gradients
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Post:
         settings: Of its engine; the device is its own.
     """
 
-    place: Place
+    place: Seat
     model: Path
     teacher: Path
     settings: EngineSettings
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchPart:
     """One step of a helper: its part of the batch, the step's seed, and the state of the first process's engine."""
 
     batch: Mapping[str, AnyArray]
@@ -52,14 +52,14 @@ class Part:
 def assist(connection: Connection, post: Post) -> None:
     """Take steps until the other end is closed.
 
-    It is sent a `Part` for each, and answers with the carried outputs, or with the error that ends it.
+    It is sent a `BatchPart` for each, and answers with the carried outputs, or with the error that ends it.
     """
     try:
         engine = TorchEngine(load_model(post.model), post.settings, load_model(post.teacher))
         connection.send(sorted(engine.parameters))
         post.place.join(open_device(post.settings.device, post.settings.precision))
         while True:
-            part: Part = connection.recv()
+            part: BatchPart = connection.recv()
             for name, array in part.state.items():
                 engine.state[name][...] = array
             taken = shared_step(engine, part.batch, post.place.rank, part.seed)
