@@ -39,6 +39,7 @@ class Draft:
         model: The model, as it is in the file.
         processor: What the bundle is for, of the target's `processors`; empty where the target has none.
         library: The native library that the user names for it; None for what is at hand.
+        custom_ops: The libraries of custom operators that the model needs to run.
         figures: What the target counts, such as bytes of memory; it goes into `deploy.json`.
     """
 
@@ -46,6 +47,7 @@ class Draft:
     model: ir.Model
     processor: str = ""
     library: Path | None = None
+    custom_ops: Sequence[Path] = ()
     figures: dict[str, int] = field(default_factory=dict)
 
 
@@ -90,6 +92,7 @@ class DeployTarget(ABC):
         pinned: The packages that a bundle names by version, for whoever runs it to install.
         lowering: What `dtc compress --lower` writes for it.
         shipped: The file that a device takes, whose size is told; the model's where that is not built.
+        custom_ops: Whether its bundles may take along libraries of custom operators, which are ONNX Runtime's.
         one_size: Whether its bundles take inputs of one size alone, which free sizes get before all else: 1 for those
             that count samples, small ones that the model accepts for others.
     """
@@ -99,6 +102,7 @@ class DeployTarget(ABC):
     processors: ClassVar[tuple[str, ...]] = ()
     pinned: ClassVar[Mapping[str, str]] = {}
     shipped: ClassVar[str] = MODEL
+    custom_ops: ClassVar[bool] = False
     one_size: ClassVar[bool] = False
     lowering: ClassVar[str] = "standard"
 

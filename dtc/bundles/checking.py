@@ -23,18 +23,18 @@ ROUNDS = 2
 def check_bundle(folder: str | Path, *, beside: str | Path | None = None, seconds: float = 2.0) -> BundleCheck:
     """Build and run a bundle in every way that this machine can, and compare with its test vectors.
 
-    It is measured in turns with the bundle `beside`, of the same target; `seconds` is the time for the latency of each
+    It is measured in turns with the bundle `beside`, in what runs both; `seconds` is the time for the latency of each
     way. What came of it is written into the `deploy.json` of the bundle too.
 
     Raises:
-        UsageError: A folder is no bundle, was changed since, or the two are of different targets.
+        UsageError: A folder is no bundle, was changed since, or nothing runs both.
     """
     opened = _Opened.open(Path(folder))
     other = None if beside is None else _Opened.open(Path(beside))
-    if other is not None and other.description.target != opened.description.target:
+    if other is not None and not {run.name for run in opened.runs} & {run.name for run in other.runs}:
         raise UsageError(
             f"{beside}: is a bundle of target {other.description.target!r}, and {folder} of "
-            f"{opened.description.target!r}; compare two of one target"
+            f"{opened.description.target!r}, and nothing runs both; compare two of one target"
         )
     both = [opened] if other is None else [opened, other]
     with scratch_folder() as scratch:

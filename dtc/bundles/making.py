@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +17,9 @@ from dtc.bundles.publishing import published
 from dtc.bundles.readme import write_licence, write_readme
 from dtc.bundles.vectors import Runner, Vectors, draw_vectors
 from dtc.checking.elsewhere import TOLERANCE
+from dtc.custom_ops import custom_ops
 from dtc.deploy.ops import DOMAIN
-from dtc.deploy.target import MODEL, VECTORS, DeployTarget, Draft, find_deploy_target
+from dtc.deploy.target import MODEL, VECTORS, DeployTarget, Draft, deploy_targets, find_deploy_target
 from dtc.errors import DataError, ModelError, UsageError
 from dtc.graph import all_nodes, load_model, save_model
 from dtc.passes.prepare.fix_inputs import fix_inputs
@@ -39,6 +40,7 @@ class DeployOptions:
         reference: The model that the deployed one was made of, to tell how far its outputs are; None for nothing.
         processor: What it is for; None for this machine's, where the target has a choice.
         library: The native library to put into it; None for what is at hand.
+        custom_ops: Libraries of custom operators that the model needs to run, which go into it.
     """
 
     force: bool = False
@@ -46,6 +48,7 @@ class DeployOptions:
     reference: Path | None = None
     processor: str | None = None
     library: Path | None = None
+    custom_ops: Sequence[Path] = ()
 
 
 def deploy(
@@ -56,7 +59,8 @@ def deploy(
     The model in it is run on the test vectors before the folder appears at its place, whole or not at all.
 
     Raises:
-        UsageError: There is no such target or processor, or the folder may not be replaced.
+        UsageError: There is no such target or processor, the folder may not be replaced, or the target takes no
+            libraries of custom operators.
         ModelError: The model cannot be loaded or run, or the target cannot take it.
         DataError: No inputs were found that it accepts, or one that shall be fixed is none.
         LibraryError: The native library for a processor cannot be had.
@@ -64,7 +68,8 @@ def deploy(
     path, options = Path(path), options or DeployOptions()
     chosen = find_deploy_target(target)
     processor = _processor(chosen, options.processor)
-    with published(Path(output), force=options.force) as folder:
+    _expect_custom_ops_taken(chosen, options)
+    with custom_ops(options.custom_ops), published(Path(output), force=options.force) as folder:
         model, run = load_model(path), _run(path)
         vectors = _vectors(path, model, run, options, one_size=chosen.one_size)
         facts: dict[str, Any] = {"target": chosen.name, "processor": processor, "pinned": dict(chosen.pinned)}
@@ -78,7 +83,7 @@ def deploy(
         facts["fixed"] = {name: vectors.inputs[0][name].tolist() for name in options.fixed}
         shutil.copytree(chosen.files, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         save_model(model, folder / MODEL)
-        draft = Draft(folder, model, processor, options.library)
+        draft = Draft(folder, model, processor, options.library, options.custom_ops)
         with _refused_by(chosen, path):
             notes += chosen.complete(draft)
         facts |= {"notes": tuple(notes), "figures": draft.figures} | _proven(
@@ -97,6 +102,21 @@ def _processor(target: DeployTarget, told: str | None) -> str:
         known = ", ".join(target.processors) or "one bundle for all"
         raise UsageError(f"--processor {told}: target {target.name!r} has {known}")
     return told or next(iter(target.processors), "")
+
+
+def _expect_custom_ops_taken(target: DeployTarget, options: DeployOptions) -> None:
+    """Refuse libraries that would not go along.
+
+    Raises:
+        UsageError: The target takes none, or two are called the same.
+    """
+    if options.custom_ops and not target.custom_ops:
+        able = ", ".join(name for name, each in sorted(deploy_targets().items()) if each.custom_ops)
+        raise UsageError(f"--custom-ops: a bundle of target {target.name!r} loads no library; those of {able} do")
+    names = [path.name for path in options.custom_ops]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"--custom-ops: two libraries are called {name!r}, and go into one folder; rename one")
 
 
 def _run(path: Path) -> Runner:

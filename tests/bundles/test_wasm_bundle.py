@@ -11,6 +11,7 @@ from switched_model import write_switched
 from dtc.bundles import DeployOptions, check_bundle, deploy
 from dtc.deploy.codegen.weights.stored import StoredWeight
 from dtc.deploy.targets.wasm.tiles import encode_tiled
+from dtc.errors import UsageError
 
 RNG = np.random.default_rng(0)
 
@@ -73,3 +74,12 @@ def test_tiles_hold_the_places_of_few_numbers(count: int) -> None:
         byte = int(codes[row // 32, 0, col // columns, row % 16])
         code = byte >> (0 if row % 32 < 16 else 4) & 15
         assert values[code >> col % columns * bits & (1 << bits) - 1] == weight[row, col]
+
+
+def test_it_is_measured_beside_what_runs_in_the_same_way(tmp_path: Path) -> None:
+    options = DeployOptions(fixed={"sr": np.array(16000)})
+    model = write_switched(tmp_path / "switched.onnx")
+    for target in ("wasm", "portable"):
+        deploy(model, target, tmp_path / target, options)
+    with pytest.raises(UsageError, match=r"of target 'portable', and .* of 'wasm', and nothing runs both"):
+        check_bundle(tmp_path / "wasm", beside=tmp_path / "portable")

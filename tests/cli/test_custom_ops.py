@@ -5,6 +5,9 @@ The library of dtc's own operators stands for such a one: `DTC_OPS=none` hides i
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,3 +98,22 @@ def test_a_library_that_is_none_is_named(dtc: Dtc, model: Path, tmp_path: Path) 
     assert status == 2
     assert "no.so: ONNX Runtime does not load it" in err
     assert err.count("\n") == 1
+
+
+def test_a_bundle_takes_the_library_along(dtc: Dtc, library: Path, model: Path, tmp_path: Path) -> None:
+    told = ("--custom-ops", library, "-o", tmp_path / "bundle")
+    status, _, err = dtc("deploy", model, "--target", "web", *told)
+    assert status == 2
+    assert "a bundle of target 'web' loads no library; those of onnxruntime do" in err
+    status, _, err = dtc("deploy", model, "--target", "onnxruntime", "--processor", "aarch64", *told)
+    assert status == 2
+    assert "--processor aarch64: the libraries of --custom-ops run the model here" in err
+    assert not (tmp_path / "bundle").exists()
+    status, _, err = dtc("deploy", model, "--target", "onnxruntime", *told)
+    assert status == 0, err
+    assert (tmp_path / "bundle/lib/libraries.txt").read_text() == f"{library.name}\n"
+    done = subprocess.run(
+        [sys.executable, tmp_path / "bundle/python/run.py"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["relative_l2"] < 1e-5

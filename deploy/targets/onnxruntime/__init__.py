@@ -12,9 +12,13 @@ from dtc.deploy.ops.library import library_path
 from dtc.deploy.programs import ProgramReport, run_program, run_reporting
 from dtc.deploy.target import BundleRun, DeployTarget, Draft, Place
 from dtc.deploy.targets.onnxruntime.processors import HOST, PROCESSORS
+from dtc.errors import LibraryError
 from dtc.graph import all_nodes
 
 _LIBRARIES = "lib"
+
+_LIST = "libraries.txt"
+"""Their names in that folder, a line each, which the bundle's programs load."""
 
 
 class OnnxRuntimeTarget(DeployTarget):
@@ -22,21 +26,39 @@ class OnnxRuntimeTarget(DeployTarget):
 
     name = "onnxruntime"
     lowering = "compute"
+    custom_ops = True
     title = "ONNX Runtime from Python, C and C++, with the native kernels"
     processors = tuple(sorted(PROCESSORS, key=lambda name: name != HOST))
 
     def complete(self, draft: Draft) -> list[str]:
-        """Put the native library in, where the model has operators for it.
+        """Put the libraries in that the model needs, and the list of them that the programs read.
 
         Raises:
-            LibraryError: That of another processor cannot be built here.
+            LibraryError: The native library of another processor cannot be built here, or those of custom operators
+                are for this machine's.
         """
+        if draft.custom_ops and draft.processor != HOST:
+            raise LibraryError(
+                f"--processor {draft.processor}: the libraries of --custom-ops run the model here, and are for {HOST}; "
+                f"build them for {draft.processor} and put them into lib/ of a bundle for {HOST}"
+            )
+        folder, notes = draft.folder / _LIBRARIES, self._put_native(draft)
+        for library in draft.custom_ops:
+            folder.mkdir(exist_ok=True)
+            shutil.copyfile(library, folder / library.name)
+        if folder.is_dir():
+            names = sorted(path.name for path in folder.iterdir())
+            (folder / _LIST).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        return notes
+
+    def _put_native(self, draft: Draft) -> list[str]:
+        """Put the native library in where the model has operators for it; return what a user should know."""
         if not any(node.domain == DOMAIN for node in all_nodes(draft.model)):
             return ["The model has no operators of dtc, so that no native library is needed."]
-        folder = draft.folder / _LIBRARIES
         library = draft.library or (library_path() if draft.processor == HOST else None)
         if library is None and draft.processor == HOST:
             return ["This dtc came without its native library: the model runs on the functions that it carries."]
+        folder = draft.folder / _LIBRARIES
         folder.mkdir()
         if library is None:
             PROCESSORS[draft.processor].build_library(folder)

@@ -23,6 +23,9 @@ _FEW_ROWS = 16
 _TABLE_FLOATS = 8
 """Floats that the table of a code takes."""
 
+_SPAN = 8
+"""The fewest codes that the kernels keep a factor for: those of a group of 32 columns."""
+
 
 def encode_tiled(matrix: Matrix) -> StoredWeight:
     """Return a matrix `[out, in]` in the form that takes the fewest bytes; sums of signs and few numbers in tiles."""
@@ -47,7 +50,7 @@ def _signs(stored: StoredWeight) -> StoredWeight:
         "alphas": _rows_last(alphas.reshape(stored.rows, groups, planes)),
         "offsets": None if offsets is None else _rows_last(offsets.reshape(stored.rows, groups)),
     }
-    return replace(stored, arrays=arrays, scratch=_TABLE_FLOATS * quads + 2 * groups)
+    return replace(stored, arrays=arrays, scratch=_scratch(quads) + groups)
 
 
 def _levels(stored: StoredWeight) -> StoredWeight:
@@ -60,7 +63,12 @@ def _levels(stored: StoredWeight) -> StoredWeight:
     values = np.zeros(1 << CODE_BITS, np.float32)
     values[: codewords.size] = codewords.reshape(-1)
     arrays: dict[str, AnyArray | None] = {"codes": _codes(indices, codes, stored.rows), "values": values}
-    return replace(stored, form="levels", arrays=arrays, numbers={"bits": bits}, scratch=_TABLE_FLOATS * codes)
+    return replace(stored, form="levels", arrays=arrays, numbers={"bits": bits}, scratch=_scratch(codes))
+
+
+def _scratch(codes: int) -> int:
+    """Return the floats of the tables of a row's codes, and of what is kept of each span."""
+    return _TABLE_FLOATS * codes + math.ceil(codes / _SPAN)
 
 
 def _codes(packed: AnyArray, count: int, rows: int) -> npt.NDArray[np.uint8]:

@@ -43,6 +43,13 @@ if TYPE_CHECKING:
     help="native library for the processor; else the one that dtc came with, or one built by a cross-compiler",
 )
 @option(
+    Section.MODEL,
+    "--custom-ops",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="library of custom operators that the model needs to run, which goes into the bundle (repeatable)",
+)
+@option(
     Section.CHECKING,
     "--check",
     "checked",
@@ -55,7 +62,7 @@ if TYPE_CHECKING:
     "--beside",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="another bundle of the same target, the original's, to measure in turns with it",
+    help="another bundle, the original's, to measure in turns with it; of the same target, or web beside wasm",
 )
 @seconds
 @json_for_tables
@@ -98,6 +105,7 @@ def _write(model: Path | None, options: dict[str, Any]) -> None:
         reference=options["reference"],
         processor=options["processor"],
         library=options["library"],
+        custom_ops=options["custom_ops"],
     )
     description = deploy(model, options["target"], options["output"], told)
     if options["as_json"]:

@@ -24,28 +24,31 @@ static void check(OrtStatus* status) {
   exit(2);
 }
 
-static int exists(const char* path) {
-  FILE* file = fopen(path, "rb");
-  if (file != NULL) fclose(file);
-  return file != NULL;
+// Registers the libraries of operators that the bundle has.
+static void add_libraries(const char* bundle, OrtSessionOptions* options) {
+  char path[4096], name[1024];
+  void* handle;
+  snprintf(path, sizeof path, "%s/lib/libraries.txt", bundle);
+  FILE* listed = fopen(path, "r");
+  if (listed == NULL) return;
+  while (fgets(name, sizeof name, listed) != NULL) {
+    name[strcspn(name, "\r\n")] = 0;
+    snprintf(path, sizeof path, "%s/lib/%s", bundle, name);
+    check(ort->RegisterCustomOpsLibrary(options, path, &handle));
+  }
+  fclose(listed);
 }
 
-// Loads the model, with the native kernels where the bundle has them.
+// Loads the model, with the libraries of operators that the bundle has.
 static void load(const char* bundle, Loaded* loaded) {
   OrtEnv* environment;
   OrtSessionOptions* options;
   OrtAllocator* allocator;
-  void* handle;
   char path[4096];
   check(ort->CreateEnv(ORT_LOGGING_LEVEL_ERROR, "run", &environment));
   check(ort->CreateSessionOptions(&options));
   check(ort->SetIntraOpNumThreads(options, 1));
-#ifdef __APPLE__
-  snprintf(path, sizeof path, "%s/lib/libdtc_ops.dylib", bundle);
-#else
-  snprintf(path, sizeof path, "%s/lib/libdtc_ops.so", bundle);
-#endif
-  if (exists(path)) check(ort->RegisterCustomOpsLibrary(options, path, &handle));
+  add_libraries(bundle, options);
   snprintf(path, sizeof path, "%s/model.onnx", bundle);
   check(ort->CreateSession(environment, path, options, &loaded->session));
   check(ort->CreateCpuMemoryInfo(OrtDeviceAllocator, OrtMemTypeDefault, &loaded->memory));

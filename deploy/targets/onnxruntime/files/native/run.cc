@@ -51,12 +51,10 @@ class LoadedModel {
     environment_.reset(made<OrtEnv*>(ort->CreateEnv, ORT_LOGGING_LEVEL_ERROR, "run"));
     options_.reset(made<OrtSessionOptions*>(ort->CreateSessionOptions));
     check(ort->SetIntraOpNumThreads(options_.get(), 1));
-#ifdef __APPLE__
-    const std::string library = bundle + "/lib/libdtc_ops.dylib";
-#else
-    const std::string library = bundle + "/lib/libdtc_ops.so";
-#endif
-    if (std::ifstream(library)) made<void*>(ort->RegisterCustomOpsLibrary, options_.get(), library.c_str());
+    std::ifstream listed(bundle + "/lib/libraries.txt");
+    for (std::string name; std::getline(listed, name);) {
+      made<void*>(ort->RegisterCustomOpsLibrary, options_.get(), (bundle + "/lib/" + name).c_str());
+    }
     const std::string path = bundle + "/model.onnx";
     session_.reset(made<OrtSession*>(ort->CreateSession, environment_.get(), path.c_str(), options_.get()));
     memory_.reset(made<OrtMemoryInfo*>(ort->CreateCpuMemoryInfo, OrtDeviceAllocator, OrtMemTypeDefault));

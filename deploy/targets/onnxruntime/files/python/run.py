@@ -17,17 +17,16 @@ import numpy as np
 import onnxruntime
 
 BUNDLE = Path(__file__).resolve().parents[1]
-LIBRARIES = {"win32": "dtc_ops.dll", "darwin": "libdtc_ops.dylib"}
 
 
 def load(bundle: Path = BUNDLE) -> Any:
-    """Return a session of the bundle's model, on one thread, with the native kernels where the bundle has them."""
+    """Return a session of the bundle's model, on one thread, with the libraries of operators that the bundle has."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    library = bundle / "lib" / LIBRARIES.get(sys.platform, "libdtc_ops.so")
-    if library.is_file():
-        options.register_custom_ops_library(str(library))
+    listed = bundle / "lib" / "libraries.txt"
+    for name in listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []:
+        options.register_custom_ops_library(str(bundle / "lib" / name))
     return onnxruntime.InferenceSession(str(bundle / "model.onnx"), options, providers=["CPUExecutionProvider"])
 
 

@@ -12,6 +12,21 @@ static float of_bytes(const uint8_t *indices, const float *table, const float *x
     return sum;
 }
 
+/* Of 4 bits: sixteen at a time, spread to bytes. */
+static float of_nibbles(const uint8_t *indices, const float *table, const float *x, size_t count) {
+    uint8_t spread[16];
+    float sum = 0;
+    size_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        const v128_t packed = wasm_v128_load64_zero(indices + i / 2);
+        const v128_t low = wasm_v128_and(packed, wasm_i8x16_splat(15)), high = wasm_u8x16_shr(packed, 4);
+        wasm_v128_store(spread, wasm_i8x16_shuffle(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
+        sum += of_bytes(spread, table, x + i, 16);
+    }
+    for (; i < count; ++i) sum += table[dtc_index_at(indices, 4, i)] * x[i];
+    return sum;
+}
+
 static float of_numbers(const uint8_t *indices, size_t bits, const float *table, const float *x, size_t count) {
     float even = 0, odd = 0;
     size_t i = 0;
@@ -43,6 +58,7 @@ static float of_row(const dtc_matrix *w, size_t row, const float *x) {
     const float *table = dtc_table_of(w, row);
     if (form->block > 1) return of_blocks(form, indices, table, x, w->cols);
     if (form->bits == 8) return of_bytes(indices, table, x, w->cols);
+    if (form->bits == 4) return of_nibbles(indices, table, x, w->cols);
     return of_numbers(indices, form->bits, table, x, w->cols);
 }
 

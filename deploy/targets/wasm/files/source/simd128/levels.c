@@ -4,8 +4,7 @@
 #include <math.h>
 
 struct dtc_prepared {
-    const uint8_t *tables;
-    float back;
+    dtc_tables tables;
 };
 
 /* What `columns` numbers of x add for each of sixteen codes. */
@@ -21,23 +20,33 @@ static void fill_table(const dtc_levels *form, const float *values, const float 
 static void add_tile(const dtc_matrix *w, size_t tile, const dtc_prepared *x, float *y) {
     const dtc_levels *form = w->form;
     const size_t codes = dtc_codes(w, 4 / form->bits);
-    const dtc_tile_sums sums = dtc_look_up(form->codes + tile * codes * DTC_CODE_BYTES, codes, x->tables);
-    dtc_add_sums(&sums, x->back, NULL, y);
+    const dtc_tile_sums sums = dtc_look_up(form->codes + tile * codes * DTC_CODE_BYTES, 0, codes, &x->tables);
+    for (size_t i = 0; i < 8; ++i, y += 4) wasm_v128_store(y, wasm_f32x4_add(wasm_v128_load(y), sums.rows[i]));
 }
 
-/* scratch: 8 floats a code for its table. */
+static float largest_of(const float *values) {
+    float largest = 0;
+    for (size_t i = 0; i < 16; ++i) largest = fmaxf(largest, fabsf(values[i]));
+    return largest;
+}
+
+/* scratch: 8 floats a code for its table, 1 a span. */
 void dtc_levels_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch) {
     const dtc_levels *form = w->form;
-    const size_t columns = 4 / form->bits;
-    const float factor = dtc_factor(x, w->cols, columns);
-    float values[16], largest = 0;
-    for (size_t i = 0; i < 16; ++i) largest = fmaxf(largest, fabsf(form->values[i]));
+    const size_t columns = 4 / form->bits, codes = dtc_codes(w, columns), span = DTC_SPAN * columns;
+    const float largest = largest_of(form->values);
     if (largest == 0) return;
-    for (size_t i = 0; i < 16; ++i) values[i] = form->values[i] / largest * factor;
     uint8_t *tables = (uint8_t *)scratch;
-    for (size_t col = 0, code = 0; col < w->cols; col += columns, ++code)
-        fill_table(form, values, x + col, w->cols - col < columns ? w->cols - col : columns, tables + code * DTC_TABLE);
-    const dtc_prepared taken = {tables, largest * dtc_factor_back(factor, x, w->cols)};
+    float *back = scratch + codes * (DTC_TABLE / sizeof(float)), values[16];
+    for (size_t start = 0, turn = 0; start < w->cols; start += span, ++turn) {
+        const size_t end = w->cols - start < span ? w->cols : start + span;
+        const float factor = dtc_factor(x + start, end - start, columns, back + turn);
+        back[turn] *= largest;
+        for (size_t i = 0; i < 16; ++i) values[i] = form->values[i] / largest * factor;
+        for (size_t col = start; col < end; col += columns)
+            fill_table(form, values, x + col, end - col < columns ? end - col : columns, tables + col / columns * DTC_TABLE);
+    }
+    const dtc_prepared taken = {{tables, back, DTC_SPAN}};
     dtc_add_tiles(w, first, count, add_tile, &taken, y);
 }
 

@@ -8,18 +8,15 @@ static float magnitude(const float *x, size_t count) {
     return sum;
 }
 
-float dtc_factor(const float *x, size_t count, size_t columns) {
+float dtc_factor(const float *x, size_t count, size_t columns, float *back) {
     const size_t run = DTC_RUN * columns;
     float most = 0;
     for (size_t i = 0; i < count; i += run) {
         const float sum = magnitude(x + i, count - i < run ? count - i : run);
         if (!(sum <= most)) most = sum;
     }
-    return most > 0 || most != most ? DTC_LARGEST / most : 0;
-}
-
-float dtc_factor_back(float factor, const float *x, size_t count) {
-    return factor == 0 && isfinite(magnitude(x, count)) ? 0 : 1 / factor;
+    *back = most / DTC_LARGEST;
+    return most == 0 ? 0 : DTC_LARGEST / most;
 }
 
 void dtc_add_tiles(const dtc_matrix *w, size_t first, size_t count, dtc_tile_adder *add, const dtc_prepared *x, float *y) {

@@ -7,18 +7,17 @@
 #include "simd128/lanes.h"
 #include "simd128/tiles.h"
 
-/* Codes whose numbers are added up in 16 bits, and the largest such sum; what rounding may add to it fits beside. */
-enum { DTC_RUN = 8, DTC_LARGEST = 32767 - DTC_RUN };
+/* Codes whose numbers are added up in 16 bits, a run; the largest such sum, what rounding may add to it fitting beside; and
+ * the most codes that have a factor in common, a span: their sums are of 32 bits. */
+enum { DTC_RUN = 4, DTC_LARGEST = 32767 - DTC_RUN, DTC_SPAN = 32 };
 
 /* Bytes of a table: sixteen low ones, sixteen high ones. */
 enum { DTC_TABLE = 32 };
 
-/* The factor that makes numbers whole ones, `columns` of them a code and none larger than x: no run sums up to more
- * than 16 bits hold. What is not finite stays so: its factor is 0, and that of the result infinite or no number. */
-float dtc_factor(const float *x, size_t count, size_t columns);
-
-/* What makes whole numbers those of x again. */
-float dtc_factor_back(float factor, const float *x, size_t count);
+/* The factor that makes the numbers of a span whole ones, none larger than those of its `columns` numbers a code: no run
+ * sums up to more than 16 bits hold. `back` makes whole numbers those of x again. What is not finite stays so, as `back`
+ * is infinite or no number then. */
+float dtc_factor(const float *x, size_t count, size_t columns, float *back);
 
 /* y[i] += row (first + i) times x, `add` doing a whole tile: y[32] += its rows. */
 typedef struct dtc_prepared dtc_prepared;
@@ -34,7 +33,7 @@ static inline void dtc_write_table(v128_t a, v128_t b, v128_t c, v128_t d, uint8
     wasm_v128_store(table + 16, wasm_i8x16_shuffle(p, q, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31));
 }
 
-/* Whole numbers of a tile's rows, eight vectors of four. */
+/* Numbers of a tile's rows, eight vectors of four. */
 typedef struct {
     v128_t rows[8];
 } dtc_tile_sums;
@@ -45,8 +44,8 @@ static inline void dtc_add_run(dtc_tile_sums *sums, size_t at, v128_t run) {
     sums->rows[at + 1] = wasm_i32x4_add(sums->rows[at + 1], wasm_i32x4_extend_high_i16x8(run));
 }
 
-/* The sums of signed whole numbers that `count` codes of each row stand for. */
-static inline dtc_tile_sums dtc_look_up(const uint8_t *codes, size_t count, const uint8_t *tables) {
+/* Whole sums of a span of codes. */
+static inline dtc_tile_sums dtc_whole_sums(const uint8_t *codes, size_t count, const uint8_t *tables) {
     const v128_t zero = wasm_i32x4_splat(0), nibble = wasm_i8x16_splat(15);
     dtc_tile_sums sums = {{zero, zero, zero, zero, zero, zero, zero, zero}};
     while (count > 0) {
@@ -74,13 +73,31 @@ static inline dtc_tile_sums dtc_look_up(const uint8_t *codes, size_t count, cons
     return sums;
 }
 
-/* y[32] += times[32], or 1 where that is NULL, times the whole numbers times `back`. */
-static inline void dtc_add_sums(const dtc_tile_sums *sums, float back, const float *times, float *y) {
-    for (size_t i = 0; i < 8; ++i) {
-        const v128_t number = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sums->rows[i]), wasm_f32x4_splat(back));
-        const v128_t factor = times ? wasm_v128_load(times + 4 * i) : wasm_f32x4_splat(1);
-        wasm_v128_store(y + 4 * i, dtc_add_product(wasm_v128_load(y + 4 * i), factor, number));
+/* Numbers that belong to x: tables of all codes, and `back` of each span, so many codes. */
+typedef struct {
+    const uint8_t *tables;
+    const float *back;
+    size_t span;
+} dtc_tables;
+
+/* The sums of what codes of each row stand for, from the first code of a span on. */
+static inline dtc_tile_sums dtc_look_up(const uint8_t *codes, size_t first, size_t count, const dtc_tables *x) {
+    const v128_t zero = wasm_i32x4_splat(0);
+    dtc_tile_sums sums = {{zero, zero, zero, zero, zero, zero, zero, zero}};
+    for (const size_t end = first + count; first < end; first += x->span) {
+        const size_t some = end - first < x->span ? end - first : x->span;
+        const dtc_tile_sums whole = dtc_whole_sums(codes + first * DTC_CODE_BYTES, some, x->tables + first * DTC_TABLE);
+        const v128_t back = wasm_f32x4_splat(x->back[first / x->span]);
+        for (size_t i = 0; i < 8; ++i)
+            sums.rows[i] = dtc_add_product(sums.rows[i], wasm_f32x4_convert_i32x4(whole.rows[i]), back);
     }
+    return sums;
+}
+
+/* y[32] += factors[32] times the numbers. */
+static inline void dtc_add_sums(const dtc_tile_sums *sums, const float *factors, float *y) {
+    for (size_t i = 0; i < 8; ++i, y += 4, factors += 4)
+        wasm_v128_store(y, dtc_add_product(wasm_v128_load(y), wasm_v128_load(factors), sums->rows[i]));
 }
 
 #endif

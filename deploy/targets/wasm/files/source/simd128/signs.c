@@ -3,10 +3,9 @@
 
 #include <string.h>
 
-/* What belongs to x: tables of all quads, and of each group what makes its whole numbers those of x, and its total. */
 struct dtc_prepared {
-    const uint8_t *tables;
-    const float *back, *totals;
+    dtc_tables tables;
+    const float *totals; /* of groups */
 };
 
 /* The sums of all signs of four numbers: bit i of a code is set where number i is added. */
@@ -20,8 +19,8 @@ static void fill_table(v128_t x, uint8_t *table) {
                     wasm_f32x4_add(low, both), table);
 }
 
-static void fill_tables(const float *x, size_t count, float factor, uint8_t *tables) {
-    const v128_t times = wasm_f32x4_splat(factor);
+static void fill_tables(const float *x, size_t count, uint8_t *tables, float *back) {
+    const v128_t times = wasm_f32x4_splat(dtc_factor(x, count, DTC_QUAD, back));
     size_t i = 0;
     for (; i + DTC_QUAD <= count; i += DTC_QUAD, tables += DTC_TABLE)
         fill_table(wasm_f32x4_mul(wasm_v128_load(x + i), times), tables);
@@ -40,9 +39,8 @@ static void add_tile(const dtc_matrix *w, size_t tile, const dtc_prepared *x, fl
         const size_t start = group * span, count = quads - start < span ? quads - start : span;
         const float *alphas = form->alphas + (tile * groups + group) * form->planes * DTC_TILE;
         for (size_t plane = 0; plane < form->planes; ++plane, alphas += DTC_TILE) {
-            const uint8_t *of_plane = codes + (plane * quads + start) * DTC_CODE_BYTES;
-            const dtc_tile_sums sums = dtc_look_up(of_plane, count, x->tables + start * DTC_TABLE);
-            dtc_add_sums(&sums, x->back[group], alphas, y);
+            const dtc_tile_sums sums = dtc_look_up(codes + plane * quads * DTC_CODE_BYTES, start, count, &x->tables);
+            dtc_add_sums(&sums, alphas, y);
         }
         if (!form->offsets) continue;
         const float *offsets = form->offsets + (tile * groups + group) * DTC_TILE;
@@ -56,20 +54,18 @@ static float total(const float *x, size_t count) {
     return sum;
 }
 
-/* scratch: 8 floats a quad for its table, and 2 a group. */
+/* Groups are whole spans. scratch: 8 floats a quad for its table, 1 a span, 1 a group. */
 void dtc_signs_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch) {
     const dtc_signs *form = w->form;
-    const size_t groups = (w->cols + form->group - 1) / form->group;
+    const size_t cols = w->cols, quads = dtc_codes(w, DTC_QUAD), of_group = form->group / DTC_QUAD;
+    const size_t span = of_group < DTC_SPAN ? of_group : DTC_SPAN, columns = span * DTC_QUAD;
     uint8_t *tables = (uint8_t *)scratch;
-    float *back = scratch + dtc_codes(w, DTC_QUAD) * (DTC_TABLE / sizeof(float)), *totals = back + groups;
-    for (size_t group = 0; group < groups; ++group) {
-        const size_t start = group * form->group, left = w->cols - start;
-        const size_t span = left < form->group ? left : form->group;
-        const float factor = dtc_factor(x + start, span, DTC_QUAD);
-        back[group] = dtc_factor_back(factor, x + start, span);
-        totals[group] = form->offsets ? total(x + start, span) : 0;
-        fill_tables(x + start, span, factor, tables + start / DTC_QUAD * DTC_TABLE);
-    }
-    const dtc_prepared taken = {tables, back, totals};
+    float *back = scratch + quads * (DTC_TABLE / sizeof(float)), *totals = back + (quads + span - 1) / span;
+    for (size_t start = 0; start < cols; start += columns)
+        fill_tables(x + start, cols - start < columns ? cols - start : columns, tables + start / DTC_QUAD * DTC_TABLE,
+                    back + start / columns);
+    for (size_t start = 0; form->offsets && start < cols; start += form->group)
+        totals[start / form->group] = total(x + start, cols - start < form->group ? cols - start : form->group);
+    const dtc_prepared taken = {{tables, back, span}, totals};
     dtc_add_tiles(w, first, count, add_tile, &taken, y);
 }
