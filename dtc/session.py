@@ -141,7 +141,7 @@ def runner(running: ort.InferenceSession) -> Callable[[Arrays], Outputs]:
     quiet.log_severity_level = _SILENT
 
     def run(batch: Arrays) -> Outputs:
-        feed = {spec.name: _fitting(spec, batch) for spec in inputs}
+        feed = {spec.name: _fitting(spec, batch, outputs) for spec in inputs}
         try:
             return dict(zip(names, running.run(names, feed, quiet), strict=True))
         except Exception as error:
@@ -150,9 +150,10 @@ def runner(running: ort.InferenceSession) -> Callable[[Arrays], Outputs]:
     return run
 
 
-def _fitting(spec: TensorSpec, batch: Mapping[str, Any]) -> Any:
+def _fitting(spec: TensorSpec, batch: Mapping[str, Any], outputs: Sequence[TensorSpec]) -> Any:
     if spec.name not in batch:
-        raise DataError(f"the model needs input {spec}, but the data holds only {', '.join(map(repr, batch))}")
+        told = f"the model needs input {spec}, but the data holds only {', '.join(map(repr, batch))}"
+        raise DataError(f"{told}{_carried(spec, outputs)}")
     value = batch[spec.name]
     if "(" in spec.dtype:  # sequences, maps and optionals are left to ONNX Runtime
         return value
@@ -165,6 +166,16 @@ def _fitting(spec: TensorSpec, batch: Mapping[str, Any]) -> Any:
     if dtype != spec.dtype or not shape_fits:
         raise DataError(f"the model needs input {spec}, but the data holds {dtype} {list(value.shape)}")
     return value
+
+
+def _carried(spec: TensorSpec, outputs: Sequence[TensorSpec]) -> str:
+    """Return how to say that an input is state, where an output of its shape may be what it is carried from."""
+    for output in outputs:
+        known = zip(output.shape, spec.shape, strict=False)
+        fits = all(not (isinstance(a, int) and isinstance(b, int)) or a == b for a, b in known)
+        if spec.shape and fits and (output.dtype, len(output.shape)) == (spec.dtype, len(spec.shape)):
+            return f"; if output {output.name!r} gives it to the next batch: --carry {output.name}={spec.name}"
+    return ""
 
 
 def _spec(argument: Any) -> TensorSpec:

@@ -112,8 +112,12 @@ class Campaign:
             seen = self._points.point(point.mix, facts)
             tried.append((point, seen))
             missed = self._missed(seen, certainty)
-            ranked = self._safer(ranked[1:], point, seen)
-            if missed is None or not ranked:
+            if missed is None:
+                break
+            safer = self._safer(ranked[1:], point, seen)
+            self._points.refuted += [each for each in ranked if each not in safer]
+            ranked = safer
+            if not ranked:
                 break
         if missed is not None and len(tried) > 1:
             # None does: the one that loses least of those that were tried, or is the smallest where size is the limit.

@@ -71,6 +71,7 @@ class BuiltPoints:
     def __init__(self, evaluations: Evaluations, goal: Goal, *, model_bytes: int, levels: Sequence[int]) -> None:
         self.found: dict[Mix, BuiltPoint] = {}
         self.retrained: list[BuiltPoint] = []
+        self.refuted: list[BuiltPoint] = []  # by what unseen samples told, of them or of others
         self._evaluations, self._goal = evaluations, goal
         self._model_bytes, self._levels = model_bytes, levels
 
@@ -110,7 +111,7 @@ class BuiltPoints:
 
     def reaches(self, point: BuiltPoint) -> bool:
         """True if a point reaches the goal on the samples that the search decides by, its uncertainty counted."""
-        return self.missed(point, self.expected(point), point.error) is None
+        return point not in self.refuted and self.missed(point, self.expected(point), point.error) is None
 
     def missed(self, point: BuiltPoint, drop: float, error: float) -> str | None:
         """Return by what a point misses the goal, in words, if it loses so much; None if it reaches it."""

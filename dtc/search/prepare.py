@@ -117,8 +117,7 @@ def prepare(
         with_folder.begin()
         tell(Measuring("second moments of the inputs of all sites"))
         notes = [*work.remarks, *_leave_moments(work, folder)]
-        tell(Measuring("gradients, in an engine of its own"))
-        notes += _leave_gradients(work, candidates, folder)
+        notes += _leave_gradients(work, candidates, folder, tell)
         with_folder.finish(facts, notes)
     size = sum(file.stat().st_size for file in work.files)
     setting = Setting(model.absolute(), recipe, base.absolute(), folder.absolute(), measure)
@@ -248,10 +247,13 @@ def _leave_moments(work: Work, folder: Path) -> list[str]:
     return [f"errors not made up for at {name}: {reason}" for name, reason in moments.refused.items()]
 
 
-def _leave_gradients(work: Work, candidates: Sequence[Candidate], folder: Path) -> list[str]:
+def _leave_gradients(
+    work: Work, candidates: Sequence[Candidate], folder: Path, tell: Callable[[SearchEvent], None]
+) -> list[str]:
     wanted = any("gradient" in make_methods(each.method, dict(each.options)).needs for each in candidates)
     if not wanted or work.samples.train is None:
         return []
+    tell(Measuring("gradients, in an engine of its own"))
     try:
         found = measure_gradients(work.original, work.recipe, base=work.samples.base)
     except DtcError as error:

@@ -93,7 +93,8 @@ def _of_arrays(source: ArraySource, objective: Objective, unit: int, seed: int) 
     rest = order[middle : middle + MOST_UNSEEN]
     parts = []
     for chosen in (order[:middle], rest[: len(rest) // unit * unit]):
-        arrays = {name: array[chosen] for name, array in source.arrays.items()}
+        # A scalar, such as a sampling rate, is the same in every batch.
+        arrays = {name: array[chosen] if array.ndim else array for name, array in source.arrays.items()}
         size = min(source.batch_size, max(1, len(chosen) // 4)) if unit == 1 else unit
         part = replace(source, arrays=arrays, keep_short=unit == 1 and not objective.carry, batch_size=size)
         parts.append(tuple(part.batches(epoch=0, seed=seed, shuffle=False)))

@@ -17,6 +17,7 @@ import pytest
 
 from dtc import models
 from dtc.graph import save_model
+from dtc.search.candidate import closer, default_methods, worth_trying
 from dtc.search.journal import FILE
 from dtc.search.lab import Lab, Setting
 from dtc.search.tasks import Task, outcome
@@ -130,6 +131,77 @@ def test_a_size_needs_no_data_and_a_promise_does(dtc: Dtc, folder: Path) -> None
     status, _, err = dtc(*told, "--max-drop", "0.1", "--force")
     assert (status, len(err.splitlines())) == (2, 1)
     assert "--max-drop is a promise about samples: give --data" in err
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_stream_with_state_and_a_scalar_is_searched(dtc: Dtc, tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 9, opset_import: ["" : 17]>
+        g (float[N, 24] x, float[N, 24] state, float gain) => (float[N, 1] p, float[N, 24] next) {
+            louder = Mul(x, gain)
+            both = Concat<axis = 1>(louder, state)
+            sum = MatMul(both, w)
+            next = Tanh(sum)
+            mean = ReduceMean<axes = [1], keepdims = 1>(next)
+            p = Sigmoid(mean)
+        }"""
+    )
+    weight = np.random.default_rng(0).normal(size=(48, 24)).astype(np.float32) / 9
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    onnx.save(model, tmp_path / "m.onnx")
+    steps = 256
+    x = np.random.default_rng(1).normal(size=(steps, 24)).astype(np.float32)
+    np.savez(tmp_path / "d.npz", x=x, gain=np.float32(1.5))
+    told = (
+        "search",
+        tmp_path / "m.onnx",
+        "--data",
+        tmp_path / "d.npz",
+        "--methods",
+        "uniform",
+        "--seconds",
+        "0",
+        "--json",
+        "--batch-size",
+        "1",
+        "--held-out",
+        "0.5",
+        "--max-drop",
+        "0.2",
+    )
+    status, _, err = dtc(*told)
+    assert (status, "--carry next=state" in err) == (2, True)
+    status, out, err = dtc(*told, "--carry", "next=state", "--force")
+    assert status == 0, err
+    found = json.loads(out)
+    # Agreement of one probability a step, told by blocks of the stream.
+    assert "agreement" in found["loss"]
+    assert found["unseen_samples"] == 64
+    assert found["chosen"]["bytes"] < found["model_bytes"]
+
+
+@pytest.mark.usefixtures("inline")
+def test_too_few_samples_keep_no_promise(dtc: Dtc, folder: Path) -> None:
+    with np.load(folder / "labelled.npz") as data:
+        np.savez(folder / "few.npz", **{name: array[:60] for name, array in data.items()})
+    status, out, err = dtc(*words(folder, "few.onnx", "--max-drop", "0.05", "--include", "fc3*", data="few.npz"))
+    assert status == 1
+    found = json.loads(out)
+    # Nine samples: one of them is more than the loss that is allowed.
+    assert (found["unseen_samples"], found["unseen_drop"] <= 0.05 < found["unseen_error"]) == (9, True)
+    assert "uncertain by 0.11, on unseen samples, 0.05 allowed; more samples tell it closer (--eval-data" in err
+    assert not any(each["reaches"] for each in found["front"])
+
+
+def test_pairs_and_huffman_codes_are_candidates_where_both_methods_declare_values() -> None:
+    names = default_methods()
+    assert {"svd+uniform", "prune+codebook"} <= set(names)
+    assert not {"svd+prune", "prune+svd", "prune+bins"} & set(names)
+    pairs = worth_trying(["svd+uniform"])
+    assert [each.words for each in pairs[:2]] == [f"svd+uniform bits={bits} rank_ratio=0.25" for bits in (4, 6)]
+    (plain,) = (each for each in worth_trying(["codebook"]) if each.words == "codebook block=1 codewords=16")
+    assert [each.words for each in closer(plain)] == ["codebook block=1 codewords=16 huffman=True"]
+    assert closer(closer(plain)[0]) == ()
 
 
 @pytest.mark.usefixtures("inline")
