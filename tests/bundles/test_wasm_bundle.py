@@ -49,10 +49,13 @@ def test_few_rows_take_no_tile() -> None:
     assert encode_tiled(weight).form == "signs"
 
 
-def test_without_emscripten_a_bundle_says_how_its_module_is_built(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def without_emscripten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dtc.deploy.programs.shutil.which", lambda name: None if name == "emcc" else f"/bin/{name}")
+
+
+@pytest.mark.usefixtures("without_emscripten")
+def test_without_emscripten_a_bundle_says_how_its_module_is_built(tmp_path: Path) -> None:
     options = DeployOptions(fixed={"sr": np.array(16000)})
     told = deploy(write_switched(tmp_path / "switched.onnx"), "wasm", tmp_path / "bundle", options)
     assert "model.wasm is not built: emcc is missing: apt install emscripten; then make -C source" in told.notes[-1]
@@ -76,6 +79,7 @@ def test_tiles_hold_the_places_of_few_numbers(count: int) -> None:
         assert values[code >> col % columns * bits & (1 << bits) - 1] == weight[row, col]
 
 
+@pytest.mark.usefixtures("without_emscripten")
 def test_it_is_measured_beside_what_runs_in_the_same_way(tmp_path: Path) -> None:
     options = DeployOptions(fixed={"sr": np.array(16000)})
     model = write_switched(tmp_path / "switched.onnx")

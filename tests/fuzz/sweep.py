@@ -2,7 +2,7 @@
 
 Each file that is written is run beside its original in sessions of this script's own, on the inputs that come with the
 model. The methods are fine enough for the outputs to be near the original's: one that is further away is wrong, unless
-noise as large as the errors told of the weights moves the outputs as far (a table of four codewords for twelve
+noise twice as large as the errors told of the weights moves the outputs as far (a table of four codewords for twelve
 weights). What is wrong is printed, then a table of counts; the status is 1 if anything was wrong. With `--results FILE`
 what came of each model is kept, and a sweep that was stopped goes on where it was.
 """
@@ -35,8 +35,11 @@ METHODS: Mapping[str, str] = {
 LARGEST = 0.05
 """Relative L2 of an output against the original's, up to which no written file is wrong.
 
-Further away it is wrong, unless noise of the size that is told of the weights does as much.
+Further away it is wrong, unless noise `UNEVEN` times as large as the errors told of the weights does as much.
 """
+
+UNEVEN = 2.0
+"""An error is not spread evenly over a weight, of which an output may show a few rows."""
 
 DRAWS = 16
 """Draws of that noise: products of a few numbers may cancel out where their errors do not, or do not in most draws."""
@@ -100,18 +103,18 @@ def _differences(model: BackendModel, written: bytes, sites: list[dict[str, Any]
         for name, distance, *values in zip(names, found, expected, *moved, strict=True):
             most = max(LARGEST, *(_distance(values[0], value) for value in values[1:]))
             if distance > most:
-                yield f"{name} differs by {distance:.3g}, where noise of the told size does {most:.3g} at most"
+                yield f"{name} differs by {distance:.3g}, where noise does {most:.3g} at most"
 
 
 def _noisy(content: bytes, sites: list[dict[str, Any]], seed: int) -> bytes:
-    """Return the model with Gaussian noise on each weight, as large as the error that is told of it."""
+    """Return the model with Gaussian noise on each weight, `UNEVEN` times as large as the error that is told of it."""
     rng = np.random.default_rng(seed)
     model = onnx.load_from_string(content)
     told = {site["name"]: site["error"] or 0.0 for site in sites}
     for tensor in model.graph.initializer:
         if error := told.get(tensor.name):
             weight = numpy_helper.to_array(tensor)
-            spread = (error * np.mean(np.square(weight, dtype=np.float64))) ** 0.5
+            spread = UNEVEN * (error * np.mean(np.square(weight, dtype=np.float64))) ** 0.5
             noisy = (weight + rng.normal(0.0, spread, weight.shape)).astype(weight.dtype)
             tensor.CopyFrom(numpy_helper.from_array(noisy, tensor.name))
     return model.SerializeToString()

@@ -31,8 +31,8 @@ static void keep(const dtc_recurrent_shape *shape, size_t step, size_t direction
 }
 
 void dtc_lstm(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_matrix *r, const float *w_bias,
-              const float *r_bias, const float *x, const float *first_h, const float *first_c, float *y, float *h,
-              float *c, float *scratch) {
+              const float *r_bias, const float *peepholes, const float *x, const float *first_h, const float *first_c,
+              float *y, float *h, float *c, float *scratch) {
     const size_t hidden = shape->hidden, rows = 4 * hidden;
     float *gates = scratch, *rest = scratch + rows;
     start(shape, first_h, h);
@@ -47,11 +47,14 @@ void dtc_lstm(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_m
                     for (size_t i = 0; i < rows; ++i) gates[i] += r_bias[d * rows + i];
                 w->product(w, d * rows, rows, x + (step * shape->batch + n) * shape->input, gates, rest);
                 r->product(r, d * rows, rows, state, gates, rest);
+                const float *peep = peepholes ? peepholes + 3 * d * hidden : NULL;
                 for (size_t i = 0; i < hidden; ++i) {
-                    const float in = sigmoid(cut(shape, gates[i])), out = cut(shape, gates[hidden + i]);
-                    const float forget = sigmoid(cut(shape, gates[2 * hidden + i]));
+                    if (peep) gates[i] += peep[i] * cell[i];
+                    if (peep) gates[2 * hidden + i] += peep[2 * hidden + i] * cell[i];
+                    const float in = sigmoid(cut(shape, gates[i])), forget = sigmoid(cut(shape, gates[2 * hidden + i]));
                     cell[i] = forget * cell[i] + in * tanhf(cut(shape, gates[3 * hidden + i]));
-                    state[i] = sigmoid(out) * tanhf(cell[i]);
+                    if (peep) gates[hidden + i] += peep[hidden + i] * cell[i];
+                    state[i] = sigmoid(cut(shape, gates[hidden + i])) * tanhf(cell[i]);
                 }
                 keep(shape, step, d, n, state, y);
             }
@@ -86,6 +89,25 @@ void dtc_gru(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_ma
                     const float fresh = tanhf(cut(shape, gates[2 * hidden + i] + recurrent[2 * hidden + i]));
                     state[i] = (1 - gates[i]) * fresh + gates[i] * state[i];
                 }
+                keep(shape, step, d, n, state, y);
+            }
+}
+
+void dtc_rnn(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_matrix *r, const float *w_bias,
+             const float *r_bias, const float *x, const float *first_h, float *y, float *h, float *scratch) {
+    const size_t hidden = shape->hidden;
+    float *sums = scratch, *rest = scratch + hidden;
+    start(shape, first_h, h);
+    for (size_t d = 0; d < shape->directions; ++d)
+        for (size_t turn = 0; turn < shape->steps; ++turn)
+            for (size_t n = 0; n < shape->batch; ++n) {
+                const size_t step = step_of(shape, d, turn);
+                float *state = h + (d * shape->batch + n) * hidden;
+                set(sums, w_bias, d * hidden, hidden);
+                for (size_t i = 0; r_bias && i < hidden; ++i) sums[i] += r_bias[d * hidden + i];
+                w->product(w, d * hidden, hidden, x + (step * shape->batch + n) * shape->input, sums, rest);
+                r->product(r, d * hidden, hidden, state, sums, rest);
+                for (size_t i = 0; i < hidden; ++i) state[i] = tanhf(cut(shape, sums[i]));
                 keep(shape, step, d, n, state, y);
             }
 }

@@ -1,4 +1,4 @@
-/* LSTM and GRU with ONNX's default activations; weights in any form. */
+/* LSTM, GRU and RNN with ONNX's default activations; weights in any form. */
 #ifndef DTC_RECURRENT_H
 #define DTC_RECURRENT_H
 
@@ -14,14 +14,18 @@ typedef struct {
 } dtc_recurrent_shape;
 
 /* w [directions * gates * hidden, input], r [directions * gates * hidden, hidden], both with a bias or NULL; gates in
- * ONNX's order: i o f c, and z r h. x [steps, batch, input]; y [steps, directions, batch, hidden] or NULL;
+ * ONNX's order: i o f c, z r h, and one alone; peepholes [directions, 3, hidden] of i o f or NULL. x [steps, batch, input]; y [steps, directions, batch, hidden] or NULL;
  * h, c [directions, batch, hidden] hold the state: it starts as first_h, first_c, or zeros where that is NULL. */
 void dtc_lstm(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_matrix *r, const float *w_bias,
-              const float *r_bias, const float *x, const float *first_h, const float *first_c, float *y, float *h,
-              float *c, float *scratch /* 4 * hidden, and what a product takes */);
+              const float *r_bias, const float *peepholes, const float *x, const float *first_h, const float *first_c,
+              float *y, float *h, float *c, float *scratch /* 4 * hidden, and what a product takes */);
 
 void dtc_gru(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_matrix *r, const float *w_bias,
              const float *r_bias, const float *x, const float *first_h, float *y, float *h,
              float *scratch /* 7 * hidden, and what a product takes */);
+
+void dtc_rnn(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_matrix *r, const float *w_bias,
+             const float *r_bias, const float *x, const float *first_h, float *y, float *h,
+             float *scratch /* hidden, and what a product takes */);
 
 #endif

@@ -1,4 +1,4 @@
-"""LSTM and GRU, weights in any form."""
+"""LSTM, GRU and RNN, weights in any form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dtc.deploy.codegen.program import AnyArray, Struct, Tensor
 from dtc.deploy.codegen.weights.low_rank import low_rank
 from dtc.deploy.codegen.weights.stored import StoredWeight
 
-_DEFAULTS = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh")}
+_DEFAULTS = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh"), "RNN": ("tanh",)}
 
 
 def _lstm(at: NodeCompiling) -> None:
@@ -22,6 +22,10 @@ def _lstm(at: NodeCompiling) -> None:
 
 def _gru(at: NodeCompiling) -> None:
     _recurrent(at, gates=3, spare=7, state=("h",))
+
+
+def _rnn(at: NodeCompiling) -> None:
+    _recurrent(at, gates=1, spare=1, state=("h",))
 
 
 def _recurrent(at: NodeCompiling, *, gates: int, spare: int, state: tuple[str, ...]) -> None:
@@ -37,6 +41,8 @@ def _recurrent(at: NodeCompiling, *, gates: int, spare: int, state: tuple[str, .
     members |= {"clip": at.node.attributes.get_float("clip", 0.0)}
     weights = [_weight(at, index) for index in (1, 2)]
     biases = _biases(at, directions, gates * hidden)
+    if at.node.op_type == "LSTM":
+        biases.append(at.floats(at.constant(7, "the peepholes")) if at.has(7) else None)
     first = [at.optional(index) for index in (5, 6)[: len(state)]]
     shape = (directions, x.shape[1], hidden)
     y = at.output() if at.writes(0) else None
@@ -61,8 +67,6 @@ def _expect_usual(at: NodeCompiling) -> None:
         raise at.refuse(f"activations other than {', '.join(usual)} are not there")
     if attributes.get_int("layout", 0) or attributes.get_int("input_forget", 0):
         raise at.refuse("layout 1 and input_forget are not there")
-    if at.node.op_type == "LSTM" and at.has(7) and (at.array(7) is None or np.any(at.array(7))):
-        raise at.refuse("peepholes are not there")
     steps = static_shape(at.value(0))
     lengths = at.array(4)
     if at.has(4) and (lengths is None or steps is None or np.any(lengths != steps[0])):
@@ -104,4 +108,4 @@ def _biases(at: NodeCompiling, directions: int, rows: int) -> list[Tensor | None
     return [at.floats(both[:, 0]), at.floats(both[:, 1])]
 
 
-COMPILERS: Mapping[str, Compiler] = {"LSTM": _lstm, "GRU": _gru}
+COMPILERS: Mapping[str, Compiler] = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}
