@@ -27,6 +27,15 @@ _UNKNOWN = "is not a registered function/op"
 THREADS = "DTC_THREADS"
 """The environment variable by which processes that share the cores of a machine tell their own number of threads."""
 
+UNFOLDED: Mapping[str, str] = {
+    "optimization.disable_specified_optimizers": "ConstantFolding;ReshapeFusion",
+}
+"""Settings of a session that computes what is constant in every run, and lets go of what lies between.
+
+Where nothing is folded, ONNX Runtime 1.32 fuses a Reshape to a shape that is computed from an input's with the one
+before it to a wrong constant shape (seen where a function ends in the first one), so that is left out, too.
+"""
+
 _SILENT = 4  # only fatal errors: everything else comes back as an exception
 
 _SOURCE = re.compile(r"\S*/onnxruntime/\S+\.(?:cc|h):\d+ ")
@@ -102,7 +111,8 @@ def _options(
     if sparing:
         # Folded constants and all that led to them are held until the last is folded: for codes of two bits nine times
         # the weights that they stand for.
-        options.add_session_config_entry("optimization.disable_specified_optimizers", "ConstantFolding")
+        for key, value in UNFOLDED.items():
+            options.add_session_config_entry(key, value)
         options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     register_custom_ops(options, but=register(options) if native else None)
     return options

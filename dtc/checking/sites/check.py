@@ -20,6 +20,7 @@ from dtc.checking.sites.regions import Region, Regions
 from dtc.document import DocumentPart, Real
 from dtc.errors import DataError, ModelError
 from dtc.graph.inference import KnownValues
+from dtc.session import UNFOLDED
 
 _TOGETHER = 32_000_000
 """Bytes of dense weights that are checked in one session: opening one takes longer than a small site does."""
@@ -31,10 +32,7 @@ _NATIVE = 1 << 25
 """Bytes of a dense weight from which native kernels compute with it, where there are any: a function in standard
 operators holds each bit of a code as a float, several times the weight. What is smaller runs by functions."""
 
-_ONCE = {
-    "session.disable_prepacking": "1",
-    "optimization.disable_specified_optimizers": "ConstantFolding",
-}
+_ONCE = {"session.disable_prepacking": "1", **UNFOLDED}
 """A weight is decoded and multiplied once: a second copy of it is not worth it, and what decodes it runs on all cores
 and lets go of what lies between, where folding would run it on one and hold everything to its end."""
 
