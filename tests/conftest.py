@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from needed import lacking
 
 from dtc.cli import main
 from dtc.cli.app import app
@@ -20,11 +21,9 @@ os.environ[VERIFY] = "1"  # every compression of a test checks the model after e
 def data_dir() -> Path:
     """The folder that DTC_DATA names; in CI a missing one is a failure."""
     folder = Path(os.environ.get("DTC_DATA", ""))
-    if os.environ.get("DTC_DATA") and folder.is_dir():
-        return folder
-    if os.environ.get("CI"):
-        pytest.fail("DTC_DATA must name the folder of public data and models")
-    pytest.skip("set DTC_DATA to the folder of public data and models")
+    if not (os.environ.get("DTC_DATA") and folder.is_dir()):
+        lacking("DTC_DATA must name the folder of public data and models")
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +33,7 @@ def case(data_dir: Path) -> Callable[[str], Path]:
     def find(name: str) -> Path:
         path = data_dir.parent / "cases" / f"{name}.onnx"
         if not path.is_file():
-            (pytest.fail if os.environ.get("CI") else pytest.skip)(
-                f"no {name}.onnx in the folder cases beside DTC_DATA"
-            )
+            lacking(f"no {name}.onnx in the folder cases beside DTC_DATA")
         return path
 
     return find

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from needed import lacking
 from onnx import numpy_helper, parser
 
 from dtc.deploy.ops.library import library_path
@@ -27,7 +28,7 @@ SVD = ("--method", "svd", "--rank", "4")
 def library(monkeypatch: pytest.MonkeyPatch) -> Path:
     path = library_path()
     if path is None:
-        pytest.skip("the native library is not built")
+        lacking("the native library is not built")
     monkeypatch.setenv("DTC_OPS", "none")
     return path
 

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from native_cases import EXACT, Array, Case, binary, bitmap, codebook, csr, model_of, with_input
+from needed import lacking
 from running import checked_bytes
 
 from dtc.deploy.ops.library import library_path, register
@@ -37,7 +38,7 @@ def library() -> Path:
     """The native library; in CI a missing one is a failure."""
     path = library_path()
     if path is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("the native library of the operators is not built")
+        lacking("the native library of the operators is not built")
     return path
 
 

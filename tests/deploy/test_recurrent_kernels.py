@@ -6,7 +6,6 @@ binary codes in 16-bit tables.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needed import lacking
 from recurrent_graphs import Options
 from recurrent_weights import pair
 from running import relative_error, run
@@ -29,7 +29,7 @@ TOLERANCE = 1e-4
 @pytest.fixture(autouse=True, scope="module")
 def _library() -> None:
     if library_path() is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("the native library is not built")
+        lacking("the native library is not built")
 
 
 def native_session(model: ir.Model, threads: int = 1) -> ort.InferenceSession:

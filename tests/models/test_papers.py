@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from needed import unless
 
 from dtc.errors import DataError
 from dtc.models.reproduce.papers.experiment import Record, experiments, stored
@@ -14,7 +15,7 @@ from dtc.models.reproduce.papers.results import read_results, write_results
 from dtc.models.reproduce.papers.running import run_trial
 from dtc.training.engines.ort.install import unavailable
 
-NEEDS_ENGINE = pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))
+NEEDS_ENGINE = unless(unavailable())
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from needed import unless
 
 from dtc import models
 from dtc.errors import EngineError
@@ -24,7 +25,7 @@ Dtc = Callable[..., tuple[int, str, str]]
 
 PRUNE = ("--method", "prune", "--sparsity", "0.5", "--compensate", "--activation-bits", "8", "--seconds", "0")
 CODEBOOK = ("--method", "codebook", "--codewords", "8", "--block", "1", "--seconds", "0")
-NEEDS_ENGINE = pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))
+NEEDS_ENGINE = unless(unavailable())
 
 
 def digits(count: int) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from needed import lacking
 
 from dtc import data, models
 from dtc.data import samples
@@ -53,7 +54,7 @@ def test_the_model_is_normalised_once_and_the_data_opened_once(
 ) -> None:
     recipe = recipes()[way]
     if recipe.training is not None and (reason := unavailable()):
-        pytest.skip(reason)
+        lacking(reason)
     normalised: list[ir.Model] = []
     opened: list[tuple[object, ...]] = []
 

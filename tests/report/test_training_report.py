@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from needed import lacking
 from reports import Page, strict_json
 
 from dtc import models
@@ -108,7 +109,7 @@ def test_a_line_in_the_writing_is_left_out_and_a_damaged_one_is_loud(tmp_path: P
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a short retraining."""
     if reason := unavailable():
-        pytest.skip(reason)
+        lacking(reason)
     folder = tmp_path_factory.mktemp("retrained")
     save_model(models.build("digits-mlp"), folder / "digits.onnx")
     recipe: dict[str, Any] = {

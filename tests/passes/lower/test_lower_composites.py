@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+from needed import unless
 from recurrent_graphs import Options, recurrent_model
 from running import assign_dense, eager, lowered_error, random_low_rank, relative_error, run, session
 
@@ -158,7 +159,7 @@ def test_a_sum_is_joined_for_a_recurrent_node_and_the_report_says_so(op: str) ->
     assert all(each.reason.startswith("joined of its parts when a session loads") for each in told)
 
 
-@pytest.mark.skipif(library_path() is None, reason="the native library of the operators is not built")
+@unless("the native library of the operators is not built" if library_path() is None else None)
 @pytest.mark.parametrize("mode", ["compute", "storage"])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("op", ["LSTM", "GRU"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from engine_process import HERE, EngineProcess
+from needed import lacking
 
 from dtc.training.engine_kind import engines
 
@@ -24,7 +25,7 @@ def engine_process() -> Iterator[Callable[[str], EngineProcess]]:
     def find(name: str) -> EngineProcess:
         kind = engines()[name]
         if reason := kind.unavailable():
-            pytest.skip(reason)
+            lacking(reason)
         return running.setdefault(name, EngineProcess(kind))
 
     yield find

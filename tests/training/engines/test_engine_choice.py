@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 import pytest
+from needed import lacking
 
 from dtc.errors import EngineError, PartlyTrainedError
 from dtc.graph import save_model
@@ -92,7 +93,7 @@ def test_a_weight_before_a_maximum_is_trained_by_torch(dtc, tmp_path):
     """ReduceMax has no gradient in onnxruntime-training; the run keeps the engine, and its record says why."""
     for name in ("ort", "torch"):
         if reason := engines()[name].unavailable():
-            pytest.skip(reason)
+            lacking(reason)
     net = Net("largest", 0)
     x = net.input("x", ir.DataType.FLOAT, ["N", 16])
     wide = net.op("Unsqueeze", "wide", [net.linear("a", x, (16, 24)), net.constant("axis", np.array([1], np.int64))])

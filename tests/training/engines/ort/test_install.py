@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from needed import lacking
 
 from dtc.errors import EngineError
 from dtc.training.engines.ort import install as engine
@@ -27,8 +28,8 @@ def test_a_python_without_wheels_is_named(monkeypatch):
 
 
 def test_offline_says_how_to_install_from_a_file(monkeypatch, tmp_path):
-    if engine.unavailable():
-        pytest.skip("no engine for this machine")
+    if reason := engine.unavailable():
+        lacking(reason)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(EngineError, match="PIP_FIND_LINKS"):
         engine.install(tmp_path)
@@ -112,8 +113,8 @@ def test_a_damaged_copy_is_removed_and_installed_again(tmp_path):
 
 
 def test_a_wheel_of_another_hash_is_not_installed(monkeypatch, tmp_path):
-    if engine.unavailable():
-        pytest.skip("no engine for this machine")
+    if reason := engine.unavailable():
+        lacking(reason)
     tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
     name = f"onnxruntime_training_cpu-{engine.VERSION}"
     (tmp_path / "wheels").mkdir()

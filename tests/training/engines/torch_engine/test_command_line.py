@@ -7,15 +7,15 @@ import json
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
-import pytest
 from click.testing import CliRunner
+from needed import unless
 
 from dtc.cli.app import app
 from dtc.graph import save_model
 from dtc.models.net import Net
 from dtc.training.engine_kind import engines
 
-pytestmark = pytest.mark.skipif(engines()["torch"].unavailable() is not None, reason="PyTorch is not installed")
+pytestmark = unless(engines()["torch"].unavailable())
 
 
 def switched() -> ir.Model:

@@ -15,7 +15,7 @@ import onnx_ir as ir
 import torch
 
 from dtc.cores import cores
-from dtc.errors import EngineError, TrainingError
+from dtc.errors import DtcError, EngineError, TrainingError
 from dtc.forms import AnyArray
 from dtc.graph import save_model
 from dtc.graph.signature import Arrays, input_specs
@@ -124,8 +124,8 @@ class ParallelEngine:
             try:
                 parts = cut.parts(batch, min(len(self._settings), cut.samples(batch)))
                 found = sum(self._own.loss(part, whole=Whole(total_of=lambda _: counts[0]))[0] for part in parts)
-            except Exception:  # noqa: BLE001, S112 - steps of a sequence, say, cannot be run apart from each other
-                continue
+            except (DtcError, RuntimeError, ValueError, IndexError):
+                continue  # steps of a sequence, say, cannot be run apart from each other
             if abs(found - expected) <= _NEAR * abs(expected):
                 return cut
         sizes = ", ".join(f"{name} {list(array.shape)}" for name, array in batch.items())

@@ -28,13 +28,13 @@ class Post:
     """What a helper is made of.
 
     Attributes:
-        place: Its place among the processes.
+        seat: Its place among the processes.
         model: The file of the model to train.
         teacher: That of the model that distillation learns from.
         settings: Of its engine; the device is its own.
     """
 
-    place: Seat
+    seat: Seat
     model: Path
     teacher: Path
     settings: EngineSettings
@@ -57,19 +57,19 @@ def assist(connection: Connection, post: Post) -> None:
     try:
         engine = TorchEngine(load_model(post.model), post.settings, load_model(post.teacher))
         connection.send(sorted(engine.parameters))
-        post.place.join(open_device(post.settings.device, post.settings.precision))
+        post.seat.join(open_device(post.settings.device, post.settings.precision))
         while True:
             part: BatchPart = connection.recv()
             for name, array in part.state.items():
                 engine.state[name][...] = array
-            taken = shared_step(engine, part.batch, post.place.rank, part.seed)
+            taken = shared_step(engine, part.batch, post.seat.rank, part.seed)
             connection.send(taken.outputs)
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         pass  # the first process is gone, or wants no more
     except DtcError as error:
         _tell(connection, error)
     except Exception as error:  # noqa: BLE001 - the first process is told of everything
-        _tell(connection, TrainingError(f"process {post.place.rank}: {type(error).__name__}: {error}"))
+        _tell(connection, TrainingError(f"process {post.seat.rank}: {type(error).__name__}: {error}"))
     finally:
         leave()
 
