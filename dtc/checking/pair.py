@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -70,8 +70,9 @@ def open_pair(reference: Path, candidate: Path, options: CheckOptions) -> Pair:
     models = load_model(reference), load_model(candidate)
     memory = free_memory() if options.memory is None else options.memory
     names = options.called or (str(reference), str(candidate))
-    _refuse_unfit(models, names, memory)
-    turns = SessionTurns(at_once=run_together(*models, memory))
+    held = tuple(map(session_memory, models))
+    _refuse_unfit(held, names, memory)
+    turns = SessionTurns(at_once=run_together(models[0], sum(held), memory))
     random, kernels = is_random(models[0]), options.native and library_path() is not None
     told: dict[str, Any] = {
         "threads": options.threads,
@@ -104,9 +105,9 @@ def open_pair(reference: Path, candidate: Path, options: CheckOptions) -> Pair:
     return Pair(paths, models, inputs, runs, attempt, tuple(failures), random, run_of, turns, decodes_in_runs=decodes)
 
 
-def _refuse_unfit(models: tuple[ir.Model, ir.Model], names: tuple[str, str], memory: int) -> None:
-    for model, name in zip(models, names, strict=True):
-        needed = IDLE + session_memory(model)
+def _refuse_unfit(held: Sequence[int], names: Sequence[str], memory: int) -> None:
+    for nbytes, name in zip(held, names, strict=True):
+        needed = IDLE + nbytes
         if needed > memory:
             raise ModelError(
                 f"{name}: running it takes {size(needed)} of memory, and {size(memory)} may be used; give more "

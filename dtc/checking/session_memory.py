@@ -36,12 +36,12 @@ def session_memory(model: ir.Model) -> int:
     )
 
 
-def run_together(reference: ir.Model, candidate: ir.Model, memory: int) -> bool:
-    """Return whether both of two models can be open at once: neither is large, and `memory` bytes hold them.
+def run_together(reference: ir.Model, both: int, memory: int) -> bool:
+    """Return whether a model and what was made of it may be open at once: they are not large, and fit into `memory`.
 
-    A session that decodes all weights when it is opened holds all copies of all of them at a time.
+    `both` are the bytes of both sessions. One that decodes all weights when it is opened holds all copies of all of
+    them at a time.
     """
-    both = session_memory(reference) + session_memory(candidate)
     return both <= _TOGETHER and IDLE + both + _DECODING * sum(_as_float32(reference)) <= memory
 
 
