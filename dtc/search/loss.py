@@ -7,7 +7,7 @@ the original's distribution, in nats; elsewhere the squared error relative to th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from dtc.errors import DataError
 from dtc.evaluate import judged_output, stateful, within_lengths
 from dtc.forms import AnyArray, Array
 from dtc.graph import load_model
-from dtc.graph.signature import input_specs
+from dtc.graph.signature import Arrays, input_specs
 from dtc.paired import in_blocks
 from dtc.recipe import Objective
 from dtc.session import Outputs, runner, session
@@ -89,9 +89,20 @@ class Judge:
             DataError: The outputs do not fit the labels.
             ModelError: The model does not run.
         """
+        return self._compare(self._run(path, count), count)
+
+    def compare(self, outputs: Iterable[Outputs], count: int) -> Loss:
+        """Return the loss of a model by its outputs on the first batches, between which no state is carried.
+
+        Raises:
+            DataError: They do not fit the labels.
+        """
+        return self._compare(zip(outputs, self._batches[:count], strict=True), count)
+
+    def _compare(self, results: Iterable[tuple[Outputs, Arrays]], count: int) -> Loss:
         objective, parts = self._objective, []
         metric = PairMetric(CheckOptions(objective=objective)) if objective.metric else None
-        for outputs, (found, batch) in zip(self._wanted(count), self._run(path, count), strict=True):
+        for outputs, (found, batch) in zip(self._wanted(count), results, strict=True):
             pair = (judged_output(each, objective) for each in (outputs, found))
             wanted, given = (within_lengths(each, each, batch, objective)[0] for each in pair)
             parts.append(_distances(wanted, given, self._measure))
@@ -108,7 +119,7 @@ class Judge:
             ]
         return self._kept[count]
 
-    def _run(self, path: Path, count: int) -> Any:
+    def _run(self, path: Path, count: int) -> Iterator[tuple[Outputs, Arrays]]:
         run = runner(session(path, threads=1))
         return stateful(run, self._batches[:count], self._objective, self._specs)
 
