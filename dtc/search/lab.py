@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from dtc.cores import cores
 from dtc.data.npy import read_npz
 from dtc.distortion import relative_error
 from dtc.errors import UsageError
@@ -19,7 +18,6 @@ from dtc.forms import Array, Form
 from dtc.graph import Site, save_model
 from dtc.graph.walk import replace_tensors
 from dtc.job import Job
-from dtc.memory import free_memory
 from dtc.passes.compose import make_methods
 from dtc.passes.lower import Lowered
 from dtc.passes.lower.ledger import array_bytes
@@ -56,6 +54,7 @@ class Setting:
         base: Where relative paths of the recipe's data start.
         folder: Of the search; it holds second moments and gradients.
         measure: How outputs are compared.
+        room: Bytes that each worker may keep of what enters sites, which changes no result.
     """
 
     model: Path
@@ -63,6 +62,7 @@ class Setting:
     base: Path
     folder: Path
     measure: Measure
+    room: int = 256 << 20
 
     def known(self) -> Known:
         """Return what samples have told of the model."""
@@ -149,11 +149,10 @@ class Lab:
             if each.nbytes - each.shared_bytes < dense[each.site.name]
         }
         self._keep(candidate, distorted)
-        everywhere = self.changed(dict.fromkeys(found, candidate), (), count)
         return {
             "sites": found,
             "common": sum(each.shared_bytes for each in lowered),
-            "distance": everywhere.distance,
+            "distance": self.changed(dict.fromkeys(found, candidate), (), count).distance if found else 0.0,
         }
 
     def changed(self, changes: Mapping[str, Candidate | None], base: Mix, count: int) -> Loss:
@@ -271,9 +270,7 @@ class Lab:
         self._base = base
 
     def _run_onward(self, model: ir.Model, sites: Sequence[Site]) -> Onward:
-        # Of what is free: workers are as many as there are cores, and each needs as much again.
-        room = free_memory() // (2 * cores() + 2)
-        return Onward(model, sites, self._halves.deciding, self._objective, room=room)
+        return Onward(model, sites, self._halves.deciding, self._objective, room=self.setting.room)
 
     def _error(self, site: Site, dense: Array) -> float:
         gram = self._plain.gram_of(site)

@@ -31,6 +31,8 @@ from dtc.session import Outputs, runner, session
 Doubles = npt.NDArray[np.float64]
 Measure = Literal["divergence", "error"]
 
+_PARTS = 16
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -46,6 +48,8 @@ class Loss:
         drop_error: Standard error of the drop: of the difference of both models on the same samples.
         share_error: The same of the drop as a share of the original's metric.
         count: How many samples the metric was told by; of a stream, blocks of it.
+        parts: What each of up to 16 runs of neighbouring positions adds to the distance; by these two models are told
+            apart that were run on the same samples.
     """
 
     distance: float
@@ -57,6 +61,7 @@ class Loss:
     drop_error: float = np.inf
     share_error: float = np.inf
     count: int = 0
+    parts: tuple[float, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """Return the loss as JSON takes it."""
@@ -189,15 +194,16 @@ def _loss(parts: Sequence[tuple[Doubles, Doubles]], metric: MetricChange | None,
     if not np.isfinite(distance):
         return Loss(np.inf, 0.0, len(noise), np.inf, 0.0 if metric is None else metric.before, np.nan)
     deviation = float((noise - distance * signal).std() / total / np.sqrt(len(noise)))
+    shares = tuple((in_blocks(noise, _PARTS) / total / len(noise)).tolist())
     if metric is None:
         # Samples, or blocks of a stream, tell how far the distance of others may be; the relative L2 is its root.
         terms = np.stack([noise, signal], axis=1)
         known = in_blocks(terms) if carries else terms
         relative, error = float(np.sqrt(distance)), _error_of_root(known)
-        return Loss(distance, deviation, len(noise), relative, 0.0, relative, error, error, len(known))
+        return Loss(distance, deviation, len(noise), relative, 0.0, relative, error, error, len(known), shares)
     drop = metric.drop if np.isfinite(metric.drop) else np.inf
     errors = (metric.drop_error, metric.share_error, metric.count)
-    return Loss(distance, deviation, len(noise), drop, metric.before, metric.after, *errors)
+    return Loss(distance, deviation, len(noise), drop, metric.before, metric.after, *errors, shares)
 
 
 def _error_of_root(terms: Doubles) -> float:
