@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import onnx
 import pytest
+from onnx import helper
 
 import dtc as package
 from dtc.passes.method import methods
@@ -36,6 +39,27 @@ def test_a_short_answer_imports_nothing_heavy(words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("words", [("compress", "--help"), ("methods", "svd"), ("check", "--help")])
 def test_help_of_options_runs_no_model(words: tuple[str, ...]) -> None:
     assert not {"onnxruntime", "onnx", "onnx_ir", "sympy"} & imported(*words)
+
+
+def test_what_reads_a_model_loads_symbols_late(tmp_path: Path) -> None:
+    model = helper.make_model(helper.make_graph([], "empty", [], []))
+    path = tmp_path / "empty.onnx"
+    onnx.save(model, path)
+    seen = imported("inspect", str(path))
+    assert "onnx_ir" in seen
+    assert "sympy.core" not in seen
+
+
+def test_symbolic_sizes_are_computed_with_late_symbols() -> None:
+    script = """
+import sys
+from dtc.cli.late_imports import LateImports
+LateImports().install()
+import onnx_ir
+print(onnx_ir.SymbolicDim("N") + 1, "sympy.core" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["N", "+", "1", "True"]
 
 
 def test_python_runs_the_package() -> None:
