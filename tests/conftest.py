@@ -15,7 +15,7 @@ from dtc.cli.app import app
 from dtc.pipeline.watch import VERIFY
 
 BYTECODE = "DTC_TESTS_BYTECODE"
-"""Names the folder in which processes that tests start keep their bytecode, where the tests' own processes keep none."""
+"""Names where processes that tests start keep their bytecode, when the tests' own processes keep none."""
 
 # By the worker, as what the process that starts it compiles may be instrumented, too.
 if BYTECODE in os.environ and "PYTEST_XDIST_WORKER" in os.environ:

@@ -9,7 +9,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from types import ModuleType
 
-# onnx-ir computes with symbolic sizes by sympy, whose 430 modules are a sixth of what a small model's compression takes.
+# onnx-ir computes with symbolic sizes by sympy: 430 modules, a sixth of the time in which a small model is compressed.
 RARELY_USED = frozenset({"sympy", "onnx_ir._symbolic_shapes"})
 
 
