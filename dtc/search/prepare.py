@@ -46,7 +46,7 @@ from dtc.training.run import fingerprint
 
 _FACTS = "search.json"
 
-_JOURNAL_VERSION = 2
+_JOURNAL_VERSION = 3
 """Of what evaluations tell: those of another one are not gone on with."""
 
 
