@@ -32,8 +32,8 @@ auto bind_bitmap(const Attributes& node) {
 
 std::vector<Operator> sparse_operators() {
   const auto csr = extent_by(2, 1), bitmap = extent_by(1, 0);
-  const FormOf<Matrix> csr_matrix{3, bind_csr<CsrMatrix>, csr}, bitmap_matrix{2, bind_bitmap<BitmapMatrix>, bitmap};
-  const FormOf<Rows> csr_rows{3, bind_csr<CsrRows>, csr}, bitmap_rows{2, bind_bitmap<BitmapRows>, bitmap};
+  const FormOf<Matrix> csr_matrix{{Type::none, Type::none, Type::none}, bind_csr<CsrMatrix>, csr}, bitmap_matrix{{Type::none, Type::u8}, bind_bitmap<BitmapMatrix>, bitmap};
+  const FormOf<Rows> csr_rows{{Type::none, Type::none, Type::none}, bind_csr<CsrRows>, csr}, bitmap_rows{{Type::none, Type::u8}, bind_bitmap<BitmapRows>, bitmap};
   return {matmul("SparseMatMul", csr_matrix),       gather("SparseGather", csr_rows),
           dequantize("SparseDequantize", csr_rows), matmul("BitmapMatMul", bitmap_matrix),
           gather("BitmapGather", bitmap_rows),      dequantize("BitmapDequantize", bitmap_rows)};
