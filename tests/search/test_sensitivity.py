@@ -11,7 +11,7 @@ import pytest
 
 from dtc.search.candidate import Candidate
 from dtc.search.journal import EvaluationJournal
-from dtc.search.sensitivity import SiteChoice, SiteTable, around, measured
+from dtc.search.sensitivity import SiteChoice, SiteTable, around, measured, worth_measuring
 from dtc.search.tasks import ChangeOne, Task
 from dtc.search.workers import Evaluations
 
@@ -72,3 +72,24 @@ def test_a_mix_as_it_is_is_run_once(tmp_path: Path) -> None:
     # Each site as it is and with its neighbour: three runs for four choices.
     assert len(told.asked) == 3
     assert [len(row) for row in found.sites.values()] == [2, 2]
+
+
+def test_rates_that_may_be_in_a_file_at_the_goal_are_measured() -> None:
+    # Codes of 1 to 32 bits of 100 weights, each bit taking errors down to a quarter, and others that err more.
+    codes = [(bits, 4.0**-bits) for bits in range(1, 33)]
+    others = [(bits + 0.5, 3 * 4.0**-bits) for bits in range(1, 8)]
+    row = [
+        SiteChoice(Candidate.of("codes", {"bits": bits}), round(100 * bits), 100 * bits, error, "")
+        for bits, error in sorted(codes + others)
+    ]
+    whole = SiteChoice(None, 6400, 6400.0, 0.0, "")
+    table = SiteTable(dict.fromkeys("abcd", (*row, whole)), {})
+    (kept, *alike) = worth_measuring(table, 0.05).sites.values()
+    assert alike == [kept] * 3
+    assert kept[-1] == whole
+    bits = [each.cost / 100 for each in kept[:-1]]
+    # From what takes half of the loss to what takes next to nothing of it; of these, no bit is missing.
+    assert bits[-1] == 6
+    assert {3, 4, 5, 6} <= set(bits)
+    assert min(bits) >= 2
+    assert len(bits) <= 10
