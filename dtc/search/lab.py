@@ -279,7 +279,7 @@ class Lab:
         if moments is None:
             return relative_error(before, site.matrices(dense))
         noise, signal = (
-            float(np.einsum("koi,kij,koj->", each, moments, each, optimize=True))
+            float(((each @ moments) * each).sum())
             for each in ((before - site.matrices(dense)).astype(np.float64), before.astype(np.float64))
         )
         return noise / signal if signal > 0 else float(noise > 0)
