@@ -41,6 +41,7 @@ class DeployOptions:
         processor: What it is for; None for this machine's, where the target has a choice.
         library: The native library to put into it; None for what is at hand.
         custom_ops: Libraries of custom operators that the model needs to run, which go into it.
+        ort: Whether it shall hold the model in ONNX Runtime's own format too.
     """
 
     force: bool = False
@@ -49,6 +50,7 @@ class DeployOptions:
     processor: str | None = None
     library: Path | None = None
     custom_ops: Sequence[Path] = ()
+    ort: bool = False
 
 
 def deploy(
@@ -60,7 +62,7 @@ def deploy(
 
     Raises:
         UsageError: There is no such target or processor, the folder may not be replaced, or the target takes no
-            libraries of custom operators.
+            libraries of custom operators, or no model in ONNX Runtime's own format.
         ModelError: The model cannot be loaded or run, or the target cannot take it.
         DataError: No inputs were found that it accepts, or one that shall be fixed is none.
         LibraryError: The native library for a processor cannot be had.
@@ -69,6 +71,7 @@ def deploy(
     chosen = find_deploy_target(target)
     processor = _processor(chosen, options.processor)
     _expect_custom_ops_taken(chosen, options)
+    _expect_ort_taken(chosen, options)
     with custom_ops(options.custom_ops), published(Path(output), force=options.force) as folder:
         model, run = load_model(path), _run(path)
         vectors = _vectors(path, model, run, options, one_size=chosen.one_size)
@@ -83,7 +86,7 @@ def deploy(
         facts["fixed"] = {name: vectors.inputs[0][name].tolist() for name in options.fixed}
         shutil.copytree(chosen.files, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         save_model(model, folder / MODEL)
-        draft = Draft(folder, model, processor, options.library, options.custom_ops)
+        draft = Draft(folder, model, processor, options.library, options.custom_ops, options.ort)
         with _refused_by(chosen, path):
             notes += chosen.complete(draft)
         facts |= {"notes": tuple(notes), "figures": draft.figures} | _proven(
@@ -117,6 +120,17 @@ def _expect_custom_ops_taken(target: DeployTarget, options: DeployOptions) -> No
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"--custom-ops: two libraries are called {name!r}, and go into one folder; rename one")
+
+
+def _expect_ort_taken(target: DeployTarget, options: DeployOptions) -> None:
+    """Refuse ONNX Runtime's own format where something else runs the bundle.
+
+    Raises:
+        UsageError: The target has no use for it.
+    """
+    if options.ort and not target.ort:
+        able = ", ".join(name for name, each in sorted(deploy_targets().items()) if each.ort)
+        raise UsageError(f"--ort: a bundle of target {target.name!r} takes no model.ort; those of {able} do")
 
 
 def _run(path: Path) -> Runner:

@@ -50,6 +50,13 @@ if TYPE_CHECKING:
     help="library of custom operators that the model needs to run, which goes into the bundle (repeatable)",
 )
 @option(
+    Section.MODEL,
+    "--ort",
+    is_flag=True,
+    help="write model.ort too, for builds of ONNX Runtime that read no other format; refused where that format would "
+    "hold weights as they are decoded",
+)
+@option(
     Section.CHECKING,
     "--check",
     "checked",
@@ -106,6 +113,7 @@ def _write(model: Path | None, options: dict[str, Any]) -> None:
         processor=options["processor"],
         library=options["library"],
         custom_ops=options["custom_ops"],
+        ort=options["ort"],
     )
     description = deploy(model, options["target"], options["output"], told)
     if options["as_json"]:
