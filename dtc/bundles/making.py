@@ -22,7 +22,7 @@ from dtc.deploy.ops import DOMAIN
 from dtc.deploy.target import MODEL, VECTORS, DeployTarget, Draft, deploy_targets, find_deploy_target
 from dtc.errors import DataError, ModelError, UsageError
 from dtc.graph import all_nodes, load_model, save_model
-from dtc.passes.prepare.fix_inputs import fix_inputs
+from dtc.passes.prepare.fix_inputs import fix_inputs, fold_sizes
 from dtc.passes.prepare.fix_shapes import fix_shapes
 from dtc.session import runner, session, signature
 
@@ -42,6 +42,7 @@ class DeployOptions:
         library: The native library to put into it; None for what is at hand.
         custom_ops: Libraries of custom operators that the model needs to run, which go into it.
         ort: Whether it shall hold the model in ONNX Runtime's own format too.
+        one_size: Whether it takes inputs of one size alone, what sizes decide being folded into the model.
     """
 
     force: bool = False
@@ -51,6 +52,7 @@ class DeployOptions:
     library: Path | None = None
     custom_ops: Sequence[Path] = ()
     ort: bool = False
+    one_size: bool = False
 
 
 def deploy(
@@ -74,13 +76,16 @@ def deploy(
     _expect_ort_taken(chosen, options)
     with custom_ops(options.custom_ops), published(Path(output), force=options.force) as folder:
         model, run = load_model(path), _run(path)
-        vectors = _vectors(path, model, run, options, one_size=chosen.one_size)
+        one_size = chosen.one_size or options.one_size
+        vectors = _vectors(path, model, run, options, one_size=one_size)
         facts: dict[str, Any] = {"target": chosen.name, "processor": processor, "pinned": dict(chosen.pinned)}
         facts |= {"source": named(path), "versions": versions()} | _distance(options.reference, run, vectors)
         # The model becomes what the target takes, and its vectors those of the inputs that are left.
         notes = fix_inputs(model, {name: vectors.inputs[0][name] for name in options.fixed})
-        if chosen.one_size:
+        if one_size:
             fix_shapes(model, vectors.inputs[0], vectors.outputs[0])
+        if options.one_size:
+            notes += fold_sizes(model)
         with _refused_by(chosen, path):
             notes += chosen.prepare(model)
         facts["fixed"] = {name: vectors.inputs[0][name].tolist() for name in options.fixed}

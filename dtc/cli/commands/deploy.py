@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 )
 @option(
     Section.MODEL,
+    "--one-size",
+    is_flag=True,
+    help="take inputs of one size alone: 1 where it counts samples, else the smallest that the model accepts; what "
+    "sizes decide is folded into the model",
+)
+@option(
+    Section.MODEL,
     "--reference",
     type=click.Path(path_type=Path),
     help="the model that MODEL was compressed from, to tell in deploy.json how far its outputs are",
@@ -114,6 +121,7 @@ def _write(model: Path | None, options: dict[str, Any]) -> None:
         library=options["library"],
         custom_ops=options["custom_ops"],
         ort=options["ort"],
+        one_size=options["one_size"],
     )
     description = deploy(model, options["target"], options["output"], told)
     if options["as_json"]:
