@@ -31,19 +31,33 @@ static void fill_tables(const float *x, size_t count, uint8_t *tables, float *ba
     }
 }
 
+/* The numbers of a tile's rows, of one of two arrays; those of 16 bits as dtc_half makes them wide. */
+static const float *row_numbers(const float *numbers, const uint16_t *halves, size_t first, float *wide) {
+    if (!halves) return numbers + first;
+    const v128_t size = wasm_i32x4_splat(0x7FFF), sign = wasm_i32x4_splat(0x8000), scale = wasm_f32x4_splat(0x1p112f);
+    for (size_t i = 0; i < DTC_TILE; i += 4) {
+        const v128_t half = wasm_u32x4_load16x4(halves + first + i);
+        const v128_t value = wasm_f32x4_mul(wasm_i32x4_shl(wasm_v128_and(half, size), 13), scale);
+        wasm_v128_store(wide + i, wasm_v128_or(value, wasm_i32x4_shl(wasm_v128_and(half, sign), 16)));
+    }
+    return wide;
+}
+
 static void add_tile(const dtc_matrix *w, size_t tile, const dtc_prepared *x, float *y) {
     const dtc_signs *form = w->form;
     const size_t quads = dtc_codes(w, DTC_QUAD), span = form->group / DTC_QUAD, groups = (quads + span - 1) / span;
     const uint8_t *codes = form->codes + tile * form->planes * quads * DTC_CODE_BYTES;
+    float wide[DTC_TILE];
     for (size_t group = 0; group < groups; ++group) {
         const size_t start = group * span, count = quads - start < span ? quads - start : span;
-        const float *alphas = form->alphas + (tile * groups + group) * form->planes * DTC_TILE;
-        for (size_t plane = 0; plane < form->planes; ++plane, alphas += DTC_TILE) {
+        const size_t place = (tile * groups + group) * DTC_TILE;
+        for (size_t plane = 0; plane < form->planes; ++plane) {
             const dtc_tile_sums sums = dtc_look_up(codes + plane * quads * DTC_CODE_BYTES, start, count, &x->tables);
-            dtc_add_sums(&sums, alphas, y);
+            const size_t alphas = place * form->planes + plane * DTC_TILE;
+            dtc_add_sums(&sums, row_numbers(form->alphas, form->half_alphas, alphas, wide), y);
         }
-        if (!form->offsets) continue;
-        const float *offsets = form->offsets + (tile * groups + group) * DTC_TILE;
+        if (!form->offsets && !form->half_offsets) continue;
+        const float *offsets = row_numbers(form->offsets, form->half_offsets, place, wide);
         for (size_t i = 0; i < DTC_TILE; ++i) y[i] += offsets[i] * x->totals[group];
     }
 }
@@ -64,7 +78,7 @@ void dtc_signs_product(const dtc_matrix *w, size_t first, size_t count, const fl
     for (size_t start = 0; start < cols; start += columns)
         fill_tables(x + start, cols - start < columns ? cols - start : columns, tables + start / DTC_QUAD * DTC_TABLE,
                     back + start / columns);
-    for (size_t start = 0; form->offsets && start < cols; start += form->group)
+    for (size_t start = 0; (form->offsets || form->half_offsets) && start < cols; start += form->group)
         totals[start / form->group] = total(x + start, cols - start < form->group ? cols - start : form->group);
     const dtc_prepared taken = {{tables, back, span}, totals};
     dtc_add_tiles(w, first, count, add_tile, &taken, y);
