@@ -20,7 +20,7 @@ CODE_BITS = 4
 _FEW_ROWS = 16
 """Rows below which a tile would be look-ups of nothing for the most part."""
 
-_TABLE_FLOATS = 8
+_TABLE_FLOATS = {"signs": 8, "levels": 12}
 """Floats that the table of a code takes."""
 
 _ORDER = [row + half for row in range(8) for half in (0, 8)]
@@ -57,7 +57,7 @@ def _signs(stored: StoredWeight) -> StoredWeight:
     for name, numbers in stored.arrays.items():
         if name != "codes":
             arrays[name] = None if numbers is None else _rows_last(numbers.reshape(stored.rows, groups, -1))
-    return replace(stored, arrays=arrays, scratch=_scratch(quads) + groups)
+    return replace(stored, arrays=arrays, scratch=_scratch("signs", quads) + groups)
 
 
 def _levels(stored: StoredWeight) -> StoredWeight:
@@ -70,12 +70,12 @@ def _levels(stored: StoredWeight) -> StoredWeight:
     values = np.zeros(1 << CODE_BITS, np.float32)
     values[: codewords.size] = codewords.reshape(-1)
     arrays: dict[str, AnyArray | None] = {"codes": _codes(indices, codes, stored.rows), "values": values}
-    return replace(stored, form="levels", arrays=arrays, numbers={"bits": bits}, scratch=_scratch(codes))
+    return replace(stored, form="levels", arrays=arrays, numbers={"bits": bits}, scratch=_scratch("levels", codes))
 
 
-def _scratch(codes: int) -> int:
+def _scratch(form: str, codes: int) -> int:
     """Return the floats of the tables of a row's codes, and of what is kept of each span."""
-    return _TABLE_FLOATS * codes + math.ceil(codes / _SPAN)
+    return _TABLE_FLOATS[form] * codes + math.ceil(codes / _SPAN)
 
 
 def _codes(packed: AnyArray, count: int, rows: int) -> npt.NDArray[np.uint8]:

@@ -10,7 +10,7 @@ static v128_t largest(v128_t x, size_t columns, v128_t most) {
     return wasm_f32x4_max(sums, most);
 }
 
-float dtc_factor(const float *x, size_t count, size_t columns, float *back) {
+float dtc_largest(const float *x, size_t count, size_t columns) {
     v128_t four = wasm_f32x4_splat(0);
     float last[4] = {0};
     size_t i = 0;
@@ -18,9 +18,7 @@ float dtc_factor(const float *x, size_t count, size_t columns, float *back) {
     memcpy(last, x + i, (count - i) * sizeof *x);
     four = largest(wasm_v128_load(last), columns, four);
     four = wasm_f32x4_max(four, wasm_i32x4_shuffle(four, four, 2, 3, 0, 1));
-    const float most = wasm_f32x4_extract_lane(wasm_f32x4_max(four, wasm_i32x4_shuffle(four, four, 1, 0, 3, 2)), 0);
-    *back = most / DTC_LARGEST;
-    return most == 0 ? 0 : DTC_LARGEST / most;
+    return wasm_f32x4_extract_lane(wasm_f32x4_max(four, wasm_i32x4_shuffle(four, four, 1, 0, 3, 2)), 0);
 }
 
 void dtc_add_tiles(const dtc_matrix *w, size_t first, size_t count, dtc_tile_adder *add, const dtc_prepared *x, float *y) {
