@@ -20,13 +20,14 @@ class Compressed:
     forms: tuple[Form, ...]
 
 
-How: TypeAlias = Literal["operator", "rows", "parts", "factors", "terms", "planes", "decoded"]
+How: TypeAlias = Literal["operator", "rows", "parts", "factors", "terms", "planes", "integers", "decoded"]
 """How a weight stands in the file for a node that reads it.
 
 `operator`: an operator of the domain `dtc` computes on the stored form; `rows`: rows are decoded as they are looked up;
 `parts`: a smaller dense product in standard operators (whole lines of zeros); `factors`: two products with the factors;
-`terms`: one product a term, and their sum; `planes`: one product an INT2 plane, and their sum; `decoded`: what stands
-in front of the reader gives it the dense weight.
+`terms`: one product a term, and their sum; `planes`: one product an INT2 plane, and their sum; `integers`: integers
+of 8 bits, which a runtime multiplies with such; `decoded`: what stands in front of the reader gives it the dense
+weight.
 """
 
 

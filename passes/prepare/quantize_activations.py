@@ -29,10 +29,12 @@ class Activation:
     Attributes:
         name: Of the value.
         readers: Names of the nodes that multiply it with a compressed weight.
+        like: Name of the activation before it whose levels it has too; None: its own.
     """
 
     name: str
     readers: tuple[str, ...]
+    like: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def find_activations(model: ir.Model, sites: Sequence[Site]) -> list[Activation]
     A value that no weight stands before is left out: the first layer of a network reads the input as it is. So are
     values that are quantized already, and all that is no float32.
     """
-    behind = _behind_weights(model)
+    behind = behind_weights(model)
     readers: dict[ir.Value, list[str]] = {}
     for reader in (reader for site in sites if site.value.dtype == ir.DataType.FLOAT for reader in site.readers):
         if reader.role not in _PRODUCTS or reader.node.graph is not model.graph:
@@ -69,7 +71,7 @@ def find_activations(model: ir.Model, sites: Sequence[Site]) -> list[Activation]
         if len(reader.node.inputs) < 2 or reader.index > 1:
             continue
         value = reader.node.inputs[1 - reader.index]
-        if value is not None and value in behind and not _is_quantized(value):
+        if value is not None and value in behind and not is_quantized(value):
             readers.setdefault(value, []).append(reader.node_name)
     return [Activation(str(value.name), tuple(dict.fromkeys(readers[value]))) for value in behind if value in readers]
 
@@ -86,6 +88,7 @@ def quantize_activations(model: ir.Model, quantizations: Sequence[Quantization])
     if quantizations:
         require_quantizers(model)
     names, nodes = Names(model), {node.name: node for node in model.graph}
+    made: dict[str, _Constants] = {}
     for each in quantizations:
         name = each.activation.name
         readers = [nodes.get(reader) for reader in each.activation.readers]
@@ -98,13 +101,14 @@ def quantize_activations(model: ir.Model, quantizations: Sequence[Quantization])
         producer = value.producer()
         assert producer is not None, "it stands behind a weight"
         builder = GraphBuilder(names, name, dtype=ir.DataType.FLOAT)
-        rounded = _round(builder, value, each.levels)
+        made[name] = made.get(each.activation.like or "") or _Constants.of(builder, each.levels)
+        rounded = _round(builder, value, each.levels, made[name])
         model.graph.insert_after(producer, builder.nodes)
         for node, index in reads:
             node.replace_input_with(index, rounded)
 
 
-def _behind_weights(model: ir.Model) -> dict[ir.Value, None]:
+def behind_weights(model: ir.Model) -> dict[ir.Value, None]:
     """Return the values of the main graph that depend on a weight, in order of execution."""
     weighing = {reader.node for site in find_sites(model) for reader in site.readers}
     found: dict[ir.Value, None] = {}
@@ -115,7 +119,8 @@ def _behind_weights(model: ir.Model) -> dict[ir.Value, None]:
     return found
 
 
-def _is_quantized(value: ir.Value) -> bool:
+def is_quantized(value: ir.Value) -> bool:
+    """Return whether a value is one that was rounded."""
     producer = value.producer()
     return producer is not None and producer.op_type == "DequantizeLinear"
 
@@ -124,9 +129,21 @@ def _inputs_called(node: ir.Node, name: str) -> list[int]:
     return [index for index, value in enumerate(node.inputs) if value is not None and value.name == name]
 
 
-def _round(builder: GraphBuilder, value: ir.Value, levels: Levels) -> ir.Value:
-    scale = builder.initializer("scale", np.array(levels.scale, np.float32))
-    zero = builder.initializer("zero_point", np.array(levels.zero_point, np.uint8))
+@dataclass(frozen=True)
+class _Constants:
+    """The initializers of a quantizer, which others of the same levels share."""
+
+    scale: ir.Value
+    zero: ir.Value
+
+    @classmethod
+    def of(cls, builder: GraphBuilder, levels: Levels) -> _Constants:
+        scale = builder.initializer("scale", np.array(levels.scale, np.float32))
+        return cls(scale, builder.initializer("zero_point", np.array(levels.zero_point, np.uint8)))
+
+
+def _round(builder: GraphBuilder, value: ir.Value, levels: Levels, constants: _Constants) -> ir.Value:
+    scale, zero = constants.scale, constants.zero
     few = levels.bits < _BITS
     if few and builder.opset < 12:  # Clip takes integers since then; before, the floats that round to them are clipped
         low, high = (levels.scale * (bound - levels.zero_point) for bound in (0, (1 << levels.bits) - 1))
