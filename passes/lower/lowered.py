@@ -14,10 +14,17 @@ from dtc.graph import Reader, Site
 
 @dataclass(frozen=True, eq=False)
 class Compressed:
-    """A site and the form of each of its matrices: what lowering is given."""
+    """A site and the form of each of its matrices: what lowering is given.
+
+    Attributes:
+        site: The site.
+        forms: One a matrix.
+        rounds_inputs: Whether what it is multiplied with may be rounded to 8 bits as it comes.
+    """
 
     site: Site
     forms: tuple[Form, ...]
+    rounds_inputs: bool = False
 
 
 How: TypeAlias = Literal["operator", "rows", "parts", "factors", "terms", "planes", "integers", "decoded"]

@@ -34,6 +34,7 @@ from dtc.graph import INPUT_ROLES, RECURRENT_ROLES, Reader
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.binary.coefficients import store_alphas
 from dtc.passes.lower.binary.int2 import lower_to_planes, unfit_planes
+from dtc.passes.lower.binary.dynamic import DynamicSite, unfit_dynamic
 from dtc.passes.lower.binary.integers import IntegerWeight, integer_readers, lower_to_integers
 from dtc.passes.lower.binary.packed import PACKED_BITS, pack, unpack
 from dtc.passes.lower.binary.parts import Planes, constants, level_constants
@@ -42,7 +43,7 @@ from dtc.passes.lower.coded import CodedSite
 from dtc.passes.lower.decode import arranged, float_bits_of_bytes
 from dtc.passes.lower.kinds import Measured, Sample
 from dtc.passes.lower.lowered import Compressed, Lowered
-from dtc.passes.lower.readers import Unfit, feeds_recurrence
+from dtc.passes.lower.readers import feeds_recurrence
 from dtc.passes.lower.recurrent.operator import CodedWeight
 from dtc.passes.lower.rewriting import Rewriting
 from dtc.passes.lower.running_sums import sums_in_front_of
@@ -68,19 +69,16 @@ def lower(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
 
 
 def _lower_site(rewriting: Rewriting, item: Compressed) -> Lowered:
+    site, planes = rewriting.current(item.site), Planes.of(item.forms)
     if rewriting.target.int2_planes:
         return _lower_to_planes(rewriting, item)
-    return _lower_to_integers(rewriting, item) or _BinarySite(rewriting, item).run()
-
-
-def _lower_to_integers(rewriting: Rewriting, item: Compressed) -> Lowered | None:
-    """Lower a site of which runtimes can compute a reader in integers; None if there is no such reader."""
-    site = rewriting.current(item.site)
     readers = integer_readers(rewriting, site)
-    weight = IntegerWeight.of(site, Planes.of(item.forms)) if readers else None
-    if weight is None or isinstance(weight, Unfit):
-        return None
-    return replace(lower_to_integers(rewriting, Compressed(site, item.forms), weight, readers), site=item.site)
+    weight = IntegerWeight.of(site, planes) if readers else None
+    if isinstance(weight, IntegerWeight):
+        return replace(lower_to_integers(rewriting, Compressed(site, item.forms), weight, readers), site=item.site)
+    if unfit_dynamic(rewriting, item, site, planes) is None:
+        return DynamicSite(rewriting, item, planes).run()
+    return _BinarySite(rewriting, item).run()
 
 
 def _lower_to_planes(rewriting: Rewriting, item: Compressed) -> Lowered:
