@@ -57,10 +57,7 @@ def fit_activations(
             entry.add(outputs[name], name, rng)
     if not all(entry.parts for entry in seen.values()):
         raise DataError(f"{source.name}: holds no batch to take the ranges of activations from")
-    own = {
-        name: fit_levels(np.concatenate(entry.parts), entry.low, entry.high, bits)
-        for name, entry in seen.items()
-    }
+    own = {name: fit_levels(np.concatenate(entry.parts), entry.low, entry.high, bits) for name, entry in seen.items()}
     return [Quantization(each, own[each.like or each.name]) for each in activations]
 
 

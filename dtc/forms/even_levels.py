@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 Scales = npt.NDArray[np.floating]
 
+
 @dataclass(frozen=True, eq=False)
 class EvenLevels:
     """What evenly spaced levels of `bits` bits are made of.

@@ -9,9 +9,9 @@ codes are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -27,9 +27,9 @@ from dtc.passes.solvers.groups import refuse_not_finite, settle
 class Int8Options(Compensation):
     """How many of the 8 bits weights use."""
 
-    reduce_range: Annotated[bool, Try(True, False)] = Field(
+    reduce_range: Annotated[bool, Try(True, False)] = Field(  # noqa: FBT003 - values to try
         default=True,
-        description="weights use 7 of their 8 bits: x86 processors without VNNI add products of 8-bit weights up wrongly",
+        description="weights use 7 of 8 bits: x86 processors without VNNI add products of all 8 up wrongly",
     )
 
 
@@ -43,8 +43,8 @@ class Int8(Method):
     name: ClassVar[str] = "int8"
     title: ClassVar[str] = "8-bit integers, weights and activations"
     paper: ClassVar[str] = (
-        "B. Jacob et al.: Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, "
-        "CVPR 2018 (arXiv 1712.05877)"
+        "B. Jacob et al.: Quantization and training of neural networks for efficient integer-arithmetic-only "
+        "inference, CVPR 2018 (arXiv 1712.05877)"
     )
     options_type: ClassVar[type[Options]] = Int8Options
     on_device: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Weights as numbers of evenly spaced levels, nearest to them or making up for errors, and the form of these numbers."""
+"""Weights as numbers of evenly spaced levels, nearest to them or making up for errors, and the form of the numbers."""
 
 from __future__ import annotations
 

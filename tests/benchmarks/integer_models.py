@@ -1,4 +1,4 @@
-"""Models in 8-bit integers, by dtc and by ONNX Runtime's own static quantization: bytes, latency, accuracy, as Markdown.
+"""8-bit integer models of dtc and of ONNX Runtime's static quantization: bytes, latency, accuracy, as Markdown.
 
     python tests/benchmarks/integer_models.py [MODEL...]
 

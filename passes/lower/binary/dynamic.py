@@ -1,4 +1,4 @@
-"""Codes of 8 bits and activations that no samples have told the levels of: rounded as they come, a scale for all of them.
+"""Codes of 8 bits, and activations whose levels no samples tell: rounded as they come, with one scale for all of them.
 
 `DynamicQuantizeLinear`, `MatMulInteger` and what scales the sums, in standard operators, which ONNX Runtime makes a
 `DynamicQuantizeMatMul` of.

@@ -40,7 +40,7 @@ TOLERANCE = 2e-3
 """Relative L2 of outputs: a bias is a whole number of steps, and the numbers of a check may be small beside a step."""
 BECAUSE = "biases are whole numbers of steps"
 COARSE = 5e-2
-"""The same of a MatMul, whose other factor ONNX Runtime rounds to 8 bits by itself where no quantizer has rounded it."""
+"""The same of a MatMul, whose other factor ONNX Runtime rounds to 8 bits by itself where no quantizer has done it."""
 BECAUSE_COARSE = "ONNX Runtime rounds what a MatMul multiplies with 8-bit weights"
 
 _LARGEST_BIAS = 1 << 30
@@ -232,4 +232,3 @@ def _told(reader: Reader, readers: Mapping[Reader, Quantizer]) -> ReadBy:
     if reader in readers:
         return ReadBy.of(reader, "integers", REASON, SPEED)
     return ReadBy.of(reader, "decoded", "decoded when a session loads, from the bytes that others multiply")
-

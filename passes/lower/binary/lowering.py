@@ -33,8 +33,8 @@ from dtc.forms import BinaryCode
 from dtc.graph import INPUT_ROLES, RECURRENT_ROLES, Reader
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.binary.coefficients import store_alphas
-from dtc.passes.lower.binary.int2 import lower_to_planes, unfit_planes
 from dtc.passes.lower.binary.dynamic import DynamicSite, unfit_dynamic
+from dtc.passes.lower.binary.int2 import lower_to_planes, unfit_planes
 from dtc.passes.lower.binary.integers import IntegerWeight, integer_readers, lower_to_integers
 from dtc.passes.lower.binary.packed import PACKED_BITS, pack, unpack
 from dtc.passes.lower.binary.parts import Planes, constants, level_constants

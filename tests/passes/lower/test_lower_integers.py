@@ -1,4 +1,4 @@
-"""8-bit weights between rounded activations: ONNX Runtime's optimizer makes integer kernels of them, which compute it."""
+"""8-bit weights between rounded activations: ONNX Runtime makes integer kernels of them, which compute the same."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ NETWORK = """
 
 
 def model_of(text: str, opset: int = 13) -> ir.Model:
-    """Return a normalised model whose inputs of fixed size are random weights, in a BatchNormalization's s and v too."""
+    """Return a normalised model all of whose inputs but x are random weights, and what a network wants of them."""
     model = ir.from_onnx_text(f'<ir_version: 8, opset_import: ["": {opset}]> g {text}')
     for value in [value for value in model.graph.inputs if value.name != "x"]:
         shape = [int(str(size)) for size in value.shape or ()]
@@ -223,7 +223,9 @@ def test_without_levels_a_product_rounds_what_comes(tmp_path: Path) -> None:
 
 
 def test_levels_that_are_not_of_8_bits_leave_a_product_in_floats() -> None:
-    model = model_of("(float[n,40] x, float[40,40] A, float[40,40] B) => (float[n,40] y) { h = MatMul(x, A) y = MatMul(h, B) }")
+    model = model_of(
+        "(float[n,40] x, float[40,40] A, float[40,40] B) => (float[n,40] y) { h = MatMul(x, A) y = MatMul(h, B) }"
+    )
     quantize_activations(model, [Quantization(Activation("h", ("MatMul_y",)), Levels(0.1, 7, 4))])
     assert len(find_quantizers(model.graph)) == 1
     assert {each.how for each in lowered(model)} == {"decoded"}
