@@ -49,3 +49,5 @@ def _told(work: Work, known: Container[str]) -> list[Activation]:
 def quantize_activations(work: Work) -> None:
     """Put the quantizers into the graph."""
     quantizers.quantize_activations(work.model, work.levels)
+    if work.levels:
+        quantizers.end_at_clips(work.model)

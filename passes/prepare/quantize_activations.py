@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.errors import ModelError
-from dtc.graph import Role, Site, find_sites
+from dtc.graph import Role, Site, find_quantizers, find_sites
 from dtc.graph.builder import GraphBuilder, Names
 from dtc.graph.opset import opset_of, too_old
 from dtc.passes.solvers.activation_levels import Levels
@@ -17,6 +17,9 @@ from dtc.passes.solvers.activation_levels import Levels
 _PRODUCTS = frozenset({Role.MATMUL, Role.GEMM, Role.CONV, Role.CONV_TRANSPOSE, Role.EINSUM})
 _BITS = 8
 """Of the integers in the file."""
+
+_HARDLY = np.float32(1.01)
+"""How many times the end of a Clip levels may end at, to end with it."""
 
 _OPSET = 10
 """The first one with QuantizeLinear."""
@@ -106,6 +109,25 @@ def quantize_activations(model: ir.Model, quantizations: Sequence[Quantization])
         model.graph.insert_after(producer, builder.nodes)
         for node, index in reads:
             node.replace_input_with(index, rounded)
+
+
+def end_at_clips(model: ir.Model) -> None:
+    """Let levels that end hardly above a Clip end with it, in place: runtimes leave the Clip out then.
+
+    A trained scale hovers about the end of a ReLU6, where many numbers lie.
+    """
+    for each in find_quantizers(model.graph):
+        clip, above = each.data.producer(), each.highest - each.zero_point
+        bound = clip.inputs[2] if clip is not None and clip.op_type == "Clip" and len(clip.inputs) > 2 else None
+        if above <= 0 or bound is None or (tensor := ir.convenience.get_const_tensor(bound)) is None:
+            continue
+        highest, scale = np.float32(tensor.numpy().item()), np.float32(each.levels[0])
+        if not highest < scale * np.float32(above) <= _HARDLY * highest:
+            continue
+        lower = highest / np.float32(above)
+        while lower * np.float32(above) > highest:
+            lower = np.nextafter(lower, np.float32(0))
+        each.scale.const_value = ir.tensor(np.full(each.scale.shape.numpy(), lower), name=each.scale.name)
 
 
 def behind_weights(model: ir.Model) -> dict[ir.Value, None]:
