@@ -127,7 +127,9 @@ def end_at_clips(model: ir.Model) -> None:
         lower = highest / np.float32(above)
         while lower * np.float32(above) > highest:
             lower = np.nextafter(lower, np.float32(0))
-        each.scale.const_value = ir.tensor(np.full(each.scale.shape.numpy(), lower), name=each.scale.name)
+        stored = each.scale.const_value
+        assert stored is not None, "a quantizer's scale is an initializer"
+        each.scale.const_value = ir.tensor(np.full_like(stored.numpy(), lower), name=each.scale.name)
 
 
 def behind_weights(model: ir.Model) -> dict[ir.Value, None]:

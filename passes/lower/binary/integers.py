@@ -186,9 +186,9 @@ def _bias(reader: Reader) -> _Bias | None:
     if reader.role is not Role.MATMUL:
         given = node.inputs[2] if len(node.inputs) > 2 else None
         return None if given is None else _Bias(node, 2, given)
-    uses, x = list(node.outputs[0].uses()), node.inputs[0]
-    alone = len(uses) == 1 and not node.outputs[0].is_graph_output() and x is not None and x.shape is not None
-    if not alone or len(x.shape) != 2 or uses[0].node.op_type != "Add":
+    uses, shape = list(node.outputs[0].uses()), node.inputs[0].shape if node.inputs[0] is not None else None
+    alone = len(uses) == 1 and not node.outputs[0].is_graph_output()
+    if not alone or shape is None or len(shape) != 2 or uses[0].node.op_type != "Add":
         return None
     value = uses[0].node.inputs[1 - uses[0].idx]
     return _Bias(uses[0].node, 1 - uses[0].idx, value) if value is not None and _is_vector(value, reader) else None
