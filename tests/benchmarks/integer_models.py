@@ -88,7 +88,8 @@ def rows(model: Path, folder: Path, test: int) -> Iterator[str]:
     ratios = [_ratios(list(files.values()), {name: batch["x"][:count]}) for count in BATCHES]
     for index, (called, path) in enumerate(files.items()):
         times = " | ".join(f"{each[index]:.2f}" for each in ratios)
-        yield f"| {model.stem} | {called} | {path.stat().st_size:,} | {times} | {100 * accuracy(path, name, test):.2f} |"
+        right = 100 * accuracy(path, name, test)
+        yield f"| {model.stem} | {called} | {path.stat().st_size:,} | {times} | {right:.2f} |"
 
 
 def _ratios(paths: Sequence[Path], feed: dict[str, np.ndarray]) -> list[float]:
