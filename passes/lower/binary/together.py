@@ -176,10 +176,19 @@ def _looked_up(joint: Joint, front: GraphBuilder, site: Site, planes: Planes) ->
     if front.opset >= _GATHERS_ELEMENTS and not feeds_recurrence(site):
         matrix = front.op("GatherElements", [levels, code], axis=1)
     else:
-        row = front.op("Reshape", [count_up(front, rows), front.constant([rows, 1])])
-        code = front.op("Add", [code, front.op("Mul", [row, front.constant(np.int32(groups << bits))])])
+        code = front.op("Add", [code, _row_starts(front, rows, groups << bits)])
         matrix = front.op("Gather", [front.op("Reshape", [levels, front.constant([-1])]), code])
     return arranged(front, matrix, site, shape=(rows, planes.cols))
+
+
+def _row_starts(e: GraphBuilder, rows: int, width: int) -> ir.Value:
+    """Return where each row begins in rows of `width` numbers, int32 `[rows, 1]`; once for all sites."""
+
+    def make(front: GraphBuilder) -> ir.Value:
+        row = front.op("Reshape", [count_up(front, rows), front.constant([rows, 1])])
+        return front.op("Mul", [row, front.constant(np.int32(width))])
+
+    return e.once(("starts of rows", rows, width), make)
 
 
 def _store_levels(e: GraphBuilder, alphas: npt.NDArray[Any], *, planes: Planes) -> ir.Value:
