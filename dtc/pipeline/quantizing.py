@@ -22,21 +22,22 @@ def fit_activations(work: Work) -> None:
         UsageError: No compressed weight reads an activation that can be quantized.
         DataError: The samples do not fit the model, or give values that are not finite.
     """
-    source = work.samples.train
-    if source is None:
-        return
     # After the distortion, or before retraining: the ranges are those of the weights that the model has now.
     found = find_integer_activations(work.model, work.plan.in_integers)
     told = _told(work, {each.name for each in found})
-    if work.recipe.activations.bits is not None and not (told or found):
-        raise UsageError(
-            "--activation-bits: no compressed weight reads an activation that can be quantized; the first layer reads "
-            "the input as it is, and recurrent weights and embeddings are left alone"
+    bits = work.recipe.activations.bits
+    if not (told or found):
+        if bits is not None:
+            raise UsageError(
+                "--activation-bits: no compressed weight reads an activation that can be quantized; the first layer "
+                "reads the input as it is, and recurrent weights and embeddings are left alone"
+            )
+        return
+    source = work.samples.train
+    if source is not None:
+        work.levels = calibration.fit_activations(
+            work.model, [*told, *found], bits or INTEGER_BITS, source, work.recipe.objective, seed=work.recipe.seed
         )
-    bits = work.recipe.activations.bits or INTEGER_BITS
-    work.levels = calibration.fit_activations(
-        work.model, [*told, *found], bits, source, work.recipe.objective, seed=work.recipe.seed
-    )
 
 
 def _told(work: Work, known: Container[str]) -> list[Activation]:
