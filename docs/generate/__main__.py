@@ -1,8 +1,8 @@
 """Writes the pages of docs/ that say what the code says: `python docs/generate`.
 
 A page a method, of its docstrings and declared options; one of compositions; one of the commands; one of
-the fields of a recipe; one of the operators; one of published experiments. A test holds the pages against what this
-writes.
+the fields of a recipe; one of the operators; one of published experiments, with its pictures. A
+test holds the pages against what this writes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import click
 from commands_page import commands_page
 from method_pages import compositions_page, method_page
 from operators_page import operators_page
-from papers_page import papers_page
+from papers_page import papers_pages
 from recipe_page import recipe_page
 
 from dtc.passes.method import methods
@@ -29,8 +29,7 @@ def pages() -> dict[str, str]:
     written["commands.md"] = commands_page()
     written["recipe.md"] = recipe_page()
     written["operators.md"] = operators_page()
-    written["papers.md"] = papers_page(DOCS / "results")
-    return written
+    return written | papers_pages(DOCS / "results")
 
 
 @click.command()
