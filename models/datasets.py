@@ -424,6 +424,10 @@ def _letters(folder: Path, part: str) -> Ids:
     """Return a text as numbers of letters, which are in the order of their codes."""
     known = np.unique(np.frombuffer(_text(folder, "train").encode(), np.uint8))
     letters = np.frombuffer(_text(folder, part).encode(), np.uint8)
+    if strangers := np.setdiff1d(letters, known).tolist():
+        raise DataError(
+            f"{folder}: ptb.{part}.txt holds the letter {chr(strangers[0])!r}, which ptb.train.txt does not"
+        )
     return np.searchsorted(known, letters).astype(np.int64)
 
 
