@@ -14,7 +14,7 @@ BITS: dict[Size, tuple[int, ...]] = {"smallest": (2,), "small": (2, 3, 1), "pape
 
 _TRAININGS: dict[Size, Training] = {
     "smallest": sgd(4.0, 0.5, Schedule(kind="cosine"), steps=160, distort_every=20, evaluate_every=160),
-    "small": sgd(10.0, 0.25, Schedule(kind="cosine"), epochs=5, distort_every=500),
+    "small": sgd(5.0, 0.25, Schedule(kind="cosine"), epochs=1, distort_every=100),
     "paper": sgd(20.0, 0.25, Schedule(kind="decay", after=6, factor=1 / 1.2), epochs=40, distort_every=2000),
 }
 
@@ -63,8 +63,8 @@ EXPERIMENT = Experiment(
     "bit quantization for recurrent neural networks, ICLR 2018, table 3",
     "All four weights of the LSTM of 300 units, a code a row, weights alone, test text of the Penn Treebank; the "
     "paper's figures have activations of as many bits as well. The papers' training is 40 epochs or more from a rate "
-    "of 20, a distortion every 2,000 steps; the small setting has five epochs from a rate of 10 down to 0 by a "
-    "cosine, and a distortion every 500 steps, as few epochs leave no time for the large rate to be made up for.",
+    "of 20, a distortion every 2,000 steps; the small setting has one epoch from a rate of 5 down to 0 by a "
+    "cosine, and a distortion every 100 steps: it leaves no time for what a large rate does to be made up for.",
     trials,
     tables,
 )
