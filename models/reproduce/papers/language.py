@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from dtc.models.reproduce.papers.experiment import Begin, built, stored
@@ -12,9 +13,9 @@ _SETS = "dtc.models.datasets"
 
 
 def letters(training: Training, seed: int) -> Task:
-    """Return a task of seconds: a small model that learns letters instead of words, from its initial weights."""
+    """Return a task of seconds: a small model learns letters instead of words, from its initial weights, then again."""
     begin = built("ptb-300", vocabulary=50, width=64, dropout=0.0, seed=seed)
-    return _task(begin, "ptb_letters", "ptb_letters_test", training, seed)
+    return replace(_task(begin, "ptb_letters", "ptb_letters_test", training, seed), trained_first=True)
 
 
 def words(file: str, text: str, training: Training, seed: int) -> Task:

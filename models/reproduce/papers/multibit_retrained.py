@@ -10,7 +10,7 @@ from dtc.models.reproduce.papers.tables import file_ratio, having, number, table
 from dtc.models.reproduce.papers.task import Task
 from dtc.recipe import Rule, Schedule, Training
 
-BITS: dict[Size, tuple[int, ...]] = {"smallest": (2,), "small": (2, 3, 1), "paper": (2, 3, 1)}
+BITS: dict[Size, tuple[int, ...]] = {"smallest": (1,), "small": (2, 3, 1), "paper": (2, 3, 1)}
 
 _TRAININGS: dict[Size, Training] = {
     "smallest": sgd(4.0, 0.5, Schedule(kind="cosine"), steps=160, distort_every=20, evaluate_every=160),
@@ -53,7 +53,8 @@ def _rows(records: Sequence[Record]) -> Iterator[list[str]]:
         for what, told in (("one-shot", "of the control, not retrained"), ("retrained", "retrained")):
             if found := having(records, what=what, bits=bits):
                 paper = str(PUBLISHED.get(bits, "")) if what == "retrained" else ""
-                yield [f"{bits} bits, {told}", number([each.after for each in found]), paper, file_ratio(found)]
+                start = f"{bits} bit{'s' * (bits > 1)}"
+                yield [f"{start}, {told}", number([each.after for each in found]), paper, file_ratio(found)]
 
 
 EXPERIMENT = Experiment(

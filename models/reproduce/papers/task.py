@@ -15,7 +15,7 @@ class Task:
     """What the trials of one seed have in common.
 
     Attributes:
-        begin: The model that every training begins with.
+        begin: The model that the control begins with, and every retraining too.
         data: Samples to train on; what is chosen is chosen by those that they hold out.
         test: Samples that nothing is chosen by, as `--data` names them.
         objective: Loss, metric and carried state.
@@ -23,6 +23,7 @@ class Task:
         seed: Of everything random.
         model: Its name in names of trials, where there are several; facts tell it then.
         lean: What else gets smaller in compressed files.
+        trained_first: Whether retraining begins with the control instead, as where that is trained from scratch.
     """
 
     begin: Begin
@@ -33,6 +34,7 @@ class Task:
     seed: int = 0
     model: str = ""
     lean: Lean = field(default_factory=Lean)
+    trained_first: bool = False
 
     @property
     def control(self) -> PaperTrial:
@@ -64,7 +66,8 @@ class Task:
             lean=self.lean,
             seed=self.seed,
         )
-        return self.trial(name, self.begin, recipe, **({"what": "retrained"} | facts))
+        begin = result_of(self.control.name) if self.trained_first else self.begin
+        return self.trial(name, begin, recipe, **({"what": "retrained"} | facts))
 
     def trial(self, name: str, begin: Begin, recipe: Recipe, **facts: Any) -> PaperTrial:
         """Return a trial of the task; model and seed are in its name and facts."""
