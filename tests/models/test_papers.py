@@ -70,7 +70,7 @@ def test_results_are_written_and_read_and_make_tables(lenet: Sequence[Record], t
     assert results.records == tuple(lenet)
     lines = list(experiment.tables(results.records))
     assert sum("lenet-300-100" in line for line in lines) == 3
-    assert [step for step, _ in lenet[-1].curve][-1] == 400
+    assert [step for step, _ in lenet[-1].curve][-1] == 250
 
 
 @NEEDS_ENGINE

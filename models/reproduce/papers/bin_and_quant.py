@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dtc.models.reproduce.papers.commands import adam, command_task
+from dtc.models.reproduce.papers.commands import adam, command_task, smallest_task
 from dtc.models.reproduce.papers.experiment import Experiment, PaperTrial, Record, Size
 from dtc.models.reproduce.papers.pictures import Picture, lines_picture
 from dtc.models.reproduce.papers.tables import file_ratio, having, mean, percent, table
@@ -24,7 +24,6 @@ SCALARS: dict[Size, tuple[int, ...]] = {"smallest": (), "small": (4, 6, 8, 16), 
 """Codewords of the k-means that stands beside: as many levels, placed by the weights instead of halved bins."""
 
 _TRAININGS: dict[Size, Training] = {
-    "smallest": adam(steps=120, evaluate_every=120),
     "small": adam(epochs=20),
     "paper": adam(epochs=60),
 }
@@ -40,8 +39,7 @@ def trials(size: Size, seeds: int) -> Sequence[PaperTrial]:
     found: list[PaperTrial] = []
     for seed in range(seeds):
         for model in MODELS[size]:
-            options = {"channels": 16, "hidden": 24} if size == "smallest" else {}
-            task = command_task(model, _TRAININGS[size], seed, options)
+            task = smallest_task(seed) if size == "smallest" else command_task(model, _TRAININGS[size], seed)
             found.append(task.control)
             for bins in BINS[size]:
                 rule = Rule(method="bins", options={"bins": bins, "huffman": True})

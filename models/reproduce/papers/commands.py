@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from dtc.models.reproduce.papers.experiment import built
@@ -31,7 +32,14 @@ def command_task(model: str, training: Training, seed: int, options: Mapping[str
     )
 
 
-def adam(**settings: Any) -> Training:
+def adam(learning_rate: float = 1e-3, **settings: Any) -> Training:
     """Return the training of command models: Adam down to 0 by a cosine, on one thread."""
-    optimizer = Optimizer(kind="adam", learning_rate=1e-3)
+    optimizer = Optimizer(kind="adam", learning_rate=learning_rate)
     return Training(optimizer=optimizer, schedule=Schedule(kind="cosine"), threads=1, **settings)
+
+
+def smallest_task(seed: int) -> Task:
+    """Return the task of a convolutional model that is trained in seconds, and measured on few samples."""
+    training = adam(5e-3, steps=150, evaluate_every=150)
+    task = command_task("spoken-digits-cnn", training, seed, {"channels": 16, "hidden": 48})
+    return replace(task, samples=Data(train="dtc.models.reproduce.samples:commands", batch_size=64))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from dtc.models.reproduce.papers.changes import moved
-from dtc.models.reproduce.papers.commands import LEAN, adam, command_task
+from dtc.models.reproduce.papers.commands import LEAN, smallest_task
 from dtc.models.reproduce.papers.experiment import Begin, Experiment, PaperTrial, Record, Size, stored
 from dtc.models.reproduce.papers.tables import file_ratio, having, percent, site_ratio, table
 from dtc.models.reproduce.papers.task import Task
@@ -28,7 +28,6 @@ MODELS: dict[Size, tuple[str, ...]] = {
 }
 
 _TRAININGS: dict[Size, Training] = {
-    "smallest": adam(steps=120, evaluate_every=120),
     "small": Training(
         epochs=6, distort_every=19, threads=1, optimizer=Optimizer(kind="sgd", learning_rate=0.02, momentum=0.9),
         schedule=Schedule(kind="cosine"),
@@ -72,13 +71,12 @@ def trials(size: Size, seeds: int) -> Sequence[PaperTrial]:
 
 
 def _task(model: str, size: Size, seed: int) -> Task:
-    training = _TRAININGS[size]
-    if model not in _STORED:
-        return command_task(model, training, seed, {"channels": 16, "hidden": 24})
+    if size == "smallest":
+        return smallest_task(seed)
     place, loader = _STORED[model]
     data = Data(train=f"{_SETS}:{loader}", batch_size=100)
     objective = Objective(loss="cross-entropy", metric="accuracy")
-    return Task(stored(*place), data, f"{_SETS}:{loader}_test", objective, training, seed, model, LEAN)
+    return Task(stored(*place), data, f"{_SETS}:{loader}_test", objective, _TRAININGS[size], seed, model, LEAN)
 
 
 def _start(task: Task, size: Size) -> Begin | None:

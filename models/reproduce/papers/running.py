@@ -83,7 +83,8 @@ def _facts(report: Report, drawn: Sequence[str]) -> dict[str, Any]:
     errors = [site.error for site in sites if site.error is not None]
     zeros = [site.weights.zeros[1] * site.nbytes for site in sites if site.weights is not None]
     return {
-        "site_bytes": (dense, sum(site.stored_bytes for site in sites)),
+        # By the ratio, in which what several sites share is counted once.
+        "site_bytes": (dense, 0 if report.ratios is None else round(dense / report.ratios.sites)),
         "error": sum(e * site.nbytes for e, site in zip(errors, sites, strict=True)) / dense if errors else None,
         "zeros": sum(zeros) / dense if len(zeros) == len(sites) and dense else None,
         "seconds": {} if report.training is None else report.training.seconds,

@@ -23,6 +23,7 @@ class Task:
         seed: Of everything random.
         model: Its name in names of trials, where there are several; facts tell it then.
         lean: What else gets smaller in compressed files.
+        samples: What compressions without training may measure on, where it is not `data`.
         trained_first: Whether retraining begins with the control instead, as where that is trained from scratch.
     """
 
@@ -34,6 +35,7 @@ class Task:
     seed: int = 0
     model: str = ""
     lean: Lean = field(default_factory=Lean)
+    samples: Data | None = None
     trained_first: bool = False
 
     @property
@@ -49,7 +51,7 @@ class Task:
         recipe = Recipe(
             rules=rules,
             objective=self.objective,
-            data=self.data if samples else Data(),
+            data=(self.samples or self.data) if samples else Data(),
             lean=self.lean,
             seed=self.seed,
         )
