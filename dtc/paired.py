@@ -62,9 +62,9 @@ def paired_error(metric: Metric, before: Doubles, after: Doubles) -> PairedError
     return PairedError(drop, share, count)
 
 
-def in_blocks(terms: Doubles) -> Doubles:
-    """Return the terms `[samples, 2]` of a stream, summed over blocks of neighbours, `_BLOCKS` at the most."""
-    starts = np.linspace(0, len(terms), min(len(terms), _BLOCKS), endpoint=False).astype(int)
+def in_blocks(terms: Doubles, most: int = _BLOCKS) -> Doubles:
+    """Return the terms of a stream, `[samples]` or `[samples, 2]`, summed over blocks of neighbours, `most` of them."""
+    starts = np.linspace(0, len(terms), min(len(terms), most), endpoint=False).astype(int)
     return np.asarray(np.add.reduceat(terms, starts, axis=0))
 
 

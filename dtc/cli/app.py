@@ -15,6 +15,7 @@ import dtc.cli.commands
 from dtc.cli.termination import Termination
 from dtc.errors import DtcError, Interrupted
 from dtc.formatting import printable
+from dtc.late_imports import LateImports
 
 
 class _Commands(click.Group):
@@ -55,6 +56,7 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit status 2."""
+    LateImports().install()
     termination = Termination()
     termination.install()
     try:

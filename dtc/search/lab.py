@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from dtc.passes.compose import make_methods
 from dtc.passes.lower import Lowered
 from dtc.passes.lower.ledger import array_bytes
 from dtc.passes.method import DistortionStep
-from dtc.passes.plan import Distorted, make_plan
+from dtc.passes.plan import Distorted, Plan, make_plan
 from dtc.pipeline.choosing import choose, normalise
 from dtc.pipeline.distorting import distort, put
+from dtc.pipeline.quantizing import fit_activations, quantize_activations
 from dtc.pipeline.stages import TRIED
 from dtc.pipeline.statistics import set_statistics
 from dtc.pipeline.weighing import lowered_copy
@@ -33,6 +35,7 @@ from dtc.recipe import Objective, Recipe
 from dtc.scratch import scratch_folder
 from dtc.search.candidate import Candidate, Mix, rules_of
 from dtc.search.loss import Judge, Loss, Measure
+from dtc.search.onward import Onward
 from dtc.search.samples import Halves, halves
 from dtc.search.timing import latency_ratio, site_shares
 from dtc.training.moments import StoredMoments
@@ -53,6 +56,7 @@ class Setting:
         base: Where relative paths of the recipe's data start.
         folder: Of the search; it holds second moments and gradients.
         measure: How outputs are compared.
+        room: Bytes that each worker may keep of what enters sites, which changes no result.
     """
 
     model: Path
@@ -60,6 +64,7 @@ class Setting:
     base: Path
     folder: Path
     measure: Measure
+    room: int = 256 << 20
 
     def known(self) -> Known:
         """Return what samples have told of the model."""
@@ -113,7 +118,8 @@ class Lab:
             for unseen, batches in ((False, self._halves.deciding), (True, self._halves.unseen))
         }
         self._kept: dict[tuple[Candidate, str], _MadeSite] = {}
-        self._prepared: tuple[Mix, ir.Model] = ((), self._plain.model)
+        self._base: Mix = ()
+        self._onward = self._run_onward(self._plain.model, self.sites)
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -132,7 +138,7 @@ class Lab:
         that of the model's outputs with all of them changed at once, on the first batches.
         """
         distorted = self._distort(candidate, None)
-        lowered = lowered_copy(self._plain, distorted.forms).lowered
+        lowered = self._lowered(candidate, distorted)
         dense, sites = self.dense_bytes(), {site.name: site for site in self.sites}
         found = {
             each.site.name: {
@@ -145,27 +151,39 @@ class Lab:
             if each.nbytes - each.shared_bytes < dense[each.site.name]
         }
         self._keep(candidate, distorted)
-        everywhere = self.changed(dict.fromkeys(found, candidate), (), count)
         return {
             "sites": found,
             "common": sum(each.shared_bytes for each in lowered),
-            "distance": everywhere.distance,
+            "distance": self.changed(dict.fromkeys(found, candidate), (), count).distance if found else 0.0,
         }
 
     def changed(self, changes: Mapping[str, Candidate | None], base: Mix, count: int) -> Loss:
-        """Return the loss when some sites are changed and all others are as in `base`, on the first batches."""
-        model = self._prepare(base)
-        changed = [site for site in self._sites_of(model) if site.name in changes]
+        """Return the loss when some sites are changed and all others are as in `base`, on the first batches.
+
+        Where one site is changed alone, the model is run from there on.
+        """
+        self._prepare(base)
+        alone = next(iter(changes)) if len(changes) == 1 else None
+        entering = None if alone is None else self._onward.entering(alone, count)
+        with self._changed(changes):
+            if alone is not None and entering is not None:
+                return self._judges[False].compare(map(self._onward.rest(alone), entering), count)
+            with scratch_folder() as folder:
+                save_model(self._onward.model, folder / "changed.onnx")
+                return self._judges[False].measure(folder / "changed.onnx", count)
+
+    @contextmanager
+    def _changed(self, changes: Mapping[str, Candidate | None]) -> Iterator[None]:
+        """Have the weights of some candidates in the prepared model for a while."""
+        changed = [site for site in self._onward.sites if site.name in changes]
         before = [site.value.const_value for site in changed]
-        with scratch_folder() as folder:
-            try:
-                for site in changed:
-                    site.assign(self._weights(changes[site.name], site.name))
-                save_model(model, folder / "changed.onnx")
-            finally:
-                for site, tensor in zip(changed, before, strict=True):
-                    site.value.const_value = tensor
-            return self._judges[False].measure(folder / "changed.onnx", count)
+        try:
+            for site in changed:
+                site.assign(self._weights(changes[site.name], site.name))
+            yield
+        finally:
+            for site, tensor in zip(changed, before, strict=True):
+                site.value.const_value = tensor
 
     def build(self, mix: Mix, count: int, *, unseen: bool = False, timed: bool = False) -> dict[str, Any]:
         """Return the bytes of the file of a mix, its loss on the first batches, and its latency if `timed`."""
@@ -196,9 +214,20 @@ class Lab:
 
     def _distort(self, candidate: Candidate, sites: list[str] | None) -> Distorted:
         work = self._plain
-        plan = make_plan(work.model, [candidate.rule(sites)], work.recipe.lean.rest_bits)
         at = DistortionStep(seed=work.recipe.seed)
-        return plan.distort(at=at, gradients=work.gradients, grams=work.gram_of)
+        return self._plan(candidate, sites).distort(at=at, gradients=work.gradients, grams=work.gram_of)
+
+    def _plan(self, candidate: Candidate, sites: list[str] | None) -> Plan:
+        work = self._plain
+        return make_plan(work.model, [candidate.rule(sites)], work.recipe.lean.rest_bits)
+
+    def _lowered(self, candidate: Candidate, distorted: Distorted) -> tuple[Lowered, ...]:
+        """Return how all sites stand in a file, activations rounded where the candidate wants that."""
+        work = copy(self._plain)
+        work.plan, work.model = self._plan(candidate, None), work.model.clone()
+        fit_activations(work)
+        quantize_activations(work)
+        return lowered_copy(work, distorted.forms).lowered
 
     def _weights(self, candidate: Candidate | None, site: str) -> Array:
         """Return the weights of a site as a candidate makes them; None: as they are."""
@@ -237,22 +266,24 @@ class Lab:
             if site.name in forms:
                 put(work, site, forms[site.name])
 
-    def _prepare(self, base: Mix) -> ir.Model:
-        """Return the model with the weights of a mix, and the statistics that suit them; the last one is kept."""
+    def _prepare(self, base: Mix) -> None:
+        """Have the model with the weights of a mix, and the statistics that suit them; the last one is kept."""
+        if self._base == base:
+            return
         if not base:
-            return self._plain.model
-        if self._prepared[0] != base:
+            self._onward = self._run_onward(self._plain.model, self.sites)
+        else:
             with self.setting.work(self.setting.with_rules(base)) as work:
                 normalise(work)
                 choose(work)
                 self._distort_all(work, base)
                 set_statistics(work)
                 replace_tensors(work.model, _held)  # its folder goes now
-                self._prepared = (base, work.model)
-        return self._prepared[1]
+                self._onward = self._run_onward(work.model, make_plan(work.model, ()).sites)
+        self._base = base
 
-    def _sites_of(self, model: ir.Model) -> tuple[Site, ...]:
-        return self.sites if model is self._plain.model else make_plan(model, ()).sites
+    def _run_onward(self, model: ir.Model, sites: Sequence[Site]) -> Onward:
+        return Onward(model, sites, self._halves.deciding, self._objective, room=self.setting.room)
 
     def _error(self, site: Site, dense: Array) -> float:
         gram = self._plain.gram_of(site)
@@ -261,7 +292,7 @@ class Lab:
         if moments is None:
             return relative_error(before, site.matrices(dense))
         noise, signal = (
-            float(np.einsum("koi,kij,koj->", each, moments, each, optimize=True))
+            float(((each @ moments) * each).sum())
             for each in ((before - site.matrices(dense)).astype(np.float64), before.astype(np.float64))
         )
         return noise / signal if signal > 0 else float(noise > 0)

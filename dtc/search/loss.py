@@ -7,7 +7,7 @@ the original's distribution, in nats; elsewhere the squared error relative to th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,13 +23,15 @@ from dtc.errors import DataError
 from dtc.evaluate import judged_output, stateful, within_lengths
 from dtc.forms import AnyArray, Array
 from dtc.graph import load_model
-from dtc.graph.signature import input_specs
+from dtc.graph.signature import Arrays, input_specs
 from dtc.paired import in_blocks
 from dtc.recipe import Objective
 from dtc.session import Outputs, runner, session
 
 Doubles = npt.NDArray[np.float64]
 Measure = Literal["divergence", "error"]
+
+_PARTS = 16
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Loss:
         drop_error: Standard error of the drop: of the difference of both models on the same samples.
         share_error: The same of the drop as a share of the original's metric.
         count: How many samples the metric was told by; of a stream, blocks of it.
+        parts: What each of up to 16 runs of neighbouring positions adds to the distance; by these two models are told
+            apart that were run on the same samples.
     """
 
     distance: float
@@ -57,6 +61,7 @@ class Loss:
     drop_error: float = np.inf
     share_error: float = np.inf
     count: int = 0
+    parts: tuple[float, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """Return the loss as JSON takes it."""
@@ -89,9 +94,20 @@ class Judge:
             DataError: The outputs do not fit the labels.
             ModelError: The model does not run.
         """
+        return self._compare(self._run(path, count), count)
+
+    def compare(self, outputs: Iterable[Outputs], count: int) -> Loss:
+        """Return the loss of a model by its outputs on the first batches, between which no state is carried.
+
+        Raises:
+            DataError: They do not fit the labels.
+        """
+        return self._compare(zip(outputs, self._batches[:count], strict=True), count)
+
+    def _compare(self, results: Iterable[tuple[Outputs, Arrays]], count: int) -> Loss:
         objective, parts = self._objective, []
         metric = PairMetric(CheckOptions(objective=objective)) if objective.metric else None
-        for outputs, (found, batch) in zip(self._wanted(count), self._run(path, count), strict=True):
+        for outputs, (found, batch) in zip(self._wanted(count), results, strict=True):
             pair = (judged_output(each, objective) for each in (outputs, found))
             wanted, given = (within_lengths(each, each, batch, objective)[0] for each in pair)
             parts.append(_distances(wanted, given, self._measure))
@@ -108,7 +124,7 @@ class Judge:
             ]
         return self._kept[count]
 
-    def _run(self, path: Path, count: int) -> Any:
+    def _run(self, path: Path, count: int) -> Iterator[tuple[Outputs, Arrays]]:
         run = runner(session(path, threads=1))
         return stateful(run, self._batches[:count], self._objective, self._specs)
 
@@ -178,15 +194,16 @@ def _loss(parts: Sequence[tuple[Doubles, Doubles]], metric: MetricChange | None,
     if not np.isfinite(distance):
         return Loss(np.inf, 0.0, len(noise), np.inf, 0.0 if metric is None else metric.before, np.nan)
     deviation = float((noise - distance * signal).std() / total / np.sqrt(len(noise)))
+    shares = tuple((in_blocks(noise, _PARTS) / total / len(noise)).tolist())
     if metric is None:
         # Samples, or blocks of a stream, tell how far the distance of others may be; the relative L2 is its root.
         terms = np.stack([noise, signal], axis=1)
         known = in_blocks(terms) if carries else terms
         relative, error = float(np.sqrt(distance)), _error_of_root(known)
-        return Loss(distance, deviation, len(noise), relative, 0.0, relative, error, error, len(known))
+        return Loss(distance, deviation, len(noise), relative, 0.0, relative, error, error, len(known), shares)
     drop = metric.drop if np.isfinite(metric.drop) else np.inf
     errors = (metric.drop_error, metric.share_error, metric.count)
-    return Loss(distance, deviation, len(noise), drop, metric.before, metric.after, *errors)
+    return Loss(distance, deviation, len(noise), drop, metric.before, metric.after, *errors, shares)
 
 
 def _error_of_root(terms: Doubles) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from dtc.calibration import Calibration
-from dtc.data import Samples
+from dtc.data import Samples, Source
 from dtc.errors import DtcError, UsageError
 from dtc.evaluate import judged_output, stateful
 from dtc.graph import Site, load_model
@@ -46,7 +47,7 @@ from dtc.training.run import fingerprint
 
 _FACTS = "search.json"
 
-_JOURNAL_VERSION = 2
+_JOURNAL_VERSION = 3
 """Of what evaluations tell: those of another one are not gone on with."""
 
 
@@ -115,9 +116,7 @@ def prepare(
     notes = with_folder.notes_of(facts)
     if notes is None:
         with_folder.begin()
-        tell(Measuring("second moments of the inputs of all sites"))
-        notes = [*work.remarks, *_leave_moments(work, folder)]
-        notes += _leave_gradients(work, candidates, folder, tell)
+        notes = [*work.remarks, *_leave_measured(work, candidates, folder, tell)]
         with_folder.finish(facts, notes)
     size = sum(file.stat().st_size for file in work.files)
     setting = Setting(model.absolute(), recipe, base.absolute(), folder.absolute(), measure)
@@ -238,22 +237,27 @@ def _words(metric: str | None, *, labelled: bool) -> str:
     return metric if labelled else f"agreement with the original's own answers (no labels, {metric})"
 
 
-def _leave_moments(work: Work, folder: Path) -> list[str]:
-    source = work.samples.train
-    if source is None:
+def _leave_measured(
+    work: Work, candidates: Sequence[Candidate], folder: Path, tell: Callable[[SearchEvent], None]
+) -> list[str]:
+    """Measure second moments here, and gradients meanwhile in the process of an engine."""
+    if work.samples.train is None:
         return []
+    wanted = any("gradient" in make_methods(each.method, dict(each.options)).needs for each in candidates)
+    tell(Measuring("second moments of the inputs of all sites" + (", and gradients" if wanted else "")))
+    with ThreadPoolExecutor(1) as beside:
+        gradients = beside.submit(_leave_gradients, work, folder) if wanted else None
+        notes = _leave_moments(work, work.samples.train, folder)
+        return notes + (gradients.result() if gradients else [])
+
+
+def _leave_moments(work: Work, source: Source, folder: Path) -> list[str]:
     moments = Calibration(work.model, work.plan.sites, source, work.recipe.objective, seed=work.recipe.seed)
     write_moments(folder, moments.all_moments())
     return [f"errors not made up for at {name}: {reason}" for name, reason in moments.refused.items()]
 
 
-def _leave_gradients(
-    work: Work, candidates: Sequence[Candidate], folder: Path, tell: Callable[[SearchEvent], None]
-) -> list[str]:
-    wanted = any("gradient" in make_methods(each.method, dict(each.options)).needs for each in candidates)
-    if not wanted or work.samples.train is None:
-        return []
-    tell(Measuring("gradients, in an engine of its own"))
+def _leave_gradients(work: Work, folder: Path) -> list[str]:
     try:
         found = measure_gradients(work.original, work.recipe, base=work.samples.base)
     except DtcError as error:

@@ -12,6 +12,7 @@ from dtc.cores import cores
 from dtc.custom_ops import custom_ops
 from dtc.errors import CheckFailedError, UsageError
 from dtc.job import Job
+from dtc.memory import free_memory
 from dtc.pipeline import Compression
 from dtc.recipe import Recipe, Training
 from dtc.report import HTML, write_report
@@ -26,6 +27,9 @@ from dtc.search.journal import EvaluationJournal
 from dtc.search.lab import Setting
 from dtc.search.prepare import prepare
 from dtc.search.workers import Evaluations, Executor, SearchEvent, TimeUpError, local_processes
+
+_KEPT = 0.25
+"""Of the memory, which all workers together may keep what enters sites in; models and weights need their own."""
 
 OnSearch = Callable[[SearchEvent], None]
 
@@ -139,9 +143,11 @@ def search(
 
 
 def _executor(setting: Setting, request: Request) -> AbstractContextManager[Executor]:
+    workers, memory = request.workers or cores(), request.job.memory or free_memory()
+    setting = replace(setting, room=int(_KEPT * memory / workers))
     if request.ray is not None:
         return ray_cluster(setting, request.ray)
-    return local_processes(setting, request.workers or cores())
+    return local_processes(setting, workers)
 
 
 def _with_search(compression: Compression, found: SearchReport, job: Job) -> Compression:

@@ -11,6 +11,7 @@ losses, too, are scaled to what the candidate costs at all of the sites at once.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +31,9 @@ _FASTER = 0.95
 """Of the time of a site, that a candidate may be expected to take at the most: more is no gain."""
 
 _SCALES = (0.3, 100.0)
+
+_MATTERS = 0.1
+"""Of a loss, the error up to which it is known well enough."""
 
 
 @dataclass(frozen=True)
@@ -264,7 +268,11 @@ def _changes(
     """
     if base:
         level = levels[min(1, len(levels) - 1)]
-        return evaluations.all("sites in the mix", [ChangeOne(*pair, base, level) for pair in pairs])
+        # The mix as it is, whichever site is named with its present candidate: it is run once.
+        same = [pair for pair in pairs if pair in {*base}]
+        return evaluations.all(
+            "sites in the mix", [ChangeOne(*(same[0] if pair in same else pair), base, level) for pair in pairs]
+        )
     stage = "sites alone"
     found = evaluations.all(stage, [ChangeOne(site, candidate, base, levels[0]) for site, candidate in pairs])
     for level in levels[1:3]:
@@ -276,15 +284,28 @@ def _changes(
 
 
 def _unclear(pairs: Sequence[tuple[str, Candidate | None]], found: Sequence[dict[str, Any]]) -> list[int]:
-    """Return which changes are nearer to the next one of the same site than their errors tell apart."""
+    """Return which changes are nearer to the next one of the same site than their errors tell apart.
+
+    Where the errors are small next to the losses, either is as good.
+    """
     unclear: set[int] = set()
     for index in range(1, len(pairs)):
         one, other = found[index - 1], found[index]
         if pairs[index - 1][0] != pairs[index][0] or "refused" in one or "refused" in other:
             continue
-        if abs(one["distance"] - other["distance"]) < math.hypot(one["deviation"], other["deviation"]):
+        error = _error_between(one, other)
+        if max(abs(one["distance"] - other["distance"]), _MATTERS * other["distance"]) < error:
             unclear |= {index - 1, index}
     return sorted(unclear)
+
+
+def _error_between(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    """Return the standard error of the difference of two losses: sample by sample where these are the same."""
+    count = len(one["parts"])
+    if one["rows"] != other["rows"] or count < 2 or count != len(other["parts"]):
+        return math.hypot(one["deviation"], other["deviation"])
+    apart = [a - b for a, b in zip(one["parts"], other["parts"], strict=True)]
+    return math.sqrt(count * statistics.variance(apart))
 
 
 def _scales(

@@ -24,11 +24,15 @@ def constant_array(value: ir.Value | None, limit: int = 2**31) -> AnyArray | Non
     None as well where a part would be larger than `limit` bytes: a small file can ask for a huge array.
     """
     # Known before anything is read: rows that are looked up are no constant, and the table may be a large file.
-    return _evaluate(value, limit, {}, 0) if _is_constant(value, {}, 0) else None
+    return _evaluate(value, limit, {}, 0) if is_constant(value) else None
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    """Return whether a value is made of constants alone, by the operators below; no number is read for that."""
+    return _is_constant(value, {}, 0)
 
 
 def _is_constant(value: ir.Value | None, known: dict[ir.Value, bool], depth: int) -> bool:
-    """Return whether a value is made of constants alone, by the operators below."""
     if value is None or depth > DEEPEST:
         return False
     if value not in known:

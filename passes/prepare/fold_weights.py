@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.graph import all_nodes, nesting, weight_inputs
-from dtc.passes.prepare.constant_arrays import AnyArray, constant_array, data_of
+from dtc.passes.prepare.constant_arrays import AnyArray, constant_array, data_of, is_constant
 
 _BIASES: dict[str, tuple[int, ...]] = {
     "Gemm": (2,),
@@ -81,7 +81,8 @@ def _computed_parameters(model: ir.Model) -> list[_Computed]:
     for node in all_nodes(model):
         for index in _parameters(node):
             value = node.inputs[index] if index < len(node.inputs) else None
-            if value is None or value.producer() is None:
+            # Most are activations, and all of the model may lie behind one.
+            if value is None or value.producer() is None or not is_constant(value):
                 continue
             chain, sources = _chain(value)
             # 1. A chain that `find_sites` sees through is no computation: the initializer behind is the site.

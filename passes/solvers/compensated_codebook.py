@@ -48,8 +48,7 @@ def compensated_labels(
             labels[:, left // block] = found
             # GPTQ divides the error of one column by the diagonal of U; of a block of columns the diagonal block takes
             # that place (GPTVQ): error = (rest - coded) U[b, b]^-1, [out, block].
-            triangle = upper[left:right, left:right]
-            error = scipy.linalg.solve_triangular(triangle.T, (rest[:, left:right] - coded).T, lower=True).T
+            error = scipy.linalg.blas.strsm(1.0, upper[left:right, left:right], rest[:, left:right] - coded, side=1)
             errors[:, left - start : right - start] = error
             rest[:, right:stop] -= error @ upper[left:right, right:stop]
         rest[:, stop:] -= errors @ upper[start:stop, stop:]

@@ -32,9 +32,10 @@ def inverse_factor(gram: Wide) -> Wide:
     moments[dead, :] = moments[:, dead] = 0
     mean = float(diagonal.mean()) or 1.0
     np.fill_diagonal(moments, np.where(dead, mean, diagonal) + DAMPING * mean)
-    inverse = scipy.linalg.cho_solve(scipy.linalg.cho_factor(moments, lower=True), np.eye(len(moments)))
-    # Rounding leaves the inverse a little asymmetric, and the factorisation reads one triangle alone.
-    return np.asarray(scipy.linalg.cholesky((inverse + inverse.T) / 2, lower=False))
+    # With rows and columns turned round, J gram J = L L^T, so that inverse(gram) = (J L^-1 J)^T (J L^-1 J), and what
+    # is lower triangular is upper when it is turned round.
+    lower, _ = scipy.linalg.lapack.dtrtri(scipy.linalg.cholesky(moments[::-1, ::-1], lower=True), lower=1)
+    return np.ascontiguousarray(lower[::-1, ::-1])
 
 
 def dead_inputs(gram: Wide) -> npt.NDArray[np.bool_]:

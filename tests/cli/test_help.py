@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import onnx_ir as ir
 import pytest
 
 import dtc as package
@@ -36,6 +38,29 @@ def test_a_short_answer_imports_nothing_heavy(words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("words", [("compress", "--help"), ("methods", "svd"), ("check", "--help")])
 def test_help_of_options_runs_no_model(words: tuple[str, ...]) -> None:
     assert not {"onnxruntime", "onnx", "onnx_ir", "sympy"} & imported(*words)
+
+
+def test_what_reads_a_model_loads_symbols_late(tmp_path: Path) -> None:
+    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["N", 4]))
+    node = ir.node("Relu", [x])
+    node.outputs[0].name = "y"
+    graph = ir.Graph([x], node.outputs, nodes=[node], opset_imports={"": 17}, name="relu")
+    ir.save(ir.Model(graph, ir_version=8), tmp_path / "relu.onnx")
+    seen = imported("inspect", str(tmp_path / "relu.onnx"))
+    assert "onnx_ir" in seen
+    assert "sympy.core" not in seen
+
+
+def test_symbolic_sizes_are_computed_with_late_symbols() -> None:
+    script = """
+import sys
+from dtc.late_imports import LateImports
+LateImports().install()
+import onnx_ir
+print(onnx_ir.SymbolicDim("N") + 1, "sympy.core" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["N", "+", "1", "True"]
 
 
 def test_python_runs_the_package() -> None:

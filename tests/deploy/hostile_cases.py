@@ -35,6 +35,11 @@ class Wrong:
         attributes = {name: value for name, value in case.attributes.items() if name != self.what}
         return replace(case, attributes=attributes if self.value is None else attributes | {self.what: self.value})
 
+    @property
+    def changes_type(self) -> bool:
+        """Whether the elements are of another type."""
+        return callable(self.value) and (self.value is as_words or self.value.__name__ in np.sctypeDict)
+
     def __str__(self) -> str:
         if callable(self.value):
             return f"{self.what}: {self.value.__name__}"

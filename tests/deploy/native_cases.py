@@ -82,7 +82,16 @@ class Case:
 def model_of(
     case: Case, *, constant: Sequence[str] | None = None, dims: dict[str, list[Any]] | None = None
 ) -> ir.Model:
-    """Return a model of that node alone, with its function.
+    """Return a model of that node alone, with its function; for the arguments see `without_function`."""
+    model = without_function(case, constant=constant, dims=dims)
+    require_operator(model, case.operator)
+    return model
+
+
+def without_function(
+    case: Case, *, constant: Sequence[str] | None = None, dims: dict[str, list[Any]] | None = None
+) -> ir.Model:
+    """Return a model of that node alone, which only the library can run, and which is made and loaded sooner.
 
     The arrays named in `constant`, all if not said, are initializers, the others inputs. Inputs have no known
     dimensions unless `dims` gives them.
@@ -96,9 +105,7 @@ def model_of(
     graph = ir.Graph(
         inputs, [output], nodes=[node], initializers=[values[n] for n in names], opset_imports={"": 18}, name="g"
     )
-    model = ir.Model(graph, ir_version=10)
-    require_operator(model, case.operator)
-    return model
+    return ir.Model(graph, ir_version=10)
 
 
 def _value(name: str, array: Array, *, held: bool, dims: dict[str, list[Any]]) -> ir.Value:

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from hostile_cases import hostile_cases
-from native_cases import Case, model_of
+from native_cases import Case, without_function
 
 from dtc.deploy.ops.library import library_path
 
@@ -51,7 +51,7 @@ def outcomes(cases: list[Case], folder: Path, *, held: bool) -> list[tuple[str, 
     library = library_path()
     assert library is not None, "the native library of the operators is not built"
     for number, case in enumerate(cases):
-        ir.save(model_of(case, constant=None if held else []), folder / f"{number}.onnx")
+        ir.save(without_function(case, constant=None if held else []), folder / f"{number}.onnx")
         np.savez(folder / f"{number}.npz", **(case.given if held else case.feeds))
     found: list[tuple[str, str]] = []
     while len(found) < len(cases):
@@ -80,6 +80,10 @@ def test_what_is_wrong_is_said(tmp_path: Path, held: bool):
     found = outcomes([case for case, _ in CASES], tmp_path, held=held)
     problems = []
     for (case, wrong), (stage, message) in zip(CASES, found, strict=True):
+        # Where an input has one type alone, ONNX Runtime itself says what is wrong, before there is a kernel.
+        refused = f"of operator ({case.operator}) in node (node) is invalid"
+        if wrong.changes_type and stage == "session" and "Type Error: Type 'tensor(" in message and refused in message:
+            continue
         # An attribute that is missing or no integer is found without the arrays; a wrong integer only with them.
         unreadable = not callable(wrong.value) and not isinstance(wrong.value, int)
         expected = "session" if unreadable or (held and wrong.what not in case.given) else "run"

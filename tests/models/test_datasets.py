@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 import dtc.models
 from dtc.errors import DataError
 from dtc.models import datasets
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    bunch = load_digits()
+    test = next(datasets.digits_test())
+    np.testing.assert_array_equal(test["image"][:, 0] * 16, bunch.images[4::5])
+    np.testing.assert_array_equal(test["labels"], bunch.target[4::5])
 
 
 def test_digits_are_split_without_loss() -> None:
@@ -180,7 +187,7 @@ def test_damaged_clips_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setattr(datasets, "find_spec", lambda name: None)
     datasets._digits.cache_clear()
     with pytest.raises(DataError, match=r"pip install 'dtc\[examples\]'"):
         next(datasets.digits())

@@ -85,7 +85,7 @@ def test_any_number_of_workers_and_a_kill_give_the_same_file(dtc: Dtc, folder: P
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(lines[: len(lines) // 3]) + lines[-1][:20])
     (folder / "one.onnx").rename(folder / "before.onnx")
-    status, out, err = dtc(*words(folder, "one.onnx", *goal, "--workers", "1"))
+    status, out, err = dtc(*words(folder, "one.onnx", *goal, "--workers", "1", "--memory", "1G"))
     assert status == 0, err
     assert json.loads(out) == first
     assert (folder / "one.onnx").read_bytes() == (folder / "before.onnx").read_bytes()

@@ -142,8 +142,12 @@ std::unique_ptr<Matrix> make_low_rank(const Arrays& arrays, const Section& secti
 
 const std::vector<RecurrentForm>& recurrent_forms() {
   static const std::vector<RecurrentForm> all = {
-      {"dense", true, 1, make_dense},   {"sparse", true, 3, make_sparse},     {"bitmap", true, 2, make_bitmap},
-      {"binary", true, 2, make_binary}, {"codebook", true, 2, make_codebook}, {"low_rank", false, 2, make_low_rank},
+      {"dense", true, {Type::f32}, make_dense},
+      {"sparse", true, {Type::none, Type::none, Type::none}, make_sparse},
+      {"bitmap", true, {Type::none, Type::u8}, make_bitmap},
+      {"binary", true, {Type::u8, Type::none}, make_binary},
+      {"codebook", true, {Type::u8, Type::f32}, make_codebook},
+      {"low_rank", false, {Type::f32, Type::f32}, make_low_rank},
   };
   return all;
 }

@@ -60,7 +60,7 @@ constexpr std::uint32_t kApiVersion = 17;  ///< ONNX Runtime 1.17, the first wit
 
 constexpr int kInvalidArgument = 2, kFail = 1;  ///< OrtErrorCode
 constexpr int kRequired = 0, kOptional = 1;     ///< OrtCustomOpInputOutputCharacteristic
-constexpr int kAnyType = 0, kFloat = 1;         ///< ONNXTensorElementDataType
+constexpr int kFloat = 1;                       ///< ONNXTensorElementDataType; 0 is any type
 constexpr int kAttributeInt = 1;                ///< OrtOpAttrType
 constexpr int kAttributeString = 5;             ///< OrtOpAttrType
 constexpr int kDefaultMemory = 0;               ///< OrtMemType

@@ -28,8 +28,8 @@ auto bind_rows(const Attributes& node) {
 }  // namespace
 
 std::vector<Operator> codebook_operators() {
-  const FormOf<Matrix> matrix{2, bind_matrix, extent};
-  const FormOf<Rows> rows{2, bind_rows, extent};
+  const FormOf<Matrix> matrix{{Type::u8, Type::f32}, bind_matrix, extent};
+  const FormOf<Rows> rows{{Type::u8, Type::f32}, bind_rows, extent};
   return {matmul("CodebookMatMul", matrix), gather("CodebookGather", rows), dequantize("CodebookDequantize", rows)};
 }
 

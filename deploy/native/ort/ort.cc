@@ -291,13 +291,15 @@ CustomOp::CustomOp(const OrtApi* given_api, const Operator& given_operator, bool
   version = kApiVersion;
   GetName = [](const OrtCustomOp* each) { return self(each).op.name.c_str(); };
   GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };  // the CPU
-  GetInputType = [](const OrtCustomOp*, std::size_t) { return kAnyType; };               // checked by the kernels
-  GetInputTypeCount = [](const OrtCustomOp* each) { return self(each).op.required.size(); };
+  GetInputType = [](const OrtCustomOp* each, std::size_t index) {
+    return static_cast<int>(self(each).op.inputs[index].type);
+  };
+  GetInputTypeCount = [](const OrtCustomOp* each) { return self(each).op.inputs.size(); };
   GetOutputType = [](const OrtCustomOp*, std::size_t) { return kFloat; };
   GetOutputTypeCount = [](const OrtCustomOp* each) { return self(each).op.output_required.size(); };
   KernelDestroy = [](void* kernel) { delete static_cast<HeldKernel*>(kernel); };
   GetInputCharacteristic = [](const OrtCustomOp* each, std::size_t index) {
-    return self(each).op.required[index] ? kRequired : kOptional;
+    return self(each).op.inputs[index].required ? kRequired : kOptional;
   };
   GetOutputCharacteristic = [](const OrtCustomOp* each, std::size_t index) {
     return self(each).op.output_required[index] ? kRequired : kOptional;
@@ -309,7 +311,8 @@ CustomOp::CustomOp(const OrtApi* given_api, const Operator& given_operator, bool
   GetVariadicOutputHomogeneity = [](const OrtCustomOp*) { return 0; };
   CreateKernelV2 = create_kernel;
   KernelComputeV2 = compute;
-  const bool all_inputs = std::find(op.required.begin(), op.required.end(), false) == op.required.end();
+  const bool all_inputs =
+      std::all_of(op.inputs.begin(), op.inputs.end(), [](const Input& each) { return each.required; });
   InferOutputShapeFn = all_inputs || infers_without_inputs ? infer_shapes : nullptr;
   GetStartVersion = [](const OrtCustomOp*) { return 1; };
   GetEndVersion = [](const OrtCustomOp*) { return 1; };

@@ -73,12 +73,12 @@ class Plan {
         w_(settings_of(node, "w_")),
         r_(settings_of(node, "r_")) {}
 
-  std::size_t array_count() const { return kind_.w.array_count + kind_.r.array_count; }
+  std::size_t array_count() const { return kind_.w.arrays.size() + kind_.r.arrays.size(); }
   std::size_t first_array() const { return kind_.plain_inputs(); }
 
   /// The node on the arrays of W and then of R.
   std::unique_ptr<Recurrent> make(const Arrays& arrays) const {
-    const auto middle = arrays.begin() + static_cast<std::ptrdiff_t>(kind_.w.array_count);
+    const auto middle = arrays.begin() + static_cast<std::ptrdiff_t>(kind_.w.arrays.size());
     const Arrays w(arrays.begin(), middle), r(middle, arrays.end());
     const std::size_t directions = options_.reverse.size(), rows = options_.gates() * options_.hidden;
     std::vector<RecurrentWeights> weights;
@@ -159,9 +159,12 @@ void infer(const Kind& kind, Inference& inference) {
 Operator described(const Kind& kind) {
   Operator op;
   op.name = std::string(kind.cell == Cell::lstm ? "LSTM_" : "GRU_") + kind.w.name + "_" + kind.r.name;
-  op.required.assign(kind.plain_inputs(), false);
-  op.required[0] = true;
-  op.required.resize(kind.plain_inputs() + kind.w.array_count + kind.r.array_count, true);
+  op.inputs.assign(kind.plain_inputs(), {Type::f32, false});
+  op.inputs[0].required = true;
+  op.inputs[2].type = Type::i32;
+  for (const RecurrentForm& form : {kind.w, kind.r}) {
+    for (const Type type : form.arrays) op.inputs.push_back({type});
+  }
   op.output_required.assign(kind.outputs(), false);
   op.create = [kind](const Node& node) { return std::make_unique<RecurrentKernel>(kind, node); };
   op.infer = [kind](Inference& inference) { infer(kind, inference); };

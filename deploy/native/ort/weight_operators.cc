@@ -11,7 +11,7 @@ template <typename Weight>
 class Source {
  public:
   Source(const FormOf<Weight>& form, const Node& node, std::size_t first)
-      : make_(form.bind(node)), first_(first), count_(form.array_count) {
+      : make_(form.bind(node)), first_(first), count_(form.arrays.size()) {
     const auto arrays = constants(node, first, count_);
     if (arrays) held_ = make_(*arrays);
   }
@@ -118,14 +118,16 @@ class DequantizeKernel : public Kernel {
 template <typename Weight>
 Extent extent_of(const FormOf<Weight>& form, const Inference& inference, std::size_t first) {
   std::vector<std::optional<Dims>> shapes;
-  for (std::size_t index = 0; index < form.array_count; ++index) shapes.push_back(inference.input(first + index));
+  for (std::size_t index = 0; index < form.arrays.size(); ++index) shapes.push_back(inference.input(first + index));
   return form.extent(shapes, inference);
 }
 
-Operator described(std::string name, std::size_t inputs) {
+/// An operator of the inputs in front of the arrays, and those.
+Operator described(std::string name, std::vector<Input> inputs, const std::vector<Type>& arrays) {
   Operator op;
   op.name = std::move(name);
-  op.required.assign(inputs, true);
+  op.inputs = std::move(inputs);
+  for (const Type type : arrays) op.inputs.push_back({type});
   op.output_required = {true};
   return op;
 }
@@ -133,7 +135,7 @@ Operator described(std::string name, std::size_t inputs) {
 }  // namespace
 
 Operator matmul(std::string name, FormOf<Matrix> form) {
-  Operator op = described(std::move(name), 1 + form.array_count);
+  Operator op = described(std::move(name), {{Type::f32}}, form.arrays);
   op.create = [form](const Node& node) { return std::make_unique<MatMulKernel>(form, node); };
   op.infer = [form](Inference& inference) {
     std::optional<Dims> shape = inference.input(0);
@@ -145,7 +147,7 @@ Operator matmul(std::string name, FormOf<Matrix> form) {
 }
 
 Operator gather(std::string name, FormOf<Rows> form) {
-  Operator op = described(std::move(name), 1 + form.array_count);
+  Operator op = described(std::move(name), {{}}, form.arrays);
   op.create = [form](const Node& node) { return std::make_unique<GatherKernel>(form, node); };
   op.infer = [form](Inference& inference) {
     std::optional<Dims> shape = inference.input(0);
@@ -157,7 +159,7 @@ Operator gather(std::string name, FormOf<Rows> form) {
 }
 
 Operator dequantize(std::string name, FormOf<Rows> form) {
-  Operator op = described(std::move(name), form.array_count);
+  Operator op = described(std::move(name), {}, form.arrays);
   op.create = [form](const Node& node) { return std::make_unique<DequantizeKernel>(form, node); };
   op.infer = [form](Inference& inference) {
     const Extent extent = extent_of(form, inference, 0);

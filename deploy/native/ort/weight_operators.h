@@ -21,7 +21,7 @@ struct Extent {
 /// How a weight is made of a node's arrays.
 template <typename Weight>
 struct FormOf {
-  std::size_t array_count;
+  std::vector<Type> arrays;  ///< of each the type, or none where there are several
   /// Reads the attributes, which are gone when a node runs, and returns what makes the weight of its arrays.
   std::function<std::function<std::unique_ptr<Weight>(const Arrays&)>(const Attributes&)> bind;
   /// The dimensions of the arrays are those of the model: nothing says that they fit.

@@ -163,7 +163,7 @@ void check_alike(const Example& example, const std::vector<Array>& one, const st
 void fuzz_one(const std::uint8_t* data, std::size_t size) {
   Source source(data, size);
   const Operator& op = operators()[source.below(operators().size())];
-  Example example = example_of(op.name, op.required.size(), source);
+  Example example = example_of(op.name, op.inputs.size(), source);
   const std::uint64_t damages = source.chance(60) ? 0 : 1 + source.below(3);
   for (std::uint64_t i = 0; i < damages; ++i) damage(example, source);
 

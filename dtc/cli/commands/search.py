@@ -84,6 +84,12 @@ def _further() -> Iterator[Option]:
 )
 @option(
     Section.OTHER,
+    "--memory",
+    help="memory to use, such as 8G, by all processes together; default: what is free. What does not fit is computed "
+    "again, with the same result",
+)
+@option(
+    Section.OTHER,
     "--ray",
     metavar="ADDRESS",
     help="evaluate on a Ray cluster instead, all of whose nodes see the same files: auto, or HOST:PORT of its head",
@@ -122,7 +128,7 @@ def command(model: Path, **options: Any) -> None:
 
 
 def _request(model: Path, options: dict[str, Any]) -> Request:
-    from dtc.cli.parse import read_time
+    from dtc.cli.parse import byte_size, read_time
     from dtc.cli.told_recipe import searched_training
     from dtc.job import Job
     from dtc.search import Request
@@ -132,6 +138,7 @@ def _request(model: Path, options: dict[str, Any]) -> Request:
         force=options["force"],
         seconds=options["seconds"],
         report=options["report"],
+        memory=byte_size(options["memory"], "--memory"),
     )
     return Request(
         goal=_goal(options),
