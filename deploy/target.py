@@ -40,6 +40,7 @@ class Draft:
         processor: What the bundle is for, of the target's `processors`; empty where the target has none.
         library: The native library that the user names for it; None for what is at hand.
         custom_ops: The libraries of custom operators that the model needs to run.
+        ort: Whether the user wants it in ONNX Runtime's own format too.
         figures: What the target counts, such as bytes of memory; it goes into `deploy.json`.
     """
 
@@ -48,6 +49,7 @@ class Draft:
     processor: str = ""
     library: Path | None = None
     custom_ops: Sequence[Path] = ()
+    ort: bool = False
     figures: dict[str, int] = field(default_factory=dict)
 
 
@@ -93,6 +95,7 @@ class DeployTarget(ABC):
         lowering: What `dtc compress --lower` writes for it.
         shipped: The file that a device takes, whose size is told; the model's where that is not built.
         custom_ops: Whether its bundles may take along libraries of custom operators, which are ONNX Runtime's.
+        ort: Whether its bundles may hold the model in ONNX Runtime's own format.
         one_size: Whether its bundles take inputs of one size alone, which free sizes get before all else: 1 for those
             that count samples, small ones that the model accepts for others.
     """
@@ -103,6 +106,7 @@ class DeployTarget(ABC):
     pinned: ClassVar[Mapping[str, str]] = {}
     shipped: ClassVar[str] = MODEL
     custom_ops: ClassVar[bool] = False
+    ort: ClassVar[bool] = False
     one_size: ClassVar[bool] = False
     lowering: ClassVar[str] = "standard"
 

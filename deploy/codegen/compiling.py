@@ -9,13 +9,14 @@ from typing import TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from dtc.deploy.codegen.constants import fold_constants, is_constant, static_shape
+from dtc.deploy.codegen.constants import fold_constants, is_constant
 from dtc.deploy.codegen.literals import identifiers
 from dtc.deploy.codegen.program import C_TYPES, AnyArray, Argument, CProgram, KernelCall, Loop, Step, Tensor
 from dtc.deploy.codegen.weights.encoding import Encoder, encode_smallest
 from dtc.deploy.codegen.weights.stored import StoredWeight
 from dtc.errors import ModelError
 from dtc.graph.opset import opset_of
+from dtc.passes.prepare.known_sizes import static_shape
 
 Compiler: TypeAlias = "Callable[[NodeCompiling], None]"
 """What compiles the nodes of an operator: it adds calls, and gives each output a tensor."""

@@ -20,6 +20,7 @@ from dtc.graph import all_graphs, all_nodes
 from dtc.graph.builder import Names, add_initializer
 from dtc.graph.inference import infer_shapes
 from dtc.passes.prepare.evaluation import can_evaluate
+from dtc.passes.prepare.known_sizes import known_sizes, static_shape
 from dtc.passes.prepare.remove_identities import RemoveIdentitiesPass
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 from dtc.passes.prepare.take_branch import take_branch
@@ -51,13 +52,6 @@ def fold_constants(model: ir.Model) -> None:
             return
 
 
-def static_shape(value: ir.Value) -> tuple[int, ...] | None:
-    """Return the sizes of a value where all are known."""
-    if value.shape is None or not all(isinstance(size, int) for size in value.shape):
-        return None
-    return value.shape.numpy()
-
-
 def _fold(model: ir.Model, graph: ir.Graph) -> int:
     """Fold what the nodes of one graph compute of constants; return how many values became initializers."""
     known: set[ir.Value] = set()
@@ -65,7 +59,8 @@ def _fold(model: ir.Model, graph: ir.Graph) -> int:
     names = Names(model)
     arrays: dict[ir.Value, npt.NDArray[np.generic]] = {}
     for node in graph:
-        if node.op_type in ("Shape", "Size") and (sizes := _sizes(node)) is not None:
+        # A graph's output is written by a node: of a Shape that is the Identity that stands there in the next round.
+        if (sizes := known_sizes(node)) is not None:
             arrays[node.outputs[0]] = sizes
         elif _is_ready(node, known) and not is_factored(node):
             ready.append(node)
@@ -102,17 +97,6 @@ def is_factored(node: ir.Node) -> bool:
         return False
     left, right = (shape for shape in shapes if shape is not None)
     return math.prod(left) + math.prod(right) < math.prod(left[:-1]) * right[-1]
-
-
-def _sizes(node: ir.Node) -> npt.NDArray[np.int64] | None:
-    value = node.inputs[0]
-    shape = None if value is None else static_shape(value)
-    # A graph's output is written by a node: of a Shape that is the Identity that stands there in the next round.
-    if shape is None:
-        return None
-    if node.op_type == "Size":
-        return np.array(math.prod(shape), np.int64)
-    return np.array(shape[node.attributes.get_int("start", 0) : node.attributes.get_int("end", len(shape))], np.int64)
 
 
 def _is_needed(value: ir.Value, ready: set[ir.Node]) -> bool:

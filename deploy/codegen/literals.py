@@ -11,6 +11,7 @@ import numpy.typing as npt
 ELEMENTS: Mapping[str, str] = {
     "float32": "float",
     "uint8": "uint8_t",
+    "uint16": "uint16_t",
     "uint32": "uint32_t",
     "int32": "int32_t",
     "int64": "int64_t",

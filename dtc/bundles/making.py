@@ -22,7 +22,7 @@ from dtc.deploy.ops import DOMAIN
 from dtc.deploy.target import MODEL, VECTORS, DeployTarget, Draft, deploy_targets, find_deploy_target
 from dtc.errors import DataError, ModelError, UsageError
 from dtc.graph import all_nodes, load_model, save_model
-from dtc.passes.prepare.fix_inputs import fix_inputs
+from dtc.passes.prepare.fix_inputs import fix_inputs, fold_sizes
 from dtc.passes.prepare.fix_shapes import fix_shapes
 from dtc.session import runner, session, signature
 
@@ -41,6 +41,8 @@ class DeployOptions:
         processor: What it is for; None for this machine's, where the target has a choice.
         library: The native library to put into it; None for what is at hand.
         custom_ops: Libraries of custom operators that the model needs to run, which go into it.
+        ort: Whether it shall hold the model in ONNX Runtime's own format too.
+        one_size: Whether it takes inputs of one size alone, what sizes decide being folded into the model.
     """
 
     force: bool = False
@@ -49,6 +51,8 @@ class DeployOptions:
     processor: str | None = None
     library: Path | None = None
     custom_ops: Sequence[Path] = ()
+    ort: bool = False
+    one_size: bool = False
 
 
 def deploy(
@@ -60,7 +64,7 @@ def deploy(
 
     Raises:
         UsageError: There is no such target or processor, the folder may not be replaced, or the target takes no
-            libraries of custom operators.
+            libraries of custom operators, or no model in ONNX Runtime's own format.
         ModelError: The model cannot be loaded or run, or the target cannot take it.
         DataError: No inputs were found that it accepts, or one that shall be fixed is none.
         LibraryError: The native library for a processor cannot be had.
@@ -69,21 +73,25 @@ def deploy(
     chosen = find_deploy_target(target)
     processor = _processor(chosen, options.processor)
     _expect_custom_ops_taken(chosen, options)
+    _expect_ort_taken(chosen, options)
     with custom_ops(options.custom_ops), published(Path(output), force=options.force) as folder:
         model, run = load_model(path), _run(path)
-        vectors = _vectors(path, model, run, options, one_size=chosen.one_size)
+        one_size = chosen.one_size or options.one_size
+        vectors = _vectors(path, model, run, options, one_size=one_size)
         facts: dict[str, Any] = {"target": chosen.name, "processor": processor, "pinned": dict(chosen.pinned)}
         facts |= {"source": named(path), "versions": versions()} | _distance(options.reference, run, vectors)
         # The model becomes what the target takes, and its vectors those of the inputs that are left.
         notes = fix_inputs(model, {name: vectors.inputs[0][name] for name in options.fixed})
-        if chosen.one_size:
+        if one_size:
             fix_shapes(model, vectors.inputs[0], vectors.outputs[0])
+        if options.one_size:
+            notes += fold_sizes(model)
         with _refused_by(chosen, path):
             notes += chosen.prepare(model)
         facts["fixed"] = {name: vectors.inputs[0][name].tolist() for name in options.fixed}
         shutil.copytree(chosen.files, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         save_model(model, folder / MODEL)
-        draft = Draft(folder, model, processor, options.library, options.custom_ops)
+        draft = Draft(folder, model, processor, options.library, options.custom_ops, options.ort)
         with _refused_by(chosen, path):
             notes += chosen.complete(draft)
         facts |= {"notes": tuple(notes), "figures": draft.figures} | _proven(
@@ -117,6 +125,17 @@ def _expect_custom_ops_taken(target: DeployTarget, options: DeployOptions) -> No
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"--custom-ops: two libraries are called {name!r}, and go into one folder; rename one")
+
+
+def _expect_ort_taken(target: DeployTarget, options: DeployOptions) -> None:
+    """Refuse ONNX Runtime's own format where something else runs the bundle.
+
+    Raises:
+        UsageError: The target has no use for it.
+    """
+    if options.ort and not target.ort:
+        able = ", ".join(name for name, each in sorted(deploy_targets().items()) if each.ort)
+        raise UsageError(f"--ort: a bundle of target {target.name!r} takes no model.ort; those of {able} do")
 
 
 def _run(path: Path) -> Runner:

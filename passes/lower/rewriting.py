@@ -8,7 +8,7 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from dtc.errors import ModelError
-from dtc.graph import Reader, Role, Site, site_of
+from dtc.graph import Quantizer, Reader, Role, Site, find_quantizers, site_of
 from dtc.graph.builder import GraphBuilder, Keep, Shared
 from dtc.passes.lower.joint import Joint
 from dtc.passes.lower.ledger import Ledger
@@ -32,6 +32,7 @@ class Rewriting:
         self.shared = Shared(model, keep=keep)
         self.ledger = Ledger(model, [item.site for item in items])
         self.joint = Joint(self.shared, self.ledger)
+        self._rounding = {node: each for each in find_quantizers(model.graph) for node in each.dequantize}
         self._heirs: dict[ir.Value, ir.Value] = {}
         self._moved: dict[ir.Node, tuple[ir.Node, Mapping[Role, int]]] = {}
 
@@ -42,6 +43,10 @@ class Rewriting:
     def builder(self, site: Site, reader: Reader) -> GraphBuilder:
         """Return a builder for the nodes that stand for a reader of a site."""
         return self.ledger.watch(site, self.shared.builder(reader.node_name, graph_of(site)))
+
+    def quantizer_of(self, value: ir.Value | None) -> Quantizer | None:
+        """Return the quantizer that gives a value; None: it is none that was rounded."""
+        return self._rounding.get(value.producer()) if value is not None else None  # type: ignore[arg-type]
 
     def moved(self, old: ir.Node, new: ir.Node, dense: Mapping[Role, int]) -> None:
         """Remember that `new` stands in the place of `old`; its weights of the roles `dense` still are, and where."""

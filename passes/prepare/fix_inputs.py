@@ -15,8 +15,10 @@ from onnx_ir.passes.common import NameFixPass, RemoveUnusedFunctionsPass, Remove
 from dtc.formatting import size
 from dtc.graph import all_graphs, all_nodes
 from dtc.graph.builder import Names, add_initializer
+from dtc.graph.inference import infer_shapes
 from dtc.graph.walk import all_tensors
 from dtc.passes.prepare.evaluation import can_evaluate, evaluate
+from dtc.passes.prepare.known_sizes import known_sizes
 from dtc.passes.prepare.remove_identities import RemoveIdentitiesPass
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 from dtc.passes.prepare.take_branch import take_branch
@@ -48,29 +50,89 @@ class FixInputsPass(ir.passes.InPlacePass):
         decided = {_fix(model, value, self._values) for value in list(model.graph.inputs) if value.name in self._values}
         if not decided:
             return ir.passes.PassResult(model, modified=False)
-        while True:
-            _fold(model, decided, names)
-            taken = [node for node in list(all_nodes(model)) if take_branch(node)]
-            # What a branch hands on by name alone is its source from here on, so that the next round sees through.
-            RemoveIdentitiesPass()(model)
-            if not taken:
-                break
-        # 1. Bodies of branches had names of their own. 2. What only the other branches needed.
-        RemoveUnusedPass()(model)
-        RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
-        RemoveUnusedOpsetsPass()(model)
-        NameFixPass()(model)
+        while _settle(model, decided, names):
+            pass
+        _clean(model)
         return ir.passes.PassResult(model, modified=True)
+
+
+class FoldSizesPass(ir.passes.InPlacePass):
+    """Make constants of sizes that are known before a run, fold what they decide, and take the branches that follow.
+
+    For models whose inputs have one size: where sizes are free, they decide nothing.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Fold until nothing is new, and no branch is decided."""
+        names, decided = Names(model), set[ir.Value]()
+        while True:
+            infer_shapes(model)
+            decided |= _integers(model)
+            known = len(decided)
+            decided |= _store_sizes(model, names)
+            if not _settle(model, decided, names) and len(decided) == known:
+                break
+        _clean(model)
+        return ir.passes.PassResult(model, modified=True)
+
+
+def _settle(model: ir.Model, decided: set[ir.Value], names: Names) -> bool:
+    """Fold what decided values decide, and take the branches that follow; return whether there were any."""
+    _fold(model, decided, names)
+    taken = [node for node in list(all_nodes(model)) if take_branch(node)]
+    # What a branch hands on by name alone is its source from here on, so that the next round sees through.
+    RemoveIdentitiesPass()(model)
+    return bool(taken)
+
+
+def _clean(model: ir.Model) -> None:
+    """Remove what only the other branches needed; bodies of branches had names of their own."""
+    RemoveUnusedPass()(model)
+    RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
+    RemoveUnusedOpsetsPass()(model)
+    NameFixPass()(model)
+
+
+def _integers(model: ir.Model) -> set[ir.Value]:
+    """Return the constants that are integers, as sizes and axes are: what they decide alone is folded too."""
+    kinds = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
+    given = [value for graph in all_graphs(model) for value in graph.initializers.values()]
+    given += [node.outputs[0] for node in all_nodes(model) if node.op_type == "Constant"]
+    return {value for value in given if value.dtype in kinds and not value.is_graph_input()}
+
+
+def _store_sizes(model: ir.Model, names: Names) -> set[ir.Value]:
+    """Have what reads sizes that are known read constants; return these."""
+    stored = set()
+    for node in list(all_nodes(model)):
+        sizes, value = known_sizes(node), node.outputs[0]
+        if sizes is None or not value.uses():
+            continue
+        constant = add_initializer(model.graph, names.unique(f"{value.name}.fixed"), sizes)
+        stored.add(constant)
+        # One by one: an output of the graph stays what the node computes.
+        for use in list(value.uses()):
+            use.node.replace_input_with(use.idx, constant)
+    return stored
 
 
 def fix_inputs(model: ir.Model, values: Mapping[str, Any]) -> list[str]:
     """Fix inputs of a model, in place; return what it saved, in sentences. Nothing is done where none are named."""
     if not values:
         return []
-    before = _contents(model)
-    FixInputsPass(values)(model)
-    after = _contents(model)
     told = ", ".join(name if value.size > SHOWN else f"{name}={value.tolist()}" for name, value in values.items())
+    return _saved(model, FixInputsPass(values), told)
+
+
+def fold_sizes(model: ir.Model) -> list[str]:
+    """Fold what known sizes decide, in place; return what it saved, in sentences."""
+    return _saved(model, FoldSizesPass(), "inputs of one size")
+
+
+def _saved(model: ir.Model, change: ir.passes.InPlacePass, told: str) -> list[str]:
+    before = _contents(model)
+    change(model)
+    after = _contents(model)
     (nodes, branches, weights), (nodes_left, branches_left, weights_left) = before, after
     fewer = f"{nodes} nodes became {nodes_left}, {branches} branchings {branches_left}"
     return [f"With {told} fixed {fewer}, and {size(weights)} of weights {size(weights_left)}."]

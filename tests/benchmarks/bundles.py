@@ -1,6 +1,7 @@
-"""Bundles of real models in several forms, beside the originals': sizes, load, latency, memory; a table of Markdown.
+"""Bundles of real models in several forms, beside the originals': sizes, load, latency, memory, for `docs/bundles.md`.
 
-    python tests/benchmarks/bundles.py TARGET... [--seconds 2]
+    python tests/benchmarks/bundles.py TARGET... [--seconds 1] [--results docs/results/bundles/measured.json]
+    python docs/generate
 
 Needs the folder of DTC_DATA, and for a target the programs that `dtc deploy --check` names. Modules of target `wasm`
 are measured beside the original in ONNX Runtime Web.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,79 +20,95 @@ import click
 import numpy as np
 from deployed_forms import FORMS
 
-from dtc.bundles import BundleCheck, DeployOptions, check_bundle, deploy
-from dtc.bundles.document import CheckedBundle
-from dtc.checking.measurements import machine
+from dtc.bundles import DeployOptions, check_bundle, deploy
+from dtc.bundles.document import BundleDescription
+from dtc.bundles.measured import MeasuredBundle, read_measured
 from dtc.deploy.target import find_deploy_target
-from dtc.formatting import size
+from dtc.errors import DtcError
 from dtc.job import Job
 from dtc.pipeline import compress
 from dtc.recipe import Recipe, Rule
 from dtc.scratch import scratch_folder
 
 MODELS: Mapping[str, Mapping[str, Any]] = {
-    "ptb_rnnlm_lstm100_derived": {},
-    "silero_vad_v5": {"sr": np.array(16000)},
-    "resnet20_cifar10_derived": {},
+    "onnx/ptb_rnnlm_lstm100_derived": {},
+    "onnx/silero_vad_v5": {"sr": np.array(16000)},
+    "onnx/dtln_model_1": {},
+    "onnx/gtcrn_simple": {},
+    "onnx/mnist-8": {},
+    "onnx/resnet20_cifar10_derived": {},
+    "trained/mobilenetv2_cifar10": {},
 }
-
+"""Paths below DTC_DATA, and inputs that are fixed."""
 
 AGAINST: Mapping[str, str] = {"wasm": "web"}
 """The target of the original's bundle, where it is another one."""
 
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "bundles" / "measured.json"
+
 
 @click.command()
 @click.argument("targets", nargs=-1, required=True)
-@click.option("--seconds", type=float, default=2.0, show_default=True, help="for the latency of each way")
-@click.option("--model", "models", multiple=True, default=tuple(MODELS), show_default=True, help="by name (repeatable)")
+@click.option("--seconds", type=float, default=1.0, show_default=True, help="for the latency of each way")
+@click.option("--model", "models", multiple=True, default=tuple(MODELS), show_default=True, help="by path (repeatable)")
 @click.option("--form", "forms", multiple=True, default=tuple(FORMS), show_default=True, help="a method (repeatable)")
-def main(targets: tuple[str, ...], seconds: float, models: tuple[str, ...], forms: tuple[str, ...]) -> None:
-    """Print a row for each target, model, form and way to run it."""
-    print("| target | model | form | shipped, bytes | gzip | ran in | load | latency | against the original | memory |")
-    print("| --- | --- | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: |", flush=True)
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="file that takes what is found")
+def main(
+    targets: tuple[str, ...], seconds: float, models: tuple[str, ...], forms: tuple[str, ...], results: Path
+) -> None:
+    """Measure a bundle for each target, model and form, and put what is found into the file of results."""
+    results.parent.mkdir(parents=True, exist_ok=True)
     for target, name in product(targets, models):
         with scratch_folder() as folder:
-            path = Path(os.environ["DTC_DATA"]) / "onnx" / f"{name}.onnx"
-            options = DeployOptions(fixed=MODELS[name])
-            deploy(path, AGAINST.get(target, target), folder / "original", options)
-            for index, form in enumerate(forms):
-                deploy(_compressed(path, form, target, folder), target, folder / form, options)
-                found = check_bundle(folder / form, beside=folder / "original", seconds=seconds)
-                for row in _rows(name, form, found, first=index == 0):
-                    print(row, flush=True)
-    print(f"\n{machine()}")
+            for found in _measured(target, name, ["original", *forms], folder, seconds):
+                updated = read_measured(results).updated([found])
+                results.write_text(updated.to_json(indent=1) + "\n", encoding="utf-8")
+                print(_told(found), flush=True)
 
 
-def _compressed(path: Path, form: str, target: str, folder: Path) -> Path:
+def _measured(target: str, name: str, forms: list[str], folder: Path, seconds: float) -> Iterator[MeasuredBundle]:
+    path = Path(os.environ["DTC_DATA"]) / f"{name}.onnx"
+    beside = folder / "beside"
+    with suppress(DtcError):  # told of the original's own bundle
+        _deploy(path, AGAINST.get(target, target), name, beside)
+    for form in forms:
+        facts = {"target": target, "model": path.stem, "form": form}
+        try:
+            small = path if form == "original" else _compressed(path, name, form, target, folder)
+            described = _deploy(small, target, name, folder / form)
+        except DtcError as error:
+            yield MeasuredBundle.model_validate(facts | {"refused": str(error).replace(f"{folder}/", "")})
+            continue
+        other = beside if beside.exists() and (form != "original" or target in AGAINST) else None
+        checked = check_bundle(folder / form, beside=other, seconds=seconds)
+        timed = () if checked.beside is None else checked.beside.runs
+        latencies = {run.name: run.found.latency for run in timed if run.found and run.found.latency}
+        facts |= {"figures": described.figures, "versions": described.versions, "beside": latencies}
+        facts["found"] = checked.bundle.model_copy(update={"folder": form})
+        yield MeasuredBundle.model_validate(facts)
+
+
+def _compressed(path: Path, name: str, form: str, target: str, folder: Path) -> Path:
     lower = find_deploy_target(target).lowering
     recipe = Recipe(rules=(Rule(method=form, options=dict(FORMS[form])),), lower=lower)
-    return compress(path, recipe, Job(folder / f"{form}.onnx", seconds=0, fixed=MODELS[path.stem])).output
+    return compress(path, recipe, Job(folder / f"{form}.onnx", seconds=0, fixed=MODELS.get(name, {}))).output
 
 
-def _rows(name: str, form: str, found: BundleCheck, *, first: bool) -> Iterator[str]:
-    assert found.beside is not None
-    before = {run.name: run.found for run in found.beside.runs}
-    for label, bundle in (("original", found.beside), (form, found.bundle))[0 if first else 1 :]:
-        for run in bundle.runs:
-            if run.found is None:
-                yield f"| {bundle.target} | {name} | {label} | | | {run.name} | {run.outcome}: {run.reason} | | | |"
-                continue
-            other = before.get(run.name)
-            faster = (
-                f"{other.latency / run.found.latency:.2f}x"
-                if bundle is not found.beside and other and other.latency and run.found.latency
-                else ""
-            )
-            yield _row(name, label, bundle, run.name, run.found, faster)
+def _deploy(path: Path, target: str, name: str, folder: Path) -> BundleDescription:
+    return deploy(path, target, folder, DeployOptions(fixed=MODELS.get(name, {})))
 
 
-def _row(name: str, label: str, bundle: CheckedBundle, way: str, told: Any, faster: str) -> str:
-    load = "" if told.load is None else f"{1e3 * told.load:.0f} ms"
-    latency = "" if told.latency is None else f"{1e3 * told.latency:.3g} ms"
-    memory = "" if told.memory is None else size(told.memory)
-    sizes = [f"{bundle.model_bytes:,}", f"{bundle.model_gzip:,}"]
-    cells = [bundle.target, name, label, *sizes, way, load, latency, faster, memory]
-    return f"| {' | '.join(cells)} |"
+def _told(found: MeasuredBundle) -> str:
+    words = [found.target, found.model, found.form]
+    if found.found is None:
+        return f"{' '.join(words)}: refused: {found.refused}"
+    words.append(f"{found.found.model_bytes:,} bytes")
+    for run in found.found.runs:
+        words.append(f"{run.name}: {run.outcome} {run.reason}")
+        if run.found is not None:
+            words.append(f"{run.found.relative_l2:.1e}, load {run.found.load}, latency {run.found.latency}")
+            words.append(f"beside {found.beside.get(run.name)}")
+    return " ".join(words)
 
 
 if __name__ == "__main__":

@@ -251,7 +251,7 @@ def compressed_weights() -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
     sparse = numbers(30, 70) * (RNG.random((30, 70)) < 0.1)
     sparse[3] = 0
     two = np.float32(0.5) * sign * numbers(30, 1) + pick * numbers(30, 1) + np.float32(0.25)
-    grouped = np.repeat(numbers(30, 3), 32, axis=1)[:, :70] * sign
+    grouped = np.repeat(numbers(30, 3).astype(np.float16), 32, axis=1)[:, :70] * sign
     return {
         "dense": numbers(30, 70),
         "sparse": sparse,
@@ -259,6 +259,7 @@ def compressed_weights() -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
         "signs of groups": grouped.astype(np.float32),
         "signs with a mask": (sign * (pick > 0) * numbers(30, 1)).astype(np.float32),
         "codebook": numbers(13, 1)[RNG.integers(0, 13, (30, 70))][..., 0],
+        "codebook of many": numbers(20, 4)[RNG.integers(0, 20, (30, 18))].reshape(30, 72)[:, :70],
         "codebook of blocks": numbers(11, 4)[RNG.integers(0, 11, (30, 18))].reshape(30, 72)[:, :70],
     }
 
@@ -267,7 +268,9 @@ def test_weights_are_kept_and_computed_on_in_their_forms(tmp_path: Path) -> None
     weights = compressed_weights()
     stored = {name: encode_smallest(weight) for name, weight in weights.items()}
     assert {name: each.form for name, each in stored.items()} == {name: name.split()[0] for name in weights}
-    assert stored["signs"].nbytes == 30 * (2 * 9 + 4 * 3)
+    # Of two coefficients and 0.25 a row, 16 bits hold the last; of three groups all.
+    assert stored["signs"].nbytes == 30 * (2 * 9 + 4 * 2 + 2)
+    assert stored["signs of groups"].nbytes == 30 * (9 + 2 * 3)
     assert stored["sparse"].nbytes <= 6 * np.count_nonzero(weights["sparse"]) + 4 * 31
     # Products of many rows, of few rows (a convolution in groups), and rows themselves.
     nodes: list[tuple[str, str, Any]] = [
@@ -290,8 +293,10 @@ def test_planes_of_signs_are_found_in_the_numbers_alone(bits: int) -> None:
     weight = (alphas * (2 * RNG.integers(0, 2, (bits, 20, 200)) - 1)).sum(axis=0, dtype=np.float32)
     stored = encode_smallest(weight)
     assert (stored.form, stored.numbers["planes"], stored.arrays["offsets"]) == ("signs", bits, None)
-    found = np.sort(np.asarray(stored.arrays["alphas"])[:, 0], axis=1)
-    np.testing.assert_allclose(found, np.sort(alphas[..., 0].T, axis=1), rtol=1e-5)
+    # Coefficients of 16 bits, as files hold them, are stored as such.
+    halves = stored.arrays["half_alphas"]
+    assert halves is not None
+    np.testing.assert_array_equal(np.sort(halves.view(np.float16)[:, 0], axis=1), np.sort(alphas[..., 0].T, axis=1))
 
 
 def test_memory_is_shared_by_what_is_not_needed_at_the_same_time(tmp_path: Path) -> None:

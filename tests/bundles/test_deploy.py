@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.numpy_helper
+import onnx.parser
 import pytest
 from switched_model import write_switched
 
@@ -102,6 +104,7 @@ def test_a_native_library_goes_along_where_the_model_needs_it(model: Path, dtc: 
         (["model.onnx", "--target", "onnxruntime", "-o", "model.onnx"], "model.onnx: is no folder"),
         (["model.onnx", "--target", "onnxruntime", "-o", "b", "--input", "rate=1"], "no input is called 'rate'"),
         (["model.onnx", "--target", "onnxruntime", "-o", "b", "--reference", "no.onnx"], "no.onnx: no such file"),
+        (["model.onnx", "--target", "web", "-o", "b", "--ort"], "takes no model.ort; those of onnxruntime do"),
         (["no.onnx", "--target", "onnxruntime", "-o", "b"], "no.onnx: no such file"),
         (["noisy.onnx", "--target", "onnxruntime", "-o", "b"], "noisy.onnx: it draws random numbers"),
         (["texts.onnx", "--target", "onnxruntime", "-o", "b"], "is no tensor of numbers"),
@@ -142,6 +145,25 @@ def test_a_bundle_is_replaced_whole_and_by_force_alone(model: Path, dtc: Dtc, mo
     assert dtc(*words, "--force")[0] == 0
     assert not Path("bundle/more.txt").exists()
     assert sorted(map(str, Path().iterdir())) == ["bundle", "model.onnx"]
+
+
+@pytest.mark.usefixtures("python_alone")
+def test_onnx_runtimes_own_format_is_written_where_no_weight_is_decoded(model: Path, dtc: Dtc) -> None:
+    assert dtc("deploy", model, "--target", "onnxruntime", "-o", "bundle", "--ort")[0] == 0
+    status, told, _ = dtc("deploy", "--check", "bundle", "--seconds", "0", "--json")
+    found = json.loads(told)["bundle"]
+    assert (status, found["runs"][0]["outcome"]) == (0, "right")
+    assert found["model_bytes"] == Path("bundle/model.ort").stat().st_size
+    # Bytes that a Cast makes floats of: 50 kB, and 200 kB in that format.
+    nodes = "{ w = Cast <to = 1> (q) y = MatMul (x, w) }"
+    one = '<ir_version: 8, opset_import: ["": 17]> one (float[1,200] x) => (float[1,250] y) '
+    coded = onnx.parser.parse_model(one + nodes)
+    coded.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((200, 250), np.int8), "q"))
+    onnx.save(coded, "coded.onnx")
+    status, _, complaint = dtc("deploy", "coded.onnx", "--target", "onnxruntime", "-o", "coded", "--ort")
+    assert status == 2
+    assert "model.ort would hold 200.00 kB of constants in the place of 50.00 kB" in complaint
+    assert not Path("coded").exists()
 
 
 def test_targets_are_listed(dtc: Dtc) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,30 +17,43 @@ from dtc.errors import UsageError
 RNG = np.random.default_rng(0)
 
 
+def place(row: int) -> int:
+    """Return the byte of a tile's codes that holds that of a row."""
+    return 2 * (row % 8) + row // 8 % 2
+
+
+def coefficients(stored: StoredWeight, name: str) -> np.ndarray[Any, np.dtype[np.float32]] | None:
+    """Return numbers of 32 bits, or of 16."""
+    wide, half = stored.arrays[name], stored.arrays[f"half_{name}"]
+    return wide if half is None else half.view(np.float16)
+
+
 def decoded(stored: StoredWeight) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """Return what tiles stand for, number by number, as simd128/tiles.h says."""
-    codes, alphas, offsets = (stored.arrays[name] for name in ("codes", "alphas", "offsets"))
+    codes, alphas, offsets = stored.arrays["codes"], coefficients(stored, "alphas"), coefficients(stored, "offsets")
     assert codes is not None
     assert alphas is not None
     weight = np.zeros((stored.rows, stored.cols))
+    alphas = alphas.reshape(len(codes), -1, stored.numbers["planes"], 32)
     for row, col in np.ndindex(*weight.shape):
         tile, lane, group = row // 32, row % 32, col // stored.numbers["group"]
-        weight[row, col] = 0 if offsets is None else offsets[tile, group, lane]
+        weight[row, col] = 0 if offsets is None else offsets.reshape(len(codes), -1, 32)[tile, group, lane]
         for plane in range(stored.numbers["planes"]):
-            byte = int(codes[tile, plane, col // 4, lane % 16])
+            byte = int(codes[tile, plane, col // 4, place(lane)])
             sign = byte >> (col % 4 + (0 if lane < 16 else 4)) & 1
             weight[row, col] += (2 * sign - 1) * alphas[tile, group, plane, lane]
     return weight
 
 
-@pytest.mark.parametrize("offset", [0, 0.25])
-def test_tiles_hold_the_signs_that_the_kernels_look_up(offset: float) -> None:
+@pytest.mark.parametrize(("offset", "kind"), [(0, np.float32), (0.25, np.float16)])
+def test_tiles_hold_the_signs_that_the_kernels_look_up(offset: float, kind: type[np.floating]) -> None:
     signs = 2 * RNG.integers(0, 2, (2, 40, 90)) - 1
     # Coefficients of groups of 32 columns.
-    alphas = np.repeat(RNG.uniform(0.5, 1, (2, 40, 3)) * [[[2]], [[0.5]]], 32, axis=2)[..., :90]
+    alphas = np.repeat(RNG.uniform(0.5, 1, (2, 40, 3)) * [[[2]], [[0.5]]], 32, axis=2)[..., :90].astype(kind)
     weight = ((alphas * signs).sum(axis=0) + offset).astype(np.float32)
     stored = encode_tiled(weight)
     assert (stored.form, stored.numbers["group"]) == ("signs", 32)
+    assert (stored.arrays["half_alphas"] is not None) == (kind is np.float16)
     np.testing.assert_allclose(decoded(stored), weight, atol=1e-5)
 
 
@@ -74,7 +88,7 @@ def test_tiles_hold_the_places_of_few_numbers(count: int) -> None:
     assert values is not None
     columns = 4 // bits
     for row, col in np.ndindex(*weight.shape):
-        byte = int(codes[row // 32, 0, col // columns, row % 16])
+        byte = int(codes[row // 32, 0, col // columns, place(row)])
         code = byte >> (0 if row % 32 < 16 else 4) & 15
         assert values[code >> col % columns * bits & (1 << bits) - 1] == weight[row, col]
 

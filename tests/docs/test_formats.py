@@ -185,7 +185,7 @@ def test_signs_of_kept_weights_alone(page: Any, compress: Compress, lower: str) 
 def test_codes_of_a_weight_together(page: Any, compress: Compress, bits: int) -> None:
     shape = (251, 270)
     written = compress("binary", shape, lower="standard", bits=bits)
-    code = page.codes_together(written.arrays["codes"], bits, shape[0]).T  # [out, in]
+    code = page.codes_together(written.arrays["codes"], bits, *shape).T  # [out, in]
     assert_same(page.binary(_planes(code, bits), written.arrays["alphas"], bits, shape[0], 256), written)
 
 

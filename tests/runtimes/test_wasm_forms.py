@@ -31,7 +31,7 @@ def weights() -> dict[str, np.ndarray]:
     signs = 2 * RNG.integers(0, 2, (3, ROWS, COLS)) - 1
     a, b, c = RNG.uniform(0.5, 1, (3, ROWS, 1)) * [[[1]], [[0.5]], [[0.2]]]
     kept = RNG.random((ROWS, COLS)) < 0.1
-    groups = np.repeat(RNG.uniform(0.5, 1, (ROWS, 4)), 32, axis=1)[:, :COLS]
+    groups = np.repeat(RNG.uniform(0.5, 1, (ROWS, 4)).astype(np.float16), 32, axis=1)[:, :COLS]
     found = {
         "dense": RNG.standard_normal((ROWS, COLS)),
         "signs": a * signs[0],
@@ -74,4 +74,4 @@ def test_every_form_is_computed_on_in_node_and_in_a_browser(tmp_path: Path) -> N
         ("Node", "right", ""),
         ("Chromium", "right", ""),
     ]
-    assert all(run.found is not None and run.found.relative_l2 < 3e-4 for run in found.bundle.runs)
+    assert all(run.found is not None and run.found.relative_l2 < 1e-4 for run in found.bundle.runs)

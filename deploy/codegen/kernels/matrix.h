@@ -37,11 +37,12 @@ void dtc_sparse_row(const dtc_matrix *w, size_t row, float *y);
 
 /* Sums of signs: of each group of columns, the weight is offset + sum of +-alpha over the planes.
  * codes[rows][planes][(cols + 7) / 8], least significant bit first, 1 is +; alphas[rows][groups][planes];
- * offsets[rows][groups] or NULL. group is a multiple of 8. */
+ * offsets[rows][groups], or none. group is a multiple of 8. Where 16 bits hold all of them, the halves are not NULL. */
 typedef struct {
     size_t planes, group;
     const uint8_t *codes;
     const float *alphas, *offsets;
+    const uint16_t *half_alphas, *half_offsets;
 } dtc_signs;
 
 /* Columns that dtc_signs_product takes at a time: of as many, or all, rounded up to a multiple of 8, it takes 4 floats of
@@ -53,12 +54,15 @@ void dtc_signs_row(const dtc_matrix *w, size_t row, float *y);
 
 /* Blocks of a row as indices of codewords: indices[rows][bytes], of `bits` bits each (1, 2, 4, 8 or 16), least
  * significant first, a row beginning at a byte. codewords[tables][count][block]; table `row * tables / rows`, that is
- * one for all rows, or one a row. The last block may go beyond a row. */
+ * one for all rows, or one a row. The last block may go beyond a row. Of one table the product takes scratch for the sums
+ * of all codes, of four bits or of one index, for as many as DTC_CODEBOOK_SUMS floats hold, where rows are enough. */
 typedef struct {
     size_t bits, block, tables, count;
     const uint8_t *indices;
     const float *codewords;
 } dtc_codebook;
+
+enum { DTC_CODEBOOK_SUMS = 1024 };
 
 void dtc_codebook_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch);
 void dtc_codebook_row(const dtc_matrix *w, size_t row, float *y);

@@ -1,3 +1,4 @@
+#include "half.h"
 #include "matrix.h"
 
 void dtc_signs_row(const dtc_matrix *w, size_t row, float *y) {
@@ -6,9 +7,9 @@ void dtc_signs_row(const dtc_matrix *w, size_t row, float *y) {
     for (size_t col = 0; col < w->cols; ++col) {
         const size_t place = row * groups + col / form->group;
         const uint8_t *codes = form->codes + row * form->planes * bytes + col / 8;
-        float value = form->offsets ? form->offsets[place] : 0;
+        float value = form->offsets || form->half_offsets ? dtc_number(form->offsets, form->half_offsets, place) : 0;
         for (size_t plane = 0; plane < form->planes; ++plane, codes += bytes) {
-            const float alpha = form->alphas[place * form->planes + plane];
+            const float alpha = dtc_number(form->alphas, form->half_alphas, place * form->planes + plane);
             value += (*codes >> col % 8 & 1) ? alpha : -alpha;
         }
         y[col] = value;

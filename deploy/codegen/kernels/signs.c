@@ -1,4 +1,6 @@
+#include "half.h"
 #include "matrix.h"
+#include "nibbles.h"
 
 /* table[16 * j + code] is the sum of x[4 * j + i], negative where bit i of code is 0: each sum is one addition away from
  * another one. Numbers behind the end, up to a whole byte of codes, count as 0. */
@@ -16,29 +18,6 @@ static void fill_table(const float *x, size_t count, float *table) {
     }
 }
 
-/* The sum of signed numbers that `bytes` bytes of codes stand for, two look-ups a byte, four bytes a turn: they are
- * joined to one number, which compilers for little-endian processors read at once. */
-static inline float look_up(const uint8_t *codes, size_t bytes, const float *table) {
-    float low = 0, high = 0;
-    const float *const end = table + bytes / 4 * 128;
-    for (; table != end; codes += 4, table += 128) {
-        const uint32_t word = codes[0] | (uint32_t)codes[1] << 8 | (uint32_t)codes[2] << 16 | (uint32_t)codes[3] << 24;
-        low += table[word & 15];
-        high += table[16 + (word >> 4 & 15)];
-        low += table[32 + (word >> 8 & 15)];
-        high += table[48 + (word >> 12 & 15)];
-        low += table[64 + (word >> 16 & 15)];
-        high += table[80 + (word >> 20 & 15)];
-        low += table[96 + (word >> 24 & 15)];
-        high += table[112 + (word >> 28)];
-    }
-    for (bytes %= 4; bytes > 0; --bytes, ++codes, table += 32) {
-        low += table[*codes & 15];
-        high += table[16 + (*codes >> 4)];
-    }
-    return low + high;
-}
-
 /* For few rows a table would cost more than it saves: signs one by one. */
 static float add_signed(const uint8_t *codes, size_t count, const float *x) {
     float sum = 0;
@@ -54,24 +33,28 @@ static float total(const float *x, size_t count) {
 
 /* A span of columns of rows: where its codes and coefficients begin, and how far those of the next plane and row are. */
 typedef struct {
+    const dtc_signs *form;
     const uint8_t *codes;
-    const float *alphas;
-    size_t planes, plane_bytes, row_alphas;
+    size_t alphas, plane_bytes, row_alphas;
 } span_codes;
+
+static inline float alpha_at(const dtc_signs *form, size_t place) {
+    return dtc_number(form->alphas, form->half_alphas, place);
+}
 
 static void add_looked_up(span_codes at, size_t count, size_t bytes, const float *table, float *y) {
     for (size_t i = 0; i < count; ++i, at.alphas += at.row_alphas) {
         float value = 0;
-        for (size_t plane = 0; plane < at.planes; ++plane, at.codes += at.plane_bytes)
-            value += at.alphas[plane] * look_up(at.codes, bytes, table);
+        for (size_t plane = 0; plane < at.form->planes; ++plane, at.codes += at.plane_bytes)
+            value += alpha_at(at.form, at.alphas + plane) * dtc_look_up_nibbles(at.codes, bytes, table);
         y[i] += value;
     }
 }
 
 static void add_one_by_one(span_codes at, size_t count, size_t span, const float *x, float *y) {
     for (size_t i = 0; i < count; ++i, at.alphas += at.row_alphas)
-        for (size_t plane = 0; plane < at.planes; ++plane, at.codes += at.plane_bytes)
-            y[i] += at.alphas[plane] * add_signed(at.codes, span, x);
+        for (size_t plane = 0; plane < at.form->planes; ++plane, at.codes += at.plane_bytes)
+            y[i] += alpha_at(at.form, at.alphas + plane) * add_signed(at.codes, span, x);
 }
 
 enum { FEW_ROWS = 4 };
@@ -85,9 +68,9 @@ void dtc_signs_product(const dtc_matrix *w, size_t first, size_t count, const fl
         span = w->cols - start < left ? w->cols - start : left;
         if (span > DTC_SIGNS_SPAN) span = DTC_SIGNS_SPAN;
         const span_codes at = {
+            form,
             form->codes + first * form->planes * bytes + start / 8,
-            form->alphas + (first * groups + group) * form->planes,
-            form->planes,
+            (first * groups + group) * form->planes,
             bytes,
             groups * form->planes,
         };
@@ -97,9 +80,9 @@ void dtc_signs_product(const dtc_matrix *w, size_t first, size_t count, const fl
             fill_table(x + start, span, scratch);
             add_looked_up(at, count, (span + 7) / 8, scratch, y);
         }
-        if (form->offsets) {
-            const float sum = total(x + start, span);
-            for (size_t i = 0; i < count; ++i) y[i] += form->offsets[(first + i) * groups + group] * sum;
-        }
+        if (!form->offsets && !form->half_offsets) continue;
+        const float sum = total(x + start, span);
+        for (size_t i = 0; i < count; ++i)
+            y[i] += dtc_number(form->offsets, form->half_offsets, (first + i) * groups + group) * sum;
     }
 }

@@ -8,10 +8,10 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.deploy.codegen.compiling import Compiler, NodeCompiling
-from dtc.deploy.codegen.constants import static_shape
 from dtc.deploy.codegen.program import AnyArray, Struct, Tensor
 from dtc.deploy.codegen.weights.low_rank import low_rank
 from dtc.deploy.codegen.weights.stored import StoredWeight
+from dtc.passes.prepare.known_sizes import static_shape
 
 _DEFAULTS = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh"), "RNN": ("tanh",)}
 

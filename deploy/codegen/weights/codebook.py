@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,6 +13,11 @@ _BLOCKS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 18, 25, 49)
 """Sizes that are tried: those that a user asks for, and kernels of convolutions."""
 _MOST = 1 << 16
 _MOST_OF_ROW = 16
+
+_CODE_BITS = 4
+_SUMS = 1024
+_FEW_ROWS = 24
+"""Bits of codes, DTC_CODEBOOK_SUMS and FEW_ROWS of the kernel."""
 
 _SOME = 8
 """Rows that are looked at before all are."""
@@ -81,5 +88,15 @@ def _stored(matrix: Matrix, indices: npt.NDArray[np.int64], codewords: Matrix, b
         cols,
         arrays={"indices": packed(indices, bits), "codewords": codewords},
         numbers={"bits": bits, "block": block, "tables": tables, "count": count},
+        scratch=0 if tables > 1 else _scratch(rows, cols, bits, block, count),
         multiply_adds=matrix.size,
     )
+
+
+def _scratch(rows: int, cols: int, bits: int, block: int, count: int) -> int:
+    """Return the floats that a product takes for the sums of all codes: as `sums_pay` of the kernel says."""
+    if bits <= _CODE_BITS:
+        codes = math.ceil(math.ceil(cols * bits / (block * _CODE_BITS)) / 2) * 2
+        return min(_SUMS, codes << _CODE_BITS) if rows >= _FEW_ROWS else 0
+    pays = count <= _SUMS and block > 1 and rows > count
+    return min(_SUMS // count, math.ceil(cols / block)) * count if pays else 0

@@ -18,6 +18,8 @@ _GROUPS = (256, 128, 64, 32)
 _EXACT = 2e-6
 """How far a level may be from the sum of its parts, relative to the largest: float32 rounding of sums."""
 
+_ALPHA_BYTES = 2
+
 _SPAN = 256
 """DTC_SIGNS_SPAN of the kernels."""
 
@@ -26,16 +28,22 @@ def signs(matrix: Matrix) -> StoredWeight | None:
     """Return a matrix whose rows, or groups of columns, have few levels that are sums of signs."""
     cols = matrix.shape[1]
     sizes = [math.ceil(cols / 8) * 8, *(size for size in _GROUPS if size < cols)]
-    # The largest groups have the fewest coefficients.
-    return next((stored for size in sizes if (stored := _grouped(matrix, size)) is not None), None)
+    likely = [(_most_planes(matrix, size), size) for size in sizes]
+    # One plane in groups of 32 is two planes in groups of 64 too, which take more bytes.
+    likely.sort(key=lambda each: each[0] * (cols / 8 + _ALPHA_BYTES * math.ceil(cols / each[1])))
+    tried = (_grouped(matrix, size, planes) for planes, size in likely if 1 <= planes <= _MOST_PLANES)
+    return next((stored for stored in tried if stored is not None), None)
 
 
-def _grouped(matrix: Matrix, group: int) -> StoredWeight | None:
+def _most_planes(matrix: Matrix, group: int) -> int:
+    """Return the fewest planes that as many levels as any row of any group has could come of."""
+    starts = range(0, matrix.shape[1], group)
+    return max((_least_planes(matrix[:, start : start + group]) for start in starts), default=0)
+
+
+def _grouped(matrix: Matrix, group: int, planes: int) -> StoredWeight | None:
     rows, cols = matrix.shape
     starts = range(0, cols, group)
-    planes = max((_least_planes(matrix[:, start : start + group]) for start in starts), default=0)
-    if not 1 <= planes <= _MOST_PLANES:
-        return None
     codes = np.zeros((rows, planes, cols), np.uint8)
     alphas = np.zeros((rows, len(starts), planes), np.float32)
     offsets = np.zeros((rows, len(starts)), np.float32)
@@ -48,9 +56,16 @@ def _grouped(matrix: Matrix, group: int) -> StoredWeight | None:
             codes[row, :, start : start + group], alphas[row, number], offsets[row, number] = split
     arrays: dict[str, AnyArray | None] = {
         "codes": packed(codes.reshape(rows * planes, cols), 1),
-        "alphas": alphas,
-        "offsets": offsets if offsets.any() else None,
+        "alphas": None,
+        "offsets": None,
+        "half_alphas": None,
+        "half_offsets": None,
     }
+    close = _EXACT * np.abs(alphas).max(axis=2)
+    halves = _halves(alphas, close[..., None]), _halves(offsets, close)
+    for name, wide, half in (("alphas", alphas, halves[0]), ("offsets", offsets, halves[1])):
+        if name == "alphas" or wide.any():
+            arrays |= {name: wide} if half is None else {f"half_{name}": half}
     return StoredWeight(
         "signs",
         rows,
@@ -60,6 +75,14 @@ def _grouped(matrix: Matrix, group: int) -> StoredWeight | None:
         scratch=4 * min(_SPAN, math.ceil(cols / 8) * 8),
         multiply_adds=rows * planes * math.ceil(cols / 4),
     )
+
+
+def _halves(numbers: Matrix, close: Matrix) -> npt.NDArray[np.uint16] | None:
+    """Return the bits of numbers as float16, as files hold coefficients, where none is farther off than `close`."""
+    with np.errstate(over="ignore"):
+        half = numbers.astype(np.float16)
+    same = np.isfinite(half) & (np.abs(half.astype(np.float32) - numbers) <= close)
+    return half.view(np.uint16) if same.all() else None
 
 
 def _least_planes(part: Matrix) -> int:

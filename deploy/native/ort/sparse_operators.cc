@@ -32,8 +32,11 @@ auto bind_bitmap(const Attributes& node) {
 
 std::vector<Operator> sparse_operators() {
   const auto csr = extent_by(2, 1), bitmap = extent_by(1, 0);
-  const FormOf<Matrix> csr_matrix{{Type::none, Type::none, Type::none}, bind_csr<CsrMatrix>, csr}, bitmap_matrix{{Type::none, Type::u8}, bind_bitmap<BitmapMatrix>, bitmap};
-  const FormOf<Rows> csr_rows{{Type::none, Type::none, Type::none}, bind_csr<CsrRows>, csr}, bitmap_rows{{Type::none, Type::u8}, bind_bitmap<BitmapRows>, bitmap};
+  const std::vector<Type> csr_arrays(3, Type::none), bitmap_arrays = {Type::none, Type::u8};
+  const FormOf<Matrix> csr_matrix{csr_arrays, bind_csr<CsrMatrix>, csr},
+      bitmap_matrix{bitmap_arrays, bind_bitmap<BitmapMatrix>, bitmap};
+  const FormOf<Rows> csr_rows{csr_arrays, bind_csr<CsrRows>, csr},
+      bitmap_rows{bitmap_arrays, bind_bitmap<BitmapRows>, bitmap};
   return {matmul("SparseMatMul", csr_matrix),       gather("SparseGather", csr_rows),
           dequantize("SparseDequantize", csr_rows), matmul("BitmapMatMul", bitmap_matrix),
           gather("BitmapGather", bitmap_rows),      dequantize("BitmapDequantize", bitmap_rows)};

@@ -10,7 +10,8 @@ from functools import partial
 from dtc.deploy.ops import DOMAIN
 from dtc.deploy.ops.library import library_path
 from dtc.deploy.programs import ProgramReport, run_program, run_reporting
-from dtc.deploy.target import BundleRun, DeployTarget, Draft, Place
+from dtc.deploy.target import MODEL, BundleRun, DeployTarget, Draft, Place
+from dtc.deploy.targets.onnxruntime.ort_format import ORT_MODEL, write_ort
 from dtc.deploy.targets.onnxruntime.processors import HOST, PROCESSORS
 from dtc.errors import LibraryError
 from dtc.graph import all_nodes
@@ -27,6 +28,8 @@ class OnnxRuntimeTarget(DeployTarget):
     name = "onnxruntime"
     lowering = "compute"
     custom_ops = True
+    ort = True
+    shipped = ORT_MODEL
     title = "ONNX Runtime from Python, C and C++, with the native kernels"
     processors = tuple(sorted(PROCESSORS, key=lambda name: name != HOST))
 
@@ -36,6 +39,7 @@ class OnnxRuntimeTarget(DeployTarget):
         Raises:
             LibraryError: The native library of another processor cannot be built here, or those of custom operators
                 are for this machine's.
+            ModelError: ONNX Runtime's own format would hold decoded weights.
         """
         if draft.custom_ops and draft.processor != HOST:
             raise LibraryError(
@@ -49,6 +53,9 @@ class OnnxRuntimeTarget(DeployTarget):
         if folder.is_dir():
             names = sorted(path.name for path in folder.iterdir())
             (folder / _LIST).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        if draft.ort:
+            write_ort(draft.folder / MODEL, draft.folder / ORT_MODEL)
+            notes.append(f"{ORT_MODEL} is what the programs load; it carries no functions in the place of lib/.")
         return notes
 
     def _put_native(self, draft: Draft) -> list[str]:

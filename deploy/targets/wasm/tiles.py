@@ -20,8 +20,11 @@ CODE_BITS = 4
 _FEW_ROWS = 16
 """Rows below which a tile would be look-ups of nothing for the most part."""
 
-_TABLE_FLOATS = 8
+_TABLE_FLOATS = {"signs": 8, "levels": 12}
 """Floats that the table of a code takes."""
+
+_ORDER = [row + half for row in range(8) for half in (0, 8)]
+"""The rows of a tile's bytes, 0 8 1 9 ...: sums of even and odd bytes are of rows in order."""
 
 _SPAN = 8
 """The fewest codes that the kernels keep a factor for: those of a group of 32 columns."""
@@ -34,23 +37,27 @@ def encode_tiled(matrix: Matrix) -> StoredWeight:
     stored = encode_smallest(matrix)
     if stored.form == "signs":
         return _signs(stored)
-    few = stored.numbers if stored.form == "codebook" else {}
-    return _levels(stored) if few and few["bits"] <= CODE_BITS and few["block"] == few["tables"] == 1 else stored
+    if stored.form != "codebook":
+        return stored
+    few = stored.numbers
+    # Other codebooks are multiplied row by row here.
+    return (
+        _levels(stored)
+        if few["bits"] <= CODE_BITS and few["block"] == few["tables"] == 1
+        else replace(stored, scratch=0)
+    )
 
 
 def _signs(stored: StoredWeight) -> StoredWeight:
     """Return sums of signs in tiles: codes `[tiles, planes, codes, 16]`, the rows of coefficients last."""
-    planes, group = stored.numbers["planes"], stored.numbers["group"]
-    quads, groups = math.ceil(stored.cols / QUAD), math.ceil(stored.cols / group)
-    bits, alphas, offsets = (stored.arrays[name] for name in ("codes", "alphas", "offsets"))
+    quads, groups = math.ceil(stored.cols / QUAD), math.ceil(stored.cols / stored.numbers["group"])
+    bits = stored.arrays["codes"]
     assert bits is not None
-    assert alphas is not None
-    arrays: dict[str, AnyArray | None] = {
-        "codes": _codes(bits, quads, stored.rows),
-        "alphas": _rows_last(alphas.reshape(stored.rows, groups, planes)),
-        "offsets": None if offsets is None else _rows_last(offsets.reshape(stored.rows, groups)),
-    }
-    return replace(stored, arrays=arrays, scratch=_scratch(quads) + groups)
+    arrays: dict[str, AnyArray | None] = {"codes": _codes(bits, quads, stored.rows)}
+    for name, numbers in stored.arrays.items():
+        if name != "codes":
+            arrays[name] = None if numbers is None else _rows_last(numbers.reshape(stored.rows, groups, -1))
+    return replace(stored, arrays=arrays, scratch=_scratch("signs", quads) + groups)
 
 
 def _levels(stored: StoredWeight) -> StoredWeight:
@@ -63,12 +70,12 @@ def _levels(stored: StoredWeight) -> StoredWeight:
     values = np.zeros(1 << CODE_BITS, np.float32)
     values[: codewords.size] = codewords.reshape(-1)
     arrays: dict[str, AnyArray | None] = {"codes": _codes(indices, codes, stored.rows), "values": values}
-    return replace(stored, form="levels", arrays=arrays, numbers={"bits": bits}, scratch=_scratch(codes))
+    return replace(stored, form="levels", arrays=arrays, numbers={"bits": bits}, scratch=_scratch("levels", codes))
 
 
-def _scratch(codes: int) -> int:
+def _scratch(form: str, codes: int) -> int:
     """Return the floats of the tables of a row's codes, and of what is kept of each span."""
-    return _TABLE_FLOATS * codes + math.ceil(codes / _SPAN)
+    return _TABLE_FLOATS[form] * codes + math.ceil(codes / _SPAN)
 
 
 def _codes(packed: AnyArray, count: int, rows: int) -> npt.NDArray[np.uint8]:
@@ -78,7 +85,7 @@ def _codes(packed: AnyArray, count: int, rows: int) -> npt.NDArray[np.uint8]:
     whole = np.asarray(_whole_tiles(codes), np.uint8)
     halves = whole.reshape(-1, 2, TILE // 2, *codes.shape[1:])
     both = halves[:, 0] | halves[:, 1] << CODE_BITS
-    return np.ascontiguousarray(np.moveaxis(both, 1, -1))
+    return np.ascontiguousarray(np.moveaxis(both, 1, -1)[..., _ORDER])
 
 
 def _rows_last(array: AnyArray) -> AnyArray:

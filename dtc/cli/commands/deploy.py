@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 )
 @option(
     Section.MODEL,
+    "--one-size",
+    is_flag=True,
+    help="take inputs of one size alone: 1 where it counts samples, else the smallest that the model accepts; what "
+    "sizes decide is folded into the model",
+)
+@option(
+    Section.MODEL,
     "--reference",
     type=click.Path(path_type=Path),
     help="the model that MODEL was compressed from, to tell in deploy.json how far its outputs are",
@@ -48,6 +55,13 @@ if TYPE_CHECKING:
     multiple=True,
     type=click.Path(path_type=Path),
     help="library of custom operators that the model needs to run, which goes into the bundle (repeatable)",
+)
+@option(
+    Section.MODEL,
+    "--ort",
+    is_flag=True,
+    help="write model.ort too, for builds of ONNX Runtime that read no other format; refused where that format would "
+    "hold weights as they are decoded",
 )
 @option(
     Section.CHECKING,
@@ -106,6 +120,8 @@ def _write(model: Path | None, options: dict[str, Any]) -> None:
         processor=options["processor"],
         library=options["library"],
         custom_ops=options["custom_ops"],
+        ort=options["ort"],
+        one_size=options["one_size"],
     )
     description = deploy(model, options["target"], options["output"], told)
     if options["as_json"]:

@@ -2,8 +2,8 @@
 
 * `compute`: `dtc.BinaryMatMul` for MatMul and Gemm where it pays (`dtc.passes.lower.costs`), `dtc.BinaryGather` for
   embeddings, and the nodes of `standard` in front of whatever else reads the weight.
-* `standard`: the decoding nodes themselves, in front of the reader, which runtimes fold at load, on packed codes
-  (`dtc.passes.lower.binary.packed`) where they can; an embedding is decoded after its Gather, the looked-up rows alone.
+* `standard`: the decoding nodes themselves, in front of the reader, which runtimes fold at load, on codes
+  of whole weights where a byte holds whole codes; an embedding is decoded after its Gather, the looked-up rows alone.
   Loads in ONNX Runtime 1.19. The alternative for MatMul, sign planes of INT2 that newer runtimes do not unfold, is
   `dtc.passes.lower.binary.int2`.
 * `storage`: `dtc.BinaryDequantize` in front of every reader. With the native library weights stay packed in memory, as
@@ -29,18 +29,21 @@ from dtc.deploy.ops.binary.blocks import blocks_of_rows, in_blocks
 from dtc.deploy.ops.binary.decode import decode, integers, look_up
 from dtc.deploy.ops.binary.gather import gather_rows, reshape_rows
 from dtc.deploy.ops.binary.unmask import unmask
+from dtc.deploy.ops.codebook.decode import NATIVE_BITS
 from dtc.forms import BinaryCode
 from dtc.graph import INPUT_ROLES, RECURRENT_ROLES, Reader
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.binary.coefficients import store_alphas
+from dtc.passes.lower.binary.dynamic import DynamicSite, unfit_dynamic
 from dtc.passes.lower.binary.int2 import lower_to_planes, unfit_planes
-from dtc.passes.lower.binary.packed import PACKED_BITS, pack, unpack
+from dtc.passes.lower.binary.integers import IntegerWeight, integer_readers, lower_to_integers
 from dtc.passes.lower.binary.parts import Planes, constants, level_constants
 from dtc.passes.lower.binary.together import decode_together
 from dtc.passes.lower.coded import CodedSite
 from dtc.passes.lower.decode import arranged, float_bits_of_bytes
 from dtc.passes.lower.kinds import Measured, Sample
 from dtc.passes.lower.lowered import Compressed, Lowered
+from dtc.passes.lower.packed_numbers import store_as_matrix
 from dtc.passes.lower.readers import feeds_recurrence
 from dtc.passes.lower.recurrent.operator import CodedWeight
 from dtc.passes.lower.rewriting import Rewriting
@@ -67,8 +70,15 @@ def lower(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
 
 
 def _lower_site(rewriting: Rewriting, item: Compressed) -> Lowered:
+    site, planes = rewriting.current(item.site), Planes.of(item.forms)
     if rewriting.target.int2_planes:
         return _lower_to_planes(rewriting, item)
+    readers = integer_readers(rewriting, site)
+    weight = IntegerWeight.of(site, planes) if readers else None
+    if isinstance(weight, IntegerWeight):
+        return replace(lower_to_integers(rewriting, Compressed(site, item.forms), weight, readers), site=item.site)
+    if unfit_dynamic(rewriting, item, site, planes) is None:
+        return DynamicSite(rewriting, item, planes).run()
     return _BinarySite(rewriting, item).run()
 
 
@@ -213,19 +223,16 @@ class _BinarySite(CodedSite):
         return call(builder, name, inputs, **self.planes.attributes)
 
     def _decoded(self, *, transposed: bool) -> ir.Value:
-        """Return the decoded float matrix, from packed codes if these are no larger and nothing else reads planes."""
+        """Return the decoded float matrix, from codes of whole weights if nothing else reads planes."""
         planes, bits = self.planes, len(self.planes.codes)
-        # Packed codes need half of the nodes, and a peak of 3.9 times the weight instead of 5.2 (8192x8192, 2 bits).
-        # They pay where planes are not stored anyway, and where a code fills its share of a byte: 3 bits would take 4.
+        # Codes of whole weights, several a byte, in the order in which they are read: half of the nodes of planes, a
+        # peak of 3.9 times the weight instead of 5.2 (8192x8192, 2 bits), and one look-up for several weights. They pay
+        # where planes are not stored anyway.
         alone = self._rows is None and self._blocks is None and planes.survivors is None
-        if alone and bits in PACKED_BITS:
-            code = planes.code.T if transposed else planes.code
-            packed = pack(code, bits)
-            if packed.nbytes <= planes.codes.nbytes:
-                stored = self.front.initializer("codes", packed)
-                alphas = store_alphas(self.front, planes, lambda rows: rows)
-                levels = level_constants(self.front, planes, transposed=transposed, folded=feeds_recurrence(self.site))
-                unpacked = unpack(self.front, stored, bits, len(code))
-                return look_up(self.front, unpacked, alphas, levels, transposed=transposed)
+        if alone and bits in NATIVE_BITS:
+            code = store_as_matrix(self.front, planes.code.T if transposed else planes.code, bits, "codes")
+            alphas = store_alphas(self.front, planes, lambda rows: rows)
+            levels = level_constants(self.front, planes, transposed=transposed, folded=feeds_recurrence(self.site))
+            return look_up(self.front, code, alphas, levels, transposed=transposed)
         given = constants(self.front, planes, transposed=transposed, folded=feeds_recurrence(self.site))
         return decode(self.front, *self._in_rows(), given, transposed=transposed)

@@ -12,7 +12,7 @@ import pytest
 from running import random_feeds, relative_error, run
 
 from dtc.graph import all_nodes, load_model
-from dtc.passes.prepare.fix_inputs import FixInputsPass, fix_inputs
+from dtc.passes.prepare.fix_inputs import FixInputsPass, fix_inputs, fold_sizes
 
 RATES = """<ir_version: 8, opset_import: ["": 17]>
 rates (float[1,4] x, int64 sr, bool loud, float[4,4] A, float[4,4] B, float[4,4] C)
@@ -104,3 +104,46 @@ def test_a_voice_detector_keeps_one_sample_rate(data_dir: Path) -> None:
         assert relative_error(left, right) <= 1e-6
     nodes = [sum(1 for _ in all_nodes(each)) for each in (model, load_model(path))]
     assert nodes[0] < 0.6 * nodes[1]
+
+
+SIZED = """<ir_version: 8, opset_import: ["": 17]>
+sized (float[2,N] x) => (float y, int64[2] sizes)
+<int64[1] axis = {1}, int64[1] count = {2}, int64 four = {4}, int64 place = {1}, int64 rank = {1}> {
+  front = ConstantOfShape <value = int64[1] {0}> (count)
+  behind = Concat <axis = 0> (axis, axis)
+  pads = Concat <axis = 0> (front, behind)
+  padded = Pad (x, pads)
+  sizes = Shape (padded)
+  width = Gather (sizes, place)
+  is_four = Equal (width, four)
+  short = If (is_four) <
+    then_branch = as_is () => (float[3,4] a) { a = Relu (padded) },
+    else_branch = summed () => (float[3] b) { b = ReduceSum <keepdims = 0> (padded, axis) }
+  >
+  shape = Shape (short)
+  axes = Size (shape)
+  is_line = Equal (axes, rank)
+  y = If (is_line) <
+    then_branch = one () => (float c) { c = ReduceMax <keepdims = 0> (short) },
+    else_branch = two () => (float d) { d = ReduceMin <keepdims = 0> (short) }
+  >
+}"""
+"""A branch is taken by a size that pads of constants alone make, and one by the axes of what that gives."""
+
+
+@pytest.mark.parametrize(("width", "left"), [(3, "ReduceMin"), (5, "ReduceMax")])
+def test_branches_that_sizes_decide_are_taken(width: int, left: str) -> None:
+    free = ir.from_proto(onnx.parser.parse_model(SIZED))
+    told = fold_sizes(free)
+    assert sum(node.op_type == "If" for node in all_nodes(free)) == 2
+    assert "2 branchings 2" in told[0]
+    model = ir.from_proto(onnx.parser.parse_model(SIZED.replace("N", str(width))))
+    before = model.clone()
+    told = fold_sizes(model)
+    found = [node.op_type for node in all_nodes(model)]
+    assert "2 branchings 0" in told[0]
+    assert left in found
+    assert not {"If", "Concat", "ConstantOfShape"} & set(found)
+    feeds = {"x": np.arange(2 * width, dtype=np.float32).reshape(2, width)}
+    for now, then in zip(run(model, feeds), run(before, feeds), strict=True):
+        np.testing.assert_array_equal(now, then)

@@ -49,7 +49,7 @@ static void load(const char* bundle, Loaded* loaded) {
   check(ort->CreateSessionOptions(&options));
   check(ort->SetIntraOpNumThreads(options, 1));
   add_libraries(bundle, options);
-  snprintf(path, sizeof path, "%s/model.onnx", bundle);
+  find_model(bundle, path, sizeof path);
   check(ort->CreateSession(environment, path, options, &loaded->session));
   check(ort->CreateCpuMemoryInfo(OrtDeviceAllocator, OrtMemTypeDefault, &loaded->memory));
   check(ort->GetAllocatorWithDefaultOptions(&allocator));

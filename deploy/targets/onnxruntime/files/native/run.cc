@@ -55,7 +55,8 @@ class LoadedModel {
     for (std::string name; std::getline(listed, name);) {
       made<void*>(ort->RegisterCustomOpsLibrary, options_.get(), (bundle + "/lib/" + name).c_str());
     }
-    const std::string path = bundle + "/model.onnx";
+    std::string path(bundle.size() + sizeof "/model.onnx", '\0');
+    find_model(bundle.c_str(), path.data(), path.size());
     session_.reset(made<OrtSession*>(ort->CreateSession, environment_.get(), path.c_str(), options_.get()));
     memory_.reset(made<OrtMemoryInfo*>(ort->CreateCpuMemoryInfo, OrtDeviceAllocator, OrtMemTypeDefault));
     auto* allocator = made<OrtAllocator*>(ort->GetAllocatorWithDefaultOptions);

@@ -33,6 +33,16 @@ long long resident(const char* field) {
   return found;
 }
 
+void find_model(const char* bundle, char* path, size_t size) {
+  snprintf(path, size, "%s/model.ort", bundle);
+  FILE* file = fopen(path, "rb");
+  if (file == NULL) {
+    snprintf(path, size, "%s/model.onnx", bundle);
+  } else {
+    fclose(file);
+  }
+}
+
 // Reads the header of a .npy file: {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }.
 static int read_header(FILE* file, Array* array) {
   unsigned char start[10];

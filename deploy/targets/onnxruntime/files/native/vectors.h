@@ -35,6 +35,9 @@ double now(void);
 // Bytes of the process, by the name of a line in its status: VmRSS, VmHWM; -1 outside of Linux.
 long long resident(const char* field);
 
+// Writes the path of a bundle's model: model.ort where that is there, else model.onnx.
+void find_model(const char* bundle, char* path, size_t size);
+
 // Compares the model with the vectors of a bundle, times it for `seconds`, and prints what was found as JSON. Returns
 // the exit status of the program.
 int try_model(const Model* model, const char* bundle, double seconds, const char* runtime, double load, long long idle);

@@ -27,7 +27,8 @@ def load(bundle: Path = BUNDLE) -> Any:
     listed = bundle / "lib" / "libraries.txt"
     for name in listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []:
         options.register_custom_ops_library(str(bundle / "lib" / name))
-    return onnxruntime.InferenceSession(str(bundle / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    model = next(path for path in (bundle / "model.ort", bundle / "model.onnx") if path.is_file())
+    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
 def cases(session: Any, bundle: Path = BUNDLE) -> Iterator[tuple[dict[str, Any], list[Any]]]:

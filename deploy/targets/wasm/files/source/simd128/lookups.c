@@ -1,22 +1,24 @@
 #include "simd128/lookups.h"
 
-#include <math.h>
+#include <string.h>
 
-static float magnitude(const float *x, size_t count) {
-    float sum = 0;
-    for (size_t i = 0; i < count; ++i) sum += fabsf(x[i]);
-    return sum;
+/* The larger of `most` and the sums of `columns` sizes each; of a number that is none the maximum is none. */
+static v128_t largest(v128_t x, size_t columns, v128_t most) {
+    v128_t sums = wasm_f32x4_abs(x);
+    if (columns > 1) sums = wasm_f32x4_add(sums, wasm_i32x4_shuffle(sums, sums, 1, 0, 3, 2));
+    if (columns > 2) sums = wasm_f32x4_add(sums, wasm_i32x4_shuffle(sums, sums, 2, 3, 0, 1));
+    return wasm_f32x4_max(sums, most);
 }
 
-float dtc_factor(const float *x, size_t count, size_t columns, float *back) {
-    const size_t run = DTC_RUN * columns;
-    float most = 0;
-    for (size_t i = 0; i < count; i += run) {
-        const float sum = magnitude(x + i, count - i < run ? count - i : run);
-        if (!(sum <= most)) most = sum;
-    }
-    *back = most / DTC_LARGEST;
-    return most == 0 ? 0 : DTC_LARGEST / most;
+float dtc_largest(const float *x, size_t count, size_t columns) {
+    v128_t four = wasm_f32x4_splat(0);
+    float last[4] = {0};
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4) four = largest(wasm_v128_load(x + i), columns, four);
+    memcpy(last, x + i, (count - i) * sizeof *x);
+    four = largest(wasm_v128_load(last), columns, four);
+    four = wasm_f32x4_max(four, wasm_i32x4_shuffle(four, four, 2, 3, 0, 1));
+    return wasm_f32x4_extract_lane(wasm_f32x4_max(four, wasm_i32x4_shuffle(four, four, 1, 0, 3, 2)), 0);
 }
 
 void dtc_add_tiles(const dtc_matrix *w, size_t first, size_t count, dtc_tile_adder *add, const dtc_prepared *x, float *y) {

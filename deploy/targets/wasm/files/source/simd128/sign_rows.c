@@ -1,3 +1,4 @@
+#include "kernels/half.h"
 #include "simd128/tiles.h"
 
 void dtc_signs_row(const dtc_matrix *w, size_t row, float *y) {
@@ -7,9 +8,11 @@ void dtc_signs_row(const dtc_matrix *w, size_t row, float *y) {
     for (size_t col = 0; col < w->cols; ++col) {
         const size_t place = tile * groups + col / form->group;
         const uint8_t *codes = form->codes + (tile * form->planes * quads + col / DTC_QUAD) * DTC_CODE_BYTES;
-        float value = form->offsets ? form->offsets[place * DTC_TILE + lane] : 0;
+        const size_t row_place = place * DTC_TILE + lane;
+        float value = form->offsets || form->half_offsets ? dtc_number(form->offsets, form->half_offsets, row_place) : 0;
         for (size_t plane = 0; plane < form->planes; ++plane, codes += quads * DTC_CODE_BYTES) {
-            const float alpha = form->alphas[(place * form->planes + plane) * DTC_TILE + lane];
+            const size_t alpha_place = (place * form->planes + plane) * DTC_TILE + lane;
+            const float alpha = dtc_number(form->alphas, form->half_alphas, alpha_place);
             value += (dtc_code(codes, lane) >> col % DTC_QUAD & 1) ? alpha : -alpha;
         }
         y[col] = value;
