@@ -166,6 +166,22 @@ def test_a_bias_beside_hardly_any_weight_is_still_an_int32() -> None:
     np.testing.assert_allclose(got[:, [3, 5]], wanted[:, [3, 5]], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(("shape", "kernel"), [("n,40", "QGemm"), ("n,3,40", "MatMulIntegerToFloat")])
+def test_an_add_behind_a_product_makes_no_gemm_of_floats(tmp_path: Path, shape: str, kernel: str) -> None:
+    """Also where no shape is told of what flows."""
+    model = model_of(
+        f"(float[{shape}] x, float[40,40] A, float[40,40] B, float[40] c) => (float[{shape}] y) "
+        "{ h = MatMul(x, A) t = Tanh(h) k = MatMul(t, B) s = Add(c, k) y = Relu(s) }"
+    )
+    feeds = {"x": RNG.normal(size=[2 if each == "n" else int(each) for each in shape.split(",")]).astype(np.float32)}
+    rounded(model, feeds)
+    wanted = run(model, feeds)[0]
+    lowered(model)
+    kernels = optimized(model, tmp_path)
+    assert (kernels[kernel], kernels["DequantizeLinear"], kernels["MatMul"] + kernels["Gemm"]) == (1, 0, 1)
+    assert relative_error(run(model, feeds)[0], wanted) < 0.05
+
+
 UNFIT = {
     "a convolution that is an output": "(float[n,3,8,8] x, float[8,3,3,3] A, float[8,8,3,3] B) => (float[n,8,4,4] y) "
     "{ h = Conv(x, A) y = Conv(h, B) }",
@@ -208,10 +224,10 @@ def test_an_older_model_has_no_activation_rounded_for_integers() -> None:
 
 def test_without_levels_a_product_rounds_what_comes(tmp_path: Path) -> None:
     model = model_of(
-        "(float[n,5,300] x, float[300,256] A, float[256] c, float[40,256] B) => (float[n,5,40] y) "
+        "(float[n,5,600] x, float[600,512] A, float[512] c, float[40,512] B) => (float[n,5,40] y) "
         "{ k = MatMul(x, A) l = Add(k, c) h = Relu(l) t = Transpose<perm=[1,0]>(B) y = MatMul(h, t) }"
     )
-    feeds = {"x": RNG.normal(size=(3, 5, 300)).astype(np.float32)}
+    feeds = {"x": RNG.normal(size=(3, 5, 600)).astype(np.float32)}
     wanted = run(model, feeds)[0]
     told = {each.site.name: each for each in lowered(model, rounds_inputs=True)}
     # The second one is small: rounding takes longer than it saves.
