@@ -26,6 +26,7 @@ from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
 from dtc.passes.lower.packed_numbers import store_as_floats
 from dtc.passes.lower.readers import Unfit
 from dtc.passes.lower.rewriting import Rewriting, Rounded
+from dtc.passes.prepare.integer_regions import activation_behind
 
 OPSET = 13
 """The first one in which DequantizeLinear has a scale for each channel."""
@@ -126,19 +127,35 @@ def _fits(reader: Reader, site: Site, rounded: Rounded) -> bool:
             return _ends_rounded(node)
         case Role.GEMM:
             plain = all(node.attributes.get_float(name, 1.0) == 1.0 for name in ("alpha", "beta"))
-            return plain and not node.attributes.get_int("transA", 0)
+            return plain and not node.attributes.get_int("transA", 0) and _stays_apart(node)
         case role:
             return role is Role.MATMUL
 
 
 def _ends_rounded(node: ir.Node) -> bool:
     """Return whether nothing but a quantizer reads a node, or what becomes part of it."""
-    value = node.outputs[0]
-    readers = [each for each, _ in value.uses()]
-    if len(readers) == 1 and readers[0].op_type in ("Relu", "Clip") and not value.is_graph_output():
-        value = readers[0].outputs[0]
-        readers = [each for each, _ in value.uses()]
-    return [each.op_type for each in readers] == ["QuantizeLinear"] and not value.is_graph_output()
+    only = _only_reader(node)
+    if only is not None and only.op_type in ("Relu", "Clip"):
+        behind = _only_reader(only)
+        return behind is not None and behind.op_type == "QuantizeLinear" and _begins_at_zero(behind)
+    return only is not None and only.op_type == "QuantizeLinear"
+
+
+def _only_reader(node: ir.Node) -> ir.Node | None:
+    readers = [each for each, _ in node.outputs[0].uses()]
+    return readers[0] if len(readers) == 1 and not node.outputs[0].is_graph_output() else None
+
+
+def _begins_at_zero(quantize: ir.Node) -> bool:
+    """Return whether the lowest level is 0, so that rounding does what a Relu in front of it did."""
+    zero = ir.convenience.get_const_tensor(quantize.inputs[2]) if len(quantize.inputs) > 2 else None
+    return zero is not None and zero.numpy().dtype == np.uint8 and not zero.numpy().any()
+
+
+def _stays_apart(node: ir.Node) -> bool:
+    """Return whether no activation is joined to a Gemm, which would make it one of floats."""
+    activation = activation_behind(node)
+    return activation is None or _ends_rounded(node) or activation.outputs[0].is_graph_output()
 
 
 def lower_to_integers(
@@ -190,7 +207,7 @@ def _bias(reader: Reader, rounded: Rounded) -> _Bias | None:
         return None if given is None else _Bias(node, 2, given, step)
     use = _added_to(node)
     value = None if use is None or rounded.rank != 2 else use.node.inputs[1 - use.idx]
-    if use is None or value is None or not _is_vector(value, reader):
+    if use is None or value is None or not (_is_vector(value, reader) and _stays_apart(use.node)):
         return None
     return _Bias(use.node, 1 - use.idx, value, step)
 
