@@ -97,6 +97,11 @@ class Plot:
         place = min(max(self.x(x), start + half), end - half)
         self._marks.append(tag("text", text, x=place, y=_TOP - 5, text_anchor="middle", class_="note"))
 
+    def name(self, point: tuple[float, float], text: str) -> None:
+        """Add text above a point that ends there, as the name of a line at its end."""
+        x, y = self.x(point[0]), self.y(point[1]) - 6
+        self._marks.append(tag("text", text, x=x, y=y, text_anchor="end", class_="named"))
+
     def svg(self, title: str, class_: str = "") -> Markup:
         """Return the picture as an SVG element; a screen reader reads `title`."""
         frame = self.frame

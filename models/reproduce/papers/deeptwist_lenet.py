@@ -8,7 +8,7 @@ from dtc.models.reproduce.papers.experiment import Experiment, PaperTrial, Recor
 from dtc.models.reproduce.papers.tables import having, number, percent, table
 from dtc.recipe import Data, Objective, Optimizer, Recipe, Rule, Training
 
-STEPS: dict[Size, int] = {"smallest": 400, "small": 4000, "paper": 20_000}
+STEPS: dict[Size, int] = {"smallest": 250, "small": 4000, "paper": 20_000}
 INTERVALS: dict[Size, tuple[int, ...]] = {
     "smallest": (10, 100),
     "small": (1, 10, 50, 100, 200, 500),
