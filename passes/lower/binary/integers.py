@@ -148,7 +148,8 @@ def _only_reader(node: ir.Node) -> ir.Node | None:
 
 def _begins_at_zero(quantize: ir.Node) -> bool:
     """Return whether the lowest level is 0, so that rounding does what a Relu in front of it did."""
-    zero = ir.convenience.get_const_tensor(quantize.inputs[2]) if len(quantize.inputs) > 2 else None
+    given = quantize.inputs[2] if len(quantize.inputs) > 2 else None
+    zero = None if given is None else ir.convenience.get_const_tensor(given)
     return zero is not None and zero.numpy().dtype == np.uint8 and not zero.numpy().any()
 
 
@@ -205,24 +206,25 @@ def _bias(reader: Reader, rounded: Rounded) -> _Bias | None:
     if reader.role is not Role.MATMUL:
         given = node.inputs[2] if len(node.inputs) > 2 else None
         return None if given is None else _Bias(node, 2, given, step)
-    use = _added_to(node)
-    value = None if use is None or rounded.rank != 2 else use.node.inputs[1 - use.idx]
-    if use is None or value is None or not (_is_vector(value, reader) and _stays_apart(use.node)):
+    add = _added_to(node)
+    if add is None or rounded.rank != 2 or not _stays_apart(add):
         return None
-    return _Bias(use.node, 1 - use.idx, value, step)
+    index = 1 if add.inputs[0] is node.outputs[0] else 0
+    value = add.inputs[index]
+    return _Bias(add, index, value, step) if value is not None and _is_vector(value, reader) else None
 
 
-def _added_to(node: ir.Node) -> ir.Usage | None:
-    """Return the use that is made of a node's output, if that is one Add."""
-    uses = list(node.outputs[0].uses())
-    return uses[0] if len(uses) == 1 and uses[0].node.op_type == "Add" and uses[0].node.domain == "" else None
+def _added_to(node: ir.Node) -> ir.Node | None:
+    """Return the Add that alone reads a node."""
+    only = _only_reader(node)
+    return only if only is not None and only.op_type == "Add" and only.domain == "" else None
 
 
 def _keep_from_gemm(node: ir.Node) -> None:
     """Let a Sum stand for an Add behind a MatMul, as ONNX Runtime would make a Gemm of both, in floats."""
-    use = _added_to(node)
-    if use is not None:
-        use.node.op_type = "Sum"
+    add = _added_to(node)
+    if add is not None:
+        add.op_type = "Sum"
 
 
 def _is_vector(value: ir.Value, reader: Reader) -> bool:
