@@ -17,6 +17,9 @@ QUAD = 4
 CODE_BITS = 4
 """DTC_TILE and DTC_QUAD of the kernels, and the bits of a code."""
 
+_TOGETHER = 4
+"""DTC_TOGETHER of the kernels: vectors that are multiplied at once."""
+
 _FEW_ROWS = 16
 """Rows below which a tile would be look-ups of nothing for the most part."""
 
@@ -37,6 +40,10 @@ def encode_tiled(matrix: Matrix) -> StoredWeight:
     stored = encode_smallest(matrix)
     if stored.form == "signs":
         return _signs(stored)
+    if stored.form == "sparse":
+        return replace(stored, several=True, scratch=_TOGETHER * stored.cols)
+    if stored.form == "dense":
+        return replace(stored, several=True)
     if stored.form != "codebook":
         return stored
     few = stored.numbers

@@ -21,6 +21,12 @@ typedef struct {
     const float *values;
 } dtc_levels;
 
+/* Vectors that a value is multiplied with at once; of few values scratch takes so many of them. */
+enum { DTC_TOGETHER = 4 };
+
+void dtc_dense_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
+void dtc_sparse_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
+
 void dtc_levels_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch);
 void dtc_levels_row(const dtc_matrix *w, size_t row, float *y);
 
