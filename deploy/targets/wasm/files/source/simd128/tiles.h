@@ -14,9 +14,10 @@ enum { DTC_TILE = 32, DTC_CODE_BYTES = 16 };
 enum { DTC_QUAD = 4 };
 
 /* At most 16 numbers: a code holds the places of 4 / bits columns in `values`, the first in the least significant bits.
- * codes[tiles][codes of a row][16]; values[16], of which the first 1 << bits count. */
+ * codes[tiles][codes of a row][16]; values[16], of which the first 1 << bits count. `bytes` is 3 where the largest number is
+ * far from most, which two bytes would round too much; else 2. */
 typedef struct {
-    size_t bits;
+    size_t bits, bytes;
     const uint8_t *codes;
     const float *values;
 } dtc_levels;
