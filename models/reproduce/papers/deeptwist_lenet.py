@@ -52,7 +52,8 @@ def _recipe(size: Size, seed: int, every: int = 100) -> Recipe:
     steps = STEPS[size]
     # The rate of the reference model (dtc.models.lenet).
     optimizer = Optimizer(kind="adam", learning_rate=1e-3)
-    training = Training(steps=steps, distort_every=every, evaluate_every=steps // 5, threads=1, optimizer=optimizer)
+    often = steps if size == "smallest" else steps // 5
+    training = Training(steps=steps, distort_every=every, evaluate_every=often, threads=1, optimizer=optimizer)
     data = Data(train="dtc.models.datasets:mnist", batch_size=50)
     objective = Objective(loss="cross-entropy", output="logits", metric="accuracy")
     return Recipe(objective=objective, data=data, training=training, seed=seed)

@@ -19,7 +19,7 @@ SHARED = {"off": "", "layer": ", projection shared in the layer", "next": ", pro
 """Both readings of the paper's shared projection; `next` takes two layers."""
 
 _TRAININGS: dict[Size, Training] = {
-    "smallest": sgd(4.0, 0.5, Schedule(kind="cosine"), steps=160, distort_every=20, evaluate_every=160),
+    "smallest": sgd(4.0, 0.5, Schedule(kind="cosine"), steps=120, distort_every=20, evaluate_every=120),
     "small": sgd(10.0, 0.25, Schedule(kind="cosine"), epochs=3, distort_every=100),
     # Rates are of the mean over 35 steps, where the paper takes the sum: its rate times 35, its bound of 5 by 35.
     "paper": sgd(2.6 * 35, 5 / 35, Schedule(kind="decay", after=3, factor=1 / 1.65), epochs=10, distort_every=100),

@@ -13,7 +13,7 @@ from dtc.recipe import Rule, Schedule, Training
 BITS: dict[Size, tuple[int, ...]] = {"smallest": (1,), "small": (2, 3, 1), "paper": (2, 3, 1)}
 
 _TRAININGS: dict[Size, Training] = {
-    "smallest": sgd(4.0, 0.5, Schedule(kind="cosine"), steps=160, distort_every=20, evaluate_every=160),
+    "smallest": sgd(4.0, 0.5, Schedule(kind="cosine"), steps=120, distort_every=20, evaluate_every=120),
     "small": sgd(5.0, 0.25, Schedule(kind="cosine"), epochs=1, distort_every=100),
     "paper": sgd(20.0, 0.25, Schedule(kind="decay", after=6, factor=1 / 1.2), epochs=40, distort_every=2000),
 }
