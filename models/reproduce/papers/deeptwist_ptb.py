@@ -85,8 +85,9 @@ def _pruned(task: Task, size: Size) -> Iterator[PaperTrial]:
 def tables(records: Sequence[Record]) -> Iterator[str]:
     """Yield low rank and pruning, each below the control."""
     yield from table(["LSTM weights", "weights", "perplexity", "paper"], _low_rank_rows(records))
-    yield ""
-    yield from table(["all weights", "weights", "perplexity", "paper"], _pruning_rows(records))
+    if rows := list(_pruning_rows(records)):
+        yield ""
+        yield from table(["all weights", "weights", "perplexity", "paper"], [*_dense_rows(records), *rows])
 
 
 def _dense_rows(records: Sequence[Record]) -> Iterator[list[str]]:
@@ -114,7 +115,6 @@ _ENDINGS: tuple[tuple[str, str, Mapping[tuple[str, int], Any]], ...] = (
 
 
 def _pruning_rows(records: Sequence[Record]) -> Iterator[list[str]]:
-    yield from _dense_rows(records)
     told = {"one-shot": "not retrained", "prune-masked": "gradual, masked", "prune": "DeepTwist"}
     for sparsity in sorted({each.facts["sparsity"] for each in records if "sparsity" in each.facts}):
         for what, ending in told.items():
