@@ -25,7 +25,7 @@ DIGITS = Data(train="dtc.models.datasets:digits", evaluate="dtc.models.datasets:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = tmp_path / "digits.onnx"
-    save_model(models.build("digits-cnn", hidden=32), path)
+    save_model(models.build("digits-cnn", hidden=256), path)
     return path
 
 
