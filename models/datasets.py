@@ -13,6 +13,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dtc.errors import DataError
+from dtc.models.speech_features import BANDS, log_mel
 
 Batches: TypeAlias = "Iterator[dict[str, npt.NDArray[np.generic]]]"
 Ids: TypeAlias = npt.NDArray[np.int64]
@@ -33,6 +35,12 @@ CIFAR_HELD_OUT = 1000
 
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+
+SPOKEN_FRAMES = 48
+"""Frames of a spoken digit: 0.98 seconds; 99 % of the clips are shorter."""
+
+LETTERS, LETTERS_HELD_OUT = 40_000, 5_000
+"""Letters of the training text that `ptb_letters` trains on, and of the other two that it is evaluated on."""
 
 EVALUATION_STEPS = 256
 """Words of a chunk where nothing is trained; state is carried, so the size does not change the result."""
@@ -78,6 +86,18 @@ def cifar10_plain(*, batch_size: int = 100, split: Split = "train") -> Batches:
     held_out = len(labels) - CIFAR_HELD_OUT
     order = np.arange(held_out, len(labels)) if split == "evaluate" else np.arange(held_out)
     yield from _normalised(images, labels, order, batch_size)
+
+
+def cifar10_photos(*, epoch: int = 0, seed: int = 0, batch_size: int = 100, split: Split = "train") -> Batches:
+    """Yield `cifar10` for models whose input is called `image`."""
+    for batch in cifar10(epoch=epoch, seed=seed, batch_size=batch_size, split=split):
+        yield {"image": batch["x"], "labels": batch["labels"]}
+
+
+def cifar10_photos_test(*, batch_size: int = 200) -> Batches:
+    """Yield `cifar10_test` for models whose input is called `image`."""
+    for batch in cifar10_test(batch_size=batch_size):
+        yield {"image": batch["x"], "labels": batch["labels"]}
 
 
 def cifar10_test(*, batch_size: int = 200) -> Batches:
@@ -130,6 +150,34 @@ def digit_column_tags_test(*, batch_size: int = 360) -> Batches:
     yield from digit_column_tags(batch_size=batch_size, split="evaluate")
 
 
+def spoken_digits(*, epoch: int = 0, seed: int = 0, batch_size: int = 32, split: Split = "train") -> Batches:
+    """Yield the Free Spoken Digits: image float32 `[N, 1, 48, 40]`, log-mel features, labels `[N]`.
+
+    Of the fifty takes of each digit by each speaker the first five are the test set, as is usual, and the next five
+    the evaluation split. In training a clip begins up to 8 frames late, as (seed, epoch) decide.
+    """
+    for x, _, labels in _spoken(epoch, seed, batch_size, split):
+        yield {"image": np.ascontiguousarray(x[:, None]), "labels": labels}
+
+
+def spoken_digits_test(*, batch_size: int = 100) -> Batches:
+    """Yield the 300 test clips in order."""
+    for x, _, labels in _spoken(0, 0, batch_size, "test"):
+        yield {"image": np.ascontiguousarray(x[:, None]), "labels": labels}
+
+
+def spoken_frames(*, epoch: int = 0, seed: int = 0, batch_size: int = 32, split: Split = "train") -> Batches:
+    """Yield the clips of `spoken_digits` frame by frame: x float32 `[48, N, 40]`, lengths int32 `[N]`, labels `[N]`."""
+    for x, lengths, labels in _spoken(epoch, seed, batch_size, split):
+        yield {"x": np.ascontiguousarray(x.transpose(1, 0, 2)), "lengths": lengths, "labels": labels}
+
+
+def spoken_frames_test(*, batch_size: int = 100) -> Batches:
+    """Yield the 300 test clips frame by frame, in order."""
+    for x, lengths, labels in _spoken(0, 0, batch_size, "test"):
+        yield {"x": np.ascontiguousarray(x.transpose(1, 0, 2)), "lengths": lengths, "labels": labels}
+
+
 def ptb(*, batch_size: int = 20, split: Split = "train") -> Batches:
     """Yield the Penn Treebank in chunks of 35 words: ids and labels (the next words) int64 `[T, N]`.
 
@@ -160,6 +208,22 @@ def ptb_test() -> Batches:
     yield from _chunks(_ptb(data_file("ptb"), "test"), EVALUATION_STEPS, 1)
 
 
+def ptb_letters(*, batch_size: int = 20, split: Split = "train") -> Batches:
+    """Yield the first letters of the Penn Treebank in chunks of 20, as `ptb` does its words; there are 50 letters.
+
+    The evaluation split is the beginning of the validation text, whole, as one column.
+    """
+    if split == "evaluate":
+        yield from _chunks(_letters(data_file("ptb"), "valid")[:LETTERS_HELD_OUT], EVALUATION_STEPS, 1)
+    else:
+        yield from _chunks(_letters(data_file("ptb"), "train")[:LETTERS], 20, batch_size)
+
+
+def ptb_letters_test() -> Batches:
+    """Yield the first letters of the test text as one stream of one column; state must be carried."""
+    yield from _chunks(_letters(data_file("ptb"), "test")[:LETTERS_HELD_OUT], EVALUATION_STEPS, 1)
+
+
 def _training_text(steps: int, batch_size: int, split: Split) -> Batches:
     if split == "evaluate":
         yield from ptb_valid()
@@ -175,6 +239,30 @@ def _images(x: npt.NDArray[np.uint8], y: npt.NDArray[np.uint8], order: Ids, batc
     for chosen in _cut(order, batch_size):
         image = x[chosen].astype(np.float32)[:, None] / np.float32(255)
         yield {"image": image, "labels": y[chosen].astype(np.int64)}
+
+
+def _spoken(
+    epoch: int, seed: int, batch_size: int, split: Split | Literal["test"]
+) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], Ids]]:
+    """Yield features `[N, 48, 40]`, their lengths and the labels."""
+    x, lengths, labels = _spoken_clips(data_file("fsdd_8khz.npz"), split)
+    rng = np.random.default_rng([seed, epoch, 1])
+    order = _order(len(labels), epoch, seed, "train" if split == "train" else "evaluate")
+    for chosen in _cut(order, batch_size):
+        late = rng.integers(0, 9, len(chosen)) if split == "train" else np.zeros(len(chosen), np.int64)
+        yield (
+            _delayed(x[chosen], late),
+            np.minimum(lengths[chosen] + late, SPOKEN_FRAMES).astype(np.int32),
+            labels[chosen],
+        )
+
+
+def _delayed(x: npt.NDArray[np.float32], late: Ids) -> npt.NDArray[np.float32]:
+    # Frames 0 1 2 3, 1 late: 0 0 1 2, where the first of them is silence.
+    places = np.arange(x.shape[1]) - late[:, None]
+    moved = np.take_along_axis(x, np.maximum(places, 0)[:, :, None], axis=1)
+    moved[places < 0] = 0
+    return moved
 
 
 def _normalised(images: npt.NDArray[np.uint8], labels: Ids, order: Ids, batch_size: int) -> Batches:
@@ -288,16 +376,42 @@ def _unpacked(path: Path) -> npt.NDArray[np.uint8]:
 
 
 @cache
-def _digits(split: Split) -> tuple[npt.NDArray[np.float32], Ids]:
+def _spoken_clips(
+    path: Path, split: Split | Literal["test"]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], Ids]:
+    """Return the features of all clips of a split `[clips, 48, 40]`, zeros behind their ends, lengths and labels."""
     try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise DataError("the digits come with scikit-learn, which is missing: pip install 'dtc[examples]'") from error
-    bunch = load_digits()
-    held_out = np.arange(len(bunch.target)) % 5 == 4
-    chosen = held_out if split == "evaluate" else ~held_out
-    images = (bunch.images[chosen] / 16).astype(np.float32)
-    return images, bunch.target[chosen].astype(np.int64)
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            samples, offsets, labels, takes = (archive[name] for name in ("samples", "offsets", "label", "index"))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path}: not spoken digits as .npz with samples, offsets, label and index ({error})"
+        ) from error
+    wanted = {"test": takes < 5, "evaluate": (takes >= 5) & (takes < 10), "train": takes >= 10}[split]
+    chosen = np.flatnonzero(wanted)
+    clips = [log_mel(samples[offsets[i] : offsets[i + 1]].astype(np.float32) / 2**15)[:SPOKEN_FRAMES] for i in chosen]
+    x = np.zeros((len(clips), SPOKEN_FRAMES, BANDS), np.float32)
+    for row, clip in zip(x, clips, strict=True):
+        row[: len(clip)] = clip
+    return x, np.array([len(clip) for clip in clips], np.int32), labels[chosen].astype(np.int64)
+
+
+@cache
+def _digits(split: Split) -> tuple[npt.NDArray[np.float32], Ids]:
+    table = np.loadtxt(_digits_file(), delimiter=",", dtype=np.uint8)
+    held_out = np.arange(len(table)) % 5 == 4
+    chosen = table[held_out if split == "evaluate" else ~held_out]
+    return (chosen[:, :-1].reshape(-1, 8, 8) / 16).astype(np.float32), chosen[:, -1].astype(np.int64)
+
+
+def _digits_file() -> Path:
+    """Return the file behind `sklearn.datasets.load_digits`; importing scikit-learn would take seconds."""
+    package = find_spec("sklearn")
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        path = Path(folder, "datasets", "data", "digits.csv.gz")
+        if path.is_file():
+            return path
+    raise DataError("the digits come with scikit-learn, which is missing: pip install 'dtc[examples]'")
 
 
 @cache
@@ -312,9 +426,25 @@ def _ptb(folder: Path, part: str) -> Ids:
 
 
 @cache
+def _letters(folder: Path, part: str) -> Ids:
+    """Return a text as numbers of letters, which are in the order of their codes."""
+    known = np.unique(np.frombuffer(_text(folder, "train").encode(), np.uint8))
+    letters = np.frombuffer(_text(folder, part).encode(), np.uint8)
+    if strangers := np.setdiff1d(letters, known).tolist():
+        raise DataError(
+            f"{folder}: ptb.{part}.txt holds the letter {chr(strangers[0])!r}, which ptb.train.txt does not"
+        )
+    return np.searchsorted(known, letters).astype(np.int64)
+
+
+@cache
 def _words(folder: Path, part: str) -> list[str]:
+    return _text(folder, part).replace("\n", " <eos> ").split()
+
+
+def _text(folder: Path, part: str) -> str:
     path = folder / f"ptb.{part}.txt"
     try:
-        return path.read_text(encoding="utf-8").replace("\n", " <eos> ").split()
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error

@@ -9,7 +9,7 @@ networks, ICLR 2018 (arXiv 1802.00150).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -26,6 +26,7 @@ class LanguageModelOptions(ModelOptions):
     vocabulary: int = Field(10_000, ge=2, le=1 << 24, description="number of words")
     tied: bool = Field(default=False, description="read the embedding, transposed, as the output weight too")
     dropout: float | None = Field(None, ge=0, lt=1, description="share dropped; the paper's if not given")
+    width: int | None = Field(None, ge=1, le=1 << 14, description="units of a layer; the paper's if not given")
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _plan(steps: str, unroll: int, clip: float, epochs: int, schedule: Schedule,
 
 
 def _builder(size: Size) -> Callable[[LanguageModelOptions], ir.Model]:
-    return lambda options: build_language_model(size, options)
+    return lambda options: build_language_model(replace(size, width=options.width or size.width), options)
 
 
 def _decay(after: int, divisor: float) -> Schedule:

@@ -59,6 +59,7 @@ class Composition:
         self.needs: frozenset[Need] = first.needs | second.needs
         self.told_to_compensate = first.told_to_compensate or second.told_to_compensate
         self.keeps_mask = first.keeps_mask or second.keeps_mask
+        self.rounds_activations = second.rounds_activations and combine is _code_survivors
         self._combine = combine
 
     @property

@@ -181,6 +181,9 @@ class Method(ABC):
     compensates: ClassVar[str | None] = None
     """How it makes up for errors at a layer's outputs where there are samples, by name; None: it cannot.
     The options of a method that can are a subclass of `Compensation`."""
+    rounds_activations: ClassVar[bool] = False
+    """True if what flows into its weights, and out of them, is rounded to 8 bits too where there are samples, so that
+    products may be computed in integers."""
     keeps_mask: ClassVar[bool] = False
     """True if weights that a distortion made zero have to stay zero until the next one, in the training loop too."""
     latent_option: ClassVar[str | None] = None

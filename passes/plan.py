@@ -174,6 +174,11 @@ class Plan:
         """The sites that have a method."""
         return [site for _, sites in self.chosen for site in sites]
 
+    @property
+    def in_integers(self) -> list[Site]:
+        """The sites whose method wants the activations around them rounded, to be multiplied as integers."""
+        return [site for method, sites in self.chosen if method.rounds_activations for site in sites]
+
     def at_full_strength(self, at: DistortionStep) -> bool:
         """True where every method of the plan has its full strength."""
         return all(method.at_full_strength(at) for method, _ in self.chosen)

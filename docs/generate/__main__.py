@@ -1,8 +1,8 @@
 """Writes the pages of docs/ that say what the code says: `python docs/generate`.
 
 A page a method, of its docstrings and declared options; one of compositions; one of the commands; one of
-the fields of a recipe; one of the operators; one of published experiments; one of bundles that were measured. A test
-holds the pages against what this writes.
+the fields of a recipe; one of the operators; one of published experiments, with its pictures; one of bundles that were
+measured. A test holds the pages against what this writes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bundles_page import bundles_page
 from commands_page import commands_page
 from method_pages import compositions_page, method_page
 from operators_page import operators_page
-from papers_page import papers_page
+from papers_page import papers_pages
 from recipe_page import recipe_page
 
 from dtc.passes.method import methods
@@ -31,8 +31,7 @@ def pages() -> dict[str, str]:
     written["recipe.md"] = recipe_page()
     written["operators.md"] = operators_page()
     written["bundles.md"] = bundles_page(DOCS / "results" / "bundles" / "measured.json")
-    written["papers.md"] = papers_page(DOCS / "results")
-    return written
+    return written | papers_pages(DOCS / "results")
 
 
 @click.command()

@@ -8,6 +8,7 @@ from pathlib import Path
 from tables import page
 
 from dtc.models.reproduce.papers.experiment import experiments
+from dtc.models.reproduce.papers.pictures import Picture
 from dtc.models.reproduce.papers.results import Results, read_results
 
 INTRODUCTION = (
@@ -19,10 +20,23 @@ INTRODUCTION = (
 )
 
 
-def papers_page(folder: Path) -> str:
-    """Return the page of all results files in `folder`."""
-    return page("The papers, reproduced", [INTRODUCTION, *(part for path in sorted(folder.glob("*.json"))
-                                                           for part in _parts(read_results(path)))])  # fmt: skip
+PICTURES = "pictures"
+"""Folder of the pictures beside the page."""
+
+
+def papers_pages(folder: Path) -> dict[str, str]:
+    """Return the page of all results files in `folder`, and its pictures, by their paths below docs/."""
+    parts, files = [INTRODUCTION], {}
+    for path in sorted(folder.glob("*.json")):
+        results = read_results(path)
+        pictures = {_place(results, each): each for each in experiments()[results.experiment].pictures(results.records)}
+        files |= {place: each.svg for place, each in pictures.items()}
+        parts += [*_parts(results), *(f"![{each.title}]({place})" for place, each in pictures.items())]
+    return {"papers.md": page("The papers, reproduced", parts), **files}
+
+
+def _place(results: Results, picture: Picture) -> str:
+    return f"{PICTURES}/{results.experiment}-{results.size}-{picture.name}.svg"
 
 
 def _parts(results: Results) -> Iterator[str]:

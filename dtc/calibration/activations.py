@@ -42,13 +42,13 @@ def fit_activations(
         return []
     # 1. A clone whose activations are outputs, written to a file that is gone once the session has read it.
     specs, clone = input_specs(model), model.clone()
-    _watch(clone, [each.name for each in activations])
+    _watch(clone, [each.name for each in activations if each.like is None])
     with scratch_folder() as folder:
         path = folder / "watched.onnx"
         save_model(clone, path)
         run = runner(session(path, called="the model"))
     # 2. Range and samples of each activation, batch by batch.
-    seen = {each.name: _Seen() for each in activations}
+    seen = {each.name: _Seen() for each in activations if each.like is None}
     # In order of the samples where state is carried; elsewhere the first may well be all of one class.
     batches = islice(source.batches(epoch=0, seed=seed, shuffle=not objective.carry), BATCHES)
     rng = np.random.default_rng(seed)
@@ -57,10 +57,8 @@ def fit_activations(
             entry.add(outputs[name], name, rng)
     if not all(entry.parts for entry in seen.values()):
         raise DataError(f"{source.name}: holds no batch to take the ranges of activations from")
-    return [
-        Quantization(each, fit_levels(np.concatenate(entry.parts), entry.low, entry.high, bits))
-        for each, entry in zip(activations, seen.values(), strict=True)
-    ]
+    own = {name: fit_levels(np.concatenate(entry.parts), entry.low, entry.high, bits) for name, entry in seen.items()}
+    return [Quantization(each, own[each.like or each.name]) for each in activations]
 
 
 @dataclass

@@ -12,10 +12,10 @@ from pathlib import Path
 import click
 
 import dtc.cli.commands
-from dtc.cli.late_imports import LateImports
 from dtc.cli.termination import Termination
 from dtc.errors import DtcError, Interrupted
 from dtc.formatting import printable
+from dtc.late_imports import LateImports
 
 
 class _Commands(click.Group):

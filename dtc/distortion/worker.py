@@ -9,10 +9,13 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from dtc.distortion.task import DistortedSite, SiteTask, carry_out
+from dtc.late_imports import LateImports
 from dtc.storage import ArrayStore
+
+if TYPE_CHECKING:
+    from dtc.distortion.task import DistortedSite, SiteTask
 
 _ORPHANED_AFTER = 1.0
 """Seconds between two looks at who the parent is."""
@@ -28,6 +31,8 @@ def main(folder: Path) -> None:
 
 def serve(tasks: BinaryIO, answers: BinaryIO, store: ArrayStore) -> None:
     """Answer each pickled task by a pickled result, or by the error that it ended in."""
+    from dtc.distortion.task import carry_out
+
     while True:
         try:
             task: SiteTask = pickle.load(tasks)  # noqa: S301 - the parent's own
@@ -50,4 +55,5 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
+    LateImports().install()
     main(Path(sys.argv[1]))

@@ -29,7 +29,8 @@ _SIGNS = np.where(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1,
 class BinaryCode:
     """`W = alphas[0] * B[0] + ... + alphas[k-1] * B[k-1] (+ offset)`, the B of -1 and +1; 0 where the mask is False.
 
-    `dense()` adds the terms in that order, in float32, the offset last.
+    `dense()` adds the terms in that order, in float32, the offset last; of evenly spaced levels it is a whole number of
+    steps times the scale.
 
     Attributes:
         codes: Signs, uint8 `[k, out, ceil(in / 8)]`: input `8 b + i` is bit `i` of byte `b`, bit 1 is +1, pad bits 0.
@@ -154,7 +155,11 @@ class BinaryCode:
         total = np.empty(self.shape, dtype=np.float32)
         step = max(1, _BLOCK // self.cols)
         for start in range(0, len(total), step):
-            _sum(self.rows(start, start + step), total[start : start + step])
+            part, out = self.rows(start, start + step), total[start : start + step]
+            if self.even is None:
+                _sum(part, out)
+            else:
+                out[:] = self.even.rows(start, start + step).weights(part.levels, self.group_size)
         return total
 
     def spread(self, scales: Scales) -> Array:
@@ -178,12 +183,24 @@ class BinaryCode:
         )
 
     def scaled(self, factors: Array) -> Self:
-        """Return the form with every row multiplied by a factor: coefficients and offset take them, in float32."""
+        """Return the form with every row multiplied by a factor: coefficients and offset take them, in float32.
+
+        Evenly spaced levels stay such: rows with a negative factor have their codes complemented.
+        """
+        if self.even is not None:
+            even, turned = self.even.scaled(factors)
+            complement = self.codes ^ pack_bits(np.ones(self.cols, np.bool_))
+            return self._of_levels(np.where(turned[:, None], complement, self.codes), even)
         offset = None if self.offset is None else self.offset.astype(np.float32) * factors[:, None]
         return replace(self, alphas=self.alphas.astype(np.float32) * factors[:, None], offset=offset)
 
     def halved(self) -> Self:
         """Return the form with float16 coefficients, where these hold them and make it smaller."""
+        if self.even is not None:
+            scale = self.even.scale
+            if scale.dtype == np.float16 or not fits_float16(scale):
+                return self
+            return self._of_levels(self.codes, replace(self.even, scale=scale.astype(np.float16)))
         if self.alphas.dtype == np.float16:
             return self
         numbers = self.alphas if self.offset is None else np.concatenate([self.alphas, self.offset[None]])
@@ -192,6 +209,11 @@ class BinaryCode:
         offset = None if self.offset is None else self.offset.astype(np.float16)
         half = replace(self, alphas=self.alphas.astype(np.float16), offset=offset)
         return half if half.nbytes < self.nbytes else self
+
+    def _of_levels(self, codes: Packed, even: EvenLevels) -> Self:
+        """Return a form of the same groups with other codes and evenly spaced levels."""
+        alphas, offset = even.coefficients()
+        return replace(self, codes=codes, alphas=alphas, offset=offset)
 
     def pack(self) -> Parts:
         """Return the arrays to store, and `layout`: columns, group size, rows and planes, the node's attributes."""

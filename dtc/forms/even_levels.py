@@ -13,9 +13,6 @@ import numpy.typing as npt
 
 Scales = npt.NDArray[np.floating]
 
-EXACT_BITS = 11
-"""Significant bits of a scale with which every product with a step, and every sum of planes, is exact in float32."""
-
 
 @dataclass(frozen=True, eq=False)
 class EvenLevels:
@@ -46,6 +43,29 @@ class EvenLevels:
         """Bytes of scales and zero points."""
         return self.scale.nbytes + (0 if self.zero is None else self.zero.nbytes)
 
+    def rows(self, start: int, stop: int) -> EvenLevels:
+        """Return the levels of some rows."""
+        zero = None if self.zero is None else self.zero[start:stop]
+        return EvenLevels(self.bits, self.scale[start:stop], zero)
+
+    def weights(self, levels: npt.NDArray[np.uint8], group_size: int) -> npt.NDArray[np.float32]:
+        """Return the weights, float32 `[out, in]`, of levels of that shape in groups of so many; 0: whole rows."""
+        zero: npt.NDArray[np.float32] = np.full((1, 1), self.middle, np.float32)
+        zero = zero if self.zero is None else _spread(self.zero.astype(np.float32), group_size, levels.shape[1])
+        return (levels - zero) * _spread(self.scale.astype(np.float32), group_size, levels.shape[1])
+
+    def scaled(self, factors: npt.NDArray[np.float32]) -> tuple[EvenLevels, npt.NDArray[np.bool_]]:
+        """Return the levels of rows that are multiplied by `factors [out]`, and which rows have them in reverse.
+
+        A scale is not negative: where the factor is, level q becomes the last one less q. 3 bits, zero point 4: steps
+        -4 to 3 become -3 to 4, with the zero point 3.
+        """
+        turned = factors < 0
+        zero = np.full(self.scale.shape, self.middle, np.uint8) if self.zero is None else self.zero
+        zero = np.where(turned[:, None], np.uint8((1 << self.bits) - 1) - zero, zero)
+        scale = self.scale.astype(np.float32) * np.abs(factors)[:, None]
+        return EvenLevels(self.bits, scale, None if (zero == self.middle).all() else zero), turned
+
     @property
     def halves(self) -> npt.NDArray[np.float32]:
         """How many scales each coefficient is, the largest first: 2, 1 and 0.5 of 3 bits; float32 `[bits]`."""
@@ -62,27 +82,30 @@ class EvenLevels:
 def evenly_spaced(alphas: Scales, offset: Scales | None) -> EvenLevels | None:
     """Return the levels that coefficients `[bits, out, groups]` and an offset `[out, groups]` make; None if not even.
 
-    Every level has to be the same number in float32, whether the planes are summed up or a step is scaled.
+    The coefficients of these levels have to be the given ones to the last bit.
     """
     bits = len(alphas)
     if offset is None or bits < 2:
         return None
     scale = np.asarray(2 * alphas[-1].astype(np.float32))
-    mantissa, _ = np.frexp(scale)
-    exact = np.ldexp(mantissa, EXACT_BITS)
-    if not np.isfinite(scale).all() or (scale < 0).any() or (exact != np.floor(exact)).any():
+    if not np.isfinite(scale).all() or (scale < 0).any():
         return None
     halved = np.ldexp(alphas[-1].astype(np.float32)[None], np.arange(bits - 1, -1, -1)[:, None, None])
     # 3 bits, zero point 4: the offset is scale * (3.5 - 4). A scale of 0 has any zero point: the middle one.
     half, middle = np.float32((2**bits - 1) / 2), np.float32(1 << (bits - 1))
     steps = np.divide(offset.astype(np.float32), scale, out=np.full_like(scale, half - middle), where=scale > 0)
-    zero = half - steps
-    fits = (zero == np.floor(zero)) & (zero >= 0) & (zero < 2**bits)
+    zero = np.rint(half - steps)
+    fits = (zero >= 0) & (zero < 2**bits)
     same = (halved == alphas.astype(np.float32)).all() and (scale * (half - zero) == offset.astype(np.float32)).all()
     if not (fits.all() and same):
         return None
     kept = _short(scale) if _is_short(scale) else scale
     return EvenLevels(bits, kept, None if (zero == middle).all() else zero.astype(np.uint8))
+
+
+def _spread(numbers: npt.NDArray[np.float32], group_size: int, cols: int) -> npt.NDArray[np.float32]:
+    """Return numbers `[out, groups]` such that they broadcast against `[out, cols]`; the last group may be short."""
+    return numbers if numbers.shape[1] == 1 else np.repeat(numbers, group_size, axis=1)[:, :cols]
 
 
 def _short(numbers: Scales) -> Scales:

@@ -10,6 +10,7 @@ from dtc.errors import DataError, EngineError, ModelError, UsageError
 from dtc.graph.walk import find_initializer
 from dtc.passes.method import DistortionStep
 from dtc.passes.plan import Distorted
+from dtc.passes.prepare.quantize_activations import end_at_clips
 from dtc.pipeline.distorting import put
 from dtc.pipeline.work import Work
 from dtc.training import launch
@@ -64,6 +65,8 @@ def take_trained(work: Work) -> None:
     for site in work.plan.sites:
         if site.name in forms:
             put(work, site, forms[site.name])
+    if work.levels:
+        end_at_clips(work.model)
 
 
 def _run(work: Work) -> Run:

@@ -68,7 +68,16 @@ ONE_SHOT: tuple[Stage, ...] = (
     *_WRITE,
 )
 
-TRIED: tuple[Stage, ...] = (normalise, choose, measure_moments, distort, set_statistics, *_LOWER)
+TRIED: tuple[Stage, ...] = (
+    normalise,
+    choose,
+    measure_moments,
+    distort,
+    set_statistics,
+    fit_activations,
+    quantize_activations,
+    *_LOWER,
+)
 """A file to look at, made as one that is delivered: neither checked nor put at its place."""
 
 RETRAINED: tuple[Stage, ...] = (

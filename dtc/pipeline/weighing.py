@@ -74,7 +74,12 @@ def lowered_copy(
     # In the copy alone: a weight that is left alone after all has its own rows there, and not scaled ones.
     if work.recipe.lean.fold_batch_norm:
         folded = fold_batch_norms(clone, forms, stored)
-    items = [Compressed(site, folded.forms[site.name]) for site in find_sites(clone) if site.name in folded.forms]
+    rounding = {site.name for site in work.plan.in_integers}
+    items = [
+        Compressed(site, folded.forms[site.name], site.name in rounding)
+        for site in find_sites(clone)
+        if site.name in folded.forms
+    ]
     return Tried(clone, tuple(lowering.lower(clone, items, work.target, work.on_disk)), folded)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from importlib.resources import files
 
 from dtc.report.document import Report
 from dtc.report.facts_section import facts_section
-from dtc.report.markup import Markup, join, tag
+from dtc.report.markup import join, tag
 from dtc.report.outcome_section import headline, outcome_section
+from dtc.report.picture import chart_style, resource
 from dtc.report.search_section import search_section
 from dtc.report.sites_section import sites_section, weights_section
 from dtc.report.training_section import training_section
@@ -21,7 +21,7 @@ def page(report: Report) -> str:
     It loads nothing. Its policy lets a browser run our own script alone and apply our own style sheet alone, so that
     a name which slipped through the escaping would still be no more than text.
     """
-    style, script = (_resource(name) for name in ("page.css", "page.js"))
+    style, script = join(chart_style(), resource("page.css")), resource("page.js")
     # Scripts and styles are allowed by hash: an element or attribute that slipped in has another one, and is not run.
     policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'"
     head = tag(
@@ -48,10 +48,6 @@ def page(report: Report) -> str:
         tag("script", script),
     )
     return "<!doctype html>\n" + tag("html", join(head, body), lang="en") + "\n"
-
-
-def _resource(name: str) -> Markup:
-    return Markup((files("dtc.report") / name).read_text(encoding="utf-8"))
 
 
 def _hash(text: str) -> str:

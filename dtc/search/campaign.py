@@ -15,7 +15,7 @@ from dtc.search.points import BuiltPoint, BuiltPoints
 from dtc.search.polishing import worth_retraining
 from dtc.search.prepare import Prepared
 from dtc.search.seeking import seek
-from dtc.search.sensitivity import SiteTable, around, measured, scan
+from dtc.search.sensitivity import SiteTable, around, measured, scan, worth_measuring
 from dtc.search.tasks import TimeSites
 from dtc.search.workers import Evaluations
 
@@ -57,21 +57,22 @@ class Campaign:
         Raises:
             TimeUpError: The time has passed; the points that there are by then stay.
         """
-        # 1. What each candidate makes of each site, and what that costs alone.
+        # 1. What each candidate makes of each site, and of the model when it is at all of them.
         table, self._uniform = scan(
             self._evaluations, self._candidates, self._prepared.dense_bytes, self._levels, self._shares()
         )
         if self._goal.is_timed and not table.candidates():
             return
-        table = self._alone = measured(self._evaluations, table, self._levels)
         # 2. One candidate everywhere: what one would choose by hand.
-        self._points.build(list(self._uniform.values()), "one candidate everywhere, all samples")
-        # 3. The best mixes by these losses, and then by losses in the company of the best mix so far.
-        start = self._points.distance_within(self._goal.limit_drop)
+        self._points.build_while_near(list(self._uniform.values()), "one candidate everywhere")
+        # 3. What those cost alone that may be in a file at the goal.
+        start = self._points.distance_at_goal()
+        table = self._alone = measured(self._evaluations, worth_measuring(table, start), self._levels)
+        # 4. The best mixes by these losses, and then by losses in the company of the best mix so far.
         self._seek(table, start, "mixes")
         for _ in range(_ROUNDS):
-            before = self._best()
-            if before is None or not table.has(before.mix):
+            before = next((each for each in self._points.by_merit() if table.has(each.mix)), None)
+            if before is None:
                 return
             near = around(self._evaluations, table, before.mix, self._levels, _REACH)
             self._seek(near, near.loss(before.mix), "better mixes")

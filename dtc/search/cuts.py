@@ -52,10 +52,6 @@ def kept_values(cuts: Cuts) -> list[tuple[ir.Value, ...]]:
 _Reads: TypeAlias = dict[ir.Node, list[ir.Value]]
 
 
-def _read(node: ir.Node) -> list[ir.Value]:
-    return [value for value in (*node.inputs, *outer_values(node)) if value is not None]
-
-
 def _upstream(reads: _Reads, output: ir.Value) -> _Reads:
     """Return the nodes that a value depends on, in their order."""
     wanted, found = {output}, set[ir.Node]()

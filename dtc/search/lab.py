@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from dtc.passes.compose import make_methods
 from dtc.passes.lower import Lowered
 from dtc.passes.lower.ledger import array_bytes
 from dtc.passes.method import DistortionStep
-from dtc.passes.plan import Distorted, make_plan
+from dtc.passes.plan import Distorted, Plan, make_plan
 from dtc.pipeline.choosing import choose, normalise
 from dtc.pipeline.distorting import distort, put
+from dtc.pipeline.quantizing import fit_activations, quantize_activations
 from dtc.pipeline.stages import TRIED
 from dtc.pipeline.statistics import set_statistics
 from dtc.pipeline.weighing import lowered_copy
@@ -136,7 +138,7 @@ class Lab:
         that of the model's outputs with all of them changed at once, on the first batches.
         """
         distorted = self._distort(candidate, None)
-        lowered = lowered_copy(self._plain, distorted.forms).lowered
+        lowered = self._lowered(candidate, distorted)
         dense, sites = self.dense_bytes(), {site.name: site for site in self.sites}
         found = {
             each.site.name: {
@@ -212,9 +214,20 @@ class Lab:
 
     def _distort(self, candidate: Candidate, sites: list[str] | None) -> Distorted:
         work = self._plain
-        plan = make_plan(work.model, [candidate.rule(sites)], work.recipe.lean.rest_bits)
         at = DistortionStep(seed=work.recipe.seed)
-        return plan.distort(at=at, gradients=work.gradients, grams=work.gram_of)
+        return self._plan(candidate, sites).distort(at=at, gradients=work.gradients, grams=work.gram_of)
+
+    def _plan(self, candidate: Candidate, sites: list[str] | None) -> Plan:
+        work = self._plain
+        return make_plan(work.model, [candidate.rule(sites)], work.recipe.lean.rest_bits)
+
+    def _lowered(self, candidate: Candidate, distorted: Distorted) -> tuple[Lowered, ...]:
+        """Return how all sites stand in a file, activations rounded where the candidate wants that."""
+        work = copy(self._plain)
+        work.plan, work.model = self._plan(candidate, None), work.model.clone()
+        fit_activations(work)
+        quantize_activations(work)
+        return lowered_copy(work, distorted.forms).lowered
 
     def _weights(self, candidate: Candidate | None, site: str) -> Array:
         """Return the weights of a site as a candidate makes them; None: as they are."""

@@ -65,6 +65,10 @@ _CLEARLY = 3.0
 """Standard errors between a drop and the limit, from where on more samples would tell nothing new."""
 
 
+_AT_ONCE = 4
+"""Mixes of one candidate that are built before the next ones are thought of: the same for any number of workers."""
+
+
 class BuiltPoints:
     """The points of a search, in the order in which they were built."""
 
@@ -78,11 +82,12 @@ class BuiltPoints:
     def build(self, mixes: Sequence[Mix], stage: str) -> list[BuiltPoint | None]:
         """Return the points of mixes; None of one that cannot be built.
 
-        With a limit on the loss they begin with some samples, and get more while these do not tell on which side of
-        the limit they are.
+        With a limit on the loss they begin with some samples, and get all where these do not tell on which side of the
+        limit they are.
         """
-        pending, levels = list(mixes), self._levels[-1:] if self._goal.max_drop is None else self._levels[1:]
-        for level in levels or self._levels[-1:]:
+        first = self._levels[min(1, len(self._levels) - 1)] if self._goal.max_drop is not None else self._levels[-1]
+        pending = list(mixes)
+        for level in dict.fromkeys((first, self._levels[-1])):
             tasks = [BuildMix(mix, level, timed=self._goal.is_timed) for mix in pending]
             for mix, facts in zip(pending, self._evaluations.all(stage, tasks), strict=True):
                 if "refused" not in facts:
@@ -90,6 +95,16 @@ class BuiltPoints:
             pending = [mix for mix in pending if mix in self.found and self._is_unclear(self.found[mix])]
         self._tell_best()
         return [self.found.get(mix) for mix in mixes]
+
+    def build_while_near(self, mixes: Sequence[Mix], stage: str) -> None:
+        """Build mixes in their order; with a limit on the loss no more once several in a row lose clearly too much."""
+        for start in range(0, len(mixes), _AT_ONCE):
+            found = self.build(mixes[start : start + _AT_ONCE], stage)
+            beyond = [
+                each for each in found if each is None or each.drop > self._goal.limit_drop + _CLEARLY * each.error
+            ]
+            if len(beyond) == len(found):
+                return
 
     def retrain(self, mixes: Sequence[Mix], training: Training) -> None:
         """Add the points of mixes after retraining, but for those that cannot be retrained."""
@@ -174,6 +189,14 @@ class BuiltPoints:
             if not kept or point.distance < kept[-1].distance:
                 kept.append(point)
         return kept
+
+    def distance_at_goal(self) -> float:
+        """Return how far the outputs of a file at the goal are from the original's, as the measured points tell."""
+        if self._goal.max_drop is not None:
+            return self.distance_within(self._goal.limit_drop)
+        limit, points = self._goal.limit_cost(self._model_bytes), list(self.found.values())
+        within = [each.distance for each in points if self.cost(each) <= limit]
+        return min(within, default=max((each.distance for each in points), default=0.0))
 
     def distance_within(self, drop: float) -> float:
         """Return the distance of outputs at which the metric loses `drop`, as the measured points tell.

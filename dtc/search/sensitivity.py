@@ -27,6 +27,12 @@ MOST = 10
 _CLEARLY = 0.7
 """A candidate is passed over if another, in no more bytes, errs less than so many times as much."""
 
+_BEYOND = 2.0
+"""Of the distance of a file at the goal, what one site alone may have: errors are known by a factor or so."""
+
+_SPREAD = 30.0
+"""How much less than its equal share of that distance a site may have, and still gain by having more."""
+
 _FASTER = 0.95
 """Of the time of a site, that a candidate may be expected to take at the most: more is no gain."""
 
@@ -121,12 +127,13 @@ def scan(
     levels: Sequence[int],
     shares: Mapping[str, float] | None = None,
 ) -> tuple[SiteTable, dict[Candidate, Mix]]:
-    """Return the choices of each site that are worth measuring, without losses, and the mixes of one candidate.
+    """Return the choices of each site that no other clearly beats, without losses, and the mixes of one candidate.
 
     `dense` are the bytes of each site as it is, `shares` the time that each takes, where time is the cost: then only
     candidates count that are expected to be faster. Candidates that take less for the same, as by Huffman codes, are
     looked at for the best of the others alone. The mixes have one candidate at all sites that it makes smaller, which
-    is what one would choose by hand; those that another clearly beats are left out.
+    is what one would choose by hand, those nearest to the original first; those that another clearly beats are left
+    out.
     """
     found = _scanned(evaluations, candidates, levels[0])
     rows = _rows(found, dense, shares)
@@ -144,14 +151,12 @@ def scan(
         everywhere.append(SiteChoice(candidate, nbytes, cost, facts["distance"], ""))
     rows = _rows(found, dense, shares)
     whole = {site: float(size) if shares is None else shares[site] for site, size in dense.items()}
-    sites = {
-        site: (*worth_measuring(row), SiteChoice(None, dense[site], whole[site], 0.0, "")) for site, row in rows.items()
-    }
+    sites = {site: (*_unbeaten(row), SiteChoice(None, dense[site], whole[site], 0.0, "")) for site, row in rows.items()}
     if not any(rows.values()):
         return SiteTable(sites, common), {}
     return SiteTable(sites, common), {
         each.candidate: mix_of({site: each.candidate for site in dense if site in found[each.candidate]["sites"]})
-        for each in _unbeaten(everywhere)
+        for each in sorted(_unbeaten(everywhere), key=lambda each: each.error)
         if each.candidate is not None
     }
 
@@ -198,12 +203,21 @@ def _rows(
     return rows
 
 
-def worth_measuring(row: Iterable[SiteChoice]) -> list[SiteChoice]:
-    """Return the choices of a site that no other clearly beats, `MOST` at the most, by rising cost."""
-    kept = _unbeaten(row)
-    while len(kept) > MOST:
-        kept.pop(min(range(1, len(kept) - 1), key=lambda index: _gain(*kept[index - 1 : index + 2])))
-    return kept
+def worth_measuring(table: SiteTable, distance: float) -> SiteTable:
+    """Return the choices that may be in a file whose outputs are about so far from the original's; 0: not known.
+
+    One that alone costs more is in none, and of those that cost next to nothing the smallest is enough. Of the others
+    each site has `MOST` at the most.
+    """
+    least = distance / (_SPREAD * len(table.sites))
+    sites = {}
+    for site, (*row, whole) in table.sites.items():
+        first = next((index for index, each in enumerate(row) if each.error < least), len(row))
+        kept = [each for each in row[: first + 1] if each.error <= _BEYOND * distance or not distance] or row[-1:]
+        while len(kept) > MOST:
+            kept.pop(min(range(1, len(kept) - 1), key=lambda index: _gain(*kept[index - 1 : index + 2])))
+        sites[site] = (*kept, whole)
+    return SiteTable(sites, table.common)
 
 
 def _unbeaten(row: Iterable[SiteChoice]) -> list[SiteChoice]:
@@ -218,10 +232,12 @@ def _unbeaten(row: Iterable[SiteChoice]) -> list[SiteChoice]:
 
 
 def _gain(smaller: SiteChoice, between: SiteChoice, larger: SiteChoice) -> float:
-    """Return how far a choice lies below the line between its neighbours, in logarithms of cost and errors."""
-    x, y, z = (math.log(max(each.cost, 1e-12)) for each in (smaller, between, larger))
+    """Return how far a choice lies below the line between its neighbours, in costs and logarithms of errors.
+
+    There codes of more and more bits lie on a line, as each bit takes errors down by the same factor.
+    """
     a, b, c = (math.log(max(each.error, 1e-12)) for each in (smaller, between, larger))
-    share = (y - x) / (z - x) if z > x else 0.5
+    share = (between.cost - smaller.cost) / (larger.cost - smaller.cost) if larger.cost > smaller.cost else 0.5
     return a + share * (c - a) - b
 
 

@@ -33,7 +33,7 @@ def read_quantizations(folder: Path) -> list[Quantization]:
     try:
         return [
             Quantization(
-                Activation(facts["activation"]["name"], tuple(facts["activation"]["readers"])),
+                Activation(**facts["activation"] | {"readers": tuple(facts["activation"]["readers"])}),
                 Levels(**facts["levels"]),
             )
             for facts in json.loads(path.read_text(encoding="utf-8"))

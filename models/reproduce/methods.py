@@ -22,11 +22,9 @@ from dtc.checking import CheckOptions, check
 from dtc.checking.measurements import machine
 from dtc.data import open_source
 from dtc.errors import DataError
-from dtc.graph import load_model, save_model
 from dtc.job import Job
+from dtc.models.reproduce.papers.changes import write_distorted
 from dtc.models.train import train_reference
-from dtc.passes.plan import make_plan
-from dtc.passes.prepare import normalise
 from dtc.pipeline import Compression, compress
 from dtc.recipe import Data, Objective, Optimizer, Recipe, Rule, Schedule, Training
 
@@ -221,7 +219,9 @@ def _measure(case: Case, original: Path, words: str, line: Line, folder: Path, *
     if words == UNMASKED:
         if retrain:
             return
-        original = _pruned(original, folder / f"{case.name}.pruned.onnx")
+        pruned = folder / f"{case.name}.pruned.onnx"
+        write_distorted(original, pruned, Rule(method="prune", options=_SPARSE))
+        original = pruned
     job = Job(output, force=True, seconds=0.0)
     run = folder / f"{stem}.run" if retrain else None
     result = compress(original, case.recipe(line, retrain=retrain), job, run=run)
@@ -234,19 +234,6 @@ def _measure(case: Case, original: Path, words: str, line: Line, folder: Path, *
     assert report.metric is not None, "there is data"
     record.write_text(json.dumps(_facts(words, result, report.metric.before, report.metric.after, retrain=retrain)))
     click.echo(f"{case.name}: {words}, {'retrained' if retrain else 'one-shot'}: {report.metric.after:.6g}", err=True)
-
-
-def _pruned(original: Path, path: Path) -> Path:
-    """Write the model with its pruned weights dense, zeros included, and return `path`."""
-    model = load_model(original)
-    normalise(model)
-    plan = make_plan(model, [Rule(method="prune", options=_SPARSE)])
-    dense = plan.distort().dense
-    for site in plan.sites:
-        if site.name in dense:
-            site.assign(dense[site.name])
-    save_model(model, path, force=True)
-    return path
 
 
 def _facts(line: str, result: Compression, before: float, after: float, *, retrain: bool) -> dict[str, Any]:

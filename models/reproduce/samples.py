@@ -81,6 +81,11 @@ def unsearched_digits() -> datasets.Batches:
     yield from islice(datasets.mnist_test(batch_size=200), SEARCHED_IMAGES // 200, None)
 
 
+def commands(*, split: datasets.Split = "train") -> datasets.Batches:
+    """Yield 128 training clips of spoken digits; to evaluate, a batch that `spoken_digits` holds out."""
+    yield from islice(datasets.spoken_digits(batch_size=64, split=split), 2 if split == "train" else 1)
+
+
 def speech(*, split: datasets.Split = "train") -> datasets.Batches:
     """Yield frames of speech in 8 streams side by side, as Silero's detector takes them at 16 kHz, without labels."""
     if split == "train":

@@ -14,19 +14,27 @@ from dtc.graph import Reader, Site
 
 @dataclass(frozen=True, eq=False)
 class Compressed:
-    """A site and the form of each of its matrices: what lowering is given."""
+    """A site and the form of each of its matrices: what lowering is given.
+
+    Attributes:
+        site: The site.
+        forms: One a matrix.
+        rounds_inputs: Whether what it is multiplied with may be rounded to 8 bits as it comes.
+    """
 
     site: Site
     forms: tuple[Form, ...]
+    rounds_inputs: bool = False
 
 
-How: TypeAlias = Literal["operator", "rows", "parts", "factors", "terms", "planes", "decoded"]
+How: TypeAlias = Literal["operator", "rows", "parts", "factors", "terms", "planes", "integers", "decoded"]
 """How a weight stands in the file for a node that reads it.
 
 `operator`: an operator of the domain `dtc` computes on the stored form; `rows`: rows are decoded as they are looked up;
 `parts`: a smaller dense product in standard operators (whole lines of zeros); `factors`: two products with the factors;
-`terms`: one product a term, and their sum; `planes`: one product an INT2 plane, and their sum; `decoded`: what stands
-in front of the reader gives it the dense weight.
+`terms`: one product a term, and their sum; `planes`: one product an INT2 plane, and their sum; `integers`: integers
+of 8 bits, which a runtime multiplies with such; `decoded`: what stands in front of the reader gives it the dense
+weight.
 """
 
 

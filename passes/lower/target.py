@@ -27,6 +27,7 @@ class Target:
         replaces_readers: Whether a node that reads a weight may be replaced by one that computes on the compressed
             weight. Where not, every reader stays as it is and gets a dense weight that nodes in front of it decode.
         inlined: Whether the nodes of an operator's function stand in its place, so that no function is left.
+        integers: Whether products between rounded activations are left to integer kernels of the runtime.
         int2_planes: Whether binary codes become INT2 planes where they can.
         max_opset: Highest one; None: any. Models of newer ones are refused.
         operators: The standard operators that lowering may add; None: any.
@@ -40,6 +41,7 @@ class Target:
     functions: bool
     replaces_readers: bool
     inlined: bool = False
+    integers: bool = False
     int2_planes: bool = False
     max_opset: int | None = None
     operators: frozenset[str] | None = None

@@ -7,22 +7,19 @@ code whose coefficients are the scale times powers of two, and whose offset is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator
 
-from dtc.device_arrays import DeviceArray, on_host
-from dtc.forms import Array, BinaryCode, Form
-from dtc.forms.binary import pack_bits
+from dtc.forms import BinaryCode, Form
 from dtc.passes.method import DistortionStep, Method, Outcome, Weights
 from dtc.passes.options import Bits, Compensation, GroupSize, Options, ScaleType, Try
-from dtc.passes.solvers.binary_codes import Codes, Kept, Rows, Wide
-from dtc.passes.solvers.compensated_codes import compensated
+from dtc.passes.solvers.even_codes import code_evenly, even_form
 from dtc.passes.solvers.even_grids import EvenGrid, fit_grid
-from dtc.passes.solvers.groups import group_width, grouped, refuse_not_finite, scale_type, settle
+from dtc.passes.solvers.groups import group_width, refuse_not_finite, scale_type, settle
 
 
 class UniformOptions(Compensation):
@@ -84,15 +81,10 @@ class Uniform(Method):
         size = group_width(w.out_in[1], self.options.group_size)
         symmetric = self.options.symmetric if self.options.symmetric is not None else size > 0
         fit = partial(fit_grid, bits=self.options.bits, symmetric=symmetric)
-        masks = [None] * len(w.matrices) if w.mask is None else list(w.mask)
-        if (grams := self.moments(w)) is not None:
-            parts = zip(on_host(w.matrices), masks, grams, strict=True)
-            coded = [_compensated(matrix, kept, size, gram, fit) for matrix, kept, gram in parts]
-        else:
-            coded = [_nearest(matrix, kept, size, fit) for matrix, kept in zip(w.matrices, masks, strict=True)]
+        coded = code_evenly(w, size, fit, self.moments(w))
         # One dtype for all matrices of a site, so that they can be lowered together.
         dtype = self._dtype([grid for _, grid in coded])
-        return settle(w, tuple(_form(codes, grid, size, dtype) for codes, grid in coded))
+        return settle(w, tuple(even_form(codes, grid, size, dtype) for codes, grid in coded))
 
     def _dtype(self, grids: Sequence[EvenGrid]) -> ScaleType:
         """Return the dtype that holds coefficients and offset exactly: an offset of many steps needs float32."""
@@ -103,35 +95,3 @@ class Uniform(Method):
         # Coefficients go from s / 2 to s 2^bits / 4; the offset, -s / 2, is among them. Ample by a factor of 4.
         extremes = np.concatenate([scale * np.float32(0.5), scale * np.float32(2 * middle)])
         return scale_type(extremes, self.options.alpha_dtype)
-
-
-Fit: TypeAlias = Callable[[Rows], EvenGrid]
-
-
-def _nearest(matrix: DeviceArray, kept: Kept | None, size: int, fit: Fit) -> tuple[Codes, EvenGrid]:
-    """Return codes `[out, in]`, and the levels of all groups, `out * groups` rows."""
-    # With a mask, or with a last group that is short, rows are put together in host memory.
-    plain = kept is None and (not size or matrix.shape[1] % size == 0)
-    rows = grouped(matrix if plain else on_host(matrix), kept, size)
-    grid = fit(rows)
-    codes = on_host(grid.nearest(rows))
-    return codes.reshape(len(matrix), -1)[:, : matrix.shape[1]], grid.on_host()
-
-
-def _compensated(matrix: Array, kept: Kept | None, size: int, gram: Wide, fit: Fit) -> tuple[Codes, EvenGrid]:
-    """Return as `_nearest` does what keeps `X W^T` close, `gram` being `X^T X`."""
-    codes, grids = compensated(matrix, kept, size, gram, fit)
-    # [groups] of [out, 1] -> [out, groups] -> [out * groups, 1].
-    scale, zero = (np.hstack([getattr(grid, name) for grid in grids]).reshape(-1, 1) for name in ("scale", "zero"))
-    return codes, EvenGrid(grids[0].bits, scale, zero)
-
-
-def _form(levels: Codes, grid: EvenGrid, size: int, dtype: ScaleType) -> BinaryCode:
-    out, cols = levels.shape
-    powers = range(grid.bits - 1, -1, -1)  # the largest coefficient first
-    # q = sum of 2^p b_p with b_p = (1 + sign_p) / 2. So s (q - z) is the sum of s 2^p / 2 * sign_p, the planes, and
-    # s ((2^bits - 1) / 2 - z), the offset. 2 bits, z = 2, q = 3: s + s / 2 - s / 2 = s.
-    planes = np.stack([pack_bits((levels >> np.uint8(p) & 1).view(np.bool_)) for p in powers])
-    alphas = np.stack([(grid.scale * np.float32(2.0**p / 2)).reshape(out, -1) for p in powers])
-    offset = (grid.scale * (np.float32((2.0**grid.bits - 1) / 2) - grid.zero)).reshape(out, -1)
-    return BinaryCode(planes, alphas.astype(dtype), cols, size, offset=offset.astype(dtype))

@@ -329,11 +329,12 @@ class SortedPoints:
         worth = np.where(total > 0, np.square(sums) / np.where(total > 0, total, 1), -np.inf)
         np.fill_diagonal(worth, 0)
         best, origins = worth[0], []
+        # [j, i], so that the best i of a j is sought among neighbours in memory.
+        worth, reached = np.ascontiguousarray(worth.T), np.empty_like(worth)
         for _ in range(count - 1):
-            reached = best[:, None] + worth
-            origin = reached.argmax(axis=0)
+            origin = np.add(worth, best, out=reached).argmax(axis=1)
             origins.append(origin)
-            best = np.take_along_axis(reached, origin[None], axis=0)[0]
+            best = reached[np.arange(len(origin)), origin]
         # Back from the last bound: where the last cluster begins, then the one before it.
         cuts = [len(bounds) - 1]
         for origin in reversed(origins):

@@ -54,7 +54,7 @@ def test_what_reads_a_model_loads_symbols_late(tmp_path: Path) -> None:
 def test_symbolic_sizes_are_computed_with_late_symbols() -> None:
     script = """
 import sys
-from dtc.cli.late_imports import LateImports
+from dtc.late_imports import LateImports
 LateImports().install()
 import onnx_ir
 print(onnx_ir.SymbolicDim("N") + 1, "sympy.core" in sys.modules)

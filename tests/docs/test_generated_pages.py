@@ -19,7 +19,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_generated_page_is_up_to_date(written: Path) -> None:
-    names = [path.relative_to(written) for path in written.rglob("*.md")]
+    names = [path.relative_to(written) for path in written.rglob("*.*")]
     assert len(names) > 3
     for name in names:
         now, kept = (folder / name for folder in (written, ROOT / "docs"))

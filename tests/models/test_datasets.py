@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 import dtc.models
 from dtc.errors import DataError
 from dtc.models import datasets
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    bunch = load_digits()
+    test = next(datasets.digits_test())
+    np.testing.assert_array_equal(test["image"][:, 0] * 16, bunch.images[4::5])
+    np.testing.assert_array_equal(test["labels"], bunch.target[4::5])
 
 
 def test_digits_are_split_without_loss() -> None:
@@ -142,8 +149,45 @@ def test_damaged_text_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert batch["ids"][:8, 0].tolist() == [0, 1, 2, 3, 0, 1, 3, 0]
 
 
+def test_letters_are_numbered_and_strange_ones_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DTC_DATA", str(tmp_path))
+    (tmp_path / "ptb").mkdir()
+    (tmp_path / "ptb" / "ptb.train.txt").write_text("abca" * 100)
+    (tmp_path / "ptb" / "ptb.valid.txt").write_text("abd")
+    batch = next(datasets.ptb_letters(batch_size=2))
+    assert batch["ids"][:5, 0].tolist() == [0, 1, 2, 0, 0]
+    assert batch["labels"][:4, 0].tolist() == [1, 2, 0, 0]
+    with pytest.raises(DataError, match=r"ptb\.valid\.txt holds the letter 'd'"):
+        next(datasets.ptb_letters(split="evaluate"))
+
+
+def test_spoken_digits_are_split_by_takes_and_delayed_by_the_seed(data_dir: Path) -> None:
+    test = list(datasets.spoken_digits_test())
+    assert [len(batch["labels"]) for batch in test] == [100, 100, 100]
+    assert np.bincount(np.concatenate([batch["labels"] for batch in test])).tolist() == [30] * 10
+    frames = next(datasets.spoken_frames_test())
+    assert frames["x"].shape == (48, 100, 40)
+    np.testing.assert_array_equal(frames["x"].transpose(1, 0, 2), test[0]["image"][:, 0])
+    for clip, length in zip(test[0]["image"][:, 0], frames["lengths"], strict=True):
+        assert clip[:length].any(axis=1).all()
+        assert not clip[length:].any()
+    held_out = np.concatenate([batch["labels"] for batch in datasets.spoken_digits(split="evaluate")])
+    assert np.bincount(held_out).tolist() == [30] * 10
+    first, again, other = (next(datasets.spoken_digits(epoch=epoch))["image"] for epoch in (0, 0, 1))
+    assert first.shape == (32, 1, 48, 40)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_damaged_clips_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DTC_DATA", str(tmp_path))
+    np.savez(tmp_path / "fsdd_8khz.npz", samples=np.zeros(3, np.int16))
+    with pytest.raises(DataError, match=r"not spoken digits as \.npz with samples, offsets, label and index"):
+        next(datasets.spoken_digits())
+
+
 def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setattr(datasets, "find_spec", lambda name: None)
     datasets._digits.cache_clear()
     with pytest.raises(DataError, match=r"pip install 'dtc\[examples\]'"):
         next(datasets.digits())

@@ -1,8 +1,9 @@
-"""Published experiments at their smallest: retraining beats pruning alone, and the control stands beside both."""
+"""Published experiments at their smallest: each claim by its direction, with the control beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,15 +19,37 @@ from dtc.training.engines.ort.install import unavailable
 NEEDS_ENGINE = unless(unavailable())
 
 
+def carried_out(name: str, folder: Path, *wanted: str) -> Mapping[str, Record]:
+    """Records of the wanted trials of the smallest size, by the names of the trials without the seed."""
+    trials = {trial.name.removesuffix("-0"): trial for trial in experiments()[name].trials("smallest", 1)}
+    return {each: run_trial(trials[each], folder) for each in wanted}
+
+
 @pytest.fixture(scope="module")
 def lenet(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Sequence[Record]:
     """Records of LeNet-300-100: dense, pruned after, and pruned while it is trained."""
     assert data_dir.exists()
     folder = tmp_path_factory.mktemp("trials")
-    trials = experiments()["deeptwist-lenet"].trials("smallest", 1)
-    ways = ("dense", "one-shot", "prune")
-    chosen = [trial for trial in trials if trial.facts["model"] == "lenet-300-100" and trial.facts["what"] in ways]
-    return [run_trial(trial, folder) for trial in chosen]
+    names = [f"lenet-300-100-{way}" for way in ("dense", "once", "prune-5")]
+    return list(carried_out("deeptwist-lenet", folder, *names).values())
+
+
+@pytest.fixture(scope="module")
+def letters(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a language model of letters, trained and not compressed: the control of three experiments."""
+    assert data_dir.exists()
+    folder = tmp_path_factory.mktemp("letters")
+    carried_out("multibit-retrained", folder, "dense")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def commands(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a command model, trained and not compressed: that of two experiments."""
+    assert data_dir.exists()
+    folder = tmp_path_factory.mktemp("commands")
+    carried_out("bin-and-quant", folder, "spoken-digits-cnn-dense")
+    return folder
 
 
 @NEEDS_ENGINE
@@ -47,7 +70,7 @@ def test_results_are_written_and_read_and_make_tables(lenet: Sequence[Record], t
     assert results.records == tuple(lenet)
     lines = list(experiment.tables(results.records))
     assert sum("lenet-300-100" in line for line in lines) == 3
-    assert [step for step, _ in lenet[-1].curve][-1] == 400
+    assert [step for step, _ in lenet[-1].curve][-1] == 250
 
 
 @NEEDS_ENGINE
@@ -56,6 +79,75 @@ def test_a_trial_that_is_done_is_not_done_again(lenet: Sequence[Record], data_di
     trial = experiments()["deeptwist-lenet"].trials("smallest", 1)[0]
     assert run_trial(replace(trial, name=lenet[0].trial), tmp_path) == lenet[0]
     assert data_dir.exists()
+
+
+@NEEDS_ENGINE
+def test_one_bit_is_better_retrained(letters: Path) -> None:
+    dense, once, trained = carried_out("multibit-retrained", letters, "dense", "binary-1-once", "binary-1").values()
+    assert dense.after < dense.before / 2
+    assert trained.after < once.after - 1
+    assert trained.bytes[1] == pytest.approx(once.bytes[1], rel=0.02)
+    lines = "\n".join(experiments()["multibit-retrained"].tables([dense, once, trained]))
+    assert "control" in lines
+    assert "1 bit, retrained" in lines
+
+
+@NEEDS_ENGINE
+def test_quantization_loses_less_with_each_iteration(letters: Path, tmp_path: Path) -> None:
+    experiment = experiments()["iterative-quantization"]
+    shutil.copy(letters / "dense-0.onnx", tmp_path)
+    found = carried_out(experiment.name, tmp_path, "1-bit", "pruned-80-unmasked-once", "pruned-80-once")
+    iterations = found["1-bit"].iterations
+    assert len(iterations) == 3
+    assert iterations[0].error > iterations[-1].error
+    lost = [each.quantized - each.trained for each in iterations]
+    assert lost[0] > lost[-1]
+    # What is zero is coded for nothing, and leaves the code to the others.
+    assert found["pruned-80-once"].after < found["pruned-80-unmasked-once"].after
+    (picture,) = experiment.pictures(list(found.values()))
+    assert picture.svg.count("<polyline") == 2
+
+
+@NEEDS_ENGINE
+def test_low_rank_is_better_retrained(letters: Path, tmp_path: Path) -> None:
+    experiment = experiments()["deeptwist-ptb"]
+    shutil.copy(letters / "dense-0.onnx", tmp_path)
+    once, shared, trained = carried_out(
+        experiment.name, tmp_path, "svd-16-off-once", "svd-16-layer-once", "svd-16-off"
+    ).values()
+    assert trained.after < once.after < shared.after
+    assert shared.site_bytes[1] < once.site_bytes[1] == trained.site_bytes[1]
+    (picture,) = experiment.pictures([trained])
+    assert "rank 16" in picture.svg
+
+
+@NEEDS_ENGINE
+def test_more_bins_lose_less_and_take_more(commands: Path) -> None:
+    experiment = experiments()["bin-and-quant"]
+    names = [f"spoken-digits-cnn-{way}" for way in ("dense", "bins-4-once", "bins-8-once")]
+    dense, few, many = carried_out(experiment.name, commands, *names).values()
+    assert dense.after > 0.5
+    assert few.after <= many.after
+    assert few.bytes[1] < many.bytes[1] < dense.bytes[1] / 4
+    (picture,) = experiment.pictures([dense, few, many])
+    assert "convolutional" in picture.svg
+
+
+@NEEDS_ENGINE
+def test_weighting_by_gradients_beats_plain_means(commands: Path) -> None:
+    names = [f"spoken-digits-cnn-{way}-once" for way in ("k-means", "weighted-by-gradients")]
+    plain, weighted = carried_out("gwk", commands, *names).values()
+    assert plain.bytes[1] == pytest.approx(weighted.bytes[1], rel=0.03)
+    assert plain.after < weighted.after
+
+
+def test_every_experiment_has_a_control_and_names_of_its_own() -> None:
+    for name, experiment in experiments().items():
+        trials = experiment.trials("small", 2)
+        names = [trial.name for trial in trials]
+        assert len(set(names)) == len(names), name
+        trained = [trial for trial in trials if trial.recipe.training is not None]
+        assert not trained or any(not trial.recipe.rules for trial in trained), name
 
 
 def test_without_the_data_folder_it_says_what_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_the_workers_linear_algebra_keeps_to_one_thread(monkeypatch):
 
 
 def test_two_workers_never_share_a_run(new_run):
-    first = start(new_run, FAKE_PAUSE="0.05")
+    first = start(new_run, FAKE_PAUSE="0.3")
     while not (new_run / "metrics.jsonl").exists():
         time.sleep(0.005)
     with pytest.raises(TrainingError, match="another process is working on this run"):

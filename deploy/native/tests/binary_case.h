@@ -2,6 +2,7 @@
 #ifndef DTC_TESTS_BINARY_CASE_H_
 #define DTC_TESTS_BINARY_CASE_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <random>
 #include <vector>
@@ -56,9 +57,7 @@ struct BinaryCase {
     draw_codes(random);
     draw_alphas(random);
     weight.resize(spec.rows * spec.cols);
-    for (std::size_t r = 0; r < spec.rows; ++r) {
-      for (std::size_t c = 0; c < spec.cols; ++c) weight[r * spec.cols + c] = level(r, c);
-    }
+    for (std::size_t r = 0; r < spec.rows; ++r) add_levels(r, weight.data() + r * spec.cols);
   }
 
   bool bit(std::size_t plane, std::size_t r, std::size_t c) const {
@@ -115,15 +114,16 @@ struct BinaryCase {
     }
   }
 
-  double level(std::size_t r, std::size_t c) const {
-    if (spec.masked && !bit(spec.bits, r, c)) return 0.0;
-    const std::size_t g = c / group_size;
-    double sum = 0.0;
+  void add_levels(std::size_t r, double* row) const {
     for (std::size_t t = 0; t < terms; ++t) {
-      const double alpha = alphas_blocked[(t * groups + g) * spec.rows + r];
-      sum += t == spec.bits || bit(t, r, c) ? alpha : -alpha;
+      for (std::size_t g = 0; g < groups; ++g) {
+        const double alpha = alphas_blocked[(t * groups + g) * spec.rows + r];
+        const std::size_t end = std::min(spec.cols, (g + 1) * group_size);
+        for (std::size_t c = g * group_size; c < end; ++c) row[c] += t == spec.bits || bit(t, r, c) ? alpha : -alpha;
+      }
     }
-    return sum;
+    if (!spec.masked) return;
+    for (std::size_t c = 0; c < spec.cols; ++c) row[c] = bit(spec.bits, r, c) ? row[c] : 0.0;
   }
 };
 

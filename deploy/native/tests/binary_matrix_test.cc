@@ -26,48 +26,78 @@ std::vector<float> normal(std::size_t count, unsigned seed) {
   return out;
 }
 
-/// The error of a product, as a share of the root of the sum of squares of its terms: what a sum of terms of random
-/// sign comes to, however they cancel here.
-double error_of(const BinaryCase& c, const std::vector<float>& x, std::size_t count, const std::vector<float>& y) {
-  const std::size_t rows = c.spec.rows, cols = c.spec.cols;
-  double error = 0.0, size = 1e-30;
-  for (std::size_t i = 0; i < count; ++i) {
-    for (std::size_t r = 0; r < rows; ++r) {
-      double sum = 0.0, squares = 0.0;
-      for (std::size_t k = 0; k < cols; ++k) {
-        const double term = c.weight[r * cols + k] * static_cast<double>(x[i * cols + k]);
-        sum += term;
-        squares += term * term;
+/// What a product is, from the definition.
+class Reference {
+ public:
+  Reference(const BinaryCase& c, const std::vector<float>& x, std::size_t count) {
+    const std::size_t cols = c.spec.cols;
+    for (std::size_t i = 0; i < count; ++i) {
+      for (std::size_t r = 0; r < c.spec.rows; ++r) {
+        double sum = 0.0;
+        for (std::size_t k = 0; k < cols; ++k) {
+          const double term = c.weight[r * cols + k] * static_cast<double>(x[i * cols + k]);
+          sum += term;
+          size_ += term * term;
+        }
+        sums_.push_back(sum);
       }
-      const double off = static_cast<double>(y[i * rows + r]) - sum;
-      error += off * off;
-      size += squares;
     }
   }
-  return std::sqrt(error / size);
-}
 
-void check_product(const BinarySpec& spec, std::size_t count, std::int64_t accuracy, double tolerance) {
-  const BinaryCase c(spec, static_cast<unsigned>(spec.rows * 31 + spec.cols + count));
-  const std::vector<float> x = normal(count * spec.cols, 7);
-  std::vector<float> y(count * spec.rows + 1, 12345.0F);
-  matrix_of(c, accuracy)->multiply(x.data(), count, y.data(), Parallel());
-  CHECK(y.back() == 12345.0F);
-  const double error = error_of(c, x, count, y);
-  if (!(error <= tolerance)) {
-    std::fprintf(stderr, "rows %zu cols %zu bits %zu group %zu mask %d constant %d half %d count %zu accuracy %d: %g\n",
-                 spec.rows, spec.cols, spec.bits, c.group_size, spec.masked, spec.constant, spec.half, count,
-                 static_cast<int>(accuracy), error);
+  /// The error of a product, as a share of the root of the sum of squares of its terms: what a sum of terms of random
+  /// sign comes to, however they cancel here.
+  double error_of(const std::vector<float>& y) const {
+    double error = 0.0;
+    for (std::size_t i = 0; i < sums_.size(); ++i) {
+      const double off = static_cast<double>(y[i]) - sums_[i];
+      error += off * off;
+    }
+    return std::sqrt(error / size_);
   }
-  CHECK(error <= tolerance);
-}
+
+ private:
+  std::vector<double> sums_;
+  double size_ = 1e-30;
+};
+
+/// A random product, drawn once for all accuracies.
+class Product {
+ public:
+  Product(const BinarySpec& spec, std::size_t count)
+      : case_(spec, static_cast<unsigned>(spec.rows * 31 + spec.cols + count)),
+        count_(count),
+        x_(normal(count * spec.cols, 7)),
+        reference_(case_, x_, count) {}
+
+  void check(std::int64_t accuracy, double tolerance) const {
+    const BinarySpec& spec = case_.spec;
+    std::vector<float> y(count_ * spec.rows + 1, 12345.0F);
+    matrix_of(case_, accuracy)->multiply(x_.data(), count_, y.data(), Parallel());
+    CHECK(y.back() == 12345.0F);
+    const double error = reference_.error_of(y);
+    if (!(error <= tolerance)) {
+      std::fprintf(stderr,
+                   "rows %zu cols %zu bits %zu group %zu mask %d constant %d half %d count %zu accuracy %d: %g\n",
+                   spec.rows, spec.cols, spec.bits, case_.group_size, spec.masked, spec.constant, spec.half, count_,
+                   static_cast<int>(accuracy), error);
+    }
+    CHECK(error <= tolerance);
+  }
+
+ private:
+  BinaryCase case_;
+  std::size_t count_;
+  std::vector<float> x_;
+  Reference reference_;
+};
 
 /// At every accuracy. The tolerances leave room for the few roundings of a short row, and for masks, which take from
 /// the product more than from the rounding.
 void check_all(const BinarySpec& spec, std::size_t count) {
-  check_product(spec, count, 0, 3e-6);
-  check_product(spec, count, 1, 2e-4);
-  check_product(spec, count, 4, 5e-2);
+  const Product product(spec, count);
+  product.check(0, 3e-6);
+  product.check(1, 2e-4);
+  product.check(4, 5e-2);
 }
 
 const std::size_t kCounts[] = {1, 2, 3, 7, 8, 20, 33};
@@ -110,32 +140,35 @@ TEST(binary_products_with_masks_and_constants) {
 }
 
 TEST(binary_products_of_large_weights) {
-  check_product({1000, 3001, 1}, 1, 4, 1e-2);
-  check_product({1000, 3001, 2}, 5, 4, 1e-2);
-  check_product({1000, 3001, 1}, 1, 1, 5e-5);
-  check_product({1000, 3001, 2, 128, false, false, true}, 20, 1, 5e-5);
-  check_product({1000, 3001, 3}, 3, 0, 1e-6);
-  check_product({500, 3001, 3}, 33, 0, 1e-6);
+  const Product one({1000, 3001, 1}, 1);
+  one.check(4, 1e-2);
+  one.check(1, 5e-5);
+  Product({1000, 3001, 2}, 5).check(4, 1e-2);
+  Product({1000, 3001, 2, 128, false, false, true}, 20).check(1, 5e-5);
+  Product({1000, 3001, 3}, 3).check(0, 1e-6);
+  Product({500, 3001, 3}, 33).check(0, 1e-6);
 }
 
 TEST(binary_tables_stand_outliers) {
   const BinaryCase c({200, 4096, 2});
   std::vector<float> x = normal(4096, 7), y(200);
   for (std::size_t i = 5; i < x.size(); i += 64) x[i] *= 20.0F;
+  const Reference reference(c, x, 1);
   const double tolerances[] = {1e-6, 1e-4, 2e-2};
   const std::int64_t levels[] = {0, 1, 4};
   for (int i = 0; i < 3; ++i) {
     matrix_of(c, levels[i])->multiply(x.data(), 1, y.data(), Parallel());
-    CHECK(error_of(c, x, 1, y) <= tolerances[i]);
+    CHECK(reference.error_of(y) <= tolerances[i]);
   }
 }
 
 TEST(binary_masked_weights_stay_accurate) {
   BinarySpec spec{400, 2000, 1, 0, true};
   spec.kept = 0.1;
-  check_product(spec, 1, 1, 1e-4);
-  check_product(spec, 20, 1, 1e-4);
-  check_product(spec, 1, 0, 2e-6);
+  const Product one(spec, 1);
+  one.check(1, 1e-4);
+  one.check(0, 2e-6);
+  Product(spec, 20).check(1, 1e-4);
 }
 
 TEST(binary_row_that_is_masked_wholly_is_nothing) {

@@ -17,10 +17,23 @@ from dtc.models.reproduce.papers.running import run_trial
 @click.option("--size", type=click.Choice(SIZES), default="small", show_default=True, help="how far it is carried")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="repetitions of each trial")
 @click.option("--trial", "wanted", multiple=True, help="words that a trial's name begins with (default: all)")
+@click.option("--engine", help="what runs the training steps; see dtc engine list (default: the first that can)")
+@click.option("--threads", type=click.IntRange(min=1), help="threads of the engine; default: 1")
+@click.option("--precision", type=click.Choice(["float32", "bf16"]), help="of training steps; default: float32")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("papers"), show_default=True,
               help="what is done is kept here; an interrupted run goes on where it was")  # fmt: skip
 @click.option("--results", type=click.Path(path_type=Path), help="also write the results file into this folder")
-def main(name: str, size: Size, seeds: int, wanted: tuple[str, ...], folder: Path, results: Path | None) -> None:
+def main(
+    name: str,
+    size: Size,
+    seeds: int,
+    wanted: tuple[str, ...],
+    engine: str | None,
+    threads: int | None,
+    precision: str | None,
+    folder: Path,
+    results: Path | None,
+) -> None:
     """Carry out the experiment NAME and print its tables."""
     experiment, records = experiments()[name], list[Record]()
     own = folder / f"{name}-{size}"
@@ -29,7 +42,7 @@ def main(name: str, size: Size, seeds: int, wanted: tuple[str, ...], folder: Pat
         if wanted and not trial.name.startswith(wanted):
             continue
         try:
-            records.append(run_trial(trial, own))
+            records.append(run_trial(trial.trained_with(engine=engine, threads=threads, precision=precision), own))
         except DtcError as error:
             raise click.ClickException(f"{trial.name}: {error}") from error
         last = records[-1]

@@ -6,7 +6,7 @@ import importlib
 import os
 import pkgutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -18,7 +18,9 @@ from dtc import models
 from dtc.document import DocumentPart
 from dtc.errors import DataError
 from dtc.graph import save_model
+from dtc.models.reproduce.papers.pictures import Picture
 from dtc.recipe import Recipe
+from dtc.report.document import WeightsChange
 
 Size = Literal["smallest", "small", "paper"]
 """smallest: seconds, to see that it works; small: some minutes a trial on two cores; paper: the published setting."""
@@ -27,6 +29,9 @@ SIZES: tuple[Size, ...] = ("smallest", "small", "paper")
 
 Begin: TypeAlias = Callable[[Path], Path]
 """Takes the folder of all trials and returns the model file that a trial begins with."""
+
+Change: TypeAlias = Callable[[Path, Path], None]
+"""Takes a model file and writes another one."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class PaperTrial:
         recipe: Everything that is done; without rules it is a training and nothing is compressed: a control.
         test: Data that nothing was chosen by, as `--data` names it.
         facts: What tells it from the others in a table, such as the interval and the seed.
+        change: Makes the result by itself, where no recipe can; the recipe then says how it is judged.
+        drawn: Names of the sites whose histograms and singular values the record keeps, for pictures.
     """
 
     name: str
@@ -46,6 +53,25 @@ class PaperTrial:
     recipe: Recipe
     test: str
     facts: dict[str, Any] = field(default_factory=dict)
+    change: Change | None = None
+    drawn: tuple[str, ...] = ()
+
+    def trained_with(self, **settings: Any) -> PaperTrial:
+        """Return the trial with other settings of its training, where it has one; None stands for its own."""
+        if self.recipe.training is None:
+            return self
+        told = {name: value for name, value in settings.items() if value is not None}
+        training = self.recipe.training.model_copy(update=told)
+        return replace(self, recipe=self.recipe.model_copy(update={"training": training}))
+
+
+class Iteration(DocumentPart):
+    """One quantization of an iterative retraining: its relative squared error, and the metric before and after it."""
+
+    step: int
+    error: float
+    trained: float
+    quantized: float
 
 
 class Record(DocumentPart):
@@ -63,6 +89,8 @@ class Record(DocumentPart):
         error: Relative squared error of all compressed weights together; None for a control.
         zeros: Share of the weights of all compressed sites that are zero; None for a control.
         seconds: Of training and distortion, as the run tells them; empty where nothing was trained.
+        iterations: The quantizations of an iterative retraining, on held-out data.
+        weights: What became of the weights of the sites that the trial names, for pictures.
     """
 
     trial: str
@@ -79,6 +107,8 @@ class Record(DocumentPart):
     error: float | None = None
     zeros: float | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
+    iterations: tuple[Iteration, ...] = ()
+    weights: dict[str, WeightsChange] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,6 +122,7 @@ class Experiment:
         about: What is done, and what the settings were chosen by; a paragraph for docs.
         trials: All trials of a size with so many seeds, in the order in which they are run.
         tables: Yields the lines of a Markdown table of those results that there are, the paper's figures beside ours.
+        pictures: Yields the pictures of those results that there are.
     """
 
     name: str
@@ -100,6 +131,7 @@ class Experiment:
     about: str
     trials: Callable[[Size, int], Sequence[PaperTrial]]
     tables: Callable[[Sequence[Record]], Iterator[str]]
+    pictures: Callable[[Sequence[Record]], Iterator[Picture]] = lambda _: iter(())
 
 
 @cache

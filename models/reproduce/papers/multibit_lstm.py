@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dtc.models.reproduce.papers.experiment import Experiment, PaperTrial, Record, Size, stored
-from dtc.models.reproduce.papers.tables import having, number, table
+from dtc.models.reproduce.papers.tables import file_ratio, having, number, table
 from dtc.recipe import Objective, Recipe, Rule
 
 SOLVERS: dict[str, dict[str, Any]] = {
@@ -58,9 +58,15 @@ def _rows(records: Sequence[Record]) -> Iterator[list[str]]:
         for words in SOLVERS:
             for record in having(records, solver=words, bits=bits):
                 error, perplexity = PUBLISHED.get((words, bits), ("", ""))
-                smaller = f"{record.bytes[0] / record.bytes[1]:.1f}x"
                 told = "" if record.error is None else f"{record.error:.3f}"
-                yield [f"{bits}, {words}", told, str(error), number([record.after]), str(perplexity), smaller]
+                yield [
+                    f"{bits}, {words}",
+                    told,
+                    str(error),
+                    number([record.after]),
+                    str(perplexity),
+                    file_ratio([record]),
+                ]
     if records:
         yield ["not quantized", "", "", number([records[0].before]), "89.8", "1.0x"]
 

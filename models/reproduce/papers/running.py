@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ from dtc.checking import CheckOptions, check
 from dtc.data import open_source
 from dtc.graph import load_model
 from dtc.job import Job
-from dtc.models.reproduce.papers.experiment import PaperTrial, Record
+from dtc.models.reproduce.papers.experiment import Iteration, PaperTrial, Record
 from dtc.models.train import resume_training, train_reference
 from dtc.pipeline import compress, resume
 from dtc.report import Report
+from dtc.report.curve import read_events
 from dtc.report.provenance import provenance
-from dtc.training.events import Evaluated, from_line
+from dtc.training.events import Evaluated, Iterated
 from dtc.training.run import open_run
 
 
@@ -29,7 +30,7 @@ def run_trial(trial: PaperTrial, folder: Path) -> Record:
         return Record.model_validate_json(kept.read_text(encoding="utf-8"))
     begin, output = trial.begin(folder), folder / f"{trial.name}.onnx"
     run = output.with_suffix(".dtc-run") if trial.recipe.training else None
-    facts = _compress(trial, begin, output, run) if trial.recipe.rules else _train(trial, begin, output)
+    facts = _carried_out(trial, begin, output, run)
     objective = trial.recipe.objective
     source = open_source(trial.test, batch_size=200, split="evaluate")
     metric = check(begin, output, source=source, options=CheckOptions(objective=objective, seconds=0.0)).metric
@@ -41,12 +42,20 @@ def run_trial(trial: PaperTrial, folder: Path) -> Record:
         before=metric.before,
         after=metric.after,
         bytes=(begin.stat().st_size, output.stat().st_size),
-        curve=() if run is None else tuple(_curve(run)),
+        **({} if run is None else _course(run)),
         **provenance(trial.recipe),
         **facts,
     )
     kept.write_text(record.model_dump_json(indent=1), encoding="utf-8")
     return record
+
+
+def _carried_out(trial: PaperTrial, begin: Path, output: Path, run: Path | None) -> dict[str, Any]:
+    """Write the result of a trial, and return the facts of the record that only this knows."""
+    if trial.change is not None:
+        trial.change(begin, output)
+        return {}
+    return _compress(trial, begin, output, run) if trial.recipe.rules else _train(trial, begin, output)
 
 
 def _train(trial: PaperTrial, begin: Path, output: Path) -> dict[str, Any]:
@@ -64,25 +73,36 @@ def _compress(trial: PaperTrial, begin: Path, output: Path, run: Path | None) ->
     else:
         job = Job(output, force=True, seconds=0.0, allow_growth=True)
         report = compress(begin, trial.recipe, job, run=run).report
-    return _facts(report)
+    return _facts(report, trial.drawn)
 
 
-def _facts(report: Report) -> dict[str, Any]:
+def _facts(report: Report, drawn: Sequence[str]) -> dict[str, Any]:
     """Return what a record tells of the compressed sites, each weighted by its dense bytes."""
     sites = [site for site in report.sites if site.form is not None]
     dense = sum(site.nbytes for site in sites)
     errors = [site.error for site in sites if site.error is not None]
     zeros = [site.weights.zeros[1] * site.nbytes for site in sites if site.weights is not None]
     return {
-        "site_bytes": (dense, sum(site.stored_bytes for site in sites)),
+        # By the ratio, in which what several sites share is counted once.
+        "site_bytes": (dense, 0 if report.ratios is None else round(dense / report.ratios.sites)),
         "error": sum(e * site.nbytes for e, site in zip(errors, sites, strict=True)) / dense if errors else None,
         "zeros": sum(zeros) / dense if len(zeros) == len(sites) and dense else None,
         "seconds": {} if report.training is None else report.training.seconds,
+        "weights": {site.name: site.weights for site in sites if site.name in drawn and site.weights is not None},
     }
 
 
-def _curve(run: Path) -> Iterator[tuple[int, float]]:
-    for line in open_run(run).metrics.read_text(encoding="utf-8").splitlines():
-        event = from_line(line)
-        if isinstance(event, Evaluated) and event.value is not None:
-            yield event.step, event.value
+def _course(run: Path) -> dict[str, Any]:
+    """Return the evaluations of a run, and of an iterative one each quantization with the evaluation behind it."""
+    curve, iterations = [], []
+    begun: Iterated | None = None
+    for event in read_events(open_run(run).metrics):
+        if isinstance(event, Iterated):
+            begun = event
+        elif isinstance(event, Evaluated) and event.value is not None:
+            curve.append((event.step, event.value))
+            if begun is not None and begun.value is not None:
+                found = Iteration(step=event.step, error=begun.error, trained=begun.value, quantized=event.value)
+                iterations.append(found)
+            begun = None
+    return {"curve": tuple(curve), "iterations": tuple(iterations)}

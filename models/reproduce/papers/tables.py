@@ -20,6 +20,11 @@ def having(records: Iterable[Record], **facts: Any) -> list[Record]:
     return [each for each in records if all(each.facts.get(name) == value for name, value in facts.items())]
 
 
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of several seeds."""
+    return statistics.fmean(values)
+
+
 def percent(values: Sequence[float]) -> str:
     """Return the mean in percent, and the standard deviation where there are several; empty where there is none."""
     return _spread([100 * value for value in values], " %")
@@ -30,8 +35,20 @@ def number(values: Sequence[float]) -> str:
     return _spread(values, "")
 
 
+def file_ratio(records: Sequence[Record]) -> str:
+    """Return how many times smaller the first one's file is."""
+    before, after = records[0].bytes
+    return f"{before / after:.1f}x"
+
+
+def site_ratio(records: Sequence[Record]) -> str:
+    """Return how many times smaller the first one's compressed weights are; empty where there are none."""
+    before, after = records[0].site_bytes
+    return f"{before / after:.1f}x" if after else ""
+
+
 def _spread(values: Sequence[float], unit: str) -> str:
     if not values:
         return ""
     deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.2f}{deviation}{unit}"
+    return f"{mean(values):.2f}{deviation}{unit}"

@@ -34,7 +34,9 @@ from dtc.forms import BinaryCode
 from dtc.graph import INPUT_ROLES, RECURRENT_ROLES, Reader
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.binary.coefficients import store_alphas
+from dtc.passes.lower.binary.dynamic import DynamicSite, unfit_dynamic
 from dtc.passes.lower.binary.int2 import lower_to_planes, unfit_planes
+from dtc.passes.lower.binary.integers import IntegerWeight, integer_readers, lower_to_integers
 from dtc.passes.lower.binary.parts import Planes, constants, level_constants
 from dtc.passes.lower.binary.together import decode_together
 from dtc.passes.lower.coded import CodedSite
@@ -68,8 +70,15 @@ def lower(rewriting: Rewriting, items: Sequence[Compressed]) -> list[Lowered]:
 
 
 def _lower_site(rewriting: Rewriting, item: Compressed) -> Lowered:
+    site, planes = rewriting.current(item.site), Planes.of(item.forms)
     if rewriting.target.int2_planes:
         return _lower_to_planes(rewriting, item)
+    readers = integer_readers(rewriting, site)
+    weight = IntegerWeight.of(site, planes) if readers else None
+    if isinstance(weight, IntegerWeight):
+        return replace(lower_to_integers(rewriting, Compressed(site, item.forms), weight, readers), site=item.site)
+    if unfit_dynamic(rewriting, item, site, planes) is None:
+        return DynamicSite(rewriting, item, planes).run()
     return _BinarySite(rewriting, item).run()
 
 

@@ -28,6 +28,9 @@ from dtc.passes.lower.opset7 import count_up
 from dtc.passes.lower.packed_numbers import store_as_floats, store_as_matrix, store_as_numbers, store_as_rows
 from dtc.passes.lower.readers import feeds_recurrence
 
+_BYTES = 7
+"""Bits from which levels of small sites are stored as bytes: what takes them apart is more than a bit saves."""
+
 _GATHERS_ELEMENTS = 11
 """Operator set that GatherElements came with."""
 
@@ -89,11 +92,12 @@ class _Order:
 
 def _scaled_steps(joint: Joint, front: GraphBuilder, site: Site, planes: Planes, even: EvenLevels) -> ir.Value:
     order = _Order.of(site, planes, even)
-    store = partial(_store_steps, bits=even.bits)
-    if even.bits == 8 and site.size > LARGEST:  # alone, so that bytes may be stored in their shape
+    bits = 8 if even.bits >= _BYTES and site.size <= LARGEST else even.bits
+    store = partial(_store_steps, bits=bits, middle=even.middle)
+    if bits == 8 and site.size > LARGEST:  # alone, so that bytes may be stored in their shape
         steps = joint.share(site, "steps", order.levels.reshape(order.shape), store)
     else:
-        steps = joint.share(site, ("steps", even.bits), order.levels.reshape(-1), store, row=())
+        steps = joint.share(site, ("steps", bits, even.middle), order.levels.reshape(-1), store, row=())
         steps = front.op("Reshape", [steps, front.constant(order.shape)])
     if order.shift is not None:
         steps = front.op("Sub", [steps, _broadcast(joint, site, "zeros", order.shift)])
@@ -138,10 +142,10 @@ def _all_steps(e: GraphBuilder, bits: int) -> ir.Value:
     return e.once(("steps", bits), make)
 
 
-def _store_steps(e: GraphBuilder, levels: npt.NDArray[Any], *, bits: int) -> ir.Value:
-    """Store levels; return the steps from the middle one on, float, in whatever shape."""
+def _store_steps(e: GraphBuilder, levels: npt.NDArray[Any], *, bits: int, middle: int) -> ir.Value:
+    """Store levels in so many bits each; return the steps from the middle one on, float, in whatever shape."""
     if bits == 8:
-        steps = (levels.astype(np.int16) - 128).astype(np.int8)
+        steps = (levels.astype(np.int16) - middle).astype(np.int8)
         return e.op("Cast", [e.initializer("codes", steps)], to=ir.DataType.FLOAT)
     return store_as_rows(e, levels, bits, "codes", _all_steps(e, bits))
 

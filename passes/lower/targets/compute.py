@@ -7,4 +7,5 @@ TARGET = Target(
     title="operators of the domain dtc compute on compressed weights; each brings its function in standard operators",
     functions=True,
     replaces_readers=True,
+    integers=True,
 )

@@ -11,7 +11,13 @@ from dtc.errors import ModelError
 from dtc.graph import find_quantizers, find_sites
 from dtc.models.net import Net
 from dtc.passes.prepare import normalise
-from dtc.passes.prepare.quantize_activations import Activation, Quantization, find_activations, quantize_activations
+from dtc.passes.prepare.quantize_activations import (
+    Activation,
+    Quantization,
+    end_at_clips,
+    find_activations,
+    quantize_activations,
+)
 from dtc.passes.solvers.activation_levels import Levels
 
 
@@ -80,6 +86,22 @@ def test_an_old_model_keeps_its_opset_and_clips_floats() -> None:
     assert model.opset_imports[""] == 11
     y = run(model, {"x": np.array([[0.3, 0.1], [1, 1]], "f")})[0]
     np.testing.assert_array_equal(y, [[1, 1], [3, 3]])
+
+
+@pytest.mark.parametrize(("scale", "ends"), [(6.01 / 255, 6.0), (5.9 / 255, 5.9), (7 / 255, 7.0)])
+def test_levels_that_end_hardly_above_a_clip_end_with_it(scale: float, ends: float) -> None:
+    model = ir.from_onnx_text(
+        '<ir_version: 8, opset_import: ["" : 13]> g (float[n, 2] x) => (float[n, 2] y) '
+        "<float[2, 2] A = {1, 2, 3, 4}, float[2, 2] B = {1, 0, 0, 1}, float low = {0}, float high = {6}> "
+        "{ h = MatMul (x, A) c = Clip (h, low, high) y = MatMul (c, B) }"
+    )
+    normalise(model)
+    found = find_activations(model, find_sites(model))
+    quantize_activations(model, [Quantization(found[0], Levels(scale, 0, 8))])
+    end_at_clips(model)
+    (each,) = find_quantizers(model.graph)
+    assert np.float32(each.levels[0]) * np.float32(255) == pytest.approx(ends, rel=1e-6)
+    assert ends != 6 or np.float32(each.levels[0]) * np.float32(255) <= 6
 
 
 def test_another_model_than_the_one_measured_is_refused() -> None:

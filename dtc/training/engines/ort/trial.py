@@ -62,6 +62,9 @@ class Trials:
         return answer
 
 
+_SCRIPT = f"from dtc.late_imports import LateImports; LateImports().install(); from {__name__} import main; main()"
+
+
 class _Helper:
     """The process of the trials; started with the first, and anew after each that aborts."""
 
@@ -72,7 +75,7 @@ class _Helper:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", f"from {__name__} import main; main()"],
+            [sys.executable, "-P", "-c", _SCRIPT],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

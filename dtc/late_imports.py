@@ -1,4 +1,4 @@
-"""Modules that are loaded when something in them is first used, so that a command starts sooner."""
+"""Modules that are loaded when something in them is first used, so that a command or a worker starts sooner."""
 
 from __future__ import annotations
 

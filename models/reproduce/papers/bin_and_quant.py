@@ -1,0 +1,110 @@
+"""Bin & Quant of command models without retraining: accuracy and size of the file against the number of bins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dtc.models.reproduce.papers.commands import adam, command_task, smallest_task
+from dtc.models.reproduce.papers.experiment import Experiment, PaperTrial, Record, Size
+from dtc.models.reproduce.papers.pictures import Picture, lines_picture
+from dtc.models.reproduce.papers.tables import file_ratio, having, mean, percent, table
+from dtc.recipe import Rule, Training
+
+MODELS: dict[Size, tuple[str, ...]] = {
+    "smallest": ("spoken-digits-cnn",),
+    "small": ("spoken-digits-cnn", "spoken-digits-lstm"),
+    "paper": ("spoken-digits-cnn", "spoken-digits-lstm"),
+}
+BINS: dict[Size, tuple[int, ...]] = {
+    "smallest": (4, 8),
+    "small": (4, 5, 6, 8, 12, 16),
+    "paper": (4, 5, 6, 8, 12, 16, 24),
+}
+SCALARS: dict[Size, tuple[int, ...]] = {"smallest": (), "small": (4, 6, 8, 16), "paper": (4, 6, 8, 16)}
+"""Codewords of the k-means that stands beside: as many levels, placed by the weights instead of halved bins."""
+
+_TRAININGS: dict[Size, Training] = {
+    "small": adam(epochs=20),
+    "paper": adam(epochs=60),
+}
+
+PUBLISHED = {"spoken-digits-cnn": "13x", "spoken-digits-lstm": "7x"}
+"""What the papers' command model and their DeepSpeech 2 are made smaller by, without retraining."""
+
+_WORDS = {"spoken-digits-cnn": "convolutional", "spoken-digits-lstm": "recurrent"}
+
+
+def trials(size: Size, seeds: int) -> Sequence[PaperTrial]:
+    """Return the training of each model first, then what is made of it."""
+    found: list[PaperTrial] = []
+    for seed in range(seeds):
+        for model in MODELS[size]:
+            task = smallest_task(seed) if size == "smallest" else command_task(model, _TRAININGS[size], seed)
+            found.append(task.control)
+            for bins in BINS[size]:
+                rule = Rule(method="bins", options={"bins": bins, "huffman": True})
+                found.append(task.once(f"bins-{bins}", rule, samples=True, what="bins", levels=bins))
+            for levels in SCALARS[size]:
+                rule = Rule(method="codebook", options={"codewords": levels, "block": 1, "huffman": True})
+                found.append(task.once(f"codebook-{levels}", rule, samples=True, what="codebook", levels=levels))
+    return found
+
+
+def tables(records: Sequence[Record]) -> Iterator[str]:
+    """Yield the table, the paper's size beside the smallest file within one point."""
+    yield from table(["model and way", "bits a weight", "file", "accuracy", "lost", "paper"], _rows(records))
+
+
+def _rows(records: Sequence[Record]) -> Iterator[list[str]]:
+    for model, paper in PUBLISHED.items():
+        dense = having(records, model=model, what="dense")
+        if not dense:
+            continue
+        own = mean([each.after for each in dense])
+        yield [f"{_WORDS[model]}: dense", "32", "1.0x", percent([each.after for each in dense]), "", f"{paper} smaller"]
+        for what, words in (("bins", "bins"), ("codebook", "scalars by k-means")):
+            for levels in _levels(having(records, model=model, what=what)):
+                found = having(records, model=model, what=what, levels=levels)
+                before, after = found[0].site_bytes
+                lost = 100 * (own - mean([each.after for each in found]))
+                yield [
+                    f"{_WORDS[model]}: {levels} {words}",
+                    f"{32 * after / before:.2f}",
+                    file_ratio(found),
+                    percent([each.after for each in found]),
+                    f"{lost:.2f}",
+                    "",
+                ]
+
+
+def _levels(records: Sequence[Record]) -> list[int]:
+    return sorted({each.facts["levels"] for each in records})
+
+
+def pictures(records: Sequence[Record]) -> Iterator[Picture]:
+    """Yield accuracy against the number of bins, a line a model."""
+    series = {}
+    for model, words in _WORDS.items():
+        binned = having(records, model=model, what="bins")
+        series[words] = [
+            (float(bins), mean([each.after for each in having(binned, levels=bins)])) for bins in _levels(binned)
+        ]
+    series = {words: points for words, points in series.items() if points}
+    if series:
+        title = "Accuracy against bins, without retraining"
+        yield Picture("bins", title, lines_picture(title, "bins a layer", "accuracy", series, percent=True))
+
+
+EXPERIMENT = Experiment(
+    "bin-and-quant",
+    "Bins of command models, without retraining",
+    "S. Sakthi, P. Pawate, A. Tewfik: Compressing deep neural networks by bins and quantization, ICASSP 2020; S. "
+    "Sakthi, R. Yadla, P. Pawate, 2022 (arXiv 2210.05111)",
+    "Models for the ten spoken digits, trained here from the Free Spoken Digits: two convolutions and two dense "
+    "layers, and two bidirectional LSTMs, which stand in for the papers' command model and DeepSpeech 2. Nothing is "
+    "retrained: bins are split where training clips say, by cross-entropy, and Huffman coded. The file is whole: its "
+    "vectors are in float16 and its names are taken out. 300 test clips tell a third of a point.",
+    trials,
+    tables,
+    pictures,
+)

@@ -1,0 +1,34 @@
+"""What experiments on language models of the Penn Treebank have in common: models, texts, training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from dtc.models.reproduce.papers.experiment import Begin, built, stored
+from dtc.models.reproduce.papers.task import Task
+from dtc.recipe import Data, Objective, Optimizer, Schedule, Training
+
+_SETS = "dtc.models.datasets"
+
+
+def letters(training: Training, seed: int) -> Task:
+    """Return a task of seconds: a small model learns letters instead of words, from its initial weights, then again."""
+    begin = built("ptb-300", vocabulary=50, width=64, dropout=0.0, seed=seed)
+    return replace(_task(begin, "ptb_letters", "ptb_letters_test", training, seed), trained_first=True)
+
+
+def words(file: str, text: str, training: Training, seed: int) -> Task:
+    """Return the task of a trained model of the data folder; `text` is the loader that cuts chunks for it."""
+    return _task(stored("trained", file), text, "ptb_test", training, seed)
+
+
+def sgd(learning_rate: float, clip_norm: float, schedule: Schedule, **settings: Any) -> Training:
+    """Return training as language models have it: plain steps with a bounded gradient, on one thread."""
+    optimizer = Optimizer(kind="sgd", learning_rate=learning_rate, clip_norm=clip_norm)
+    return Training(optimizer=optimizer, schedule=schedule, threads=1, **settings)
+
+
+def _task(begin: Begin, text: str, test: str, training: Training, seed: int) -> Task:
+    objective = Objective(carry={"hn": "h0", "cn": "c0"}, metric="perplexity")
+    return Task(begin, Data(train=f"{_SETS}:{text}", batch_size=20), f"{_SETS}:{test}", objective, training, seed)
