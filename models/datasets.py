@@ -39,7 +39,7 @@ _IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 SPOKEN_FRAMES = 48
 """Frames of a spoken digit: 0.98 seconds; 99 % of the clips are shorter."""
 
-LETTERS, LETTERS_HELD_OUT = 100_000, 5_000
+LETTERS, LETTERS_HELD_OUT = 40_000, 5_000
 """Letters of the training text that `ptb_letters` trains on, and of the other two that it is evaluated on."""
 
 EVALUATION_STEPS = 256

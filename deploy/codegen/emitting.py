@@ -178,6 +178,7 @@ def _weight(weight: StoredWeight, name: str, *, rows: set[bool], extern: bool) -
         own = f"static const dtc_{weight.form} {name}_form = {{{literals.members(given)}}};\n"
     kernels = {"product": False, "row": True}
     told = {key: f"dtc_{weight.form}_{key}" if which in rows else "NULL" for key, which in kernels.items()}
+    told["products"] = f"dtc_{weight.form}_products" if weight.several and False in rows else "NULL"
     matrix = literals.members({**told, "rows": weight.rows, "cols": weight.cols, "form": form})
     linkage = "" if extern else "static "
     return f"{parts}{definitions}{own}{linkage}const dtc_matrix {name} = {{{matrix}}};\n\n"

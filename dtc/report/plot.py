@@ -97,10 +97,12 @@ class Plot:
         place = min(max(self.x(x), start + half), end - half)
         self._marks.append(tag("text", text, x=place, y=_TOP - 5, text_anchor="middle", class_="note"))
 
-    def name(self, point: tuple[float, float], text: str) -> None:
-        """Add text above a point that ends there, as the name of a line at its end."""
-        x, y = self.x(point[0]), self.y(point[1]) - 6
-        self._marks.append(tag("text", text, x=x, y=y, text_anchor="end", class_="named"))
+    def legend(self, names: Iterable[tuple[str, str]]) -> None:
+        """Add the names of lines above the frame, `(text, class)`, each in the colour of its line."""
+        x = self.frame.horizontal[0]
+        for text, class_ in names:
+            self._marks.append(tag("text", text, x=x, y=_TOP - 5, class_=f"named {class_}"))
+            x += (len(text) + 2) * _DIGIT
 
     def svg(self, title: str, class_: str = "") -> Markup:
         """Return the picture as an SVG element; a screen reader reads `title`."""

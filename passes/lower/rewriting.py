@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from dtc.errors import ModelError
 from dtc.graph import Quantizer, Reader, Role, Site, find_quantizers, site_of
 from dtc.graph.builder import GraphBuilder, Keep, Shared
+from dtc.graph.inference import KnownValues
 from dtc.passes.lower.joint import Joint
 from dtc.passes.lower.ledger import Ledger
 from dtc.passes.lower.lowered import Compressed
 from dtc.passes.lower.target import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """A value that was rounded to levels.
+
+    Attributes:
+        quantizer: What rounds it.
+        rank: The number of its dimensions; None if it is not known.
+    """
+
+    quantizer: Quantizer
+    rank: int | None
+
+
+def _rounded(model: ir.Model) -> dict[ir.Value, Rounded]:
+    """Return what is rounded in the main graph; asked before anything is replaced there, while shapes can be told."""
+    known, found = KnownValues(model), dict[ir.Value, Rounded]()
+    for each in find_quantizers(model.graph):
+        shape = known.of(each.data).shape
+        rounded = Rounded(each, None if shape is None else len(shape))
+        found |= dict.fromkeys((node.outputs[0] for node in each.dequantize), rounded)
+    return found
 
 
 class Rewriting:
@@ -32,7 +56,7 @@ class Rewriting:
         self.shared = Shared(model, keep=keep)
         self.ledger = Ledger(model, [item.site for item in items])
         self.joint = Joint(self.shared, self.ledger)
-        self._rounding = {node: each for each in find_quantizers(model.graph) for node in each.dequantize}
+        self._rounding = _rounded(model)
         self._heirs: dict[ir.Value, ir.Value] = {}
         self._moved: dict[ir.Node, tuple[ir.Node, Mapping[Role, int]]] = {}
 
@@ -44,9 +68,9 @@ class Rewriting:
         """Return a builder for the nodes that stand for a reader of a site."""
         return self.ledger.watch(site, self.shared.builder(reader.node_name, graph_of(site)))
 
-    def quantizer_of(self, value: ir.Value | None) -> Quantizer | None:
-        """Return the quantizer that gives a value; None: it is none that was rounded."""
-        return self._rounding.get(value.producer()) if value is not None else None  # type: ignore[arg-type]
+    def rounded(self, value: ir.Value | None) -> Rounded | None:
+        """Return to what a value was rounded; None: it was not."""
+        return None if value is None else self._rounding.get(value)
 
     def moved(self, old: ir.Node, new: ir.Node, dense: Mapping[Role, int]) -> None:
         """Remember that `new` stands in the place of `old`; its weights of the roles `dense` still are, and where."""

@@ -25,7 +25,7 @@ from dtc.scratch import scratch_folder
 
 RNG = np.random.default_rng(0)
 RANK = 96
-ROUNDS = 3
+ROUNDS = 9
 
 Factors: TypeAlias = list[npt.NDArray[np.float32]]
 

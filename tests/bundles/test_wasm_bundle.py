@@ -63,6 +63,13 @@ def test_few_rows_take_no_tile() -> None:
     assert encode_tiled(weight).form == "signs"
 
 
+def test_sparse_and_dense_weights_have_products_of_several_vectors() -> None:
+    dense = RNG.standard_normal((40, 300)).astype(np.float32)
+    sparse = dense * (RNG.random(dense.shape) < 0.1)
+    found = {each.form: (each.several, each.scratch) for each in map(encode_tiled, (dense, sparse))}
+    assert found == {"dense": (True, 0), "sparse": (True, 4 * 300)}
+
+
 @pytest.fixture
 def without_emscripten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dtc.deploy.programs.shutil.which", lambda name: None if name == "emcc" else f"/bin/{name}")

@@ -18,7 +18,7 @@ from dtc.errors import UsageError
 def real_model(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RealModel]:
     """Return what gives a real model by its name."""
     folder = tmp_path_factory.mktemp("written")
-    return cache(lambda name: RealModel(data_dir / "onnx" / f"{name}.onnx", folder))
+    return cache(lambda name: RealModel(next(data_dir.glob(f"*/{name}.onnx")), folder))
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ def weights() -> dict[str, np.ndarray]:
         "sparse": RNG.standard_normal((ROWS, COLS)) * kept,
         "palette": RNG.choice(RNG.standard_normal(40), (ROWS, COLS)) * kept,
         "codebook": RNG.choice(RNG.standard_normal(16), (ROWS, COLS)),
+        "far": RNG.choice([0.1, 0.2, 0.3, 5.0], (ROWS, COLS), p=[0.4, 0.3, 0.299, 0.001]),
         "blocks": RNG.standard_normal((13, 4))[RNG.integers(0, 13, (ROWS, 30))].reshape(ROWS, 120)[:, :COLS],
     }
     return {name: weight.astype(np.float32) for name, weight in found.items()}

@@ -11,6 +11,8 @@ typedef struct dtc_matrix dtc_matrix;
 struct dtc_matrix {
     /* y[i] += row (first + i) times x, for i below count; scratch as the form needs. */
     void (*product)(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch);
+    /* y[count][rows] += all rows times each x[count][cols], where that is faster than one by one; else NULL. */
+    void (*products)(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
     /* y = row. */
     void (*row)(const dtc_matrix *w, size_t row, float *y);
     size_t rows, cols;

@@ -3,13 +3,17 @@
 #include <string.h>
 
 void dtc_linear(const dtc_matrix *w, const float *bias, size_t count, const float *x, float *y, float *scratch) {
-    for (size_t i = 0; i < count; ++i, x += w->cols, y += w->rows) {
+    for (size_t i = 0; i < count; ++i) {
         if (bias)
-            memcpy(y, bias, w->rows * sizeof *y);
+            memcpy(y + i * w->rows, bias, w->rows * sizeof *y);
         else
-            memset(y, 0, w->rows * sizeof *y);
-        w->product(w, 0, w->rows, x, y, scratch);
+            memset(y + i * w->rows, 0, w->rows * sizeof *y);
     }
+    if (count > 1 && w->products) {
+        w->products(w, count, x, y, scratch);
+        return;
+    }
+    for (size_t i = 0; i < count; ++i) w->product(w, 0, w->rows, x + i * w->cols, y + i * w->rows, scratch);
 }
 
 void dtc_matmul(const dtc_matmul_shape *shape, const float *a, const float *b, float *y) {

@@ -28,6 +28,7 @@ class StoredWeight:
         numbers: Other members of the type.
         parts: Weights that it is made of, by member.
         scratch: Floats that the product takes.
+        several: Whether there is a kernel for the products of several vectors, `dtc_<form>_products`.
         multiply_adds: How many products of two numbers a product adds up; a look-up is counted as one addition of a
             number for as many weights as it stands for.
     """
@@ -39,6 +40,7 @@ class StoredWeight:
     numbers: Mapping[str, int] = field(default_factory=dict)
     parts: Mapping[str, StoredWeight] = field(default_factory=dict)
     scratch: int = 0
+    several: bool = False
     multiply_adds: int = 0
 
     @property

@@ -17,11 +17,17 @@ QUAD = 4
 CODE_BITS = 4
 """DTC_TILE and DTC_QUAD of the kernels, and the bits of a code."""
 
+_TOGETHER = 4
+"""DTC_TOGETHER of the kernels: vectors that are multiplied at once."""
+
 _FEW_ROWS = 16
 """Rows below which a tile would be look-ups of nothing for the most part."""
 
-_TABLE_FLOATS = {"signs": 8, "levels": 12}
-"""Floats that the table of a code takes."""
+_TABLE_FLOATS = 4
+"""Floats that each byte of sixteen numbers takes, in the table of a code."""
+
+_FAR = 6.0
+"""The largest number over the root mean square, up to which those of two bytes give products within 2e-4."""
 
 _ORDER = [row + half for row in range(8) for half in (0, 8)]
 """The rows of a tile's bytes, 0 8 1 9 ...: sums of even and odd bytes are of rows in order."""
@@ -37,12 +43,16 @@ def encode_tiled(matrix: Matrix) -> StoredWeight:
     stored = encode_smallest(matrix)
     if stored.form == "signs":
         return _signs(stored)
+    if stored.form == "sparse":
+        return replace(stored, several=True, scratch=_TOGETHER * stored.cols)
+    if stored.form == "dense":
+        return replace(stored, several=True)
     if stored.form != "codebook":
         return stored
     few = stored.numbers
     # Other codebooks are multiplied row by row here.
     return (
-        _levels(stored)
+        _levels(matrix, stored)
         if few["bits"] <= CODE_BITS and few["block"] == few["tables"] == 1
         else replace(stored, scratch=0)
     )
@@ -57,10 +67,10 @@ def _signs(stored: StoredWeight) -> StoredWeight:
     for name, numbers in stored.arrays.items():
         if name != "codes":
             arrays[name] = None if numbers is None else _rows_last(numbers.reshape(stored.rows, groups, -1))
-    return replace(stored, arrays=arrays, scratch=_scratch("signs", quads) + groups)
+    return replace(stored, arrays=arrays, scratch=_scratch(2, quads) + groups)
 
 
-def _levels(stored: StoredWeight) -> StoredWeight:
+def _levels(matrix: Matrix, stored: StoredWeight) -> StoredWeight:
     """Return a codebook of at most 16 numbers as form `levels`: codes `[tiles, codes, 16]`, and all 16 numbers."""
     indices, codewords = stored.arrays["indices"], stored.arrays["codewords"]
     assert indices is not None
@@ -70,12 +80,14 @@ def _levels(stored: StoredWeight) -> StoredWeight:
     values = np.zeros(1 << CODE_BITS, np.float32)
     values[: codewords.size] = codewords.reshape(-1)
     arrays: dict[str, AnyArray | None] = {"codes": _codes(indices, codes, stored.rows), "values": values}
-    return replace(stored, form="levels", arrays=arrays, numbers={"bits": bits}, scratch=_scratch("levels", codes))
+    size = np.abs(matrix).max() / np.sqrt(np.square(matrix).mean()) if matrix.any() else 0
+    numbers = {"bits": bits, "bytes": 2 if size <= _FAR else 3}
+    return replace(stored, form="levels", arrays=arrays, numbers=numbers, scratch=_scratch(numbers["bytes"], codes))
 
 
-def _scratch(form: str, codes: int) -> int:
+def _scratch(number_bytes: int, codes: int) -> int:
     """Return the floats of the tables of a row's codes, and of what is kept of each span."""
-    return _TABLE_FLOATS[form] * codes + math.ceil(codes / _SPAN)
+    return _TABLE_FLOATS * number_bytes * codes + math.ceil(codes / _SPAN)
 
 
 def _codes(packed: AnyArray, count: int, rows: int) -> npt.NDArray[np.uint8]:

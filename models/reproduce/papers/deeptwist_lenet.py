@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dtc.models.reproduce.papers.experiment import Experiment, PaperTrial, Record, Size, built, result_of
+from dtc.models.reproduce.papers.experiment import Experiment, PaperTrial, Record, Size, built
 from dtc.models.reproduce.papers.tables import having, number, percent, table
-from dtc.recipe import Data, Objective, Optimizer, Recipe, Rule, Training
+from dtc.models.reproduce.papers.task import Task
+from dtc.recipe import Data, Objective, Optimizer, Rule, Training
 
 STEPS: dict[Size, int] = {"smallest": 250, "small": 4000, "paper": 20_000}
 INTERVALS: dict[Size, tuple[int, ...]] = {
@@ -32,30 +33,32 @@ END = {"lenet-5": 0.6, "lenet-300-100": 0.65}
 
 def trials(size: Size, seeds: int) -> Sequence[PaperTrial]:
     """Return the controls first: what is pruned without retraining begins with them."""
-    found: list[PaperTrial] = []
-    for seed in range(seeds):
-        for model, chosen in CHOSEN.items():
-            control = PaperTrial(f"{model}-dense-{seed}", built(model, seed=seed), _recipe(size, seed), _TEST,
-                            {"model": model, "what": "dense", "seed": seed})  # fmt: skip
-            once = PaperTrial(f"{model}-once-{seed}", result_of(control.name), _once(model, seed), _TEST,
-                         {"model": model, "what": "one-shot", "seed": seed})  # fmt: skip
-            found += [control, once, _pruned(model, "prune-masked", size, chosen, seed)]
-            every = INTERVALS[size] if model == "lenet-5" else (chosen,)
-            found += [_pruned(model, "prune", size, interval, seed) for interval in every]
-    return found
+    return [trial for seed in range(seeds) for model in CHOSEN for trial in _trials(_task(model, size, seed), size)]
 
 
-_TEST = "dtc.models.datasets:mnist_test"
+def _trials(task: Task, size: Size) -> Iterator[PaperTrial]:
+    chosen = CHOSEN[task.model]
+    yield task.control
+    yield task.once("", *_rules(task.model, "prune", {}), samples=True)
+    yield _pruned(task, "prune-masked", chosen)
+    for every in INTERVALS[size] if task.model == "lenet-5" else (chosen,):
+        yield _pruned(task, "prune", every)
 
 
-def _recipe(size: Size, seed: int, every: int = 100) -> Recipe:
+def _task(model: str, size: Size, seed: int) -> Task:
     steps = STEPS[size]
+    often = steps if size == "smallest" else steps // 5
     # The rate of the reference model (dtc.models.lenet).
     optimizer = Optimizer(kind="adam", learning_rate=1e-3)
-    training = Training(steps=steps, distort_every=every, evaluate_every=steps // 5, threads=1, optimizer=optimizer)
-    data = Data(train="dtc.models.datasets:mnist", batch_size=50)
-    objective = Objective(loss="cross-entropy", output="logits", metric="accuracy")
-    return Recipe(objective=objective, data=data, training=training, seed=seed)
+    return Task(
+        begin=built(model, seed=seed),
+        data=Data(train="dtc.models.datasets:mnist", batch_size=50),
+        test="dtc.models.datasets:mnist_test",
+        objective=Objective(loss="cross-entropy", output="logits", metric="accuracy"),
+        training=Training(steps=steps, evaluate_every=often, threads=1, optimizer=optimizer),
+        seed=seed,
+        model=model,
+    )
 
 
 def _rules(model: str, method: str, schedule: dict[str, object]) -> tuple[Rule, ...]:
@@ -65,21 +68,15 @@ def _rules(model: str, method: str, schedule: dict[str, object]) -> tuple[Rule, 
     )
 
 
-def _once(model: str, seed: int) -> Recipe:
-    data = Data(train="dtc.models.datasets:mnist", batch_size=50)
-    return Recipe(rules=_rules(model, "prune", {}), objective=Objective(metric="accuracy"), data=data, seed=seed)
-
-
-def _pruned(model: str, method: str, size: Size, every: int, seed: int) -> PaperTrial:
+def _pruned(task: Task, method: str, every: int) -> PaperTrial:
     schedule = {
         "initial_sparsity": 0.25,
         "begin_step": "40%",
-        "end_step": f"{100 * END[model]:g}%",
+        "end_step": f"{100 * END[task.model]:g}%",
         "exponent": 7.0,
     }
-    recipe = _recipe(size, seed, every).model_copy(update={"rules": _rules(model, method, schedule)})
-    facts = {"model": model, "what": method, "every": every, "seed": seed}
-    return PaperTrial(f"{model}-{method}-{every}-{seed}", built(model, seed=seed), recipe, _TEST, facts)
+    rules = _rules(task.model, method, schedule)
+    return task.retrained(f"{method}-{every}", *rules, training={"distort_every": every}, what=method, every=every)
 
 
 def tables(records: Sequence[Record]) -> Iterator[str]:

@@ -33,14 +33,14 @@ def lines_picture(
     *,
     percent: bool = False,
 ) -> str:
-    """Return a picture of a line each, with its name where it ends."""
+    """Return a picture of a line each, their names above it."""
     frame = Frame(_WIDTH, _HEIGHT)
     xs, ys = ([point[axis] for points in series.values() for point in points] for axis in (0, 1))
     plot = Plot(frame, padded(xs, *frame.horizontal), padded(ys, *frame.vertical), x_label, y_label, percent=percent)
-    for look, (words, points) in zip(_LOOKS, series.items(), strict=False):
+    for look, points in zip(_LOOKS, series.values(), strict=False):
         plot.line(points, look)
         plot.dots(points, look)
-        plot.name(points[-1], words)
+    plot.legend(zip(series, _LOOKS, strict=False))
     return picture(plot.svg(title), _WIDTH, _HEIGHT)
 
 

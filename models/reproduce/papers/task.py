@@ -56,7 +56,7 @@ class Task:
             seed=self.seed,
         )
         start = begin or result_of(self.control.name)
-        return self.trial(f"{name}-once", start, recipe, **({"what": "one-shot"} | facts))
+        return self.trial(f"{name}-once".removeprefix("-"), start, recipe, **({"what": "one-shot"} | facts))
 
     def retrained(self, name: str, *rules: Rule, training: Mapping[str, Any] | None = None, **facts: Any) -> PaperTrial:
         """Return the training with occasional distortion; `training` holds settings other than the control's."""

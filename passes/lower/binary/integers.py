@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from dtc.graph import Quantizer, Reader, Role, Site
+from dtc.graph import Reader, Role, Site
 from dtc.graph.builder import GraphBuilder, insert_before, insert_first
 from dtc.graph.opset import opset_of, too_old
 from dtc.passes.lower.binary.parts import Planes
@@ -25,7 +25,8 @@ from dtc.passes.lower.decode import feed_readers, in_place, rows_in_place
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
 from dtc.passes.lower.packed_numbers import store_as_floats
 from dtc.passes.lower.readers import Unfit
-from dtc.passes.lower.rewriting import Rewriting
+from dtc.passes.lower.rewriting import Rewriting, Rounded
+from dtc.passes.prepare.integer_regions import activation_behind
 
 OPSET = 13
 """The first one in which DequantizeLinear has a scale for each channel."""
@@ -100,25 +101,25 @@ def _axis(site: Site) -> int:
     return site.view.perm[0]
 
 
-def integer_readers(rewriting: Rewriting, site: Site) -> dict[Reader, Quantizer]:
-    """Return the readers that a runtime can compute in integers, with the quantizer of what each reads."""
+def integer_readers(rewriting: Rewriting, site: Site) -> dict[Reader, Rounded]:
+    """Return the readers that a runtime can compute in integers, and to what their other factor was rounded."""
     if not rewriting.target.integers or too_old(opset_of(rewriting.model), OPSET):
         return {}
     return {
-        reader: quantizer
+        reader: rounded
         for reader in site.readers
-        if (quantizer := rewriting.quantizer_of(reader.node.inputs[0])) is not None and _fits(reader, site, quantizer)
+        if (rounded := rewriting.rounded(reader.node.inputs[0])) is not None and _fits(reader, site, rounded)
     }
 
 
-def _fits(reader: Reader, site: Site, quantizer: Quantizer) -> bool:
+def _fits(reader: Reader, site: Site, rounded: Rounded) -> bool:
     """Return whether a reader multiplies what was rounded to 8 bits with the weight as it is stored."""
     node = reader.node
     if reader.index != 1 or node.inputs[1] is not site.value or reader.view != site.view:
         return False
-    if (quantizer.lowest, quantizer.highest) != (0, 255):
+    if (rounded.quantizer.lowest, rounded.quantizer.highest) != (0, 255):
         return False
-    bias = _bias(reader)
+    bias = _bias(reader, rounded)
     if bias is not None and not _is_vector(bias.value, reader):
         return False
     match reader.role:
@@ -126,23 +127,40 @@ def _fits(reader: Reader, site: Site, quantizer: Quantizer) -> bool:
             return _ends_rounded(node)
         case Role.GEMM:
             plain = all(node.attributes.get_float(name, 1.0) == 1.0 for name in ("alpha", "beta"))
-            return plain and not node.attributes.get_int("transA", 0)
+            return plain and not node.attributes.get_int("transA", 0) and _stays_apart(node)
         case role:
             return role is Role.MATMUL
 
 
 def _ends_rounded(node: ir.Node) -> bool:
     """Return whether nothing but a quantizer reads a node, or what becomes part of it."""
-    value = node.outputs[0]
-    readers = [each for each, _ in value.uses()]
-    if len(readers) == 1 and readers[0].op_type in ("Relu", "Clip") and not value.is_graph_output():
-        value = readers[0].outputs[0]
-        readers = [each for each, _ in value.uses()]
-    return [each.op_type for each in readers] == ["QuantizeLinear"] and not value.is_graph_output()
+    only = _only_reader(node)
+    if only is not None and only.op_type in ("Relu", "Clip"):
+        behind = _only_reader(only)
+        return behind is not None and behind.op_type == "QuantizeLinear" and _begins_at_zero(behind)
+    return only is not None and only.op_type == "QuantizeLinear"
+
+
+def _only_reader(node: ir.Node) -> ir.Node | None:
+    readers = [each for each, _ in node.outputs[0].uses()]
+    return readers[0] if len(readers) == 1 and not node.outputs[0].is_graph_output() else None
+
+
+def _begins_at_zero(quantize: ir.Node) -> bool:
+    """Return whether the lowest level is 0, so that rounding does what a Relu in front of it did."""
+    given = quantize.inputs[2] if len(quantize.inputs) > 2 else None
+    zero = None if given is None else ir.convenience.get_const_tensor(given)
+    return zero is not None and zero.numpy().dtype == np.uint8 and not zero.numpy().any()
+
+
+def _stays_apart(node: ir.Node) -> bool:
+    """Return whether no activation is joined to a Gemm, which would make it one of floats."""
+    activation = activation_behind(node)
+    return activation is None or _ends_rounded(node) or activation.outputs[0].is_graph_output()
 
 
 def lower_to_integers(
-    rewriting: Rewriting, item: Compressed, weight: IntegerWeight, readers: Mapping[Reader, Quantizer]
+    rewriting: Rewriting, item: Compressed, weight: IntegerWeight, readers: Mapping[Reader, Rounded]
 ) -> Lowered:
     """Feed those readers of a site that compute in integers, and all others from the same bytes, in place."""
     site, front = item.site, rewriting.front(item.site)
@@ -152,9 +170,12 @@ def lower_to_integers(
     # ONNX Runtime makes a QGemm only where zero points are given, and a MatMul and an Add become a Gemm before.
     zeros = [front.constant(np.zeros(len(weight.scale), np.int8))] if site.role is not Role.CONV else []
     integers = front.op("DequantizeLinear", [stored, scale, *zeros], axis=weight.axis)
-    for reader, quantizer in readers.items():
+    for reader, rounded in readers.items():
         reader.node.replace_input_with(1, integers)
-        _round_bias(rewriting.builder(site, reader), reader, weight, scale, quantizer)
+        if (bias := _bias(reader, rounded)) is not None:
+            _round_bias(rewriting.builder(site, reader), bias, weight, scale)
+        elif reader.role is Role.MATMUL:
+            _keep_from_gemm(reader.node)
     feed_readers(site, lambda: _scaled(front, stored, scale, weight))
     insert_first(front)
     told = tuple(_told(reader, readers) for reader in site.readers)
@@ -163,35 +184,47 @@ def lower_to_integers(
     return Lowered(item.site, item.forms, told, tolerance=tolerance, because=because)
 
 
-def _least(reader: Reader, quantizer: Quantizer) -> Any:
+def _least(reader: Reader, rounded: Rounded) -> Any:
     """Return the least scale of each channel with which a reader's bias is an int32 number of steps."""
-    bias = _bias(reader)
-    if bias is None:
-        return 0.0
-    return np.abs(_array(bias.value)) / (np.float32(quantizer.levels[0]) * _LARGEST_BIAS)
+    bias = _bias(reader, rounded)
+    return 0.0 if bias is None else np.abs(_array(bias.value)) / (bias.step * _LARGEST_BIAS)
 
 
 @dataclass(frozen=True, eq=False)
 class _Bias:
-    """The constant that is added to each channel, and the input that it is."""
+    """The constant that is added to each channel, the input that it is, and the step of the reader's other factor."""
 
     node: ir.Node
     index: int
     value: ir.Value
+    step: np.float32
 
 
-def _bias(reader: Reader) -> _Bias | None:
+def _bias(reader: Reader, rounded: Rounded) -> _Bias | None:
     """Return the bias of a reader: its third input, or what an Add behind a MatMul of matrices adds."""
-    node = reader.node
+    node, step = reader.node, np.float32(rounded.quantizer.levels[0])
     if reader.role is not Role.MATMUL:
         given = node.inputs[2] if len(node.inputs) > 2 else None
-        return None if given is None else _Bias(node, 2, given)
-    uses, shape = list(node.outputs[0].uses()), node.inputs[0].shape if node.inputs[0] is not None else None
-    alone = len(uses) == 1 and not node.outputs[0].is_graph_output()
-    if not alone or shape is None or len(shape) != 2 or uses[0].node.op_type != "Add":
+        return None if given is None else _Bias(node, 2, given, step)
+    add = _added_to(node)
+    if add is None or rounded.rank != 2 or not _stays_apart(add):
         return None
-    value = uses[0].node.inputs[1 - uses[0].idx]
-    return _Bias(uses[0].node, 1 - uses[0].idx, value) if value is not None and _is_vector(value, reader) else None
+    index = 1 if add.inputs[0] is node.outputs[0] else 0
+    value = add.inputs[index]
+    return _Bias(add, index, value, step) if value is not None and _is_vector(value, reader) else None
+
+
+def _added_to(node: ir.Node) -> ir.Node | None:
+    """Return the Add that alone reads a node."""
+    only = _only_reader(node)
+    return only if only is not None and only.op_type == "Add" and only.domain == "" else None
+
+
+def _keep_from_gemm(node: ir.Node) -> None:
+    """Let a Sum stand for an Add behind a MatMul, as ONNX Runtime would make a Gemm of both, in floats."""
+    add = _added_to(node)
+    if add is not None:
+        add.op_type = "Sum"
 
 
 def _is_vector(value: ir.Value, reader: Reader) -> bool:
@@ -205,20 +238,14 @@ def _array(value: ir.Value) -> npt.NDArray[np.float32]:
     return value.const_value.numpy()
 
 
-def _round_bias(
-    builder: GraphBuilder, reader: Reader, weight: IntegerWeight, scale: ir.Value, quantizer: Quantizer
-) -> None:
+def _round_bias(builder: GraphBuilder, bias: _Bias, weight: IntegerWeight, scale: ir.Value) -> None:
     """Let a node read its bias as a whole number of steps of both scales."""
-    bias = _bias(reader)
-    if bias is None:
-        return
     # The quantizer's own initializer is not read here: it may be trained later, as a parameter of the quantizer alone.
-    step = np.float32(quantizer.levels[0])
-    steps = np.rint(_array(bias.value) / (step * weight.scale.astype(np.float32))).astype(np.int32)
-    both = builder.op("Mul", [scale, builder.constant(step)])
+    steps = np.rint(_array(bias.value) / (bias.step * weight.scale.astype(np.float32))).astype(np.int32)
+    both = builder.op("Mul", [scale, builder.constant(bias.step)])
     integers = builder.op("DequantizeLinear", [builder.initializer("bias", steps), both], axis=0)
     bias.node.replace_input_with(bias.index, integers)
-    insert_before(reader.node, builder)
+    insert_before(bias.node, builder)
 
 
 def _scaled(front: GraphBuilder, stored: ir.Value, scale: ir.Value, weight: IntegerWeight) -> ir.Value:
@@ -228,7 +255,7 @@ def _scaled(front: GraphBuilder, stored: ir.Value, scale: ir.Value, weight: Inte
     return front.op("Mul", [front.op("Cast", [stored], to=ir.DataType.FLOAT), spread])
 
 
-def _told(reader: Reader, readers: Mapping[Reader, Quantizer]) -> ReadBy:
+def _told(reader: Reader, readers: Mapping[Reader, Rounded]) -> ReadBy:
     if reader in readers:
         return ReadBy.of(reader, "integers", REASON, SPEED)
     return ReadBy.of(reader, "decoded", "decoded when a session loads, from the bytes that others multiply")

@@ -26,8 +26,8 @@ RNG = np.random.default_rng(0)
 
 NETWORK = """
     (float[n,3,8,8] x, float[16,3,3,3] W0, float[16,16,3,3] W1, float[16] B1, float[16,16,3,3] W2, float[16,1,3,3] W3,
-     float[8,16] W4, float[8] B4, float[8,5] W5, float[5] B5, float[5,40] W6,
-     float[16] s, float[16] t, float[16] m, float[16] v, float zero, float six) => (float[n,40] y) {
+     float[192,16] W4, float[192] B4, float[192,192] W5, float[192] B5, float[192,192] W6,
+     float[16] s, float[16] t, float[16] m, float[16] v, float zero, float six) => (float[n,192] y) {
         c0 = Conv<pads=[1,1,1,1]>(x, W0)
         r0 = Relu(c0)
         c1 = Conv<pads=[1,1,1,1]>(r0, W1, B1)
@@ -140,7 +140,7 @@ def distorted(site, *, reduce_range: bool) -> np.ndarray:
 def test_no_pair_of_products_leaves_16_bits_in_the_reduced_range() -> None:
     """What x86 processors without VNNI add up in 16 bits: two products of a byte and a weight."""
     model = model_of(NETWORK)
-    feeds = {"x": RNG.normal(size=(2, 3, 8, 8)).astype(np.float32)}
+    feeds = {"x": RNG.normal(size=(4, 3, 8, 8)).astype(np.float32)}
     rounded(model, feeds)
     lowered(model)
     weights = [each for name, each in model.graph.initializers.items() if name.endswith(".codes")]
@@ -156,7 +156,7 @@ def test_a_bias_beside_hardly_any_weight_is_still_an_int32() -> None:
     tiny = model.graph.initializers["W1"].const_value.numpy().copy()
     tiny[3], tiny[5] = 0, tiny[5] * 1e-12
     model.graph.initializers["W1"].const_value = ir.tensor(tiny, name="W1")
-    feeds = {"x": RNG.normal(size=(2, 3, 8, 8)).astype(np.float32)}
+    feeds = {"x": RNG.normal(size=(4, 3, 8, 8)).astype(np.float32)}
     rounded(model, feeds)
     plain = model.clone()
     lowered(model)
@@ -166,12 +166,52 @@ def test_a_bias_beside_hardly_any_weight_is_still_an_int32() -> None:
     np.testing.assert_allclose(got[:, [3, 5]], wanted[:, [3, 5]], rtol=1e-5, atol=1e-6)
 
 
+ACTIVATED = {
+    "Gemm, Relu": "k = Gemm(h, B, c) a = Relu(k)",
+    "Gemm, Tanh": "k = Gemm(h, B, c) a = Tanh(k)",
+    "MatMul, Add, Sigmoid": "m = MatMul(h, B) k = Add(m, c) a = Sigmoid(k)",
+    "MatMul, Add, Relu": "m = MatMul(h, B) k = Add(m, c) a = Relu(k)",
+}
+
+
+@pytest.mark.parametrize("nodes", ACTIVATED)
+def test_no_activation_is_joined_to_a_gemm_of_floats(tmp_path: Path, nodes: str) -> None:
+    model = model_of(
+        "(float[n,64] x, float[64,192] A, float[192,192] B, float[192] c) => (float[n,192] y) "
+        f"{{ h = MatMul(x, A) {ACTIVATED[nodes]} y = Neg(a) }}"
+    )
+    feeds = {"x": RNG.normal(size=(3, 64)).astype(np.float32)}
+    wanted = run(model, feeds)[0]
+    rounded(model, feeds)
+    assert [each.how for each in lowered(model)] == ["decoded", "integers"]
+    kernels = optimized(model, tmp_path)
+    assert kernels["QGemm"] + kernels["MatMulIntegerToFloat"] == 1
+    assert kernels["FusedGemm"] == 0
+    assert relative_error(run(model, feeds)[0], wanted) < 0.05
+
+
+@pytest.mark.parametrize(("shape", "kernel"), [("2,192", "QGemm"), ("2,3,192", "MatMulIntegerToFloat")])
+def test_an_add_behind_a_product_makes_no_gemm_of_floats(tmp_path: Path, shape: str, kernel: str) -> None:
+    """Also where no shape is told of what flows."""
+    model = model_of(
+        f"(float[{shape}] x, float[192,192] A, float[192,192] B, float[192] c) => (float[{shape}] y) "
+        "{ h = MatMul(x, A) t = Tanh(h) k = MatMul(t, B) s = Add(c, k) y = Relu(s) }"
+    )
+    feeds = {"x": RNG.normal(size=[int(each) for each in shape.split(",")]).astype(np.float32)}
+    rounded(model, feeds)
+    wanted = run(model, feeds)[0]
+    lowered(model)
+    kernels = optimized(model, tmp_path)
+    assert (kernels[kernel], kernels["DequantizeLinear"], kernels["MatMul"] + kernels["Gemm"]) == (1, 0, 1)
+    assert relative_error(run(model, feeds)[0], wanted) < 0.05
+
+
 UNFIT = {
     "a convolution that is an output": "(float[n,3,8,8] x, float[8,3,3,3] A, float[8,8,3,3] B) => (float[n,8,4,4] y) "
     "{ h = Conv(x, A) y = Conv(h, B) }",
-    "a scaled Gemm": "(float[n,16] x, float[16,40] A, float[40,40] B) => (float[n,40] y) "
+    "a scaled Gemm": "(float[20,16] x, float[16,192] A, float[192,192] B) => (float[20,192] y) "
     "{ h = MatMul(x, A) y = Gemm<alpha=2.0>(h, B) }",
-    "a weight on the left": "(float[16,3] x, float[40,16] A, float[40,40] B) => (float[40,3] y) "
+    "a weight on the left": "(float[16,20] x, float[192,16] A, float[192,192] B) => (float[192,20] y) "
     "{ h = MatMul(A, x) y = MatMul(B, h) }",
 }
 
@@ -188,17 +228,24 @@ def test_what_no_integer_kernel_takes_is_decoded(graph: str) -> None:
 
 def test_a_weight_that_others_read_as_well_is_stored_once_and_decoded_for_them() -> None:
     model = model_of(
-        "(float[n,40] x, float[40,40] A, float[40,40] B) => (float[n,40] y, float[40,40] w) "
+        "(float[n,64] x, float[64,192] A, float[192,192] B) => (float[n,192] y, float[192,192] w) "
         "{ h = MatMul(x, A) k = MatMul(h, B) w = Relu(B) y = Relu(k) }"
     )
-    feeds = {"x": RNG.normal(size=(3, 40)).astype(np.float32)}
+    feeds = {"x": RNG.normal(size=(20, 64)).astype(np.float32)}
     rounded(model, feeds)
     plain = model.clone()
     told = {each.site.name: [reader.how for reader in each.readers] for each in lowered(model)}
     assert told["B"] == ["integers"]
     stored = [each.const_value.size for each in model.graph.initializers.values()]
-    assert sum(size >= 1600 for size in stored) == 2
+    assert sum(size >= 12288 for size in stored) == 2
     np.testing.assert_allclose(run(model, feeds)[1], run(plain, feeds)[1], atol=0.02)
+
+
+@pytest.mark.parametrize(("size", "found"), [(128, 0), (192, 1)])
+def test_a_small_product_stays_in_floats_where_nothing_else_rounds_what_it_reads(size: int, found: int) -> None:
+    weights = f"float[8,{size}] A, float[{size},{size}] B"
+    model = model_of(f"(float[n,8] x, {weights}) => (float[n,{size}] y) {{ h = MatMul(x, A) y = MatMul(h, B) }}")
+    assert len(find_integer_activations(model, find_sites(model))) == found
 
 
 def test_an_older_model_has_no_activation_rounded_for_integers() -> None:
@@ -208,10 +255,10 @@ def test_an_older_model_has_no_activation_rounded_for_integers() -> None:
 
 def test_without_levels_a_product_rounds_what_comes(tmp_path: Path) -> None:
     model = model_of(
-        "(float[n,5,300] x, float[300,256] A, float[256] c, float[40,256] B) => (float[n,5,40] y) "
+        "(float[n,5,600] x, float[600,512] A, float[512] c, float[40,512] B) => (float[n,5,40] y) "
         "{ k = MatMul(x, A) l = Add(k, c) h = Relu(l) t = Transpose<perm=[1,0]>(B) y = MatMul(h, t) }"
     )
-    feeds = {"x": RNG.normal(size=(3, 5, 300)).astype(np.float32)}
+    feeds = {"x": RNG.normal(size=(3, 5, 600)).astype(np.float32)}
     wanted = run(model, feeds)[0]
     told = {each.site.name: each for each in lowered(model, rounds_inputs=True)}
     # The second one is small: rounding takes longer than it saves.
@@ -224,7 +271,7 @@ def test_without_levels_a_product_rounds_what_comes(tmp_path: Path) -> None:
 
 def test_levels_that_are_not_of_8_bits_leave_a_product_in_floats() -> None:
     model = model_of(
-        "(float[n,40] x, float[40,40] A, float[40,40] B) => (float[n,40] y) { h = MatMul(x, A) y = MatMul(h, B) }"
+        "(float[n,64] x, float[64,192] A, float[192,192] B) => (float[n,192] y) { h = MatMul(x, A) y = MatMul(h, B) }"
     )
     quantize_activations(model, [Quantization(Activation("h", ("MatMul_y",)), Levels(0.1, 7, 4))])
     assert len(find_quantizers(model.graph)) == 1

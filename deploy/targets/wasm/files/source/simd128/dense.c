@@ -1,6 +1,7 @@
 /* Four rows at a time, two sums each: a number of x is loaded once for all four. */
 #include "kernels/matrix.h"
 #include "simd128/lanes.h"
+#include "simd128/tiles.h"
 
 static float dot(const float *a, const float *x, size_t count) {
     v128_t low = wasm_f32x4_splat(0), high = low;
@@ -44,4 +45,50 @@ void dtc_dense_product(const dtc_matrix *w, size_t first, size_t count, const fl
     for (; i + 4 <= count; i += 4, row += 4 * cols)
         wasm_v128_store(y + i, wasm_f32x4_add(wasm_v128_load(y + i), four_dots(row, cols, x)));
     for (; i < count; ++i, row += cols) y[i] += dot(row, x, cols);
+}
+
+/* Two rows times four vectors: of each row a sum for each vector. */
+static void two_by_four(const float *a, const float *b, size_t cols, const float *x, v128_t *sums) {
+    const v128_t zero = wasm_f32x4_splat(0);
+    v128_t p0 = zero, p1 = zero, p2 = zero, p3 = zero, q0 = zero, q1 = zero, q2 = zero, q3 = zero;
+    const float *y = x + cols, *z = y + cols, *u = z + cols;
+    size_t i = 0;
+    for (; i + 4 <= cols; i += 4) {
+        const v128_t first = wasm_v128_load(a + i), second = wasm_v128_load(b + i);
+        const v128_t r = wasm_v128_load(x + i), s = wasm_v128_load(y + i), t = wasm_v128_load(z + i), v = wasm_v128_load(u + i);
+        p0 = dtc_add_product(p0, first, r);
+        p1 = dtc_add_product(p1, first, s);
+        p2 = dtc_add_product(p2, first, t);
+        p3 = dtc_add_product(p3, first, v);
+        q0 = dtc_add_product(q0, second, r);
+        q1 = dtc_add_product(q1, second, s);
+        q2 = dtc_add_product(q2, second, t);
+        q3 = dtc_add_product(q3, second, v);
+    }
+    sums[0] = dtc_totals(p0, p1, p2, p3);
+    sums[1] = dtc_totals(q0, q1, q2, q3);
+    for (; i < cols; ++i) {
+        const v128_t numbers = wasm_f32x4_make(x[i], y[i], z[i], u[i]);
+        sums[0] = dtc_add_product(sums[0], wasm_f32x4_splat(a[i]), numbers);
+        sums[1] = dtc_add_product(sums[1], wasm_f32x4_splat(b[i]), numbers);
+    }
+}
+
+void dtc_dense_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch) {
+    const size_t rows = w->rows, cols = w->cols;
+    for (; count >= DTC_TOGETHER; count -= DTC_TOGETHER, x += DTC_TOGETHER * cols, y += DTC_TOGETHER * rows) {
+        const float *at = w->form;
+        for (size_t row = 0; row < rows; row += 2, at += 2 * cols) {
+            const size_t some = rows - row < 2 ? 1 : 2;
+            v128_t sums[2];
+            two_by_four(at, at + (some - 1) * cols, cols, x, sums);
+            for (size_t i = 0; i < some; ++i) {
+                y[row + i] += wasm_f32x4_extract_lane(sums[i], 0);
+                y[rows + row + i] += wasm_f32x4_extract_lane(sums[i], 1);
+                y[2 * rows + row + i] += wasm_f32x4_extract_lane(sums[i], 2);
+                y[3 * rows + row + i] += wasm_f32x4_extract_lane(sums[i], 3);
+            }
+        }
+    }
+    for (; count > 0; --count, x += cols, y += rows) dtc_dense_product(w, 0, rows, x, y, scratch);
 }

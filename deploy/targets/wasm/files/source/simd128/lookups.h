@@ -9,7 +9,7 @@
 
 /* How many of a row's codes have a factor in common, a span. Numbers are rounded by the largest of their span, so that few
  * are better; of a long row more are, where adding up spans would take long. Sums of 128 bytes fit into 15 bits. */
-static inline size_t dtc_span(size_t codes) { return codes < 256 ? 8 : 64; }
+static inline size_t dtc_span(size_t codes) { return codes < 256 ? 8 : 128; }
 
 /* Bytes of a table of numbers of so many bytes, and what is added to them so that they count from 0: 2^15, or 2^22, as a
  * float rounds what has more bits. The largest number is less, so that what rounding may add to it fits. */
@@ -70,22 +70,30 @@ static inline void dtc_join(const v128_t *bytes, size_t count, v128_t extra, v12
     rows[1] = wasm_i32x4_sub(rows[1], extra);
 }
 
-/* Whole sums of a span of codes for the sixteen rows whose codes are in the lower bits, or in the upper ones. */
-static inline void dtc_half_sums(const uint8_t *codes, size_t count, const uint8_t *tables, size_t bytes, int upper,
-                                 v128_t *rows) {
-    const v128_t zero = wasm_i32x4_splat(0), nibble = wasm_i8x16_splat(15);
-    const v128_t extra = wasm_i32x4_splat((int32_t)count * DTC_HALF(bytes));
-    dtc_byte_sums sums[3] = {{zero, zero}, {zero, zero}, {zero, zero}};
-    for (const uint8_t *const end = codes + count * DTC_CODE_BYTES; codes != end; codes += DTC_CODE_BYTES) {
-        const v128_t both = wasm_v128_load(codes);
-        const v128_t code = wasm_v128_and(upper ? wasm_u16x8_shr(both, 4) : both, nibble);
-        for (size_t i = 0; i < bytes; ++i, tables += 16)
-            dtc_add_bytes(&sums[i], wasm_i8x16_swizzle(wasm_v128_load(tables), code));
-    }
+/* Sixteen rows, those of even places first. */
+static inline void dtc_join_all(const dtc_byte_sums *sums, size_t bytes, v128_t extra, v128_t *rows) {
     const v128_t even[3] = {dtc_even(&sums[0]), dtc_even(&sums[1]), dtc_even(&sums[2])};
     const v128_t odd[3] = {sums[0].odd, sums[1].odd, sums[2].odd};
     dtc_join(even, bytes, extra, rows);
     dtc_join(odd, bytes, extra, rows + 2);
+}
+
+/* Whole sums of a span of codes. */
+static inline void dtc_whole_sums(const uint8_t *codes, size_t count, const uint8_t *tables, size_t bytes, v128_t *rows) {
+    const v128_t zero = wasm_i32x4_splat(0), nibble = wasm_i8x16_splat(15);
+    const v128_t extra = wasm_i32x4_splat((int32_t)count * DTC_HALF(bytes));
+    dtc_byte_sums lower[3] = {{zero, zero}, {zero, zero}, {zero, zero}}, upper[3] = {{zero, zero}, {zero, zero}, {zero, zero}};
+    for (const uint8_t *const end = codes + count * DTC_CODE_BYTES; codes != end; codes += DTC_CODE_BYTES) {
+        const v128_t both = wasm_v128_load(codes);
+        const v128_t first = wasm_v128_and(both, nibble), second = wasm_v128_and(wasm_u16x8_shr(both, 4), nibble);
+        for (size_t i = 0; i < bytes; ++i, tables += 16) {
+            const v128_t table = wasm_v128_load(tables);
+            dtc_add_bytes(&lower[i], wasm_i8x16_swizzle(table, first));
+            dtc_add_bytes(&upper[i], wasm_i8x16_swizzle(table, second));
+        }
+    }
+    dtc_join_all(lower, bytes, extra, rows);
+    dtc_join_all(upper, bytes, extra, rows + 4);
 }
 
 /* Numbers that belong to x: tables of all codes, and `back` of each span, so many codes. */
@@ -104,8 +112,7 @@ static inline dtc_tile_sums dtc_look_up(const uint8_t *codes, size_t first, size
         const uint8_t *const own = codes + first * DTC_CODE_BYTES, *const tables = x->tables + first * DTC_TABLE(bytes);
         const v128_t back = wasm_f32x4_splat(x->back[first / x->span]);
         v128_t whole[8];
-        dtc_half_sums(own, some, tables, bytes, 0, whole);
-        dtc_half_sums(own, some, tables, bytes, 1, whole + 4);
+        dtc_whole_sums(own, some, tables, bytes, whole);
         for (size_t i = 0; i < 8; ++i)
             sums.rows[i] = dtc_add_product(sums.rows[i], wasm_f32x4_convert_i32x4(whole[i]), back);
     }

@@ -1,6 +1,7 @@
 /* Four values at a time: each takes its own number of x, loaded into a lane. */
 #include "kernels/matrix.h"
 #include "simd128/lanes.h"
+#include "simd128/tiles.h"
 
 typedef struct {
     const float *at;
@@ -53,4 +54,32 @@ void dtc_sparse_product(const dtc_matrix *w, size_t first, size_t count, const f
         const size_t begin = form->starts[first + i], end = form->starts[first + i + 1];
         y[i] += form->palette ? of_palette(form, begin, end, x) : of_values(form, begin, end, x);
     }
+}
+
+/* The sums of a row for four vectors, whose numbers of a column lie together. */
+static v128_t of_four(const dtc_sparse *form, size_t k, size_t end, const float *at) {
+    v128_t even = wasm_f32x4_splat(0), odd = even;
+    for (; k < end; ++k) {
+        at += DTC_TOGETHER * (size_t)form->gaps[k];
+        const float *value = form->palette ? form->palette + form->indices[k] : form->values + k;
+        const v128_t sum = dtc_add_product(odd, wasm_v128_load32_splat(value), wasm_v128_load(at));
+        odd = even;
+        even = sum;
+    }
+    return wasm_f32x4_add(even, odd);
+}
+
+void dtc_sparse_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch) {
+    const dtc_sparse *form = w->form;
+    const size_t rows = w->rows, cols = w->cols;
+    for (; count >= DTC_TOGETHER; count -= DTC_TOGETHER, x += DTC_TOGETHER * cols, y += DTC_TOGETHER * rows) {
+        for (size_t col = 0; col < cols; ++col)
+            for (size_t i = 0; i < DTC_TOGETHER; ++i) scratch[DTC_TOGETHER * col + i] = x[i * cols + col];
+        for (size_t row = 0; row < rows; ++row) {
+            float sums[DTC_TOGETHER];
+            wasm_v128_store(sums, of_four(form, form->starts[row], form->starts[row + 1], scratch));
+            for (size_t i = 0; i < DTC_TOGETHER; ++i) y[i * rows + row] += sums[i];
+        }
+    }
+    for (; count > 0; --count, x += cols, y += rows) dtc_sparse_product(w, 0, rows, x, y, scratch);
 }

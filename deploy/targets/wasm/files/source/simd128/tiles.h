@@ -14,12 +14,19 @@ enum { DTC_TILE = 32, DTC_CODE_BYTES = 16 };
 enum { DTC_QUAD = 4 };
 
 /* At most 16 numbers: a code holds the places of 4 / bits columns in `values`, the first in the least significant bits.
- * codes[tiles][codes of a row][16]; values[16], of which the first 1 << bits count. */
+ * codes[tiles][codes of a row][16]; values[16], of which the first 1 << bits count. `bytes` is 3 where the largest number is
+ * far from most, which two bytes would round too much; else 2. */
 typedef struct {
-    size_t bits;
+    size_t bits, bytes;
     const uint8_t *codes;
     const float *values;
 } dtc_levels;
+
+/* Vectors that a value is multiplied with at once; of few values scratch takes so many of them. */
+enum { DTC_TOGETHER = 4 };
+
+void dtc_dense_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
+void dtc_sparse_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
 
 void dtc_levels_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch);
 void dtc_levels_row(const dtc_matrix *w, size_t row, float *y);
