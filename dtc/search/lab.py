@@ -113,9 +113,11 @@ class Lab:
         choose(self._plain)
         objective, samples = setting.recipe.objective, self._plain.samples
         self._halves: Halves = halves(samples, objective, seed=setting.recipe.seed, model=setting.model)
+        seen, unseen = self._halves.deciding, self._halves.unseen
+        before = seen if self._halves.is_stream else ()
         self._judges = {
-            unseen: Judge(setting.model, batches, objective, measure=setting.measure)
-            for unseen, batches in ((False, self._halves.deciding), (True, self._halves.unseen))
+            False: Judge(setting.model, seen, objective, measure=setting.measure),
+            True: Judge(setting.model, unseen, objective, measure=setting.measure, before=before),
         }
         self._kept: dict[tuple[Candidate, str], _MadeSite] = {}
         self._base: Mix = ()
