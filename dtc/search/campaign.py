@@ -50,6 +50,7 @@ class Campaign:
         self._points = BuiltPoints(evaluations, goal, model_bytes=prepared.model_bytes, levels=self._levels)
         self._uniform: dict[Candidate, Mix] = {}
         self._alone = SiteTable({}, {})
+        self._near: SiteTable | None = None  # the last one that mixes were made of, once all stages are through
 
     def explore(self) -> None:
         """Build points, from the simple ones to the best mixes.
@@ -76,6 +77,7 @@ class Campaign:
                 return
             near = around(self._evaluations, table, before.mix, self._levels, _REACH)
             self._seek(near, near.loss(before.mix), "better mixes")
+            self._near = near
             after = self._best()
             if after is None or not self._is_better(after, before):
                 return
@@ -115,9 +117,9 @@ class Campaign:
             missed = self._missed(seen, certainty)
             if missed is None:
                 break
-            safer = self._safer(ranked[1:], point, seen)
-            self._points.refuted += [each for each in ranked if each not in safer]
-            ranked = safer
+            self._points.refuted.append(point)
+            self._be_safer(point, seen, certainty)
+            ranked = [each for each in self._points.by_merit() if self._points.reaches(each)]
             if not ranked:
                 break
         if missed is not None and len(tried) > 1:
@@ -129,13 +131,16 @@ class Campaign:
             missed = self._missed(seen, certainty)
         return self._verdict(point, seen, missed)
 
-    def _safer(self, ranked: Sequence[BuiltPoint], tried: BuiltPoint, seen: BuiltPoint) -> list[BuiltPoint]:
-        """Return the points that may reach what one has missed: by what it lost more there than was expected."""
+    def _be_safer(self, tried: BuiltPoint, seen: BuiltPoint, certainty: float) -> None:
+        """Count with what a file lost more on unseen samples than was expected, and build others for what is left."""
         if self._goal.max_drop is None:
-            return list(ranked)
-        more = seen.drop + seen.error - self._goal.limit_drop
-        most = self._points.expected(tried) + tried.error - more
-        return [each for each in ranked if self._points.expected(each) + each.error <= most]
+            return
+        more = seen.drop + certainty * seen.error - (self._points.expected(tried) + tried.error)
+        self._points.margin += max(more, 0.0)
+        if self._near is not None and tried.training is None:
+            known = self._near.has(tried.mix)
+            start = self._near.loss(tried.mix) if known else self._points.distance_at_goal()
+            self._seek(self._near, start, "safer mixes")
 
     def _verdict(self, point: BuiltPoint, unseen: BuiltPoint, missed: str | None) -> Verdict:
         document = describe(self._points, point, unseen, missed, self._uniform, self._prepared, self._goal, self._alone)

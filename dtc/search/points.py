@@ -70,12 +70,17 @@ _AT_ONCE = 4
 
 
 class BuiltPoints:
-    """The points of a search, in the order in which they were built."""
+    """The points of a search, in the order in which they were built.
+
+    Attributes:
+        margin: What a file is expected to lose more on other samples, as unseen ones have told of another file.
+    """
 
     def __init__(self, evaluations: Evaluations, goal: Goal, *, model_bytes: int, levels: Sequence[int]) -> None:
         self.found: dict[Mix, BuiltPoint] = {}
         self.retrained: list[BuiltPoint] = []
-        self.refuted: list[BuiltPoint] = []  # by what unseen samples told, of them or of others
+        self.refuted: list[BuiltPoint] = []  # by what unseen samples told of them
+        self.margin = 0.0
         self._evaluations, self._goal = evaluations, goal
         self._model_bytes, self._levels = model_bytes, levels
 
@@ -139,8 +144,8 @@ class BuiltPoints:
         about the same, so that what they lose on average, rising with the distance, is taken where that is more.
         """
         if point.training is not None or self._goal.max_drop is None:
-            return point.drop
-        return max(point.drop, self._usual().get(point.mix, point.drop))
+            return point.drop + self.margin
+        return max(point.drop, self._usual().get(point.mix, point.drop)) + self.margin
 
     def _usual(self) -> dict[Mix, float]:
         """Return what files lose by the distance of their outputs: the nearest drops that rise with it."""
