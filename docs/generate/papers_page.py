@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tables import page
 
-from dtc.models.reproduce.papers.experiment import experiments
+from dtc.models.reproduce.papers.experiment import PaperTrial, experiments
 from dtc.models.reproduce.papers.pictures import Picture
 from dtc.models.reproduce.papers.results import Results, read_results
 
@@ -50,11 +50,19 @@ def _parts(results: Results) -> Iterator[str]:
         "    --results docs/results\n```"
     )
     yield "\n".join(experiment.tables(results.records))
-    planned = len(experiment.trials(results.size, seeds))
-    if len(results.records) < planned:
-        yield f"{len(results.records)} of the {planned} trials of this size were carried out."
+    yield from _missing(results, experiment.trials(results.size, seeds))
     told = sorted({_told(record.versions) for record in results.records})
     yield f"Measured with {'; '.join(told)}."
+
+
+def _missing(results: Results, planned: Sequence[PaperTrial]) -> Iterator[str]:
+    """Yield how many of the planned trials were not carried out, if any, and whether a control is among them."""
+    done = {record.trial for record in results.records}
+    missing = [trial for trial in planned if trial.name not in done]
+    if missing:
+        lacks = any(trial.recipe.training and not trial.recipe.rules for trial in missing)
+        control = "; a control is among those that were not" if lacks else ""
+        yield f"Trials of this size that were carried out: {len(done)} of {len(planned)}{control}."
 
 
 def _told(versions: dict[str, str]) -> str:

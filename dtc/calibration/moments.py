@@ -16,7 +16,7 @@ from dtc.forms import AnyArray
 from dtc.graph import INPUT_ROLES, RECURRENT_ROLES, Reader, Role, Site, all_nodes, save_model
 from dtc.graph.einsum import Contraction, contraction, written
 from dtc.graph.signature import input_specs
-from dtc.passes.lower.readers import Multiplication
+from dtc.passes.lower.readers import Multiplication, compute_type
 from dtc.passes.method import Gram, Grams
 from dtc.recipe import Objective
 from dtc.scratch import scratch_folder
@@ -194,7 +194,7 @@ def _watch(model: ir.Model, reader: Reader) -> list[str]:
     for value in wanted:
         assert value is not None, "a weight is read together with an activation"
         value.name = value.name or f"{node.name}.watched"
-        value.type = value.type or ir.TensorType(ir.DataType.FLOAT)
+        value.type = value.type or ir.TensorType(compute_type(reader))
         # What is an output already is not handed out twice; inputs are found among what was fed.
         if value not in model.graph.outputs and value not in model.graph.inputs:
             model.graph.outputs.append(value)

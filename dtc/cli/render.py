@@ -31,8 +31,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str |
         pad_edge=False,
         header_style="bold",
     )
-    for column in columns:
-        grid.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    for number, column in enumerate(columns):
+        grid.add_column(
+            column.removeprefix(">"),
+            justify="right" if column.startswith(">") else "left",
+            # Names, as a user has to type them: broken into lines where they are long, and never cut.
+            overflow="ellipsis" if number else "fold",
+        )
     for row in rows:
         grid.add_row(*(escape(printable(cell)) for cell in row))  # a name may hold brackets
     _console.print(grid)

@@ -23,7 +23,7 @@ from dtc.passes.compose import make_methods
 from dtc.passes.lower import Lowered
 from dtc.passes.lower.ledger import array_bytes
 from dtc.passes.method import DistortionStep
-from dtc.passes.plan import Distorted, Plan, make_plan
+from dtc.passes.plan import Distorted, make_plan
 from dtc.pipeline.choosing import choose, normalise
 from dtc.pipeline.distorting import distort, put
 from dtc.pipeline.quantizing import fit_activations, quantize_activations
@@ -113,9 +113,11 @@ class Lab:
         choose(self._plain)
         objective, samples = setting.recipe.objective, self._plain.samples
         self._halves: Halves = halves(samples, objective, seed=setting.recipe.seed, model=setting.model)
+        seen, unseen = self._halves.deciding, self._halves.unseen
+        before = seen if self._halves.is_stream else ()
         self._judges = {
-            unseen: Judge(setting.model, batches, objective, measure=setting.measure)
-            for unseen, batches in ((False, self._halves.deciding), (True, self._halves.unseen))
+            False: Judge(setting.model, seen, objective, measure=setting.measure),
+            True: Judge(setting.model, unseen, objective, measure=setting.measure, before=before),
         }
         self._kept: dict[tuple[Candidate, str], _MadeSite] = {}
         self._base: Mix = ()
@@ -215,16 +217,14 @@ class Lab:
     def _distort(self, candidate: Candidate, sites: list[str] | None) -> Distorted:
         work = self._plain
         at = DistortionStep(seed=work.recipe.seed)
-        return self._plan(candidate, sites).distort(at=at, gradients=work.gradients, grams=work.gram_of)
-
-    def _plan(self, candidate: Candidate, sites: list[str] | None) -> Plan:
-        work = self._plain
-        return make_plan(work.model, [candidate.rule(sites)], work.recipe.lean.rest_bits)
+        plan = make_plan(work.model, [candidate.rule(sites)], work.recipe.lean.rest_bits)
+        return plan.distort(at=at, gradients=work.gradients, grams=work.gram_of)
 
     def _lowered(self, candidate: Candidate, distorted: Distorted) -> tuple[Lowered, ...]:
         """Return how all sites stand in a file, activations rounded where the candidate wants that."""
         work = copy(self._plain)
-        work.plan, work.model = self._plan(candidate, None), work.model.clone()
+        work.model = work.model.clone()
+        work.plan = make_plan(work.model, [candidate.rule()], work.recipe.lean.rest_bits)
         fit_activations(work)
         quantize_activations(work)
         return lowered_copy(work, distorted.forms).lowered

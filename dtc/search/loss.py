@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,10 +77,21 @@ class Judge:
         batches: All the batches there are; a measurement takes so many of the first. The original's outputs for them
             are kept.
         objective: Which output is read, how state is carried, and the metric; no metric: outputs are compared.
+        before: Batches of the same stream that are run first, and not compared: what a model loses grows along a stream
+            where errors of its state add up.
     """
 
-    def __init__(self, original: Path, batches: Sequence[Batch], objective: Objective, *, measure: Measure) -> None:
+    def __init__(
+        self,
+        original: Path,
+        batches: Sequence[Batch],
+        objective: Objective,
+        *,
+        measure: Measure,
+        before: Sequence[Batch] = (),
+    ) -> None:
         self._original, self._batches, self._objective, self._measure = original, batches, objective, measure
+        self._before = before
         self._specs = input_specs(load_model(original))
         self._kept: dict[int, list[Outputs]] = {}
 
@@ -126,7 +138,8 @@ class Judge:
 
     def _run(self, path: Path, count: int) -> Iterator[tuple[Outputs, Arrays]]:
         run = runner(session(path, threads=1))
-        return stateful(run, self._batches[:count], self._objective, self._specs)
+        batches = (*self._before, *self._batches[:count])
+        return islice(stateful(run, batches, self._objective, self._specs), len(self._before), None)
 
 
 def measure_of(outputs: AnyArray, objective: Objective, *, labelled_by_class: bool) -> Measure:

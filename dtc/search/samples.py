@@ -9,7 +9,7 @@ Without data both halves are generated inputs: no promise can be made on these, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,11 +44,13 @@ class Halves:
         deciding: Batches that the search decides by.
         unseen: Batches that it has not seen.
         words: Which samples the unseen ones are.
+        is_stream: Whether the unseen ones go on where the others end.
     """
 
     deciding: tuple[Batch, ...]
     unseen: tuple[Batch, ...]
     words: str
+    is_stream: bool = False
 
     def levels(self) -> list[int]:
         """Return how many of the deciding batches to begin with, and then twice as many each time up to all."""
@@ -98,7 +100,8 @@ def _of_arrays(source: ArraySource, objective: Objective, unit: int, seed: int) 
         size = min(source.batch_size, max(1, len(chosen) // 4)) if unit == 1 else unit
         part = replace(source, arrays=arrays, keep_short=unit == 1 and not objective.carry, batch_size=size)
         parts.append(tuple(part.batches(epoch=0, seed=seed, shuffle=False)))
-    return Halves(parts[0], parts[1], f"{len(rest):,} of {source.words} that the search has not seen")
+    words = f"{len(rest):,} of {source.words} that the search has not seen"
+    return Halves(parts[0], parts[1], words, _goes_on(parts[0], parts[1], objective))
 
 
 def _of_batches(source: Source, objective: Objective, seed: int) -> Halves:
@@ -110,9 +113,14 @@ def _of_batches(source: Source, objective: Objective, seed: int) -> Halves:
         )
     half = len(batches) // 2
     deciding, unseen = (batches[:half], batches[half:]) if objective.carry else (batches[::2], batches[1::2])
-    return Halves(
-        tuple(deciding), tuple(unseen), f"{len(unseen)} batches of {source.words} that the search has not seen"
-    )
+    words = f"{len(unseen)} batches of {source.words} that the search has not seen"
+    return Halves(tuple(deciding), tuple(unseen), words, _goes_on(deciding, unseen, objective))
+
+
+def _goes_on(deciding: Sequence[Batch], unseen: Sequence[Batch], objective: Objective) -> bool:
+    """Return whether state can be carried from the last batch of one half into the first of the other."""
+    shapes = [{name: array.shape for name, array in batch.items()} for batch in (deciding[-1], unseen[0])]
+    return bool(objective.carry) and shapes[0] == shapes[1]
 
 
 def _limited(batches: Iterator[Batch]) -> Iterator[Batch]:

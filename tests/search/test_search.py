@@ -225,6 +225,27 @@ def test_the_best_within_a_time(dtc: Dtc, folder: Path, monkeypatch: pytest.Monk
     assert "no candidate is expected to be faster" in err
 
 
+@pytest.mark.usefixtures("inline")
+def test_integers_are_expected_to_be_faster_and_their_files_have_them(
+    dtc: Dtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timing = import_module("dtc.search.lab")
+    save_model(models.build("digits-cnn", hidden=32), tmp_path / "c.onnx")
+    np.savez(tmp_path / "d.npz", image=np.random.default_rng(0).random((300, 1, 8, 8), dtype=np.float32))
+    monkeypatch.setattr(timing, "site_shares", lambda _, sites, *__: {site.name: 1 / len(sites) for site in sites})
+    monkeypatch.setattr(timing, "latency_ratio", lambda _, path, *__: 1 - 0.1 * len(quantizers(path)))
+    told = ("--methods", "int8", "--max-latency-ratio", "0.9", "--data", tmp_path / "d.npz", "--seconds", "0", "--json")
+    status, out, err = dtc("search", tmp_path / "c.onnx", "-o", tmp_path / "o.onnx", *told)
+    assert status == 0, err
+    assert quantizers(tmp_path / "o.onnx")
+    assert json.loads(out)["chosen"]["latency"] == 1 - 0.1 * len(quantizers(tmp_path / "o.onnx"))
+
+
+def quantizers(path: Path) -> list[str]:
+    """Return what is rounded."""
+    return [node.input[0] for node in onnx.load(path).graph.node if node.op_type == "QuantizeLinear"]
+
+
 def macs(path: Path) -> int:
     """Return the multiplications of a row: a weight each."""
     return sum(int(np.prod(each.dims)) for each in onnx.load(path).graph.initializer if len(each.dims) == 2)

@@ -50,6 +50,7 @@ def _further() -> Iterator[Option]:
 )
 @option(Section.MODEL, "--dry-run", is_flag=True, help="print what would become of each site, and what it would take")
 @option(Section.MODEL, "--json", "as_json", is_flag=True, help="print the report as JSON")
+@option(Section.MODEL, "--sites", "every_site", is_flag=True, help="print a row for each site, of many alike too")
 @option(
     Section.METHOD,
     "-m",
@@ -135,7 +136,7 @@ def command(model: Path | None, **options: Any) -> None:
     if options["as_json"]:
         click.echo(result.report.to_json(indent=2))
     else:
-        _show(result)
+        _show(result, every=options["every_site"])
     result.raise_if_failed()
 
 
@@ -214,12 +215,12 @@ def _default_output(model: Path, recipe: Recipe) -> Path:
     return model.with_name(f"{model.stem}.{methods}.onnx")
 
 
-def _show(result: Compression) -> None:
+def _show(result: Compression, *, every: bool) -> None:
     from dtc.cli.commands.check import show_outcome
     from dtc.cli.render import tell
 
     report = result.report
-    _show_sites(report.sites)
+    _show_sites(report.sites, every=every)
     _show_gain(report)
     if report.check is not None:
         show_outcome(report.check)
@@ -254,20 +255,40 @@ def _show_gain(report: Report) -> None:
         )
 
 
-def _show_sites(sites: Sequence[SiteOutcome]) -> None:
-    from dtc.cli.render import shape, size, table
+def _show_sites(sites: Sequence[SiteOutcome], *, every: bool) -> None:
+    from dtc.cli.alike import labels, together
+    from dtc.cli.render import shape, size, table, tell
 
+    groups = together(sites, lambda site: (site.role, shape(site.shape), _form(site), _reason(site)), every=every)
+    names, beginning = labels([[site.name for site in group] for group in groups])
     rows = [
         [
-            site.name,
-            site.role,
-            shape(site.shape),
-            f"{site.form}, {site.detail}" if site.form else "left alone",
-            size(site.nbytes),
-            size(site.file_bytes),
-            "" if site.error is None else f"{site.error:.2e}",
-            site.reason or (site.lowered.words if site.lowered else ""),
+            name,
+            group[0].role,
+            shape(group[0].shape),
+            _form(group[0]),
+            size(sum(site.nbytes for site in group)),
+            size(sum(site.file_bytes for site in group)),
+            _worst_error(group),
+            _reason(group[0]),
         ]
-        for site in sites
+        for name, group in zip(names, groups, strict=True)
     ]
+    if beginning:
+        tell(f"names of sites, all behind {beginning!r}:")
     table(["site", "role", "shape", "form", ">before", ">after", ">rel. error", "in the file, or why not"], rows)
+    if len(groups) < len(sites):
+        tell(f"{len(sites)} sites, like ones in one row: bytes of all of them, and the largest error (--sites: each)")
+
+
+def _form(site: SiteOutcome) -> str:
+    return f"{site.form}, {site.detail}" if site.form else "left alone"
+
+
+def _reason(site: SiteOutcome) -> str:
+    return site.reason or (site.lowered.words if site.lowered else "")
+
+
+def _worst_error(sites: Sequence[SiteOutcome]) -> str:
+    errors = [site.error for site in sites if site.error is not None]
+    return f"{max(errors):.2e}" if errors else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,14 @@ import click
 from dtc.cli.shared_options import json_for_tables
 
 if TYPE_CHECKING:
-    from dtc.inspection import Inspection
+    from dtc.inspection import Inspection, SiteEstimate
 
 
 @click.command("inspect")
 @click.argument("model", type=click.Path(path_type=Path))
 @json_for_tables
-def command(model: Path, *, as_json: bool) -> None:
+@click.option("--sites", "every_site", is_flag=True, help="print a row for each site, of many alike too")
+def command(model: Path, *, as_json: bool, every_site: bool) -> None:
     """Show what of a model can be compressed.
 
     The sites of MODEL, what each method would save there, and what cannot be compressed and why.
@@ -27,27 +29,19 @@ def command(model: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(found.to_json(indent=2))
     else:
-        _show(found)
+        _show(found, every=every_site)
 
 
-def _show(found: Inspection) -> None:
+def _show(found: Inspection, *, every: bool) -> None:
     from dtc.cli.render import shape, size, table, tell
 
     tell(f"{found.path}: {size(found.file_bytes)}, opset {found.opset}, IR {found.ir_version}")
-    rows = [
-        [
-            site.name,
-            site.role + (f" (+{len(site.readers) - 1})" if len(site.readers) > 1 else ""),
-            shape(site.shape),
-            size(site.nbytes),
-            f"{site.share:.1%}",
-            *site.estimate.values(),
-        ]
-        for site in found.sites
-    ]
-    names = list(found.sites[0].estimate) if found.sites else []
-    if rows:
-        table(["site", "role", "shape", ">bytes", ">share", *names], rows)
+    if found.sites:
+        held = sum(site.nbytes for site in found.sites)
+        tell(
+            f"{len(found.sites)} sites, weights that can be compressed, hold {held / found.file_bytes:.1%} of the file"
+        )
+        _show_sites(found.sites, every=every)
     else:
         tell("no float weight that dtc can compress")
     if found.leftovers:
@@ -55,3 +49,42 @@ def _show(found: Inspection) -> None:
         table(["left as it is", "shape", "dtype", ">bytes", "why"], left)
     if found.other_bytes:
         tell(f"and {size(found.other_bytes)} in small initializers (biases, shapes, constants)")
+
+
+def _show_sites(sites: Sequence[SiteEstimate], *, every: bool) -> None:
+    from dtc.cli.alike import labels, together
+    from dtc.cli.render import shape, size, table, tell
+
+    groups = together(sites, lambda site: (_role(site), shape(site.shape), ""), every=every)
+    names, beginning = labels([[site.name for site in group] for group in groups])
+    rows = [
+        [
+            name,
+            _role(group[0]),
+            shape(group[0].shape),
+            size(sum(site.nbytes for site in group)),
+            f"{sum(site.share for site in group):.1%}",
+        ]
+        for name, group in zip(names, groups, strict=True)
+    ]
+    if beginning:
+        tell(f"names of sites, all behind {beginning!r}:")
+    table(["site", "role", "shape", ">bytes", ">share"], rows)
+    if len(groups) < len(sites):
+        tell(f"{len(sites)} sites, like ones in one row with the bytes of all of them (--sites: each)")
+    methods = _methods(sites)
+    told = {(shape(site.shape), *(site.estimate[names[0]] for names in methods)): None for site in sites}
+    tell("what each method would make of a site, by its shape:")
+    table(["shape", *map(", ".join, methods)], list(told))
+
+
+def _methods(sites: Sequence[SiteEstimate]) -> list[list[str]]:
+    """Return the names of all methods, those together that would give the same everywhere."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for name in sites[0].estimate:
+        found.setdefault(tuple(site.estimate[name] for site in sites), []).append(name)
+    return list(found.values())
+
+
+def _role(site: SiteEstimate) -> str:
+    return site.role + (f" (+{len(site.readers) - 1})" if len(site.readers) > 1 else "")

@@ -61,7 +61,7 @@ def _rows(records: Sequence[Record]) -> Iterator[list[str]]:
 EXPERIMENT = Experiment(
     "multibit-retrained",
     "Binary codes of a language model, retrained",
-    "J. Lee, P. Kapoor, S. J. Kim: DeepTwist, 2018 (arXiv 1810.12823), section 4.2; C. Xu et al.: Alternating multi- "
+    "J. Lee, P. Kapoor, S. J. Kim: DeepTwist, 2018 (arXiv 1810.12823), section 4.2; C. Xu et al.: Alternating multi-"
     "bit quantization for recurrent neural networks, ICLR 2018, table 3",
     "All four weights of the LSTM of 300 units, a code a row, weights alone, test text of the Penn Treebank; the "
     "paper's figures have activations of as many bits as well. The papers' training is 40 epochs or more from a rate "

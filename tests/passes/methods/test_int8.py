@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
@@ -81,3 +82,20 @@ def test_without_samples_weights_alone_are_rounded(model: Path, tmp_path: Path) 
     report = compressed(model, tmp_path / "out.onnx", Data())
     assert report.ratios.file > 3
     assert not integer_kernels(tmp_path / "out.onnx")
+
+
+def test_a_float16_model_that_tells_no_types_is_measured_on_samples(tmp_path: Path) -> None:
+    text = "(float16[n,64] x, float16[64,96] A, float16[96,96] B) => (float16[n,96] y)"
+    made = ir.from_onnx_text(
+        f'<ir_version: 8, opset_import: ["": 17]> g {text} {{ h = MatMul(x, A) r = Relu(h) y = MatMul(r, B) }}'
+    )
+    rng = np.random.default_rng(0)
+    for name, value in [(str(value.name), value) for value in made.graph.inputs[1:]]:
+        shape = [int(str(size)) for size in value.shape or ()]
+        value.const_value = ir.tensor((rng.normal(size=shape) / 8).astype(np.float16), name=name)
+        made.graph.inputs.remove(value)
+        made.graph.register_initializer(value)
+    save_model(made, tmp_path / "half.onnx")
+    np.savez(tmp_path / "d.npz", x=rng.normal(size=(64, 64)).astype(np.float16))
+    report = compressed(tmp_path / "half.onnx", tmp_path / "out.onnx", Data(train=str(tmp_path / "d.npz")))
+    assert report.ratios.file > 1.8
