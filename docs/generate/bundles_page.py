@@ -25,7 +25,7 @@ compared with the original in ONNX Runtime Web, whose `ort-wasm-simd-threaded.wa
 of the bytes of target `web`. Silero VAD has `sr` fixed to 16000.
 
 ```sh
-# not run: needs the folder of DTC_DATA, and an hour
+# not run: needs the folder of DTC_DATA, and minutes to hours
 python tests/benchmarks/bundles.py onnxruntime web portable c wasm
 python docs/generate
 ```"""
