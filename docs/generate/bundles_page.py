@@ -19,12 +19,13 @@ weight, `codebook` 16 values a weight. No model was retrained: a row tells what 
 Nothing here was typed: the tables are made of `docs/results/bundles/measured.json`.
 
 A way to run a bundle has two columns: load, and latency with its ratio to the original's of the same target, measured
-in the same turns; more is faster. Modules of target `wasm` are compared with the original in ONNX Runtime Web, whose
-`ort-wasm-simd-threaded.wasm` has 14,239,897 bytes and is no part of the bytes of target `web`. Silero VAD has `sr`
-fixed to 16000.
+in the same turns; more is faster. Other work ran on the machine, so that times of two rows are not to be compared. Of
+target `c` flash takes weights and other constants, besides code, and RAM the arena. Modules of target `wasm` are
+compared with the original in ONNX Runtime Web, whose `ort-wasm-simd-threaded.wasm` has 14,239,897 bytes and is no part
+of the bytes of target `web`. Silero VAD has `sr` fixed to 16000.
 
 ```sh
-# not run: needs the folder of DTC_DATA, and an hour
+# not run: needs the folder of DTC_DATA, and minutes to hours
 python tests/benchmarks/bundles.py onnxruntime web portable c wasm
 python docs/generate
 ```"""
@@ -45,11 +46,12 @@ def _table(bundles: Sequence[MeasuredBundle]) -> str:
     ways = list(dict.fromkeys(run.name for each in bundles for run in _ran(each)))
     figures = list(dict.fromkeys(name for each in bundles for name in each.figures))
     timed = [part for way in ways for part in (f"{way}: load", f"{way}: run")]
-    head = ["model", "form", "bytes", "gzip", *figures, *timed, "memory", "rel. L2"]
+    head = ["model", "form", "bytes", "gzip", *figures, *timed, "memory of a run", "rel. L2"]
     originals = {each.model: each for each in bundles if each.form == "original"}
-    return table(
-        head, [_row(each, originals.get(each.model), ways, figures) for each in bundles if each.found is not None]
-    )
+    rows = [_row(each, originals.get(each.model), ways, figures) for each in bundles if each.found is not None]
+    # What has no number anywhere, as the load of a program that is in flash, needs no column.
+    told = [index for index in range(len(head)) if any(row[index] for row in rows)]
+    return table([head[index] for index in told], [[row[index] for index in told] for row in rows])
 
 
 def _row(
@@ -78,7 +80,7 @@ def _timed(each: MeasuredBundle, run: RunOutcome | None, original: RunOutcome | 
         return "", ""
     if run.found is None or run.outcome != "right":
         return run.outcome, ""
-    load = "" if run.found.load is None else milliseconds(run.found.load)
+    load = milliseconds(run.found.load) if run.found.load else ""
     counted, before = _instructions(run), _instructions(original)
     if counted is not None:
         return load, f"{counted:,} instructions" + (f" ({before / counted:.2f}x)" if before else "")
