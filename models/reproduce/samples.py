@@ -17,9 +17,9 @@ TEST_IMAGES, TEST_WORDS = 2000, 20_000
 SEARCHED_IMAGES = 4000
 """Test images that a search decides by and is judged on; a point of accuracy is not told by fewer."""
 
-STREAMS, FRAME, CONTEXT = 8, 512, 64
-FRAMES = {"train": (0, 64), "searched": (64, 576), "rest": (576, 1600)}
-"""Frames of each stream of speech: from where to where."""
+STREAMS, FRAME, CONTEXT = 32, 512, 64
+FRAMES = {"train": (0, 16), "searched": (16, 272), "rest": (272, 784)}
+"""Frames of each stream of speech: from where to where; frames of one stream are alike, so that streams are many."""
 
 
 def images(*, split: datasets.Split = "train") -> datasets.Batches:
@@ -87,7 +87,7 @@ def commands(*, split: datasets.Split = "train") -> datasets.Batches:
 
 
 def speech(*, split: datasets.Split = "train") -> datasets.Batches:
-    """Yield frames of speech in 8 streams side by side, as Silero's detector takes them at 16 kHz, without labels."""
+    """Yield frames of speech in 32 streams side by side, as Silero's detector takes them at 16 kHz, without labels."""
     if split == "train":
         yield from _frames("train")
     else:
@@ -95,17 +95,17 @@ def speech(*, split: datasets.Split = "train") -> datasets.Batches:
 
 
 def searched_speech() -> datasets.Batches:
-    """Yield the next 512 frames of each stream."""
+    """Yield the next 256 frames of each stream."""
     yield from _frames("searched")
 
 
 def unsearched_speech() -> datasets.Batches:
-    """Yield the 1,024 frames behind these."""
+    """Yield the 512 frames behind these."""
     yield from _frames("rest")
 
 
 def _frames(part: str) -> datasets.Batches:
-    """Yield `input` float32 `[8, 64 + 512]`, each frame behind the end of the last one, and the rate."""
+    """Yield `input` float32 `[32, 64 + 512]`, each frame behind the end of the last one, and the rate."""
     start, end = FRAMES[part]
     streams = _streams(max(end for _, end in FRAMES.values()))
     padded = np.pad(streams, ((0, 0), (CONTEXT, 0)))
@@ -115,7 +115,7 @@ def _frames(part: str) -> datasets.Batches:
 
 
 def _streams(frames: int) -> Any:
-    """Return spoken digits `[8, samples]` at 16 kHz, each clip behind a pause, in faint noise."""
+    """Return spoken digits `[32, samples]` at 16 kHz, each clip behind a pause, in faint noise."""
     with np.load(datasets.data_file("fsdd_8khz.npz")) as data:
         samples, offsets = data["samples"].astype(np.float32) / 2**15, data["offsets"]
     rng = np.random.default_rng(0)
