@@ -31,6 +31,8 @@ MOST_UNSEEN = 20_000
 FIRST_ROWS = 256
 """Samples with which the comparison of candidates begins."""
 
+_HELD = 1 << 28
+"""Bytes of batches beyond which no more samples are taken than both halves need."""
 
 _GENERATED = 16
 """Inputs of each half that are generated where there is no data."""
@@ -105,14 +107,21 @@ def _of_arrays(source: ArraySource, objective: Objective, unit: int, seed: int) 
 
 
 def _of_batches(source: Source, objective: Objective, seed: int) -> Halves:
-    """Return halves of batches: every other one, or where state is carried the first half of them and the second."""
+    """Return halves of batches: every other one, or where state is carried the first half of them and the second.
+
+    Of many samples the search decides by no more than it needs, and is judged on all others.
+    """
     batches = list(_limited(source.batches(epoch=0, seed=seed, shuffle=False)))
     if len(batches) < 2:
         raise DataError(
             f"{source.name}: gives {len(batches)} batches to judge on, a search needs two; give --eval-data"
         )
-    half = len(batches) // 2
-    deciding, unseen = (batches[:half], batches[half:]) if objective.carry else (batches[::2], batches[1::2])
+    half = min(len(batches) // 2, _within(batches if objective.carry else batches[::2], MOST_ROWS))
+    if objective.carry:
+        deciding, unseen = batches[:half], batches[half:]
+    else:
+        deciding, unseen = batches[: 2 * half : 2], batches[1 : 2 * half : 2] + batches[2 * half :]
+    unseen = unseen[: _within(unseen, MOST_UNSEEN)]
     words = f"{len(unseen)} batches of {source.words} that the search has not seen"
     return Halves(tuple(deciding), tuple(unseen), words, _goes_on(deciding, unseen, objective))
 
@@ -124,12 +133,19 @@ def _goes_on(deciding: Sequence[Batch], unseen: Sequence[Batch], objective: Obje
 
 
 def _limited(batches: Iterator[Batch]) -> Iterator[Batch]:
-    rows = 0
+    rows = nbytes = 0
     for batch in batches:
         yield batch
         rows += _rows(batch)
-        if rows >= 2 * MOST_ROWS:
+        nbytes += sum(array.nbytes for array in batch.values())
+        if rows >= (2 * MOST_ROWS if nbytes >= _HELD else MOST_ROWS + MOST_UNSEEN):
             return
+
+
+def _within(batches: Sequence[Batch], most: int) -> int:
+    """Return how many batches it takes for as many samples, or how many there are."""
+    rows = np.cumsum([_rows(batch) for batch in batches])
+    return min(int(np.searchsorted(rows, most)) + 1, len(batches))
 
 
 def _rows(batch: Batch) -> int:
