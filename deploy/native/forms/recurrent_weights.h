@@ -27,8 +27,8 @@ struct Section {
 };
 
 struct RecurrentForm {
-  const char* name;  ///< as it is in the names of operators
-  bool for_input;    ///< whether W may have it
+  const char* name;          ///< as it is in the names of operators
+  bool for_input;            ///< whether W may have it
   std::vector<Type> arrays;  ///< of each the type, or none where there are several
   /// The matrix [rows, cols] of one direction, which reads the arrays in place. Throws Error where they do not fit.
   std::unique_ptr<Matrix> (*make)(const std::vector<Tensor>& arrays, const Section& section,

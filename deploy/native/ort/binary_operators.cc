@@ -29,10 +29,12 @@ Extent extent(const std::optional<Dims>& alphas, std::size_t axis, const Inferen
 }  // namespace
 
 std::vector<Operator> binary_operators() {
-  const FormOf<Matrix> matrix{{Type::u8, Type::none}, bind_matrix,
-                              [](const auto& shapes, const Inference& node) { return extent(shapes[1], 2, node); }};
-  const FormOf<Rows> rows{{Type::u8, Type::none}, bind_rows,
-                          [](const auto& shapes, const Inference& node) { return extent(shapes[1], 1, node); }};
+  const FormOf<Matrix> matrix{{Type::u8, Type::none}, bind_matrix, [](const auto& shapes, const Inference& node) {
+                                return extent(shapes[1], 2, node);
+                              }};
+  const FormOf<Rows> rows{{Type::u8, Type::none}, bind_rows, [](const auto& shapes, const Inference& node) {
+                            return extent(shapes[1], 1, node);
+                          }};
   return {matmul("BinaryMatMul", matrix), gather("BinaryGather", rows), dequantize("BinaryDequantize", rows)};
 }
 
