@@ -30,6 +30,7 @@ METHODS: Mapping[str, str] = {
     "prune-masked": "--sparsity 0.7",
     "binary": "--bits 1",
     "uniform": "--bits 4",
+    "int8": "",
     "codebook": "--codewords 4 --block 1",
     "bins": "",
     "prune+uniform": "--sparsity 0.5 --bits 4",
