@@ -279,6 +279,27 @@ class Method(ABC):
         """Return the outcome of every site, by name."""
 
 
+class SiteMethod(Method):
+    """A method to which each site is one by itself: it says what becomes of one."""
+
+    @property
+    def by_site(self) -> bool:
+        """True."""
+        return True
+
+    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
+        """Return the outcome of every site, by name.
+
+        Raises:
+            DtcError: As `distort_site`.
+        """
+        return {w.site: self.distort_site(w) for w in weights}
+
+    @abstractmethod
+    def distort_site(self, w: Weights) -> Outcome:
+        """Return the outcome of a site with these weights."""
+
+
 MOST_PRODUCTS = 5e11
 """Multiplications that a weight may take to make up for its errors without being asked: half a minute of one core, and
 second moments of 500 MB."""

@@ -7,7 +7,7 @@ starts is sought, each improved until nothing changes; in retraining two rounds 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -17,7 +17,7 @@ from pydantic import Field
 from dtc.device_arrays import DeviceArray, on_host
 from dtc.errors import UsageError
 from dtc.forms import Array, BinaryCode, Form
-from dtc.passes.method import DistortionStep, Grams, Method, Need, Outcome, Weights
+from dtc.passes.method import Grams, Need, Outcome, SiteMethod, Weights
 from dtc.passes.options import Bits, Compensation, GroupSize, Options, ScaleType, Try
 from dtc.passes.solvers import device_codes
 from dtc.passes.solvers.best_codes import best_codes
@@ -57,7 +57,7 @@ class BinaryOptions(Compensation):
     alpha_dtype: ScaleType = "float16"
 
 
-class Binary(Method):
+class Binary(SiteMethod):
     """Replace each row, or group of a row, by the nearest sum of scaled signs: each bit is a plane of signs."""
 
     name: ClassVar[str] = "binary"
@@ -78,21 +78,13 @@ class Binary(Method):
         stored = 2 * rows * (-(-cols // 8) + 2)
         return f"2 bits: {4 * rows * cols / stored:.1f}x" if stored < 4 * rows * cols else "nothing to save"
 
-    @property
-    def by_site(self) -> bool:
-        """True: a site is coded by itself."""
-        return True
-
-    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
-        """Return the codes of every site that gets smaller by them.
+    def distort_site(self, w: Weights) -> Outcome:
+        """Return the codes of a site, where it gets smaller by them.
 
         Raises:
             UsageError: `compensate` without calibration data, or a pruned weight in 8 planes.
             ModelError: A weight is not finite.
         """
-        return {w.site: self._site(w) for w in weights}
-
-    def _site(self, w: Weights) -> Outcome:
         refuse_not_finite(w)
         if w.mask is not None and self.options.bits > 7:
             raise UsageError(f"method binary, --bits: {w.site!r} is pruned and takes at most 7 planes (given: 8)")

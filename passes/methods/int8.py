@@ -9,7 +9,6 @@ codes are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, ClassVar
 
@@ -17,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from dtc.forms import BinaryCode, Form
-from dtc.passes.method import DistortionStep, Method, Outcome, Weights
+from dtc.passes.method import Outcome, SiteMethod, Weights
 from dtc.passes.options import Compensation, Options, Try
 from dtc.passes.solvers.even_codes import code_evenly, even_form
 from dtc.passes.solvers.even_grids import fit_grid
@@ -33,7 +32,7 @@ class Int8Options(Compensation):
     )
 
 
-class Int8(Method):
+class Int8(SiteMethod):
     """Round each weight to an integer of 8 bits times the scale of its output channel; activations too, given samples.
 
     With `--data`, products and convolutions between activations are written as QuantizeLinear and DequantizeLinear, so
@@ -60,21 +59,13 @@ class Int8(Method):
         stored = rows * (cols + 2)
         return f"{4 * rows * cols / stored:.1f}x" if stored < 4 * rows * cols else "nothing to save"
 
-    @property
-    def by_site(self) -> bool:
-        """True: a site is coded by itself."""
-        return True
-
-    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
-        """Return the codes of every site that gets smaller by them; 0 is a level, so pruned weights stay 0.
+    def distort_site(self, w: Weights) -> Outcome:
+        """Return the codes of a site, where it gets smaller by them; 0 is a level, so pruned weights stay 0.
 
         Raises:
             UsageError: `compensate` without calibration data.
             ModelError: A weight is not finite.
         """
-        return {w.site: self._site(w) for w in weights}
-
-    def _site(self, w: Weights) -> Outcome:
         refuse_not_finite(w)
         fit = partial(fit_grid, bits=7 if self.options.reduce_range else 8, symmetric=True)
         coded = code_evenly(w, 0, fit, self.moments(w))

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from dtc.forms import BinaryCode, Form
-from dtc.passes.method import DistortionStep, Method, Outcome, Weights
+from dtc.passes.method import Outcome, SiteMethod, Weights
 from dtc.passes.options import Bits, Compensation, GroupSize, Options, ScaleType, Try
 from dtc.passes.solvers.even_codes import code_evenly, even_form
 from dtc.passes.solvers.even_grids import EvenGrid, fit_grid
@@ -42,7 +42,7 @@ class UniformOptions(Compensation):
         return bits
 
 
-class Uniform(Method):
+class Uniform(SiteMethod):
     """Round each weight to the nearest of `2^bits` evenly spaced levels of its row or group."""
 
     name: ClassVar[str] = "uniform"
@@ -62,21 +62,13 @@ class Uniform(Method):
         stored = rows * (8 * -(-cols // 8) + 18)
         return f"8 bits: {4 * rows * cols / stored:.1f}x" if stored < 4 * rows * cols else "nothing to save"
 
-    @property
-    def by_site(self) -> bool:
-        """True: a site is coded by itself."""
-        return True
-
-    def distort(self, weights: Sequence[Weights], at: DistortionStep = DistortionStep()) -> dict[str, Outcome]:
-        """Return the codes of every site that gets smaller by them; 0 is a level, so pruned weights stay 0.
+    def distort_site(self, w: Weights) -> Outcome:
+        """Return the codes of a site, where it gets smaller by them; 0 is a level, so pruned weights stay 0.
 
         Raises:
             UsageError: `compensate` without calibration data.
             ModelError: A weight is not finite.
         """
-        return {w.site: self._site(w) for w in weights}
-
-    def _site(self, w: Weights) -> Outcome:
         refuse_not_finite(w)
         size = group_width(w.out_in[1], self.options.group_size)
         symmetric = self.options.symmetric if self.options.symmetric is not None else size > 0

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dtc.models.reproduce.papers.experiment import Experiment, PaperTrial, Record, Size, built
 from dtc.models.reproduce.papers.tables import having, number, percent, table
-from dtc.models.reproduce.papers.task import Task
+from dtc.models.reproduce.papers.task import PaperTask
 from dtc.recipe import Data, Objective, Optimizer, Rule, Training
 
 STEPS: dict[Size, int] = {"smallest": 250, "small": 4000, "paper": 20_000}
@@ -36,7 +36,7 @@ def trials(size: Size, seeds: int) -> Sequence[PaperTrial]:
     return [trial for seed in range(seeds) for model in CHOSEN for trial in _trials(_task(model, size, seed), size)]
 
 
-def _trials(task: Task, size: Size) -> Iterator[PaperTrial]:
+def _trials(task: PaperTask, size: Size) -> Iterator[PaperTrial]:
     chosen = CHOSEN[task.model]
     yield task.control
     yield task.once("", *_rules(task.model, "prune", {}), samples=True)
@@ -45,12 +45,12 @@ def _trials(task: Task, size: Size) -> Iterator[PaperTrial]:
         yield _pruned(task, "prune", every)
 
 
-def _task(model: str, size: Size, seed: int) -> Task:
+def _task(model: str, size: Size, seed: int) -> PaperTask:
     steps = STEPS[size]
     often = steps if size == "smallest" else steps // 5
     # The rate of the reference model (dtc.models.lenet).
     optimizer = Optimizer(kind="adam", learning_rate=1e-3)
-    return Task(
+    return PaperTask(
         begin=built(model, seed=seed),
         data=Data(train="dtc.models.datasets:mnist", batch_size=50),
         test="dtc.models.datasets:mnist_test",
@@ -68,7 +68,7 @@ def _rules(model: str, method: str, schedule: dict[str, object]) -> tuple[Rule, 
     )
 
 
-def _pruned(task: Task, method: str, every: int) -> PaperTrial:
+def _pruned(task: PaperTask, method: str, every: int) -> PaperTrial:
     schedule = {
         "initial_sparsity": 0.25,
         "begin_step": "40%",

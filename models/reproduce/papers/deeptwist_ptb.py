@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from dtc.models.reproduce.papers.experiment import Experiment, PaperTrial, Record, Size
-from dtc.models.reproduce.papers.language import letters, sgd, words
+from dtc.models.reproduce.papers.language import language_task, sgd
 from dtc.models.reproduce.papers.pictures import Picture, histogram_picture, spectrum_picture
 from dtc.models.reproduce.papers.tables import having, number, site_ratio, table
-from dtc.models.reproduce.papers.task import Task
+from dtc.models.reproduce.papers.task import PaperTask
 from dtc.recipe import Rule, Schedule, Training
 
 RANKS: dict[Size, tuple[int, ...]] = {"smallest": (16,), "small": (96, 64), "paper": (96, 256, 64)}
@@ -43,19 +43,12 @@ def trials(size: Size, seeds: int) -> Sequence[PaperTrial]:
     """Return the controls of both learning rates, then low rank, then pruning."""
     found: list[PaperTrial] = []
     for seed in range(seeds):
-        found += [*_low_rank(_task(size, seed), size), *_pruned(_task(size, seed), size)]
+        task = language_task(size, _TRAININGS[size], seed)
+        found += [*_low_rank(task, size), *_pruned(task, size)]
     return found
 
 
-def _task(size: Size, seed: int) -> Task:
-    training = _TRAININGS[size]
-    if size == "smallest":
-        return letters(training, seed)
-    file, text = ("ptb_300.onnx", "ptb_30") if size == "small" else ("ptb_medium.onnx", "ptb")
-    return words(file, text, training, seed)
-
-
-def _low_rank(task: Task, size: Size) -> Iterator[PaperTrial]:
+def _low_rank(task: PaperTask, size: Size) -> Iterator[PaperTrial]:
     yield task.control
     for rank in RANKS[size]:
         for shared in _readings(size) if rank == RANKS[size][0] else ("off",):
@@ -70,7 +63,7 @@ def _readings(size: Size) -> tuple[str, ...]:
     return ("off", "layer", "next") if size == "paper" else ("off", "layer")
 
 
-def _pruned(task: Task, size: Size) -> Iterator[PaperTrial]:
+def _pruned(task: PaperTask, size: Size) -> Iterator[PaperTrial]:
     optimizer = task.training.optimizer.model_copy(update={"learning_rate": _PRUNING_RATE[size]})
     own = replace(task, training=task.training.model_copy(update={"optimizer": optimizer}))
     for sparsity in SPARSITIES[size]:

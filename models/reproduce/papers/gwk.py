@@ -10,7 +10,7 @@ from dtc.models.reproduce.papers.changes import moved
 from dtc.models.reproduce.papers.commands import LEAN, adam, smallest_task
 from dtc.models.reproduce.papers.experiment import Begin, Experiment, PaperTrial, Record, Size, stored
 from dtc.models.reproduce.papers.tables import file_ratio, having, percent, site_ratio, table
-from dtc.models.reproduce.papers.task import Task
+from dtc.models.reproduce.papers.task import PaperTask
 from dtc.recipe import Activations, Data, Objective, Rule
 
 _SETS = "dtc.models.datasets"
@@ -64,22 +64,22 @@ def trials(size: Size, seeds: int) -> Sequence[PaperTrial]:
     return found
 
 
-def _task(model: str, size: Size, seed: int) -> Task:
+def _task(model: str, size: Size, seed: int) -> PaperTask:
     if size == "smallest":
         return smallest_task(seed)
     place, loader, _ = _STORED[model]
     data = Data(train=f"{_SETS}:{loader}", batch_size=100)
     objective = Objective(loss="cross-entropy", metric="accuracy")
     training = adam(1e-3, epochs=_EPOCHS[size], distort_every=100)
-    return Task(stored(*place), data, f"{_SETS}:{loader}_test", objective, training, seed, model, LEAN)
+    return PaperTask(stored(*place), data, f"{_SETS}:{loader}_test", objective, training, seed, model, LEAN)
 
 
-def _start(task: Task, size: Size) -> Begin | None:
+def _start(task: PaperTask, size: Size) -> Begin | None:
     """Return what is compressed without training: the model as it was given, or as it was trained here."""
     return None if size == "smallest" else task.begin
 
 
-def _clustered(task: Task, begin: Begin | None, size: Size) -> Iterator[PaperTrial]:
+def _clustered(task: PaperTask, begin: Begin | None, size: Size) -> Iterator[PaperTrial]:
     codewords = 8 if size == "smallest" else 64
     for words, options in _WAYS.items():
         rule = Rule(method="codebook", options={"codewords": codewords, "compensate": False, **options})
@@ -92,7 +92,7 @@ def _clustered(task: Task, begin: Begin | None, size: Size) -> Iterator[PaperTri
         yield replace(trial, change=moved(trial.recipe, chosen, share=_MOVED, by=_BY))
 
 
-def _coded(task: Task) -> Iterator[PaperTrial]:
+def _coded(task: PaperTask) -> Iterator[PaperTrial]:
     ends = Rule(method="uniform", options={"bits": 8}, include=_STORED[task.model][-1])
     taught = replace(task, objective=task.objective.model_copy(update={"loss": "distill"}))
     for words, options in CODEBOOKS.items():

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from dtc.models.reproduce.papers.changes import pruned_dense
 from dtc.models.reproduce.papers.experiment import Experiment, PaperTrial, Record, Size, result_of
-from dtc.models.reproduce.papers.language import letters, sgd, words
+from dtc.models.reproduce.papers.language import language_task, sgd
 from dtc.models.reproduce.papers.pictures import Picture, lines_picture
 from dtc.models.reproduce.papers.tables import file_ratio, having, number, table
-from dtc.models.reproduce.papers.task import Task
+from dtc.models.reproduce.papers.task import PaperTask
 from dtc.recipe import Rule, Schedule, Training
 
 SPARSITIES: dict[Size, tuple[float, ...]] = {"smallest": (0.8,), "small": (0.6, 0.9), "paper": (0.6, 0.75, 0.9)}
@@ -29,26 +29,18 @@ def trials(size: Size, seeds: int) -> Sequence[PaperTrial]:
     """Return the control first, then one bit alone, then pruned and coded with and without a mask."""
     found: list[PaperTrial] = []
     for seed in range(seeds):
-        task = _task(size, seed)
+        task = language_task(size, _TRAININGS[size], seed)
         found += [task.control, task.once("1-bit", _coded()), task.retrained("1-bit", _coded())]
         for sparsity in SPARSITIES[size]:
             found += _pruned(task, sparsity)
     return found
 
 
-def _task(size: Size, seed: int) -> Task:
-    training = _TRAININGS[size]
-    if size == "smallest":
-        return letters(training, seed)
-    file, text = ("ptb_300.onnx", "ptb_30") if size == "small" else ("ptb_medium.onnx", "ptb")
-    return words(file, text, training, seed)
-
-
 def _coded() -> Rule:
     return Rule(method="binary", options={"bits": 1}, include=("lstm*",))
 
 
-def _pruned(task: Task, sparsity: float) -> Iterator[PaperTrial]:
+def _pruned(task: PaperTask, sparsity: float) -> Iterator[PaperTrial]:
     """Yield pruning with one bit for what is left: with a mask, without one, and the former in iterations."""
     percent = f"{100 * sparsity:.0f}"
     prune = Rule(method="prune", options={"sparsity": sparsity}, include=_coded().include)

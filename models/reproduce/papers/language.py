@@ -5,22 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from dtc.models.reproduce.papers.experiment import Begin, built, stored
-from dtc.models.reproduce.papers.task import Task
+from dtc.models.reproduce.papers.experiment import Begin, Size, built, stored
+from dtc.models.reproduce.papers.task import PaperTask
 from dtc.recipe import Data, Objective, Optimizer, Schedule, Training
 
 _SETS = "dtc.models.datasets"
 
 
-def letters(training: Training, seed: int) -> Task:
+def letters(training: Training, seed: int) -> PaperTask:
     """Return a task of seconds: a small model learns letters instead of words, from its initial weights, then again."""
     begin = built("ptb-300", vocabulary=50, width=64, dropout=0.0, seed=seed)
     return replace(_task(begin, "ptb_letters", "ptb_letters_test", training, seed), trained_first=True)
 
 
-def words(file: str, text: str, training: Training, seed: int) -> Task:
+def words(file: str, text: str, training: Training, seed: int) -> PaperTask:
     """Return the task of a trained model of the data folder; `text` is the loader that cuts chunks for it."""
     return _task(stored("trained", file), text, "ptb_test", training, seed)
+
+
+def language_task(size: Size, training: Training, seed: int) -> PaperTask:
+    """Return the task of a size: letters, then words by the model of 300 units, then by that of the papers, of 650."""
+    if size == "smallest":
+        return letters(training, seed)
+    file, text = ("ptb_300.onnx", "ptb_30") if size == "small" else ("ptb_medium.onnx", "ptb")
+    return words(file, text, training, seed)
 
 
 def sgd(learning_rate: float, clip_norm: float, schedule: Schedule, **settings: Any) -> Training:
@@ -29,6 +37,6 @@ def sgd(learning_rate: float, clip_norm: float, schedule: Schedule, **settings: 
     return Training(optimizer=optimizer, schedule=schedule, threads=1, **settings)
 
 
-def _task(begin: Begin, text: str, test: str, training: Training, seed: int) -> Task:
+def _task(begin: Begin, text: str, test: str, training: Training, seed: int) -> PaperTask:
     objective = Objective(carry={"hn": "h0", "cn": "c0"}, metric="perplexity")
-    return Task(begin, Data(train=f"{_SETS}:{text}", batch_size=20), f"{_SETS}:{test}", objective, training, seed)
+    return PaperTask(begin, Data(train=f"{_SETS}:{text}", batch_size=20), f"{_SETS}:{test}", objective, training, seed)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dtc.models.reproduce.papers.experiment import Experiment, PaperTrial, Record, Size
 from dtc.models.reproduce.papers.language import letters, sgd, words
 from dtc.models.reproduce.papers.tables import file_ratio, having, number, table
-from dtc.models.reproduce.papers.task import Task
+from dtc.models.reproduce.papers.task import PaperTask
 from dtc.recipe import Rule, Schedule, Training
 
 BITS: dict[Size, tuple[int, ...]] = {"smallest": (1,), "small": (2, 3, 1), "paper": (2, 3, 1)}
@@ -35,7 +35,7 @@ def trials(size: Size, seeds: int) -> Sequence[PaperTrial]:
     return found
 
 
-def _task(size: Size, seed: int) -> Task:
+def _task(size: Size, seed: int) -> PaperTask:
     training = _TRAININGS[size]
     return letters(training, seed) if size == "smallest" else words("ptb_300.onnx", "ptb_30", training, seed)
 

@@ -11,7 +11,7 @@ from dtc.recipe import Data, Lean, Objective, Recipe, Rule, Training
 
 
 @dataclass(frozen=True)
-class Task:
+class PaperTask:
     """What the trials of one seed have in common.
 
     Attributes:

@@ -7,23 +7,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from dtc.graph import Reader, Site
-from dtc.graph.builder import GraphBuilder
+from dtc.graph import Site
+from dtc.graph.builder import GraphBuilder, insert_first, replace_node
 from dtc.graph.opset import opset_of, too_old
 from dtc.passes.lower.binary.integers import whole_steps
 from dtc.passes.lower.binary.parts import Planes
-from dtc.passes.lower.coded import CodedSite
-from dtc.passes.lower.costs import Choice
-from dtc.passes.lower.decode import arranged
+from dtc.passes.lower.decode import arranged, feed_readers
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
 from dtc.passes.lower.packed_numbers import store_as_floats
 from dtc.passes.lower.readers import Unfit, product_of
-from dtc.passes.lower.recurrent.operator import CodedWeight
 from dtc.passes.lower.rewriting import Rewriting
 
 OPSET = 11
@@ -54,52 +50,34 @@ def unfit_dynamic(rewriting: Rewriting, item: Compressed, site: Site, planes: Pl
     return next((product.reason for product in products if isinstance(product, Unfit)), None)
 
 
-class DynamicSite(CodedSite):
-    """A site of 8-bit codes all of whose readers are products."""
+def lower_to_dynamic(rewriting: Rewriting, item: Compressed, planes: Planes) -> Lowered:
+    """Let all readers of a site, which are products (`unfit_dynamic`), multiply its codes with what they round."""
+    site, even, steps = rewriting.current(item.site), planes.even, whole_steps(planes)
+    assert even is not None, "asked before"
+    assert steps is not None, "asked before"
+    front = rewriting.front(site)
+    # [in, out], as MatMulInteger takes them.
+    codes = front.initializer("codes", np.ascontiguousarray(steps.T))
+    scale = rewriting.joint.share(site, "channel scales", even.scale[:, 0], partial(store_as_floats, name="scales"))
+    told = tuple(ReadBy.of(reader, "integers", REASON) for reader in site.readers)
+    for reader in site.readers:
+        product = product_of(reader, site)
+        assert not isinstance(product, Unfit), "asked before"
+        builder = rewriting.builder(site, reader)
+        output = product.finish(builder, _multiply(builder, product.operand(builder), codes, scale))
+        replace_node(reader.node, builder, {reader.node.outputs[0]: output})
 
-    def __init__(self, rewriting: Rewriting, item: Compressed, planes: Planes) -> None:
-        super().__init__(rewriting, item)
-        self._planes = planes
-        self._stored: tuple[ir.Value, ir.Value] | None = None
-        self.choice = Choice(pays=True, reason=REASON, speed=None)
-
-    def run(self) -> Lowered:
-        """Replace the readers; tell how each was served."""
-        told = super().run()
-        readers = tuple(ReadBy(each.node, each.role, "integers", each.reason) for each in told.readers)
-        return Lowered(told.site, told.forms, readers, tolerance=TOLERANCE, because=BECAUSE)
-
-    def multiply(self, builder: GraphBuilder, x: ir.Value) -> ir.Value:
-        """Return `x [..., in] W^T` of a rounded x."""
-        codes, scale = self._store()
-        rounded, step, zero = builder.ops("DynamicQuantizeLinear", [x], 3)
-        sums = builder.op("Cast", [builder.op("MatMulInteger", [rounded, codes, zero])], to=ir.DataType.FLOAT)
-        return builder.op("Mul", [sums, builder.op("Mul", [step, scale])])
-
-    def dense(self) -> ir.Value:
-        """Return the decoded weight, for an output of the graph."""
-        codes, scale = self._store()
-        front = self.front
+    def dense() -> ir.Value:
         weight = front.op("Mul", [front.op("Cast", [codes], to=ir.DataType.FLOAT), scale])
-        shape = (self._planes.cols, len(self._planes.form.levels))
-        return arranged(front, weight, self.site, shape=shape, transposed=True)
+        return arranged(front, weight, site, shape=(planes.cols, len(planes.form.levels)), transposed=True)
 
-    def recurrent(self, reader: Reader) -> CodedWeight:
-        """Nothing: no reader is recurrent."""
-        raise NotImplementedError
+    feed_readers(site, dense)  # an output of the graph
+    insert_first(front)
+    return Lowered(item.site, item.forms, told, tolerance=TOLERANCE, because=BECAUSE)
 
-    def look_up(self, builder: GraphBuilder, ids: ir.Value) -> ir.Value:
-        """Nothing: no reader looks rows up."""
-        raise NotImplementedError
 
-    def _store(self) -> tuple[ir.Value, ir.Value]:
-        """Return codes int8 `[in, out]` and scales `[out]`."""
-        if self._stored is None:
-            steps, even = whole_steps(self._planes), self._planes.even
-            assert steps is not None, "asked before"
-            assert even is not None
-            codes: Any = np.ascontiguousarray(steps.T)
-            named = partial(store_as_floats, name="scales")
-            scale = self.rewriting.joint.share(self.site, "channel scales", even.scale[:, 0], named)
-            self._stored = self.front.initializer("codes", codes), scale
-        return self._stored
+def _multiply(builder: GraphBuilder, x: ir.Value, codes: ir.Value, scale: ir.Value) -> ir.Value:
+    """Return `x [..., in] W^T` of a rounded x."""
+    rounded, step, zero = builder.ops("DynamicQuantizeLinear", [x], 3)
+    sums = builder.op("Cast", [builder.op("MatMulInteger", [rounded, codes, zero])], to=ir.DataType.FLOAT)
+    return builder.op("Mul", [sums, builder.op("Mul", [step, scale])])

@@ -19,17 +19,13 @@ import onnx_ir as ir
 
 from dtc.graph import Reader, Role, Site
 from dtc.graph.builder import GraphBuilder, insert_before, insert_first
-from dtc.graph.opset import opset_of, too_old
 from dtc.passes.lower.binary.parts import Planes
 from dtc.passes.lower.decode import feed_readers, in_place, rows_in_place
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
 from dtc.passes.lower.packed_numbers import store_as_floats
 from dtc.passes.lower.readers import Unfit
 from dtc.passes.lower.rewriting import Rewriting, Rounded
-from dtc.passes.prepare.integer_regions import activation_behind
-
-OPSET = 13
-"""The first one in which DequantizeLinear has a scale for each channel."""
+from dtc.passes.prepare.integer_regions import activation_behind, unfit_opset
 
 LEAST_BITS = 7
 """Of codes that are stored as a byte: fewer are smaller otherwise."""
@@ -103,7 +99,7 @@ def _axis(site: Site) -> int:
 
 def integer_readers(rewriting: Rewriting, site: Site) -> dict[Reader, Rounded]:
     """Return the readers that a runtime can compute in integers, and to what their other factor was rounded."""
-    if not rewriting.target.integers or too_old(opset_of(rewriting.model), OPSET):
+    if not rewriting.target.integers or unfit_opset(rewriting.model):
         return {}
     return {
         reader: rounded

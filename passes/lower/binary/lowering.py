@@ -34,7 +34,7 @@ from dtc.forms import BinaryCode
 from dtc.graph import INPUT_ROLES, RECURRENT_ROLES, Reader
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.binary.coefficients import store_alphas
-from dtc.passes.lower.binary.dynamic import DynamicSite, unfit_dynamic
+from dtc.passes.lower.binary.dynamic import lower_to_dynamic, unfit_dynamic
 from dtc.passes.lower.binary.int2 import lower_to_planes, unfit_planes
 from dtc.passes.lower.binary.integers import IntegerWeight, integer_readers, lower_to_integers
 from dtc.passes.lower.binary.parts import Planes, constants, level_constants
@@ -78,7 +78,7 @@ def _lower_site(rewriting: Rewriting, item: Compressed) -> Lowered:
     if isinstance(weight, IntegerWeight):
         return replace(lower_to_integers(rewriting, Compressed(site, item.forms), weight, readers), site=item.site)
     if unfit_dynamic(rewriting, item, site, planes) is None:
-        return DynamicSite(rewriting, item, planes).run()
+        return lower_to_dynamic(rewriting, item, planes)
     return _BinarySite(rewriting, item).run()
 
 
