@@ -24,7 +24,8 @@ class Alone(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         """Run the package's own code."""
         unwanted = UNWANTED[module.__name__]
-        sys.modules[unwanted] = None  # type: ignore[assignment] - Python's way to say that there is none
+        # None is how Python says that there is no such module.
+        sys.modules[unwanted] = None  # type: ignore[assignment]
         try:
             super().exec_module(module)
         finally:
