@@ -58,7 +58,7 @@ def dots_picture(
     for look, points in zip(_LOOKS, series.values(), strict=False):
         for x, y, words in points:
             plot.told_dot((x, y), look, words)
-    plot.legend(zip(series, _LOOKS, strict=False))
+    plot.legend((name, look) for (name, points), look in zip(series.items(), _LOOKS, strict=False) if points)
     return picture(plot.svg(title), _WIDTH, _HEIGHT)
 
 
