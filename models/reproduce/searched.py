@@ -1,6 +1,6 @@
 """`dtc search` beside the best single method and rate: `python -m dtc.models.reproduce.searched`.
 
-The search decides by one half of the samples to judge on and keeps its promise on the other: of 4,000 test images, of
+The search decides by one part of the samples to judge on and keeps its promise on the rest: of 6,000 test images, of
 20,000 words of the test text, of 256 frames of speech in 32 streams, without labels there. The other files are those
 with one candidate at all sites that it makes smaller, of which the smallest is taken that the search holds for good.
 Beside them stand what a user would pick instead: the files of ONNX Runtime's own quantizers, and where `--nncf` names
