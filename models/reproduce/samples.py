@@ -10,6 +10,7 @@ import numpy as np
 from scipy.signal import resample_poly
 
 from dtc.models import datasets
+from dtc.models.datasets.penn_treebank import EVALUATION_STEPS
 
 IMAGES, IMAGE_BATCH = 1024, 64
 COLUMNS, CHUNKS = 32, 16
@@ -40,7 +41,7 @@ def text(*, split: datasets.Split = "train") -> datasets.Batches:
 def fifths_of_text(*, epoch: int = 0, batch_size: int = 20, split: datasets.Split = "train") -> datasets.Batches:
     """Yield a fifth of `ptb_30` an epoch, the one behind it in the next; to evaluate, the first validation words."""
     if split == "evaluate":
-        yield from islice(datasets.ptb_valid(), TEST_WORDS // datasets.EVALUATION_STEPS)
+        yield from islice(datasets.ptb_valid(), TEST_WORDS // EVALUATION_STEPS)
         return
     begin = epoch % 5 * TEXT_FIFTH
     yield from islice(datasets.ptb_30(batch_size=batch_size), begin, begin + TEXT_FIFTH)
