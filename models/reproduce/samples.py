@@ -1,4 +1,4 @@
-"""Samples of the one-shot table, functions for `--data`: the training engine imports them in a process of its own."""
+"""Samples of tables and small experiments, functions for `--data`: the training engine imports them in its process."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import numpy as np
 from scipy.signal import resample_poly
 
 from dtc.models import datasets
+from dtc.models.datasets.penn_treebank import EVALUATION_STEPS
 
 IMAGES, IMAGE_BATCH = 1024, 64
 COLUMNS, CHUNKS = 32, 16
 TEST_IMAGES, TEST_WORDS = 2000, 20_000
+TEXT_FIFTH = 309
+"""Batches of a fifth of the training text, 20 columns of 30 words."""
+
 SEARCHED_IMAGES = 6000
 """Test images that a search decides by, 2,000, and is judged on: by 4,000 a loss of half a point is told to 0.3."""
 
@@ -32,6 +36,15 @@ def text(*, split: datasets.Split = "train") -> datasets.Batches:
     """Yield 16 chunks of 35 words of the training text, 32 columns side by side; to evaluate, the next one."""
     chunks = datasets.ptb(batch_size=COLUMNS)
     yield from islice(chunks, CHUNKS) if split == "train" else islice(chunks, CHUNKS, CHUNKS + 1)
+
+
+def fifths_of_text(*, epoch: int = 0, batch_size: int = 20, split: datasets.Split = "train") -> datasets.Batches:
+    """Yield a fifth of `ptb_30` an epoch, the one behind it in the next; to evaluate, the first validation words."""
+    if split == "evaluate":
+        yield from islice(datasets.ptb_valid(), TEST_WORDS // EVALUATION_STEPS)
+        return
+    begin = epoch % 5 * TEXT_FIFTH
+    yield from islice(datasets.ptb_30(batch_size=batch_size), begin, begin + TEXT_FIFTH)
 
 
 def test_images() -> datasets.Batches:
