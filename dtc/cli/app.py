@@ -64,7 +64,7 @@ def main() -> None:
     termination.install()
     try:
         # click itself would print a usage text of several lines before each error; here every mistake is one line.
-        app.main(standalone_mode=False, prog_name="dtc", default_map=told_by_torchrun())
+        app.main(standalone_mode=False, prog_name="dtc", **told_by_torchrun())
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     # 130 is 128 + SIGINT, what a shell gives for Ctrl-C.

@@ -17,7 +17,7 @@ def is_spare_copy() -> bool:
 
 
 def told_by_torchrun() -> dict[str, Any]:
-    """Return what options are where they are not given, by command; nothing without torchrun.
+    """Return the context settings of the command line: what `--processes` is where it is not given.
 
     Raises:
         UsageError: It started copies on other machines, too.
@@ -29,7 +29,7 @@ def told_by_torchrun() -> dict[str, Any]:
     if here < count:
         raise UsageError(f"torchrun: {here} of {count} processes are on this machine; dtc trains on one: --nnodes 1")
     processes = {"processes": count}
-    return {"compress": processes, "models": {"train": processes}, "search": processes}
+    return {"default_map": {"compress": processes, "models": {"train": processes}, "search": processes}}
 
 
 def _wanted() -> int:

@@ -59,7 +59,8 @@ FULL = Scale(
         Part("svd of rank 96", ("svd", "--rank", "96", "--include", "lstm*"),
              ("--epochs", "8", "--distort-every", "100", "--lr", "2.6", "--lr-after", "3", "--lr-factor", "0.606"), 0),
         Part("1 bit", ("binary", "--bits", "1", "--include", "lstm*"),
-             ("--epochs", "4", "--distort-every", "1000", "--lr", "1.5", "--lr-after", "2", "--lr-factor", "0.588"), 200),
+             ("--epochs", "4", "--distort-every", "1000", "--lr", "1.5", "--lr-after", "2", "--lr-factor", "0.588"),
+             200),
     ),
     ("--model", "ptb-medium", "--bursts", "8"),
 )  # fmt: skip
