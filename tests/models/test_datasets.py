@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 import dtc.models
 from dtc.errors import DataError
 from dtc.models import datasets
+from dtc.models.datasets import small_digits
 
 
 def test_digits_are_those_of_scikit_learn() -> None:
@@ -187,8 +188,8 @@ def test_damaged_clips_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "find_spec", lambda name: None)
-    datasets._digits.cache_clear()
+    monkeypatch.setattr(small_digits, "find_spec", lambda name: None)
+    small_digits._digits.cache_clear()
     with pytest.raises(DataError, match=r"pip install 'dtc\[examples\]'"):
         next(datasets.digits())
 
