@@ -137,22 +137,20 @@ void CodebookBytes::by_nibbles(const float* x, std::size_t count, int digits, fl
 }
 
 void CodebookBytes::by_sums(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
-  const std::size_t runs = (all_.row_bytes + kSumsRun - 1) / kSumsRun, parts = (all_.rows + kSumsRows - 1) / kSumsRows;
+  const std::size_t runs = (all_.row_bytes + kSumsRun - 1) / kSumsRun;
+  const std::size_t blocks = (all_.rows + kSumsLanes - 1) / kSumsLanes;
   const std::size_t table_bytes = all_.row_bytes * kSumsTable;
   const Scratch memory(table_bytes + aligned(runs * sizeof(float)));
   float* const scales = reinterpret_cast<float*>(memory.data() + table_bytes);
   // About 10,000 bytes of indices a microsecond.
   const double work = static_cast<double>(all_.rows) * static_cast<double>(all_.row_bytes);
-  const std::size_t pieces = std::min(parts, pieces_for(work / 1e4));
+  const std::size_t pieces = std::min(blocks, pieces_for(work / 1e4));
   for (std::size_t i = 0; i < count; ++i) {
     sums_->build(x + i * cols_, cols_, words_.data(), places_, all_.row_bytes, memory.data(), scales);
     parallel(pieces, [&](std::size_t piece) {
-      const Range range = part_of(parts, pieces, piece);
-      for (std::size_t part = range.begin; part < range.end; ++part) {
-        const IndexRows rows = rows_from(all_, part * kSumsRows, kSumsRows);
-        const std::uint8_t* const next = part + 1 < range.end ? rows.codes + kSumsRows * rows.row_bytes : nullptr;
-        sums_->multiply(rows, memory.data(), scales, next, y + i * all_.rows + part * kSumsRows);
-      }
+      const Range range = part_of(blocks, pieces, piece);
+      const std::size_t first = range.begin * kSumsLanes, some = (range.end - range.begin) * kSumsLanes;
+      sums_->multiply(rows_from(all_, first, some), memory.data(), scales, y + i * all_.rows + first);
     });
   }
 }

@@ -19,17 +19,16 @@ constexpr std::size_t kSumsTable = 512;
 /// What stands for 0 in a table.
 constexpr int kSumsZero = 32768;
 
-/// Rows that are handled at a time, and the rows of a register.
-constexpr std::size_t kSumsRows = 256, kSumsLanes = 64;
+/// The rows of a register.
+constexpr std::size_t kSumsLanes = 64;
 
 struct CodebookSumsKernel {
   /// tables [bytes, kSumsTable] and scales [runs of kSumsRun bytes] of x [inputs]. words [places, 256]: number d of
   /// what a byte means. Where x is not finite, a scale is not.
   void (*build)(const float* x, std::size_t inputs, const float* words, std::size_t places, std::size_t bytes,
                 unsigned char* tables, float* scales);
-  /// y[row] = the products of up to kSumsRows rows. `next` are those that come after, or null.
-  void (*multiply)(const IndexRows& rows, const unsigned char* tables, const float* scales, const std::uint8_t* next,
-                   float* y);
+  /// y[row] = the product of a row.
+  void (*multiply)(const IndexRows& rows, const unsigned char* tables, const float* scales, float* y);
 };
 
 /// The kernel of this processor; nullptr where there is none.

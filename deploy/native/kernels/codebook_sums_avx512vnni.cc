@@ -7,41 +7,71 @@
 namespace dtc {
 namespace {
 
-constexpr std::size_t kChunk = 16;  // bytes of a row that are turned at a time
+constexpr std::size_t kChunk = 16;  // rows that are turned at a time, and bytes whose tables meet those rows at a time
+constexpr std::size_t kBlocks = 2, kRows = kBlocks * kSumsLanes;  // registers of rows, and rows, that they meet
+constexpr std::size_t kQuarter = 64;  // meanings of a byte whose sums are computed at a time
 
-/// The sums of 16 meanings of a byte, from the v-th 16 on.
-inline __m512 sums_of(const float* x, std::size_t count, const float* words, std::size_t v) {
-  __m512 sum = _mm512_mul_ps(_mm512_set1_ps(x[0]), _mm512_loadu_ps(words + 16 * v));
-  for (std::size_t d = 1; d < count; ++d) {
-    sum = _mm512_fmadd_ps(_mm512_set1_ps(x[d]), _mm512_loadu_ps(words + d * 256 + 16 * v), sum);
+/// The sums of the q-th quarter of a byte's meanings.
+inline void sums_of(const float* x, std::size_t count, const float* words, std::size_t q, __m512* out) {
+#pragma GCC unroll 4
+  for (std::size_t i = 0; i < 4; ++i) out[i] = _mm512_setzero_ps();
+  for (std::size_t d = 0; d < count; ++d) {
+    const __m512 factor = _mm512_set1_ps(x[d]);
+    const float* const from = words + d * 256 + q * kQuarter;
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < 4; ++i) out[i] = _mm512_fmadd_ps(factor, _mm512_loadu_ps(from + 16 * i), out[i]);
   }
-  return sum;
+}
+
+/// The largest magnitude of the sums of a byte.
+inline __m512 largest_of(const float* x, std::size_t count, const float* words) {
+  __m512 most = _mm512_setzero_ps(), sums[4];
+  for (std::size_t q = 0; q < 4; ++q) {
+    sums_of(x, count, words, q, sums);
+    const __m512 first = _mm512_max_ps(_mm512_abs_ps(sums[0]), _mm512_abs_ps(sums[1]));
+    const __m512 second = _mm512_max_ps(_mm512_abs_ps(sums[2]), _mm512_abs_ps(sums[3]));
+    most = _mm512_max_ps(most, _mm512_max_ps(first, second));
+  }
+  return most;
+}
+
+/// Writes the table of a byte, in units of 1 / `inverse`.
+inline void store_table(const float* x, std::size_t count, const float* words, __m512 inverse, unsigned char* table) {
+  // Packing goes on in each 128 bits alone: what it takes apart is put together at the end, four bytes at a time.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i zero = _mm512_set1_epi16(static_cast<short>(kSumsZero)), byte = _mm512_set1_epi16(255);
+  __m512 sums[4];
+  for (std::size_t q = 0; q < 4; ++q) {
+    sums_of(x, count, words, q, sums);
+    __m512i numbers[2];
+#pragma GCC unroll 2
+    for (std::size_t i = 0; i < 2; ++i) {
+      const __m512i low = _mm512_cvtps_epi32(_mm512_mul_ps(sums[2 * i], inverse));
+      const __m512i high = _mm512_cvtps_epi32(_mm512_mul_ps(sums[2 * i + 1], inverse));
+      numbers[i] = _mm512_xor_si512(_mm512_packs_epi32(low, high), zero);  // the same as adding it
+    }
+    const __m512i lower = _mm512_packus_epi16(_mm512_and_si512(numbers[0], byte), _mm512_and_si512(numbers[1], byte));
+    const __m512i upper = _mm512_packus_epi16(_mm512_srli_epi16(numbers[0], 8), _mm512_srli_epi16(numbers[1], 8));
+    _mm512_storeu_si512(table + q * kQuarter, _mm512_permutexvar_epi32(order, lower));
+    _mm512_storeu_si512(table + 256 + q * kQuarter, _mm512_permutexvar_epi32(order, upper));
+  }
 }
 
 void build_run(const float* x, std::size_t inputs, const float* words, std::size_t places, std::size_t bytes,
                unsigned char* tables, float* scale) {
-  alignas(64) float sums[kSumsRun][256];
-  __m512 most = _mm512_setzero_ps();
-  float total = 0.0F;
-  for (std::size_t b = 0; b < bytes; ++b) {
-    const std::size_t left = inputs - b * places, count = left < places ? left : places;
-    for (std::size_t i = 0; i < count; ++i) total += x[b * places + i];
-    for (std::size_t v = 0; v < 16; ++v) {
-      const __m512 sum = sums_of(x + b * places, count, words, v);
-      most = _mm512_max_ps(most, _mm512_abs_ps(sum));
-      _mm512_store_ps(sums[b] + 16 * v, sum);
-    }
+  const std::size_t taken = inputs < bytes * places ? inputs : bytes * places;
+  const auto count = [&](std::size_t b) { return taken - b * places < places ? taken - b * places : places; };
+  __m512 most = _mm512_setzero_ps(), total = _mm512_setzero_ps();
+  for (std::size_t i = 0; i < taken; i += 16) {
+    const auto there = static_cast<__mmask16>(taken - i >= 16 ? 0xFFFF : (1U << (taken - i)) - 1);
+    total = _mm512_add_ps(total, _mm512_maskz_loadu_ps(there, x + i));
   }
-  *scale = sums_scale(_mm512_reduce_max_ps(most), total);
+  for (std::size_t b = 0; b < bytes; ++b) most = _mm512_max_ps(most, largest_of(x + b * places, count(b), words));
+  *scale = sums_scale(_mm512_reduce_max_ps(most), _mm512_reduce_add_ps(total));
   const __m512 inverse = _mm512_set1_ps(1.0F / *scale);
+  // Once more: to keep the sums would take more than the nearest cache.
   for (std::size_t b = 0; b < bytes; ++b) {
-    for (std::size_t v = 0; v < 16; ++v) {
-      const __m512i number = _mm512_add_epi32(
-          _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_load_ps(sums[b] + 16 * v), inverse)), _mm512_set1_epi32(kSumsZero));
-      unsigned char* const to = tables + b * kSumsTable + 16 * v;
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(number));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 256), _mm512_cvtepi32_epi8(_mm512_srli_epi32(number, 8)));
-    }
+    store_table(x + b * places, count(b), words, inverse, tables + b * kSumsTable);
   }
 }
 
@@ -54,32 +84,40 @@ void build(const float* x, std::size_t inputs, const float* words, std::size_t p
   }
 }
 
-/// Byte j of 64 rows in register j, for 16 bytes from `from` on; rows beyond `rows` repeat the last.
-inline void turn(const IndexRows& rows, std::size_t first, std::size_t at, __mmask16 there, __m512i* out) {
-  __m512i lines[kChunk];
-  const std::size_t last = rows.rows - 1;
-  const auto line = [&](std::size_t row) {
-    const std::uint8_t* const from = rows.codes + (row < last ? row : last) * rows.row_bytes + at;
-    return there == 0xFFFF ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))
-                           : _mm_maskz_loadu_epi8(there, from);
-  };
+/// 64 rows of a run, byte by byte.
+using Turned = std::uint8_t[kSumsRun][kSumsLanes];
+
+/// Writes 16 rows from `row` on, or the last one again where there are no more, as those from `at` on. Each is read
+/// once, as far as it goes: rows may be so far apart that all of them share a few lines of the nearest cache.
+inline void turn(const IndexRows& rows, std::size_t row, std::size_t begin, std::size_t at, Turned& out) {
+  const std::size_t last = rows.rows - 1, left = rows.row_bytes - begin;
+  const __mmask64 there = left >= kSumsRun ? ~0ULL : (1ULL << left) - 1;
+  __m512i lines[kChunk], mixed[kChunk];
+  const std::uint8_t* from = rows.codes + row * rows.row_bytes + begin;
 #pragma GCC unroll 16
   for (std::size_t i = 0; i < kChunk; ++i) {
-    __m512i all = _mm512_castsi128_si512(line(first + i));
-    all = _mm512_inserti32x4(all, line(first + 16 + i), 1);
-    all = _mm512_inserti32x4(all, line(first + 32 + i), 2);
-    lines[i] = _mm512_inserti32x4(all, line(first + 48 + i), 3);
+    lines[i] = _mm512_maskz_loadu_epi8(there, from);
+    if (row < last) ++row, from += rows.row_bytes;
   }
-  // Each round turns the 8 bits of a byte's place, of its register and within it, by one; four exchange both.
+  // Of each 16 columns: a round turns the 8 bits of a byte's place, of its register and within it, by one; four
+  // exchange both.
 #pragma GCC unroll 4
   for (int round = 0; round < 4; ++round) {
 #pragma GCC unroll 8
     for (std::size_t i = 0; i < 8; ++i) {
-      out[2 * i] = _mm512_unpacklo_epi8(lines[i], lines[i + 8]);
-      out[2 * i + 1] = _mm512_unpackhi_epi8(lines[i], lines[i + 8]);
+      mixed[2 * i] = _mm512_unpacklo_epi8(lines[i], lines[i + 8]);
+      mixed[2 * i + 1] = _mm512_unpackhi_epi8(lines[i], lines[i + 8]);
     }
 #pragma GCC unroll 16
-    for (std::size_t i = 0; i < kChunk; ++i) lines[i] = out[i];
+    for (std::size_t i = 0; i < kChunk; ++i) lines[i] = mixed[i];
+  }
+#pragma GCC unroll 16
+  for (std::size_t i = 0; i < kChunk; ++i) {
+    const auto to = [&](std::size_t j) { return reinterpret_cast<__m128i*>(out[16 * j + i] + at); };
+    _mm_store_si128(to(0), _mm512_castsi512_si128(lines[i]));
+    _mm_store_si128(to(1), _mm512_extracti32x4_epi32(lines[i], 1));
+    _mm_store_si128(to(2), _mm512_extracti32x4_epi32(lines[i], 2));
+    _mm_store_si128(to(3), _mm512_extracti32x4_epi32(lines[i], 3));
   }
 }
 
@@ -100,56 +138,89 @@ struct Pairs {
   __m512i even() const { return _mm512_sub_epi16(all, _mm512_slli_epi16(odd, 8)); }
 };
 
-/// y [2, 32] += scale * (256 * upper + lower - zero), for one half of the rows of a register.
-inline void add_half(__m512i upper, __m512i lower, int zero, __m512 scale, float* y) {
-  for (int half = 0; half < 2; ++half) {
-    const __m512i high =
-        _mm512_cvtepu16_epi32(half == 0 ? _mm512_castsi512_si256(upper) : _mm512_extracti64x4_epi64(upper, 1));
-    const __m512i low =
-        _mm512_cvtepu16_epi32(half == 0 ? _mm512_castsi512_si256(lower) : _mm512_extracti64x4_epi64(lower, 1));
-    const __m512i sum = _mm512_sub_epi32(_mm512_add_epi32(_mm512_slli_epi32(high, 8), low), _mm512_set1_epi32(zero));
-    _mm512_store_ps(y + 16 * half, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, _mm512_load_ps(y + 16 * half)));
-  }
+/// scale * (256 * upper + lower - zero), of half a register.
+template <int Half>
+inline __m512 scaled(__m512i upper, __m512i lower, __m512i zero, __m512 scale) {
+  const __m512i high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(upper, Half));
+  const __m512i low = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(lower, Half));
+  const __m512i sum = _mm512_sub_epi32(_mm512_add_epi32(_mm512_slli_epi32(high, 8), low), zero);
+  return _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale);
 }
 
-/// Rows [first, first + 64) and one run of bytes; y [even rows, odd rows].
-void add_run(const IndexRows& rows, std::size_t first, std::size_t begin, const unsigned char* tables, float scale,
-             float* y) {
-  const std::size_t left = rows.row_bytes - begin, bytes = left < kSumsRun ? left : kSumsRun;
+inline void add_to(float* y, std::size_t left, __m512 sums) {
+  const auto there = static_cast<__mmask16>(left >= 16 ? 0xFFFF : (1U << left) - 1);
+  _mm512_mask_storeu_ps(y, there, _mm512_add_ps(_mm512_maskz_loadu_ps(there, y), sums));
+}
+
+/// The sums of 64 rows and a run.
+struct Block {
   Pairs lower, upper;
-  for (std::size_t at = 0; at < bytes; at += kChunk) {
-    const std::size_t some = bytes - at < kChunk ? bytes - at : kChunk;
-    __m512i turned[kChunk];
-    turn(rows, first, begin + at, static_cast<__mmask16>((1U << some) - 1), turned);
-    for (std::size_t j = 0; j < some; ++j) {
-      const unsigned char* const table = tables + (begin + at + j) * kSumsTable;
-      const __mmask64 top = _mm512_movepi8_mask(turned[j]);
-      lower.add(found_in(table, turned[j], top));
-      upper.add(found_in(table + 256, turned[j], top));
+
+  /// So many bytes. What is at `ahead` is fetched, a line a byte: all at once would keep lookups waiting.
+  void add(const std::uint8_t (*turned)[kSumsLanes], std::size_t bytes, const unsigned char* tables,
+           const std::uint8_t* ahead) {
+    Pairs low = lower, high = upper;
+    for (std::size_t j = 0; j < bytes; ++j, tables += kSumsTable, ahead += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T1);
+      const __m512i at = _mm512_load_si512(turned[j]);
+      const __mmask64 top = _mm512_movepi8_mask(at);
+      low.add(found_in(tables, at, top));
+      high.add(found_in(tables + 256, at, top));
+    }
+    lower = low, upper = high;
+  }
+
+  /// y += scale * the sums of so many bytes, for up to 64 rows.
+  void put(std::size_t bytes, float scale, std::size_t rows, float* y) const {
+    put_half<0>(bytes, scale, rows, y);
+    if (rows > 32) put_half<1>(bytes, scale, rows - 32, y + 32);
+  }
+
+ private:
+  template <int Half>
+  void put_half(std::size_t bytes, float scale, std::size_t rows, float* y) const {
+    const __m512i zero = _mm512_set1_epi32(kSumsZero * static_cast<int>(bytes));
+    const __m512 by = _mm512_set1_ps(scale);
+    const __m512 even = scaled<Half>(upper.even(), lower.even(), zero, by);
+    const __m512 odd = scaled<Half>(upper.odd, lower.odd, zero, by);
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    add_to(y, rows, _mm512_permutex2var_ps(even, first, odd));
+    if (rows <= 16) return;
+    add_to(y + 16, rows - 16, _mm512_permutex2var_ps(even, _mm512_add_epi32(first, _mm512_set1_epi32(8)), odd));
+  }
+};
+
+/// y = the products of up to kRows rows. Run by run, and of a run 16 bytes by 16, whose tables meet all those rows in
+/// the nearest cache.
+void multiply_rows(const IndexRows& rows, const unsigned char* tables, const float* scales, const std::uint8_t* ahead,
+                   float* y) {
+  alignas(64) Turned turned[kBlocks];
+  for (std::size_t r = 0; r < rows.rows; ++r) y[r] = 0.0F;
+  for (std::size_t begin = 0; begin < rows.row_bytes; begin += kSumsRun) {
+    const std::size_t left = rows.row_bytes - begin, bytes = left < kSumsRun ? left : kSumsRun;
+    for (std::size_t at = 0; at < rows.rows; at += kChunk) {
+      turn(rows, at, begin, at % kSumsLanes, turned[at / kSumsLanes]);
+    }
+    Block blocks[kBlocks];
+    for (std::size_t at = 0; at < bytes; at += kChunk) {
+      const std::size_t some = bytes - at < kChunk ? bytes - at : kChunk;
+      for (std::size_t b = 0; b * kSumsLanes < rows.rows; ++b, ahead += kChunk * 64) {
+        blocks[b].add(turned[b] + at, some, tables + (begin + at) * kSumsTable, ahead);
+      }
+    }
+    for (std::size_t b = 0; b * kSumsLanes < rows.rows; ++b) {
+      const std::size_t row = b * kSumsLanes;
+      blocks[b].put(bytes, scales[begin / kSumsRun], rows.rows - row, y + row);
     }
   }
-  const int zero = kSumsZero * static_cast<int>(bytes);
-  const __m512 by = _mm512_set1_ps(scale);
-  add_half(upper.even(), lower.even(), zero, by, y);
-  add_half(upper.odd, lower.odd, zero, by, y + 32);
 }
 
-/// Run by run, so that its tables stay in the nearest cache for all rows; those that come next are fetched meanwhile.
-void multiply(const IndexRows& rows, const unsigned char* tables, const float* scales, const std::uint8_t* next,
-              float* y) {
-  alignas(64) float sums[kSumsRows];
-  for (float& sum : sums) sum = 0.0F;
-  for (std::size_t begin = 0; begin < rows.row_bytes; begin += kSumsRun) {
-    for (std::size_t first = 0; first < rows.rows; first += kSumsLanes) {
-      for (std::size_t ahead = 0; next != nullptr && ahead < kSumsRun * kSumsLanes; ahead += 64, next += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
-      }
-      add_run(rows, first, begin, tables, scales[begin / kSumsRun], sums + first);
-    }
-  }
-  for (std::size_t r = 0; r < rows.rows; ++r) {
-    const std::size_t in = r % kSumsLanes;
-    y[r] = sums[r - in + in % 2 * 32 + in / 2];
+void multiply(const IndexRows& rows, const unsigned char* tables, const float* scales, float* y) {
+  for (std::size_t first = 0; first < rows.rows; first += kRows) {
+    const std::size_t left = rows.rows - first;
+    const IndexRows some{rows.codes + first * rows.row_bytes, rows.row_bytes, left < kRows ? left : kRows};
+    const std::uint8_t* const next = some.codes + (left > kRows ? kRows * rows.row_bytes : 0);
+    multiply_rows(some, tables, scales, next, y + first);
   }
 }
 
