@@ -54,6 +54,9 @@ class Try:
         first: Worth trying where the method is the first of two.
         second: Where it is the second.
         closer: Worth trying for the best of the rates alone: they change what a site takes, and not what it computes.
+        alone: Whether each of them is a rate by itself, beside those of the first option, and crossed with nothing.
+        between: Distance of the values between two of these that are worth trying for the best of the rates alone, and
+            at single sites: whole files are too much alike; 0: there are none.
     """
 
     values: tuple[Any, ...]
@@ -61,6 +64,8 @@ class Try:
     first: tuple[Any, ...] = ()
     second: tuple[Any, ...] = ()
     closer: tuple[Any, ...] = ()
+    alone: bool = False
+    between: float = 0.0
 
     def __init__(
         self,
@@ -69,10 +74,13 @@ class Try:
         first: tuple[Any, ...] = (),
         second: tuple[Any, ...] = (),
         closer: tuple[Any, ...] = (),
+        alone: bool = False,
+        between: float = 0.0,
     ) -> None:
         for name, given in (("values", values), ("first", first), ("second", second), ("closer", closer)):
             object.__setattr__(self, name, given)
-        object.__setattr__(self, "crossed", crossed)
+        for name, told in (("crossed", crossed), ("alone", alone), ("between", between)):
+            object.__setattr__(self, name, told)
 
 
 def tried(field: FieldInfo) -> tuple[Any, ...]:
@@ -83,6 +91,18 @@ def tried(field: FieldInfo) -> tuple[Any, ...]:
 def is_crossed(field: FieldInfo) -> bool:
     """Return whether each value of an option is worth trying with each rate of the others."""
     return _tries(field).crossed
+
+
+def tried_alone(kind: type[Options]) -> dict[str, tuple[Any, ...]]:
+    """Return the options whose values worth trying are rates by themselves."""
+    found = {name: _tries(field) for name, field in kind.model_fields.items()}
+    return {name: each.values for name, each in found.items() if each.alone}
+
+
+def tried_between(kind: type[Options]) -> dict[str, float]:
+    """Return the options of which values between two others are worth trying, and the distance of these values."""
+    found = {name: _tries(field).between for name, field in kind.model_fields.items()}
+    return {name: distance for name, distance in found.items() if distance}
 
 
 def tried_in_pairs(kind: type[Options], place: Literal["first", "second"]) -> dict[str, tuple[Any, ...]]:

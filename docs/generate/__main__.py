@@ -1,8 +1,8 @@
 """Writes the pages of docs/ that say what the code says: `python docs/generate`.
 
 A page a method, of its docstrings and declared options; one of compositions; one of the commands; one of
-the fields of a recipe; one of the operators; one of published experiments, with its pictures; one of bundles that were
-measured. A test holds the pages against what this writes.
+the fields of a recipe; one of the operators; one of published experiments and one of what was compared, with their
+pictures; one of bundles that were measured. A test holds the pages against what this writes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from bundles_page import bundles_page
 from commands_page import commands_page
+from comparison_page import comparison_pages
 from method_pages import compositions_page, method_page
 from operators_page import operators_page
 from papers_page import papers_pages
@@ -31,7 +32,7 @@ def pages() -> dict[str, str]:
     written["recipe.md"] = recipe_page()
     written["operators.md"] = operators_page()
     written["bundles.md"] = bundles_page(DOCS / "results" / "bundles" / "measured.json")
-    return written | papers_pages(DOCS / "results")
+    return written | papers_pages(DOCS / "results") | comparison_pages(DOCS / "results" / "compared")
 
 
 @click.command()

@@ -50,11 +50,18 @@ def values_of(field: FieldInfo) -> str:
     """
     kinds = [field.annotation]
     if typing.get_origin(field.annotation) in (typing.Union, types.UnionType):
-        kinds = [part for part in typing.get_args(field.annotation) if part is not type(None)]
+        kinds = [_plain(part) for part in typing.get_args(field.annotation) if part is not type(None)]
     if typing.get_origin(kinds[0]) is Literal:
         return named(map(str, typing.get_args(kinds[0])))
-    names = {_KINDS.get(typing.get_origin(kind) or kind, "list") for kind in kinds}  # type: ignore[arg-type]
-    return ", ".join([" or ".join(sorted(names)), *_bounds(field)])
+    words = [named(map(str, typing.get_args(kind))) for kind in kinds if typing.get_origin(kind) is Literal]
+    plain = [kind for kind in kinds if typing.get_origin(kind) is not Literal]
+    names = {_KINDS.get(typing.get_origin(kind) or kind, "list") for kind in plain}  # type: ignore[arg-type]
+    return ", ".join([" or ".join([*sorted(names), *words]), *_bounds(field)])
+
+
+def _plain(part: Any) -> Any:
+    """Return a type without what is annotated."""
+    return typing.get_args(part)[0] if typing.get_origin(part) is typing.Annotated else part
 
 
 def _bounds(field: FieldInfo) -> list[str]:

@@ -13,6 +13,22 @@ from pydantic.fields import FieldInfo
 from dtc.cli.sections import Option, Section
 
 
+class NumberOrWord(click.ParamType[Any]):
+    """A whole number, or one of some words that stand for one."""
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words, self.name = words, "|".join(["integer", *words])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a word as it is, anything else as a number."""
+        if value in self.words:
+            return value
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a whole number nor {' or '.join(self.words)}", param, ctx)
+
+
 def declared(
     flag: str, parameter: str, field: FieldInfo, section: Section, *, notes: tuple[str, ...] = (), hidden: bool = False
 ) -> Option:
@@ -55,7 +71,11 @@ def _kind(annotation: Any) -> tuple[click.ParamType[Any] | type, bool]:
     """Return click's type for an annotation, and whether the option may be repeated."""
     # 1. `int | None` is asked for as int: None is what an option has that was not given.
     if get_origin(annotation) in (Union, types.UnionType):
-        annotation = next(part for part in get_args(annotation) if part is not type(None))
+        parts = [part for part in get_args(annotation) if part is not type(None)]
+        words = [word for part in parts[1:] if get_origin(part) is Literal for word in get_args(part)]
+        if words:
+            return NumberOrWord(tuple(words)), False
+        annotation = parts[0]
     # 2. Words to choose from; numbers among them are text for click, and made numbers again by `_as_declared`.
     if get_origin(annotation) is Literal:
         return click.Choice([str(word) for word in get_args(annotation)]), False

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dtc.forms.base import Array, Parts
 from dtc.forms.codewords import Codewords
-from dtc.forms.huffman import NODES, HuffmanCode, coded_bytes
+from dtc.forms.huffman import NODES, TOGETHER, HuffmanCode, coded_bytes
 from dtc.forms.index_fields import (
     MAX_BITS,
     Indices,
@@ -167,11 +167,18 @@ class Codebook:
         """The indices, Huffman coded."""
         return HuffmanCode.encode(self.stored_indices.ravel())
 
+    @property
+    def saved_by_huffman(self) -> int:
+        """Bytes that Huffman coded indices take less than those of a fixed width; not above 0: none."""
+        return 0 if self.huffman_bytes is None else replace(self, huffman=False).index_bytes - self.huffman_bytes
+
     def smaller_coded(self) -> Self:
-        """Return the form Huffman coded if that takes fewer bytes, the decoding nodes included; else at fixed width."""
-        # The nodes that decode a stream cost more bytes than a small matrix saves.
-        shorter = self.huffman_bytes is not None and self.huffman_bytes + NODES < self.index_bytes
-        return replace(self, huffman=shorter)
+        """Return the form Huffman coded if that takes fewer bytes, the decoding nodes included; else at fixed width.
+
+        The nodes cost more bytes than a small matrix saves; but small ones are decoded together, where a graph allows.
+        """
+        nodes = NODES if self.indices.size > TOGETHER else 0
+        return replace(self, huffman=self.saved_by_huffman > nodes)
 
     @property
     def detail(self) -> str:

@@ -24,7 +24,11 @@ MOST_SYMBOLS = 1 << 21
 """Longest stream: a runtime that folds the decoding nodes at load needs about a hundred bytes a bit meanwhile."""
 
 NODES = 2048
-"""Bytes, in a file, of the nodes that decode a Huffman code; a code that saves fewer bytes is not used."""
+"""Bytes, in a file, of the nodes that decode a Huffman code; where these are its own, a code that saves fewer bytes is
+not used."""
+
+TOGETHER = 1 << 16
+"""Symbols of a matrix up to which it may be decoded with others, by nodes that weigh little for each."""
 
 SPARE = 3
 """Zero bytes behind the last bit of a stream: a window that begins at the last bit still reads three bytes."""

@@ -106,8 +106,12 @@ class Training(_Part):
     patience: Annotated[int, Flag("--patience")] = Field(
         2, ge=1, description="[iterative] iterations without a better score before the run ends"
     )
-    distort_every: Annotated[int, Flag("--distort-every")] = Field(
-        100, ge=1, description="S_D: optimizer steps between two distortions"
+    distort_every: Annotated[Annotated[int, Field(ge=1)] | Literal["auto"], Flag("--distort-every")] = Field(
+        100,
+        description="S_D: optimizer steps between two distortions; auto: found by short trials",
+    )
+    average: Annotated[int, Flag("--average")] = Field(
+        0, ge=0, description="[deeptwist] last distortions whose mean is tried as a result, too"
     )
     evaluate_every: Annotated[int | None, Flag("--evaluate-every")] = Field(
         None, ge=1, description="steps between evaluations; else once an epoch"
@@ -134,6 +138,13 @@ class Training(_Part):
     precision: Annotated[Literal["float32", "bf16", "fp16"], Flag("--precision")] = Field(
         "float32", description="of the forward and backward pass; weights and their updates are float32 always"
     )
+
+    @model_validator(mode="after")
+    def _between_distortions(self) -> Training:
+        if self.mode == "iterative" and (self.average or self.distort_every == "auto"):
+            told = "average" if self.average else "distort_every: auto"
+            raise ValueError(f"{told} is for distortions every so many steps, not for mode: iterative")
+        return self
 
 
 class Activations(_Part):

@@ -67,12 +67,12 @@ class Plot:
         """Add a dot a point."""
         self._marks += [tag("circle", cx=self.x(x), cy=self.y(y), r=radius, class_=f"dot {class_}") for x, y in points]
 
-    def linked_dot(self, point: tuple[float, float], class_: str, target: str, words: str) -> None:
-        """Add a dot that leads to a place of the page; `words` show when one points at it."""
+    def told_dot(self, point: tuple[float, float], class_: str, words: str, target: str = "") -> None:
+        """Add a dot; `words` show when one points at it, and it may lead to a place of the page."""
         dot = tag(
             "circle", tag("title", words), cx=self.x(point[0]), cy=self.y(point[1]), r=4.0, class_=f"dot {class_}"
         )
-        self._marks.append(tag("a", dot, href=target))
+        self._marks.append(tag("a", dot, href=target) if target else dot)
 
     def bars(self, edges: Sequence[float], heights: Sequence[float], class_: str) -> None:
         """Add bars from the axis up, as one path; one that is too high ends at the top."""

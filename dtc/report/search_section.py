@@ -83,7 +83,7 @@ def _front(found: SearchReport, points: Sequence[PointFacts]) -> Markup:
     plot.line([_place(each) for each in found.front], "evaluation")
     for each in drawn:
         kind = "jump" if each.retrained else "evaluation" if each in found.front else "loss"
-        plot.linked_dot(_place(each), kind, f"#{_anchor(each, points)}", _words(each))
+        plot.told_dot(_place(each), kind, _words(each), f"#{_anchor(each, points)}")
     plot.dots([_place(found.chosen)], "best", radius=6.0)
     return plot.svg("Bytes of each file against the distance of its outputs")
 

@@ -117,7 +117,6 @@ class Campaign:
             missed = self._missed(seen, certainty)
             if missed is None:
                 break
-            self._points.refuted.append(point)
             self._be_safer(point, seen, certainty)
             ranked = [each for each in self._points.by_merit() if self._points.reaches(each)]
             if not ranked:
@@ -133,10 +132,10 @@ class Campaign:
 
     def _be_safer(self, tried: BuiltPoint, seen: BuiltPoint, certainty: float) -> None:
         """Count with what a file lost more on unseen samples than was expected, and build others for what is left."""
+        more = seen.drop + certainty * seen.error - (self._points.expected(tried) + tried.error)
+        self._points.refute(tried, more if self._goal.max_drop is not None else 0.0)
         if self._goal.max_drop is None:
             return
-        more = seen.drop + certainty * seen.error - (self._points.expected(tried) + tried.error)
-        self._points.margin += max(more, 0.0)
         if self._near is not None and tried.training is None:
             known = self._near.has(tried.mix)
             start = self._near.loss(tried.mix) if known else self._points.distance_at_goal()

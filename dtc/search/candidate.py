@@ -12,7 +12,15 @@ from typing import Any, Literal, TypeAlias
 from dtc.errors import RuleError, UsageError
 from dtc.passes.compose import compositions, make_methods
 from dtc.passes.method import Method, find_method, methods
-from dtc.passes.options import Options, is_crossed, tried, tried_closer, tried_in_pairs
+from dtc.passes.options import (
+    Options,
+    is_crossed,
+    tried,
+    tried_alone,
+    tried_between,
+    tried_closer,
+    tried_in_pairs,
+)
 from dtc.recipe import Rule
 
 
@@ -102,13 +110,28 @@ def closer(candidate: Candidate) -> tuple[Candidate, ...]:
     given = dict(candidate.options)
     options: dict[str, tuple[Any, ...]] = {}
     for part in candidate.method.split("+"):
-        options |= tried_closer(find_method(part).options_type)
+        kind = find_method(part).options_type
+        if given.keys().isdisjoint(tried_alone(kind)):
+            options |= tried_closer(kind)
     more = {name: values for name, values in options.items() if name not in given}
     made = [
         Candidate.of(candidate.method, {**given, **dict(zip(more, values, strict=True))})
         for values in itertools.product(*more.values())
     ]
     return tuple(each for each in made if each != candidate and _is_valid(each))
+
+
+def between(candidate: Candidate) -> tuple[Candidate, ...]:
+    """Return the candidates next to one at single sites: at rates between its own and those that were tried."""
+    found: dict[Candidate, None] = {}
+    for part in candidate.method.split("+"):
+        for name, distance in tried_between(find_method(part).options_type).items():
+            given = dict(candidate.options)
+            if given.get(name) is None:
+                continue
+            made = (Candidate.of(candidate.method, given | {name: given[name] + way}) for way in (-distance, distance))
+            found |= dict.fromkeys(each for each in made if _is_valid(each))
+    return tuple(found)
 
 
 def _parts(name: str) -> list[list[Mapping[str, Any]]]:
@@ -130,8 +153,14 @@ def _rates_in_pair(kind: type[Options], place: Literal["first", "second"]) -> It
 
 
 def _rates(kind: type[Options]) -> Iterator[Mapping[str, Any]]:
-    """Yield the options of each rate of a method: values of its first rate, or of each of which one has to be given."""
-    values = {name: tried(field) for name, field in kind.model_fields.items() if tried(field)}
+    """Yield the options of each rate of a method: values of its first rate, or of each of which one has to be given.
+
+    Before them come those that are rates by themselves.
+    """
+    alone = tried_alone(kind)
+    for name, chosen in alone.items():
+        yield from ({name: value} for value in chosen)
+    values = {name: tried(field) for name, field in kind.model_fields.items() if tried(field) and name not in alone}
     crossed = [name for name in values if is_crossed(kind.model_fields[name])]
     rates = [name for name in kind.one_of if name in values] or [name for name in values if name not in crossed][:1]
     for rate in rates:

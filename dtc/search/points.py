@@ -70,17 +70,13 @@ _AT_ONCE = 4
 
 
 class BuiltPoints:
-    """The points of a search, in the order in which they were built.
-
-    Attributes:
-        margin: What a file is expected to lose more on other samples, as unseen ones have told of another file.
-    """
+    """The points of a search, in the order in which they were built."""
 
     def __init__(self, evaluations: Evaluations, goal: Goal, *, model_bytes: int, levels: Sequence[int]) -> None:
         self.found: dict[Mix, BuiltPoint] = {}
         self.retrained: list[BuiltPoint] = []
         self.refuted: list[BuiltPoint] = []  # by what unseen samples told of them
-        self.margin = 0.0
+        self._margins: list[tuple[float, float]] = []  # what files lost more on unseen samples, and their distances
         self._evaluations, self._goal = evaluations, goal
         self._model_bytes, self._levels = model_bytes, levels
 
@@ -144,8 +140,25 @@ class BuiltPoints:
         about the same, so that what they lose on average, rising with the distance, is taken where that is more.
         """
         if point.training is not None or self._goal.max_drop is None:
-            return point.drop + self.margin
-        return max(point.drop, self._usual().get(point.mix, point.drop)) + self.margin
+            return point.drop + self._margin(point)
+        return max(point.drop, self._usual().get(point.mix, point.drop)) + self._margin(point)
+
+    def refute(self, point: BuiltPoint, more: float) -> None:
+        """Count a point as one that misses the goal: on unseen samples it has lost so much more than was expected.
+
+        So will others there, which are like it, and those the less whose outputs are nearer to the original's.
+        """
+        self.refuted.append(point)
+        if more > 0:
+            self._margins.append((more, point.distance))
+
+    def _margin(self, point: BuiltPoint) -> float:
+        """Return what a point is expected to lose more, as unseen samples have told of others."""
+        # Retrained outputs may be far from the original's and right all the same, or near and wrong.
+        return sum(
+            more * (min(point.distance / distance, 1.0) if distance > 0 and point.training is None else 1.0)
+            for more, distance in self._margins
+        )
 
     def _usual(self) -> dict[Mix, float]:
         """Return what files lose by the distance of their outputs: the nearest drops that rise with it."""

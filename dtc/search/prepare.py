@@ -47,7 +47,7 @@ from dtc.training.run import fingerprint
 
 _FACTS = "search.json"
 
-_JOURNAL_VERSION = 4
+_JOURNAL_VERSION = 5
 """Of what evaluations tell: those of another one are not gone on with."""
 
 

@@ -22,7 +22,7 @@ from dtc.recipe import Objective
 from dtc.sample_inputs import sample_inputs
 from dtc.session import runner, session
 
-MOST_ROWS = 4096
+MOST_ROWS = 2048
 """Samples, or columns of sequences, that a search decides by at the most."""
 
 MOST_UNSEEN = 20_000

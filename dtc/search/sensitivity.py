@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dtc.search.allocation import Allocation, Alternative
-from dtc.search.candidate import Candidate, Mix, closer, mix_of
+from dtc.search.candidate import Candidate, Mix, between, closer, mix_of
 from dtc.search.tasks import ChangeAll, ChangeOne, ScanSites
 from dtc.search.workers import Evaluations
 
@@ -139,10 +139,14 @@ def scan(
     rows = _rows(found, dense, shares)
     best = dict.fromkeys(each.candidate for row in rows.values() for each in _unbeaten(row)) if shares is None else ()
     again = {finer: candidate for candidate in best if candidate is not None for finer in closer(candidate)}
-    found = _smallest(found | _scanned(evaluations, [each for each in again if each not in found], levels[0]), again)
+    beside = [each for candidate in best if candidate is not None for each in between(candidate)]
+    missing = [each for each in dict.fromkeys((*again, *beside)) if each not in found]
+    found = _smallest(found | _scanned(evaluations, missing, levels[0]), again)
     common: dict[str, float] = {}
     everywhere: list[SiteChoice] = []
     for candidate, facts in found.items():
+        if candidate in beside and candidate not in candidates:
+            continue
         own = {site: each for site, each in facts["sites"].items() if site in dense}
         for each in own.values() if shares is None else ():
             common[each["kind"]] = max(common.get(each["kind"], 0.0), facts["common"])

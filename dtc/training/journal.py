@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Protocol, Self
 
 from dtc.errors import TrainingError
 from dtc.passes.plan import Distorted
@@ -21,8 +21,21 @@ KEPT = 2
 """Checkpoints on disk: the newest, and one before it in case that one is damaged."""
 
 
+class Recorder(Protocol):
+    """What the training loop writes to."""
+
+    def log(self, event: Event) -> None:
+        """Write an event."""
+
+    def checkpoint(self, session: Session) -> None:
+        """Save the session."""
+
+    def keep_best(self, best: Best, parameters: Live, distorted: Distorted) -> None:
+        """Save the best weights so far, which are distorted."""
+
+
 class Journal:
-    """The record of one session.
+    """The record of one session, in its run directory.
 
     Attributes:
         offset: Bytes of events that were there when the session began; 0 where it is the first.

@@ -93,7 +93,7 @@ def _session(run: Run, asked: Asked, command: Command, tell: Callable[[Event], N
         try:
             for event in _follow(run, process, session):
                 if not decided:
-                    run.retold(engine=asked.kind.name)
+                    run.reread().retold(engine=asked.kind.name)
                     decided = True
                 tell(event)
         except KeyboardInterrupt:

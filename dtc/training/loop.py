@@ -21,8 +21,8 @@ from dtc.graph.signature import Arrays
 from dtc.passes.plan import Distorted
 from dtc.training.best import Best
 from dtc.training.evaluate import Evaluation, Score
-from dtc.training.events import DistortedWeights, Evaluated, Iterated, Stepped
-from dtc.training.journal import Journal
+from dtc.training.events import DistortedWeights, Evaluated, Iterated, Noted, Stepped
+from dtc.training.journal import Recorder
 from dtc.training.schedule import TrainingSchedule
 from dtc.training.session import Session
 from dtc.training.swap import swapped
@@ -39,7 +39,7 @@ class Retraining:
     data: Source
     evaluation: Evaluation
     schedule: TrainingSchedule
-    journal: Journal
+    journal: Recorder
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
         """Train to the end, or to the first step after which `should_stop` returns True; return True at the end.
@@ -65,6 +65,8 @@ class Retraining:
                 # 3. Evaluation is of distorted weights, of a copy of them where training goes on undistorted.
                 if schedule.evaluates_at(*at, ends_epoch=ends_epoch):
                     self._evaluate(distorted)
+                if progress.step == schedule.steps:
+                    self._evaluate_mean()
                 # 4. A checkpoint stands between two batches, so a resumed run begins with the next one.
                 progress.advance(ends_epoch=ends_epoch)
                 stopped = should_stop()
@@ -129,6 +131,8 @@ class Retraining:
             self._log_iteration(distorted)
         # 3. From here on the weights are the distorted ones, whoever asks for them.
         session.adopt(distorted)
+        if self.schedule.averages_at(progress.step) and session.at_full_strength():
+            progress.distorted.add(session.engine.parameters)
         after = session.loss(fed, "after the distortion")
         self.journal.log(DistortedWeights(progress.step, progress.distortions, before, after))
         return distorted
@@ -159,6 +163,17 @@ class Retraining:
                 # Inside of the block, because `engine.parameters` are the distorted weights only there.
                 self.journal.keep_best(progress.best, {**engine.parameters, **engine.statistics}, distorted)
         self.journal.log(_evaluated(progress.step, score, best=best))
+
+    def _evaluate_mean(self) -> None:
+        """Evaluate the mean of the last distorted weights, which is distorted itself: it is kept if it is the best."""
+        # P. Izmailov et al.: Averaging weights leads to wider optima and better generalization, 2018 (arXiv
+        # 1803.05407). Codewords that are trained have no weights of their own to average.
+        progress = self.session.progress
+        if progress.distorted.count > 1 and progress.latents is None:
+            words = f"now the mean of the last {progress.distorted.count} distorted weights, distorted itself"
+            self.journal.log(Noted(progress.step, words))
+            with swapped(self.session.engine.parameters, progress.distorted.means()):
+                self._evaluate(None)
 
     def _score(self) -> Score:
         """Return the score of the present weights, after measuring their BatchNormalization statistics."""

@@ -24,25 +24,34 @@ _FACTS = ("steps", "step", "epoch", "position", "distortions", "settled", "best"
 
 
 @dataclass
-class MeanMagnitudes:
-    """The mean magnitude of gradients over some steps, by parameter, where the gradients lie."""
+class RunningMean:
+    """The mean of arrays over some steps, by parameter, where the arrays lie."""
 
     sums: Live = field(default_factory=dict)
     count: int = 0
 
-    def add(self, gradients: Mapping[str, DeviceArray]) -> None:
-        """Take in the gradients of a step."""
+    def add(self, arrays: Mapping[str, DeviceArray]) -> None:
+        """Take in the arrays of a step."""
         self.count += 1
-        for name, gradient in gradients.items():
-            lib = namespace(gradient)
+        for name, array in arrays.items():
             # A run that was resumed has its sums in host memory still.
             known = self.sums.get(name)
-            self.sums[name] = lib.zeros_like(gradient) if known is None else beside(known, gradient)
-            self.sums[name] += lib.abs(gradient)
+            self.sums[name] = namespace(array).zeros_like(array) if known is None else beside(known, array)
+            self.sums[name] += self._term(array)
 
     def means(self) -> Live:
         """Return the means; nothing before the first step."""
         return {name: total / np.float32(self.count) for name, total in self.sums.items()}
+
+    def _term(self, array: DeviceArray) -> DeviceArray:
+        return array
+
+
+class MeanMagnitudes(RunningMean):
+    """The mean magnitude of gradients over some steps."""
+
+    def _term(self, array: DeviceArray) -> DeviceArray:
+        return namespace(array).abs(array)
 
 
 @dataclass
@@ -62,6 +71,7 @@ class Progress:
         carry: Inputs carried to the next batch; empty at the start of an epoch.
         forms: The forms of the last distortion, by site; empty where no method needs them.
         gradients: Those since the last distortion; empty where no method needs them.
+        distorted: Parameters after the last distortions, as many as are averaged; empty before these.
         masks: Which weights training may change, by parameter, where these lie; they follow from the forms.
         latents: What is trained in place of some parameters; None as long as all are trained themselves.
     """
@@ -78,6 +88,7 @@ class Progress:
     carry: dict[str, AnyArray] = field(default_factory=dict)
     forms: dict[str, tuple[Form, ...]] = field(default_factory=dict)
     gradients: MeanMagnitudes = field(default_factory=MeanMagnitudes)
+    distorted: RunningMean = field(default_factory=RunningMean)
     masks: Mapping[str, DeviceArray] = field(default_factory=dict)
     latents: SiteLatents | None = None
 
@@ -107,10 +118,13 @@ class Progress:
             for index, form in enumerate(forms):
                 arrays |= {f"form/{index}/{part}/{site}": array for part, array in pack_form(form).items()}
         # Sums and their count, not means: a resumed run adds to them and comes to the same bits.
-        arrays |= {f"gradient/{name}": on_host(total) for name, total in self.gradients.sums.items()}
+        means: dict[str, RunningMean] = {"gradient": self.gradients, "distorted": self.distorted}
+        for kind, mean in means.items():
+            arrays |= {f"{kind}/{name}": on_host(total) for name, total in mean.sums.items()}
         if self.latents is not None:
             arrays |= {f"latent/{name}": array for name, array in self.latents.arrays.items()}
-        numbers = {name: getattr(self, name) for name in _FACTS} | {"summed": self.gradients.count}
+        counts = {"summed": self.gradients.count, "averaged": self.distorted.count}
+        numbers = {name: getattr(self, name) for name in _FACTS} | counts
         numbers["best"] = None if self.best is None else asdict(self.best)
         return Snapshot(arrays, {"progress": numbers})
 
@@ -121,14 +135,15 @@ class Progress:
         Masks and latents follow from the forms, so the plan makes them anew; `trained` are the parameters that latents
         may stand for, and what latents had been trained to is put into them.
         """
-        # 1. Numbers: the fields of `_FACTS` by their own names, and two that belong to other objects.
+        # 1. Numbers: the fields of `_FACTS` by their own names, and three that belong to other objects.
         numbers = dict(snapshot.facts["progress"])
         summed, best = numbers.pop("summed"), numbers.pop("best")
+        averaged = numbers.pop("averaged", 0)  # checkpoints of older versions have none
         found = cls(**numbers, best=Best(best["step"], Score(**best["score"])) if best else None)
         found.carry = snapshot.below("carry")
         found.forms = _forms(snapshot.below("form"))
-        sums = {name: array.astype(np.float32) for name, array in snapshot.below("gradient").items()}
-        found.gradients = MeanMagnitudes(sums, summed)
+        found.gradients = MeanMagnitudes(_sums(snapshot, "gradient"), summed)
+        found.distorted = RunningMean(_sums(snapshot, "distorted"), averaged)
         # 2. What follows from the forms is not saved: masks, and latents, which are made anew and then given their
         #    numbers.
         found.masks = plan.masks(found.forms)
@@ -138,6 +153,10 @@ class Progress:
             for name, array in numbers_of_latents.items():
                 found.latents.arrays[name][...] = array
         return found
+
+
+def _sums(snapshot: Snapshot, kind: str) -> Live:
+    return {name: array.astype(np.float32) for name, array in snapshot.below(kind).items()}
 
 
 def _forms(packed: Mapping[str, AnyArray]) -> dict[str, tuple[Form, ...]]:

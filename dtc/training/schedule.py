@@ -36,7 +36,7 @@ class TrainingSchedule:
     There are no distortions where `distort_every` is None. With `iteration`, distortions lie that many epochs apart
     instead, the learning rate begins anew after each, and the run ends when `patience` evaluations in a row were no
     better: retraining-based iterative quantization (D. Lee, B. Kim, 2018, arXiv 1805.11233), which is the occasional
-    distortion with a long interval.
+    distortion with a long interval. Of the last `average` distortions the mean is looked at, too.
     """
 
     steps: int
@@ -47,22 +47,26 @@ class TrainingSchedule:
     rates: Schedule
     iteration: int | None = None
     patience: int | None = None
+    average: int = 0
 
     @classmethod
     def of(cls, recipe: Recipe, steps: int) -> Self:
-        """Return the schedule that a recipe asks for; without rules nothing is distorted."""
+        """Return the schedule that a recipe asks for; without rules nothing is distorted, and all steps are taken."""
         training = recipe.training
         assert training is not None, "a run has training"
-        iterative = bool(recipe.rules) and training.mode == "iterative"
+        # Iterations have their own rhythm, in epochs; `auto` is a number by the time that something is distorted.
+        interval = steps if training.distort_every == "auto" else training.distort_every
+        iterative = training.mode == "iterative"
         return cls(
             steps=steps,
-            distort_every=training.distort_every if recipe.rules else None,
+            distort_every=interval if recipe.rules else None,
             evaluate_every=training.evaluate_every,
             checkpoint_every=training.checkpoint_every,
             base_rate=training.optimizer.learning_rate,
             rates=training.schedule,
             iteration=training.iteration_epochs if iterative else None,
-            patience=training.patience if iterative else None,
+            patience=training.patience if iterative and recipe.rules else None,
+            average=training.average,
         )
 
     def distorts_at(self, step: int, epoch: int, *, ends_epoch: bool) -> bool:
@@ -72,6 +76,14 @@ class TrainingSchedule:
         # Whichever rhythm holds, the last step distorts: the result of a run is distorted weights, never trained ones.
         due = self._ends_iteration(epoch, ends_epoch) if self.iteration else step % self.distort_every == 0
         return due or step == self.steps
+
+    def averages_at(self, step: int) -> bool:
+        """True at the last `average` distortions of a run."""
+        if self.distort_every is None or self.iteration:
+            return False
+        # Every 20 steps of 50: after step 20 there are two more distortions, of which the last one comes early.
+        more = -(-(self.steps - step) // self.distort_every)
+        return more < self.average
 
     def evaluates_at(self, step: int, epoch: int, *, ends_epoch: bool) -> bool:
         """True every `evaluate_every` steps or, without that, once an epoch or iteration; and at the end."""

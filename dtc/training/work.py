@@ -26,8 +26,9 @@ from dtc.recipe import Recipe, Rule
 from dtc.training.engine import Engine
 from dtc.training.engine_kind import engine_of
 from dtc.training.engine_settings import EngineSettings
-from dtc.training.evaluate import Evaluation
+from dtc.training.evaluate import Evaluation, Score
 from dtc.training.events import Finished, Noted, Started
+from dtc.training.intervals import IntervalTrials, Unrecorded, best_interval, candidates, trial_steps
 from dtc.training.journal import Journal
 from dtc.training.lock import only_worker
 from dtc.training.loop import MEASURED_BATCHES, Retraining
@@ -121,7 +122,6 @@ def work(
         # How many steps there are is decided once: it may take a pass over the data to count them.
         progress = begun.session.progress
         progress.steps = progress.steps or _total_steps(run.recipe, begun.data)
-        schedule = TrainingSchedule.of(run.recipe, progress.steps)
         # 2. What was written after that checkpoint goes, and the parent is told where this session's events begin.
         with closing(Journal.open(run, snapshot)) as journal:
             write_json(folder / "session.json", {"session": session, "offset": journal.offset})
@@ -129,12 +129,55 @@ def work(
                 journal.log(_started(begun.session, begun.evaluation.source.words))
                 if assignment.remark:
                     journal.log(Noted(0, assignment.remark))
+                run = _with_interval(run, progress.steps, journal, _trial_of(run, assignment, tools, should_stop))
+                if run.training.distort_every == "auto" and run.recipe.rules:
+                    return False
             # 3. The training itself.
+            schedule = TrainingSchedule.of(run.recipe, progress.steps)
             retraining = Retraining(begun.session, begun.data, begun.evaluation, schedule, journal)
             ended = retraining.run(should_stop)
             if ended:
                 journal.log(Finished(progress.step, _write_result(run, progress)))
     return ended
+
+
+def _trial_of(
+    run: Run, assignment: Assignment, tools: Tools, should_stop: Callable[[], bool]
+) -> Callable[[int, int], Score | None]:
+    """Return what tries an interval between distortions in so many steps, from the beginning of the run."""
+
+    def trial(interval: int, steps: int) -> Score | None:
+        begun = begin(run, tools, whole=assignment.whole)
+        begun.session.progress.steps = steps
+        own = replace(TrainingSchedule.of(run.recipe, steps), distort_every=interval, evaluate_every=steps, average=0)
+        try:
+            if not Retraining(begun.session, begun.data, begun.evaluation, own, Unrecorded()).run(should_stop):
+                return None
+        except TrainingError:
+            return Score(math.nan)  # an interval with which training goes astray is no candidate
+        best = begun.session.progress.best
+        return Score(math.nan) if best is None else best.score
+
+    return trial
+
+
+def _with_interval(run: Run, steps: int, journal: Journal, trial: Callable[[int, int], Score | None]) -> Run:
+    """Return the run with the interval between distortions that trials find, where it is told to find one.
+
+    It is `auto` still where a trial was told to stop. What was found is written into the recipe of the run.
+    """
+    trials, scores = IntervalTrials(run.folder, steps, trial), dict[int, Score]()
+    if not run.recipe.rules or (run.training.distort_every != "auto" and not trials.begun):
+        return run
+    for interval, score in trials.carry_out():
+        scores[interval] = score
+        words = f"{score.metric or 'loss'} {score.loss if score.value is None else score.value:.5g}"
+        journal.log(Noted(0, f"tried a distortion every {interval} steps: {words} after {trial_steps(steps)} steps"))
+    if len(scores) < len(candidates(steps)):
+        return run
+    chosen = best_interval(scores)
+    journal.log(Noted(0, f"a distortion every {chosen} steps was the best of these"))
+    return run.retold(distort_every=chosen)
 
 
 def leave_gradients(folder: Path, tools: Tools, assignment: Assignment) -> None:

@@ -23,10 +23,12 @@ from dtc.checking.measurements import machine
 from dtc.data import open_source
 from dtc.errors import DataError
 from dtc.job import Job
+from dtc.models.reproduce.comparison import SCHEMA, ComparedFile, Comparison
 from dtc.models.reproduce.papers.changes import write_distorted
 from dtc.models.train import train_reference
 from dtc.pipeline import Compression, compress
 from dtc.recipe import Data, Objective, Optimizer, Recipe, Rule, Schedule, Training
+from dtc.report.provenance import provenance
 
 Pace = Literal["usual", "codes", "greedy", "gentle"]
 """The pace of retraining a line, for models with more than the usual pace.
@@ -72,6 +74,8 @@ class Case:
 
 def _paces(usual: Training, *, steps: int) -> dict[Pace, Training]:
     """Return the other paces, in proportion to the usual one; `steps` is the length of an epoch."""
+    interval = usual.distort_every
+    assert interval != "auto", "the cases have numbers"
 
     def pace(*, rate: float, every: int, epochs: int) -> Training:
         optimizer = usual.optimizer.model_copy(update={"learning_rate": usual.optimizer.learning_rate * rate})
@@ -80,9 +84,9 @@ def _paces(usual: Training, *, steps: int) -> dict[Pace, Training]:
         )
 
     return {
-        "codes": pace(rate=0.4, every=2 * usual.distort_every, epochs=2),
+        "codes": pace(rate=0.4, every=2 * interval, epochs=2),
         "greedy": pace(rate=0.4, every=steps, epochs=2),
-        "gentle": pace(rate=0.1, every=usual.distort_every, epochs=1),
+        "gentle": pace(rate=0.1, every=interval, epochs=1),
     }
 
 
@@ -170,10 +174,12 @@ METHODS: dict[str, Line] = {
 @click.option("--steps", type=click.IntRange(min=1), help="retrain for so many steps; default: one epoch")
 @click.option("--threads", type=click.IntRange(min=1), help="threads of the training; default: all cores")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("methods-table"), show_default=True)
+@click.option("--results", type=click.Path(path_type=Path), help="also write a results file a model into this folder")
 def main(
     chosen: tuple[str, ...],
     methods: tuple[str, ...],
     folder: Path,
+    results: Path | None,
     steps: int | None,
     threads: int | None,
     *,
@@ -190,6 +196,8 @@ def main(
                 for again in (False, True) if retrain else (False,):
                     _measure(case, original, words, line, folder, retrain=again)
         _print(case, folder)
+        if results is not None and (found := _compared(case, folder, steps)):
+            click.echo(found.write(results, "methods"))
     click.echo(f"\n{machine()}; Python {sys.version.split()[0]}")
 
 
@@ -255,9 +263,42 @@ def _facts(line: str, result: Compression, before: float, after: float, *, retra
     }
 
 
-def _print(case: Case, folder: Path) -> None:
+def _records(case: Case, folder: Path) -> dict[tuple[str, bool], dict[str, Any]]:
+    """Return what is there of each line, one-shot and retrained."""
     records = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{case.name}-*.json"))]
-    found = {(record["line"], record["retrained"]): record for record in records}
+    return {(record["line"], record["retrained"]): record for record in records}
+
+
+def _compared(case: Case, folder: Path, steps: int | None) -> Comparison | None:
+    """Return what there is of a model's table as a document, None where there is nothing."""
+    found = _records(case, folder)
+    pairs = [(words, again) for words in METHODS for again in (False, True) if (words, again) in found]
+    if not pairs:
+        return None
+    first = found[pairs[0]]
+    return Comparison(
+        schema=SCHEMA,
+        model=case.name,
+        command=f"python -m dtc.models.reproduce.methods --model {case.name}{f' --steps {steps}' if steps else ''}",
+        metric=case.objective.metric or "",
+        samples=case.test,
+        versions=provenance(case.recipe(METHODS[pairs[0][0]], retrain=True))["versions"],
+        bytes=first["file_bytes"][0],
+        value=first["before"],
+        files=tuple(
+            ComparedFile(
+                words=words,
+                way="retrained" if again else "one-shot",
+                bytes=found[words, again]["file_bytes"][1],
+                value=found[words, again]["after"],
+            )
+            for words, again in pairs
+        ),
+    )
+
+
+def _print(case: Case, folder: Path) -> None:
+    found = _records(case, folder)
     if not found:
         return
     before = next(iter(found.values()))["before"]

@@ -26,9 +26,11 @@ from dtc.graph.signature import TensorSpec, input_specs
 from dtc.job import Job
 from dtc.metrics import make_metric
 from dtc.models.reproduce.baselines import NEEDS_SAMPLES, QUANTIZERS, Feeds
+from dtc.models.reproduce.comparison import SCHEMA, SMALLER, ComparedFile, Comparison, Way
 from dtc.models.reproduce.samples import IMAGE_BATCH
 from dtc.pipeline import compress
 from dtc.recipe import Data, Objective, Recipe, Rule
+from dtc.report.provenance import provenance
 from dtc.session import runner, session
 
 
@@ -82,8 +84,8 @@ class Benchmark:
 
 _SAMPLES = "dtc.models.reproduce.samples"
 CASES = {
-    "resnet20": Benchmark(
-        "resnet20",
+    "resnet-20": Benchmark(
+        "resnet-20",
         "resnet20_cifar10_derived.onnx",
         f"{_SAMPLES}:images",
         f"{_SAMPLES}:test_images",
@@ -155,7 +157,8 @@ LINES = [
 @click.option("--model", "chosen", multiple=True, type=click.Choice(list(CASES)), help="default: both")
 @click.option("--method", "methods", multiple=True, help="words of a line (default: all)")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("one-shot-table"), show_default=True)
-def main(chosen: tuple[str, ...], methods: tuple[str, ...], folder: Path) -> None:
+@click.option("--results", type=click.Path(path_type=Path), help="also write a results file a model into this folder")
+def main(chosen: tuple[str, ...], methods: tuple[str, ...], folder: Path, results: Path | None) -> None:
     """Compress both models by every method and quantizer and print a table of each."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in chosen or CASES:
@@ -163,6 +166,8 @@ def main(chosen: tuple[str, ...], methods: tuple[str, ...], folder: Path) -> Non
             if not methods or any(word in line.words for word in methods):
                 measure(CASES[name], line, folder)
         click.echo("\n".join(table(CASES[name], folder)))
+        if results is not None:
+            click.echo(compared(CASES[name], folder).write(results, "one-shot"))
 
 
 def measure(case: Benchmark, line: Contender, folder: Path) -> None:
@@ -213,6 +218,29 @@ def table(case: Benchmark, folder: Path) -> Iterator[str]:
             f"{label}| {facts['bytes']:,} | {facts['gzip']:,} | {len(original) / facts['bytes']:.1f} | "
             f"{_told(facts['metric'], accuracy)} | {change} | {facts['seconds']:.1f} |"
         )
+
+
+def compared(case: Benchmark, folder: Path) -> Comparison:
+    """Return what there is of a model's table as a document, without what is no smaller than the model."""
+    files, size = [], case.path.stat().st_size
+    for line in LINES:
+        facts = json.loads(record.read_text()) if (record := line.record(case, folder)).exists() else {}
+        if facts.get("bytes", size) < SMALLER * size:
+            of_others = line.words in QUANTIZERS
+            words = f"{line.words}{', with samples' if line.samples and not of_others else ''}"
+            way: Way = "other quantizers" if of_others else "one-shot"
+            files.append(ComparedFile(words=words, way=way, bytes=facts["bytes"], value=facts["metric"]))
+    return Comparison(
+        schema=SCHEMA,
+        model=case.name,
+        command=f"python -m dtc.models.reproduce.one_shot --model {case.name}",
+        metric=case.objective.metric or "",
+        samples=case.test,
+        versions=provenance(Recipe())["versions"],
+        bytes=size,
+        value=case.measure(case.path),
+        files=tuple(files),
+    )
 
 
 def _told(metric: float, accuracy: bool) -> str:  # noqa: FBT001

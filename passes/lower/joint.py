@@ -36,7 +36,18 @@ class _Group:
     graph: ir.Graph
     decode: Decode
     row: Row | None
-    members: list[tuple[Site, npt.NDArray[Any], ir.Value]] = field(default_factory=list)
+    members: list[_Member] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class _Member:
+    """A site's part of an array, what reads it, where it lies, and what it weighs."""
+
+    site: Site
+    array: npt.NDArray[Any]
+    value: ir.Value
+    place: float
+    weight: int
 
 
 class Joint:
@@ -52,39 +63,49 @@ class Joint:
         self._groups: dict[object, _Group] = {}
 
     def share(
-        self, site: Site, key: object, array: npt.NDArray[Any], decode: Decode, row: Row | None = None
+        self,
+        site: Site,
+        key: object,
+        array: npt.NDArray[Any],
+        decode: Decode,
+        row: Row | None = None,
+        *,
+        place: float = 0.0,
+        weight: int | None = None,
     ) -> ir.Value:
         """Return what the rows of `array` decode to, by a node that is made when all sites are known.
 
         Arrays of one key, in one graph, are joined along their first axis, stored, decoded once and split. An array
         that lies alone, as that of a large site does, is stored under the site's name. With `row`, the shape of a row,
-        `decode` may give its result in any shape, and so may this function: what folds is not shaped twice.
+        `decode` may give its result in any shape, and so may this function: what folds is not shaped twice. Arrays of
+        a lower `place` lie before the others. `weight` is what the site's part takes of what is stored, next to those
+        of others; its rows, unless told.
         """
         graph, large = site.value.graph, site.size > LARGEST
         assert isinstance(graph, ir.Graph), "a site's initializer is registered in a graph"
         whole = (graph, key, site.name if large else None)
         group = self._groups.setdefault(whole, _Group(graph, decode, row))
         placeholder = ir.Value(name=None)
-        group.members.append((site, array, placeholder))
+        group.members.append(_Member(site, array, placeholder, place, len(array) if weight is None else weight))
         return placeholder
 
     def insert(self) -> None:
         """Put the decoders in front of what reads them; when all sites are done."""
         for group in self._groups.values():
             # A node that was to read a part may have been replaced since.
-            group.members = [each for each in group.members if each[2].uses()]
+            group.members = sorted((each for each in group.members if each.value.uses()), key=lambda each: each.place)
             if group.members:
                 self._insert(group)
 
     def _insert(self, group: _Group) -> None:
-        arrays = [array for _, array, _ in group.members]
+        arrays = [each.array for each in group.members]
         alone = len(arrays) == 1
-        builder = self._shared.builder(group.members[0][0].name if alone else "joint", group.graph)
+        builder = self._shared.builder(group.members[0].site.name if alone else "joint", group.graph)
         found = group.decode(builder, arrays[0] if alone else np.concatenate(arrays))
         parts = [found] if alone else _split(builder, found, group.row, [len(array) for array in arrays])
-        for (_, _, placeholder), part in zip(group.members, parts, strict=True):
-            placeholder.replace_all_uses_with(part)
-        self._ledger.divide(builder, [(site, len(array)) for site, array, _ in group.members])
+        for each, part in zip(group.members, parts, strict=True):
+            each.value.replace_all_uses_with(part)
+        self._ledger.divide(builder, [(each.site, each.weight) for each in group.members])
         insert_first(builder)
 
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Container, Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from dtc.device_arrays import beside, namespace
 from dtc.forms import Array, Codebook, Codewords, Form, Grid
 from dtc.forms.codewords import PRECISIONS
+from dtc.forms.huffman import MOST_ENTRIES
 from dtc.passes.method import DistortionStep, Grams, Latents, Method, Need, Outcome, Skip, Weights
 from dtc.passes.options import Compensation, Huffman, Options, Share, Try
 from dtc.passes.solvers import device_clustering
@@ -26,6 +27,7 @@ from dtc.passes.solvers.blocks import CodedBlocks, from_labels, previous_codewor
 from dtc.passes.solvers.clustering import Labels, Points, assign, centroids, cluster, nearest_indices
 from dtc.passes.solvers.codeword_training import CodewordLatents
 from dtc.passes.solvers.compensated_codebook import compensated_labels
+from dtc.passes.solvers.even_spacing import evenly_spaced
 
 _LARGEST_KERNEL = 25
 _GRID_ROUNDS = 5
@@ -40,6 +42,13 @@ class CodebookOptions(Compensation):
     )
     block: Annotated[str | int, Try("auto", 4, 2, 1, crossed=True, second=(1,))] = Field(
         "auto", description="weights a codeword; auto: a kernel of up to 5x5, else 8 along the input, 4 where few"
+    )
+    index_bits: Annotated[float | None, Try(2, 3, 4, 5, 6, alone=True, between=0.5)] = Field(
+        None,
+        ge=1,
+        le=9,
+        description="bits that the index of a weight takes on average, Huffman coded: the codewords are evenly spaced "
+        "scalars then, as many as that gives; none: --codewords of --block weights by k-means",
     )
     codeword_bits: Annotated[int, Try(4, 8, 16)] = Field(
         16, description="bits of a number in the codebook: 2 to 8 (a grid), 16 or 32 (floats)"
@@ -67,6 +76,12 @@ class CodebookOptions(Compensation):
         if not str(value).isdecimal() or not 1 <= int(value) <= 64:
             raise ValueError("give auto or a number from 1 to 64")
         return int(value)
+
+    @model_validator(mode="after")
+    def _index_bits_of_scalars(self) -> Self:
+        if self.index_bits is not None and self.block not in {"auto", 1}:
+            raise ValueError("--index-bits is of scalars: leave out --block, or --index-bits")
+        return self
 
     @field_validator("codeword_bits")
     @classmethod
@@ -146,12 +161,19 @@ class GradientWeightedKMeans(Method):
 
     def _block(self, w: Weights) -> int:
         """Return the weights a codeword: a whole kernel, or eight along the input while a codeword has 16 members."""
+        if self.options.index_bits is not None:
+            return 1
         if isinstance(self.options.block, int):
             return self.options.block
         kernel = int(np.prod(w.kernel)) if w.kernel else 1
         if 1 < kernel <= _LARGEST_KERNEL:
             return kernel
         return 8 if math.prod(w.matrices.shape) >= 8 * 16 * self.options.codewords else 4
+
+    @property
+    def _most(self) -> int:
+        """Codewords at the most; evenly spaced ones far out take few bits, as they are rare."""
+        return self.options.codewords if self.options.index_bits is None else MOST_ENTRIES
 
     def _shares(self, w: Weights, block: int) -> bool:
         """Return whether a site reads the table of all: one of few blocks is most often the first or the last layer.
@@ -163,7 +185,7 @@ class GradientWeightedKMeans(Method):
     def _group(self, group: list[Weights], block: int, at: DistortionStep) -> dict[str, Outcome]:
         """Code sites with one codebook between them."""
         blocks = sum(_blocks(w, block) for w in group)
-        count = _few_enough(self.options.codewords, blocks)
+        count = _few_enough(self._most, blocks)
         if count < _FEWEST:
             return {w.site: Skip(f"{blocks} blocks of {block} are too few for a codebook") for w in group}
         # Sites of one table differ in scale: each is divided by its standard deviation, which its form keeps as gain.
@@ -183,6 +205,8 @@ class GradientWeightedKMeans(Method):
         if isinstance(w.matrices, np.ndarray) or w.mask is not None or w.out_in[1] % block:
             return False
         if options.share or options.keep_assignments or options.compensate or options.codeword_bits < 16:
+            return False
+        if options.index_bits is not None:
             return False
         return previous_codewords(w, _few_enough(options.codewords, _blocks(w, block)), block) is not None
 
@@ -229,6 +253,9 @@ class GradientWeightedKMeans(Method):
         used = points if points.distance is None else points.take(np.flatnonzero(points.distance.any(axis=1)))
         if len(used.blocks) == 0:
             used = Points(np.zeros((1, points.blocks.shape[1]), np.float32))  # all is pruned: any codeword does
+        if self.options.index_bits is not None:
+            spaced = evenly_spaced(used, self.options.index_bits, count)
+            return Codewords.encode(spaced, self.options.codeword_bits)
         values = cluster(used, count, rng, start)
         return fit_precision(used, values, self.options.codeword_bits, rng)
 
@@ -243,7 +270,8 @@ class GradientWeightedKMeans(Method):
         else:
             labels = device_clustering.nearest_indices(points, codewords.values)
         indices = from_labels(labels, w.matrices.shape, codewords.block)
-        return CodedBlocks(w, indices, codewords, gain, name, w.mask, huffman=self.options.huffman)
+        huffman = self.options.huffman or self.options.index_bits is not None
+        return CodedBlocks(w, indices, codewords, gain, name, w.mask, huffman=huffman)
 
 
 def _table_name(block: int, kernel: Sequence[int]) -> str:

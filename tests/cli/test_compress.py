@@ -123,6 +123,9 @@ def test_the_saved_recipe_gives_the_same_file_byte_for_byte(dtc: Dtc, model: Pat
     assert first.read_bytes() == second.read_bytes()
 
 
+SVD = ("MODEL", "--method", "svd", "--rank", "4")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -136,6 +139,15 @@ def test_the_saved_recipe_gives_the_same_file_byte_for_byte(dtc: Dtc, model: Pat
         (["MODEL", "--method", "svd", "--rank", "four"], "'four' is not a valid integer"),
         (["MODEL", "--method", "svd", "--rank", "4", "--include", "conv*"], "--include conv* matches no site"),
         (["MODEL", "--method", "svd", "--rank", "4", "--retrain"], "--retrain needs samples: give --data"),
+        (
+            [*SVD, "--retrain", "--data", "MODEL", "--distort-every", "0"],
+            "--distort-every: Input should be greater than or equal to 1",
+        ),
+        (["MODEL", "--distort-every", "soon"], "'soon' is neither a whole number nor auto"),
+        (
+            [*SVD, "--retrain", "--data", "MODEL", "--mode", "iterative", "--distort-every", "auto"],
+            "distort_every: auto is for distortions every so many steps",
+        ),
         (["MODEL", "--method", "svd", "--rank", "4", "--data", "nowhere.npz"], "nowhere.npz"),
         (["MODEL", "--method", "svd", "--rank", "4", "--max-drop", "0.1"], "--max-drop"),
         (["MODEL", "--method", "svd", "--rank", "4", "-o", "MODEL"], "is the model itself"),

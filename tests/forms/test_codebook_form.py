@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtc.forms import Codebook, Codewords, pack_form, stored_bytes, unpack_form
-from dtc.forms.huffman import MOST_ENTRIES
+from dtc.forms.huffman import MOST_ENTRIES, NODES
 from dtc.forms.index_fields import bits_for, field_widths, pack_indices, row_bytes, unpack_indices
 
 
@@ -91,8 +91,10 @@ def skewed(size: int, *, share: float = 0.02) -> Codebook:
 
 
 def test_indices_are_huffman_coded_where_that_is_smaller_with_its_nodes() -> None:
-    small, large, even = skewed(50), skewed(300), skewed(300, share=1)
-    assert not small.smaller_coded().huffman
+    long, large, even = skewed(300, share=0.85), skewed(300), skewed(300, share=1)
+    assert 0 < long.saved_by_huffman < NODES
+    assert not long.smaller_coded().huffman
+    assert skewed(50).smaller_coded().huffman, "small matrices are decoded together"
     assert not even.smaller_coded().huffman
     assert "fixed width is the smaller" in even.detail
     coded = large.smaller_coded()

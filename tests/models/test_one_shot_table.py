@@ -9,7 +9,7 @@ import pytest
 
 from dtc import models
 from dtc.graph import save_model
-from dtc.models.reproduce.one_shot import Benchmark, Contender, measure, table
+from dtc.models.reproduce.one_shot import Benchmark, Contender, compared, measure, table
 from dtc.recipe import Objective
 
 
@@ -28,6 +28,11 @@ def test_a_line_is_measured_once_and_told_with_its_bytes_and_its_loss(
     written = lines[0].record(case, tmp_path).with_suffix(".onnx").stat().st_size
     assert uniform.split(" | ")[2] == f"{written:,}"
     assert static.split(" | ")[1] == "yes"
+    found = compared(case, tmp_path)
+    assert [(file.way, file.bytes == written) for file in found.files] == [
+        ("other quantizers", False),
+        ("one-shot", True),
+    ]
     facts = json.loads(lines[0].record(case, tmp_path).read_text())
     lines[0].record(case, tmp_path).write_text(json.dumps(facts | {"metric": facts["metric"] + 0.25}))
     measure(case, lines[0], tmp_path)

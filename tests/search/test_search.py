@@ -17,7 +17,7 @@ import pytest
 
 from dtc import models
 from dtc.graph import save_model
-from dtc.search.candidate import closer, default_methods, worth_trying
+from dtc.search.candidate import between, closer, default_methods, worth_trying
 from dtc.search.journal import FILE
 from dtc.search.lab import Lab, Setting
 from dtc.search.tasks import Task, outcome
@@ -202,6 +202,10 @@ def test_pairs_and_huffman_codes_are_candidates_where_both_methods_declare_value
     (plain,) = (each for each in worth_trying(["codebook"]) if each.words == "codebook block=1 codewords=16")
     assert [each.words for each in closer(plain)] == ["codebook block=1 codewords=16 huffman=True"]
     assert closer(closer(plain)[0]) == ()
+    # A rate by itself is crossed with nothing, and single sites may have what lies between two of them.
+    (even,) = (each for each in worth_trying(["codebook"]) if each.words == "codebook index_bits=3")
+    assert closer(even) == between(plain) == ()
+    assert [each.words for each in between(even)] == ["codebook index_bits=2.5", "codebook index_bits=3.5"]
 
 
 @pytest.mark.usefixtures("inline")

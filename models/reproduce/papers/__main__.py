@@ -9,14 +9,19 @@ import click
 from dtc.errors import DtcError
 from dtc.models.reproduce.papers.experiment import SIZES, Record, Size, experiments
 from dtc.models.reproduce.papers.results import write_results
-from dtc.models.reproduce.papers.running import run_trial
+from dtc.models.reproduce.papers.running import finished, run_trial
 
 
 @click.command()
 @click.argument("name", type=click.Choice(sorted(experiments())))
 @click.option("--size", type=click.Choice(SIZES), default="small", show_default=True, help="how far it is carried")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="repetitions of each trial")
-@click.option("--trial", "wanted", multiple=True, help="words that a trial's name begins with (default: all)")
+@click.option(
+    "--trial",
+    "wanted",
+    multiple=True,
+    help="words that a trial's name begins with (default: all); of the others, results that are there are told, too",
+)
 @click.option("--engine", help="what runs the training steps; see dtc engine list (default: the first that can)")
 @click.option("--threads", type=click.IntRange(min=1), help="threads of the engine; default: 1")
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), help="of training steps; default: float32")
@@ -40,6 +45,7 @@ def main(
     own.mkdir(parents=True, exist_ok=True)
     for trial in experiment.trials(size, seeds):
         if wanted and not trial.name.startswith(wanted):
+            records += filter(None, [finished(trial, own)])
             continue
         try:
             records.append(run_trial(trial.trained_with(engine=engine, threads=threads, precision=precision), own))

@@ -20,7 +20,7 @@ BINS: dict[Size, tuple[int, ...]] = {
     "small": (4, 5, 6, 8, 12, 16),
     "paper": (4, 5, 6, 8, 12, 16, 24),
 }
-SCALARS: dict[Size, tuple[int, ...]] = {"smallest": (), "small": (4, 6, 8, 16), "paper": (4, 6, 8, 16)}
+SCALARS: dict[Size, tuple[int, ...]] = {"smallest": (), "small": (4, 6), "paper": (4, 6, 8, 16)}
 """Codewords of the k-means that stands beside: as many levels, placed by the weights instead of halved bins."""
 
 _TRAININGS: dict[Size, Training] = {

@@ -9,10 +9,10 @@ from dtc.models.reproduce.papers.tables import having, number, percent, table
 from dtc.models.reproduce.papers.task import PaperTask
 from dtc.recipe import Data, Objective, Optimizer, Rule, Training
 
-STEPS: dict[Size, int] = {"smallest": 250, "small": 4000, "paper": 20_000}
+STEPS: dict[Size, int] = {"smallest": 250, "small": 3000, "paper": 20_000}
 INTERVALS: dict[Size, tuple[int, ...]] = {
     "smallest": (10, 100),
-    "small": (1, 10, 50, 100, 200, 500),
+    "small": (10, 100, 500),
     "paper": (1, 2, 5, 10, 50, 100, 200, 500),
 }
 PUBLISHED = {1: 99.00, 2: 99.06, 5: 99.06, 10: 99.11, 50: 99.05, 100: 98.98, 200: 98.72, 500: 96.52}

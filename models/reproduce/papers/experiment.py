@@ -23,7 +23,8 @@ from dtc.recipe import Recipe
 from dtc.report.document import WeightsChange
 
 Size = Literal["smallest", "small", "paper"]
-"""smallest: seconds, to see that it works; small: some minutes a trial on two cores; paper: the published setting."""
+"""smallest: seconds, to see that it works; small: ten minutes for all trials of a seed on two cores; paper: the
+published setting."""
 
 SIZES: tuple[Size, ...] = ("smallest", "small", "paper")
 

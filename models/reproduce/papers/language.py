@@ -10,25 +10,31 @@ from dtc.models.reproduce.papers.task import PaperTask
 from dtc.recipe import Data, Objective, Optimizer, Schedule, Training
 
 _SETS = "dtc.models.datasets"
+TEXT = f"{_SETS}:ptb_30"
+"""The training text as the model of 300 units takes it."""
 
 
 def letters(training: Training, seed: int) -> PaperTask:
     """Return a task of seconds: a small model learns letters instead of words, from its initial weights, then again."""
     begin = built("ptb-300", vocabulary=50, width=64, dropout=0.0, seed=seed)
-    return replace(_task(begin, "ptb_letters", "ptb_letters_test", training, seed), trained_first=True)
+    return replace(_task(begin, f"{_SETS}:ptb_letters", "ptb_letters_test", training, seed), trained_first=True)
 
 
 def words(file: str, text: str, training: Training, seed: int) -> PaperTask:
-    """Return the task of a trained model of the data folder; `text` is the loader that cuts chunks for it."""
+    """Return the task of a trained model of the data folder; `text` is the loader, as `--data` names it."""
     return _task(stored("trained", file), text, "ptb_test", training, seed)
 
 
 def language_task(size: Size, training: Training, seed: int) -> PaperTask:
-    """Return the task of a size: letters, then words by the model of 300 units, then by that of the papers, of 650."""
+    """Return the task of a size: letters, then words by the model of 300 units, then by that of the papers, of 650.
+
+    An epoch of the small one is a fifth of the text.
+    """
     if size == "smallest":
         return letters(training, seed)
-    file, text = ("ptb_300.onnx", "ptb_30") if size == "small" else ("ptb_medium.onnx", "ptb")
-    return words(file, text, training, seed)
+    if size == "small":
+        return words("ptb_300.onnx", "dtc.models.reproduce.samples:fifths_of_text", training, seed)
+    return words("ptb_medium.onnx", f"{_SETS}:ptb", training, seed)
 
 
 def sgd(learning_rate: float, clip_norm: float, schedule: Schedule, **settings: Any) -> Training:
@@ -39,4 +45,4 @@ def sgd(learning_rate: float, clip_norm: float, schedule: Schedule, **settings: 
 
 def _task(begin: Begin, text: str, test: str, training: Training, seed: int) -> PaperTask:
     objective = Objective(carry={"hn": "h0", "cn": "c0"}, metric="perplexity")
-    return PaperTask(begin, Data(train=f"{_SETS}:{text}", batch_size=20), f"{_SETS}:{test}", objective, training, seed)
+    return PaperTask(begin, Data(train=text, batch_size=20), f"{_SETS}:{test}", objective, training, seed)

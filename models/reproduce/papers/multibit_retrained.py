@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dtc.models.reproduce.papers.experiment import Experiment, PaperTrial, Record, Size
-from dtc.models.reproduce.papers.language import letters, sgd, words
+from dtc.models.reproduce.papers.language import TEXT, letters, sgd, words
 from dtc.models.reproduce.papers.tables import file_ratio, having, number, table
 from dtc.models.reproduce.papers.task import PaperTask
 from dtc.recipe import Rule, Schedule, Training
 
-BITS: dict[Size, tuple[int, ...]] = {"smallest": (1,), "small": (2, 3, 1), "paper": (2, 3, 1)}
+BITS: dict[Size, tuple[int, ...]] = {"smallest": (1,), "small": (2,), "paper": (2, 3, 1)}
 
 _TRAININGS: dict[Size, Training] = {
     "smallest": sgd(4.0, 0.5, Schedule(kind="cosine"), steps=120, distort_every=20, evaluate_every=120),
@@ -37,7 +37,7 @@ def trials(size: Size, seeds: int) -> Sequence[PaperTrial]:
 
 def _task(size: Size, seed: int) -> PaperTask:
     training = _TRAININGS[size]
-    return letters(training, seed) if size == "smallest" else words("ptb_300.onnx", "ptb_30", training, seed)
+    return letters(training, seed) if size == "smallest" else words("ptb_300.onnx", TEXT, training, seed)
 
 
 def tables(records: Sequence[Record]) -> Iterator[str]:
@@ -65,8 +65,8 @@ EXPERIMENT = Experiment(
     "bit quantization for recurrent neural networks, ICLR 2018, table 3",
     "All four weights of the LSTM of 300 units, a code a row, weights alone, test text of the Penn Treebank; the "
     "paper's figures have activations of as many bits as well. The papers' training is 40 epochs or more from a rate "
-    "of 20, a distortion every 2,000 steps; the small setting has one epoch from a rate of 5 down to 0 by a "
-    "cosine, and a distortion every 100 steps: it leaves no time for what a large rate does to be made up for.",
+    "of 20, a distortion every 2,000 steps; the small setting has 2 bits, and one epoch from a rate of 5 down to 0 by "
+    "a cosine, and a distortion every 100 steps: it leaves no time for what a large rate does to be made up for.",
     trials,
     tables,
 )

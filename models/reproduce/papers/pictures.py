@@ -44,6 +44,24 @@ def lines_picture(
     return picture(plot.svg(title), _WIDTH, _HEIGHT)
 
 
+def dots_picture(
+    title: str, x_label: str, y_label: str, series: Mapping[str, Sequence[tuple[float, float, str]]]
+) -> str:
+    """Return a picture of a dot each, in as many colours as there are series; words show when one points at a dot.
+
+    Values along x are above 0, on a logarithmic axis.
+    """
+    frame = Frame(_WIDTH, _HEIGHT)
+    xs, ys = ([point[axis] for points in series.values() for point in points] for axis in (0, 1))
+    across = padded([float(x) for x in xs], *frame.horizontal, log=True)
+    plot = Plot(frame, across, padded([float(y) for y in ys], *frame.vertical), x_label, y_label)
+    for look, points in zip(_LOOKS, series.values(), strict=False):
+        for x, y, words in points:
+            plot.told_dot((x, y), look, words)
+    plot.legend((name, look) for (name, points), look in zip(series.items(), _LOOKS, strict=False) if points)
+    return picture(plot.svg(title), _WIDTH, _HEIGHT)
+
+
 def histogram_picture(histogram: Histogram) -> str:
     """Return a picture of weights before and after."""
     return picture(histogram_chart(histogram, _WIDTH, _HEIGHT), _WIDTH, _HEIGHT)

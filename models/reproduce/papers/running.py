@@ -25,9 +25,8 @@ def run_trial(trial: PaperTrial, folder: Path) -> Record:
 
     What is done is kept: `NAME.json` is the record, `NAME.onnx` the model, `NAME.dtc-run` the training.
     """
-    kept = folder / f"{trial.name}.json"
-    if kept.exists():
-        return Record.model_validate_json(kept.read_text(encoding="utf-8"))
+    if (known := finished(trial, folder)) is not None:
+        return known
     begin, output = trial.begin(folder), folder / f"{trial.name}.onnx"
     run = output.with_suffix(".dtc-run") if trial.recipe.training else None
     facts = _carried_out(trial, begin, output, run)
@@ -46,8 +45,18 @@ def run_trial(trial: PaperTrial, folder: Path) -> Record:
         **provenance(trial.recipe),
         **facts,
     )
-    kept.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+    _kept(trial, folder).write_text(record.model_dump_json(indent=1), encoding="utf-8")
     return record
+
+
+def finished(trial: PaperTrial, folder: Path) -> Record | None:
+    """Return the record of a trial that was carried out in `folder`; None where it was not."""
+    kept = _kept(trial, folder)
+    return Record.model_validate_json(kept.read_text(encoding="utf-8")) if kept.exists() else None
+
+
+def _kept(trial: PaperTrial, folder: Path) -> Path:
+    return folder / f"{trial.name}.json"
 
 
 def _carried_out(trial: PaperTrial, begin: Path, output: Path, run: Path | None) -> dict[str, Any]:

@@ -12,22 +12,25 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.deploy.ops.codebook.decode import integers
-from dtc.forms.huffman import SEGMENT, SPARE, HuffmanCode
+from dtc.forms.huffman import SEGMENT, SPARE
 from dtc.graph.builder import GraphBuilder
+from dtc.passes.lower.codebook.joined_codes import JoinedCodes
 from dtc.passes.lower.running_sums import SumsBefore
 
 
-def decode_symbols(e: GraphBuilder, code: HuffmanCode, count: int, name: str, sums: SumsBefore) -> ir.Value:
-    """Return the `count` symbols of a code, uint8 or uint16 `[count]`; its parts are stored under `name`."""
-    longest = int(code.lengths[-1])
+def decode_symbols(e: GraphBuilder, codes: JoinedCodes, count: int, name: str, sums: SumsBefore) -> ir.Value:
+    """Return the `count` symbols of codes, uint8 or uint16 `[count]`; what is stored lies under `name`."""
+    longest = int(codes.lengths.max())
     order, lengths, starts, stream = (
-        e.initializer(f"{name}.{part}", getattr(code, part)) for part in ("order", "lengths", "starts", "stream")
+        e.initializer(f"{name}.{part}", getattr(codes, part)) for part in ("order", "lengths", "starts", "stream")
     )
     # Tables by window: rank -> symbol, rank -> length. By bit of the stream: window -> length of a code word there.
     # Following these lengths from the segments' starts gives the positions, and the windows there the symbols.
-    rank = _rank_of_window(e, lengths, len(code.lengths), longest, sums)
-    windows = _windows(e, stream, len(code.stream), longest)
-    positions = _positions(e, starts, e.op("Gather", [_gather_int32(e, lengths, rank), windows]), code, count)
+    rank = _rank_of_window(e, lengths, codes, longest, sums)
+    windows = _windows(e, stream, len(codes.stream), longest)
+    if codes.begins:
+        windows = e.op("Add", [windows, _first_window_of_code(e, codes, longest)])
+    positions = _positions(e, starts, e.op("Gather", [_gather_int32(e, lengths, rank), windows]), codes, count)
     symbols = e.op("Gather", [order, rank])
     return e.op("Gather", [symbols, e.op("Gather", [windows, positions])])
 
@@ -36,18 +39,19 @@ def _gather_int32(e: GraphBuilder, values: ir.Value, indices: ir.Value) -> ir.Va
     return e.op("Cast", [e.op("Gather", [values, indices])], to=ir.DataType.INT32)
 
 
-def _rank_of_window(e: GraphBuilder, lengths: ir.Value, words: int, longest: int, sums: SumsBefore) -> ir.Value:
-    """Return which code word each window of `longest` bits begins with, in canonical order, int32 `[2^longest]`.
+def _rank_of_window(e: GraphBuilder, lengths: ir.Value, codes: JoinedCodes, longest: int, sums: SumsBefore) -> ir.Value:
+    """Return which code word each window of `longest` bits begins with, int32 `[codes * 2^longest]`.
 
     The windows that begin with a code word are as many as the bits behind it can be; the code words ascend. (`Greater`,
     because ONNX Runtime does not fold `GreaterOrEqual` of integers.)
     """
+    words, size = len(codes.lengths), codes.count * 2**longest
     # Code words 0, 10, 11 have lengths (1, 2, 2); with longest = 2 they begin (2, 1, 1) of the four windows, the first
     # ones being (0, 2, 3). Window 1 has two code words that begin later, 2 and 3: its rank is 3 - 1 - 2 = 0.
     powers = e.constant(2 ** np.arange(longest, -1, -1, dtype=np.int32))
     sizes = e.op("Gather", [powers, e.op("Cast", [lengths], to=ir.DataType.INT32)])
-    first = sums(e, sizes, words, 2**longest)
-    windows = e.op("Range", [e.constant(np.int32(number)) for number in (0, 2**longest, 1)])
+    first = sums(e, sizes, words, size)
+    windows = e.op("Range", [e.constant(np.int32(number)) for number in (0, size, 1)])
     column = e.op("Reshape", [windows, e.constant(integers(-1, 1))])
     # [windows, 1] against [words] -> [windows, words]; the sum over words is how many begin later.
     later = e.op("Cast", [e.op("Greater", [first, column])], to=ir.DataType.INT32)
@@ -73,10 +77,24 @@ def _windows(e: GraphBuilder, stream: ir.Value, size: int, longest: int) -> ir.V
     return e.op("Reshape", [windows, e.constant(integers(-1))])
 
 
-def _positions(e: GraphBuilder, starts: ir.Value, lengths: ir.Value, code: HuffmanCode, count: int) -> ir.Value:
+def _first_window_of_code(e: GraphBuilder, codes: JoinedCodes, longest: int) -> ir.Value:
+    """Return the number of the first window of the code that each bit belongs to, int32 `[bits]`."""
+    # Parts that begin at the bits 0 and 5: bits 5 and on are behind 4, and have the second code's windows.
+    last = e.constant(np.array(codes.begins, dtype=np.int32) - np.int32(1))
+    column = e.op("Reshape", [_bits(e, codes), e.constant(integers(-1, 1))])
+    behind = e.op("Cast", [e.op("Greater", [column, last])], to=ir.DataType.INT32)
+    return e.op("Mul", [e.total(behind, [1], keepdims=0), e.constant(np.int32(2**longest))])
+
+
+def _bits(e: GraphBuilder, codes: JoinedCodes) -> ir.Value:
+    """Return the numbers of all bits from which a window is read, int32."""
+    count = 8 * (len(codes.stream) - SPARE + 1)
+    return e.op("Range", [e.constant(np.int32(number)) for number in (0, count, 1)])
+
+
+def _positions(e: GraphBuilder, starts: ir.Value, lengths: ir.Value, codes: JoinedCodes, count: int) -> ir.Value:
     """Return the first bit of each of `count` code words, int32 `[count]`, given the length of one at every bit."""
-    bits = 8 * (len(code.stream) - SPARE + 1)
-    here = e.op("Range", [e.constant(np.int32(number)) for number in (0, bits, 1)])
+    bits, here = 8 * (len(codes.stream) - SPARE + 1), _bits(e, codes)
     # What follows the last code word stays at the last bit; such positions are cut off.
     jump = e.op("Min", [e.op("Add", [here, lengths]), e.constant(np.int32(bits - 1))])
     found = e.op("Reshape", [starts, e.constant(integers(-1, 1))])

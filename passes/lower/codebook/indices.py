@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -10,8 +11,10 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.codebook.decode import integers, look_up
 from dtc.forms import Codebook
+from dtc.forms.huffman import NODES
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.codebook.huffman import decode_symbols
+from dtc.passes.lower.codebook.joined_codes import JoinedCodes
 from dtc.passes.lower.fields import decode_indices
 from dtc.passes.lower.running_sums import SumsBefore
 
@@ -42,7 +45,10 @@ class StoredIndices(Protocol):
 
 def store_indices(e: GraphBuilder, forms: Sequence[Codebook], sums: SumsBefore) -> StoredIndices:
     """Store the indices of a site's matrices; `sums` is what decoding sums up with."""
-    return _Huffman(e, forms, sums) if forms[0].huffman else _FixedWidth(e, forms)
+    # Alone, a site bears all the nodes that decode a code.
+    if all(form.huffman and form.saved_by_huffman > NODES for form in forms):
+        return _Huffman(e, forms, sums)
+    return _FixedWidth(e, [replace(form, huffman=False) for form in forms])
 
 
 class _FixedWidth:
@@ -93,8 +99,8 @@ class _Huffman:
     def __init__(self, e: GraphBuilder, forms: Sequence[Codebook], sums: SumsBefore) -> None:
         self._cols = forms[0].indices.shape[1]
         self._symbols = [
-            decode_symbols(e, form.huffman_code, form.stored_indices.size, f"indices_{i}", sums)
-            for i, form in enumerate(forms)
+            decode_symbols(e, JoinedCodes.encode([symbols]), symbols.size, f"indices_{i}", sums)
+            for i, symbols in enumerate(form.stored_indices.ravel() for form in forms)
         ]
 
     def unpacked(self, e: GraphBuilder) -> ir.Value:

@@ -18,6 +18,7 @@ from dtc.forms import Codebook, Codewords, Form
 from dtc.forms.index_fields import bits_for
 from dtc.graph import Site
 from dtc.graph.builder import GraphBuilder
+from dtc.passes.lower.codebook.coded_together import by_frequency, share_symbols
 from dtc.passes.lower.codebook.tables import store_codewords, with_zero
 from dtc.passes.lower.decode import arranged, in_place
 from dtc.passes.lower.joint import LARGEST, Joint
@@ -28,7 +29,7 @@ def decode_together(joint: Joint, front: GraphBuilder, site: Site, forms: Sequen
     """Return the dense weight, in the initializer's own shape and type; None where it is decoded otherwise."""
     books = [form for form in forms if isinstance(form, Codebook)]
     book = books[0]
-    if site.size > LARGEST or book.mask is not None or book.huffman:
+    if site.size > LARGEST or book.mask is not None:
         return None
     view, wanted = site.view, site.value.dtype or ir.DataType.FLOAT
     indices = np.stack([each.indices for each in books])
@@ -49,6 +50,9 @@ def _codewords(
 ) -> ir.Value:
     """Return the codewords of indices `[count]`, float, the elements of `[count, block]`."""
     bits = bits_for(book.codewords.count + book.zero)
+    if book.name is None and book.huffman:
+        book, symbols = by_frequency(book, indices)
+        return front.op("Gather", [_own_table(joint, front, site, book), share_symbols(joint, site, symbols)])
     if book.name is None:
         store = partial(store_as_numbers, bits=bits, name="indices")
         numbers = joint.share(site, ("numbers", bits), indices, store, row=())

@@ -12,6 +12,7 @@ from running import assign_dense, run
 
 from dtc.graph import find_sites
 from dtc.passes.lower import Lowered, find_target, lower
+from dtc.passes.lower.codebook import coded_together
 from dtc.passes.plan import make_plan
 from dtc.recipe import Rule
 
@@ -85,6 +86,35 @@ def test_every_weight_is_the_dense_one_bit_for_bit(method: str, options: dict[st
             np.testing.assert_array_equal(found, expected.reshape(found.shape))
     codes = [name for name in model.graph.initializers if name.split(".")[-1] in ("codes", "indices")]
     assert sum(name.startswith("joint.") for name in codes) == 1  # sites that are cut in another way have their own
+
+
+CHAIN = """<ir_version: 8, opset_import: ["": %d]>
+chain (float[2,60] x, float[60,60] A, float[60,60] B, float[60,60] C, float[60,60] E) => (float[2,60] y) {
+  a = MatMul(x, A) b = MatMul(a, B) c = MatMul(b, C) y = MatMul(c, E)
+}"""
+
+
+@pytest.mark.parametrize("opset", [8, 17])
+def test_sites_of_several_rates_have_one_stream_of_huffman_codes(opset: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each rate its own code; before operator set 12 indices have a fixed width, as where codes save too little."""
+    model, stored = parsed(CHAIN % opset), []
+    model.graph.outputs.extend(site.value for site in find_sites(model))
+    rates = {1.5: ("C",), 3: ("A", "E"), 4.5: ("B",)}
+    rules = [Rule(method="codebook", options={"index_bits": bits}, include=sites) for bits, sites in rates.items()]
+    for nodes in (0, 1 << 20):
+        monkeypatch.setattr(coded_together, "NODES", nodes)
+        other = model.clone()
+        plan = make_plan(other, rules)
+        items = plan.compressed(plan.distort().forms)
+        told = {each.site.name: each for each in lower(other, items, find_target("standard"))}
+        for value, found in zip(
+            other.graph.outputs[1:], run(other, {"x": np.zeros((2, 60), np.float32)})[1:], strict=True
+        ):
+            each = told[str(value.name)]
+            np.testing.assert_array_equal(found, each.site.restore(np.stack([form.dense() for form in each.forms])))
+        stored.append([name for name in other.graph.initializers if name.endswith(".stream")])
+    assert stored == [["joint.indices.stream"] if opset == 17 else [], []]
+    assert told["A"].nbytes < told["B"].nbytes
 
 
 @pytest.mark.parametrize("body", ["MatMul(x, W)", "Gemm<transB=1>(x, W)"])

@@ -16,7 +16,8 @@ from dtc.forms import Codebook, Codewords, stored_bytes
 from dtc.forms.huffman import NODES, SEGMENT
 from dtc.graph import find_sites, load_model, save_model
 from dtc.passes.lower import Compressed, lower
-from dtc.passes.lower.codebook import KIND
+from dtc.passes.lower.codebook import KIND, coded_together
+from dtc.passes.lower.codebook import indices as codebook_indices
 from dtc.passes.method import Skip, make_method
 from dtc.passes.plan import make_plan
 from dtc.recipe import Rule
@@ -169,6 +170,14 @@ def test_masked_and_zeroed_weights(role: str, block: int, mode: str, tmp_path: P
     check(role, lambda seed: form(24, 30, 9, block, zero=True, seed=seed), mode, tmp_path)
 
 
+@pytest.fixture
+def _coded_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have small sites Huffman coded, too."""
+    for module in (codebook_indices, coded_together):
+        monkeypatch.setattr(module, "NODES", -(1 << 20))
+
+
+@pytest.mark.usefixtures("_coded_always")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("kind", ["plain", "masked", "zero"])
@@ -178,6 +187,7 @@ def test_huffman_coded_indices(role: str, kind: str, mode: str, tmp_path: Path) 
         check(role, lambda seed: form(24, 30, count, block, seed=seed, **given), mode, tmp_path)  # noqa: B023
 
 
+@pytest.mark.usefixtures("_coded_always")
 @pytest.mark.parametrize("size", [SEGMENT - 1, SEGMENT, SEGMENT + 1, 3 * SEGMENT + 5])
 def test_a_huffman_code_of_several_segments(size: int, tmp_path: Path) -> None:
     """Code words of 1 to 12 bits, decoded in ONNX Runtime."""
@@ -196,6 +206,7 @@ def test_a_huffman_code_of_several_segments(size: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[:, 0], symbols[at])
 
 
+@pytest.mark.usefixtures("_coded_always")
 def test_a_huffman_code_is_decoded_when_a_session_loads(tmp_path: Path) -> None:
     check("Gemm", lambda seed: form(24, 30, 40, 4, huffman=True, seed=seed), "standard", tmp_path)
     options = onnxruntime.SessionOptions()

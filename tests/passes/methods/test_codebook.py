@@ -295,3 +295,33 @@ def test_many_scalars_are_clustered_as_well_as_all_of_them(
             (form,) = make_method(method, options).distort([w])["w"]
             errors.append(float(np.square((form.dense() - matrices[0]).astype(np.float64)).sum()))
         assert errors[1] <= 1.0005 * errors[0]
+
+
+@given(st.floats(2, 6), st.sampled_from(["normal", "laplace", "uniform"]), st.integers(0, 100))
+@settings(max_examples=12, deadline=None)
+def test_evenly_spaced_codewords_take_the_bits_that_were_asked_for(bits: float, kind: str, seed: int) -> None:
+    matrix = getattr(np.random.default_rng(seed), kind)(size=(60, 400)).astype(np.float32)
+    form = form_of(matrix, {"index_bits": bits})
+    shares = np.bincount(form.indices.ravel()) / form.indices.size
+    taken = -(shares[shares > 0] * np.log2(shares[shares > 0])).sum()
+    assert taken == pytest.approx(bits, abs=0.2)  # of few codewords not every rate can be had
+    steps = np.diff(form.codewords.values.ravel())
+    assert (steps > 0).all()
+
+
+def test_evenly_spaced_codewords_err_less_for_their_bytes_than_those_of_k_means() -> None:
+    matrix = np.random.default_rng(0).laplace(size=(100, 600)).astype(np.float32)
+    means = form_of(matrix, {"codewords": 16, "block": 1, "huffman": True})
+    even = form_of(matrix, {"index_bits": 3.2})
+    assert even.huffman
+    assert even.nbytes < 0.97 * means.nbytes
+    assert error(even, matrix) < error(means, matrix)
+
+
+def test_evenly_spaced_codewords_of_awkward_weights() -> None:
+    assert isinstance(distort(np.ones((20, 30)), {"index_bits": 2}), tuple)
+    far = np.random.default_rng(0).normal(size=(40, 50))
+    far[0, 0] = 1e6  # more cells than there may be: they are wider
+    assert np.isfinite(form_of(far, {"index_bits": 4}).dense()).all()
+    with pytest.raises(UsageError, match=r"--index-bits is of scalars: leave out --block"):
+        make_method("codebook", {"index_bits": 3, "block": 4})
