@@ -11,16 +11,23 @@ from pydantic import Field
 from dtc.damage import damage_named
 from dtc.document import Document, DocumentPart
 from dtc.graph import Site, file_bytes, find_sites, load_model
+from dtc.outlook import MethodOutlook, outlooks
 from dtc.passes.leftovers import NOTEWORTHY, find_unused
 from dtc.passes.method import methods
 from dtc.passes.prepare import normalise
 from dtc.site_facts import SiteFacts, site_facts
+from dtc.training.obstacles import find_obstacles
 
 
 class SiteEstimate(SiteFacts):
-    """A site, and the estimate of each method for it, in words, by the method's name."""
+    """A site, the estimate of each method for it, in words, by the method's name, and why it cannot be retrained.
+
+    That is None where nothing in the graph stands in the way; an engine may lack the gradient of an operator all the
+    same.
+    """
 
     estimate: dict[str, str]
+    not_retrained: str | None
 
 
 class Leftover(DocumentPart):
@@ -41,6 +48,7 @@ class Inspection(Document):
     file_bytes: int
     opset: int
     ir_version: int
+    methods: tuple[MethodOutlook, ...]
     sites: tuple[SiteEstimate, ...]
     leftovers: tuple[Leftover, ...]
     other_bytes: int
@@ -62,21 +70,23 @@ def _inspect(path: str | Path, model: ir.Model) -> Inspection:
     normalise(model)
     sites = find_sites(model)
     leftovers, other = _leftovers(model, sites)
+    obstacles = find_obstacles(model, sites)
     return Inspection(
         path=str(path),
         file_bytes=size,
         opset=opset,
         ir_version=ir_version,
-        sites=tuple(_estimate(site, size) for site in sites),
+        methods=outlooks(model, size) if sites else (),
+        sites=tuple(_estimate(site, size, obstacles.get(site.name)) for site in sites),
         leftovers=leftovers,
         other_bytes=other,
     )
 
 
-def _estimate(site: Site, size: int) -> SiteEstimate:
+def _estimate(site: Site, size: int, obstacle: str | None) -> SiteEstimate:
     rows, cols = site.view.rows, site.view.cols
     said = {name: method.estimate(rows, cols) for name, method in methods().items()}
-    return SiteEstimate(**site_facts(site, size), estimate=said)
+    return SiteEstimate(**site_facts(site, size), estimate=said, not_retrained=obstacle)
 
 
 def _leftovers(model: ir.Model, sites: list[Site]) -> tuple[tuple[Leftover, ...], int]:

@@ -13,6 +13,7 @@ import click
 
 import dtc.cli.commands
 from dtc.cli.termination import Termination
+from dtc.cli.torchrun import is_spare_copy, told_by_torchrun
 from dtc.errors import DtcError, Interrupted
 from dtc.formatting import printable
 from dtc.late_imports import LateImports
@@ -56,12 +57,14 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit status 2."""
+    if is_spare_copy():
+        return
     LateImports().install()
     termination = Termination()
     termination.install()
     try:
         # click itself would print a usage text of several lines before each error; here every mistake is one line.
-        app.main(standalone_mode=False, prog_name="dtc")
+        app.main(standalone_mode=False, prog_name="dtc", **told_by_torchrun())
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     # 130 is 128 + SIGINT, what a shell gives for Ctrl-C.

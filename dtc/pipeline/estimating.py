@@ -27,8 +27,8 @@ from dtc.graph.bare import bare_initializers
 from dtc.graph.serialization import to_proto
 from dtc.graph.walk import all_tensors
 from dtc.job import Job
+from dtc.outlook import around_each, saved_bytes
 from dtc.passes.foresight import Foreseen, foresee
-from dtc.passes.lower.kinds import kinds
 from dtc.passes.lower.ledger import array_bytes
 from dtc.passes.method import DistortionStep
 from dtc.pipeline.choosing import choose, normalise
@@ -41,12 +41,6 @@ from dtc.site_facts import SiteFacts, site_facts
 
 TRIED = 4_000_000
 """Weights of a model that is compressed to be told: some seconds."""
-
-_NODES = 400
-"""Bytes of what stands around the arrays of a large site: nodes, names, shapes."""
-
-_COMMON = 3_000
-"""Bytes of the tables and functions that all sites need together, about: none to 6,000."""
 
 _SOLVING = 5
 """Second moments of a pass, and of what solves with those of one site four times as much at most."""
@@ -223,21 +217,16 @@ def _tried(work: Work, needs: Needs) -> Estimate:
 
 def _foreseen(work: Work, needs: Needs) -> Estimate:
     found = foresee(work.plan, seed=work.recipe.seed)
-    forms = [each.form for each in found.values() if each.form is not None]
-    # Operators bring their functions along, and the tables of these; what is lowered to standard nodes needs neither.
-    operators = work.target.functions and any(kinds()[form].operators for form in forms)
-    around = _NODES + (_COMMON // len(forms) if operators else 0)
-    written = _model_bytes(work)
+    functions = work.target.functions
+    saved, around = saved_bytes(work.plan.sites, found, functions=functions), around_each(found, functions=functions)
     for site in work.plan.sites:
         each, dense = found[site.name], array_bytes(site.value, site.nbytes)
-        if each.form is None:
-            continue
-        if each.nbytes + _NODES >= dense:
+        if site.name in saved:
+            found[site.name] = replace(each, nbytes=each.nbytes + around)
+        elif each.form is not None:
             reason = f"saves nothing: {size(each.nbytes)} in the file, for {size(dense)}"
             found[site.name] = Foreseen(site.nbytes, reason=reason)
-            continue
-        found[site.name] = replace(each, nbytes=each.nbytes + around)
-        written -= dense - each.nbytes - around
+    written = _model_bytes(work) - sum(saved.values())
     seconds = sum(each.seconds for each in found.values()) / (work.job.workers or cores())
     needs = needs.model_copy(update={"seconds": needs.seconds + seconds})
     return _estimate(work, found, written, needs, exact=False)

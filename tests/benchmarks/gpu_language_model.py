@@ -6,7 +6,7 @@ for 8 epochs, and with what time is left in 1 bit for 4. For each it prints the 
 training time that the distortions took, and the test perplexity of the original, of its compression without retraining,
 and of the retrained file. What there is is written after each part, so that a machine that is taken away leaves it.
 
-`--tiny --device cpu` tries it in a minute or two: a small model, a few steps, a little text.
+`--tiny --device cpu` goes the same way in a minute or two: a small model, a few steps, a little text.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 CARRY = ("--carry", "hn=h0", "--carry", "cn=c0")
-TEXT = ("--data", "dtc.models.datasets:ptb", "--eval-data", "dtc.models.datasets:ptb_valid", "--batch-size", "20")
 
 
 @dataclass(frozen=True)
@@ -41,13 +40,30 @@ class Part:
     """Less time than that left: it is not begun."""
 
 
-PARTS = (
-    Part("svd of rank 96", ("svd", "--rank", "96"),
-         ("--epochs", "8", "--distort-every", "100", "--lr", "2.6", "--lr-after", "3", "--lr-factor", "0.606"), 0),
-    Part("1 bit", ("binary", "--bits", "1"),
-         ("--epochs", "4", "--distort-every", "1000", "--lr", "1.5", "--lr-after", "2", "--lr-factor", "0.588"), 200),
+@dataclass(frozen=True)
+class Scale:
+    """What is trained on what: the model in the folder of data, the function of each text, the parts."""
+
+    model: str
+    texts: tuple[str, str, str]
+    """To train on, to evaluate on, to test on."""
+    parts: tuple[Part, ...]
+    timed: tuple[str, ...]
+    """Arguments of `training_step.py`."""
+
+
+FULL = Scale(
+    "trained/ptb_medium.onnx",
+    ("dtc.models.datasets:ptb", "dtc.models.datasets:ptb_valid", "dtc.models.datasets:ptb_test"),
+    (
+        Part("svd of rank 96", ("svd", "--rank", "96", "--include", "lstm*"),
+             ("--epochs", "8", "--distort-every", "100", "--lr", "2.6", "--lr-after", "3", "--lr-factor", "0.606"), 0),
+        Part("1 bit", ("binary", "--bits", "1", "--include", "lstm*"),
+             ("--epochs", "4", "--distort-every", "1000", "--lr", "1.5", "--lr-after", "2", "--lr-factor", "0.588"),
+             200),
+    ),
+    ("--model", "ptb-medium", "--bursts", "8"),
 )  # fmt: skip
-TINY = ("--steps", "6", "--distort-every", "3", "--lr", "1")
 LITTLE = """from itertools import islice
 from dtc.models.datasets import ptb
 
@@ -55,6 +71,18 @@ from dtc.models.datasets import ptb
 def text(batch_size=20):
     return islice(ptb(batch_size=batch_size), 6)
 """
+
+
+def tiny(folder: Path) -> Scale:
+    """Return what takes little time, its text in the folder."""
+    (folder / "little.py").write_text(LITTLE)
+    few = ("--steps", "6", "--distort-every", "3", "--lr", "1")
+    parts = (
+        Part("svd of rank 8", ("svd", "--rank", "8"), few, 0),
+        Part("1 bit", ("binary", "--bits", "1"), few, 0),
+    )
+    text = f"{folder / 'little.py'}:text"
+    return Scale("onnx/ptb_rnnlm_lstm100_derived.onnx", (text,) * 3, parts, ("--model", "lenet-5", "--bursts", "1"))
 
 
 def dtc(*arguments: str) -> dict[str, Any]:
@@ -68,52 +96,50 @@ def dtc(*arguments: str) -> dict[str, Any]:
     return found
 
 
-def retrained(part: Part, model: Path, folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
+def retrained(part: Part, scale: Scale, model: Path, folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """Compress the model with and without retraining; return times, share of the distortions, and the metric."""
-    include = () if chosen.tiny else ("--include", "lstm*")
-    method = ("--method", *part.method, *include, "--seconds", "0", "--force", "--allow-growth")
+    method = ("--method", *part.method, "--seconds", "0", "--force", "--allow-growth")
     once, output = folder / "once.onnx", folder / f"{part.name}.onnx"
     dtc("compress", str(model), "-o", str(once), *method)
-    training, text = part.training, TEXT
-    if chosen.tiny:
-        (folder / "little.py").write_text(LITTLE)
-        training, text = TINY, ("--data", f"{folder / 'little.py'}:text", "--eval-data", f"{folder / 'little.py'}:text")
+    train, evaluate, test = scale.texts
     started = time.monotonic()
     report = dtc(
         "compress", str(model), "-o", str(output), *method, "--retrain", "--engine", "torch", "--device", chosen.device,
         "--precision", chosen.precision, "--optimizer", "sgd", "--clip-norm", str(5 / 35), "--schedule", "decay",
-        *training, *text, *CARRY,
+        *part.training, "--data", train, "--eval-data", evaluate, "--batch-size", "20", *CARRY,
         "--run", str(output.with_suffix(".run")), "--checkpoint-every", "2000",
     )  # fmt: skip
     facts = json.loads((output.with_suffix(".run") / "result.json").read_text())
     seconds = facts["seconds"]
     return {
         "part": part.name,
+        "engine": report["training"]["engine"],
         "seconds": time.monotonic() - started,
         "steps": facts["step"],
         "ms a step": 1e3 * seconds["step"] / facts["step"],
+        "distortions": facts["distortions"],
         "share of distortions": seconds["distortion"] / sum(seconds.values()),
+        "seconds by kind": seconds,
         "ratio of the file": report["ratios"]["file"],
         "validation": facts["best"]["score"],
-        "test": {} if chosen.tiny else tested(model, {"one-shot": once, "retrained": output}),
+        "test": tested(model, test, {"one-shot": once, "retrained": output}),
     }
 
 
-def tested(model: Path, files: dict[str, Path]) -> dict[str, float]:
-    """Return the perplexity on the test text, of the original model first."""
+def tested(model: Path, text: str, files: dict[str, Path]) -> dict[str, float]:
+    """Return the perplexity on the text for tests, of the original model first."""
     found = {}
     for name, file in files.items():
-        told = ("--data", "dtc.models.datasets:ptb_test", *CARRY, "--seconds", "0")
-        metric = dtc("check", str(model), str(file), *told)["metric"]
+        metric = dtc("check", str(model), str(file), "--data", text, *CARRY, "--seconds", "0")["metric"]
         found |= {"original": metric["before"], name: metric["after"]}
     return found
 
 
-def steps(device: str, bursts: int) -> list[str]:
-    """Return what `training_step.py` prints for the medium model."""
-    command = [sys.executable, str(HERE / "training_step.py"), "--device", device, "--model", "ptb-medium"]
-    done = subprocess.run([*command, "--bursts", str(bursts)], capture_output=True, text=True, check=False)
-    return (done.stdout or done.stderr[-500:]).splitlines()
+def steps(device: str, told: Sequence[str]) -> list[str]:
+    """Return what `training_step.py` prints."""
+    command = [sys.executable, str(HERE / "training_step.py"), "--device", device, *told]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [*done.stdout.splitlines(), *([] if done.returncode == 0 else [done.stderr[-500:]])]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -125,21 +151,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=Path("gpu-language-model.json"))
     parser.add_argument("--tiny", action="store_true", help="a small model and a few steps, to see that it works")
     chosen = parser.parse_args(arguments)
-    began, data = time.monotonic(), Path(os.environ["DTC_DATA"])
-    model = data / ("onnx/ptb_rnnlm_lstm100_derived.onnx" if chosen.tiny else "trained/ptb_medium.onnx")
-    told: dict[str, Any] = {"device": _device(chosen.device), "precision": chosen.precision, "model": model.name}
-    told |= {name: version(name) for name in ("dtc", "torch", "onnxruntime")} | {"python": platform.python_version()}
-    told |= {"step": [] if chosen.tiny else steps(chosen.device, 8), "parts": []}
-    print("\n".join(told["step"]), flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        for part in PARTS:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        scale = tiny(folder) if chosen.tiny else FULL
+        model = Path(os.environ["DTC_DATA"]) / scale.model
+        told: dict[str, Any] = {"device": _device(chosen.device), "precision": chosen.precision, "model": model.name}
+        told |= {name: _version(name) for name in ("dtc", "torch", "onnxruntime")}
+        told |= {"python": platform.python_version(), "step": steps(chosen.device, scale.timed), "parts": []}
+        print("\n".join(told["step"]), flush=True)
+        _keep(told, chosen.results)
+        for part in scale.parts:
             left = 60 * chosen.minutes - (time.monotonic() - began)
-            if left < part.seconds and not chosen.tiny:
+            if left < part.seconds:
                 print(f"{part.name}: {left:.0f} s are left, it is not begun")
                 continue
-            told["parts"].append(retrained(part, model, Path(folder), chosen))
+            told["parts"].append(retrained(part, scale, model, folder, chosen))
             print(json.dumps(told["parts"][-1]), flush=True)
-            chosen.results.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+            _keep(told, chosen.results)
+
+
+def _keep(told: dict[str, Any], results: Path) -> None:
+    results.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"  # run from its sources
 
 
 def _device(name: str) -> str:

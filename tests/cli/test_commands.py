@@ -67,12 +67,20 @@ def test_inspect_says_what_could_be_saved(dtc: Dtc, model: Path) -> None:
     assert found["sites"][0]["nbytes"] == 256 * 64 * 4
     assert found["file_bytes"] == model.stat().st_size
     assert {"svd", "prune", "binary"} <= set(found["sites"][0]["estimate"])
+    # What each method would make of the whole, told first, is near to what it does make.
+    sizes = {each["method"]: each["file_bytes"] for each in found["methods"]}
+    assert list(sizes.values()) == sorted(sizes.values())
+    assert dtc("compress", model, "--method", "uniform", "--bits", "4", "-o", model.with_name("u.onnx"))[0] == 0
+    assert sizes["uniform"] == pytest.approx(model.with_name("u.onnx").stat().st_size, rel=0.1)
+    assert "nothing in the graph stands in the way of retraining" in dtc("inspect", model)[1]
 
 
 def test_inspect_finds_the_weights_of_branches(dtc: Dtc, data_dir: Path) -> None:
     status, out, _ = dtc("inspect", data_dir / "onnx" / "silero_vad_v4.onnx", "--json")
     assert status == 0
-    assert any("LSTM" in site["role"].upper() for site in json.loads(out)["sites"])
+    sites = json.loads(out)["sites"]
+    assert any("LSTM" in site["role"].upper() for site in sites)
+    assert all("If has no gradient" in site["not_retrained"] for site in sites)
 
 
 def test_inspect_counts_a_shared_weight_once(dtc: Dtc, tmp_path: Path) -> None:
@@ -126,12 +134,13 @@ def test_check_fails_with_status_1_over_a_limit(dtc: Dtc, model: Path, compresse
     assert dtc("check", model, compressed, "--seconds", 0)[0] == 0
     own = samples.with_name("own.npz")
     images = np.load(samples)["image"]
-    np.savez(own, image=images)
-    status, _, err = dtc(
+    np.savez(own, image=images, target=np.zeros(64))  # not the name of labels, which is told
+    status, out, err = dtc(
         "check", model, compressed, "--data", own, "--metric", "accuracy", "--max-drop", "0.01", "--seconds", 0
     )
     assert status == 1
     assert "accuracy went from 1 to" in err
+    assert "array 'target' of the data is no input of the model, and was not read; if it holds the labels" in out
 
 
 def test_check_fails_another_interface_and_refuses_no_model(dtc: Dtc, model: Path, tmp_path: Path) -> None:

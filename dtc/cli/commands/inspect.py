@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from dtc.cli.shared_options import json_for_tables
+from dtc.passes.options import flag
 
 if TYPE_CHECKING:
     from dtc.inspection import Inspection, SiteEstimate
+    from dtc.outlook import MethodOutlook
 
 
 @click.command("inspect")
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 def command(model: Path, *, as_json: bool, every_site: bool) -> None:
     """Show what of a model can be compressed.
 
-    The sites of MODEL, what each method would save there, and what cannot be compressed and why.
+    How much of MODEL each method would save, what can be retrained, the sites, what each method would save there, and
+    what cannot be compressed or retrained, and why.
     """
     from dtc.inspection import inspect_model
 
@@ -41,6 +44,8 @@ def _show(found: Inspection, *, every: bool) -> None:
         tell(
             f"{len(found.sites)} sites, weights that can be compressed, hold {held / found.file_bytes:.1%} of the file"
         )
+        _show_methods(found.methods)
+        _show_retraining(found.sites)
         _show_sites(found.sites, every=every)
     else:
         tell("no float weight that dtc can compress")
@@ -49,6 +54,36 @@ def _show(found: Inspection, *, every: bool) -> None:
         table(["left as it is", "shape", "dtype", ">bytes", "why"], left)
     if found.other_bytes:
         tell(f"and {size(found.other_bytes)} in small initializers (biases, shapes, constants)")
+
+
+def _show_methods(methods: Sequence[MethodOutlook]) -> None:
+    from dtc.cli.render import size, table, tell
+
+    tell("what each method would make of the whole file, about, without samples (dtc methods NAME: its options):")
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for each in methods:
+        options = " ".join(f"{flag(name)} {value}" for name, value in each.options.items())
+        rows.setdefault((options, size(each.file_bytes), f"{each.ratio:.1f}x", str(each.sites)), []).append(each.method)
+    table(
+        ["method", "with", ">file", ">smaller", ">sites"],
+        [[", ".join(names), *facts] for facts, names in rows.items()],
+    )
+
+
+def _show_retraining(sites: Sequence[SiteEstimate]) -> None:
+    from dtc.cli.render import tell
+
+    reasons: dict[str, int] = {}
+    for site in sites:
+        if site.not_retrained is not None:
+            reasons[site.not_retrained] = reasons.get(site.not_retrained, 0) + 1
+    trained = len(sites) - sum(reasons.values())
+    if not reasons:
+        tell("nothing in the graph stands in the way of retraining (--retrain)")
+        return
+    tell(f"{trained} of {len(sites)} sites can be retrained (--retrain), as far as the graph tells; the others:")
+    for reason, count in reasons.items():
+        tell(f"  {count}: {reason}")
 
 
 def _show_sites(sites: Sequence[SiteEstimate], *, every: bool) -> None:

@@ -13,6 +13,7 @@ from dtc.training.engines.ort.dead_nodes import remove_dead_nodes
 from dtc.training.engines.ort.losses import LOSS, attach_loss
 from dtc.training.engines.ort.runtime import differentiate
 from dtc.training.engines.ort.trainable.activation import expand_activations
+from dtc.training.engines.ort.trainable.cross_entropy import expand_cross_entropy
 from dtc.training.engines.ort.trainable.dropout import Dropout, mask_dropout
 from dtc.training.engines.ort.trainable.einsum import expand_einsums
 from dtc.training.engines.ort.trainable.embedding import EmbeddingLookup, alias_tables
@@ -110,8 +111,10 @@ def build_training_graph(base: ir.Model, plan: GradientPlan) -> TrainingGraph:
     wrt |= {name for blocks in unrolled.values() for part in blocks for b in part.blocks for name in b.products}
     wrt |= {each.output for each in placeholders if each.scale is not None}
     differentiated = differentiate(model, wrt, LOSS)
-    # 5. The gradients of the rest.
-    scales = expand_quantizers(differentiated, placeholders, plan.delta, Shared(differentiated, OwnerNames))
+    # 5. The gradients of the rest, and what the builder made that takes long.
+    shared = Shared(differentiated, OwnerNames)
+    expand_cross_entropy(differentiated, shared)
+    scales = expand_quantizers(differentiated, placeholders, plan.delta, shared)
     return _collect(differentiated, base, plan, aliases.sources, dropouts, direct, unrolled, lookups, scales)
 
 

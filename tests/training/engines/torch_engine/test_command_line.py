@@ -1,4 +1,4 @@
-"""What `ort` cannot train, as a user retrains it: by the command line, here in two processes."""
+"""What `ort` cannot train, as a user retrains it: by the command line, here in two processes, as torchrun asks for."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import json
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
-from click.testing import CliRunner
+import pytest
 from needed import unless
 
-from dtc.cli.app import app
 from dtc.graph import save_model
 from dtc.models.net import Net
 from dtc.training.engine_kind import engines
@@ -36,7 +35,19 @@ def switched() -> ir.Model:
     return net.model({"logits": (net.op("MatMul", "out", [joined, net.uniform("W", (10, 3), 0.3)]), ["N", 3])})
 
 
-def test_weights_inside_of_an_if_are_retrained_and_written_and_one_process_writes(tmp_path):
+@pytest.fixture
+def torchrun(monkeypatch):
+    """Return what sets the variables of one of two copies that torchrun starts."""
+
+    def start(rank: int, *, here: int = 2) -> None:
+        told = {"TORCHELASTIC_RUN_ID": "none", "RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": here}
+        for name, value in told.items():
+            monkeypatch.setenv(name, str(value))
+
+    return start
+
+
+def test_weights_inside_of_an_if_are_retrained_and_written_and_one_process_writes(dtc, tmp_path, torchrun):
     save_model(switched(), tmp_path / "m.onnx")
     rng = np.random.default_rng(0)
     data = {"x": rng.normal(size=(40, 16)).astype(np.float32), "labels": rng.integers(0, 3, 40), "sr": np.array(16000)}
@@ -44,8 +55,12 @@ def test_weights_inside_of_an_if_are_retrained_and_written_and_one_process_write
     told = ["compress", str(tmp_path / "m.onnx"), "-o", str(tmp_path / "o.onnx"), "--run", str(tmp_path / "run")]
     told += ["--method", "uniform", "--bits", "8", "--allow-growth", "--retrain", "--data", str(tmp_path / "d.npz")]
     told += ["--batch-size", "9", "--steps", "4", "--distort-every", "2", "--lr", "0.1", "--seconds", "0"]
-    done = CliRunner().invoke(app, [*told, "--engine", "torch", "--processes", "2"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+    # Of two copies one trains, in two processes; the other does nothing.
+    torchrun(1)
+    assert dtc(*told) == (0, "", "")
+    torchrun(0)
+    status, _, err = dtc(*told)
+    assert status == 0, err
     # 1. Every weight was trained, each step told once, and one checkpoint written.
     events = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert (events[0]["parameters"], events[0]["frozen"]) == (2 * 16 * 24 + 10 * 3, {})
@@ -56,3 +71,10 @@ def test_weights_inside_of_an_if_are_retrained_and_written_and_one_process_write
     fed = {"x": data["x"], "sr": data["sr"]}
     before, after = (onnxruntime.InferenceSession(tmp_path / f"{n}.onnx").run(None, fed)[0] for n in "mo")
     assert np.abs(before - after).max() > 0.2
+
+
+def test_copies_on_several_machines_are_refused_in_one_line(dtc, torchrun):
+    torchrun(0, here=1)
+    status, out, err = dtc("compress", "m.onnx", "--method", "uniform", "--bits", "8", "--retrain", "--data", "d.npz")
+    assert (status, out) == (2, "")
+    assert err == "dtc: error: torchrun: 1 of 2 processes are on this machine; dtc trains on one: --nnodes 1\n"

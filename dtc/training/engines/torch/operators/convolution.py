@@ -35,11 +35,9 @@ def _transposed_convolution(call: Call, x: Tensor, weight: Tensor, bias: Tensor 
     whole = _TRANSPOSED[rank](x, weight, None, strides, 0, 0, call.integer("group", 1), dilations)
     sizes = [size + more for size, more in zip(whole.shape[2:], extra, strict=True)]
     before, after = _cropped(call, x, sizes, strides)
-    # What lies beyond the whole output is zero: a negative pad of F.pad crops, a positive one fills.
-    sides: list[int] = []
-    for start, end, more in reversed(list(zip(before, after, extra, strict=True))):
-        sides += [-start, more - end]
-    y = F.pad(whole, sides)
+    # What lies beyond the whole output is zero: a negative pad crops, a positive one fills.
+    further = [more - end for end, more in zip(after, extra, strict=True)]
+    y = padded(whole, [-start for start in before], further)
     return y if bias is None else y + bias.reshape(-1, *[1] * rank)
 
 
@@ -108,6 +106,8 @@ def pads_of(
 
 
 def padded(x: Tensor, before: Sequence[int], after: Sequence[int], value: float = 0.0) -> Tensor:
-    """Return `x` padded along its last dimensions."""
+    """Return `x` padded along its last dimensions; itself where there is nothing to pad, which torch would copy."""
+    if not any((*before, *after)):
+        return x
     sides = [number for pair in reversed(list(zip(before, after, strict=True))) for number in pair]
     return F.pad(x, sides, value=value)

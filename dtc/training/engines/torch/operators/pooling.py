@@ -48,6 +48,8 @@ def _maximum(call: Call, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
 def _average(call: Call, x: Tensor) -> Tensor:
     frame = _Frame(call, x)
     total = _window_sum(padded(x, frame.before, frame.after), frame)
+    if not any((*frame.before, *frame.after)):
+        return total / math.prod(frame.kernel)
     # What counts: the places of the image, and the declared pads where these count too; never what ceil_mode adds.
     ones = torch.ones((1, 1, *x.shape[2:]), dtype=x.dtype, device=x.device)
     inside = padded(ones, frame.before, frame.declared, float(call.integer("count_include_pad")))
