@@ -59,7 +59,7 @@ class Place:
 
     Attributes:
         folder: A copy of the bundle, in which programs may build.
-        scratch: A folder for what is fetched, empty at first and the same for all ways, of another bundle too.
+        scratch: A folder for what is fetched, the same for all ways, of other bundles too.
         processor: What the bundle is for.
         seconds: For measuring latency.
     """
@@ -78,10 +78,12 @@ class BundleRun:
         name: What runs it, in a word or two: Python, C, Node.
         start: Builds and installs what the way needs, and returns what runs the bundle once, as often as it is called.
             MissingError tells what is not on this machine, ProgramError what went wrong.
+        timed: Whether it measures time, which takes turns; a count of instructions is the same each time.
     """
 
     name: str
     start: Callable[[Place], Callable[[], ProgramReport]]
+    timed: bool = True
 
 
 class DeployTarget(ABC):

@@ -1,8 +1,8 @@
 """A page and a program for Node that hold a model to its test vectors: what targets `web` and `wasm` share.
 
 A bundle brings `index.html`, and `model.js` with `file`, its model; `runtime`, what that runs in; and `load`, which
-makes of the bytes of that file a model: names of `inputs` and `outputs`, `run`, `release`, and `memory`, the bytes
-that it takes, where it knows them.
+makes of the bytes of that file a model: names of `inputs` and `outputs`, `run`, `release` where it holds what nobody
+else frees, and `memory`, the bytes that it takes, where it knows them.
 """
 
 from __future__ import annotations

@@ -20,11 +20,15 @@ ROUNDS = 2
 """Turns that two bundles take; the least time of each counts, as what else the machine does only adds to it."""
 
 
-def check_bundle(folder: str | Path, *, beside: str | Path | None = None, seconds: float = 2.0) -> BundleCheck:
+def check_bundle(
+    folder: str | Path, *, beside: str | Path | None = None, seconds: float = 2.0, fetched: Path | None = None
+) -> BundleCheck:
     """Build and run a bundle in every way that this machine can, and compare with its test vectors.
 
     It is measured in turns with the bundle `beside`, in what runs both; `seconds` is the time for the latency of each
-    way. What came of it is written into the `deploy.json` of the bundle too.
+    way. What came of it is written into the `deploy.json` of the bundle too; ways without times, which the bundle
+    beside remembers, are not run again there. What has to be fetched goes to `fetched`, for further checks; none: it is
+    fetched for this one.
 
     Raises:
         UsageError: A folder is no bundle, was changed since, or nothing runs both.
@@ -40,8 +44,10 @@ def check_bundle(folder: str | Path, *, beside: str | Path | None = None, second
     with scratch_folder() as scratch:
         for bundle in both:
             bundle.copy_to(scratch)
-        for name in dict.fromkeys(run.name for bundle in both for run in bundle.runs):
-            _take_turns(name, both, seconds)
+            bundle.fetched = fetched or scratch
+        for way in {run.name: run for bundle in both for run in bundle.runs}.values():
+            known = other is not None and not way.timed and other.recall(way.name)
+            _take_turns(way, [opened] if known else both, seconds)
     opened.remember()
     checked, compared = opened.checked, None if other is None else other.checked
     failures = _failures(checked, compared)
@@ -59,6 +65,7 @@ class _Opened:
     description: BundleDescription
     runs: Sequence[BundleRun]
     place: Path = field(init=False)
+    fetched: Path = field(init=False)
     outcomes: list[RunOutcome] = field(default_factory=list)
 
     @classmethod
@@ -76,12 +83,18 @@ class _Opened:
         self.place = scratch / f"bundle{len(list(scratch.iterdir()))}"
         shutil.copytree(self.folder, self.place)
 
+    def recall(self, name: str) -> bool:
+        """Take in what came of a way when the bundle was checked before; False where it was not."""
+        known = [each for each in self.description.ran if each.name == name]
+        self.outcomes += known
+        return bool(known)
+
     def started(self, name: str, seconds: float) -> Callable[[], ProgramReport] | None:
         """Build and install what a way takes; None, and an outcome, where that fails or the bundle has no such way."""
         way = next((run for run in self.runs if run.name == name), None)
         if way is None:
             return None
-        place = Place(self.place, self.place.parent, self.description.processor, seconds)
+        place = Place(self.place, self.fetched, self.description.processor, seconds)
         try:
             return way.start(place)
         except MissingError as error:
@@ -137,12 +150,13 @@ class _Opened:
         )
 
 
-def _take_turns(name: str, bundles: Sequence[_Opened], seconds: float) -> None:
-    """Run all bundles in one way: A B, then B A."""
+def _take_turns(way: BundleRun, bundles: Sequence[_Opened], seconds: float) -> None:
+    """Run all bundles in one way: A B, then B A where times are measured."""
+    name = way.name
     found: dict[int, list[ProgramReport]] = {}
     running = {index: bundle.started(name, seconds) for index, bundle in enumerate(bundles)}
     order = [index for index, run in running.items() if run is not None]
-    for _ in range(ROUNDS if len(order) > 1 else 1):
+    for _ in range(ROUNDS if len(order) > 1 and way.timed else 1):
         for index in order:
             run = running[index]
             if run is None:

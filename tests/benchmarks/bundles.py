@@ -68,9 +68,11 @@ def main(
 
 def _measured(target: str, name: str, forms: list[str], folder: Path, seconds: float) -> Iterator[MeasuredBundle]:
     path = Path(os.environ["DTC_DATA"]) / f"{name}.onnx"
-    beside = folder / "beside"
-    with suppress(DtcError):  # told of the original's own bundle
-        _deploy(path, AGAINST.get(target, target), name, beside)
+    beside = folder / "original"
+    if target in AGAINST:
+        beside = folder / "beside"
+        with suppress(DtcError):  # told of the bundle of that target
+            _deploy(path, AGAINST[target], name, beside)
     for form in forms:
         facts = {"target": target, "model": path.stem, "form": form}
         try:
@@ -79,7 +81,7 @@ def _measured(target: str, name: str, forms: list[str], folder: Path, seconds: f
         except DtcError as error:
             yield MeasuredBundle.model_validate(facts | {"refused": str(error).replace(f"{folder}/", "")})
             continue
-        other = beside if beside.exists() and (form != "original" or target in AGAINST) else None
+        other = beside if beside.exists() and beside != folder / form else None
         checked = check_bundle(folder / form, beside=other, seconds=seconds)
         timed = () if checked.beside is None else checked.beside.runs
         latencies = {run.name: run.found.latency for run in timed if run.found and run.found.latency}

@@ -229,7 +229,15 @@ def test_compressed_rows(page: Any, compress: Compress, value_type: str) -> None
 
 def test_the_example_of_compressed_rows(page: Any) -> None:
     found = page.csr(np.array([5, 6, 7]), np.array([1, 0, 2]), np.array([0, 1, 1, 3]), 3)
+    np.testing.assert_array_equal(page.gaps(np.array([5, 6, 7]), np.array([1, 5, 2]), (3, 3)), found)
     assert found.tolist() == [[0, 5, 0], [0, 0, 0], [6, 0, 7]]
+
+
+def test_gaps(page: Any, compress: Compress) -> None:
+    written = compress("prune", TALL, lower="standard", sparsity=0.995)
+    arrays = written.arrays
+    assert 255 in arrays["gaps"]
+    assert_same(page.gaps(arrays["values"], arrays["gaps"], TALL).T, written)
 
 
 @pytest.mark.parametrize(("structure", "axis"), [("row", 0), ("column", 1)])
@@ -329,7 +337,7 @@ def test_an_index_for_zero(page: Any, compress: Compress) -> None:
 def test_terms_of_a_sum(page: Any, compress: Compress) -> None:
     written = compress("prune+svd", (96, 80), lower="standard", sparsity=0.95, rank=4)
     arrays = written.arrays
-    first = page.bitmap(arrays["first.values"], arrays["first.bitmap"], 96)
+    first = page.gaps(arrays["first.values"], arrays["first.gaps"], (96, 80)).T
     assert_same(first + (arrays["second.right"] @ arrays["second.left"]).T, written)
 
 

@@ -25,7 +25,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "svd+uniform": {"rank": 4, "bits": 4},
     "prune+svd": {"sparsity": 0.9, "rank": 2},
 }
-PARTS = ("codes", "alphas", "indices", "codewords", "values", "bitmap", "mask", "survivors", "left", "right")
+PARTS = ("codes", "alphas", "indices", "codewords", "values", "bitmap", "gaps", "mask", "survivors", "left", "right")
 
 
 def hostile_model() -> ir.Model:

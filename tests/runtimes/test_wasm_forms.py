@@ -12,12 +12,14 @@ import onnx.parser
 import pytest
 
 from dtc.bundles import check_bundle, deploy
+from dtc.deploy.programs import require_program, run_program
+from dtc.session import runner, session
 
 pytestmark = [
     pytest.mark.runtimes,
     pytest.mark.xdist_group("bundles"),
     pytest.mark.skipif(
-        not os.environ.get("DTC_BUNDLES"), reason="takes emscripten, Node, Chromium (apt install): set DTC_BUNDLES=1"
+        not os.environ.get("DTC_BUNDLES"), reason="takes emscripten, Node, Chromium: set DTC_BUNDLES=square"
     ),
 ]
 
@@ -76,3 +78,36 @@ def test_every_form_is_computed_on_in_node_and_in_a_browser(tmp_path: Path) -> N
         ("Chromium", "right", ""),
     ]
     assert all(run.found is not None and run.found.relative_l2 < 1e-4 for run in found.bundle.runs)
+    example = (tmp_path / "bundle" / "example.html").read_text()
+    assert example.count("\n") <= 10
+    shown = ran_in_node(example, tmp_path / "bundle")
+    feeds = {
+        name: np.zeros(shape, dtype)
+        for name, shape, dtype in (
+            ("x", (5, COLS), np.float32),
+            ("ids", 3, np.int64),
+            ("image", (1, 39, 1, 11), np.float32),
+        )
+    }
+    wanted = runner(session(tmp_path / "forms.onnx"))(feeds)
+    assert shown.keys() == wanted.keys()
+    for name, array in wanted.items():
+        np.testing.assert_allclose(shown[name], array.reshape(-1), rtol=1e-4, atol=1e-4)
+
+
+PAGE = """import { readFile } from "node:fs/promises";
+globalThis.fetch = async (path) => ({ arrayBuffer: () => readFile(path) });
+globalThis.document = { body: { append: (text) => console.log(text) } };
+"""
+"""What the script of a page finds in a browser."""
+
+
+def ran_in_node(example: str, folder: Path) -> dict[str, list[float]]:
+    """Return what a page of a bundle shows, by the names of outputs."""
+    script = example.partition('<script type="module">')[2].partition("</script>")[0]
+    (folder / "example.mjs").write_text(PAGE + script)
+    node = require_program(["node"], "apt install nodejs")
+    lines = run_program([node, "example.mjs"], folder).splitlines()
+    return {
+        name: [float(number) for number in numbers.split()] for name, _, numbers in (x.partition(": ") for x in lines)
+    }

@@ -96,7 +96,7 @@ export async function tryModel({ load, file, runtime }, read, seconds) {
   const started = performance.now();
   const first = await load(bytes);
   const firstLoad = (performance.now() - started) / 1000;
-  first.release();
+  first.release?.();
   const start = performance.now();
   const model = await load(bytes);
   const loaded = (performance.now() - start) / 1000;

@@ -9,7 +9,7 @@ from dtc.deploy.page import page_ways, write_page
 from dtc.deploy.programs import MissingError, ProgramError
 from dtc.deploy.target import BundleRun, DeployTarget, Draft
 from dtc.deploy.targets.wasm.building import MODULE, SOURCE, build, require_module
-from dtc.deploy.targets.wasm.face import write_face
+from dtc.deploy.targets.wasm.face import write_example, write_face
 from dtc.deploy.targets.wasm.tiles import encode_tiled
 from dtc.formatting import size
 
@@ -32,6 +32,7 @@ class WasmTarget(DeployTarget):
         write_page(draft.folder)
         made = generate(draft.model, draft.folder / SOURCE, encode_tiled, ["simd128/tiles.h"])
         memory = write_face(made, draft.folder / SOURCE)
+        write_example(made.program, draft.folder)
         draft.figures.update({**made.figures, "memory": memory})
         constants = f"{size(made.weights)} of weights and {size(made.constants)} of other constants"
         taken = f"The module holds {constants} besides code, and takes {size(memory)} of memory"

@@ -1,4 +1,7 @@
-"""What a module offers to JavaScript: memory for inputs and outputs, what they are, and one function that runs it."""
+"""What a module offers to JavaScript: memory for inputs and outputs, what they are, and one function that runs it.
+
+A page that runs the model goes along, as short as one may be.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 from dtc.deploy.codegen.emitting import HEAD
 from dtc.deploy.codegen.generating import Generated
-from dtc.deploy.codegen.program import C_BYTES, Tensor
+from dtc.deploy.codegen.program import C_BYTES, CProgram, Tensor
 
 _TYPES: Mapping[str, str] = {"float": "float32", "int64_t": "int64", "int32_t": "int32", "bool": "bool"}
 
@@ -17,6 +20,34 @@ _STACK = 1 << 16
 _PAGE = 1 << 16
 _CODE_DATA = 1 << 16
 """Bytes for what the kernels and the C library hold besides constants; their tables are far smaller."""
+
+
+EXAMPLE = "example.html"
+"""The file of a page that runs the model, in a bundle."""
+
+_ARRAYS: Mapping[str, str] = {
+    "float": "Float32Array",
+    "int64_t": "BigInt64Array",
+    "int32_t": "Int32Array",
+    "bool": "Uint8Array",
+}
+
+
+def write_example(program: CProgram, folder: Path) -> None:
+    """Write a page that runs the model on zeros, of fewer than ten lines, and shows what comes out."""
+    # As JSON has them, names are strings of JavaScript; of HTML once no tag begins in them.
+    inputs = ", ".join(f"{json.dumps(each.name)}: new {_ARRAYS[each.ctype]}({each.size})" for each in program.inputs)
+    given = inputs.replace("<", "\\u003c")
+    text = f"""<!doctype html>
+<meta charset="utf-8" />
+<script type="module">
+  import {{ load }} from "./model.js";
+  const model = await load(await (await fetch("model.wasm")).arrayBuffer());
+  const outputs = model.run({{ {given} }});
+  for (const [name, {{ data }}] of Object.entries(outputs)) document.body.append(`${{name}}: ${{data.join(" ")}} `);
+</script>
+"""
+    (folder / EXAMPLE).write_text(text, encoding="utf-8")
 
 
 def write_face(made: Generated, folder: Path) -> int:
@@ -48,7 +79,9 @@ void model_step(void) {{ model_run({places}); }}
 
 def _described(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Mapping[str, object]:
     def listed(tensors: Sequence[Tensor]) -> list[Mapping[str, object]]:
-        return [{"name": each.name, "type": _TYPES[each.ctype], "dims": each.shape} for each in tensors]
+        return [
+            {"name": each.name, "type": _TYPES[each.ctype], "dims": each.shape, "size": each.size} for each in tensors
+        ]
 
     return {"inputs": listed(inputs), "outputs": listed(outputs)}
 

@@ -16,9 +16,7 @@ from dtc.passes.lower.decode import arranged, bits_of_bytes, float_bits_of_bytes
 from dtc.passes.lower.lowered import Compressed
 from dtc.passes.lower.readers import feeds_recurrence
 from dtc.passes.lower.running_sums import sums_in_front_of, triangle
-
-NODES_OF_CSR = 1100
-"""Bytes that decoding CSR in nodes takes in a file more than decoding a bitmap, of each site, about."""
+from dtc.passes.lower.sparse.gaps import NODES_OF_CSR, Gaps, decode_gaps, gaps_where_smaller
 
 
 class StoredSparse:
@@ -32,7 +30,7 @@ class StoredSparse:
         form = Sparse.stack(forms)
         if in_nodes:
             form = _in_few_nodes(form, math.inf if feeds_recurrence(item.site) else NODES_OF_CSR)
-        self.form = form
+        self.form, self._in_nodes = form, in_nodes
         self.dtype = item.site.value.dtype or ir.DataType.FLOAT
         self.front = front
         self._stored: dict[str, ir.Value] = {}
@@ -61,7 +59,9 @@ class StoredSparse:
 
     def cast_values(self, builder: GraphBuilder) -> ir.Value:
         """Return the values in the weight's own element type."""
-        values = self.values()
+        return self._cast(builder, self.values())
+
+    def _cast(self, builder: GraphBuilder, values: ir.Value) -> ir.Value:
         return values if values.dtype == self.dtype else builder.op("Cast", [values], to=int(self.dtype))
 
     def packed(self, builder: GraphBuilder) -> PackedBitmap | PackedCsr:
@@ -84,7 +84,21 @@ class StoredSparse:
 
     def decode(self, *, transposed: bool) -> ir.Value:
         """Return the matrix `[rows, cols]`, or its transpose, decoded by standard nodes that fold at load."""
-        return _decode(self, transposed=transposed)
+        gaps = self._gaps(transposed=transposed)
+        return _decode(self, transposed=transposed) if gaps is None else self._decode_gaps(gaps, transposed=transposed)
+
+    def _gaps(self, *, transposed: bool) -> Gaps | None:
+        """Return the matrix as gaps where nothing but nodes in front of its readers decodes it, and it is smaller."""
+        # OpenVINO computes no CumSum when it loads a model, and wants constant weights for LSTM and GRU.
+        if not self._in_nodes or self._stored or feeds_recurrence(self.site):
+            return None
+        return gaps_where_smaller(self.form, transposed=transposed)
+
+    def _decode_gaps(self, gaps: Gaps, *, transposed: bool) -> ir.Value:
+        half = self.dtype == ir.DataType.FLOAT16
+        values = self.part("values", gaps.values.astype(np.float16) if half else gaps.values)
+        shape = self.form.shape[::-1] if transposed else self.form.shape
+        return decode_gaps(self.front, self.part("gaps", gaps.gaps), self._cast(self.front, values), shape)
 
     def arranged(self, matrices: ir.Value, *, transposed: bool) -> ir.Value:
         """Return the decoded matrix, or its transpose, in the shape and type of the site's initializer."""
