@@ -15,11 +15,7 @@ inline void add_four(__m512i weights, const std::int8_t* x, __m512i& sums) {
   __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(weights), "m"(*reinterpret_cast<const std::int32_t*>(x)));
 }
 
-struct Vnni {
-  struct Session {
-    explicit Session(std::size_t) {}
-  };
-
+struct Vnni : NothingTaken {
   static constexpr auto alphas = alphas_avx512;
   template <int Planes>
   using Strip = Avx512Strip<Planes, kOffset>;
@@ -89,6 +85,6 @@ struct Vnni {
 
 }  // namespace
 
-const TileKernel kTilesVnni = {build_avx512, multiply_tiles<Vnni>, 2.2, 1.15};
+const TileKernel kTilesVnni = {build_avx512, Vnni::begin, Vnni::end, multiply_tiles<Vnni>, 2.2, 1.15};
 
 }  // namespace dtc
