@@ -14,9 +14,9 @@ from needed import lacking
 # on the path, they are found there first.
 sys.meta_path.sort(key=lambda finder: type(finder).__module__.startswith("_editable"))
 
-from dtc.cli import main
-from dtc.cli.app import app
-from dtc.pipeline.watch import VERIFY
+from dtc.cli import main  # noqa: E402
+from dtc.cli.app import app  # noqa: E402
+from dtc.pipeline.watch import VERIFY  # noqa: E402
 
 os.environ[VERIFY] = "1"  # every compression of a test checks the model after each stage, in other processes too
 
