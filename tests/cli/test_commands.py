@@ -134,12 +134,13 @@ def test_check_fails_with_status_1_over_a_limit(dtc: Dtc, model: Path, compresse
     assert dtc("check", model, compressed, "--seconds", 0)[0] == 0
     own = samples.with_name("own.npz")
     images = np.load(samples)["image"]
-    np.savez(own, image=images)
-    status, _, err = dtc(
+    np.savez(own, image=images, target=np.zeros(64))  # not the name of labels, which is told
+    status, out, err = dtc(
         "check", model, compressed, "--data", own, "--metric", "accuracy", "--max-drop", "0.01", "--seconds", 0
     )
     assert status == 1
     assert "accuracy went from 1 to" in err
+    assert "array 'target' of the data is no input of the model, and was not read; if it holds the labels" in out
 
 
 def test_check_fails_another_interface_and_refuses_no_model(dtc: Dtc, model: Path, tmp_path: Path) -> None:
