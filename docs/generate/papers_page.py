@@ -58,6 +58,8 @@ def _parts(results: Results) -> Iterator[str]:
         "    --results docs/results\n```"
     )
     yield "\n".join(experiment.tables(results.records))
+    if results.size in experiment.short:
+        yield f"Where it falls short: {experiment.short[results.size]}"
     yield from _missing(results, experiment.trials(results.size, seeds))
     told = sorted({_told(record.versions) for record in results.records})
     yield f"Measured with {'; '.join(told)}."

@@ -11,6 +11,7 @@ activations.json  levels that quantized activations start with, where there are 
 moments/        second moments of the inputs of sites, where the first distortion makes up for errors
 metrics.jsonl   events (dtc.training.events)
 checkpoints/    the last two
+intervals.json  scores of trials, where the interval between distortions is to be found
 best/           the best distorted weights and their forms, by step
 result.json     of a training, written at its end
 """

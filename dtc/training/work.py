@@ -186,11 +186,11 @@ def _with_interval(run: Run, steps: int, journal: Journal, trial: Callable[[int,
     for interval, score in trials.carry_out():
         scores[interval] = score
         words = f"{score.metric or 'loss'} {score.loss if score.value is None else score.value:.5g}"
-        journal.log(Noted(0, f"tried a distortion every {interval} steps: {words} after {trial_steps(steps)} steps"))
+        journal.log(Noted(0, f"tried an interval of {interval} steps: {words} after {trial_steps(steps)} steps"))
     if len(scores) < len(candidates(steps)):
         return run
     chosen = best_interval(scores)
-    journal.log(Noted(0, f"a distortion every {chosen} steps was the best of these"))
+    journal.log(Noted(0, f"the best interval was that of {chosen} steps"))
     return run.retold(distort_every=chosen)
 
 
