@@ -57,14 +57,17 @@ def resume_training(
     *,
     force: bool = False,
     allow_code: bool = False,
+    engine: str | None = None,
+    device: str | None = None,
+    processes: int | None = None,
     on_event: OnEvent | None = None,
 ) -> TrainedReference:
-    """Carry a training on to its end and write the best weights.
+    """Carry a training on to its end and write the best weights; `engine` and so on as `dtc.pipeline.resume`.
 
     Raises:
         DtcError: As `train_reference`.
     """
-    opened = open_run(run)
+    opened = open_run(run).placed(engine=engine, device=device, processes=processes)
     if not allow_code:
         refuse_code(opened.recipe, run, named_in=run)
     path = output or Path(opened.model_path.name)

@@ -82,6 +82,7 @@ LIMITS = {"functions": 1e-4, "kernels": 5e-4}
 OLDER = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
+sys.modules["onnxruntime.training"] = None  # it would import PyTorch
 import numpy as np, onnxruntime as ort
 options, native = ort.SessionOptions(), ort.SessionOptions()
 options.log_severity_level = native.log_severity_level = 4

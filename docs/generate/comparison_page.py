@@ -16,8 +16,10 @@ INTRODUCTION = (
     "against the model on the same samples. Beside them stand the quantizers of ONNX Runtime, and what `dtc search` "
     "finds. Tables hold the files than which no other is as small and loses as little. Nothing here was typed: all of "
     "it is made of the files in `docs/results/compared/`, which the commands below write.\n\n"
-    "What was retrained had an epoch, or two, so that it says what a few minutes give. The commands measure on "
-    "different test samples: half a point between files of two commands is no difference."
+    "What was retrained had an epoch, or two, so that it says what a few minutes give; where another machine is named, "
+    "files are those of the tables in [results](results.md), printed before codes had the solvers that they have now. "
+    "The commands measure on different test samples: half a point between files of two commands is no "
+    "difference."
 )
 
 PICTURES = "pictures"
@@ -44,8 +46,8 @@ def _picture(title: str, comparisons: Sequence[Comparison]) -> str:
     series: dict[str, list[tuple[float, float, str]]] = {way: [] for way in typing.get_args(Way)}
     for each, file in _files(comparisons):
         lost = each.lost(file)
-        words = f"{file.words}: {each.ratio(file):.1f}x, {lost:.2f} {_UNITS[metric]}"
-        series[file.way].append((each.ratio(file), min(lost, _MOST[metric]), words))
+        words = f"{file.words}: {file.ratio:.1f}x, {lost:.2f} {_UNITS[metric]}"
+        series[file.way].append((file.ratio, min(lost, _MOST[metric]), words))
     return dots_picture(title, "times smaller", _UNITS[metric], series)
 
 
@@ -54,11 +56,8 @@ def _files(comparisons: Sequence[Comparison]) -> Iterator[tuple[Comparison, Comp
 
 
 def _front(comparisons: Sequence[Comparison]) -> str:
-    rows = [
-        [file.words, file.way, f"{file.bytes:,}", f"{each.ratio(file):.1f}x", f"{each.lost(file):.2f}"]
-        for each, file in front(comparisons)
-    ]
-    return table(["made by", "way", "bytes", "ratio", _UNITS[comparisons[0].metric]], rows)
+    rows = [[file.words, file.way, f"{file.ratio:.1f}x", f"{each.lost(file):.2f}"] for each, file in front(comparisons)]
+    return table(["made by", "way", "file", _UNITS[comparisons[0].metric]], rows)
 
 
 def _commands(comparisons: Sequence[Comparison]) -> Iterator[str]:

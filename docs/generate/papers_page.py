@@ -20,6 +20,12 @@ INTRODUCTION = (
 )
 
 
+SMALLEST = (
+    "This is the smallest setting, of seconds: language models are small ones and learn letters instead of words, "
+    "image models give way to one of spoken digits. It shows which way things go, beside the control; its figures are "
+    "not to be held against the paper's."
+)
+
 PICTURES = "pictures"
 """Folder of the pictures beside the page."""
 
@@ -44,12 +50,16 @@ def _parts(results: Results) -> Iterator[str]:
     seeds = max((int(record.facts.get("seed", 0)) + 1 for record in results.records), default=1)
     yield f"## {experiment.title}"
     yield f"{experiment.paper}. {experiment.about}"
+    if results.size == "smallest":
+        yield SMALLEST
     yield (
         "```sh\n# not run: needs the folder of DTC_DATA, and minutes to hours\n"
         f"python -m dtc.models.reproduce.papers {experiment.name} --size {results.size} --seeds {seeds} \\\n"
         "    --results docs/results\n```"
     )
     yield "\n".join(experiment.tables(results.records))
+    if results.size in experiment.short:
+        yield f"Where it falls short: {experiment.short[results.size]}"
     yield from _missing(results, experiment.trials(results.size, seeds))
     told = sorted({_told(record.versions) for record in results.records})
     yield f"Measured with {'; '.join(told)}."

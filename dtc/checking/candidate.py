@@ -18,7 +18,7 @@ from dtc.checking.options import CheckedBatch, CheckOptions
 from dtc.checking.pair import CandidateError, Pair, open_pair
 from dtc.checking.report import CheckReport, MetricChange, ModelFacts
 from dtc.checking.trial import Trial
-from dtc.data import Source
+from dtc.data import Source, unread_arrays
 from dtc.deploy.ops import DOMAIN
 from dtc.deploy.ops.library import library_path
 from dtc.errors import DataError, UsageError
@@ -153,7 +153,13 @@ def _on_data(
         trial.seek(sampler)
     words = ", ".join([f"data, {count} batches", *trial.words])
     sample = first_inputs(pair.inputs, source, options.objective, options.seed)
-    return _compared(report, trial, words, change, options), trial, sample
+    return _compared(report, trial, words, change, options, _unread(pair, source, options)), trial, sample
+
+
+def _unread(pair: Pair, source: Source, options: CheckOptions) -> tuple[str, ...]:
+    """Return in words which arrays of the data nothing reads."""
+    batch = next(iter(source.batches(epoch=0, seed=options.seed, shuffle=False)), {})
+    return unread_arrays(batch, [spec.name for spec in pair.inputs], options.objective)
 
 
 def _by_turns(first: Iterator[_Ran], second: Iterator[_Ran], block: int) -> Iterator[tuple[_Ran, _Ran]]:
@@ -188,7 +194,12 @@ def first_inputs(inputs: Sequence[TensorSpec], source: Source, objective: Object
 
 
 def _compared(
-    report: CheckReport, trial: Trial, inputs: str, metric: MetricChange | None, options: CheckOptions
+    report: CheckReport,
+    trial: Trial,
+    inputs: str,
+    metric: MetricChange | None,
+    options: CheckOptions,
+    unread: tuple[str, ...] = (),
 ) -> CheckReport:
     differences = trial.comparison.differences()
     found = {
@@ -196,7 +207,7 @@ def _compared(
         "differences": differences,
         "metric": metric,
         "failures": (*trial.failures(), *_over_limits(differences, metric, options)),
-        "caveats": trial.caveats(),
+        "caveats": (*unread, *trial.caveats()),
     }
     return report.model_copy(update=found)
 

@@ -1,6 +1,6 @@
 """Where samples come from: arrays on disk or a function, as batches that fit a model, and which are held out."""
 
-from dtc.data.fit import check_fit, fitted, fixed_batch
+from dtc.data.fit import check_fit, fitted, fixed_batch, unread_arrays
 from dtc.data.functions import FunctionSource
 from dtc.data.samples import Samples, hold_out
 from dtc.data.source import ArraySource, Batch, Source, Split, count_batches, is_code, open_source, relocated
@@ -20,4 +20,5 @@ __all__ = [
     "is_code",
     "open_source",
     "relocated",
+    "unread_arrays",
 ]

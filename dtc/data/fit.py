@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Protocol
@@ -56,6 +56,16 @@ def check_fit(
             an array is neither input nor labels. The message names it, what it has, and what is needed.
     """
     return _fit(_inputs(model, objective), batch, objective, source)
+
+
+def unread_arrays(batch: Mapping[str, AnyArray], inputs: Iterable[str], objective: ObjectiveNames) -> tuple[str, ...]:
+    """Return in words which arrays of a batch are neither inputs of the model nor what the objective reads."""
+    known, unlabelled = {*inputs, objective.labels, objective.lengths}, objective.labels not in batch
+    names = [name for name in batch if name not in known]
+    hint = "; if it holds the labels, say --labels {}" if unlabelled else ""
+    return tuple(
+        f"array {name!r} of the data is no input of the model, and was not read{hint.format(name)}" for name in names
+    )
 
 
 def fitted(source: Source, model: ir.Model, objective: ObjectiveNames) -> Source:

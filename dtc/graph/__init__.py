@@ -9,7 +9,7 @@ from dtc.graph.load import load_model
 from dtc.graph.output import check_output, check_space, only_writer, publish
 from dtc.graph.quantizers import Quantizer, bypass_quantizers, find_quantizers, share_scales
 from dtc.graph.roles import CONVOLUTIONS, DENSE_ROLES, INPUT_ROLES, RECURRENT_ROLES, Role, view_of, weight_inputs
-from dtc.graph.save import save_model
+from dtc.graph.save import model_message, save_model
 from dtc.graph.sites import Reader, Site, find_sites, site_of, why_no_site
 from dtc.graph.views import MatrixView
 from dtc.graph.walk import all_graphs, all_nodes, find_initializer, nesting, source_of
@@ -36,6 +36,7 @@ __all__ = [
     "find_sites",
     "load_model",
     "model_files",
+    "model_message",
     "nesting",
     "only_writer",
     "publish",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx_ir as ir
@@ -10,6 +12,7 @@ from dtc.errors import ModelError, one_line
 from dtc.graph.bare import bare_initializers
 from dtc.graph.ir_version import lowest_ir_version
 from dtc.graph.output import check_output, data_name, publish
+from dtc.graph.serialization import to_proto
 from dtc.graph.streaming import DataFile, write_streaming
 from dtc.graph.walk import all_tensors, replaced_tensors
 from dtc.scratch import scratch_folder
@@ -43,16 +46,42 @@ def save_model(model: ir.Model, path: str | Path, *, force: bool = False) -> tup
     return tuple(path.with_name(file.name) for file in written)
 
 
+def model_message(model: ir.Model, name: str) -> bytes:
+    """Return what `save_model` writes of a model of at most 2 GB into one file, and leave the model as it is.
+
+    Args:
+        model: The model, whose tensors are all in memory meanwhile.
+        name: What an error calls it.
+
+    Raises:
+        ModelError: It cannot be written.
+    """
+    version = model.ir_version
+    model.ir_version = lowest_ir_version(model)
+    try:
+        with bare_initializers(model), _damage_told(name):
+            return to_proto(model).SerializeToString()
+    finally:
+        model.ir_version = version
+
+
 def _write(model: ir.Model, path: Path) -> tuple[Path, ...]:
     """Write a model, and return its files: the model's own first."""
-    try:
+    with _damage_told(path.name):
         if _tensor_bytes(model) > EXTERNAL_DATA_ABOVE:
             return path, _write_apart(model, path)
         write_streaming(model, path)
+        return (path,)
+
+
+@contextmanager
+def _damage_told(name: str) -> Iterator[None]:
+    """Turn what is raised over a model that cannot be written into one line about it."""
+    try:
+        yield
     except (ir.serde.SerdeError, ValueError, TypeError, OverflowError) as error:
         reason = one_line(error.__cause__ or error, 160)
-        raise ModelError(f"{path.name}: the model cannot be written ({reason}); it is damaged") from error
-    return (path,)
+        raise ModelError(f"{name}: the model cannot be written ({reason}); it is damaged") from error
 
 
 def _write_apart(model: ir.Model, path: Path) -> Path:

@@ -101,6 +101,7 @@ def resume(
     report: str | Path | None = None,
     allow_code: bool = False,
     dump: str | Path | None = None,
+    engine: str | None = None,
     device: str | None = None,
     processes: int | None = None,
     on_event: OnEvent | None = None,
@@ -110,8 +111,8 @@ def resume(
     Retraining goes on from its newest checkpoint; without training all is done anew. A run that has its result gives it
     again, unless `force` asks to do it over. `output` and `report` are other places than the run names; those that it
     names have to lie in the folder that it lies in, and functions that it names as data are run with `allow_code` only:
-    a run directory may be a stranger's. `dump` is a folder for the model after each stage. `device` and `processes` are
-    what retraining goes on on from here: not bit for bit, where they are others.
+    a run directory may be a stranger's. `dump` is a folder for the model after each stage. `engine`, `device` and
+    `processes` are what retraining goes on on from here: not bit for bit, where they are others.
 
     Raises:
         DtcError: The folder is no run of `compress`, or whatever else is wrong, in words for the user.
@@ -119,9 +120,7 @@ def resume(
     folder = Path(folder)
     output, report, dump = (None if each is None else Path(each) for each in (output, report, dump))
     run, told = open_run(folder), Job.read(folder, force=force)
-    if device is not None or processes is not None:
-        placed = {"device": device or run.training.device, "processes": processes or run.training.processes}
-        run = run.retold(**placed)
+    run = run.placed(engine=engine, device=device, processes=processes)
     job = replace(told, dump=dump, output=output or told.output, report=report or told.report)
     if not force and (known := _known(run, job)) is not None:
         return known

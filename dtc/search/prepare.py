@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from dtc.calibration import Calibration
-from dtc.data import Samples, Source
+from dtc.data import Samples, Source, unread_arrays
 from dtc.errors import DtcError, UsageError
 from dtc.evaluate import judged_output, stateful
 from dtc.graph import Site, load_model
@@ -118,6 +118,8 @@ def prepare(
         with_folder.begin()
         notes = [*work.remarks, *_leave_measured(work, candidates, folder, tell)]
         with_folder.finish(facts, notes)
+    inputs = [spec.name for spec in input_specs(work.model)]
+    notes = [*notes, *unread_arrays(parts.deciding[0], inputs, objective)]
     size = sum(file.stat().st_size for file in work.files)
     setting = Setting(model.absolute(), recipe, base.absolute(), folder.absolute(), measure)
     dense = {site.name: array_bytes(site.value, site.nbytes) for site in work.plan.sites}

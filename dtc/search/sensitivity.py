@@ -21,8 +21,11 @@ from dtc.search.candidate import Candidate, Mix, between, closer, mix_of
 from dtc.search.tasks import ChangeAll, ChangeOne, ScanSites
 from dtc.search.workers import Evaluations
 
-MOST = 10
-"""Candidates of a site that the model is run with."""
+MOST, FEWEST = 10, 5
+"""Candidates of a site that the model is run with: the fewer the more sites there are, as errors of many even out."""
+
+_CHANGES = 240
+"""Changes of single sites in all, where each site has no fewer candidates than `FEWEST`."""
 
 _CLEARLY = 0.7
 """A candidate is passed over if another, in no more bytes, errs less than so many times as much."""
@@ -211,14 +214,15 @@ def worth_measuring(table: SiteTable, distance: float) -> SiteTable:
     """Return the choices that may be in a file whose outputs are about so far from the original's; 0: not known.
 
     One that alone costs more is in none, and of those that cost next to nothing the smallest is enough. Of the others
-    each site has `MOST` at the most.
+    each site has `MOST` at the most, of many sites less.
     """
+    most = min(MOST, max(FEWEST, _CHANGES // len(table.sites)))
     least = distance / (_SPREAD * len(table.sites))
     sites = {}
     for site, (*row, whole) in table.sites.items():
         first = next((index for index, each in enumerate(row) if each.error < least), len(row))
         kept = [each for each in row[: first + 1] if each.error <= _BEYOND * distance or not distance] or row[-1:]
-        while len(kept) > MOST:
+        while len(kept) > most:
             kept.pop(min(range(1, len(kept) - 1), key=lambda index: _gain(*kept[index - 1 : index + 2])))
         sites[site] = (*kept, whole)
     return SiteTable(sites, table.common)

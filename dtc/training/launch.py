@@ -23,7 +23,7 @@ from dtc.training.engine_kind import EngineKind, engine_of
 from dtc.training.evaluate import Score
 from dtc.training.events import Event, Started, from_line
 from dtc.training.run import Run, open_run
-from dtc.training.work import Assignment
+from dtc.training.work import SESSION, Assignment
 from dtc.training.worker import ENDED, STOPPED
 
 _POLL = 0.05
@@ -183,7 +183,7 @@ def _follow(run: Run, process: subprocess.Popen[bytes], session: str) -> Iterato
 
 def _session_offset(run: Run, session: str) -> int | None:
     """Return the byte at which this session's events begin; None until the worker has written the number."""
-    found = _read_of_session(run.folder / "session.json", session)
+    found = _read_of_session(run.folder / SESSION, session)
     return None if found is None else int(found["offset"])
 
 

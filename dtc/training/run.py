@@ -11,6 +11,7 @@ activations.json  levels that quantized activations start with, where there are 
 moments/        second moments of the inputs of sites, where the first distortion makes up for errors
 metrics.jsonl   events (dtc.training.events)
 checkpoints/    the last two
+intervals.json  scores of trials, where the interval between distortions is to be found
 best/           the best distorted weights and their forms, by step
 result.json     of a training, written at its end
 """
@@ -38,7 +39,7 @@ from dtc.passes.prepare import normalise
 from dtc.passes.prepare.quantize_activations import Quantization, quantize_activations
 from dtc.recipe import Data, Recipe, Training
 from dtc.scratch import scratch_folder
-from dtc.training.engine_kind import engine_of
+from dtc.training.engine_kind import engine_of, find_engine
 from dtc.training.moments import FOLDER as MOMENTS
 from dtc.training.moments import StoredMoments, write_moments
 from dtc.training.quantizations import FILE as ACTIVATIONS
@@ -112,6 +113,21 @@ class Run:
         except OSError as error:
             raise TrainingError(f"{self.folder / 'recipe.yaml'}: cannot be written ({error.strerror})") from error
         return replace(self, recipe=recipe)
+
+    def placed(self, **where: str | int | None) -> Run:
+        """Return the run to go on with another `engine`, or on another `device`, or in so many `processes`.
+
+        What is None stays as it is.
+
+        Raises:
+            UsageError: There is no such engine, or it cannot do that.
+            RecipeError: The run trains nothing.
+            TrainingError: The recipe cannot be written.
+        """
+        told = {name: value for name, value in where.items() if value is not None}
+        if "engine" in told:
+            find_engine(str(told["engine"]))  # a wrong name is no mistake of the run's recipe
+        return self.retold(**told) if told else self
 
     def reread(self) -> Run:
         """Return the run with its recipe as it is now: a worker's session may have decided on the engine."""

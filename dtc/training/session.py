@@ -114,7 +114,10 @@ class Session:
         for prefix, live in (("parameter", self.engine.parameters), ("optimizer", self.optimizer.state)):
             saved = snapshot.below(prefix)
             if saved.keys() != live.keys():
-                raise TrainingError("the checkpoint belongs to another model or optimizer; start a new run")
+                raise TrainingError(
+                    "the checkpoint belongs to another model or optimizer, or to an engine that trains other weights; "
+                    "start a new run, or go on with the engine that it began with"
+                )
             for name, array in saved.items():
                 fill(live[name], array)
         # The run may have begun with another engine, or in another precision, whose state was another one.

@@ -24,7 +24,7 @@ from dtc.passes.method import DistortionStep
 from dtc.passes.plan import Plan, make_plan
 from dtc.recipe import Recipe, Rule
 from dtc.training.engine import Engine
-from dtc.training.engine_kind import engine_of
+from dtc.training.engine_kind import engine_of, engine_title
 from dtc.training.engine_settings import EngineSettings
 from dtc.training.evaluate import Evaluation, Score
 from dtc.training.events import Finished, Noted, Started
@@ -40,6 +40,7 @@ from dtc.training.session import Session
 from dtc.training.snapshot import Snapshot, write_json
 
 GRADIENTS = "gradients.npz"
+SESSION = "session.json"
 PROVING_BATCHES = 4
 """Batches on which an engine shows that it computes what the model computes."""
 
@@ -124,7 +125,8 @@ def work(
         progress.steps = progress.steps or _total_steps(run.recipe, begun.data)
         # 2. What was written after that checkpoint goes, and the parent is told where this session's events begin.
         with closing(Journal.open(run, snapshot)) as journal:
-            write_json(folder / "session.json", {"session": session, "offset": journal.offset})
+            before, trainer = _trainer_before(folder), engine_title(run.recipe)
+            write_json(folder / SESSION, {"session": session, "offset": journal.offset, "trainer": trainer})
             if journal.offset == 0:
                 journal.log(_started(begun.session, begun.evaluation.source.words))
                 if assignment.remark:
@@ -132,6 +134,9 @@ def work(
                 run = _with_interval(run, progress.steps, journal, _trial_of(run, assignment, tools, should_stop))
                 if run.training.distort_every == "auto" and run.recipe.rules:
                     return False
+            elif before not in (trainer, None):
+                words = f"goes on with {trainer}, after {before}: not bit for bit as it would have gone on with that"
+                journal.log(Noted(progress.step, words))
             # 3. The training itself.
             schedule = TrainingSchedule.of(run.recipe, progress.steps)
             retraining = Retraining(begun.session, begun.data, begun.evaluation, schedule, journal)
@@ -139,6 +144,15 @@ def work(
             if ended:
                 journal.log(Finished(progress.step, _write_result(run, progress)))
     return ended
+
+
+def _trainer_before(folder: Path) -> str | None:
+    """Return what trained in the session before this one, None where there was none."""
+    try:
+        told = json.loads((folder / SESSION).read_text(encoding="utf-8")).get("trainer")
+    except (OSError, ValueError):
+        return None
+    return None if told is None else str(told)
 
 
 def _trial_of(
@@ -172,11 +186,11 @@ def _with_interval(run: Run, steps: int, journal: Journal, trial: Callable[[int,
     for interval, score in trials.carry_out():
         scores[interval] = score
         words = f"{score.metric or 'loss'} {score.loss if score.value is None else score.value:.5g}"
-        journal.log(Noted(0, f"tried a distortion every {interval} steps: {words} after {trial_steps(steps)} steps"))
+        journal.log(Noted(0, f"tried an interval of {interval} steps: {words} after {trial_steps(steps)} steps"))
     if len(scores) < len(candidates(steps)):
         return run
     chosen = best_interval(scores)
-    journal.log(Noted(0, f"a distortion every {chosen} steps was the best of these"))
+    journal.log(Noted(0, f"the best interval was that of {chosen} steps"))
     return run.retold(distort_every=chosen)
 
 

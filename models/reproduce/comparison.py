@@ -25,13 +25,13 @@ class ComparedFile(DocumentPart):
     Attributes:
         words: What it was made by.
         way: How.
-        bytes: Its size.
+        ratio: How many times smaller than the model it is, all of the file counted.
         value: The metric, on the samples of the comparison.
     """
 
     words: str
     way: Way
-    bytes: int
+    ratio: float
     value: float
 
 
@@ -57,10 +57,6 @@ class Comparison(Document):
     bytes: int
     value: float
     files: tuple[ComparedFile, ...]
-
-    def ratio(self, file: ComparedFile) -> float:
-        """Return how many times smaller than the model a file is."""
-        return self.bytes / file.bytes
 
     def lost(self, file: ComparedFile) -> float:
         """Return what a file loses: points of accuracy, or percent of the perplexity; below 0 where it gains."""
@@ -88,7 +84,7 @@ def read_comparisons(folder: Path) -> Iterator[tuple[str, list[Comparison]]]:
 def front(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, ComparedFile]]:
     """Return the files than which no other is as small and loses as little, the largest first."""
     pairs = [(each, file) for each in comparisons for file in each.files]
-    pairs.sort(key=lambda pair: (pair[0].ratio(pair[1]), -pair[0].lost(pair[1])), reverse=True)
+    pairs.sort(key=lambda pair: (pair[1].ratio, -pair[0].lost(pair[1])), reverse=True)
     best, least = [], float("inf")
     # From the smallest file to the largest: one that loses as much as a smaller one is beaten by it.
     for comparison, file in pairs:

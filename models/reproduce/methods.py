@@ -289,7 +289,7 @@ def _compared(case: Case, folder: Path, steps: int | None) -> Comparison | None:
             ComparedFile(
                 words=words,
                 way="retrained" if again else "one-shot",
-                bytes=found[words, again]["file_bytes"][1],
+                ratio=first["file_bytes"][0] / found[words, again]["file_bytes"][1],
                 value=found[words, again]["after"],
             )
             for words, again in pairs

@@ -229,7 +229,7 @@ def compared(case: Benchmark, folder: Path) -> Comparison:
             of_others = line.words in QUANTIZERS
             words = f"{line.words}{', with samples' if line.samples and not of_others else ''}"
             way: Way = "other quantizers" if of_others else "one-shot"
-            files.append(ComparedFile(words=words, way=way, bytes=facts["bytes"], value=facts["metric"]))
+            files.append(ComparedFile(words=words, way=way, ratio=size / facts["bytes"], value=facts["metric"]))
     return Comparison(
         schema=SCHEMA,
         model=case.name,

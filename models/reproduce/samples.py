@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from dtc.models import datasets
 from dtc.models.datasets.penn_treebank import EVALUATION_STEPS
@@ -137,6 +136,9 @@ def _streams(frames: int) -> Any:
 
 
 def _stream(samples: Any, offsets: Any, clips: Iterator[int], length: int, rng: np.random.Generator) -> Any:
+    # It takes seconds to import, and no other samples need it.
+    from scipy.signal import resample_poly
+
     parts: list[Any] = []
     while sum(map(len, parts)) < length:
         clip = next(clips)

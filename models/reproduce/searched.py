@@ -158,6 +158,7 @@ def _lines(model: SearchedModel, files: Sequence[tuple[_File, Judged]]) -> Itera
 
 def _compared(model: SearchedModel, files: Sequence[tuple[_File, Judged]]) -> Comparison:
     (original, own), *others = files
+    size = original.path.stat().st_size
     return Comparison(
         schema=SCHEMA,
         model=model.case.name,
@@ -165,10 +166,10 @@ def _compared(model: SearchedModel, files: Sequence[tuple[_File, Judged]]) -> Co
         metric=model.case.objective.metric or "",
         samples=model.rest,
         versions=provenance(model.recipe())["versions"],
-        bytes=original.path.stat().st_size,
+        bytes=size,
         value=own.value,
         files=tuple(
-            ComparedFile(words=file.words, way=file.way, bytes=file.path.stat().st_size, value=judged.value)
+            ComparedFile(words=file.words, way=file.way, ratio=size / file.path.stat().st_size, value=judged.value)
             for file, judged in others
             if file.way is not None
         ),

@@ -3,8 +3,9 @@
 `python tests/benchmarks/gpu_language_model.py --results FILE` prints step times beside hand-written PyTorch, then
 retrains `trained/ptb_medium.onnx` of the data folder (DTC_DATA) with `dtc compress`: its LSTM weights by svd of rank 96
 for 8 epochs, and with what time is left in 1 bit for 4. For each it prints the time of a step, the share of the
-training time that the distortions took, and the test perplexity of the original, of its compression without retraining,
-and of the retrained file. What there is is written after each part, so that a machine that is taken away leaves it.
+training time that the distortions took, and the test perplexity of the original, of its compression without
+retraining, and of the retrained file. Tests are made on the CPU while the next part trains. What there is is written
+after each part, so that a machine that is taken away leaves it.
 
 `--tiny --device cpu` goes the same way in a minute or two: a small model, a few steps, a little text.
 """
@@ -20,8 +21,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,10 @@ class Part:
     training: tuple[str, ...]
     seconds: float
     """Less time than that left: it is not begun."""
+
+    def files(self, folder: Path) -> tuple[Path, Path]:
+        """Return where the model lies, compressed without and with retraining."""
+        return folder / f"{self.name}, one-shot.onnx", folder / f"{self.name}.onnx"
 
 
 @dataclass(frozen=True)
@@ -57,10 +64,11 @@ FULL = Scale(
     ("dtc.models.datasets:ptb", "dtc.models.datasets:ptb_valid", "dtc.models.datasets:ptb_test"),
     (
         Part("svd of rank 96", ("svd", "--rank", "96", "--include", "lstm*"),
-             ("--epochs", "8", "--distort-every", "100", "--lr", "2.6", "--lr-after", "3", "--lr-factor", "0.606"), 0),
+             ("--epochs", "8", "--distort-every", "100", "--evaluate-every", "2600",
+              "--lr", "2.6", "--lr-after", "3", "--lr-factor", "0.606"), 0),
         Part("1 bit", ("binary", "--bits", "1", "--include", "lstm*"),
-             ("--epochs", "4", "--distort-every", "1000", "--lr", "1.5", "--lr-after", "2", "--lr-factor", "0.588"),
-             200),
+             ("--epochs", "4", "--distort-every", "1000", "--evaluate-every", "2000",
+              "--lr", "1.5", "--lr-after", "2", "--lr-factor", "0.588"), 200),
     ),
     ("--model", "ptb-medium", "--bursts", "8"),
 )  # fmt: skip
@@ -99,9 +107,9 @@ def dtc(*arguments: str) -> dict[str, Any]:
 def retrained(part: Part, scale: Scale, model: Path, folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """Compress the model with and without retraining; return times, share of the distortions, and the metric."""
     method = ("--method", *part.method, "--seconds", "0", "--force", "--allow-growth")
-    once, output = folder / "once.onnx", folder / f"{part.name}.onnx"
+    once, output = part.files(folder)
     dtc("compress", str(model), "-o", str(once), *method)
-    train, evaluate, test = scale.texts
+    train, evaluate, _ = scale.texts
     started = time.monotonic()
     report = dtc(
         "compress", str(model), "-o", str(output), *method, "--retrain", "--engine", "torch", "--device", chosen.device,
@@ -122,16 +130,16 @@ def retrained(part: Part, scale: Scale, model: Path, folder: Path, chosen: argpa
         "seconds by kind": seconds,
         "ratio of the file": report["ratios"]["file"],
         "validation": facts["best"]["score"],
-        "test": tested(model, test, {"one-shot": once, "retrained": output}),
     }
 
 
-def tested(model: Path, text: str, files: dict[str, Path]) -> dict[str, float]:
-    """Return the perplexity on the text for tests, of the original model first."""
-    found = {}
-    for name, file in files.items():
-        metric = dtc("check", str(model), str(file), "--data", text, *CARRY, "--seconds", "0")["metric"]
-        found |= {"original": metric["before"], name: metric["after"]}
+def tested(model: Path, text: str, files: Sequence[Path]) -> dict[str, float]:
+    """Return the perplexity on the text for tests: of the model, and of its compression without and with retraining."""
+    found: dict[str, float] = {}
+    names = ("original", "one-shot", "retrained")
+    for (before, first), (after, second) in pairwise(zip(names, (model, *files), strict=True)):
+        metric = dtc("check", str(first), str(second), "--data", text, *CARRY, "--seconds", "0")["metric"]
+        found |= {before: metric["before"], after: metric["after"]}
     return found
 
 
@@ -161,14 +169,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         told |= {"python": platform.python_version(), "step": steps(chosen.device, scale.timed), "parts": []}
         print("\n".join(told["step"]), flush=True)
         _keep(told, chosen.results)
-        for part in scale.parts:
-            left = 60 * chosen.minutes - (time.monotonic() - began)
-            if left < part.seconds:
-                print(f"{part.name}: {left:.0f} s are left, it is not begun")
-                continue
-            told["parts"].append(retrained(part, scale, model, folder, chosen))
-            print(json.dumps(told["parts"][-1]), flush=True)
-            _keep(told, chosen.results)
+        with ThreadPoolExecutor(1) as beside:
+            tests = []
+            for part in scale.parts:
+                left = 60 * chosen.minutes - (time.monotonic() - began)
+                if left < part.seconds:
+                    print(f"{part.name}: {left:.0f} s are left, it is not begun")
+                    continue
+                told["parts"].append(retrained(part, scale, model, folder, chosen))
+                print(json.dumps(told["parts"][-1]), flush=True)
+                _keep(told, chosen.results)
+                tests.append(beside.submit(tested, model, scale.texts[2], part.files(folder)))
+            for facts, test in zip(told["parts"], tests, strict=True):
+                facts["test"] = test.result()
+                print(f"{facts['part']}, test: {json.dumps(facts['test'])}", flush=True)
+                _keep(told, chosen.results)
 
 
 def _keep(told: dict[str, Any], results: Path) -> None:

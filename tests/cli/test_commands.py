@@ -80,7 +80,8 @@ def test_inspect_finds_the_weights_of_branches(dtc: Dtc, data_dir: Path) -> None
     assert status == 0
     sites = json.loads(out)["sites"]
     assert any("LSTM" in site["role"].upper() for site in sites)
-    assert all("If has no gradient" in site["not_retrained"] for site in sites)
+    assert all(site["obstacle"].endswith("a gradient of If") for site in sites)
+    assert {tuple(site["engines"]) for site in sites} == {("torch",)}
 
 
 def test_inspect_counts_a_shared_weight_once(dtc: Dtc, tmp_path: Path) -> None:
@@ -134,12 +135,13 @@ def test_check_fails_with_status_1_over_a_limit(dtc: Dtc, model: Path, compresse
     assert dtc("check", model, compressed, "--seconds", 0)[0] == 0
     own = samples.with_name("own.npz")
     images = np.load(samples)["image"]
-    np.savez(own, image=images)
-    status, _, err = dtc(
+    np.savez(own, image=images, target=np.zeros(64))  # not the name of labels, which is told
+    status, out, err = dtc(
         "check", model, compressed, "--data", own, "--metric", "accuracy", "--max-drop", "0.01", "--seconds", 0
     )
     assert status == 1
     assert "accuracy went from 1 to" in err
+    assert "array 'target' of the data is no input of the model, and was not read; if it holds the labels" in out
 
 
 def test_check_fails_another_interface_and_refuses_no_model(dtc: Dtc, model: Path, tmp_path: Path) -> None:

@@ -200,6 +200,7 @@ import json, sys
 folder, first, library = sys.argv[1:]
 if first:
     sys.path.insert(0, first)
+    sys.modules["onnxruntime.training"] = None  # it would import PyTorch
 import numpy as np, onnxruntime as ort
 options = ort.SessionOptions()
 options.intra_op_num_threads = 1

@@ -41,10 +41,15 @@ def write(path: Path, channels: int, width: int) -> Path:
     return path
 
 
+LOWERINGS = ("compute", "standard", "storage")
+WIDTHS = (2, 40, 400)
+
+
 @pytest.mark.parametrize("method", sorted(methods()))
-@pytest.mark.parametrize("lower", ["compute", "standard", "storage"])
-@pytest.mark.parametrize("width", [2, 40, 400])
-def test_no_file_is_larger_than_its_model(dtc: Dtc, tmp_path: Path, method: str, lower: str, width: int) -> None:
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_file_is_larger_than_its_model(dtc: Dtc, tmp_path: Path, method: str, width: int) -> None:
+    # Each method in each lowering and in each width, and each width in each lowering.
+    lower = LOWERINGS[(sorted(methods()).index(method) + WIDTHS.index(width)) % 3]
     model, output = write(tmp_path / "m.onnx", 8, width), tmp_path / "out.onnx"
     options = [w for k, v in methods()[method].example.items() for w in (f"--{k.replace('_', '-')}", v)]
     status, _, err = dtc(

@@ -51,7 +51,7 @@ def test_a_run_finds_its_interval_and_finds_the_same_one_after_an_interruption(t
     lines = (whole / "metrics.jsonl").read_text()
     distorted = [json.loads(line)["step"] for line in lines.splitlines() if '"event": "distortion"' in line]
     assert distorted == sorted({*range(chosen, 31, chosen), 30})
-    assert f"a distortion every {chosen} steps was the best" in lines
+    assert f"the best interval was that of {chosen} steps" in lines
     # Told to stop in the second trial, then in the run itself: the second session knows the first trial.
     steps = iter(range(1000))
     assert not work(stopped, fake_tools(), should_stop=lambda: next(steps) == 40)

@@ -69,7 +69,9 @@ void BinaryTiles::multiply(const LutCodes& codes, const Blocks& blocks, const fl
                         static_cast<double>(passes_.size() * (some + 16));
     const std::size_t pieces = std::min(height, pieces_for(work / 1.5e5));
     parallel(pieces, [&](std::size_t piece) {
+      kernel_->begin(inputs.columns().count);
       multiply_blocks(codes, blocks, part_of(height, pieces, piece), inputs, y + first * shape_.rows);
+      kernel_->end();
     });
   }
 }

@@ -108,10 +108,12 @@ void CodebookBytes::by_tiles(const float* x, std::size_t count, int digits, floa
     parallel(pieces, [&](std::size_t piece) {
       const Range range = part_of(strips, pieces, piece);
       float out[kTileColumns * kLutRows];
+      tiles_->begin(inputs.columns().count);
       for (std::size_t i = range.begin; i < range.end; ++i) {
         tiles_->multiply(rows_from(all_, i * kLutRows, kLutRows), rounded_, inputs.columns(), out);
         inputs.put(out, i * kLutRows, all_.rows, y + first * all_.rows);
       }
+      tiles_->end();
     });
   }
 }

@@ -33,6 +33,9 @@ struct CodebookTileKernel {
   /// t on is tile t * places + d; there is one span.
   void (*build)(const float* x, std::size_t inputs, std::size_t places, int digits, std::size_t column,
                 std::size_t lower, const TileColumns& out);
+  /// Between these two a thread has what `multiply` needs for so many columns.
+  void (*begin)(std::size_t columns);
+  void (*end)();
   /// y[column * 32 + row] = the product of up to 32 rows with the columns.
   void (*multiply)(const IndexRows& rows, const ByteWords& words, const TileColumns& x, float* y);
 };

@@ -7,42 +7,66 @@
 namespace dtc {
 namespace {
 
-/// Four registers hold the table of a place; that of half a byte is in the first 16 bytes.
+inline __m512i codes_at(const std::uint8_t* codes, std::size_t count) {
+  return _mm512_maskz_loadu_epi8(count == kTileDepth ? ~0ULL : (1ULL << count) - 1, codes);
+}
+
+/// Four registers hold the table of a place.
+template <std::size_t Group>
 class Look {
  public:
+  static constexpr std::size_t group = Group;
+
   Look(const ByteWords& words, int digit, std::size_t place) {
-    const std::int8_t* const table = words.tables + (static_cast<std::size_t>(digit) * words.places + place) * 256;
-    shift_ = !words.nibbles ? -1 : place == 0 ? 0 : 4;
-    if (words.nibbles) {
-      // What the upper half tells is at every sixteenth byte: 0, 16, 32 and on.
-      alignas(16) std::int8_t sixteen[16];
-      for (std::size_t i = 0; i < 16; ++i) sixteen[i] = table[place == 0 ? i : 16 * i];
-      tables_[0] = _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(sixteen)));
-      return;
-    }
-    for (int i = 0; i < 4; ++i) tables_[i] = _mm512_loadu_si512(table + 64 * i);
+    const std::int8_t* const tables = words.tables + (static_cast<std::size_t>(digit) * words.places + place) * 256;
+#pragma GCC unroll 16
+    for (std::size_t i = 0; i < 4 * Group; ++i) tables_[i] = _mm512_loadu_si512(tables + 64 * i);
   }
 
-  void at(const std::uint8_t* codes, std::size_t count, std::int8_t* to) const {
-    _mm_prefetch(reinterpret_cast<const char*>(codes + 512), _MM_HINT_T0);
-    const __mmask64 there = count == kTileDepth ? ~0ULL : (1ULL << count) - 1;
-    _mm512_store_si512(to, found(_mm512_maskz_loadu_epi8(there, codes)));
+  void at(const std::uint8_t* from, std::size_t count, std::size_t step, std::int8_t* to) const {
+    const __m512i codes = codes_at(from, count);
+    const __mmask64 upper = _mm512_movepi8_mask(codes);
+#pragma GCC unroll 4
+    for (std::size_t p = 0; p < Group; ++p) {
+      const __m512i low = _mm512_permutex2var_epi8(tables_[4 * p], codes, tables_[4 * p + 1]);
+      const __m512i high = _mm512_permutex2var_epi8(tables_[4 * p + 2], codes, tables_[4 * p + 3]);
+      _mm512_store_si512(to + p * step, _mm512_mask_mov_epi8(low, upper, high));
+    }
   }
 
  private:
-  __m512i found(__m512i codes) const {
-    if (shift_ >= 0) {
-      const __m512i half = shift_ == 0 ? codes : _mm512_srli_epi16(codes, 4);
-      return _mm512_shuffle_epi8(tables_[0], _mm512_and_si512(half, _mm512_set1_epi8(15)));
-    }
-    const __m512i low = _mm512_permutex2var_epi8(tables_[0], codes, tables_[1]);
-    const __m512i high = _mm512_permutex2var_epi8(tables_[2], codes, tables_[3]);
-    return _mm512_mask_mov_epi8(low, _mm512_movepi8_mask(codes), high);
+  __m512i tables_[4 * Group];
+};
+
+/// Sixteen words, by both halves of a byte.
+class LookHalves {
+ public:
+  static constexpr std::size_t group = 2;
+
+  /// What the lower half tells is the beginning of a table.
+  LookHalves(const ByteWords& words, int digit, std::size_t) {
+    const void* const table = words.tables + static_cast<std::size_t>(digit) * words.places * 256;
+    table_ = _mm512_broadcast_i32x4(_mm_loadu_si128(static_cast<const __m128i*>(table)));
   }
 
-  int shift_;
-  __m512i tables_[4];
+  void at(const std::uint8_t* from, std::size_t count, std::size_t step, std::int8_t* to) const {
+    const __m512i codes = codes_at(from, count), half = _mm512_set1_epi8(15);
+    _mm512_store_si512(to, _mm512_shuffle_epi8(table_, _mm512_and_si512(codes, half)));
+    const __m512i upper = _mm512_and_si512(_mm512_srli_epi16(codes, 4), half);
+    _mm512_store_si512(to + step, _mm512_shuffle_epi8(table_, upper));
+  }
+
+ private:
+  __m512i table_;
 };
+
+struct Looks {
+  template <std::size_t Group>
+  using Some = Look<Group>;
+  using Halves = LookHalves;
+};
+
+using Tiles = CodebookTiles<AmxRegisters, Looks>;
 
 void build(const float* x, std::size_t inputs, std::size_t places, int digits, std::size_t column, std::size_t lower,
            const TileColumns& out) {
@@ -74,6 +98,6 @@ void build(const float* x, std::size_t inputs, std::size_t places, int digits, s
 
 }  // namespace
 
-const CodebookTileKernel kCodebookTilesAmx = {build, multiply_words<AmxRegisters, Look>};
+const CodebookTileKernel kCodebookTilesAmx = {build, Tiles::begin, Tiles::end, Tiles::multiply};
 
 }  // namespace dtc

@@ -1,6 +1,8 @@
 // What the kernels of tiles of codewords share. Local to the files that include it.
 //
-// `Look` looks bytes up: look(words, digit, place) makes one for a table, and its at(codes, count, to) writes 64 bytes.
+// `Looks` look bytes up: Looks::Some<Group> and Looks::Halves, for both halves of a byte, have `group`, the places that
+// are looked up at a time, are made of (words, digit, first place), and their at(codes, count, step, to) writes 64
+// bytes of each place, `step` bytes apart.
 #ifndef DTC_KERNELS_CODEBOOK_TILES_DRIVER_H_
 #define DTC_KERNELS_CODEBOOK_TILES_DRIVER_H_
 
@@ -35,27 +37,44 @@ inline void add_turned(const std::int32_t* sums, const TileColumns& x, float fac
   }
 }
 
-/// `CodebookTileKernel::multiply`.
+/// The sums [row, 64 columns] of one digit.
 template <class Registers, class Look>
-void multiply_words(const IndexRows& rows, const ByteWords& words, const TileColumns& x, float* y) {
-  const TileSession<Registers, true> session(x.count);
-  const std::size_t steps = (rows.row_bytes + kTileDepth - 1) / kTileDepth;
-  const TileRun run{x.tiles, x.strips, steps * words.places};
-  alignas(64) std::int32_t sums[kLutRows * kTileColumns];
-  for (int digit = 0; digit < words.digits; ++digit) {
-    const auto make = [&](std::size_t first, std::size_t count, std::size_t tile, std::int8_t* to) {
-      const std::size_t at = tile / words.places * kTileDepth, left = rows.row_bytes - at;
-      const Look look(words, digit, tile % words.places);
-      for (std::size_t r = 0; r < count * kTileRows; ++r) {
-        const std::size_t row = first * kTileRows + r, there = row < rows.rows ? row : rows.rows - 1;
-        look.at(rows.codes + there * rows.row_bytes + at, left < kTileDepth ? left : kTileDepth, to + r * kTileDepth);
-      }
-    };
-    sum_two_strips<Registers, true>(make, run, sums, kTileRows * kTileColumns, kTileRows, kTileColumns);
-    const bool upper = words.digits == 2 && digit == 0;
-    add_turned(sums, x, upper ? words.unit * kTileBase : words.unit, digit == 0, y);
-  }
+void sum_words(const IndexRows& rows, const ByteWords& words, int digit, const TileColumns& x, std::int32_t* sums) {
+  constexpr std::size_t group = Look::group;
+  const auto make = [&](std::size_t first, std::size_t count, std::size_t at, std::size_t part, std::int8_t* to) {
+    const std::size_t byte = at * group / words.places * kTileDepth, left = rows.row_bytes - byte;
+    const Look look(words, digit, at * group % words.places);
+    const std::size_t high = count * kTileRows / group, last = rows.rows - 1;
+    for (std::size_t r = part * high; r < (part + 1) * high; ++r) {
+      const std::size_t row = first * kTileRows + r;
+      const std::uint8_t* const codes = rows.codes + (row < last ? row : last) * rows.row_bytes + byte;
+      __builtin_prefetch(codes + kLutRows * rows.row_bytes, 0, 2);
+      look.at(codes, left < kTileDepth ? left : kTileDepth, count * kTileBytes, to + r * kTileDepth);
+    }
+  };
+  const TileRun run{x.tiles, x.strips, (rows.row_bytes + kTileDepth - 1) / kTileDepth * words.places};
+  sum_two_strips<Registers, true, group>(make, run, sums, kTileRows * kTileColumns, kTileRows, kTileColumns);
 }
+
+/// `CodebookTileKernel` on such registers.
+template <class Registers, class Looks>
+struct CodebookTiles {
+  static void begin(std::size_t columns) { Registers::configure(tile_shape<true>(columns)); }
+  static void end() { Registers::release(); }
+
+  static void multiply(const IndexRows& rows, const ByteWords& words, const TileColumns& x, float* y) {
+    using Sum = void (*)(const IndexRows&, const ByteWords&, int, const TileColumns&, std::int32_t*);
+    const Sum sum = words.nibbles           ? sum_words<Registers, typename Looks::Halves>
+                    : words.places % 4 == 0 ? sum_words<Registers, typename Looks::template Some<4>>
+                                            : sum_words<Registers, typename Looks::template Some<1>>;
+    alignas(64) std::int32_t sums[kLutRows * kTileColumns];
+    for (int digit = 0; digit < words.digits; ++digit) {
+      sum(rows, words, digit, x, sums);
+      const bool upper = words.digits == 2 && digit == 0;
+      add_turned(sums, x, upper ? words.unit * kTileBase : words.unit, digit == 0, y);
+    }
+  }
+};
 
 }  // namespace
 }  // namespace dtc

@@ -7,18 +7,33 @@
 namespace dtc {
 namespace {
 
+template <std::size_t Group>
 class Look {
  public:
-  Look(const ByteWords& words, int digit, std::size_t place)
-      : table_(words.tables + (static_cast<std::size_t>(digit) * words.places + place) * 256) {}
+  static constexpr std::size_t group = Group;
 
-  void at(const std::uint8_t* codes, std::size_t count, std::int8_t* to) const {
-    for (std::size_t k = 0; k < kTileDepth; ++k) to[k] = k < count ? table_[codes[k]] : std::int8_t{0};
+  Look(const ByteWords& words, int digit, std::size_t place)
+      : tables_(words.tables + (static_cast<std::size_t>(digit) * words.places + place) * 256) {}
+
+  void at(const std::uint8_t* codes, std::size_t count, std::size_t step, std::int8_t* to) const {
+    for (std::size_t p = 0; p < Group; ++p) {
+      for (std::size_t k = 0; k < kTileDepth; ++k) {
+        to[p * step + k] = k < count ? tables_[p * 256 + codes[k]] : std::int8_t{0};
+      }
+    }
   }
 
  private:
-  const std::int8_t* table_;
+  const std::int8_t* tables_;
 };
+
+struct Looks {
+  template <std::size_t Group>
+  using Some = Look<Group>;
+  using Halves = Look<2>;
+};
+
+using Tiles = CodebookTiles<ModelRegisters, Looks>;
 
 void build(const float* x, std::size_t inputs, std::size_t places, int digits, std::size_t column, std::size_t lower,
            const TileColumns& out) {
@@ -44,6 +59,6 @@ void build(const float* x, std::size_t inputs, std::size_t places, int digits, s
 
 }  // namespace
 
-const CodebookTileKernel kCodebookTilesModel = {build, multiply_words<ModelRegisters, Look>};
+const CodebookTileKernel kCodebookTilesModel = {build, Tiles::begin, Tiles::end, Tiles::multiply};
 
 }  // namespace dtc

@@ -64,28 +64,28 @@ inline void each(const Body& body) {
   }
 }
 
-constexpr std::size_t kTileRing = 4;
-
 /// The tiles of a span of x, `strips` side by side.
 struct TileRun {
   const std::int8_t* x;
   std::size_t strips, tiles;
 };
 
-/// The sums of a run of tiles. make(tile, to) writes the weights [strip, 1 KiB] of a tile, the next while the present
-/// one is multiplied; of strip s and m of x the sums go to sums + s * strip_step + m * x_step, in lines of `line` sums.
-template <class Registers, class Use, class Make>
+/// The sums of a run of tiles. make(group, part, to) writes one of `Group` parts of the weights [tile, strip, 1 KiB] of
+/// so many tiles, a part of the next ones while each of the present ones is multiplied; of strip s and m of x the sums
+/// go to sums + s * strip_step + m * x_step, in lines of `line` sums.
+template <class Registers, class Use, std::size_t Group, class Make>
 void sum_tiles(const Make& make, const TileRun& run, std::int32_t* sums, std::size_t strip_step, std::size_t x_step,
                std::size_t line) {
   Registers registers;
-  alignas(64) std::int8_t ring[kTileRing][Use::strips * kTileBytes];
+  alignas(64) std::int8_t ring[2][Group][Use::strips * kTileBytes];
   each<Use::strips * Use::wide>([&](auto i) { registers.template zero<i.value>(); });
-  make(0, ring[0]);
+  for (std::size_t part = 0; part < Group; ++part) make(0, part, ring[0][0]);
   for (std::size_t tile = 0; tile < run.tiles; ++tile) {
-    if (tile + 1 < run.tiles) make(tile + 1, ring[(tile + 1) % kTileRing]);
+    const std::size_t group = tile / Group, part = tile % Group;
+    if ((group + 1) * Group < run.tiles) make(group + 1, part, ring[(group + 1) % 2][0]);
     const std::int8_t* const columns = run.x + tile * run.strips * kTileBytes;
     each<Use::strips>([&](auto s) {
-      registers.template load<Use::weights(s.value)>(ring[tile % kTileRing] + s.value * kTileBytes, kTileDepth);
+      registers.template load<Use::weights(s.value)>(ring[group % 2][part] + s.value * kTileBytes, kTileDepth);
     });
     each<Use::wide>([&](auto m) {
       registers.template load<Use::x(m.value)>(columns + m.value * kTileBytes, kTileDepth);
@@ -117,53 +117,45 @@ TileShape tile_shape(std::size_t columns) {
   }
 }
 
-/// The sums of two strips with as many columns as the registers were configured for; make(first, count, tile, to)
-/// writes the weights of `count` strips from `first` on.
-template <class Registers, bool WeightsLeft, class Make>
+/// The sums of two strips with as many columns as the registers were configured for; make(first, count, group, part,
+/// to) writes the weights of `count` strips from `first` on.
+template <class Registers, bool WeightsLeft, std::size_t Group, class Make>
 void sum_two_strips(const Make& make, const TileRun& run, std::int32_t* sums, std::size_t strip_step,
                     std::size_t x_step, std::size_t line) {
   if (run.strips <= 2) {
-    const auto both = [&](std::size_t tile, std::int8_t* to) { make(0, 2, tile, to); };
+    const auto both = [&](std::size_t group, std::size_t part, std::int8_t* to) { make(0, 2, group, part, to); };
     if (run.strips == 1) {
-      return sum_tiles<Registers, TileUse<2, 1, WeightsLeft>>(both, run, sums, strip_step, x_step, line);
+      return sum_tiles<Registers, TileUse<2, 1, WeightsLeft>, Group>(both, run, sums, strip_step, x_step, line);
     }
-    return sum_tiles<Registers, TileUse<2, 2, WeightsLeft>>(both, run, sums, strip_step, x_step, line);
+    return sum_tiles<Registers, TileUse<2, 2, WeightsLeft>, Group>(both, run, sums, strip_step, x_step, line);
   }
   for (std::size_t s = 0; s < 2; ++s) {
-    const auto one = [&](std::size_t tile, std::int8_t* to) { make(s, 1, tile, to); };
+    const auto one = [&](std::size_t group, std::size_t part, std::int8_t* to) { make(s, 1, group, part, to); };
     std::int32_t* const to = sums + s * strip_step;
     if (run.strips == 3) {
-      sum_tiles<Registers, TileUse<1, 3, WeightsLeft>>(one, run, to, strip_step, x_step, line);
+      sum_tiles<Registers, TileUse<1, 3, WeightsLeft>, Group>(one, run, to, strip_step, x_step, line);
     } else {
-      sum_tiles<Registers, TileUse<1, 4, WeightsLeft>>(one, run, to, strip_step, x_step, line);
+      sum_tiles<Registers, TileUse<1, 4, WeightsLeft>, Group>(one, run, to, strip_step, x_step, line);
     }
   }
 }
 
-/// While it lives the thread has its tiles.
-template <class Registers, bool WeightsLeft>
-struct TileSession {
-  explicit TileSession(std::size_t columns) { Registers::configure(tile_shape<WeightsLeft>(columns)); }
-  ~TileSession() { Registers::release(); }
-  TileSession(const TileSession&) = delete;
-  TileSession& operator=(const TileSession&) = delete;
-};
-
-/// `Engine::Session` and `Engine::sum` on such registers.
+/// `Engine` on such registers.
 template <class Registers>
 struct TileProducts {
-  using Session = TileSession<Registers, false>;
+  static void begin(std::size_t columns) { Registers::configure(tile_shape<false>(columns)); }
+  static void end() { Registers::release(); }
 
   template <class Strip>
   static void sum(const Strip* strips, TileCodes& codes, const TileSpan& span, const TileColumns& x,
                   const std::int32_t*, std::int32_t* sums) {
-    const auto make = [&](std::size_t first, std::size_t count, std::size_t tile, std::int8_t* to) {
+    const auto make = [&](std::size_t first, std::size_t count, std::size_t tile, std::size_t, std::int8_t* to) {
       const std::uint8_t* from[kTilePlanes];
       codes.find(span.begin + 8 * tile, from);
       for (std::size_t s = 0; s < count; ++s) strips[first + s].make(from, to + s * kTileBytes);
     };
     const TileRun run{x.tiles + span.tile * x.strips * kTileBytes, x.strips, span.tiles()};
-    sum_two_strips<Registers, false>(make, run, sums, kTileRows, kTileRows * kLutRows, kLutRows);
+    sum_two_strips<Registers, false, 1>(make, run, sums, kTileRows, kTileRows * kLutRows, kLutRows);
   }
 };
 

@@ -52,6 +52,9 @@ struct TileKernel {
   /// Makes column `column` of x [inputs]; with two digits also column `lower`, of the lower ones.
   void (*build)(const float* x, std::size_t inputs, const TileSpan* spans, std::size_t span_count, int digits,
                 std::size_t column, std::size_t lower, const TileColumns& out);
+  /// Between these two a thread has what `multiply` needs for so many columns.
+  void (*begin)(std::size_t columns);
+  void (*end)();
   /// y[column * stride + row] = the product of a block with the columns.
   void (*multiply)(const LutCodes& codes, const LutBlock& block, const TilePass* passes, std::size_t pass_count,
                    const TileSpan* spans, std::size_t span_count, const TileColumns& x, float* y, std::size_t stride);

@@ -15,6 +15,6 @@ struct Amx : TileProducts<AmxRegisters> {
 
 }  // namespace
 
-const TileKernel kTilesAmx = {build_avx512, multiply_tiles<Amx>, 2.2, 0.11};
+const TileKernel kTilesAmx = {build_avx512, Amx::begin, Amx::end, multiply_tiles<Amx>, 2.2, 0.11};
 
 }  // namespace dtc

@@ -3,7 +3,7 @@
 // vectors of them.
 //
 // `Engine` is an instruction set: alphas(...) reads the coefficients of 16 rows, Strip<Planes> makes tiles of 16 rows,
-// and sum(...) multiplies them with columns.
+// and sum(...) multiplies them with columns, between begin(columns) and end().
 #ifndef DTC_KERNELS_TILES_DRIVER_H_
 #define DTC_KERNELS_TILES_DRIVER_H_
 
@@ -189,6 +189,12 @@ void multiply_pass(const LutCodes& codes, const LutBlock& block, const TilePass&
   }
 }
 
+/// What an `Engine` needs that takes nothing from its thread.
+struct NothingTaken {
+  static void begin(std::size_t) {}
+  static void end() {}
+};
+
 /// `TileKernel::multiply`.
 template <class Engine>
 void multiply_tiles(const LutCodes& codes, const LutBlock& block, const TilePass* passes, std::size_t pass_count,
@@ -197,7 +203,6 @@ void multiply_tiles(const LutCodes& codes, const LutBlock& block, const TilePass
                         const TileColumns&, bool, const TileOutput&);
   constexpr Pass by_planes[] = {multiply_pass<Engine, 0>, multiply_pass<Engine, 1>, multiply_pass<Engine, 2>,
                                 multiply_pass<Engine, 3>, multiply_pass<Engine, 4>};
-  const typename Engine::Session session(x.count);
   const TileOutput out{y, stride};
   for (std::size_t p = 0; p < pass_count; ++p) {
     const TilePass& pass = passes[p];

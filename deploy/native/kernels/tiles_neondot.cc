@@ -10,11 +10,7 @@ namespace {
 /// Tiles of a strip that are made before columns meet them.
 constexpr std::size_t kMade = 8;
 
-struct NeonDot {
-  struct Session {
-    explicit Session(std::size_t) {}
-  };
-
+struct NeonDot : NothingTaken {
   static void alphas(const LutCodes& codes, const LutBlock& block, std::size_t term, std::size_t group, std::size_t row,
                      float* out) {
     const std::size_t at = term * block.term_stride + group * block.group_stride + row;
@@ -149,6 +145,6 @@ struct NeonDot {
 
 // The cycles were not measured: 16 instructions a column, of which small processors begin two in a cycle, and lookups
 // take as many as AVX2's.
-const TileKernel kTilesNeonDot = {build_plainly, multiply_tiles<NeonDot>, 8.0, 8.0};
+const TileKernel kTilesNeonDot = {build_plainly, NeonDot::begin, NeonDot::end, multiply_tiles<NeonDot>, 8.0, 8.0};
 
 }  // namespace dtc

@@ -49,6 +49,6 @@ struct Scalar : TileProducts<ModelRegisters> {
 
 }  // namespace
 
-const TileKernel kTilesModel = {build_plainly, multiply_tiles<Scalar>, 2.2, 0.11};
+const TileKernel kTilesModel = {build_plainly, Scalar::begin, Scalar::end, multiply_tiles<Scalar>, 2.2, 0.11};
 
 }  // namespace dtc

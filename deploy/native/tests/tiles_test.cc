@@ -27,8 +27,10 @@ Floats block_product(const TileKernel& kernel, const BinaryCase& c, const std::v
   const LutBlock block{c.blocked.data(), spec.rows * positions, c.alphas_blocked.data(), groups * spec.rows,
                        spec.rows,        c.blocked.data()};
   Floats y(count * static_cast<std::size_t>(digits) * kLutRows);
+  kernel.begin(inputs.columns().count);
   kernel.multiply(codes, block, passes.data(), passes.size(), spans.data(), spans.size(), inputs.columns(), y.data(),
                   kLutRows);
+  kernel.end();
   for (std::size_t i = 0; digits == 2 && i < count * kLutRows; ++i) y[i] += y[count * kLutRows + i];
   y.resize(count * kLutRows);
   return y;

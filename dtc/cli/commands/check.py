@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,7 +161,9 @@ def _comparison(report: CheckReport) -> list[list[str]]:
     if report.metric is not None:
         metric = report.metric
         name = metric.name if metric.labelled else f"{metric.name} (against the reference's own outputs)"
-        rows.append([name, f"{metric.before:.6g}", f"{metric.after:.6g}", f"{metric.after - metric.before:+.4g}"])
+        # Of its own outputs a model has no noise: what the ratio is to that is beyond numbers.
+        change = f"{metric.after - metric.before:+.4g}" if isfinite(metric.before) else ""
+        rows.append([name, f"{metric.before:.6g}" if change else "", f"{metric.after:.6g}", change])
     return rows
 
 

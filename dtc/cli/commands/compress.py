@@ -109,7 +109,8 @@ def _further() -> Iterator[Option]:
     "--resume",
     "resumed",
     type=click.Path(path_type=Path),
-    help="go on with an interrupted run directory; nothing else is needed; --device and --processes may be others",
+    help="go on with an interrupted run directory; nothing else is needed; --engine, --device and --processes may be "
+    "others",
 )
 @option(
     Section.CHECKING,
@@ -169,7 +170,7 @@ def _compressed(model: Path | None, options: dict[str, Any]) -> Compression:
     with progress(quiet=options["as_json"]) as on_event:
         if options["resumed"] is None:
             return _start(_required(model), options, on_event)
-        told_again = ("force", "output", "report", "allow_code", "dump", "device", "processes")
+        told_again = ("force", "output", "report", "allow_code", "dump", "engine", "device", "processes")
         again = {name: options[name] for name in told_again}
         return resume(options["resumed"], **again, on_event=on_event)
 

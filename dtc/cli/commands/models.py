@@ -86,7 +86,7 @@ def build(name: str, *, output: Path | None, force: bool, **options: Any) -> Non
     "--resume",
     "resumed",
     type=click.Path(path_type=Path),
-    help="go on with an interrupted run directory",
+    help="go on with an interrupted run directory; --engine, --device and --processes may be others",
 )
 @option(Section.DATA, "--allow-code", is_flag=True, help="run the Python functions that a run directory names as data")
 @option(Section.MODEL, "--force", is_flag=True, help="overwrite the output")
@@ -98,7 +98,7 @@ def train(name: str | None, **options: Any) -> None:
     output: Path | None = options["output"]
     with progress(quiet=False) as on_event:
         if options["resumed"] is not None:
-            told = {"force": options["force"], "allow_code": options["allow_code"]}
+            told = {name: options[name] for name in ("force", "allow_code", "engine", "device", "processes")}
             result = resume_training(options["resumed"], output, **told, on_event=on_event)
         else:
             result = _start(name, output, options, on_event)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -124,6 +124,7 @@ class Experiment:
         trials: All trials of a size with so many seeds, in the order in which they are run.
         tables: Yields the lines of a Markdown table of those results that there are, the paper's figures beside ours.
         pictures: Yields the pictures of those results that there are.
+        short: By setting, where the results that are kept fall short of the paper, and why.
     """
 
     name: str
@@ -133,6 +134,7 @@ class Experiment:
     trials: Callable[[Size, int], Sequence[PaperTrial]]
     tables: Callable[[Sequence[Record]], Iterator[str]]
     pictures: Callable[[Sequence[Record]], Iterator[Picture]] = lambda _: iter(())
+    short: Mapping[Size, str] = field(default_factory=dict)
 
 
 @cache

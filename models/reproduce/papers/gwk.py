@@ -172,4 +172,8 @@ EXPERIMENT = Experiment(
     "ResNet-20, one codebook and 100 steps; the paper's own settings are not known.",
     trials,
     tables,
+    short={
+        "smallest": "eight blocks of weights for a layer are too few for a model of this size, whichever way they are "
+        "found; gradients make it better, not good.",
+    },
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from dtc.models.reproduce.papers.experiment import Begin, Size, built, stored
+from dtc.models.reproduce.papers.experiment import Begin, Record, Size, built, stored
 from dtc.models.reproduce.papers.task import PaperTask
 from dtc.recipe import Data, Objective, Optimizer, Schedule, Training
 
@@ -18,6 +19,11 @@ def letters(training: Training, seed: int) -> PaperTask:
     """Return a task of seconds: a small model learns letters instead of words, from its initial weights, then again."""
     begin = built("ptb-300", vocabulary=50, width=64, dropout=0.0, seed=seed)
     return replace(_task(begin, f"{_SETS}:ptb_letters", "ptb_letters_test", training, seed), trained_first=True)
+
+
+def beside(paper: str, records: Sequence[Record]) -> str:
+    """Return a figure of a paper where the records are of words, as its own are."""
+    return "" if any("letters" in str(each.recipe["data"]) for each in records) else paper
 
 
 def words(file: str, text: str, training: Training, seed: int) -> PaperTask:

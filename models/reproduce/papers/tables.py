@@ -20,6 +20,12 @@ def having(records: Iterable[Record], **facts: Any) -> list[Record]:
     return [each for each in records if all(each.facts.get(name) == value for name, value in facts.items())]
 
 
+def controls(records: Iterable[Record]) -> list[Record]:
+    """Return the controls of retraining: trained as long from the same weights, and never distorted."""
+    records = list(records)
+    return having(records, what="dense again") or having(records, what="dense")
+
+
 def mean(values: Sequence[float]) -> float:
     """Return the mean of several seeds."""
     return statistics.fmean(values)

@@ -44,6 +44,14 @@ class PaperTask:
         recipe = Recipe(objective=self.objective, data=self.data, training=self.training, seed=self.seed)
         return self.trial("dense", self.begin, recipe, what="dense")
 
+    @property
+    def controls(self) -> list[PaperTrial]:
+        """The control and, where retraining begins with it, the control trained once more, for as long as that."""
+        if not self.trained_first:
+            return [self.control]
+        again = self.trial("dense-again", result_of(self.control.name), self.control.recipe, what="dense again")
+        return [self.control, again]
+
     def once(
         self, name: str, *rules: Rule, begin: Begin | None = None, samples: bool = False, **facts: Any
     ) -> PaperTrial:

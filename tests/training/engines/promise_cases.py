@@ -134,6 +134,17 @@ def digest(model: ir.Model, batch: dict[str, np.ndarray]) -> list[str]:
     return seen
 
 
+def lookup() -> tuple[ir.Model, dict[str, np.ndarray]]:
+    """Rows that are read often, by several threads: each sums up a part of a row's gradient."""
+    net, rng = Net("lookup", 0), np.random.default_rng(0)
+    x, ids = net.input("x", FLOAT, [40, 8]), net.input("ids", ir.DataType.INT64, ["N", 1])
+    rows = net.op("GatherND", "rows", [net.op("MatMul", "all", [x, net.uniform("V", (8, 64), 1)]), ids])
+    model = net.model({"y": (net.op("MatMul", "out", [rows, net.uniform("W", (64, 3), 1)]), ["N", 3])})
+    size = 20_000
+    fed = {"x": rng.random((40, 8), dtype=np.float32), "ids": rng.integers(0, 40, (size, 1))}
+    return model, fed | {"labels": rng.integers(0, 3, size)}
+
+
 def deterministic() -> object:
     rng = np.random.default_rng(0)
     images = {"image": rng.random((16, 1, 28, 28), dtype=np.float32), "labels": rng.integers(0, 10, 16)}
@@ -141,6 +152,7 @@ def deterministic() -> object:
     return {
         "language": [digest(*small_language_model()) for _ in range(2)],
         "lenet": [digest(lenet, images) for _ in range(2)],
+        "lookup": [digest(*lookup()) for _ in range(2)],
     }
 
 

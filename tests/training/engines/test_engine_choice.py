@@ -8,16 +8,19 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 import pytest
+from fake_engine import make_run_inputs
 from needed import lacking
 
-from dtc.errors import EngineError, PartlyTrainedError
+from dtc.errors import EngineError, Interrupted, PartlyTrainedError
 from dtc.graph import save_model
 from dtc.models.net import Net
 from dtc.recipe import Recipe
 from dtc.training import engine_choice, engine_kind
 from dtc.training.engine_choice import by_able_engine
 from dtc.training.engine_kind import engines
-from dtc.training.run import open_run
+from dtc.training.events import Noted, Stepped
+from dtc.training.launch import train
+from dtc.training.run import create_run, open_run
 
 PLAIN = Recipe.model_validate({"data": {"train": "-"}, "training": {}})
 
@@ -113,3 +116,29 @@ def test_a_weight_before_a_maximum_is_trained_by_torch(dtc, tmp_path):
     report = json.loads((run / "report.json").read_text())
     assert report["training"]["engine"].startswith("PyTorch")
     assert any("trained by PyTorch" in note for note in report["training"]["notes"])
+
+
+def test_a_run_goes_on_with_another_engine_and_says_so(fake_engine_found, tmp_path):
+    if reason := engines()["torch"].unavailable():
+        lacking(reason)
+    often = {"steps": 1500, "distort_every": 300, "evaluate_every": 1500, "checkpoint_every": 1500}
+    recipe, model = make_run_inputs(tmp_path, engine="fake", **often)
+    run, seen = create_run(tmp_path / "run", recipe, model, base=tmp_path), []
+
+    def stop(event):
+        if isinstance(event, Stepped):
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        train(run.folder, on_event=stop)
+    run.placed(engine="torch")
+    assert train(run.folder, on_event=seen.append).step == 1500
+    said = [event.text for event in seen if isinstance(event, Noted)]
+    assert len(said) == 1
+    assert said[0].startswith(
+        f"goes on with {engines()['torch'].title}, after {engines()['fake'].title}: not bit for bit"
+    )
+    # It went on from where it was: what it had learned by then is not lost.
+    losses = {event.step: event.loss for event in seen if isinstance(event, Stepped)}
+    assert 1 < min(losses) < max(losses) == 1500
+    assert open_run(run.folder).recipe.training.engine == "torch"

@@ -51,7 +51,7 @@ def test_distillation_compares_with_the_teacher_given(results):
     assert results["teacher"] == {"taught": 4000.0**2, "before": 0, "after": 2000.0**2}
 
 
-@pytest.mark.parametrize("model", ["language", "lenet"])
+@pytest.mark.parametrize("model", ["language", "lenet", "lookup"])
 def test_some_steps_at_two_threads_are_the_same_bits(results, model):
     first, second = results["deterministic"][model]
     assert len(set(first)) == 8

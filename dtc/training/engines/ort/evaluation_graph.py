@@ -8,13 +8,16 @@ import onnx_ir as ir
 
 from dtc.errors import DataError, one_line
 from dtc.forms import AnyArray
+from dtc.graph.builder import Shared
 from dtc.graph.signature import Arrays
 from dtc.passes.prepare.batch_moments import Exposed, Moments, use_batch_moments
 from dtc.training.engine import Parameters
 from dtc.training.engines.ort.dead_nodes import remove_dead_nodes
 from dtc.training.engines.ort.losses import LOSS, SCORES, attach_loss
 from dtc.training.engines.ort.runtime import open_session
+from dtc.training.engines.ort.trainable.cross_entropy import expand_cross_entropy
 from dtc.training.engines.ort.trainable.dropout import remove_dropout
+from dtc.training.engines.ort.trainable.names import OwnerNames
 from dtc.training.scores import scores_of
 from dtc.training.targets import Kind
 
@@ -87,6 +90,7 @@ class EvaluationGraph:
         # 3. A loss: the key is its kind and the rank of its labels. Left over is "predict", the model as it is.
         elif key[0] != "predict":
             attach_loss(model, key[0], self._output, key[1])
+            expand_cross_entropy(model, Shared(model, OwnerNames))
             model.graph.outputs.append(next(v for n in model.graph for v in n.outputs if v.name == LOSS))
         # Live parameters are fed with every run: as constants they would be folded into the session.
         for name in self._parameters:

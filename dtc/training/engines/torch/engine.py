@@ -26,7 +26,7 @@ from dtc.passes.prepare.batch_moments import Moments, measurable, statistics_of
 from dtc.training.engine import Live, Parameters, StepResult
 from dtc.training.engine_settings import EngineSettings
 from dtc.training.engines.torch.calls import Moment
-from dtc.training.engines.torch.device import open_device
+from dtc.training.engines.torch.device import compute_alike, open_device
 from dtc.training.engines.torch.dtypes import array_of, tensor_of
 from dtc.training.engines.torch.gradient_paths import Obstacles, obstacles
 from dtc.training.engines.torch.losses import loss_of
@@ -53,6 +53,7 @@ class TorchEngine:
 
     def __init__(self, model: ir.Model, settings: EngineSettings, teacher: ir.Model | None = None) -> None:
         torch.set_num_threads(settings.threads or cores())
+        compute_alike()
         self._device = open_device(settings.device, settings.precision)
         self._on_host = self._device == HOST
         self._precision = Precision(settings.precision, self._device)

@@ -1,7 +1,7 @@
 """Run in the engine's process: other devices than the CPU, and other precisions than float32; prints JSON, a case each.
 
 Without a GPU. That nothing depends on the host is shown on torch's `meta` device, which computes shapes alone and stops
-where something lies on another device. Parameters that are tensors, as on a GPU, are tried on the CPU.
+where something lies on another device. Runs and distortions whose weights lie on a GPU are tried on a pretended one.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy as np
 import onnx_ir as ir
 import torch
 from engine_under_test import make_engine, tell
+from pretended_gpu import GPU, pretended_gpu
 from promise_cases import recurrent, small_language_model
 
+from dtc.device_arrays import on_host
 from dtc.models import build
 from dtc.models.net import Net
 from dtc.passes.method import Skip, Weights, make_method
 from dtc.passes.plan import make_plan
 from dtc.passes.solvers import spectra
 from dtc.recipe import Objective, Optimizer, Recipe
-from dtc.training.engines.torch import engine as engine_module
 from dtc.training.engines.torch.calls import Moment
 from dtc.training.engines.torch.dtypes import tensor_of
-from dtc.training.engines.torch.placement import HOST
 from dtc.training.engines.torch.program import Program
 from dtc.training.optimizer import make_optimizer
 from dtc.training.progress import MeanMagnitudes
@@ -147,16 +147,14 @@ def resumed() -> object:
     return ends[0] == ends[1]
 
 
+@pretended_gpu()
 def tensors(method: str, options: dict[str, object]) -> object:
-    """A run whose parameters, gradients and optimizer state are tensors, as on a device, against one of arrays.
+    """A run whose parameters, gradients and optimizer state lie on a GPU, against one of arrays.
 
     Steps, a distortion, masks and the loss of swapped weights; then a checkpoint that the other kind goes on from.
     """
-    model, rule, told, sessions = build("lenet-5"), {"method": method, "options": options}, [], []
-    for host in (HOST, torch.device("meta")):  # where no device is the host, parameters are tensors
-        engine_module.HOST = host
-        sessions.append(begun(model, make_engine(model, CLASSES), rule))
-    engine_module.HOST = HOST
+    model, rule, told = build("lenet-5"), {"method": method, "options": options}, []
+    sessions = [begun(model, make_engine(model, CLASSES, device=device), rule) for device in ("cpu", "cuda")]
     for session in sessions:
         session.progress.steps, losses = 6, []
         for step in range(6):
@@ -168,7 +166,7 @@ def tensors(method: str, options: dict[str, object]) -> object:
     first, second = sessions
     live = second.engine.parameters
     assert second.optimizer.state.keys() == first.optimizer.state.keys()
-    assert all(isinstance(a, torch.Tensor) for n in live for a in (live[n], second.optimizer.state[f"mean/{n}"]))
+    assert all(a.device == GPU for n in live for a in (live[n], second.optimizer.state[f"mean/{n}"]))
     far = max(float(np.abs(array - told[1][1][name]).max(initial=0)) for name, array in told[0][1].items())
     second.restore(first.snapshot())
     again = second.snapshot().arrays
@@ -179,6 +177,7 @@ def tensors(method: str, options: dict[str, object]) -> object:
     }
 
 
+@pretended_gpu()
 @mock.patch.object(spectra, "LARGE_SIDE", 16)  # so that small matrices go the way of large ones
 def distortions() -> object:
     """How far the weights of a distortion on tensors are from those of one on arrays, relative to the weights."""
@@ -211,7 +210,7 @@ def distortions() -> object:
     found = {}
     for case, (name, options) in cases.items():
         outcomes = []
-        for place in (np.asarray, torch.from_numpy):
+        for place in (np.asarray, lambda array: torch.from_numpy(array).to(GPU)):
             weights = [
                 Weights(site, place(array.copy()), site, gradient=place(slopes[site])) for site, array in arrays.items()
             ]
@@ -220,7 +219,7 @@ def distortions() -> object:
                 last = {site: None if isinstance(found, Skip) else found for site, found in outcomes[0].items()}
                 weights = [replace(w, matrices=w.matrices + 0.1 * w.gradient, previous=last[w.site]) for w in weights]
                 outcomes.append(make_method(name, options).distort(weights))
-            assert "last" in case or all(np.array_equal(np.asarray(w.matrices), arrays[w.site]) for w in weights)
+            assert "last" in case or all(np.array_equal(on_host(w.matrices), arrays[w.site]) for w in weights)
         assert make_method(name, options).on_device
         # Of equal weights all codewords are the same, and any of them is the nearest.
         sites = [site for site in arrays if name != "codebook" or site != "even"]
@@ -231,7 +230,7 @@ def distortions() -> object:
         dense = [(a.dense(), b.dense()) for first, second in coded for a, b in zip(first, second, strict=True)]
         found[case] = max(float(np.linalg.norm(a - b) / max(np.linalg.norm(a), 1.0)) for a, b in dense)
         if name == "codebook":  # whose iteration may end a round apart: as near to the weights as each other
-            given = np.concatenate([np.asarray(w.matrices).ravel() for w in weights if w.site in sites])
+            given = np.concatenate([on_host(w.matrices).ravel() for w in weights if w.site in sites])
             ends = [np.concatenate([part.ravel() for part in side]) for side in zip(*dense, strict=True)]
             first, second = (float(np.linalg.norm(end - given)) for end in ends)
             found[case] = abs(second / first - 1)

@@ -11,18 +11,19 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from dtc.graph.builder import Builder, Shared, replace_node
+from dtc.training.engines.ort.losses import LOSS
 from dtc.training.targets import IGNORED
 
 _KIND = "SoftmaxCrossEntropyLoss"
 
 
 def expand_cross_entropy(model: ir.Model, shared: Shared) -> None:
-    """Rewrite every such loss with a vector of labels, and the gradient that the builder made of it.
+    """Rewrite the loss of a graph, if it is this one with a vector of labels, and the gradient that was made of it.
 
     With z the scores of a row, k its label, and w the share of the row in the mean (0 where the label is left out):
     log p = z - log sum exp z; the loss is the sum of -w log p_k over all rows, and its gradient w (p - 1_k).
     """
-    for node in [node for node in model.graph if node.op_type == _KIND and node.domain == ""]:
+    for node in [node for node in model.graph if node.op_type == _KIND and node.outputs[0].name == LOSS]:
         labels = node.inputs[1]
         if labels is not None and labels.shape is not None and len(labels.shape) == 1:
             _expand(node, shared)
