@@ -10,17 +10,14 @@ from pathlib import Path
 import pytest
 from needed import lacking
 
-from dtc.cli import main
-from dtc.cli.app import app
-from dtc.pipeline.watch import VERIFY
+# The finder of an editable install hides from what counts branches that a module has a source: where the packages lie
+# on the path, they are found there first.
+sys.meta_path.sort(key=lambda finder: type(finder).__module__.startswith("_editable"))
 
-BYTECODE = "DTC_TESTS_BYTECODE"
-"""Names where processes that tests start keep their bytecode, when the tests' own processes keep none."""
+from dtc.cli import main  # noqa: E402
+from dtc.cli.app import app  # noqa: E402
+from dtc.pipeline.watch import VERIFY  # noqa: E402
 
-# By the worker, as what the process that starts it compiles may be instrumented, too.
-if BYTECODE in os.environ and "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ["PYTHONPYCACHEPREFIX"] = os.environ[BYTECODE]
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ[VERIFY] = "1"  # every compression of a test checks the model after each stage, in other processes too
 
 

@@ -150,6 +150,37 @@ def test_every_experiment_has_a_control_and_names_of_its_own() -> None:
         assert not trained or any(not trial.recipe.rules for trial in trained), name
 
 
+@pytest.mark.parametrize("name", ["multibit-retrained", "iterative-quantization", "deeptwist-ptb"])
+def test_the_control_learns_as_long_as_what_is_retrained_from_it(name: str) -> None:
+    experiment = experiments()[name]
+    trials = {trial.name: trial for trial in experiment.trials("smallest", 1)}
+    control = trials["dense-again-0"]
+    retrained = [trial for trial in trials.values() if trial.facts["what"] == "retrained"]
+    assert not control.recipe.rules
+    assert all(trial.recipe.training == control.recipe.training for trial in retrained)
+    assert {trial.begin(Path()) for trial in retrained} == {control.begin(Path())} == {Path("dense-0.onnx")}
+    # The row of the control tells of that one.
+    dense, again, other = (
+        Record.model_validate(
+            {
+                "trial": trial.name,
+                "facts": trial.facts,
+                "created": "",
+                "versions": {},
+                "recipe": trial.recipe.model_dump(mode="json"),
+                "metric": "perplexity",
+                "before": before,
+                "after": after,
+                "bytes": (8, 4),
+                "site_bytes": (8, 4),
+            }
+        )
+        for trial, before, after in ((trials["dense-0"], 50, 17), (control, 17, 11), (retrained[0], 17, 12))
+    )
+    (row,) = [line for line in experiment.tables([dense, again, other]) if "control)" in line][:1]
+    assert "11.00" in row
+
+
 def test_without_the_data_folder_it_says_what_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("DTC_DATA", raising=False)
     with pytest.raises(DataError, match=r"DTC_DATA must name the folder that holds trained/x\.onnx"):

@@ -32,7 +32,7 @@ constexpr std::size_t kColumns = 4;
 /// Asks for code bytes 8 KiB ahead: enough that memory is never waited for (1.3 times as fast as the processor's own
 /// foresight on Zen 5).
 inline void prefetch(const std::uint8_t* codes) {
-  _mm_prefetch(reinterpret_cast<const char*>(codes + 8192), _MM_HINT_T0);
+  _mm_prefetch(reinterpret_cast<const char*>(codes + 8192), _MM_HINT_T1);
 }
 
 inline __m512i load64(const void* from) { return _mm512_loadu_si512(from); }

@@ -10,9 +10,9 @@ constexpr int kOffset = 128;
 /// Tiles of both strips that are made before columns meet them: a third of the nearest cache.
 constexpr std::size_t kMade = 8;
 
-/// sums += in each 32-bit lane the products of four bytes of `weights`, unsigned, with the four at `x`, signed.
-inline void add_four(__m512i weights, const std::int8_t* x, __m512i& sums) {
-  __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(weights), "m"(*reinterpret_cast<const std::int32_t*>(x)));
+/// sums += in each 32-bit lane the products of four bytes of `weights`, unsigned, with four of x, signed.
+inline void add_four(__m512i weights, __m512i x, __m512i& sums) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(weights), "v"(x));
 }
 
 struct Vnni : NothingTaken {
@@ -40,8 +40,9 @@ struct Vnni : NothingTaken {
         const __m512i high = _mm512_load_si512(weights + kTileBytes + at * kTileRows);
 #pragma GCC unroll 12
         for (int c = 0; c < Columns; ++c) {
-          add_four(low, lines[c] + at, own[c][0]);
-          add_four(high, lines[c] + at, own[c][1]);
+          const __m512i four = _mm512_set1_epi32(*reinterpret_cast<const std::int32_t*>(lines[c] + at));
+          add_four(low, four, own[c][0]);
+          add_four(high, four, own[c][1]);
         }
       }
     }
