@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.codebook.decode import OPSET
 from dtc.forms import Codebook
-from dtc.forms.huffman import MOST_ENTRIES, MOST_SYMBOLS, NODES
+from dtc.forms.huffman import MOST_ENTRIES, MOST_SYMBOLS, NODES, entropy
 from dtc.forms.index_fields import Indices, bits_for, row_bytes
 from dtc.graph import Site
 from dtc.graph.builder import GraphBuilder
@@ -47,7 +47,7 @@ def by_frequency(book: Codebook, indices: Indices) -> tuple[Codebook, Indices]:
 
 def share_symbols(joint: Joint, site: Site, symbols: Indices) -> ir.Value:
     """Return nodes for the symbols of a site, int32 `[count]`, decoded with those of all others."""
-    bits = _entropy(symbols)
+    bits = entropy(np.bincount(symbols))
     kind = round(_STEPS * bits)
     rows = np.stack([symbols, np.full_like(symbols, kind)], axis=1)
     recurrent = wants_constant(site)
@@ -77,10 +77,3 @@ def _codes(parts: list[npt.NDArray[Any]]) -> JoinedCodes | None:
     codes = JoinedCodes.encode(parts)
     ranks = codes.count * 2 ** int(codes.lengths.max()) * len(codes.lengths)
     return codes if ranks <= _MOST_RANKS else JoinedCodes.encode([np.concatenate(parts)])
-
-
-def _entropy(symbols: Indices) -> float:
-    """Return the bits that a symbol takes on average in the best code."""
-    counts = np.bincount(symbols)
-    shares = counts[counts > 0] / len(symbols)
-    return float(-(shares * np.log2(shares)).sum())
