@@ -15,9 +15,9 @@ from needed import lacking
 if "SLIPCOVER_ENABLED" in os.environ:
     sys.meta_path.sort(key=lambda finder: type(finder).__module__.startswith("_editable"))
 
-from dtc.cli import main  # noqa: E402
-from dtc.cli.app import app  # noqa: E402
-from dtc.pipeline.watch import VERIFY  # noqa: E402
+from dtc.cli import main
+from dtc.cli.app import app
+from dtc.pipeline.watch import VERIFY
 
 os.environ[VERIFY] = "1"  # every compression of a test checks the model after each stage, in other processes too
 
