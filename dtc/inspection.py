@@ -16,18 +16,22 @@ from dtc.passes.leftovers import NOTEWORTHY, find_unused
 from dtc.passes.method import methods
 from dtc.passes.prepare import normalise
 from dtc.site_facts import SiteFacts, site_facts
-from dtc.training.obstacles import find_obstacles
+from dtc.training.obstacles import Obstacle, find_obstacles
 
 
 class SiteEstimate(SiteFacts):
-    """A site, the estimate of each method for it, in words, by the method's name, and why it cannot be retrained.
+    """A site, the estimate of each method for it, in words, by the method's name, and whether it can be retrained.
 
-    That is None where nothing in the graph stands in the way; an engine may lack the gradient of an operator all the
-    same.
+    Attributes:
+        estimate: What each method would make of it.
+        obstacle: What in the graph stands in the way of retraining it, None where nothing does; an engine may lack the
+            gradient of an operator all the same.
+        engines: The names of the engines that retrain it in spite of the obstacle.
     """
 
     estimate: dict[str, str]
-    not_retrained: str | None
+    obstacle: str | None
+    engines: tuple[str, ...]
 
 
 class Leftover(DocumentPart):
@@ -83,10 +87,11 @@ def _inspect(path: str | Path, model: ir.Model) -> Inspection:
     )
 
 
-def _estimate(site: Site, size: int, obstacle: str | None) -> SiteEstimate:
+def _estimate(site: Site, size: int, obstacle: Obstacle | None) -> SiteEstimate:
     rows, cols = site.view.rows, site.view.cols
     said = {name: method.estimate(rows, cols) for name, method in methods().items()}
-    return SiteEstimate(**site_facts(site, size), estimate=said, not_retrained=obstacle)
+    reason, able = (None, ()) if obstacle is None else (obstacle.reason, obstacle.engines)
+    return SiteEstimate(**site_facts(site, size), estimate=said, obstacle=reason, engines=able)
 
 
 def _leftovers(model: ir.Model, sites: list[Site]) -> tuple[tuple[Leftover, ...], int]:

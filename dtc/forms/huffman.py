@@ -155,6 +155,12 @@ def coded_bytes(counts: Numbers) -> int | None:
     return -(-bits // 8) + SPARE + 4 * -(-total // SEGMENT) + (2 if used[-1] < 256 else 3) * len(used)
 
 
+def entropy(counts: Numbers) -> float:
+    """Return the bits that a symbol of these frequencies takes on average in the best code there could be."""
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log2(shares)).sum())
+
+
 def code_lengths(counts: Numbers) -> npt.NDArray[np.uint8]:
     """Return the lengths of the best code of at most `LONGEST` bits for symbols of these frequencies, uint8 `[n]`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -128,9 +129,7 @@ class Training(_Part):
         None, ge=1, description="threads of the engine; else all cores"
     )
     device: Annotated[str, Flag("--device")] = Field(
-        "cpu",
-        pattern=r"^(cpu|mps|cuda(:[0-9]+)?)$",
-        description="what the engine computes on: cpu, cuda, cuda:1 or mps",
+        "cpu", description="what the engine computes on: cpu, cuda, cuda:1 or mps"
     )
     processes: Annotated[int, Flag("--processes")] = Field(
         1, ge=1, description="that share each batch; with --device cuda each has a GPU of its own"
@@ -138,6 +137,13 @@ class Training(_Part):
     precision: Annotated[Literal["float32", "bf16", "fp16"], Flag("--precision")] = Field(
         "float32", description="of the forward and backward pass; weights and their updates are float32 always"
     )
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, name: str) -> str:
+        if re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", name) is None:
+            raise ValueError("no such device: cpu, cuda, cuda:1 (the second one) or mps")
+        return name
 
     @model_validator(mode="after")
     def _between_distortions(self) -> Training:

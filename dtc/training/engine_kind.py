@@ -44,6 +44,7 @@ class EngineKind:
         devices: The kinds of devices that it can compute on, as `--device` names them.
         precisions: In which it can.
         parallel: Several processes can share each batch.
+        control_flow: It has gradients through the bodies of `If`, `Loop` and `Scan`.
         factory: Its `MakeEngine`, as `module:function`; imported in the worker alone.
         unavailable: Returns why it cannot run on this machine, in one line with what to do; None if it can.
         installed: Returns where it lies, None if it has to be installed first.
@@ -65,6 +66,7 @@ class EngineKind:
     devices: tuple[str, ...] = ("cpu",)
     precisions: tuple[str, ...] = ("float32",)
     parallel: bool = False
+    control_flow: bool = False
     preference: int = 0
 
     def refuse(self, training: Training) -> str | None:

@@ -1,40 +1,61 @@
 """What in a graph stands in the way of retraining a weight, seen without an engine.
 
-No engine has a gradient through control flow, nor one of weights that the judged output does not depend on, or that are
-no float32. Whether it has that of all other operators each engine finds out by trying.
+Not every engine has a gradient through control flow; none has one of weights that the judged output does not depend
+on, or that are no float32. Whether it has that of all other operators each engine finds out by trying.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from dtc.graph import Site
+from dtc.training.engine_kind import ranked_engines
 from dtc.training.selection import Paths
 
 
-def find_obstacles(model: ir.Model, sites: Sequence[Site]) -> dict[str, str]:
-    """Return why sites cannot be retrained, in words, by name; those are left out that nothing stands in the way of.
+@dataclass(frozen=True)
+class Obstacle:
+    """What stands in the way of retraining a weight.
+
+    Attributes:
+        reason: In words.
+        engines: The names of the engines that train the weight all the same.
+    """
+
+    reason: str
+    engines: tuple[str, ...] = ()
+
+
+def find_obstacles(model: ir.Model, sites: Sequence[Site]) -> dict[str, Obstacle]:
+    """Return what stands in the way of retraining sites, by name; others nothing does.
 
     The loss is taken to read the first output, as it does unless told.
     """
     paths, bodies = Paths(model.graph, model.graph.outputs[0]), _holders(model.graph)
     found = {site.name: _obstacle(site, paths, bodies) for site in sites}
-    return {name: reason for name, reason in found.items() if reason is not None}
+    return {name: obstacle for name, obstacle in found.items() if obstacle is not None}
 
 
-def _obstacle(site: Site, paths: Paths, bodies: dict[ir.Graph, ir.Node]) -> str | None:
+def _obstacle(site: Site, paths: Paths, bodies: dict[ir.Graph, ir.Node]) -> Obstacle | None:
+    if site.value.dtype != ir.DataType.FLOAT:
+        return Obstacle(f"is {str(site.value.dtype).lower()}, and float32 alone is trained")
     graph = site.value.graph
     if isinstance(graph, ir.Graph) and graph in bodies:
-        return f"lies inside node {bodies[graph].name!r}: {bodies[graph].op_type} has no gradient"
-    if site.value.dtype != ir.DataType.FLOAT:
-        return f"is {str(site.value.dtype).lower()}, and float32 alone is trained"
+        return _control_flow("lies inside", bodies[graph])
     behind = paths.downstream(site.value)
     if not behind:
-        return "the first output does not depend on it"
+        return Obstacle("the first output does not depend on it")
     node = next((node for node in behind if _has_body(node)), None)
-    return None if node is None else f"lies before node {node.name!r}: {node.op_type} has no gradient"
+    return None if node is None else _control_flow("lies before", node)
+
+
+def _control_flow(place: str, node: ir.Node) -> Obstacle:
+    """Return that a weight lies inside or before a node with bodies, and who has the gradient of that."""
+    able = tuple(kind.name for kind in ranked_engines() if kind.control_flow)
+    return Obstacle(f"{place} node {node.name!r}: not every engine has a gradient of {node.op_type}", able)
 
 
 def _holders(graph: ir.Graph) -> dict[ir.Graph, ir.Node]:

@@ -102,7 +102,8 @@ class Run:
             told = Training.model_validate(self.training.model_dump() | training)
         except ValidationError as error:
             first = error.errors()[0]
-            raise UsageError(f"--{first['loc'][0]}: {first['msg']} (given: {first['input']!r})") from error
+            message = str(first["msg"]).removeprefix("Value error, ")
+            raise UsageError(f"--{first['loc'][0]}: {message} (given: {first['input']!r})") from error
         recipe = self.recipe.model_copy(update={"training": told})
         engine_of(recipe)
         try:

@@ -319,12 +319,21 @@ def _scaled(builder: Builder, value: ir.Value, factor: float) -> ir.Value:
     return builder.op("Mul", [value, builder.constant(np.array(factor, dtype=np.float32))])
 
 
-def feeds_recurrence(site: Site) -> bool:
-    """True if an LSTM, GRU or RNN gets a weight that is made of a site: OpenVINO wants it constant when it loads."""
+def wants_constant(site: Site) -> bool:
+    """True if OpenVINO has to compute a site's weight when it loads, so that what decodes it is what it computes then.
+
+    An LSTM, GRU or RNN gets a weight that is made of it, which OpenVINO refuses otherwise; or a convolution in groups,
+    into whose weight it puts the scale of a BatchNormalization, in front of a Reshape that the scale does not fit.
+    """
     values = {site.value}
     for _ in range(_NEAR):
         read = [use for value in values for use in value.uses() if use.node.domain == ""]
-        if any(node.op_type in _CELLS and index > 0 for node, index in read):
+        if any(index > 0 and _folds_weights(node) for node, index in read):
             return True
         values = {output for node, _ in read if node.op_type not in _CELLS for output in node.outputs}
     return False
+
+
+def _folds_weights(node: ir.Node) -> bool:
+    in_groups = node.op_type in ("Conv", "ConvTranspose") and (node.attributes.get_int("group", 1) or 1) > 1
+    return in_groups or node.op_type in _CELLS

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from dtc.graph import Site
 from dtc.graph.builder import GraphBuilder
-from dtc.passes.lower.readers import feeds_recurrence
+from dtc.passes.lower.readers import wants_constant
 
 _EXACT_IN_FLOAT = 1 << 24
 """Below it every whole number is a float."""
@@ -28,7 +28,7 @@ told how many numbers there are, and what no sum is larger than."""
 
 def sums_in_front_of(site: Site) -> SumsBefore:
     """Return what sums up where a site's weight is decoded."""
-    if feeds_recurrence(site):
+    if wants_constant(site):
         return folded_sums_before
     return lambda e, numbers, _count, _most: e.op("CumSum", [numbers, e.constant(0)], exclusive=1)
 

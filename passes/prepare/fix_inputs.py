@@ -26,6 +26,9 @@ from dtc.passes.prepare.take_branch import take_branch
 LARGEST = 2**20
 """Bytes of an array that is stored instead of what computes it: beyond, a file would grow by being folded."""
 
+LARGEST_OF_SIZES = 2**12
+"""The same of what known sizes decide, which is small: what integers decode, as a compressed weight, is not."""
+
 
 SHOWN = 4
 """Numbers of a fixed input that a sentence tells; of more its name has to do."""
@@ -50,7 +53,7 @@ class FixInputsPass(ir.passes.InPlacePass):
         decided = {_fix(model, value, self._values) for value in list(model.graph.inputs) if value.name in self._values}
         if not decided:
             return ir.passes.PassResult(model, modified=False)
-        while _settle(model, decided, names):
+        while _settle(model, decided, names, LARGEST):
             pass
         _clean(model)
         return ir.passes.PassResult(model, modified=True)
@@ -70,15 +73,15 @@ class FoldSizesPass(ir.passes.InPlacePass):
             decided |= _integers(model)
             known = len(decided)
             decided |= _store_sizes(model, names)
-            if not _settle(model, decided, names) and len(decided) == known:
+            if not _settle(model, decided, names, LARGEST_OF_SIZES) and len(decided) == known:
                 break
         _clean(model)
         return ir.passes.PassResult(model, modified=True)
 
 
-def _settle(model: ir.Model, decided: set[ir.Value], names: Names) -> bool:
+def _settle(model: ir.Model, decided: set[ir.Value], names: Names, largest: int) -> bool:
     """Fold what decided values decide, and take the branches that follow; return whether there were any."""
-    _fold(model, decided, names)
+    _fold(model, decided, names, largest)
     taken = [node for node in list(all_nodes(model)) if take_branch(node)]
     # What a branch hands on by name alone is its source from here on, so that the next round sees through.
     RemoveIdentitiesPass()(model)
@@ -155,7 +158,7 @@ def _fix(model: ir.Model, value: ir.Value, values: Mapping[str, Any]) -> ir.Valu
     return value
 
 
-def _fold(model: ir.Model, decided: set[ir.Value], names: Names) -> None:
+def _fold(model: ir.Model, decided: set[ir.Value], names: Names, largest: int) -> None:
     """Store what nodes compute of decided values, in place of the nodes; `decided` grows by what is stored."""
     known: dict[ir.Value, Any] = {}
     for graph in all_graphs(model):
@@ -164,7 +167,7 @@ def _fold(model: ir.Model, decided: set[ir.Value], names: Names) -> None:
                 continue
             for value, array in _results(node, known, model):
                 # An output of a graph is written by a node.
-                if array.nbytes <= LARGEST and not value.is_graph_output():
+                if array.nbytes <= largest and not value.is_graph_output():
                     stored = add_initializer(model.graph, names.unique(f"{value.name}.fixed"), array)
                     value.replace_all_uses_with(stored)
                     decided.add(stored)

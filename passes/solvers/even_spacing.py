@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dtc.forms import Array
+from dtc.forms.huffman import entropy
 from dtc.passes.solvers.clustering import Points
 
 _SEEN = 1 << 18
@@ -47,7 +48,7 @@ def evenly_spaced(points: Points, bits: float, most: int) -> Array:
     for _ in range(_HALVINGS):
         step = float(np.sqrt(narrow * wide))
         found = _means(values[some], weights[some], middle, step)
-        if len(found) > most or _entropy(values[some], found) > bits:
+        if len(found) > most or entropy(_members(values[some], found)) > bits:
             narrow = step
         else:
             wide = step
@@ -68,8 +69,6 @@ def _means(values: Doubles, weights: Doubles, middle: float, step: float) -> Dou
     return np.asarray((sums / np.where(mass > 0, mass, np.maximum(counts, 1)))[counts > 0])
 
 
-def _entropy(values: Doubles, codewords: Doubles) -> float:
-    """Return the bits that the number of the codeword nearest to a value takes on average."""
-    counts = np.bincount(np.searchsorted((codewords[1:] + codewords[:-1]) / 2, values))
-    shares = counts[counts > 0] / len(values)
-    return float(-(shares * np.log2(shares)).sum())
+def _members(values: Doubles, codewords: Doubles) -> npt.NDArray[np.intp]:
+    """Return to how many values each codeword is the nearest."""
+    return np.bincount(np.searchsorted((codewords[1:] + codewords[:-1]) / 2, values))

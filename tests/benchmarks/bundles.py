@@ -68,7 +68,8 @@ def main(
 
 def _measured(target: str, name: str, forms: list[str], folder: Path, seconds: float) -> Iterator[MeasuredBundle]:
     path = Path(os.environ["DTC_DATA"]) / f"{name}.onnx"
-    beside = folder / "original"
+    beside, fetched = folder / "original", folder / "fetched"
+    fetched.mkdir()
     if target in AGAINST:
         beside = folder / "beside"
         with suppress(DtcError):  # told of the bundle of that target
@@ -82,7 +83,7 @@ def _measured(target: str, name: str, forms: list[str], folder: Path, seconds: f
             yield MeasuredBundle.model_validate(facts | {"refused": str(error).replace(f"{folder}/", "")})
             continue
         other = beside if beside.exists() and beside != folder / form else None
-        checked = check_bundle(folder / form, beside=other, seconds=seconds)
+        checked = check_bundle(folder / form, beside=other, seconds=seconds, fetched=fetched)
         timed = () if checked.beside is None else checked.beside.runs
         latencies = {run.name: run.found.latency for run in timed if run.found and run.found.latency}
         facts |= {"figures": described.figures, "versions": described.versions, "beside": latencies}

@@ -80,7 +80,8 @@ def test_inspect_finds_the_weights_of_branches(dtc: Dtc, data_dir: Path) -> None
     assert status == 0
     sites = json.loads(out)["sites"]
     assert any("LSTM" in site["role"].upper() for site in sites)
-    assert all("If has no gradient" in site["not_retrained"] for site in sites)
+    assert all(site["obstacle"].endswith("a gradient of If") for site in sites)
+    assert {tuple(site["engines"]) for site in sites} == {("torch",)}
 
 
 def test_inspect_counts_a_shared_weight_once(dtc: Dtc, tmp_path: Path) -> None:

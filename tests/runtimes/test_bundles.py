@@ -94,6 +94,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path 
     return cache(build)
 
 
+@pytest.mark.skipif(HOW_MUCH != "all", reason="compiles the native library for minutes: set DTC_BUNDLES=all")
 @pytest.mark.parametrize(
     "processor",
     [

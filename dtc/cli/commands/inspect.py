@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,17 +74,15 @@ def _show_methods(methods: Sequence[MethodOutlook]) -> None:
 def _show_retraining(sites: Sequence[SiteEstimate]) -> None:
     from dtc.cli.render import tell
 
-    reasons: dict[str, int] = {}
-    for site in sites:
-        if site.not_retrained is not None:
-            reasons[site.not_retrained] = reasons.get(site.not_retrained, 0) + 1
-    trained = len(sites) - sum(reasons.values())
-    if not reasons:
+    obstacles = Counter((site.obstacle, site.engines) for site in sites if site.obstacle is not None)
+    if not obstacles:
         tell("nothing in the graph stands in the way of retraining (--retrain)")
         return
-    tell(f"{trained} of {len(sites)} sites can be retrained (--retrain), as far as the graph tells; the others:")
-    for reason, count in reasons.items():
-        tell(f"  {count}: {reason}")
+    trained = len(sites) - sum(count for (_, engines), count in obstacles.items() if not engines)
+    tell(f"{trained} of {len(sites)} sites can be retrained (--retrain), as far as the graph tells")
+    for (reason, engines), count in obstacles.items():
+        by = " or ".join(f"--engine {name}" for name in engines)
+        tell(f"  {count} {f'by {by} alone' if engines else 'cannot'}: {reason}")
 
 
 def _show_sites(sites: Sequence[SiteEstimate], *, every: bool) -> None:

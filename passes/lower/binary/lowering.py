@@ -44,7 +44,7 @@ from dtc.passes.lower.decode import arranged, float_bits_of_bytes
 from dtc.passes.lower.kinds import Measured, Sample
 from dtc.passes.lower.lowered import Compressed, Lowered
 from dtc.passes.lower.packed_numbers import store_as_matrix
-from dtc.passes.lower.readers import feeds_recurrence
+from dtc.passes.lower.readers import wants_constant
 from dtc.passes.lower.recurrent.operator import CodedWeight
 from dtc.passes.lower.rewriting import Rewriting
 from dtc.passes.lower.running_sums import sums_in_front_of
@@ -232,7 +232,7 @@ class _BinarySite(CodedSite):
         if alone and bits in NATIVE_BITS:
             code = store_as_matrix(self.front, planes.code.T if transposed else planes.code, bits, "codes")
             alphas = store_alphas(self.front, planes, lambda rows: rows)
-            levels = level_constants(self.front, planes, transposed=transposed, folded=feeds_recurrence(self.site))
+            levels = level_constants(self.front, planes, transposed=transposed, folded=wants_constant(self.site))
             return look_up(self.front, code, alphas, levels, transposed=transposed)
-        given = constants(self.front, planes, transposed=transposed, folded=feeds_recurrence(self.site))
+        given = constants(self.front, planes, transposed=transposed, folded=wants_constant(self.site))
         return decode(self.front, *self._in_rows(), given, transposed=transposed)

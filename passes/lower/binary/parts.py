@@ -115,8 +115,8 @@ def level_constants(
 ) -> LevelConstants:
     """Return the constants for looking up the levels of these planes.
 
-    `folded` ones are looked up by nodes that OpenVINO computes when it loads a model: it wants constant weights for
-    LSTM and GRU.
+    `folded` ones are looked up by nodes that OpenVINO computes when it loads a model: `wants_constant`
+    tells where it has to.
     """
     starts = planes.starts
     if starts is not None and transposed:

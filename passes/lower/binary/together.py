@@ -26,7 +26,7 @@ from dtc.passes.lower.decode import arranged, in_place, rows_in_place
 from dtc.passes.lower.joint import LARGEST, Joint
 from dtc.passes.lower.opset7 import count_up
 from dtc.passes.lower.packed_numbers import store_as_floats, store_as_matrix, store_as_numbers, store_as_rows
-from dtc.passes.lower.readers import feeds_recurrence
+from dtc.passes.lower.readers import wants_constant
 
 _BYTES = 7
 """Bits from which levels of small sites are stored as bytes: what takes them apart is more than a bit saves."""
@@ -44,7 +44,7 @@ def decode_together(joint: Joint, front: GraphBuilder, site: Site, planes: Plane
     """Return the dense weight, in the initializer's own shape and type; None where planes are decoded otherwise."""
     if planes.even is not None:
         plain = planes.even.bits < 8 and not planes.group_size and front.opset >= OPSET
-        if plain and site.size > LARGEST and not feeds_recurrence(site):
+        if plain and site.size > LARGEST and not wants_constant(site):
             return _looked_up_steps(joint, front, site, planes, planes.even)
         return _scaled_steps(joint, front, site, planes, planes.even)
     if site.size <= LARGEST and planes.survivors is None:
@@ -173,7 +173,7 @@ def _looked_up(joint: Joint, front: GraphBuilder, site: Site, planes: Planes) ->
     starts = level_constants(front, planes).starts
     if starts is not None:
         code = front.op("Add", [code, starts])
-    if front.opset >= _GATHERS_ELEMENTS and not feeds_recurrence(site):
+    if front.opset >= _GATHERS_ELEMENTS and not wants_constant(site):
         matrix = front.op("GatherElements", [levels, code], axis=1)
     else:
         code = front.op("Add", [code, _row_starts(front, rows, groups << bits)])

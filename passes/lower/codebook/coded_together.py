@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from dtc.deploy.ops.codebook.decode import OPSET
 from dtc.forms import Codebook
-from dtc.forms.huffman import MOST_ENTRIES, MOST_SYMBOLS, NODES
+from dtc.forms.huffman import MOST_ENTRIES, MOST_SYMBOLS, NODES, entropy
 from dtc.forms.index_fields import Indices, bits_for, row_bytes
 from dtc.graph import Site
 from dtc.graph.builder import GraphBuilder
@@ -20,7 +20,7 @@ from dtc.passes.lower.codebook.huffman import decode_symbols
 from dtc.passes.lower.codebook.joined_codes import JoinedCodes
 from dtc.passes.lower.joint import Joint
 from dtc.passes.lower.packed_numbers import store_as_numbers
-from dtc.passes.lower.readers import feeds_recurrence
+from dtc.passes.lower.readers import wants_constant
 from dtc.passes.lower.running_sums import SumsBefore, sums_in_front_of
 
 _STEPS = 2
@@ -47,10 +47,10 @@ def by_frequency(book: Codebook, indices: Indices) -> tuple[Codebook, Indices]:
 
 def share_symbols(joint: Joint, site: Site, symbols: Indices) -> ir.Value:
     """Return nodes for the symbols of a site, int32 `[count]`, decoded with those of all others."""
-    bits = _entropy(symbols)
+    bits = entropy(np.bincount(symbols))
     kind = round(_STEPS * bits)
     rows = np.stack([symbols, np.full_like(symbols, kind)], axis=1)
-    recurrent = feeds_recurrence(site)
+    recurrent = wants_constant(site)
     store = partial(_store, sums=sums_in_front_of(site))
     weight = max(int(bits * len(symbols)), 1)
     return joint.share(site, ("symbols", recurrent), rows, store, row=(), place=kind, weight=weight)
@@ -77,10 +77,3 @@ def _codes(parts: list[npt.NDArray[Any]]) -> JoinedCodes | None:
     codes = JoinedCodes.encode(parts)
     ranks = codes.count * 2 ** int(codes.lengths.max()) * len(codes.lengths)
     return codes if ranks <= _MOST_RANKS else JoinedCodes.encode([np.concatenate(parts)])
-
-
-def _entropy(symbols: Indices) -> float:
-    """Return the bits that a symbol takes on average in the best code."""
-    counts = np.bincount(symbols)
-    shares = counts[counts > 0] / len(symbols)
-    return float(-(shares * np.log2(shares)).sum())

@@ -14,7 +14,7 @@ from dtc.forms.sparse_pattern import Bitmap, Csr, Lines
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.decode import arranged, bits_of_bytes, float_bits_of_bytes
 from dtc.passes.lower.lowered import Compressed
-from dtc.passes.lower.readers import feeds_recurrence
+from dtc.passes.lower.readers import wants_constant
 from dtc.passes.lower.running_sums import sums_in_front_of, triangle
 from dtc.passes.lower.sparse.gaps import NODES_OF_CSR, Gaps, decode_gaps, gaps_where_smaller
 
@@ -29,7 +29,7 @@ class StoredSparse:
         self.site = item.site
         form = Sparse.stack(forms)
         if in_nodes:
-            form = _in_few_nodes(form, math.inf if feeds_recurrence(item.site) else NODES_OF_CSR)
+            form = _in_few_nodes(form, math.inf if wants_constant(item.site) else NODES_OF_CSR)
         self.form, self._in_nodes = form, in_nodes
         self.dtype = item.site.value.dtype or ir.DataType.FLOAT
         self.front = front
@@ -90,7 +90,7 @@ class StoredSparse:
     def _gaps(self, *, transposed: bool) -> Gaps | None:
         """Return the matrix as gaps where nothing but nodes in front of its readers decodes it, and it is smaller."""
         # OpenVINO computes no CumSum when it loads a model, and wants constant weights for LSTM and GRU.
-        if not self._in_nodes or self._stored or feeds_recurrence(self.site):
+        if not self._in_nodes or self._stored or wants_constant(self.site):
             return None
         return gaps_where_smaller(self.form, transposed=transposed)
 

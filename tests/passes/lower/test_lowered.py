@@ -21,11 +21,11 @@ from dtc.passes.prepare import normalise
 from dtc.recipe import Rule
 
 METHODS: dict[str, dict[str, Any]] = {
-    "binary": {"bits": 2},
+    "binary": {"bits": 2, "solver": "greedy"},
     "codebook": {"codewords": 16, "block": 1},
     "prune": {"sparsity": 0.8},
     "svd": {"rank": 8},
-    "svd+binary": {"rank": 8, "bits": 2},
+    "svd+binary": {"rank": 8, "bits": 2, "solver": "greedy"},
     "prune+svd": {"sparsity": 0.9, "rank": 4},
     "uniform": {"bits": 4},
 }

@@ -231,3 +231,16 @@ def test_any_gather(rank: int, axis: int, ids: int) -> None:
 
 def test_a_weight_read_whole_and_split_is_one_site() -> None:
     assert [site.name for site in find_sites(model_of("Split and whole"))] == ["w"]
+
+
+@pytest.mark.parametrize("method", ["prune", "binary", "uniform", "prune+binary"])
+def test_openvino_computes_the_weight_of_a_convolution_in_groups_when_it_loads(method: str) -> None:
+    # It would put the scale of a BatchNormalization into the weight in front of a Reshape, which that does not fit.
+    text = (
+        "(float[1,16,8,8] x, float[16,2,3,3] w, float[16,1,1] s) => (float[1,16,6,6] y) "
+        "{ c = Conv<group=8>(x, w) y = Mul(c, s) }"
+    )
+    model = built(text, {"w": (16, 2, 3, 3), "s": (16, 1, 1)})
+    assert error_of(model, method, "standard") <= 2e-6
+    written = {node.op_type for node in model.graph}
+    assert not written & {"CumSum", "GatherElements", "ScatterElements", "ScatterND"}

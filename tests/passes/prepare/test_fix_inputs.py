@@ -147,3 +147,33 @@ def test_branches_that_sizes_decide_are_taken(width: int, left: str) -> None:
     feeds = {"x": np.arange(2 * width, dtype=np.float32).reshape(2, width)}
     for now, then in zip(run(model, feeds), run(before, feeds), strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_sizes_do_not_unpack_what_is_coded() -> None:
+    """A weight whose codes integers of the file decode, as compressed ones are: 64 kB that 16 kB make."""
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    coded (float[1,128] x) => (float[1,128] y, int64[2] sizes) <int32 last = {255}> {
+      wide = Cast <to = 6> (codes)
+      back = Sub (last, wide)
+      w = Gather (table, back)
+      y = MatMul (x, w)
+      sizes = Shape (y)
+    }"""
+    model = ir.from_proto(
+        onnx.parser.parse_model(
+            text.replace("float[1,128] x", "float[1,128] x, uint8[128,128] codes, float[256] table")
+        )
+    )
+    rng = np.random.default_rng(0)
+    for name, array in (
+        ("codes", rng.integers(0, 256, (128, 128)).astype(np.uint8)),
+        ("table", rng.standard_normal(256, dtype=np.float32)),
+    ):
+        value = next(value for value in model.graph.inputs if value.name == name)
+        value.const_value = ir.tensor(array, name=name)
+        model.graph.inputs.remove(value)
+        model.graph.register_initializer(value)
+    fold_sizes(model)
+    assert (
+        max(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value) == 128 * 128
+    )

@@ -45,5 +45,6 @@ ENGINE = EngineKind(
     devices=("cpu", "cuda", "mps"),
     precisions=("float32", "bf16", "fp16"),
     parallel=True,
+    control_flow=True,
     preference=5,
 )
