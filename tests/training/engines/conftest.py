@@ -7,6 +7,7 @@ its own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,15 +19,18 @@ from dtc.training.engine_kind import engines
 
 
 @pytest.fixture(scope="session")
-def engine_process() -> Iterator[Callable[[str], EngineProcess]]:
-    """Return what gives the process of an engine by name: one for all tests."""
+def engine_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], EngineProcess]]:
+    """Return what gives the process of an engine by name: one for all tests of this process."""
     running: dict[str, EngineProcess] = {}
+    temporary = tmp_path_factory.getbasetemp()
+    answers = (temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary) / "answers"
+    answers.mkdir(exist_ok=True)
 
     def find(name: str) -> EngineProcess:
         kind = engines()[name]
         if reason := kind.unavailable():
             lacking(reason)
-        return running.setdefault(name, EngineProcess(kind))
+        return running.setdefault(name, EngineProcess(kind, answers))
 
     yield find
     for process in running.values():

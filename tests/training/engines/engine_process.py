@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import IO, Any
 
 import pytest
 
+from dtc.locking import try_lock
 from dtc.training.engine_kind import EngineKind
 
 HERE = Path(__file__).parent
@@ -25,24 +28,42 @@ class EngineProcess:
     """What the process of an engine says of scripts of cases: JSON, for each case a result or the text of an error.
 
     The process is started as a worker is, with the engine's own packages first on the path. A script runs once for all
-    tests.
+    tests, whichever process they run in.
+
+    Attributes:
+        kind: The engine.
+        answers: A folder for what was said, which all processes of the tests share.
     """
 
     kind: EngineKind
+    answers: Path
     _said: dict[tuple[Path, tuple[str, ...]], Any] = field(default_factory=dict)
 
     def run(self, script: Path, *arguments: str) -> Any:
         if (script, arguments) not in self._said:
-            assert self._server.stdin is not None
-            assert self._server.stdout is not None
-            self._server.stdin.write(json.dumps([str(script), *arguments]) + "\n")
-            self._server.stdin.flush()
-            answer = self._server.stdout.readline()
-            self._words.seek(0)
-            words = self._words.read().decode()
-            assert not words, words
-            self._said[script, arguments] = json.loads(answer)
+            self._said[script, arguments] = json.loads(self._answer(script, arguments))
         return self._said[script, arguments]
+
+    def _answer(self, script: Path, arguments: tuple[str, ...]) -> str:
+        asked = json.dumps([self.kind.name, str(script), *arguments])
+        path = self.answers / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
+        with path.with_suffix(".lock").open("wb") as lock:
+            while not try_lock(lock):  # another process of the tests is asking the same
+                time.sleep(0.05)
+            if not path.exists():
+                path.write_text(self._asked(script, arguments))
+            return path.read_text()
+
+    def _asked(self, script: Path, arguments: tuple[str, ...]) -> str:
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps([str(script), *arguments]) + "\n")
+        self._server.stdin.flush()
+        answer = self._server.stdout.readline()
+        self._words.seek(0)
+        words = self._words.read().decode()
+        assert not words, words
+        return answer
 
     @cached_property
     def _server(self) -> subprocess.Popen[str]:
