@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from needed import lacking
 
-# The finder of an editable install hides from what counts branches that a module has a source: where the packages lie
-# on the path, they are found there first.
-sys.meta_path.sort(key=lambda finder: type(finder).__module__.startswith("_editable"))
+# The finder of an editable install hides from slipcover that a module has a source, so that no branch of it is counted.
+# `python -m slipcover` has the checkout on the path, where the packages are found without it.
+if "SLIPCOVER_ENABLED" in os.environ:
+    sys.meta_path.sort(key=lambda finder: type(finder).__module__.startswith("_editable"))
 
-from dtc.cli import main  # noqa: E402
-from dtc.cli.app import app  # noqa: E402
-from dtc.pipeline.watch import VERIFY  # noqa: E402
+from dtc.cli import main
+from dtc.cli.app import app
+from dtc.pipeline.watch import VERIFY
 
 os.environ[VERIFY] = "1"  # every compression of a test checks the model after each stage, in other processes too
 
