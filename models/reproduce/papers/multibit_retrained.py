@@ -72,7 +72,7 @@ EXPERIMENT = Experiment(
     tables,
     short={
         "smallest": "one bit passes the model that it began with, but not the control, which learns for as long.",
-        "small": "two bits come to the paper's figure in one epoch. The control was not run: what an epoch more gives "
-        "the dense model is not told apart.",
+        "small": "two bits come to the paper's figure in one epoch, which gives the dense model nothing; neither here "
+        "nor there are they without loss. 1 and 3 bits were not run.",
     },
 )
