@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from dtc.cli.shared_options import json_for_tables
-from dtc.passes.options import flag
 
 if TYPE_CHECKING:
     from dtc.inspection import Inspection, SiteEstimate
@@ -59,6 +58,7 @@ def _show(found: Inspection, *, every: bool) -> None:
 
 def _show_methods(methods: Sequence[MethodOutlook]) -> None:
     from dtc.cli.render import size, table, tell
+    from dtc.passes.options import flag
 
     tell("what each method would make of the whole file, about, without samples (dtc methods NAME: its options):")
     rows: dict[tuple[str, ...], list[str]] = {}

@@ -70,7 +70,7 @@ def test_what_no_engine_asked_for_computes_in_is_refused_in_one_line(fake_engine
     # A run goes on on another device, if its engine has it.
     recipe, model = make_run_inputs(tmp_path, engine="torch", device="cuda")
     Job(tmp_path / "out.onnx").write(create_run(tmp_path / "run", recipe, model, base=tmp_path).folder)
-    for device, reason in (("gpu", "--device: String should match"), ("cuda:x", "--device: String should match")):
+    for device, reason in (("gpu", "--device: no such device"), ("cuda:x", "--device: no such device")):
         with pytest.raises(UsageError, match=reason):
             resume(tmp_path / "run", device=device)
     assert open_run(tmp_path / "run").retold(device="cpu").recipe.training.device == "cpu"
