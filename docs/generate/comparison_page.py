@@ -8,14 +8,15 @@ from pathlib import Path
 
 from tables import page, table
 
-from dtc.models.reproduce.comparison import ComparedFile, Comparison, Way, front, read_comparisons
+from dtc.models.reproduce.comparison import ComparedFile, ComparedModel, Way, front, read_comparisons
 from dtc.models.reproduce.papers.pictures import dots_picture
 
 INTRODUCTION = (
     "Every method on one picture for each model: how many times smaller a file is, and what it loses on test samples "
     "against the model on the same samples. Beside them stand the quantizers of ONNX Runtime, and what `dtc search` "
     "finds. Tables hold the files than which no other is as small and loses as little. Nothing here was typed: all of "
-    "it is made of the files in `docs/results/compared/`, which the commands below write.\n\n"
+    "it is made of the files in `docs/results/compared/`. The commands below write such files with `--results`; those of "
+    "`methods` and `searched` that are there now were read by a script out of the tables that these commands printed.\n\n"
     "What was retrained had an epoch, or two, so that it says what a few minutes give; where another machine is named, "
     "files are those of the tables in [results](results.md), printed before codes had the solvers that they have now. "
     "The commands measure on different test samples: half a point between files of two commands is no "
@@ -41,7 +42,7 @@ def comparison_pages(folder: Path) -> dict[str, str]:
     return {"comparison.md": page("Size against accuracy", parts), **files}
 
 
-def _picture(title: str, comparisons: Sequence[Comparison]) -> str:
+def _picture(title: str, comparisons: Sequence[ComparedModel]) -> str:
     metric = comparisons[0].metric
     series: dict[str, list[tuple[float, float, str]]] = {way: [] for way in typing.get_args(Way)}
     for each, file in _files(comparisons):
@@ -51,16 +52,16 @@ def _picture(title: str, comparisons: Sequence[Comparison]) -> str:
     return dots_picture(title, "times smaller", _UNITS[metric], series)
 
 
-def _files(comparisons: Sequence[Comparison]) -> Iterator[tuple[Comparison, ComparedFile]]:
+def _files(comparisons: Sequence[ComparedModel]) -> Iterator[tuple[ComparedModel, ComparedFile]]:
     return ((each, file) for each in comparisons for file in each.files)
 
 
-def _front(comparisons: Sequence[Comparison]) -> str:
+def _front(comparisons: Sequence[ComparedModel]) -> str:
     rows = [[file.words, file.way, f"{file.ratio:.1f}x", f"{each.lost(file):.2f}"] for each, file in front(comparisons)]
     return table(["made by", "way", "file", _UNITS[comparisons[0].metric]], rows)
 
 
-def _commands(comparisons: Sequence[Comparison]) -> Iterator[str]:
+def _commands(comparisons: Sequence[ComparedModel]) -> Iterator[str]:
     for each in comparisons:
         told = ", ".join(f"{name} {version}" for name, version in each.versions.items() if name != "machine")
         value = f"{100 * each.value:.2f} %" if each.metric == "accuracy" else f"{each.value:.2f}"

@@ -35,8 +35,8 @@ class ComparedFile(DocumentPart):
     value: float
 
 
-class Comparison(Document):
-    """Files that one command made of a model and measured on the same samples.
+class ComparedModel(Document):
+    """A model, and the files that one command made of it and measured on the same samples.
 
     Attributes:
         model: Its name.
@@ -72,16 +72,16 @@ class Comparison(Document):
         return path
 
 
-def read_comparisons(folder: Path) -> Iterator[tuple[str, list[Comparison]]]:
+def read_comparisons(folder: Path) -> Iterator[tuple[str, list[ComparedModel]]]:
     """Yield each model with all that was compared of it, by name."""
-    found: dict[str, list[Comparison]] = {}
+    found: dict[str, list[ComparedModel]] = {}
     for path in sorted(folder.glob("*.json")):
-        each = read_document(Comparison, path, "comparison")
+        each = read_document(ComparedModel, path, "comparison")
         found.setdefault(each.model, []).append(each)
     yield from found.items()
 
 
-def front(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, ComparedFile]]:
+def front(comparisons: Sequence[ComparedModel]) -> list[tuple[ComparedModel, ComparedFile]]:
     """Return the files than which no other is as small and loses as little, the largest first."""
     pairs = [(each, file) for each in comparisons for file in each.files]
     pairs.sort(key=lambda pair: (pair[1].ratio, -pair[0].lost(pair[1])), reverse=True)

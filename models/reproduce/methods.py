@@ -23,7 +23,7 @@ from dtc.checking.measurements import machine
 from dtc.data import open_source
 from dtc.errors import DataError
 from dtc.job import Job
-from dtc.models.reproduce.comparison import SCHEMA, ComparedFile, Comparison
+from dtc.models.reproduce.comparison import SCHEMA, ComparedFile, ComparedModel
 from dtc.models.reproduce.papers.changes import write_distorted
 from dtc.models.train import train_reference
 from dtc.pipeline import Compression, compress
@@ -269,14 +269,14 @@ def _records(case: Case, folder: Path) -> dict[tuple[str, bool], dict[str, Any]]
     return {(record["line"], record["retrained"]): record for record in records}
 
 
-def _compared(case: Case, folder: Path, steps: int | None) -> Comparison | None:
+def _compared(case: Case, folder: Path, steps: int | None) -> ComparedModel | None:
     """Return what there is of a model's table as a document, None where there is nothing."""
     found = _records(case, folder)
     pairs = [(words, again) for words in METHODS for again in (False, True) if (words, again) in found]
     if not pairs:
         return None
     first = found[pairs[0]]
-    return Comparison(
+    return ComparedModel(
         schema=SCHEMA,
         model=case.name,
         command=f"python -m dtc.models.reproduce.methods --model {case.name}{f' --steps {steps}' if steps else ''}",

@@ -26,7 +26,7 @@ from dtc.graph.signature import TensorSpec, input_specs
 from dtc.job import Job
 from dtc.metrics import make_metric
 from dtc.models.reproduce.baselines import NEEDS_SAMPLES, QUANTIZERS, Feeds
-from dtc.models.reproduce.comparison import SCHEMA, SMALLER, ComparedFile, Comparison, Way
+from dtc.models.reproduce.comparison import SCHEMA, SMALLER, ComparedFile, ComparedModel, Way
 from dtc.models.reproduce.samples import IMAGE_BATCH
 from dtc.pipeline import compress
 from dtc.recipe import Data, Objective, Recipe, Rule
@@ -220,7 +220,7 @@ def table(case: Benchmark, folder: Path) -> Iterator[str]:
         )
 
 
-def compared(case: Benchmark, folder: Path) -> Comparison:
+def compared(case: Benchmark, folder: Path) -> ComparedModel:
     """Return what there is of a model's table as a document, without what is no smaller than the model."""
     files, size = [], case.path.stat().st_size
     for line in LINES:
@@ -230,7 +230,7 @@ def compared(case: Benchmark, folder: Path) -> Comparison:
             words = f"{line.words}{', with samples' if line.samples and not of_others else ''}"
             way: Way = "other quantizers" if of_others else "one-shot"
             files.append(ComparedFile(words=words, way=way, ratio=size / facts["bytes"], value=facts["metric"]))
-    return Comparison(
+    return ComparedModel(
         schema=SCHEMA,
         model=case.name,
         command=f"python -m dtc.models.reproduce.one_shot --model {case.name}",

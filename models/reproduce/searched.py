@@ -28,7 +28,7 @@ from dtc.checking.measurements import machine
 from dtc.data import open_source
 from dtc.job import Job
 from dtc.models.reproduce.baselines import QUANTIZERS
-from dtc.models.reproduce.comparison import SCHEMA, SMALLER, ComparedFile, Comparison, Way
+from dtc.models.reproduce.comparison import SCHEMA, SMALLER, ComparedFile, ComparedModel, Way
 from dtc.models.reproduce.one_shot import CASES, Benchmark
 from dtc.models.reproduce.samples import IMAGE_BATCH
 from dtc.models.reproduce.unseen import Judged, Unseen
@@ -156,10 +156,10 @@ def _lines(model: SearchedModel, files: Sequence[tuple[_File, Judged]]) -> Itera
         yield f"| {file.words} | {size:,} | {original / size:.2f} | {judged.value:.4f} | {lost} |"
 
 
-def _compared(model: SearchedModel, files: Sequence[tuple[_File, Judged]]) -> Comparison:
+def _compared(model: SearchedModel, files: Sequence[tuple[_File, Judged]]) -> ComparedModel:
     (original, own), *others = files
     size = original.path.stat().st_size
-    return Comparison(
+    return ComparedModel(
         schema=SCHEMA,
         model=model.case.name,
         command=f"python -m dtc.models.reproduce.searched --model {model.case.name}",

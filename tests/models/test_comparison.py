@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dtc.models.reproduce.comparison import SCHEMA, ComparedFile, Comparison, Way, front, read_comparisons
+from dtc.models.reproduce.comparison import SCHEMA, ComparedFile, ComparedModel, Way, front, read_comparisons
 
 
 def file(words: str, size: int, value: float, way: Way = "one-shot") -> ComparedFile:
     return ComparedFile(words=words, way=way, ratio=1000 / size, value=value)
 
 
-def comparison(metric: str, value: float, *files: ComparedFile, model: str = "m") -> Comparison:
-    return Comparison(
+def comparison(metric: str, value: float, *files: ComparedFile, model: str = "m") -> ComparedModel:
+    return ComparedModel(
         schema=SCHEMA,
         model=model,
         command="python -m some.module",
