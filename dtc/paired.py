@@ -52,7 +52,7 @@ class PairedError:
 def paired_error(metric: Metric, before: Doubles, after: Doubles, spread: Spread) -> PairedError:
     """Return the standard errors of a metric's change, by the terms of both models on the same samples, `[samples, 2]`.
 
-    `spread` is `of_samples`, or that of `of_streams`. Errors are infinite where one sample alone is there, or the metric
+    `spread` is `of_samples`, or that of `of_streams`. Errors are infinite where there is but one sample, or the metric
     is not finite. A share of samples is not told more finely than by one of them: without a single difference among
     100, the error is a hundredth.
 
