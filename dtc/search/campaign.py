@@ -97,6 +97,18 @@ class Campaign:
         """
         self._points.retrain(worth_retraining(self._points, self._goal), training)
 
+    def refuse_without_files(self) -> None:
+        """Refuse to end here if no file was built so far.
+
+        Raises:
+            CheckFailedError: None was; what was evaluated is kept.
+        """
+        if not self._points.by_merit():
+            raise CheckFailedError(
+                "the time was up before a first file was built; the same command goes on from there, or give it more "
+                "--time"
+            )
+
     def judged(self) -> Verdict:
         """Return the best point that keeps its promise on samples that the search has not seen, or the nearest.
 
@@ -106,7 +118,7 @@ class Campaign:
         ranked = self._points.by_merit()
         if not ranked:
             why = "is expected to be faster" if self._goal.is_timed else "could be built"
-            raise CheckFailedError(f"no candidate {why}: see dtc inspect, or give the search more --time")
+            raise CheckFailedError(f"no candidate {why}: see dtc inspect")
         count = len(self._prepared.halves.unseen)
         tried: list[tuple[BuiltPoint, BuiltPoint]] = []
         for certainty in _CERTAINTY:
