@@ -24,7 +24,7 @@ _CERTAINTY = (1.0, 1.5, 2.0)
 and the last: of many, one would pass by chance."""
 
 _ROUNDS = 2
-_REACH = 2
+_REACH = 1
 """How many rates a site may move in a round."""
 
 _WORTH = 0.995
@@ -65,7 +65,7 @@ class Campaign:
         if self._goal.is_timed and not table.candidates():
             return
         # 2. One candidate everywhere: what one would choose by hand.
-        self._points.build_while_near(list(self._uniform.values()), "one candidate everywhere")
+        self._points.build_near_goal(list(self._uniform.values()), "one candidate everywhere")
         # 3. What those cost alone that may be in a file at the goal.
         start = self._points.distance_at_goal()
         table = self._alone = measured(self._evaluations, worth_measuring(table, start), self._levels)

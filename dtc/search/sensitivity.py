@@ -48,7 +48,10 @@ _LEAST_DOUBT = 0.1
 """The least of that, as a share of what changes lose on average."""
 
 _MATTERS = 0.1
-"""Of a loss, the error up to which it is known well enough."""
+"""Of a loss, the error up to which it is known well enough; of many sites more, as their errors even out."""
+
+_FEW = 10
+"""Sites of which errors do not even out."""
 
 
 @dataclass(frozen=True)
@@ -364,13 +367,14 @@ def _unclear(pairs: Sequence[tuple[str, Candidate | None]], found: Sequence[dict
 
     Where the errors are small next to the losses, either is as good.
     """
+    matters = _MATTERS * math.sqrt(max(1.0, len({site for site, _ in pairs}) / _FEW))
     unclear: set[int] = set()
     for index in range(1, len(pairs)):
         one, other = found[index - 1], found[index]
         if pairs[index - 1][0] != pairs[index][0] or "refused" in one or "refused" in other:
             continue
         error = _error_between(one, other)
-        if max(abs(one["distance"] - other["distance"]), _MATTERS * other["distance"]) < error:
+        if max(abs(one["distance"] - other["distance"]), matters * other["distance"]) < error:
             unclear |= {index - 1, index}
     return sorted(unclear)
 
