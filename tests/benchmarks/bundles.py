@@ -69,6 +69,7 @@ def main(
 def _measured(target: str, name: str, forms: list[str], folder: Path, seconds: float) -> Iterator[MeasuredBundle]:
     path = Path(os.environ["DTC_DATA"]) / f"{name}.onnx"
     bundles, fetched = folder / target, folder / "fetched"
+    bundles.mkdir()
     fetched.mkdir(exist_ok=True)
     beside = bundles / "original"
     if target in AGAINST:
