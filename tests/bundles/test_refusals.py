@@ -76,3 +76,11 @@ def test_functions_of_a_model_are_put_in_place_for_other_runtimes(
     status, _, _ = dtc("deploy", tmp_path / "model.onnx", "-o", tmp_path / "bundle", "--target", "portable")
     written = onnx.load(tmp_path / "bundle/model.onnx")
     assert (status, [node.op_type for node in written.graph.node], len(written.functions)) == (0, ["Add"], 0)
+
+
+def test_branches_that_other_runtimes_refuse_are_told(tmp_path: Path, dtc: Callable[..., tuple[int, str, str]]) -> None:
+    model = f'<ir_version: 8, opset_import: ["": 17]> one {MODELS["branches"]}'
+    onnx.save(onnx.parser.parse_model(model), tmp_path / "model.onnx")
+    words = ["deploy", tmp_path / "model.onnx", "--target", "portable"]
+    assert "OpenVINO and tract take no If" in "".join(dtc(*words, "-o", tmp_path / "both")[1:])
+    assert "take no If" not in "".join(dtc(*words, "-o", tmp_path / "one", "--input", "c=1")[1:])

@@ -49,7 +49,12 @@ class PortableTarget(DeployTarget):
                     "'onnxruntime'"
                 )
         names = {f"{node.domain}.{node.op_type}".lstrip(".") for node in all_nodes(model)}
-        return [*notes, f"Its operators are {', '.join(sorted(names))}."]
+        notes.append(f"Its operators are {', '.join(sorted(names))}.")
+        if "If" in names:
+            notes.append(
+                "OpenVINO and tract take no If; --one-size takes away those that sizes decide, --input those of an input."
+            )
+        return notes
 
     def runs(self, processor: str) -> Sequence[BundleRun]:
         """Return the runtimes that `dtc check --runtime` knows, but for the slow one that is on no device."""
