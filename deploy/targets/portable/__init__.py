@@ -51,9 +51,8 @@ class PortableTarget(DeployTarget):
         names = {f"{node.domain}.{node.op_type}".lstrip(".") for node in all_nodes(model)}
         notes.append(f"Its operators are {', '.join(sorted(names))}.")
         if "If" in names:
-            notes.append(
-                "OpenVINO and tract take no If; --one-size takes away those that sizes decide, --input those of an input."
-            )
+            mend = "--one-size takes away those that sizes decide, --input those that an input does"
+            notes.append(f"OpenVINO and tract take no If; {mend}.")
         return notes
 
     def runs(self, processor: str) -> Sequence[BundleRun]:
