@@ -1,8 +1,7 @@
-"""Codebooks of sites that nothing reads but decoding nodes, from operator set 7 on.
+"""Codebooks of small sites that nothing reads but decoding nodes, from operator set 7 on.
 
-Indices of all small sites are decoded at once: with a codebook in common into codewords, else into numbers that each
-site looks up in its own. Scalars are stored in the order of the initializer, which spares a Transpose; those of a large
-site, alone, are looked up several at once.
+Indices of all sites are decoded at once: with a codebook in common into codewords, else into numbers that each site
+looks up in its own. Scalars are stored in the order of the initializer, which spares a Transpose.
 """
 
 from __future__ import annotations
@@ -30,8 +29,7 @@ def decode_together(joint: Joint, front: GraphBuilder, site: Site, forms: Sequen
     """Return the dense weight, in the initializer's own shape and type; None where it is decoded otherwise."""
     books = [form for form in forms if isinstance(form, Codebook)]
     book = books[0]
-    large = site.size > LARGEST
-    if book.mask is not None or (large and (book.block > 1 or book.huffman)):
+    if site.size > LARGEST or book.mask is not None:
         return None
     view, wanted = site.view, site.value.dtype or ir.DataType.FLOAT
     indices = np.stack([each.indices for each in books])
@@ -55,7 +53,7 @@ def _codewords(
     if book.name is None and book.huffman:
         book, symbols = by_frequency(book, indices)
         return front.op("Gather", [_own_table(joint, front, site, book), share_symbols(joint, site, symbols)])
-    if book.name is None and site.size <= LARGEST:
+    if book.name is None:
         store = partial(store_as_numbers, bits=bits, name="indices")
         numbers = joint.share(site, ("numbers", bits), indices, store, row=())
         return front.op("Gather", [_own_table(joint, front, site, book), numbers])
