@@ -36,4 +36,4 @@ def _metric(loss: str, labels: AnyArray, *, carries: bool) -> str | None:
     # With bce, and with float labels under another loss than mse, no metric is chosen: the loss itself is reported.
     if loss == "bce" or (labels.dtype.kind == "f" and loss != "mse"):
         return None
-    return default_metric(labels, carries=carries)
+    return default_metric(labels, carries=carries, loss=loss)
