@@ -93,11 +93,6 @@ def unsearched_digits() -> datasets.Batches:
     yield from islice(datasets.mnist_test(batch_size=200), SEARCHED_IMAGES // 200, None)
 
 
-def sequences(*, split: datasets.Split = "train") -> datasets.Batches:
-    """Yield 256 sequences of spoken digits of the training set; to evaluate, a batch that it holds out."""
-    yield from islice(datasets.spoken_sequences(batch_size=64, split=split), 4 if split == "train" else 1)
-
-
 def commands(*, split: datasets.Split = "train") -> datasets.Batches:
     """Yield 128 training clips of spoken digits; to evaluate, a batch that `spoken_digits` holds out."""
     yield from islice(datasets.spoken_digits(batch_size=64, split=split), 2 if split == "train" else 1)

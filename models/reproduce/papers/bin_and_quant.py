@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from dtc.models.reproduce.papers.commands import adam, command_task, smallest_task
 from dtc.models.reproduce.papers.experiment import Experiment, PaperTrial, Record, Size
 from dtc.models.reproduce.papers.pictures import Picture, lines_picture
 from dtc.models.reproduce.papers.tables import file_ratio, having, mean, percent, table
 from dtc.models.reproduce.papers.task import PaperTask
-from dtc.recipe import Data, Rule
+from dtc.recipe import Rule
 
 COMMANDS, SEQUENCES = "spoken-digits-cnn", "spoken-sequences"
 
@@ -28,6 +27,9 @@ SCALARS: dict[Size, tuple[int, ...]] = {"smallest": (), "small": (4, 6), "paper"
 """Codewords of the k-means that stands beside: as many levels, placed by the weights instead of halved bins."""
 
 _EPOCHS: dict[Size, int] = {"small": 20, "paper": 60}
+
+_LARGE = {"filters": 32, "width": 256, "layers": 3}
+"""Of the model of sequences in the largest setting."""
 
 PUBLISHED = {COMMANDS: "13x", SEQUENCES: "7x"}
 """What the papers' command model and their DeepSpeech 2 are made smaller by, without retraining."""
@@ -57,11 +59,7 @@ def _task(size: Size, model: str, seed: int) -> PaperTask:
     if model == COMMANDS:
         return command_task(model, adam(epochs=_EPOCHS[size]), seed)
     training = adam(3e-3, epochs=_EPOCHS[size], clip_norm=1.0)
-    if size == "paper":
-        return command_task(model, training, seed, {"filters": 32, "width": 256, "layers": 3})
-    # Each question that bins ask runs the whole model: over 256 sequences.
-    samples = Data(train="dtc.models.reproduce.samples:sequences", batch_size=64)
-    return replace(command_task(model, training, seed), samples=samples)
+    return command_task(model, training, seed, _LARGE if size == "paper" else None)
 
 
 def tables(records: Sequence[Record]) -> Iterator[str]:
