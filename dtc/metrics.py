@@ -291,18 +291,17 @@ def make_metric(name: str) -> Metric:
     raise UsageError(f"no metric is called {name!r}; there are: {', '.join(KNOWN)}")
 
 
-def default_metric(labels: AnyArray | None, *, carries: bool = False, loss: str = "auto") -> str:
+def default_metric(labels: AnyArray | None, *, carries: bool = False, sequences: bool = False) -> str:
     """Return the metric that fits the labels: accuracy for integers, mse for floats, snr where there are none.
 
-    Sequences of labels, which loss ctc is of, have their error rate. Integer labels of a model that carries state from
-    batch to batch are those of a language model: perplexity. Without labels a model is compared with the original
-    model's own outputs.
+    Of sequences of labels it is their error rate. Integer labels of a model that carries state from batch to batch are
+    those of a language model: perplexity. Without labels a model is compared with the original model's own outputs.
     """
     if labels is None:
         return "snr"
     if labels.dtype.kind == "f":
         return "mse"
-    if loss == "ctc":
+    if sequences:
         return "label-error"
     return "perplexity" if carries else "accuracy"
 

@@ -40,9 +40,9 @@ def make_probe(
     """Return a function from matrices by site, float32 `[count, out, in]`, to how much worse the model is with them.
 
     The model's own weights give 0. Where labels are class numbers the result is the rise of the cross-entropy, in nats,
-    and where they are sequences (loss ctc) of their negative log-likelihood a label. Else, on data or on generated
-    inputs, it is the squared error of the judged output relative to its square. The weights of the sites are inputs of
-    one session, so that no session is made anew; subgraphs read them from there.
+    and where they are sequences of their negative log-likelihood a label. Else, on data or on generated inputs, it is
+    the squared error of the judged output relative to its square. The weights of the sites are inputs of one session,
+    so that no session is made anew; subgraphs read them from there.
     """
     # 1. One session for all questions: weights are among its inputs, as float32, whatever the model's own dtype is.
     own: Arrays = {site.name: site.array().astype(np.float32) for site in sites}
@@ -100,7 +100,7 @@ def _judge(
         wanted = outputs(own)
         return lambda weights: _relative_error(wanted, outputs(weights))
 
-    measure = _sequence_loss if objective.loss == "ctc" else _cross_entropy
+    measure = _sequence_loss if objective.of_sequences else _cross_entropy
     known = [each for each in labels if each is not None]
     return lambda weights: min(measure(outputs(weights), known), _WORST)
 

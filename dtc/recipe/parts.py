@@ -70,8 +70,9 @@ class Objective(_Part):
 
     loss: Annotated[Literal["auto", "cross-entropy", "ctc", "mse", "bce", "distill"], Flag("--loss")] = Field(
         "auto",
-        description="auto: cross-entropy with integer labels, mse with float labels, distill without labels; ctc: "
-        "labels [N, L] are what the steps of an output [T, N, classes] spell, -1 behind their ends, class 0 the blank",
+        description="auto: cross-entropy with integer labels, mse with float labels, distill without labels, and ctc "
+        "with metric label-error: labels [N, L] are what the steps of an output [T, N, classes] spell, -1 behind their "
+        "ends, class 0 the blank",
     )
     output: Annotated[str | None, Flag("--loss-output")] = Field(
         None, description="model output that the loss reads; else the first"
@@ -90,10 +91,17 @@ class Objective(_Part):
         None, description="input that holds the sequence lengths, to mask padded steps"
     )
 
+    @property
+    def of_sequences(self) -> bool:
+        """Whether labels are what the steps of an output spell."""
+        return self.loss == "ctc" or self.metric == "label-error"
+
     @model_validator(mode="after")
     def _all_steps_spell(self) -> Objective:
-        if self.loss == "ctc" and self.lengths is not None:
-            raise ValueError("lengths: loss ctc reads every step; behind a sequence's end a model is to give blanks")
+        if self.of_sequences and self.lengths is not None:
+            raise ValueError(
+                "lengths: labels are spelt by all steps; behind a sequence's end a model is to give blanks"
+            )
         return self
 
 

@@ -73,7 +73,9 @@ class EngineKind:
 
     def refuse(self, recipe: Recipe) -> str | None:
         """Return in one line why it is not the engine for what a recipe asks for; None if it is."""
-        training, loss = recipe.training or Training(), recipe.objective.loss
+        training, objective = recipe.training or Training(), recipe.objective
+        # What else `auto` will be is told by the data, and every engine has it.
+        loss = "ctc" if objective.loss == "auto" and objective.of_sequences else objective.loss
         if loss not in ("auto", *self.losses):
             return f"--loss {loss}: the engine {self.name} has no such loss; {_other_engines(loss)}"
         kind = training.device.partition(":")[0]

@@ -30,7 +30,9 @@ def choose_kind(objective: Objective, batch: Arrays) -> Kind:
     labels = batch.get(objective.labels)
     if labels is None:
         return "distill"
-    return "mse" if np.issubdtype(labels.dtype, np.floating) else "cross-entropy"
+    if np.issubdtype(labels.dtype, np.floating):
+        return "mse"
+    return "ctc" if objective.of_sequences else "cross-entropy"
 
 
 def labels_of(objective: Objective, kind: Kind, batch: Arrays) -> AnyArray:

@@ -17,7 +17,7 @@ from dtc.models.net import Net
 from dtc.training.engine_kind import engines
 
 NEEDS_TORCH = unless(engines()["torch"].unavailable())
-DATA = ("--data", "d.npz", "--loss", "ctc")
+DATA = ("--data", "d.npz", "--metric", "label-error")
 
 
 def spelling() -> ir.Model:
