@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from dtc.checking.options import CheckOptions
@@ -13,7 +11,7 @@ from dtc.evaluate import judged_output, steps_within
 from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays
 from dtc.metrics import Doubles, Metric, default_metric, make_metric
-from dtc.paired import in_blocks, paired_error
+from dtc.paired import of_samples, of_streams, paired_error
 from dtc.session import Outputs
 
 
@@ -53,7 +51,9 @@ class PairMetric:
         if not self._metrics:
             raise DataError("the data holds no batch to check on")
         before, after = self._metrics
-        error = paired_error(before, *map(self._joined, zip(*self._terms, strict=True)))
+        spread = of_streams(len(each) for each, _ in self._terms) if self._options.objective.carry else of_samples
+        one, other = (np.concatenate(each) for each in zip(*self._terms, strict=True))
+        error = paired_error(before, one, other, spread)
         return MetricChange(
             name=before.name,
             higher_is_better=before.higher_is_better,
@@ -74,10 +74,6 @@ class PairMetric:
         terms, sums = self._metrics[0].terms(outputs[inside], labels[inside]), np.zeros((inside.shape[1], 2))
         np.add.at(sums, np.nonzero(inside)[1], terms)
         return sums
-
-    def _joined(self, batches: Sequence[Doubles]) -> Doubles:
-        terms = np.concatenate(batches)
-        return in_blocks(terms) if self._options.objective.carry else terms
 
     def _begin(self, batch: Arrays) -> None:
         objective = self._options.objective
