@@ -1,7 +1,7 @@
 """`dtc search` beside the best single method and rate: `python -m dtc.models.reproduce.searched`.
 
 The search decides by one part of the samples to judge on and keeps its promise on the rest: of 6,000 test images, of
-20,000 words of the test text, of 256 frames of speech in 32 streams, without labels there. The other files are those
+20,000 words of the test text, of 512 frames of speech in 32 streams, without labels there. The other files are those
 with one candidate at all sites that it makes smaller, of which the smallest is taken that the search holds for good.
 Beside them stand what a user would pick instead: the files of ONNX Runtime's own quantizers, and where `--nncf` names
 an interpreter that has it, NNCF's own choice of precisions within the same limit. All are measured on what none has
