@@ -23,7 +23,7 @@ target, measured in the same turns; more is faster. Load is the first one, with 
 measured one after the other, so that times of two rows are not to be compared. Of target `c` flash takes weights and
 other constants, besides code, and RAM the arena. Modules of target `wasm` are compared with the original in ONNX
 Runtime Web, whose `ort-wasm-simd-threaded.wasm` has 14,239,897 bytes and is no part of the bytes of target `web`.
-Silero VAD has `sr` fixed to 16000.
+Silero VAD has `sr` fixed to 16000; bundles of target `portable` take inputs of one size.
 
 ```sh
 # not run: needs the folder of DTC_DATA, and minutes to hours

@@ -40,6 +40,9 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
 }
 """Paths below DTC_DATA, and inputs that are fixed."""
 
+ONE_SIZE = ("portable",)
+"""Targets whose bundles take inputs of one size, as OpenVINO and tract do not take branches that sizes decide."""
+
 AGAINST: Mapping[str, str] = {"wasm": "web"}
 """The target of the original's bundle, where it is another one."""
 
@@ -105,7 +108,7 @@ def _compressed(path: Path, name: str, form: str, target: str, folder: Path) -> 
 
 
 def _deploy(path: Path, target: str, name: str, folder: Path) -> BundleDescription:
-    return deploy(path, target, folder, DeployOptions(fixed=MODELS.get(name, {})))
+    return deploy(path, target, folder, DeployOptions(fixed=MODELS.get(name, {}), one_size=target in ONE_SIZE))
 
 
 def _told(found: MeasuredBundle) -> str:
