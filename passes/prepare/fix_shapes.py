@@ -32,8 +32,8 @@ def size_inputs(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> dict[Di
         free = [(dim, axis) for axis, dim in enumerate(dims) if not isinstance(dim, int)]
         sizes |= {dim: shape[axis] for dim, axis in free if dim is not None or axis == 0}
     for value in model.graph.inputs:
-        if value.name in shapes:
-            value.shape = ir.Shape(shapes[value.name])
+        if str(value.name) in shapes:
+            value.shape = ir.Shape(shapes[str(value.name)])
     return sizes
 
 
