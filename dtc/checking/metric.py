@@ -78,7 +78,8 @@ class PairMetric:
     def _begin(self, batch: Arrays) -> None:
         objective = self._options.objective
         self._labelled = objective.labels in batch
-        name = objective.metric or default_metric(batch.get(objective.labels), carries=bool(objective.carry))
+        labels, carries = batch.get(objective.labels), bool(objective.carry)
+        name = objective.metric or default_metric(labels, carries=carries, sequences=objective.of_sequences)
         self._metrics = [make_metric(name), make_metric(name)]
         # An SNR against itself is infinite, and any drop from there is.
         if self._options.max_drop is not None and not self._labelled and self._metrics[0].name == "snr":

@@ -178,6 +178,20 @@ def tensors(method: str, options: dict[str, object]) -> object:
 
 
 @pretended_gpu()
+def spelling() -> object:
+    """The step of a model of sequences on both devices: whether losses and gradients are the same bits."""
+    net = Net("spelling", 0)
+    x = net.input("x", FLOAT, [6, "N", 4])
+    model = net.model({"y": (net.op("MatMul", "product", [x, net.uniform("W", (4, 3), 1)]), [6, "N", 3])})
+    batch = {"x": np.random.default_rng(0).normal(size=(6, 2, 4)).astype("f"), "labels": np.array([[2, 2], [1, -1]])}
+    told = []
+    for device in ("cpu", "cuda"):
+        found = make_engine(model, Objective(loss="ctc"), device=device).step(batch, seed=0)
+        told.append((found.loss, on_host(found.gradients["W"]).tolist()))
+    return told[0] == told[1]
+
+
+@pretended_gpu()
 @mock.patch.object(spectra, "LARGE_SIDE", 16)  # so that small matrices go the way of large ones
 def distortions() -> object:
     """How far the weights of a distortion on tensors are from those of one on arrays, relative to the weights."""
@@ -258,6 +272,7 @@ if __name__ == "__main__":
             "uniform": lambda: tensors("uniform", {"bits": 4}),
             "distortions": distortions,
             "magnitudes": magnitudes,
+            "spelling": spelling,
             "cuda": lambda: make_engine(build("lenet-5"), CLASSES, device="cuda"),
             "mps": lambda: make_engine(build("lenet-5"), CLASSES, device="mps"),
         }
