@@ -227,6 +227,7 @@ def begin(run: Run, tools: Tools, *, whole: bool = False) -> Beginning:
         output=objective.output or str(model.graph.outputs[0].name),
         labels=objective.labels,
         seed=resolved.seed,
+        from_loss=(metric, objective.loss) == ("perplexity", "cross-entropy"),
     )
     return Beginning(session, train, evaluation)
 

@@ -24,6 +24,7 @@ from dtc.models.reproduce.papers.running import finished, run_trial
 )
 @click.option("--engine", help="what runs the training steps; see dtc engine list (default: the first that can)")
 @click.option("--threads", type=click.IntRange(min=1), help="threads of the engine; default: 1")
+@click.option("--device", help="what the engine computes on: cpu, cuda, cuda:1 or mps; default: cpu")
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), help="of training steps; default: float32")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("papers"), show_default=True,
               help="what is done is kept here; an interrupted run goes on where it was")  # fmt: skip
@@ -35,6 +36,7 @@ def main(
     wanted: tuple[str, ...],
     engine: str | None,
     threads: int | None,
+    device: str | None,
     precision: str | None,
     folder: Path,
     results: Path | None,
@@ -43,12 +45,13 @@ def main(
     experiment, records = experiments()[name], list[Record]()
     own = folder / f"{name}-{size}"
     own.mkdir(parents=True, exist_ok=True)
+    told = {"engine": engine, "threads": threads, "device": device, "precision": precision}
     for trial in experiment.trials(size, seeds):
         if wanted and not trial.name.startswith(wanted):
             records += filter(None, [finished(trial, own)])
             continue
         try:
-            records.append(run_trial(trial.trained_with(engine=engine, threads=threads, precision=precision), own))
+            records.append(run_trial(trial.trained_with(**told), own))
         except DtcError as error:
             raise click.ClickException(f"{trial.name}: {error}") from error
         last = records[-1]

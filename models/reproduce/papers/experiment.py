@@ -57,6 +57,12 @@ class PaperTrial:
     change: Change | None = None
     drawn: tuple[str, ...] = ()
 
+    @property
+    def metric(self) -> str:
+        """The metric that it is judged by, which its recipe names."""
+        assert self.recipe.objective.metric is not None, f"{self.name}: no metric"
+        return self.recipe.objective.metric
+
     def trained_with(self, **settings: Any) -> PaperTrial:
         """Return the trial with other settings of its training, where it has one; None stands for its own."""
         if self.recipe.training is None:
