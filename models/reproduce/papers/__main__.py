@@ -26,6 +26,7 @@ from dtc.models.reproduce.papers.running import finished, run_trial
 @click.option("--threads", type=click.IntRange(min=1), help="threads of the engine; default: 1")
 @click.option("--device", help="what the engine computes on: cpu, cuda, cuda:1 or mps; default: cpu")
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), help="of training steps; default: float32")
+@click.option("--checkpoint-every", type=click.IntRange(min=1), help="steps between two checkpoints; default: 200")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("papers"), show_default=True,
               help="what is done is kept here; an interrupted run goes on where it was")  # fmt: skip
 @click.option("--results", type=click.Path(path_type=Path), help="also write the results file into this folder")
@@ -38,6 +39,7 @@ def main(
     threads: int | None,
     device: str | None,
     precision: str | None,
+    checkpoint_every: int | None,
     folder: Path,
     results: Path | None,
 ) -> None:
@@ -46,6 +48,7 @@ def main(
     own = folder / f"{name}-{size}"
     own.mkdir(parents=True, exist_ok=True)
     told = {"engine": engine, "threads": threads, "device": device, "precision": precision}
+    told["checkpoint_every"] = checkpoint_every
     for trial in experiment.trials(size, seeds):
         if wanted and not trial.name.startswith(wanted):
             records += filter(None, [finished(trial, own)])
