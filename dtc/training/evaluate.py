@@ -94,6 +94,6 @@ class Evaluation:
 def _samples(batch: Arrays, labels: str) -> int:
     """Return the weight of a batch in a mean over batches: the number of its labels that count, else of its samples."""
     if labels not in batch:
-        return next(iter(batch.values())).shape[0]
+        return int(next(iter(batch.values())).shape[0])
     given = batch[labels]
-    return int((given != PADDING).sum()) if np.issubdtype(given.dtype, np.integer) else given.size
+    return int((given != PADDING).sum()) if np.issubdtype(given.dtype, np.integer) else int(given.size)

@@ -47,14 +47,14 @@ def main(
     experiment, records = experiments()[name], list[Record]()
     own = folder / f"{name}-{size}"
     own.mkdir(parents=True, exist_ok=True)
-    told = {"engine": engine, "threads": threads, "device": device, "precision": precision}
-    told["checkpoint_every"] = checkpoint_every
+    settings = {"engine": engine, "threads": threads, "device": device, "precision": precision}
+    settings["checkpoint_every"] = checkpoint_every
     for trial in experiment.trials(size, seeds):
         if wanted and not trial.name.startswith(wanted):
             records += filter(None, [finished(trial, own)])
             continue
         try:
-            records.append(run_trial(trial.trained_with(**told), own))
+            records.append(run_trial(trial.trained_with(**settings), own))
         except DtcError as error:
             raise click.ClickException(f"{trial.name}: {error}") from error
         last = records[-1]
