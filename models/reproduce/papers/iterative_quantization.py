@@ -19,7 +19,7 @@ _TRAININGS: dict[Size, Training] = {
     "small": sgd(5.0, 0.25, Schedule(kind="cosine"), epochs=6, mode="iterative", iteration_epochs=2, patience=3),
     # Rates are of the mean over 35 steps, where the models' papers take the sum: 1.5 times 35, and 5 by 35.
     "paper": sgd(
-        52.5, 5 / 35, Schedule(kind="decay", after=1, factor=1 / 1.7), epochs=20, mode="iterative",
+        52.5, 5 / 35, Schedule(kind="decay", after=1, factor=1 / 1.7), epochs=16, mode="iterative",
         iteration_epochs=4, patience=3,
     ),
 }  # fmt: skip
