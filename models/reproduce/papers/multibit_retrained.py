@@ -107,8 +107,8 @@ EXPERIMENT = Experiment(
     "All four weights of the LSTM of 300 units, a code a row, weights alone, test text of the Penn Treebank; the "
     "paper's figures have activations of as many bits as well. The papers' training is 40 epochs or more from a rate "
     "of 20, a distortion every 2,000 steps; the largest one here has 20 epochs, from the fifth on each with a rate a "
-    "quarter lower. The small setting has 2 bits, and one epoch from a rate of 5 down to 0 by a cosine, and a distortion "
-    "every 100 steps: it leaves no time for what a large rate does to be made up for.",
+    "quarter lower. The small setting has 2 bits, and one epoch from a rate of 5 down to 0 by a cosine, and a "
+    "distortion every 100 steps: it leaves no time for what a large rate does to be made up for.",
     trials,
     tables,
     short={
