@@ -7,6 +7,7 @@ from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays
 from dtc.metrics import default_metric
 from dtc.recipe import Objective
+from dtc.training.targets import choose_kind
 
 
 def resolve_objective(objective: Objective, batch: Arrays) -> Objective:
@@ -18,11 +19,9 @@ def resolve_objective(objective: Objective, batch: Arrays) -> Objective:
     Raises:
         DataError: The loss needs labels, and there are none.
     """
-    # `auto` becomes: no labels -> distill; floats -> mse; integers (class numbers) -> cross-entropy.
+    # `auto` becomes: no labels -> distill; floats -> mse; integers (class numbers) -> cross-entropy, of sequences ctc.
     labels = batch.get(objective.labels)
-    loss = objective.loss
-    if loss == "auto":
-        loss = "distill" if labels is None else "mse" if labels.dtype.kind == "f" else "cross-entropy"
+    loss = choose_kind(objective, batch)
     if labels is None and loss != "distill":
         raise DataError(
             f"the loss {loss} needs labels, but the data has no array {objective.labels!r}; "
@@ -36,4 +35,4 @@ def _metric(loss: str, labels: AnyArray, *, carries: bool) -> str | None:
     # With bce, and with float labels under another loss than mse, no metric is chosen: the loss itself is reported.
     if loss == "bce" or (labels.dtype.kind == "f" and loss != "mse"):
         return None
-    return default_metric(labels, carries=carries)
+    return default_metric(labels, carries=carries, sequences=loss == "ctc")

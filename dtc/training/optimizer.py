@@ -138,7 +138,7 @@ class ArrayOptimizer(ABC):
         slope = lib.divide(gradient * np.float32(scale), parameter, out=lib.empty_like(parameter))
         # Blocks of the logarithm are views, so the updates land in it; `slope` is a copy that may be overwritten.
         for block, grad, *state in _blocks([[logarithm, slope, *slots]]):
-            self._update(block, grad, lib.empty_like(grad), state, rate, t)
+            self._update(block, grad, namespace(grad).empty_like(grad), state, rate, t)
         # At most a factor of two a step: one large gradient cannot make a scale vanish, from where it would not come
         # back.
         lib.exp(lib.clip(logarithm, before - _DOUBLING, before + _DOUBLING), out=parameter)

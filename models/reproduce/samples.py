@@ -21,8 +21,9 @@ SEARCHED_IMAGES = 6000
 """Test images that a search decides by, 2,000, and is judged on: by 4,000 a loss of half a point is told to 0.3."""
 
 STREAMS, FRAME, CONTEXT = 32, 512, 64
-FRAMES = {"train": (0, 16), "searched": (16, 272), "rest": (272, 784)}
-"""Frames of each stream of speech: from where to where; frames of one stream are alike, so that streams are many."""
+FRAMES = {"train": (0, 16), "searched": (16, 528), "rest": (528, 1040)}
+"""Frames of each stream of speech: from where to where; frames of one stream are alike, so that streams are many. What
+is searched is as long as the rest, as what a model loses grows along a stream."""
 
 
 def images(*, split: datasets.Split = "train") -> datasets.Batches:
@@ -112,7 +113,7 @@ def speech(*, split: datasets.Split = "train") -> datasets.Batches:
 
 
 def searched_speech() -> datasets.Batches:
-    """Yield the next 256 frames of each stream."""
+    """Yield the next 512 frames of each stream."""
     yield from _frames("searched")
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from dtc.errors import DtcError
-from dtc.models.reproduce.papers.experiment import SIZES, Record, Size, experiments
+from dtc.models.reproduce.papers.experiment import SIZES, Course, Record, Size, experiments
 from dtc.models.reproduce.papers.results import write_results
-from dtc.models.reproduce.papers.running import finished, run_trial
+from dtc.models.reproduce.papers.running import ended_early, finished, run_trial
 
 
 @click.command()
@@ -44,7 +44,7 @@ def main(
     results: Path | None,
 ) -> None:
     """Carry out the experiment NAME and print its tables."""
-    experiment, records = experiments()[name], list[Record]()
+    experiment, records, courses = experiments()[name], list[Record](), list[Course]()
     own = folder / f"{name}-{size}"
     own.mkdir(parents=True, exist_ok=True)
     settings = {"engine": engine, "threads": threads, "device": device, "precision": precision}
@@ -52,6 +52,7 @@ def main(
     for trial in experiment.trials(size, seeds):
         if wanted and not trial.name.startswith(wanted):
             records += filter(None, [finished(trial, own)])
+            courses += filter(None, [ended_early(trial, own)])
             continue
         try:
             records.append(run_trial(trial.trained_with(**settings), own))
@@ -61,7 +62,7 @@ def main(
         click.echo(f"{last.trial}: {last.metric} {last.before:.5g} -> {last.after:.5g}", err=True)
     click.echo("\n".join(experiment.tables(records)))
     if results is not None:
-        click.echo(f"\n{write_results(experiment, size, records, results)}")
+        click.echo(f"\n{write_results(experiment, size, records, results, courses)}")
 
 
 if __name__ == "__main__":

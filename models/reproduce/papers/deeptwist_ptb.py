@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dtc.models.reproduce.papers.experiment import Experiment, PaperTrial, Record, Size
+from dtc.models.reproduce.papers.experiment import Begin, Experiment, PaperTrial, Record, Size
 from dtc.models.reproduce.papers.language import beside, language_task, sgd
 from dtc.models.reproduce.papers.pictures import Picture, histogram_picture, spectrum_picture
 from dtc.models.reproduce.papers.tables import controls, having, number, site_ratio, table
@@ -55,7 +55,7 @@ def _low_rank(task: PaperTask, size: Size) -> Iterator[PaperTrial]:
             options = {"rank": rank, "shared_projection": shared}
             rule = Rule(method="svd", options=options, include=("lstm*",))
             name = f"svd-{rank}-{shared}"
-            yield task.once(name, rule, rank=rank, shared=shared)
+            yield task.once(name, rule, begin=_given(task, size), rank=rank, shared=shared)
             yield replace(task.retrained(name, rule, rank=rank, shared=shared), drawn=_DRAWN)
 
 
@@ -63,12 +63,17 @@ def _readings(size: Size) -> tuple[str, ...]:
     return ("off", "layer", "next") if size == "paper" else ("off", "layer")
 
 
+def _given(task: PaperTask, size: Size) -> Begin | None:
+    """Return what is compressed without retraining: as in the paper the model as it was given, else the control."""
+    return task.begin if size == "paper" else None
+
+
 def _pruned(task: PaperTask, size: Size) -> Iterator[PaperTrial]:
     optimizer = task.training.optimizer.model_copy(update={"learning_rate": _PRUNING_RATE[size]})
     own = replace(task, training=task.training.model_copy(update={"optimizer": optimizer}))
     for sparsity in SPARSITIES[size]:
         plain = Rule(method="prune", options={"sparsity": sparsity})
-        yield own.once(f"prune-{100 * sparsity:.0f}", plain, sparsity=sparsity)
+        yield own.once(f"prune-{100 * sparsity:.0f}", plain, begin=_given(task, size), sparsity=sparsity)
         for method in ("prune", "prune-masked"):
             rule = Rule(method=method, options={**plain.options, "end_step": _PRUNED_BY[size]})
             trial = own.retrained(f"{method}-{100 * sparsity:.0f}", rule, what=method, sparsity=sparsity)

@@ -12,7 +12,7 @@ from dtc.evaluate import evaluate
 from dtc.graph import load_model
 from dtc.job import Job
 from dtc.metrics import make_metric
-from dtc.models.reproduce.papers.experiment import Iteration, PaperTrial, Record
+from dtc.models.reproduce.papers.experiment import Course, Iteration, PaperTrial, Record
 from dtc.models.train import resume_training, train_reference
 from dtc.pipeline import compress, resume
 from dtc.report import Report
@@ -20,7 +20,7 @@ from dtc.report.curve import read_events
 from dtc.report.provenance import provenance
 from dtc.session import runner, session, signature
 from dtc.training.events import Evaluated, Iterated
-from dtc.training.run import open_run
+from dtc.training.run import METRICS
 
 
 def run_trial(trial: PaperTrial, folder: Path) -> Record:
@@ -65,6 +65,15 @@ def finished(trial: PaperTrial, folder: Path) -> Record | None:
     """Return the record of a trial that was carried out in `folder`; None where it was not."""
     kept = _kept(trial, folder)
     return Record.model_validate_json(kept.read_text(encoding="utf-8")) if kept.exists() else None
+
+
+def ended_early(trial: PaperTrial, folder: Path) -> Course | None:
+    """Return the evaluations of a training that was begun in `folder` and not carried to its test, if there are any."""
+    run = (folder / trial.name).with_suffix(".dtc-run")
+    if finished(trial, folder) is not None or not (run / METRICS).exists():
+        return None
+    course = Course(trial=trial.name, facts=trial.facts, **_course(run))
+    return course if course.curve else None
 
 
 def _kept(trial: PaperTrial, folder: Path) -> Path:
@@ -117,7 +126,7 @@ def _course(run: Path) -> dict[str, Any]:
     """Return the evaluations of a run, and of an iterative one each quantization with the evaluation behind it."""
     curve, iterations = [], []
     begun: Iterated | None = None
-    for event in read_events(open_run(run).metrics):
+    for event in read_events(run / METRICS):
         if isinstance(event, Iterated):
             begun = event
         elif isinstance(event, Evaluated) and event.value is not None:

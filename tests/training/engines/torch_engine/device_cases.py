@@ -186,7 +186,7 @@ def tensors(method: str, options: dict[str, object]) -> object:
 
 @pretended_gpu()
 def whole_run() -> object:
-    """What a worker does with a run on a GPU: steps with Dropout, distortions, evaluations, checkpoints, its result."""
+    """What a worker does with a run on a GPU, from its beginning to its result, with Dropout and learned scales."""
     with TemporaryDirectory() as place:
         folder = Path(place)
         save_model(build("lenet-5", dropout=0.5), folder / "model.onnx")
@@ -196,6 +196,7 @@ def whole_run() -> object:
             {
                 "rules": [{"method": "svd", "options": {"rank": 4}}],
                 "objective": {"metric": "accuracy"},
+                "activations": {"bits": 4},
                 "data": {"train": str(folder / "data.npz"), "batch_size": 2},
                 "training": {**training, "engine": "torch", "device": "cuda"},
             }
@@ -205,6 +206,20 @@ def whole_run() -> object:
         result = json.loads((run.folder / "result.json").read_text())
         events = [type(event).__name__ for event in read_events(run.metrics)]
         return {"distortions": result["distortions"], "steps": events.count("Stepped"), "ended": events[-1]}
+
+
+@pretended_gpu()
+def spelling() -> object:
+    """The step of a model of sequences on both devices: whether losses and gradients are the same bits."""
+    net = Net("spelling", 0)
+    x = net.input("x", FLOAT, [6, "N", 4])
+    model = net.model({"y": (net.op("MatMul", "product", [x, net.uniform("W", (4, 3), 1)]), [6, "N", 3])})
+    batch = {"x": np.random.default_rng(0).normal(size=(6, 2, 4)).astype("f"), "labels": np.array([[2, 2], [1, -1]])}
+    told = []
+    for device in ("cpu", "cuda"):
+        found = make_engine(model, Objective(loss="ctc"), device=device).step(batch, seed=0)
+        told.append((found.loss, on_host(found.gradients["W"]).tolist()))
+    return told[0] == told[1]
 
 
 @pretended_gpu()
@@ -289,6 +304,7 @@ if __name__ == "__main__":
             "whole run": whole_run,
             "distortions": distortions,
             "magnitudes": magnitudes,
+            "spelling": spelling,
             "cuda": lambda: make_engine(build("lenet-5"), CLASSES, device="cuda"),
             "mps": lambda: make_engine(build("lenet-5"), CLASSES, device="mps"),
         }

@@ -59,6 +59,10 @@ def test_sums_of_a_checkpoint_go_on_where_the_gradients_lie(results):
     assert results["magnitudes"] == ["Tensor", [3.0, 0.5]]
 
 
+def test_sequences_are_scored_in_host_memory_wherever_the_model_is(results):
+    assert results["spelling"] is True
+
+
 def test_a_device_that_there_is_not_is_refused_in_one_line(results):
     assert results["cuda"].startswith("EngineError: --device cuda: ")
     assert results["mps"].startswith("EngineError: --device mps: ")
