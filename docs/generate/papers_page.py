@@ -86,7 +86,7 @@ def _ended_early(results: Results) -> Iterator[str]:
         ]
         for each in trained
     ]
-    yield "Some trainings were ended before their models could be tested; of all, the last evaluations on held-out data:"
+    yield "Some trainings were ended before their models were tested. The last evaluations of all, on held-out data:"
     yield "\n".join(table(head, rows))
 
 
