@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -130,10 +130,12 @@ def search(
             deadline = None if request.seconds is None else began + request.seconds
             evaluations = Evaluations(journal, executor, deadline, tell)
             campaign = Campaign(evaluations, prepared, request.goal, candidates)
-            with suppress(TimeUpError):
+            try:
                 campaign.explore()
                 if request.training is not None:
                     campaign.polish(request.training)
+            except TimeUpError:
+                campaign.refuse_without_files()
             evaluations.deadline = None  # what was found is judged and written all the same
             report = campaign.judged()
             compression = written(executor, report.best, replace(job, max_drop=None, report=None))
