@@ -81,8 +81,8 @@ class Processor:
             options = self.cross_compiling()
             with scratch_folder() as build:
                 run_program(["cmake", "-S", sources, "-B", build, *options], build)
-                make = ["cmake", "--build", build, "--target", "dtc_ops", "-j", str(cores())]
-                run_program(make, build, limit=_BUILD_LIMIT)
+                compiling = ["cmake", "--build", ".", "--target", "dtc_ops", "-j", str(cores())]
+                run_program(compiling, build, limit=_BUILD_LIMIT)
                 shutil.copyfile(build / "libdtc_ops.so", into / "libdtc_ops.so")
         except (MissingError, ProgramError) as error:
             mend = "or name a library that is built already: --library FILE"
