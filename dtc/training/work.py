@@ -227,6 +227,7 @@ def begin(run: Run, tools: Tools, *, whole: bool = False) -> Beginning:
         output=objective.output or str(model.graph.outputs[0].name),
         labels=objective.labels,
         seed=resolved.seed,
+        from_loss=(metric, objective.loss) == ("perplexity", "cross-entropy"),
     )
     return Beginning(session, train, evaluation)
 
@@ -305,7 +306,7 @@ def _started(session: Session, evaluated_on: str) -> Started:
     trial = session.tried()
     session.progress.seconds["distortion"] = 0.0
     engine = session.engine
-    trained = sum(array.size for array in engine.parameters.values())
+    trained = sum(math.prod(array.shape) for array in engine.parameters.values())
     skipped = dict(trial.skipped)
     return Started(session.progress.steps, trained, dict(engine.frozen), skipped, evaluated_on=evaluated_on)
 

@@ -23,6 +23,12 @@ _TOGETHER = 4
 _FEW_ROWS = 16
 """Rows below which a tile would be look-ups of nothing for the most part."""
 
+_TABLE_ROWS = 128
+"""Rows below which the tables of a vector cost more than they save; of one vector alone decoding costs more still."""
+
+_MOST_DECODED = 1 << 16
+"""Floats that are decoded for several vectors."""
+
 _TABLE_FLOATS = 4
 """Floats that each byte of sixteen numbers takes, in the table of a code."""
 
@@ -42,7 +48,7 @@ def encode_tiled(matrix: Matrix) -> StoredWeight:
         return encode_smallest(matrix, [form for form in FORMS if form is not signs])
     stored = encode_smallest(matrix)
     if stored.form == "signs":
-        return _signs(stored)
+        return _decoded_where_few(_signs(stored))
     if stored.form == "sparse":
         return replace(stored, several=True, scratch=_TOGETHER * stored.cols)
     if stored.form == "dense":
@@ -52,10 +58,18 @@ def encode_tiled(matrix: Matrix) -> StoredWeight:
     few = stored.numbers
     # Other codebooks are multiplied row by row here.
     return (
-        _levels(matrix, stored)
+        _decoded_where_few(_levels(matrix, stored))
         if few["bits"] <= CODE_BITS and few["block"] == few["tables"] == 1
         else replace(stored, scratch=0)
     )
+
+
+def _decoded_where_few(stored: StoredWeight) -> StoredWeight:
+    """Return a weight that is decoded for several vectors where it has few rows."""
+    size = stored.rows * stored.cols
+    if stored.rows >= _TABLE_ROWS or size > _MOST_DECODED:
+        return stored
+    return replace(stored, several=True, scratch=max(stored.scratch, size))
 
 
 def _signs(stored: StoredWeight) -> StoredWeight:

@@ -92,3 +92,9 @@ void dtc_dense_products(const dtc_matrix *w, size_t count, const float *x, float
     }
     for (; count > 0; --count, x += cols, y += rows) dtc_dense_product(w, 0, rows, x, y, scratch);
 }
+
+void dtc_decoded_products(const dtc_matrix *w, dtc_row_decoder *row, size_t count, const float *x, float *y, float *scratch) {
+    for (size_t i = 0; i < w->rows; ++i) row(w, i, scratch + i * w->cols);
+    const dtc_matrix dense = {.rows = w->rows, .cols = w->cols, .form = scratch};
+    dtc_dense_products(&dense, count, x, y, NULL);
+}
