@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import onnx
 from aimet_onnx import QuantizationSimModel
-from aimet_onnx.common.defs import QuantizationDataType
+from aimet_onnx.common.defs import CallbackFunc, QuantizationDataType
 from aimet_onnx.mixed_precision import choose_mixed_precision
 
 _CALIBRATION = 512
@@ -37,10 +37,10 @@ def main() -> None:
         inputs = {name: array for name, array in batch.items() if name != "labels"}
         return running.run(None, inputs)[0].argmax(axis=-1) == batch["labels"]
 
-    def accuracy(running: Any) -> float:
+    def accuracy(running: Any, _: Any = None) -> float:
         return float(np.concatenate([answers(running, batch) for batch in batches]).mean())
 
-    def calibrate(running: Any) -> None:
+    def calibrate(running: Any, _: Any = None) -> None:
         seen = 0
         for batch in batches:
             answers(running, batch)
@@ -55,12 +55,12 @@ def main() -> None:
         choose_mixed_precision(
             sim,
             candidates,
-            eval_callback_for_phase1=accuracy,
-            eval_callback_for_phase2=accuracy,
+            eval_callback_for_phase1=CallbackFunc(accuracy),
+            eval_callback_for_phase2=CallbackFunc(accuracy),
             allowed_accuracy_drop=told["max_drop"],
             results_dir=folder,
             clean_start=True,
-            forward_pass_callback=calibrate,
+            forward_pass_callback=CallbackFunc(calibrate),
         )
     onnx.save(sim.to_onnx_qdq(prequantize_constants=True), told["output"])
 
