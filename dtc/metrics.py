@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from dtc.ctc import check_scores, checked_sequences, decode, edit_distance
 from dtc.errors import DataError, UsageError
 from dtc.forms import AnyArray
 
@@ -19,7 +20,15 @@ Labels: TypeAlias = npt.NDArray[np.int64]
 PADDING = -1
 """The integer label of a position that does not count."""
 
-KNOWN = ("accuracy", "top-K (top-5)", "perplexity", "mse", "snr", "accuracy@T (one score, class 1 above T)")
+KNOWN = (
+    "accuracy",
+    "top-K (top-5)",
+    "perplexity",
+    "label-error",
+    "mse",
+    "snr",
+    "accuracy@T (one score, class 1 above T)",
+)
 
 _BLOCK = 1 << 17  # scores widened to float64 at a time: they stay in the cache, and a long text may be one batch
 
@@ -178,6 +187,42 @@ class Perplexity(Metric):
         return np.asarray(outputs.argmax(axis=-1))
 
 
+class LabelError(Metric):
+    """Labels to insert, delete or replace for what was spelt to be right, as a share of the labels there are.
+
+    Outputs `[T, N, C]`, class 0 the blank, decoded by the best class of each step (`dtc.ctc`); labels integer
+    `[N, L]`, -1 behind the last one of a sequence.
+    """
+
+    name = "label-error"
+    higher_is_better = False
+    grain: ClassVar[float] = 1.0
+
+    def terms(self, outputs: AnyArray, labels: AnyArray) -> Doubles:
+        """Return the edit distance of each sequence, and how many labels it has."""
+        wanted = checked_sequences(labels)
+        check_scores(outputs.shape, wanted)
+        told = [row[row != PADDING] for row in wanted]
+        errors = [edit_distance(found, right) for found, right in zip(decode(outputs), told, strict=True)]
+        return np.array([errors, [len(right) for right in told]], np.float64).T
+
+    def of(self, first: float, second: float) -> float:
+        """Return the rate, from 0 on; 0.01 is a point."""
+        return first / second
+
+    def slope(self, ratio: float) -> float:
+        """Return 1."""
+        return 1.0
+
+    def stand_in(self, outputs: AnyArray) -> AnyArray:
+        """Return the labels that are spelt."""
+        found = decode(outputs)
+        labels = np.full((len(found), max(map(len, found), default=0)), PADDING)
+        for row, each in zip(labels, found, strict=True):
+            row[: len(each)] = each
+        return labels
+
+
 class MeanSquaredError(Metric):
     """Mean of the squared differences, in float64; outputs and labels have one shape."""
 
@@ -222,7 +267,7 @@ class SignalToNoise(Metric):
 
 
 def make_metric(name: str) -> Metric:
-    """Return a fresh metric: accuracy, top-K (as in top-5), perplexity, mse, snr (dB), or accuracy@T (of one score).
+    """Return a fresh metric: accuracy, top-K (top-5), perplexity, label-error, mse, snr (dB), accuracy@T (one score).
 
     Raises:
         UsageError: No metric has that name.
@@ -232,6 +277,8 @@ def make_metric(name: str) -> Metric:
             return TopK(1)
         case "perplexity":
             return Perplexity()
+        case "label-error":
+            return LabelError()
         case "mse":
             return MeanSquaredError()
         case "snr":
@@ -244,16 +291,18 @@ def make_metric(name: str) -> Metric:
     raise UsageError(f"no metric is called {name!r}; there are: {', '.join(KNOWN)}")
 
 
-def default_metric(labels: AnyArray | None, *, carries: bool = False) -> str:
+def default_metric(labels: AnyArray | None, *, carries: bool = False, sequences: bool = False) -> str:
     """Return the metric that fits the labels: accuracy for integers, mse for floats, snr where there are none.
 
-    Integer labels of a model that carries state from batch to batch are those of a language model: perplexity. Without
-    labels a model is compared with the original model's own outputs.
+    Of sequences of labels it is their error rate. Integer labels of a model that carries state from batch to batch are
+    those of a language model: perplexity. Without labels a model is compared with the original model's own outputs.
     """
     if labels is None:
         return "snr"
     if labels.dtype.kind == "f":
         return "mse"
+    if sequences:
+        return "label-error"
     return "perplexity" if carries else "accuracy"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from pydantic import Field
 
+from dtc.forms import Array
 from dtc.models.net import Net
 from dtc.models.reference import ModelOptions, Reference
 from dtc.recipe import Data, Objective, Optimizer, Recipe, Training
@@ -25,7 +26,7 @@ class BidirectionalOptions(ModelOptions):
     classes: int = Field(10, ge=2, le=1 << 24, description="classes")
 
 
-class _Encoded(NamedTuple):
+class Encoded(NamedTuple):
     """The last layer's outputs `[T, N, 2 width]` and its last states, one a direction, `[2, N, width]`."""
 
     steps: ir.Value
@@ -36,7 +37,7 @@ def build_classifier(options: BidirectionalOptions) -> ir.Model:
     """Return a model of one label a sequence: x `[T, N, features]`, lengths int32 `[N]`; logits `[N, classes]`."""
     net = Net("bilstm-classifier", options.seed)
     # last states [2, N, width] -> [N, 2, width] -> [N, 2 * width]: both directions of a sample side by side
-    ends = net.op("Transpose", "ends.swapped", [_encode(net, options).ends], perm=[1, 0, 2])
+    ends = net.op("Transpose", "ends.swapped", [encode(net, *_inputs(net, options), options).ends], perm=[1, 0, 2])
     flat = net.op("Flatten", "ends", [ends])
     logits = net.linear("fc", flat, (2 * options.width, options.classes))
     return net.model({"logits": (logits, ["N", options.classes])})
@@ -45,17 +46,19 @@ def build_classifier(options: BidirectionalOptions) -> ir.Model:
 def build_tagger(options: BidirectionalOptions) -> ir.Model:
     """Return a model of one label a step: x `[T, N, features]`, lengths int32 `[N]`; logits `[T, N, classes]`."""
     net = Net("bilstm-tagger", options.seed)
-    steps = _encode(net, options).steps
-    limit = 1 / np.sqrt(2 * options.width)
-    weight = net.uniform("fc.weight", (2 * options.width, options.classes), limit)
-    bias = net.constant("fc.bias", np.zeros(options.classes, np.float32))
-    logits = net.op("Add", "fc.shifted", [net.op("MatMul", "fc", [steps, weight]), bias])
+    steps = encode(net, *_inputs(net, options), options).steps
+    logits = classify_steps(net, steps, options.width, np.zeros(options.classes, np.float32))
     return net.model({"logits": (logits, ["T", "N", options.classes])})
 
 
-def _encode(net: Net, options: BidirectionalOptions) -> _Encoded:
-    x = net.input("x", ir.DataType.FLOAT, ["T", "N", options.features])
-    lengths = net.input("lengths", ir.DataType.INT32, ["N"])
+def classify_steps(net: Net, steps: ir.Value, width: int, bias: Array) -> ir.Value:
+    """Add a layer over each step: steps `[T, N, 2 width]`, bias `[classes]`; logits `[T, N, classes]`."""
+    weight = net.uniform("fc.weight", (2 * width, len(bias)), 1 / np.sqrt(2 * width))
+    return net.op("Add", "fc.shifted", [net.op("MatMul", "fc", [steps, weight]), net.constant("fc.bias", bias)])
+
+
+def encode(net: Net, x: ir.Value, lengths: ir.Value, options: BidirectionalOptions) -> Encoded:
+    """Add the layers: x `[T, N, features]`, lengths int32 `[N]`; what lies behind a length comes out as 0."""
     # The next layer reads both directions: y [T, 2, N, width] -> [T, N, 2, width] -> [T, N, 2 * width]. A 0 in the
     # shape of a Reshape keeps the size of the input.
     joined = net.constant("joined_shape", np.array([0, 0, 2 * options.width], np.int64))
@@ -65,7 +68,12 @@ def _encode(net: Net, options: BidirectionalOptions) -> _Encoded:
         swapped = net.op("Transpose", f"lstm{layer}.swapped", [y], perm=[0, 2, 1, 3])  # [T, N, 2, width]
         x = net.op("Reshape", f"lstm{layer}.joined", [swapped, joined])
         features = 2 * options.width
-    return _Encoded(x, h)
+    return Encoded(x, h)
+
+
+def _inputs(net: Net, options: BidirectionalOptions) -> tuple[ir.Value, ir.Value]:
+    x = net.input("x", ir.DataType.FLOAT, ["T", "N", options.features])
+    return x, net.input("lengths", ir.DataType.INT32, ["N"])
 
 
 def _lstm(net: Net, name: str, x: ir.Value, lengths: ir.Value, shape: tuple[int, int]) -> list[ir.Value]:

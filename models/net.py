@@ -84,14 +84,16 @@ class Net:
         bias = self.constant(f"{name}.bias", np.zeros(outer, np.float32))
         return self.op("Gemm", name, [x, weight, bias], transB=1)
 
-    def conv(self, name: str, x: ir.Value, shape: tuple[int, int, int], pad: int = 0) -> ir.Value:
+    def conv(
+        self, name: str, x: ir.Value, shape: tuple[int, int, int], pad: int = 0, strides: tuple[int, int] = (1, 1)
+    ) -> ir.Value:
         """Add a 2-D convolution: x `[N, in, H, W]`, shape `(in, out, side of the kernel)`."""
         inner, outer, side = shape
         # A number of the output sums inner * side^2 products; one of the input takes part in outer * side^2.
         limit = glorot(inner * side * side, outer * side * side)
         weight = self.uniform(f"{name}.weight", (outer, inner, side, side), limit)
         bias = self.constant(f"{name}.bias", np.zeros(outer, np.float32))
-        return self.op("Conv", name, [x, weight, bias], kernel_shape=[side, side], pads=[pad] * 4)
+        return self.op("Conv", name, [x, weight, bias], kernel_shape=[side, side], pads=[pad] * 4, strides=strides)
 
     def max_pool(self, name: str, x: ir.Value) -> ir.Value:
         """Add a max pool of 2x2 that halves height and width."""

@@ -126,7 +126,7 @@ def test_directions() -> None:
 
 @pytest.mark.parametrize("name", ["acuracy", "top-0", "top-", "top--1", "top-x", "", "top-٣"])
 def test_unknown_names(name: str) -> None:
-    with pytest.raises(UsageError, match=r"accuracy, top-K .*perplexity, mse, snr"):
+    with pytest.raises(UsageError, match=r"accuracy, top-K .*perplexity, label-error, mse, snr"):
         make_metric(name)
 
 

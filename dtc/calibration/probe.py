@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 import onnx_ir as ir
 
+from dtc.ctc import PADDING, log_likelihood
 from dtc.data import Source
 from dtc.evaluate import judged_output, stateful
 from dtc.forms import AnyArray, Array
@@ -24,7 +25,7 @@ from dtc.session import runner, session
 PROBED_BATCHES = 16
 _DRAWS = 8
 _WORST = 1e6
-"""Stands for the cross-entropy of a label that had no probability at all."""
+"""Stands for the loss of a label that had no probability at all."""
 
 
 def make_probe(
@@ -38,10 +39,10 @@ def make_probe(
 ) -> Probe:
     """Return a function from matrices by site, float32 `[count, out, in]`, to how much worse the model is with them.
 
-    The model's own weights give 0. Where labels are class numbers the result is the rise of the cross-entropy, in nats.
-    Else, on data or on generated inputs, it is the squared error of the judged output relative to its square. The
-    weights of the sites are inputs of one session, so that no session is made anew; subgraphs read them
-    from there.
+    The model's own weights give 0. Where labels are class numbers the result is the rise of the cross-entropy, in nats,
+    and where they are sequences of their negative log-likelihood a label. Else, on data or on generated inputs, it is
+    the squared error of the judged output relative to its square. The weights of the sites are inputs of one session,
+    so that no session is made anew; subgraphs read them from there.
     """
     # 1. One session for all questions: weights are among its inputs, as float32, whatever the model's own dtype is.
     own: Arrays = {site.name: site.array().astype(np.float32) for site in sites}
@@ -92,21 +93,28 @@ def _judge(
 
         return [judged_output(found, objective) for found, _ in stateful(with_weights, batches, objective, specs)]
 
-    # Class numbers on all batches: cross-entropy. It moves with every weight, where accuracy stays as it is until an
+    # Class numbers on all batches: their likelihood. It moves with every weight, where accuracy stays as it is until an
     # image crosses a border. Else the distance to the outputs of the model's own weights.
     labels = [batch.get(objective.labels) for batch in batches]
     if any(each is None or each.dtype.kind not in "iu" for each in labels):
         wanted = outputs(own)
         return lambda weights: _relative_error(wanted, outputs(weights))
 
-    def cross_entropy(weights: Arrays) -> float:
-        likelihood = Perplexity()
-        for found, label in zip(outputs(weights), labels, strict=True):
-            assert label is not None, "looked at above"
-            likelihood.update(found, label)
-        return min(math.log(likelihood.value()), _WORST)
+    measure = _sequence_loss if objective.of_sequences else _cross_entropy
+    known = [each for each in labels if each is not None]
+    return lambda weights: min(measure(outputs(weights), known), _WORST)
 
-    return cross_entropy
+
+def _cross_entropy(outputs: Sequence[AnyArray], labels: Sequence[AnyArray]) -> float:
+    likelihood = Perplexity()
+    for found, label in zip(outputs, labels, strict=True):
+        likelihood.update(found, label)
+    return math.log(likelihood.value())
+
+
+def _sequence_loss(outputs: Sequence[AnyArray], labels: Sequence[AnyArray]) -> float:
+    lost = -sum(float(log_likelihood(found, each).sum()) for found, each in zip(outputs, labels, strict=True))
+    return lost / max(sum(int((each != PADDING).sum()) for each in labels), 1)
 
 
 def _relative_error(wanted: list[AnyArray], found: list[AnyArray]) -> float:

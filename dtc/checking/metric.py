@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from dtc.checking.options import CheckOptions
@@ -13,7 +11,7 @@ from dtc.evaluate import judged_output, steps_within
 from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays
 from dtc.metrics import Doubles, Metric, default_metric, make_metric
-from dtc.paired import in_blocks, paired_error
+from dtc.paired import of_samples, of_streams, paired_error
 from dtc.session import Outputs
 
 
@@ -53,7 +51,9 @@ class PairMetric:
         if not self._metrics:
             raise DataError("the data holds no batch to check on")
         before, after = self._metrics
-        error = paired_error(before, *map(self._joined, zip(*self._terms, strict=True)))
+        spread = of_streams(len(each) for each, _ in self._terms) if self._options.objective.carry else of_samples
+        one, other = (np.concatenate(each) for each in zip(*self._terms, strict=True))
+        error = paired_error(before, one, other, spread)
         return MetricChange(
             name=before.name,
             higher_is_better=before.higher_is_better,
@@ -75,14 +75,11 @@ class PairMetric:
         np.add.at(sums, np.nonzero(inside)[1], terms)
         return sums
 
-    def _joined(self, batches: Sequence[Doubles]) -> Doubles:
-        terms = np.concatenate(batches)
-        return in_blocks(terms) if self._options.objective.carry else terms
-
     def _begin(self, batch: Arrays) -> None:
         objective = self._options.objective
         self._labelled = objective.labels in batch
-        name = objective.metric or default_metric(batch.get(objective.labels), carries=bool(objective.carry))
+        labels, carries = batch.get(objective.labels), bool(objective.carry)
+        name = objective.metric or default_metric(labels, carries=carries, sequences=objective.of_sequences)
         self._metrics = [make_metric(name), make_metric(name)]
         # An SNR against itself is infinite, and any drop from there is.
         if self._options.max_drop is not None and not self._labelled and self._metrics[0].name == "snr":

@@ -68,9 +68,12 @@ class Optimizer(_Part):
 class Objective(_Part):
     """What training minimises and what evaluation reports."""
 
-    loss: Annotated[Literal["auto", "cross-entropy", "mse", "bce", "distill"], Flag("--loss")] = Field(
+    loss: Annotated[Literal["auto", "cross-entropy", "ctc", "mse", "bce", "distill"], Flag("--loss")] = Field(
         "auto",
-        description="auto: cross-entropy with integer labels, mse with float labels, distill without labels",
+        description="auto: cross-entropy with integer labels, bce where an output has one score for each of them, mse "
+        "with float labels, distill without labels, and ctc "
+        "with metric label-error: labels [N, L] are what the steps of an output [T, N, classes] spell, -1 behind their "
+        "ends, class 0 the blank",
     )
     output: Annotated[str | None, Flag("--loss-output")] = Field(
         None, description="model output that the loss reads; else the first"
@@ -78,8 +81,8 @@ class Objective(_Part):
     labels: Annotated[str, Flag("--labels")] = Field("labels", description="name of the labels in a batch")
     metric: Annotated[str | None, Flag("--metric")] = Field(
         None,
-        description="accuracy, top-5, perplexity, mse, snr, or accuracy@T (one score a sample, class 1 above T); "
-        "else by the labels",
+        description="accuracy, top-5, perplexity, label-error, mse, snr, or accuracy@T (one score a sample, class 1 "
+        "above T); else by the labels",
     )
     carry: Annotated[dict[str, str], Flag("--carry")] = Field(
         default_factory=dict,
@@ -88,6 +91,19 @@ class Objective(_Part):
     lengths: Annotated[str | None, Flag("--lengths")] = Field(
         None, description="input that holds the sequence lengths, to mask padded steps"
     )
+
+    @property
+    def of_sequences(self) -> bool:
+        """Whether labels are what the steps of an output spell."""
+        return self.loss == "ctc" or self.metric == "label-error"
+
+    @model_validator(mode="after")
+    def _all_steps_spell(self) -> Objective:
+        if self.of_sequences and self.lengths is not None:
+            raise ValueError(
+                "lengths: labels are spelt by all steps; behind a sequence's end a model is to give blanks"
+            )
+        return self
 
 
 class Training(_Part):

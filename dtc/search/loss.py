@@ -25,7 +25,7 @@ from dtc.evaluate import judged_output, stateful, within_lengths
 from dtc.forms import AnyArray, Array
 from dtc.graph import load_model
 from dtc.graph.signature import Arrays, input_specs
-from dtc.paired import in_blocks
+from dtc.paired import Spread, in_blocks, of_samples, of_streams
 from dtc.recipe import Objective
 from dtc.session import Outputs, runner, session
 
@@ -210,21 +210,18 @@ def _loss(parts: Sequence[tuple[Doubles, Doubles]], metric: MetricChange | None,
     shares = tuple((in_blocks(noise, _PARTS) / total / len(noise)).tolist())
     if metric is None:
         # Samples, or blocks of a stream, tell how far the distance of others may be; the relative L2 is its root.
-        terms = np.stack([noise, signal], axis=1)
-        known = in_blocks(terms) if carries else terms
-        relative, error = float(np.sqrt(distance)), _error_of_root(known)
-        return Loss(distance, deviation, len(noise), relative, 0.0, relative, error, error, len(known), shares)
+        spread = of_streams(len(each) for each, _ in parts) if carries else of_samples
+        relative, (error, count) = float(np.sqrt(distance)), _error_of_root(noise, signal, spread)
+        return Loss(distance, deviation, len(noise), relative, 0.0, relative, error, error, count, shares)
     drop = metric.drop if np.isfinite(metric.drop) else np.inf
     errors = (metric.drop_error, metric.share_error, metric.count)
     return Loss(distance, deviation, len(noise), drop, metric.before, metric.after, *errors, shares)
 
 
-def _error_of_root(terms: Doubles) -> float:
-    """Return the standard error of the root of the ratio of two sums, by terms `[samples, 2]`."""
-    count, (noise, signal) = len(terms), terms.sum(axis=0)
-    if count < 2:
-        return np.inf
-    if noise == 0 or signal == 0:
-        return 0.0
-    moved = (terms[:, 0] - noise / signal * terms[:, 1]) / signal
-    return float(np.sqrt(np.square(moved).sum() * count / (count - 1)) / 2 / np.sqrt(noise / signal))
+def _error_of_root(noise: Doubles, signal: Doubles, spread: Spread) -> tuple[float, int]:
+    """Return the standard error of the root of the ratio of two sums over samples, and how many of these tell it."""
+    if not noise.sum() or not signal.sum():
+        return 0.0 if len(noise) > 1 else np.inf, len(noise)
+    ratio = noise.sum() / signal.sum()
+    moved = (noise - ratio * signal) / signal.sum() / 2 / np.sqrt(ratio)
+    return spread(np.stack([moved, np.ones(len(moved))], axis=1))

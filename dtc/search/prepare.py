@@ -223,7 +223,7 @@ def _resolved(model: Path, objective: Objective, parts: Halves) -> tuple[Objecti
     by_class = labels is not None and labels.dtype.kind in "iub"
     metric = objective.metric
     if metric is None and labels is not None:
-        metric = default_metric(labels, carries=bool(objective.carry))
+        metric = default_metric(labels, carries=bool(objective.carry), sequences=objective.of_sequences)
     elif metric is None and (is_distribution(np.asarray(judged)) or is_probability(np.asarray(judged))):
         metric = "accuracy"
     if labels is None and metric is not None and not metric.startswith(("accuracy", "top-")):

@@ -42,7 +42,7 @@ def by_able_engine(recipe: Recipe, attempt: Callable[[Asked], T]) -> T:
     named = engine_of(recipe)  # refuses what no engine does
     if recipe.training is None or recipe.training.engine is not None:
         return attempt(Asked(named))
-    ranked = [kind for kind in ranked_engines() if kind.refuse(recipe.training) is None]
+    ranked = [kind for kind in ranked_engines() if kind.refuse(recipe) is None]
     able = [kind for kind in ranked if kind.unavailable() is None]
     declined: dict[EngineKind, str] = {}
     partial: EngineKind | None = None

@@ -43,6 +43,7 @@ class EngineKind:
         device: What it computes on, in words.
         devices: The kinds of devices that it can compute on, as `--device` names them.
         precisions: In which it can.
+        losses: Those that it has a gradient of, as `--loss` names them.
         parallel: Several processes can share each batch.
         control_flow: It has gradients through the bodies of `If`, `Loop` and `Scan`.
         factory: Its `MakeEngine`, as `module:function`; imported in the worker alone.
@@ -65,12 +66,18 @@ class EngineKind:
     remove_damaged: Callable[[], str | None] = lambda: None
     devices: tuple[str, ...] = ("cpu",)
     precisions: tuple[str, ...] = ("float32",)
+    losses: tuple[str, ...] = ("cross-entropy", "mse", "bce", "distill")
     parallel: bool = False
     control_flow: bool = False
     preference: int = 0
 
-    def refuse(self, training: Training) -> str | None:
+    def refuse(self, recipe: Recipe) -> str | None:
         """Return in one line why it is not the engine for what a recipe asks for; None if it is."""
+        training, objective = recipe.training or Training(), recipe.objective
+        # What else `auto` will be is told by the data, and every engine has it.
+        loss = "ctc" if objective.loss == "auto" and objective.of_sequences else objective.loss
+        if loss not in ("auto", *self.losses):
+            return f"--loss {loss}: the engine {self.name} has no such loss; {_other_engines(loss)}"
         kind = training.device.partition(":")[0]
         if kind not in self.devices:
             return f"--device {training.device}: the engine {self.name} computes on {_listed(self.devices)} alone"
@@ -124,14 +131,14 @@ def ranked_engines() -> list[EngineKind]:
     return sorted(engines().values(), key=lambda kind: (-kind.preference, kind.name))
 
 
-def default_engine(training: Training = Training()) -> EngineKind:
-    """Return the preferred engine of those that can run on this machine, and do what the training asks of them.
+def default_engine(recipe: Recipe | None = None) -> EngineKind:
+    """Return the preferred engine of those that can run on this machine, and do what the recipe asks of them.
 
     Where no engine can, the preferred one of those that do what is asked, or of all, is returned: its `unavailable`, or
     its `refuse`, says why.
     """
     ranked = ranked_engines()
-    able = [kind for kind in ranked if kind.refuse(training) is None]
+    able = [kind for kind in ranked if kind.refuse(recipe or Recipe()) is None]
     return next((kind for kind in able if kind.unavailable() is None), (able or ranked)[0])
 
 
@@ -141,7 +148,7 @@ def engine_title(recipe: Recipe) -> str:
     Another device than the CPU, another precision than float32, and more than one process are told with it.
     """
     training = recipe.training or Training()
-    kind = default_engine(training) if training.engine is None else engines().get(training.engine)
+    kind = default_engine(recipe) if training.engine is None else engines().get(training.engine)
     usual = Training()
     told = [getattr(training, n) for n in ("device", "precision") if getattr(training, n) != getattr(usual, n)]
     told += [f"{training.processes} processes"] if training.processes > 1 else []
@@ -158,15 +165,24 @@ def engine_of(recipe: Recipe) -> EngineKind:
     training = recipe.training or Training()
     name = training.engine
     try:
-        kind = default_engine(training) if name is None else find_engine(name)
+        kind = default_engine(recipe) if name is None else find_engine(name)
     except UsageError as error:
         place = recipe.place(("training", "engine"))
         if place is None:
             raise UsageError(f"--engine: {error}") from error
         raise RecipeError(f"{place}: training.engine: {error}") from error
-    if reason := kind.refuse(training):
+    if reason := kind.refuse(recipe):
         raise UsageError(reason)
     return kind
+
+
+def _other_engines(loss: str) -> str:
+    """Return in words which engine has a loss, and what to do for it to run here."""
+    able = [kind for kind in ranked_engines() if loss in kind.losses]
+    if not able:
+        return "nor has any other"
+    todo = able[0].unavailable()
+    return f"take --engine {able[0].name}" + (f": {todo}" if todo else "")
 
 
 def _listed(words: Sequence[str]) -> str:

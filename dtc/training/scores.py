@@ -10,6 +10,7 @@ from dtc.training.targets import Kind
 
 _LOOKED_THROUGH = {
     "cross-entropy": ("Softmax", "LogSoftmax"),
+    "ctc": ("Softmax", "LogSoftmax"),
     "bce": ("Sigmoid",),
     "distill": ("Softmax", "LogSoftmax"),
     "mse": (),

@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from dtc.ctc import PADDING, checked_sequences
 from dtc.errors import DataError
 from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays
 from dtc.recipe import Objective
 
-Kind: TypeAlias = Literal["cross-entropy", "mse", "bce", "distill"]
+Kind: TypeAlias = Literal["cross-entropy", "ctc", "mse", "bce", "distill"]
 
 LABELS = "dtc::labels"
 WEIGHT = "dtc::weight"
@@ -29,7 +30,9 @@ def choose_kind(objective: Objective, batch: Arrays) -> Kind:
     labels = batch.get(objective.labels)
     if labels is None:
         return "distill"
-    return "mse" if np.issubdtype(labels.dtype, np.floating) else "cross-entropy"
+    if np.issubdtype(labels.dtype, np.floating):
+        return "mse"
+    return "ctc" if objective.of_sequences else "cross-entropy"
 
 
 def labels_of(objective: Objective, kind: Kind, batch: Arrays) -> AnyArray:
@@ -41,8 +44,8 @@ def labels_of(objective: Objective, kind: Kind, batch: Arrays) -> AnyArray:
     if objective.labels not in batch:
         raise DataError(f"the batch holds no {objective.labels!r}, which loss {kind} needs; name the labels")
     labels = np.asarray(batch[objective.labels])
-    if kind == "cross-entropy" and not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{objective.labels!r} is {labels.dtype}, cross-entropy needs class numbers (integers)")
+    if kind in ("cross-entropy", "ctc") and not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{objective.labels!r} is {labels.dtype}, {kind} needs class numbers (integers)")
     return labels
 
 
@@ -72,13 +75,19 @@ def targets(
 ) -> dict[str, AnyArray]:
     """Return the feeds of the loss.
 
-    `dtc::labels`; `dtc::total`, how many of them count, float32; for losses of floats `dtc::weight`, float32, one
-    `dtc::total`-th each. `samples` is the axis of the samples, None where it is unknown. Where the batch is a part of a
-    larger one, `total_of` makes the number of that one of the part's own.
+    `dtc::labels`, those of ctc `[N, L]`; `dtc::total`, how many of them count, float32; for losses of floats
+    `dtc::weight`, float32, one `dtc::total`-th each. `samples` is the axis of the samples, None where it is unknown.
+    Where the batch is a part of a larger one, `total_of` makes the number of that one of the part's own.
 
     Raises:
         DataError: No label counts.
     """
+    if kind == "ctc":
+        sequences = checked_sequences(labels)
+        spelt = total_of(float(np.count_nonzero(sequences != PADDING)))
+        if not spelt:
+            raise DataError("no label of the batch counts: all are -1")
+        return {LABELS: sequences, TOTAL: np.array(spelt, np.float32)}
     inside = (
         None if lengths is None else inside_lengths(labels.shape, lengths, samples, steps_last=kind == "cross-entropy")
     )

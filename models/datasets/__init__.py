@@ -13,6 +13,7 @@ from dtc.models.datasets.folder import data_file
 from dtc.models.datasets.handwriting import mnist, mnist_test
 from dtc.models.datasets.penn_treebank import ptb, ptb_20, ptb_30, ptb_letters, ptb_letters_test, ptb_test, ptb_valid
 from dtc.models.datasets.photos import cifar10, cifar10_photos, cifar10_photos_test, cifar10_plain, cifar10_test
+from dtc.models.datasets.sequences import spoken_sequences, spoken_sequences_test
 from dtc.models.datasets.small_digits import (
     digit_column_tags,
     digit_column_tags_test,
@@ -51,4 +52,6 @@ __all__ = [
     "spoken_digits_test",
     "spoken_frames",
     "spoken_frames_test",
+    "spoken_sequences",
+    "spoken_sequences_test",
 ]

@@ -1,19 +1,17 @@
-"""The Free Spoken Digits, from `fsdd_8khz.npz` in the data folder, as log-mel features."""
+"""The Free Spoken Digits one by one, as log-mel features."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from dtc.errors import DataError
 from dtc.models.datasets.batches import Batches, Ids, Split, cut, order_of
 from dtc.models.datasets.folder import data_file
+from dtc.models.datasets.recordings import RECORDINGS, Part, read_recordings
 from dtc.models.speech_features import BANDS, log_mel
 
 FRAMES = 48
@@ -49,10 +47,10 @@ def spoken_frames_test(*, batch_size: int = 100) -> Batches:
 
 
 def _spoken(
-    epoch: int, seed: int, batch_size: int, split: Split | Literal["test"]
+    epoch: int, seed: int, batch_size: int, split: Part
 ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], Ids]]:
     """Yield features `[N, 48, 40]`, their lengths and the labels."""
-    x, lengths, labels = _spoken_clips(data_file("fsdd_8khz.npz"), split)
+    x, lengths, labels = _spoken_clips(data_file(RECORDINGS), split)
     rng = np.random.default_rng([seed, epoch, 1])
     order = order_of(len(labels), epoch, seed, "train" if split == "train" else "evaluate")
     for chosen in cut(order, batch_size):
@@ -73,21 +71,11 @@ def _delayed(x: npt.NDArray[np.float32], late: Ids) -> npt.NDArray[np.float32]:
 
 
 @cache
-def _spoken_clips(
-    path: Path, split: Split | Literal["test"]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], Ids]:
-    """Return the features of all clips of a split `[clips, 48, 40]`, zeros behind their ends, lengths and labels."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            samples, offsets, labels, takes = (archive[name] for name in ("samples", "offsets", "label", "index"))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path}: not spoken digits as .npz with samples, offsets, label and index ({error})"
-        ) from error
-    wanted = {"test": takes < 5, "evaluate": (takes >= 5) & (takes < 10), "train": takes >= 10}[split]
-    chosen = np.flatnonzero(wanted)
-    clips = [log_mel(samples[offsets[i] : offsets[i + 1]].astype(np.float32) / 2**15)[:FRAMES] for i in chosen]
+def _spoken_clips(path: Path, part: Part) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], Ids]:
+    """Return the features of all clips of a part `[clips, 48, 40]`, zeros behind their ends, lengths and labels."""
+    recorded = read_recordings(path, part)
+    clips = [log_mel(clip)[:FRAMES] for clip in recorded.clips]
     x = np.zeros((len(clips), FRAMES, BANDS), np.float32)
     for row, clip in zip(x, clips, strict=True):
         row[: len(clip)] = clip
-    return x, np.array([len(clip) for clip in clips], np.int32), labels[chosen].astype(np.int64)
+    return x, np.array([len(clip) for clip in clips], np.int32), recorded.digits

@@ -21,8 +21,9 @@ SEARCHED_IMAGES = 6000
 """Test images that a search decides by, 2,000, and is judged on: by 4,000 a loss of half a point is told to 0.3."""
 
 STREAMS, FRAME, CONTEXT = 32, 512, 64
-FRAMES = {"train": (0, 16), "searched": (16, 272), "rest": (272, 784)}
-"""Frames of each stream of speech: from where to where; frames of one stream are alike, so that streams are many."""
+FRAMES = {"train": (0, 16), "searched": (16, 528), "rest": (528, 1040)}
+"""Frames of each stream of speech: from where to where; frames of one stream are alike, so that streams are many. What
+is searched is as long as the rest, as what a model loses grows along a stream."""
 
 
 def images(*, split: datasets.Split = "train") -> datasets.Batches:
@@ -37,10 +38,15 @@ def text(*, split: datasets.Split = "train") -> datasets.Batches:
     yield from islice(chunks, CHUNKS) if split == "train" else islice(chunks, CHUNKS, CHUNKS + 1)
 
 
+def first_words() -> datasets.Batches:
+    """Yield the first 20,000 validation words as one stream of one column."""
+    yield from islice(datasets.ptb_valid(), TEST_WORDS // EVALUATION_STEPS)
+
+
 def fifths_of_text(*, epoch: int = 0, batch_size: int = 20, split: datasets.Split = "train") -> datasets.Batches:
     """Yield a fifth of `ptb_30` an epoch, the one behind it in the next; to evaluate, the first validation words."""
     if split == "evaluate":
-        yield from islice(datasets.ptb_valid(), TEST_WORDS // EVALUATION_STEPS)
+        yield from first_words()
         return
     begin = epoch % 5 * TEXT_FIFTH
     yield from islice(datasets.ptb_30(batch_size=batch_size), begin, begin + TEXT_FIFTH)
@@ -107,7 +113,7 @@ def speech(*, split: datasets.Split = "train") -> datasets.Batches:
 
 
 def searched_speech() -> datasets.Batches:
-    """Yield the next 256 frames of each stream."""
+    """Yield the next 512 frames of each stream."""
     yield from _frames("searched")
 
 

@@ -13,7 +13,7 @@ from dtc.forms import AnyArray
 from dtc.graph import load_model
 from dtc.graph.signature import input_specs
 from dtc.metrics import Doubles, make_metric
-from dtc.paired import in_blocks, paired_error
+from dtc.paired import of_samples, of_streams, paired_error
 from dtc.recipe import Objective
 from dtc.session import runner, session
 
@@ -47,14 +47,17 @@ class Unseen:
 
     def judge(self, path: Path) -> Judged:
         """Return what a file has and loses."""
-        after = self._terms(path)
-        before, value = (self._metric.of(*each.sum(axis=0)) for each in (self._before, after))
-        error = paired_error(self._metric, self._before, after)
+        terms = self._terms(path)
+        one, other = np.concatenate(self._before), np.concatenate(terms)
+        before, value = (self._metric.of(*each.sum(axis=0)) for each in (one, other))
+        error = paired_error(
+            self._metric, one, other, of_streams(map(len, terms)) if self._objective.carry else of_samples
+        )
         drop = before - value if self._metric.higher_is_better else value - before
         return Judged(value, drop / abs(before), error.share) if self._relative else Judged(value, drop, error.drop)
 
-    def _terms(self, path: Path) -> Doubles:
-        """Return the terms of all samples; of the first file, which is the original, answers are kept as labels."""
+    def _terms(self, path: Path) -> list[Doubles]:
+        """Return the terms of samples by batch; of the first file, the original, answers are kept as labels."""
         batches = self._source.batches(epoch=0, seed=0, shuffle=False)
         run, terms = runner(session(path, threads=1)), []
         for number, (outputs, batch) in enumerate(stateful(run, batches, self._objective, self._specs)):
@@ -62,5 +65,4 @@ class Unseen:
             if number == len(self._labels):
                 self._labels.append(batch.get(self._objective.labels, self._metric.stand_in(judged)))
             terms.append(self._metric.terms(judged, self._labels[number]))
-        whole = np.concatenate(terms)
-        return in_blocks(whole) if self._objective.carry else whole
+        return terms

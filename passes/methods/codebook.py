@@ -81,6 +81,8 @@ class CodebookOptions(Compensation):
     def _index_bits_of_scalars(self) -> Self:
         if self.index_bits is not None and self.block not in {"auto", 1}:
             raise ValueError("--index-bits is of scalars: leave out --block, or --index-bits")
+        if self.index_bits is not None and "codewords" in self.model_fields_set:
+            raise ValueError("--index-bits tells how many codewords there are: leave out --codewords, or --index-bits")
         return self
 
     @field_validator("codeword_bits")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dtc.recipe import Training
+from dtc.recipe import Data, Recipe, Training
 from dtc.training.command import python_command
 from dtc.training.engine_kind import EngineKind, ranked_engines
 
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--model", action="append", choices=list(BURSTS), help="repeatable (default: all)")
     parser.add_argument("--distort-every", type=int, default=100)
     chosen = parser.parse_args()
-    found, asked = torch_version(chosen.torch), Training(device=chosen.device)
+    found, asked = torch_version(chosen.torch), Recipe(data=Data(train="-"), training=Training(device=chosen.device))
     engines = [kind for kind in ranked_engines() if kind.unavailable() is None and kind.refuse(asked) is None]
     write = sys.stdout.write
     versions = f"numpy {importlib.metadata.version('numpy')}, Python {platform.python_version()}"

@@ -155,6 +155,11 @@ SVD = ("MODEL", "--method", "svd", "--rank", "4")
         (["MODEL", "--method", "svd", "--rank", "4", "--input", "image"], "write it as NAME=VALUE"),
         (["MODEL", "--recipe", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
         (["--resume", "nowhere"], "nowhere: not a run directory"),
+        (["MODEL", "--resume", "nowhere", "--steps", "3", "--force"], "as it was begun: leave out MODEL, --steps"),
+        (
+            ["MODEL", "--method", "codebook", "--index-bits", "4", "--codewords", "16"],
+            "--index-bits tells how many codewords there are",
+        ),
     ],
 )
 def test_wrong_use_is_one_clear_line_and_status_2(dtc: Dtc, model: Path, arguments: list[str], message: str) -> None:

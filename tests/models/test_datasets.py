@@ -180,10 +180,32 @@ def test_spoken_digits_are_split_by_takes_and_delayed_by_the_seed(data_dir: Path
     assert (first != other).any()
 
 
+def test_sequences_join_clips_of_one_speaker_to_two_to_five_digits(data_dir: Path) -> None:
+    first, again, other = (next(datasets.spoken_sequences(epoch=epoch)) for epoch in (0, 0, 1))
+    assert first["x"].shape[:2] == (32, 1)
+    for name in ("x", "lengths", "labels"):
+        np.testing.assert_array_equal(first[name], again[name])
+    assert first["labels"].shape == (32, 5)
+    assert (first["labels"] != other["labels"]).any()
+    for x, length, labels in zip(first["x"][:, 0], first["lengths"], first["labels"], strict=True):
+        assert x[:length].any(axis=1).all()
+        assert not x[length:].any()
+        assert 2 <= (labels > 0).sum() == (labels != -1).sum()
+    # Each training clip is in an epoch once, but for one that a speaker may have left; test clips are four times.
+    counts = {
+        "train": np.concatenate([each["labels"].ravel() for each in datasets.spoken_sequences(batch_size=100)]),
+        "test": np.concatenate([each["labels"].ravel() for each in datasets.spoken_sequences_test()]),
+    }
+    found = {name: np.bincount(labels[labels > 0], minlength=11)[1:] for name, labels in counts.items()}
+    assert found["train"].sum() == pytest.approx(2400, abs=6)
+    assert found["test"].sum() == pytest.approx(4 * 300, abs=24)
+    assert found["test"].max() <= 4 * 30
+
+
 def test_damaged_clips_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DTC_DATA", str(tmp_path))
     np.savez(tmp_path / "fsdd_8khz.npz", samples=np.zeros(3, np.int16))
-    with pytest.raises(DataError, match=r"not spoken digits as \.npz with samples, offsets, label and index"):
+    with pytest.raises(DataError, match=r"not spoken digits as \.npz with samples, offsets, label, speaker, index"):
         next(datasets.spoken_digits())
 
 

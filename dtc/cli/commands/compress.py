@@ -164,6 +164,7 @@ def _searched(model: Path | None, options: dict[str, Any]) -> Compression:
 
 def _compressed(model: Path | None, options: dict[str, Any]) -> Compression:
     from dtc.cli.progress import progress
+    from dtc.cli.resuming import refuse_what_a_run_has
     from dtc.pipeline import resume
 
     # Standard output is the report alone where it is JSON, so progress is silent.
@@ -171,6 +172,7 @@ def _compressed(model: Path | None, options: dict[str, Any]) -> Compression:
         if options["resumed"] is None:
             return _start(_required(model), options, on_event)
         told_again = ("force", "output", "report", "allow_code", "dump", "engine", "device", "processes")
+        refuse_what_a_run_has({*told_again, "as_json", "every_site"})
         again = {name: options[name] for name in told_again}
         return resume(options["resumed"], **again, on_event=on_event)
 

@@ -93,12 +93,14 @@ def build(name: str, *, output: Path | None, force: bool, **options: Any) -> Non
 def train(name: str | None, **options: Any) -> None:
     """Train the reference model NAME from fresh weights, by its own plan where no option says otherwise."""
     from dtc.cli.progress import progress
+    from dtc.cli.resuming import refuse_what_a_run_has
     from dtc.models.train import resume_training
 
     output: Path | None = options["output"]
     with progress(quiet=False) as on_event:
         if options["resumed"] is not None:
             told = {name: options[name] for name in ("force", "allow_code", "engine", "device", "processes")}
+            refuse_what_a_run_has({*told, "output"})
             result = resume_training(options["resumed"], output, **told, on_event=on_event)
         else:
             result = _start(name, output, options, on_event)

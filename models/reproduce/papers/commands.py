@@ -1,4 +1,4 @@
-"""Command models for spoken digits, trained here, which more than one experiment compresses."""
+"""Models of spoken digits, trained here, which more than one experiment compresses."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from dtc import models
 from dtc.models.reproduce.papers.experiment import built
 from dtc.models.reproduce.papers.task import PaperTask
-from dtc.recipe import Data, Lean, Objective, Optimizer, Schedule, Training
-
-_SETS = "dtc.models.datasets"
-_SAMPLES = {"spoken-digits-cnn": "spoken_digits", "spoken-digits-lstm": "spoken_frames"}
+from dtc.recipe import Data, Lean, Optimizer, Schedule, Training
 
 LEAN = Lean(half_vectors=True, strip_names=True)
 """Sizes are of whole files, in which vectors, names and types count."""
 
 
 def command_task(model: str, training: Training, seed: int, options: Mapping[str, Any] | None = None) -> PaperTask:
-    """Return the task of a reference model, which begins with its initial weights: its control is the dense model."""
-    samples = _SAMPLES[model]
+    """Return the task of a reference model, which begins with its initial weights: its control is the dense model.
+
+    Data and objective are those that the reference model is trained by.
+    """
+    plan = models.plan(model)
     return PaperTask(
         begin=built(model, seed=seed, **(options or {})),
-        data=Data(train=f"{_SETS}:{samples}", batch_size=32),
-        test=f"{_SETS}:{samples}_test",
-        objective=Objective(loss="cross-entropy", output="logits", metric="accuracy"),
+        data=plan.data,
+        test=f"{plan.data.train}_test",
+        objective=plan.objective,
         training=training,
         seed=seed,
         model=model,
@@ -32,9 +33,9 @@ def command_task(model: str, training: Training, seed: int, options: Mapping[str
     )
 
 
-def adam(learning_rate: float = 1e-3, **settings: Any) -> Training:
-    """Return the training of command models: Adam down to 0 by a cosine, on one thread."""
-    optimizer = Optimizer(kind="adam", learning_rate=learning_rate)
+def adam(learning_rate: float = 1e-3, clip_norm: float | None = None, **settings: Any) -> Training:
+    """Return the training of these models: Adam down to 0 by a cosine, on one thread."""
+    optimizer = Optimizer(kind="adam", learning_rate=learning_rate, clip_norm=clip_norm)
     return Training(optimizer=optimizer, schedule=Schedule(kind="cosine"), threads=1, **settings)
 
 

@@ -5,6 +5,7 @@ Case -> [training loss less evaluation loss, relative errors of directional deri
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from engine_under_test import make_engine, tell
 from dtc.models.net import Net
 from dtc.recipe import Objective
 from dtc.training.engine import Engine
+from dtc.training.engine_kind import engines
 from dtc.training.statistics import of_batch
 from dtc.training.swap import swapped
 
@@ -293,6 +295,10 @@ CASES: dict[str, Callable[[], Case]] = {
     "opset 23": newer_opset,
     "control flow before the weights": before_control_flow,
 }  # fmt: skip
+
+
+if "ctc" in engines()[os.environ["ENGINE_UNDER_TEST"]].losses:
+    CASES["ctc"] = lambda: dense("ctc", np.array([[1, 2, 1], [2, 2, -1]]), (5, 2, 4))
 
 
 if __name__ == "__main__":

@@ -66,6 +66,12 @@ def test_what_no_engine_asked_for_computes_in_is_refused_in_one_line(fake_engine
         engine_of(asked(engine="ort", device="cuda"))
     with pytest.raises(UsageError, match=r"^--precision bf16: the engine fake computes in float32 alone$"):
         engine_of(asked(engine="fake", precision="bf16"))
+    # One has the loss, and says what it lacks itself.
+    spelling = Recipe.model_validate(
+        {"objective": {"loss": "ctc"}, "data": {"train": "-"}, "training": {"engine": "ort"}}
+    )
+    with pytest.raises(UsageError, match=r"^--loss ctc: the engine ort has no such loss; take --engine torch"):
+        engine_of(spelling)
     assert engine_of(asked(device="cuda:1")).name == engine_of(asked(precision="fp16")).name == "torch"
     # A run goes on on another device, if its engine has it.
     recipe, model = make_run_inputs(tmp_path, engine="torch", device="cuda")

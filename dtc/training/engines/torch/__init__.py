@@ -44,6 +44,7 @@ ENGINE = EngineKind(
     install=_install,
     devices=("cpu", "cuda", "mps"),
     precisions=("float32", "bf16", "fp16"),
+    losses=("cross-entropy", "ctc", "mse", "bce", "distill"),
     parallel=True,
     control_flow=True,
     preference=5,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dtc.ctc import BLANK, PADDING, check_scores, steps_needed
 from dtc.errors import DataError
 from dtc.training.targets import IGNORED, LABELS, TOTAL, WEIGHT, Kind
 
@@ -15,13 +17,16 @@ from dtc.training.targets import IGNORED, LABELS, TOTAL, WEIGHT, Kind
 def loss_of(kind: Kind, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
     """Return the loss, a scalar.
 
-    Cross-entropy is the sum over the labels that are not -1, by the number of those that count; the others are sums of
-    weighted numbers. Of a part of a batch it is that part's summand of the loss of the whole.
+    Cross-entropy is the sum over the labels that are not -1, by the number of those that count; ctc the negative
+    log-likelihood of all sequences, by the number of their labels; the others are sums of weighted numbers. Of a part
+    of a batch it is that part's summand of the loss of the whole.
 
     Raises:
         DataError: Scores and labels do not fit each other.
     """
     labels = targets[LABELS]
+    if kind == "ctc":
+        return _sequences(scores, labels) / targets[TOTAL]
     if kind == "cross-entropy":
         # Scores [N, C, H, W] with labels [N, H, W] go in as they are; others have the classes last.
         logits = scores if labels.dim() > 2 else scores.reshape(-1, scores.shape[-1])
@@ -34,6 +39,21 @@ def loss_of(kind: Kind, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor
     else:
         each = (flat - labels).square()
     return torch.dot(each, targets[WEIGHT])
+
+
+def _sequences(scores: Tensor, labels: Tensor) -> Tensor:
+    """Return the sum of what sequences lose: scores `[T, N, C]`, labels `[N, L]` as `dtc.ctc` has them."""
+    wanted = labels.cpu().numpy()
+    check_scores(scores.shape, wanted)
+    needed = int(steps_needed(wanted).max(initial=0))
+    if needed > len(scores):
+        raise DataError(f"the labels of a sequence need {needed} steps, and the output has {len(scores)}")
+    # In host memory, wherever the model is: a GPU adds the gradient up in any order, and the scores are few.
+    log_probabilities = F.log_softmax(scores.float(), dim=-1).cpu()
+    steps = torch.full((len(wanted),), len(scores), dtype=torch.int64)
+    told = torch.from_numpy((wanted != PADDING).sum(axis=1))
+    sequences = torch.from_numpy(np.maximum(wanted, BLANK))
+    return F.ctc_loss(log_probabilities, sequences, steps, told, blank=BLANK, reduction="sum").to(scores.device)
 
 
 def _check(fits: bool, scores: Tensor, labels: Tensor) -> None:

@@ -46,6 +46,10 @@ def test_a_run_of_tensors_is_that_of_arrays(results, method):
     assert found["restored"] is True
 
 
+def test_a_whole_run_ends_on_a_device(results):
+    assert results["whole run"] == {"distortions": 3, "steps": 5, "ended": "Finished"}
+
+
 def test_a_distortion_on_a_device_is_that_in_host_memory(results):
     assert isinstance(results["distortions"], dict), results["distortions"]
     assert {case: far for case, far in results["distortions"].items() if not far < 1e-5} == {}
@@ -53,6 +57,10 @@ def test_a_distortion_on_a_device_is_that_in_host_memory(results):
 
 def test_sums_of_a_checkpoint_go_on_where_the_gradients_lie(results):
     assert results["magnitudes"] == ["Tensor", [3.0, 0.5]]
+
+
+def test_sequences_are_scored_in_host_memory_wherever_the_model_is(results):
+    assert results["spelling"] is True
 
 
 def test_a_device_that_there_is_not_is_refused_in_one_line(results):
