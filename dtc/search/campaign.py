@@ -46,10 +46,8 @@ class Campaign:
         self, evaluations: Evaluations, prepared: Prepared, goal: Goal, candidates: Sequence[Candidate]
     ) -> None:
         self._evaluations, self._prepared, self._goal, self._candidates = evaluations, prepared, goal, candidates
-        self._levels = levels = prepared.halves.levels()
-        # What a model loses may grow along a stream: the beginning does not tell what a file loses on all of it.
-        of_files = levels[-1:] if prepared.halves.is_stream else levels
-        self._points = BuiltPoints(evaluations, goal, model_bytes=prepared.model_bytes, levels=of_files)
+        self._levels = prepared.halves.levels()
+        self._points = BuiltPoints(evaluations, goal, model_bytes=prepared.model_bytes, levels=self._levels)
         self._uniform: dict[Candidate, Mix] = {}
         self._alone = SiteTable({}, {})
         self._near: SiteTable | None = None  # the last one that mixes were made of, once all stages are through
