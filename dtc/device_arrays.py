@@ -16,13 +16,79 @@ DeviceArray: TypeAlias = Any
 """A `numpy.ndarray`, or a `torch.Tensor` without a gradient of its own."""
 
 
-def namespace(array: DeviceArray) -> Any:
-    """Return the module whose functions work on an array: `numpy` or `torch`."""
-    if isinstance(array, np.ndarray | np.generic):
-        return np
+class Tensors:
+    """Tensors of one device as one array, for arithmetic by element: a call of the device is for all of them.
+
+    A call takes a device longer than the few numbers of a bias do.
+    """
+
+    def __init__(self, tensors: Sequence[Any]) -> None:
+        self.tensors = list(tensors)
+
+    def __imul__(self, other: Tensors | float) -> Tensors:
+        _torch()._foreach_mul_(self.tensors, _given(other))
+        return self
+
+    def __iadd__(self, other: Tensors | float) -> Tensors:
+        _torch()._foreach_add_(self.tensors, _given(other))
+        return self
+
+    def __isub__(self, other: Tensors | float) -> Tensors:
+        _torch()._foreach_sub_(self.tensors, _given(other))
+        return self
+
+    def norm(self) -> float:
+        """Return the Euclidean norm of all numbers together."""
+        lib = _torch()
+        each = lib._foreach_norm(self.tensors)  # noqa: SLF001 - what torch's own optimizers are written in
+        return float(lib.linalg.vector_norm(lib.stack(each)))
+
+    @staticmethod
+    def empty_like(array: Tensors) -> Tensors:
+        """Return tensors like these whose numbers are not set."""
+        return Tensors([_torch().empty_like(each) for each in array.tensors])
+
+    @staticmethod
+    def multiply(first: Tensors, second: Tensors | float, out: Tensors) -> Tensors:
+        """Write the products into `out`."""
+        _torch()._foreach_copy_(out.tensors, first.tensors)
+        out *= second
+        return out
+
+    @staticmethod
+    def divide(first: Tensors, second: Tensors, out: Tensors) -> Tensors:
+        """Write the quotients into `out`, which may be one of both."""
+        lib = _torch()
+        quotients = lib._foreach_div(first.tensors, second.tensors)  # noqa: SLF001 - likewise
+        lib._foreach_copy_(out.tensors, quotients)
+        return out
+
+    @staticmethod
+    def sqrt(array: Tensors, out: Tensors) -> Tensors:
+        """Write the roots into `out`."""
+        lib = _torch()
+        lib._foreach_copy_(out.tensors, array.tensors)
+        lib._foreach_sqrt_(out.tensors)
+        return out
+
+
+def _given(other: Tensors | float) -> Any:
+    return other.tensors if isinstance(other, Tensors) else other
+
+
+def _torch() -> Any:
     import torch
 
     return torch
+
+
+def namespace(array: DeviceArray) -> Any:
+    """Return what has the functions that work on an array: `numpy`, `torch`, or the class of many tensors."""
+    if isinstance(array, np.ndarray | np.generic):
+        return np
+    if isinstance(array, Tensors):
+        return Tensors
+    return _torch()
 
 
 def on_host(array: DeviceArray) -> npt.NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -151,7 +151,9 @@ def runner(running: ort.InferenceSession) -> Callable[[Arrays], Outputs]:
     quiet.log_severity_level = _SILENT
 
     def run(batch: Arrays) -> Outputs:
-        feed = {spec.name: _fitting(spec, batch, outputs) for spec in inputs}
+        if missing := [spec for spec in inputs if spec.name not in batch]:
+            raise DataError(_needed(missing, batch, outputs))
+        feed = {spec.name: _fitting(spec, batch[spec.name]) for spec in inputs}
         try:
             return dict(zip(names, running.run(names, feed, quiet), strict=True))
         except Exception as error:
@@ -160,11 +162,17 @@ def runner(running: ort.InferenceSession) -> Callable[[Arrays], Outputs]:
     return run
 
 
-def _fitting(spec: TensorSpec, batch: Mapping[str, Any], outputs: Sequence[TensorSpec]) -> Any:
-    if spec.name not in batch:
-        told = f"the model needs input {spec}, but the data holds only {', '.join(map(repr, batch))}"
-        raise DataError(f"{told}{_carried(spec, outputs)}")
-    value = batch[spec.name]
+def _needed(missing: Sequence[TensorSpec], batch: Iterable[str], outputs: Sequence[TensorSpec]) -> str:
+    """Return which inputs the data does not hold, and where they may come from."""
+    told = (
+        f"the model needs input {', '.join(map(str, missing))}, but the data holds only {', '.join(map(repr, batch))}"
+    )
+    scalars = [spec.name for spec in missing if not spec.shape]
+    same = f"; an array without axes is the same in all batches: np.savez(..., {scalars[0]}=...)" if scalars else ""
+    return told + "".join(_carried(spec, outputs) for spec in missing) + same
+
+
+def _fitting(spec: TensorSpec, value: Any) -> Any:
     if "(" in spec.dtype:  # sequences, maps and optionals are left to ONNX Runtime
         return value
     if not isinstance(value, np.ndarray):

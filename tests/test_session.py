@@ -54,9 +54,12 @@ def test_an_input_that_does_not_fit_is_named(tagger: Path, name: str, wrong: np.
         runner(session(tagger, threads=1))(batch() | {name: wrong})
 
 
-def test_a_missing_input_is_named(tagger: Path) -> None:
+def test_missing_inputs_are_named_all_at_once(tagger: Path) -> None:
+    run = runner(session(tagger, threads=1))
     with pytest.raises(DataError, match=r"needs input 'lengths' int32 \[N\], but the data holds only 'x'"):
-        runner(session(tagger, threads=1))({"x": batch()["x"]})
+        run({"x": batch()["x"]})
+    with pytest.raises(DataError, match=r"needs input 'x' float32 \[T, N, 8\], 'lengths' int32 \[N\], but"):
+        run({"y": batch()["x"]})
 
 
 def test_a_failing_run_is_one_line(tagger: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,12 @@ Compiler: TypeAlias = "Callable[[NodeCompiling], None]"
 """What compiles the nodes of an operator: it adds calls, and gives each output a tensor."""
 
 
+KINDS = "there are float32, int64, int32 and bool"
+
+PACKED = "weights that nodes look up in packed bytes are taken as --lower compute writes them"
+"""What to do about a model whose nodes decode a few rows of a table at each run."""
+
+
 class NodeCompiling:
     """A node that is being compiled: what it reads, and what the program gets of it.
 
@@ -180,9 +186,7 @@ class GraphCompiling:
         for node in graph:
             compiling = NodeCompiling(node, self)
             if node.domain not in ("", "ai.onnx") or node.op_type not in self.compilers:
-                raise compiling.refuse(
-                    f"there is no kernel for operator {node.op_type}; docs/deploying.md lists those there are"
-                )
+                raise compiling.refuse(f"there is no kernel for operator {node.op_type}; {_mend(node)}")
             self.compilers[node.op_type](compiling)
 
     def within(self, variable: str, count: int) -> tuple[Loop, GraphCompiling]:
@@ -225,8 +229,16 @@ class GraphCompiling:
         dtype = value.dtype or (value.const_value.dtype if value.const_value is not None else None)
         if dtype is None or dtype not in C_TYPES:
             told = "of an unknown type" if dtype is None else dtype.name
-            raise at.refuse(f"{value.name!r} is {told}; there are float32, int64, int32, bool")
+            mend = PACKED if dtype is not None and dtype.is_integer() else "export the model in float32"
+            raise at.refuse(f"{value.name!r} is {told}; {KINDS}: {mend}")
         return C_TYPES[dtype]
+
+
+def _mend(node: ir.Node) -> str:
+    """Return what to do where there is no kernel for a node's operator."""
+    if node.op_type == "If":
+        return "fix the input that decides which branch is taken, by --input NAME=VALUE"
+    return "export the model with those that docs/deploying.md lists, or take another target"
 
 
 def compile_model(model: ir.Model, encode: Encoder = encode_smallest) -> CProgram:
@@ -255,7 +267,8 @@ def compile_model(model: ir.Model, encode: Encoder = encode_smallest) -> CProgra
 def _parameter(value: ir.Value, place: str) -> Tensor:
     shape, dtype = static_shape(value), value.dtype
     if shape is None or dtype is None or dtype not in C_TYPES:
-        raise ModelError(f"{value.name!r} is no tensor of known sizes of float32, int64, int32 or bool")
+        told = "of an unknown type" if dtype is None else f"{dtype.name} {value.shape}"
+        raise ModelError(f"{value.name!r} is {told}; {KINDS}, of known sizes")
     return Tensor(str(value.name), C_TYPES[dtype], shape, place=place)
 
 

@@ -18,11 +18,12 @@ INTRODUCTION = """Real models, as they are and in four forms, as `dtc deploy` wr
 weight, `codebook` 16 values a weight. No model was retrained: a row tells what a form costs, not what it is worth.
 Nothing here was typed: the tables are made of `docs/results/bundles/measured.json`.
 
-A way to run a bundle has two columns: load, and latency with its ratio to the original's of the same target, measured
-in the same turns; more is faster. Other work ran on the machine, so that times of two rows are not to be compared. Of
-target `c` flash takes weights and other constants, besides code, and RAM the arena. Modules of target `wasm` are
-compared with the original in ONNX Runtime Web, whose `ort-wasm-simd-threaded.wasm` has 14,239,897 bytes and is no part
-of the bytes of target `web`. Silero VAD has `sr` fixed to 16000.
+A way to run a bundle has two columns, load and latency, with their ratios to those of the original's bundle of the same
+target, measured in the same turns; more is faster. Load is the first one, with what the model runs in. Rows were
+measured one after the other, so that times of two rows are not to be compared. Of target `c` flash takes weights and
+other constants, besides code, and RAM the arena. Modules of target `wasm` are compared with the original in ONNX
+Runtime Web, whose `ort-wasm-simd-threaded.wasm` has 14,239,897 bytes and is no part of the bytes of target `web`.
+Silero VAD has `sr` fixed to 16000; bundles of target `portable` take inputs of one size.
 
 ```sh
 # not run: needs the folder of DTC_DATA, and minutes to hours
@@ -80,14 +81,18 @@ def _timed(each: MeasuredBundle, run: RunOutcome | None, original: RunOutcome | 
         return "", ""
     if run.found is None or run.outcome != "right":
         return run.outcome, ""
-    load = milliseconds(run.found.load) if run.found.load else ""
+    load = _beside(run.found.load, each.beside_loads.get(run.name)) if run.found.load else ""
     counted, before = _instructions(run), _instructions(original)
     if counted is not None:
         return load, f"{counted:,} instructions" + (f" ({before / counted:.2f}x)" if before else "")
     if run.found.latency is None:
         return load, ""
-    ratio = f" ({each.beside[run.name] / run.found.latency:.2f}x)" if run.name in each.beside else ""
-    return load, f"{milliseconds(run.found.latency)}{ratio}"
+    return load, _beside(run.found.latency, each.beside.get(run.name))
+
+
+def _beside(seconds: float, original: float | None) -> str:
+    """Return a time, with the ratio to the original's."""
+    return milliseconds(seconds) + (f" ({original / seconds:.2f}x)" if original else "")
 
 
 def _instructions(run: RunOutcome | None) -> int | None:

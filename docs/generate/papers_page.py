@@ -10,6 +10,7 @@ from tables import page
 from dtc.models.reproduce.papers.experiment import PaperTrial, experiments
 from dtc.models.reproduce.papers.pictures import Picture
 from dtc.models.reproduce.papers.results import Results, read_results
+from dtc.models.reproduce.papers.tables import table
 
 INTRODUCTION = (
     "Experiments of the papers that the methods come from, carried out by `dtc` itself; a retrained model stands "
@@ -25,6 +26,9 @@ SMALLEST = (
     "image models give way to one of spoken digits. It shows which way things go, beside the control; its figures are "
     "not to be held against the paper's."
 )
+
+_SHOWN = 3
+"""Evaluations of a training in a table."""
 
 PICTURES = "pictures"
 """Folder of the pictures beside the page."""
@@ -58,11 +62,32 @@ def _parts(results: Results) -> Iterator[str]:
         "    --results docs/results\n```"
     )
     yield "\n".join(experiment.tables(results.records))
+    yield from _ended_early(results)
     if results.size in experiment.short:
         yield f"Where it falls short: {experiment.short[results.size]}"
     yield from _missing(results, experiment.trials(results.size, seeds))
     told = sorted({_told(record.versions) for record in results.records})
     yield f"Measured with {'; '.join(told)}."
+
+
+def _ended_early(results: Results) -> Iterator[str]:
+    """Yield the trainings that were ended before they were tested, with the tested ones for comparison."""
+    if not results.courses:
+        return
+    trained = [each for each in (*results.records, *results.courses) if each.curve]
+    head = ["training", "steps", f"{results.records[0].metric}, held out, by evaluation", "tested"]
+    tested = {each.trial for each in results.records}
+    rows = [
+        [
+            each.trial,
+            f"{each.curve[-1][0]:,}",
+            ", ".join(f"{value:.2f}" for _, value in each.curve[-_SHOWN:]),
+            "yes" if each.trial in tested else "no",
+        ]
+        for each in trained
+    ]
+    yield "Some trainings were ended before their models were tested. The last evaluations of all, on held-out data:"
+    yield "\n".join(table(head, rows))
 
 
 def _missing(results: Results, planned: Sequence[PaperTrial]) -> Iterator[str]:

@@ -43,11 +43,10 @@ def check_bundle(
     both = [opened] if other is None else [opened, other]
     with scratch_folder() as scratch:
         for bundle in both:
-            bundle.copy_to(scratch)
-            bundle.fetched = fetched or scratch
+            bundle.settle(scratch, fetched or scratch, seconds)
         for way in {run.name: run for bundle in both for run in bundle.runs}.values():
             known = other is not None and not way.timed and other.recall(way.name)
-            _take_turns(way, [opened] if known else both, seconds)
+            _take_turns(way, [opened] if known else both)
     opened.remember()
     checked, compared = opened.checked, None if other is None else other.checked
     failures = _failures(checked, compared)
@@ -64,8 +63,7 @@ class _Opened:
     folder: Path
     description: BundleDescription
     runs: Sequence[BundleRun]
-    place: Path = field(init=False)
-    fetched: Path = field(init=False)
+    place: Place = field(init=False)
     outcomes: list[RunOutcome] = field(default_factory=list)
 
     @classmethod
@@ -78,10 +76,11 @@ class _Opened:
         description = read_description(folder)
         return cls(folder, description, find_deploy_target(description.target).runs(description.processor))
 
-    def copy_to(self, scratch: Path) -> None:
+    def settle(self, scratch: Path, fetched: Path, seconds: float) -> None:
         """Copy it to where it is run: nothing is built within the bundle itself."""
-        self.place = scratch / f"bundle{len(list(scratch.iterdir()))}"
-        shutil.copytree(self.folder, self.place)
+        copy = scratch / f"bundle{len(list(scratch.iterdir()))}"
+        shutil.copytree(self.folder, copy)
+        self.place = Place(copy, fetched, self.description.processor, seconds)
 
     def recall(self, name: str) -> bool:
         """Take in what came of a way when the bundle was checked before; False where it was not."""
@@ -89,14 +88,13 @@ class _Opened:
         self.outcomes += known
         return bool(known)
 
-    def started(self, name: str, seconds: float) -> Callable[[], ProgramReport] | None:
+    def started(self, name: str) -> Callable[[], ProgramReport] | None:
         """Build and install what a way takes; None, and an outcome, where that fails or the bundle has no such way."""
         way = next((run for run in self.runs if run.name == name), None)
         if way is None:
             return None
-        place = Place(self.place, self.fetched, self.description.processor, seconds)
         try:
-            return way.start(place)
+            return way.start(self.place)
         except MissingError as error:
             self._add(name, "missing", str(error))
         except ProgramError as error:
@@ -150,11 +148,11 @@ class _Opened:
         )
 
 
-def _take_turns(way: BundleRun, bundles: Sequence[_Opened], seconds: float) -> None:
+def _take_turns(way: BundleRun, bundles: Sequence[_Opened]) -> None:
     """Run all bundles in one way: A B, then B A where times are measured."""
     name = way.name
     found: dict[int, list[ProgramReport]] = {}
-    running = {index: bundle.started(name, seconds) for index, bundle in enumerate(bundles)}
+    running = {index: bundle.started(name) for index, bundle in enumerate(bundles)}
     order = [index for index, run in running.items() if run is not None]
     for _ in range(ROUNDS if len(order) > 1 and way.timed else 1):
         for index in order:

@@ -43,6 +43,7 @@ class DeployOptions:
         custom_ops: Libraries of custom operators that the model needs to run, which go into it.
         ort: Whether it shall hold the model in ONNX Runtime's own format too.
         one_size: Whether it takes inputs of one size alone, what sizes decide being folded into the model.
+        shapes: Of inputs, by name: those of the test vectors, and of the one size.
     """
 
     force: bool = False
@@ -53,6 +54,7 @@ class DeployOptions:
     custom_ops: Sequence[Path] = ()
     ort: bool = False
     one_size: bool = False
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 def deploy(
@@ -66,7 +68,7 @@ def deploy(
         UsageError: There is no such target or processor, the folder may not be replaced, or the target takes no
             libraries of custom operators, or no model in ONNX Runtime's own format.
         ModelError: The model cannot be loaded or run, or the target cannot take it.
-        DataError: No inputs were found that it accepts, or one that shall be fixed is none.
+        DataError: No inputs were found that it accepts, one that shall be fixed is none, or one has no such shape.
         LibraryError: The native library for a processor cannot be had.
     """
     path, options = Path(path), options or DeployOptions()
@@ -146,7 +148,7 @@ def _run(path: Path) -> Runner:
 def _vectors(path: Path, model: ir.Model, run: Runner, options: DeployOptions, *, one_size: bool) -> Vectors:
     outputs = signature(session(path, native=False))[1]
     try:
-        return draw_vectors(model, outputs, run, options.fixed, one_size=one_size)
+        return draw_vectors(model, outputs, run, options.fixed, options.shapes, one_size=one_size)
     except (DataError, ModelError) as error:
         raise type(error)(f"{path}: {error}") from error
 

@@ -25,6 +25,7 @@ class MeasuredBundle(DocumentPart):
         figures: What the target counts.
         found: Its sizes, and what came of each way to run it; times are the least of turns with the original's.
         beside: Latency of the original in each way, in the same turns.
+        beside_loads: Its load.
         versions: Of what made it.
     """
 
@@ -35,6 +36,7 @@ class MeasuredBundle(DocumentPart):
     figures: dict[str, int] = Field(default_factory=dict)
     found: CheckedBundle | None = None
     beside: dict[str, float] = Field(default_factory=dict)
+    beside_loads: dict[str, float] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
 
     @property

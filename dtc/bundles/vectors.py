@@ -19,6 +19,7 @@ from dtc.checking.differences import Comparison
 from dtc.checking.noise import is_random
 from dtc.errors import DataError, ModelError
 from dtc.graph.signature import TensorSpec
+from dtc.passes.prepare.fix_shapes import size_inputs
 from dtc.sample_inputs import KINDS, Inputs, InputSampler
 from dtc.session import Outputs
 
@@ -72,22 +73,30 @@ class Vectors:
 
 
 def draw_vectors(
-    model: ir.Model, specs: Sequence[TensorSpec], run: Runner, fixed: Mapping[str, Any], *, one_size: bool = False
+    model: ir.Model,
+    specs: Sequence[TensorSpec],
+    run: Runner,
+    fixed: Mapping[str, Any],
+    shapes: Mapping[str, Sequence[int]],
+    *,
+    one_size: bool = False,
 ) -> Vectors:
     """Draw inputs on which all outputs of a model are finite, and run them; `fixed` are held as they are.
 
-    With `one_size` all are of the size of the first.
+    Inputs of `shapes` have these. With `one_size` all are of the size of the first.
 
     Raises:
         ModelError: The model draws random numbers, or an input or output is no tensor of numbers.
-        DataError: `fixed` names no input, or the model accepts none of the inputs tried, or gives nothing finite.
+        DataError: A name is that of no input, an input cannot have its shape, or the model accepts none of the inputs
+            tried, or gives nothing finite.
     """
     if is_random(model):
         raise ModelError("it draws random numbers when it runs, so that no test vector could be compared")
     for spec in specs:
         if "(" in spec.dtype or spec.dtype == "string":
             raise ModelError(f"{spec} is no tensor of numbers, which the programs of a bundle read and compare")
-    sampler = InputSampler(model, run, seed=0, fixed=fixed)
+    sized = model.clone() if shapes else model
+    sampler = InputSampler(sized, run, seed=0, fixed=fixed, sizes=size_inputs(sized, shapes))
     for kind in KINDS:
         kinds = {spec.name: kind for spec in sampler.free}
         inputs = tuple(sampler.draw(kinds, single=one_size or number == 0) for number in range(CASES))

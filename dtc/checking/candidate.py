@@ -189,7 +189,8 @@ def first_inputs(inputs: Sequence[TensorSpec], source: Source, objective: Object
     state = zero_state(inputs, objective.carry.values(), batch)
     missing = [spec for spec in inputs if spec.name not in batch and spec.name not in state]
     if missing:
-        raise DataError(f"the model needs input {missing[0]}, but the data holds only {', '.join(map(repr, batch))}")
+        needed, held = ", ".join(map(str, missing)), ", ".join(map(repr, batch))
+        raise DataError(f"the model needs input {needed}, but the data holds only {held}")
     return {spec.name: batch[spec.name] if spec.name in batch else state[spec.name] for spec in inputs}
 
 

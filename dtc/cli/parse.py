@@ -42,6 +42,19 @@ def fixed_inputs(words: Sequence[str]) -> dict[str, Any]:
     return {name: _value(name, value) for name, value in pairs(words, "--input").items()}
 
 
+def shapes_of(words: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return NAME=SIZE,SIZE words as shapes.
+
+    Raises:
+        UsageError: A size is no whole number from 1 on.
+    """
+    found = pairs(words, "--shape")
+    for name, sizes in found.items():
+        if not all(size.strip().isdecimal() and int(size) for size in sizes.split(",")):
+            raise UsageError(f"--shape {name}={sizes}: write the sizes as 1,576")
+    return {name: tuple(map(int, sizes.split(","))) for name, sizes in found.items()}
+
+
 def byte_size(word: str | None, option: str) -> int | None:
     """Return a size such as `8G`, `500kB` or `2GiB` in bytes; None if none is given.
 

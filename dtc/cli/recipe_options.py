@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -27,6 +28,9 @@ _SECTIONS: dict[type[BaseModel], Section] = {
 }
 """Where the options of each part stand in the help."""
 
+SEARCH_HELD_OUT = 0.3
+"""Share of the samples that a search holds out unless told otherwise: half to decide by, half for its promise."""
+
 
 def recipe_options() -> Iterator[Option]:
     """Yield the options of all parts of a recipe."""
@@ -44,7 +48,7 @@ def search_options() -> Iterator[Option]:
     How long is retrained a search is told by an option of its own.
     """
     own = {flags_of(Training)[name].parameter for name in ("epochs", "steps")}
-    parts = _options(Data, Objective, Lean, Recipe, Training, Optimizer, Schedule)
+    parts = _options(Data, Objective, Lean, Recipe, Training, Optimizer, Schedule, held_out=SEARCH_HELD_OUT)
     return (each for each in parts if each.name not in own)
 
 
@@ -53,10 +57,13 @@ def objective_and_data_options() -> Iterator[Option]:
     return _options(Data, Objective)
 
 
-def _options(*parts: type[BaseModel]) -> Iterator[Option]:
+def _options(*parts: type[BaseModel], **defaults: Any) -> Iterator[Option]:
+    """Yield the options of parts of a recipe; the help of some tells another default than the recipe's."""
     for part in parts:
         for name, flag in flags_of(part).items():
-            yield declared(flag.text, flag.parameter, part.model_fields[name], _SECTIONS[part])
+            field = copy(part.model_fields[name])
+            field.default = defaults.get(name, field.default)
+            yield declared(flag.text, flag.parameter, field, _SECTIONS[part])
 
 
 def overridden(base: PartT, options: Mapping[str, Any]) -> PartT:

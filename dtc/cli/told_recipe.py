@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dtc.cli.method_options import given_options, given_rule_options
-from dtc.cli.recipe_options import overridden, training_flags
+from dtc.cli.recipe_options import SEARCH_HELD_OUT, overridden, training_flags
 from dtc.data import relocated
 from dtc.errors import RecipeError, UsageError
 from dtc.job import refuse_code
@@ -14,9 +14,6 @@ from dtc.recipe import Data, Lean, Objective, Recipe, Rule, Training, flags_of
 from dtc.scratch import scratch_folder
 
 _DATA = ("train", "evaluate")
-
-SEARCH_HELD_OUT = 0.3
-"""Share of the samples that a search holds out unless told otherwise: half to decide by, half for its promise."""
 
 
 def told_recipe(options: dict[str, Any]) -> Recipe:

@@ -70,7 +70,8 @@ class Objective(_Part):
 
     loss: Annotated[Literal["auto", "cross-entropy", "ctc", "mse", "bce", "distill"], Flag("--loss")] = Field(
         "auto",
-        description="auto: cross-entropy with integer labels, mse with float labels, distill without labels, and ctc "
+        description="auto: cross-entropy with integer labels, bce where an output has one score for each of them, mse "
+        "with float labels, distill without labels, and ctc "
         "with metric label-error: labels [N, L] are what the steps of an output [T, N, classes] spell, -1 behind their "
         "ends, class 0 the blank",
     )

@@ -24,7 +24,7 @@ _CERTAINTY = (1.0, 1.5, 2.0)
 and the last: of many, one would pass by chance."""
 
 _ROUNDS = 2
-_REACH = 2
+_REACH = 1
 """How many rates a site may move in a round."""
 
 _WORTH = 0.995
@@ -65,7 +65,7 @@ class Campaign:
         if self._goal.is_timed and not table.candidates():
             return
         # 2. One candidate everywhere: what one would choose by hand.
-        self._points.build_while_near(list(self._uniform.values()), "one candidate everywhere")
+        self._points.build_near_goal(list(self._uniform.values()), "one candidate everywhere")
         # 3. What those cost alone that may be in a file at the goal.
         start = self._points.distance_at_goal()
         table = self._alone = measured(self._evaluations, worth_measuring(table, start), self._levels)
@@ -97,6 +97,18 @@ class Campaign:
         """
         self._points.retrain(worth_retraining(self._points, self._goal), training)
 
+    def refuse_without_files(self) -> None:
+        """Refuse to end here if no file was built so far.
+
+        Raises:
+            CheckFailedError: None was; what was evaluated is kept.
+        """
+        if not self._points.by_merit():
+            raise CheckFailedError(
+                "the time was up before a first file was built; the same command goes on from there, or give it more "
+                "--time"
+            )
+
     def judged(self) -> Verdict:
         """Return the best point that keeps its promise on samples that the search has not seen, or the nearest.
 
@@ -106,7 +118,7 @@ class Campaign:
         ranked = self._points.by_merit()
         if not ranked:
             why = "is expected to be faster" if self._goal.is_timed else "could be built"
-            raise CheckFailedError(f"no candidate {why}: see dtc inspect, or give the search more --time")
+            raise CheckFailedError(f"no candidate {why}: see dtc inspect")
         count = len(self._prepared.halves.unseen)
         tried: list[tuple[BuiltPoint, BuiltPoint]] = []
         for certainty in _CERTAINTY:

@@ -97,15 +97,23 @@ class BuiltPoints:
         self._tell_best()
         return [self.found.get(mix) for mix in mixes]
 
-    def build_while_near(self, mixes: Sequence[Mix], stage: str) -> None:
-        """Build mixes in their order; with a limit on the loss no more once several in a row lose clearly too much."""
-        for start in range(0, len(mixes), _AT_ONCE):
-            found = self.build(mixes[start : start + _AT_ONCE], stage)
-            beyond = [
-                each for each in found if each is None or each.drop > self._goal.limit_drop + _CLEARLY * each.error
-            ]
-            if len(beyond) == len(found):
-                return
+    def build_near_goal(self, mixes: Sequence[Mix], stage: str) -> None:
+        """Build those of some mixes that are next to the goal; all of them where the loss has no limit.
+
+        Mixes are in the order of what they lose, the least first. Some of them bracket the goal, and those in between
+        are built then.
+        """
+        if self._goal.max_drop is None:
+            self.build(mixes, stage)
+            return
+        low, high = 0, len(mixes)
+        while low < high:
+            count = min(_AT_ONCE, high - low)
+            places = [low + (high - low) * (number + 1) // (count + 1) for number in range(count)]
+            found = dict(zip(places, self.build([mixes[place] for place in places], stage), strict=True))
+            good = [place for place, point in found.items() if point is not None and self.reaches(point)]
+            low = max(good, default=low - 1) + 1
+            high = min((place for place in places if place >= low), default=high)
 
     def retrain(self, mixes: Sequence[Mix], training: Training) -> None:
         """Add the points of mixes after retraining, but for those that cannot be retrained."""

@@ -31,6 +31,10 @@ MOST_UNSEEN = 20_000
 FIRST_ROWS = 256
 """Samples with which the comparison of candidates begins."""
 
+STEPS, FIRST_STEPS, WIDEST = 128, 16, 4
+"""Batches of streams in place of these where that is more, up to four times as many samples: those side by side may be
+of as many streams, and in each of them neighbours are alike."""
+
 _HELD = 1 << 28
 """Bytes of batches beyond which no more samples are taken than both halves need."""
 
@@ -47,17 +51,19 @@ class Halves:
         unseen: Batches that it has not seen.
         words: Which samples the unseen ones are.
         is_stream: Whether the unseen ones go on where the others end.
+        fewest: Batches with which the comparison of candidates begins at the least.
     """
 
     deciding: tuple[Batch, ...]
     unseen: tuple[Batch, ...]
     words: str
     is_stream: bool = False
+    fewest: int = 1
 
     def levels(self) -> list[int]:
         """Return how many of the deciding batches to begin with, and then twice as many each time up to all."""
         rows = np.cumsum([_rows(batch) for batch in self.deciding])
-        found = [int(np.searchsorted(rows, FIRST_ROWS)) + 1]
+        found = [max(int(np.searchsorted(rows, FIRST_ROWS)) + 1, self.fewest)]
         while found[-1] < len(rows):
             found.append(2 * found[-1])
         return [min(each, len(rows)) for each in found]
@@ -111,19 +117,22 @@ def _of_batches(source: Source, objective: Objective, seed: int) -> Halves:
 
     Of many samples the search decides by no more than it needs, and is judged on all others.
     """
-    batches = list(_limited(source.batches(epoch=0, seed=seed, shuffle=False)))
+    most = (WIDEST if objective.carry else 1) * MOST_ROWS
+    batches = list(_limited(source.batches(epoch=0, seed=seed, shuffle=False), most))
     if len(batches) < 2:
         raise DataError(
             f"{source.name}: gives {len(batches)} batches to judge on, a search needs two; give --eval-data"
         )
-    half = min(len(batches) // 2, _within(batches if objective.carry else batches[::2], MOST_ROWS))
     if objective.carry:
+        half = min(len(batches) // 2, _of_streams(batches, MOST_ROWS, STEPS))
         deciding, unseen = batches[:half], batches[half:]
     else:
+        half = min(len(batches) // 2, _within(batches[::2], MOST_ROWS))
         deciding, unseen = batches[: 2 * half : 2], batches[1 : 2 * half : 2] + batches[2 * half :]
     unseen = unseen[: _within(unseen, MOST_UNSEEN)]
     words = f"{len(unseen)} batches of {source.words} that the search has not seen"
-    return Halves(tuple(deciding), tuple(unseen), words, _goes_on(deciding, unseen, objective))
+    fewest = _of_streams(batches, FIRST_ROWS, FIRST_STEPS) if objective.carry else 1
+    return Halves(tuple(deciding), tuple(unseen), words, _goes_on(deciding, unseen, objective), fewest)
 
 
 def _goes_on(deciding: Sequence[Batch], unseen: Sequence[Batch], objective: Objective) -> bool:
@@ -132,13 +141,13 @@ def _goes_on(deciding: Sequence[Batch], unseen: Sequence[Batch], objective: Obje
     return bool(objective.carry) and shapes[0] == shapes[1]
 
 
-def _limited(batches: Iterator[Batch]) -> Iterator[Batch]:
+def _limited(batches: Iterator[Batch], deciding: int) -> Iterator[Batch]:
     rows = nbytes = 0
     for batch in batches:
         yield batch
         rows += _rows(batch)
         nbytes += sum(array.nbytes for array in batch.values())
-        if rows >= (2 * MOST_ROWS if nbytes >= _HELD else MOST_ROWS + MOST_UNSEEN):
+        if rows >= (2 * deciding if nbytes >= _HELD else deciding + MOST_UNSEEN):
             return
 
 
@@ -146,6 +155,10 @@ def _within(batches: Sequence[Batch], most: int) -> int:
     """Return how many batches it takes for as many samples, or how many there are."""
     rows = np.cumsum([_rows(batch) for batch in batches])
     return min(int(np.searchsorted(rows, most)) + 1, len(batches))
+
+
+def _of_streams(batches: Sequence[Batch], rows: int, steps: int) -> int:
+    return max(_within(batches, rows), min(steps, _within(batches, WIDEST * rows)))
 
 
 def _rows(batch: Batch) -> int:

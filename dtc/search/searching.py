@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from dtc.search.goal import Goal
 from dtc.search.journal import EvaluationJournal
 from dtc.search.lab import Setting
 from dtc.search.prepare import prepare
-from dtc.search.workers import Evaluations, Executor, SearchEvent, TimeUpError, local_processes
+from dtc.search.workers import Evaluations, Executor, Noted, SearchEvent, TimeUpError, local_processes
 
 _KEPT = 0.25
 """Of the memory, which all workers together may keep what enters sites in; models and weights need their own."""
@@ -123,6 +123,8 @@ def search(
         tell = on_event or (lambda _: None)
         prepared = prepare(model, recipe, candidates, base=base, folder=folder, force=request.force, tell=tell)
         prepared = prepared.limited(request.include, request.exclude)
+        for words in (f"judged by {prepared.words}", *prepared.notes):
+            tell(Noted(words))
         with (
             EvaluationJournal(folder) as journal,
             _executor(prepared.setting, request) as executor,
@@ -130,10 +132,12 @@ def search(
             deadline = None if request.seconds is None else began + request.seconds
             evaluations = Evaluations(journal, executor, deadline, tell)
             campaign = Campaign(evaluations, prepared, request.goal, candidates)
-            with suppress(TimeUpError):
+            try:
                 campaign.explore()
                 if request.training is not None:
                     campaign.polish(request.training)
+            except TimeUpError:
+                campaign.refuse_without_files()
             evaluations.deadline = None  # what was found is judged and written all the same
             report = campaign.judged()
             compression = written(executor, report.best, replace(job, max_drop=None, report=None))

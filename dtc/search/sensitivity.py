@@ -41,8 +41,17 @@ _FASTER = 0.95
 
 _SCALES = (0.3, 100.0)
 
+_DOUBT = 0.5
+"""How far the loss of a change in the company of others may be from what it loses alone, scaled, as a share of that."""
+
+_LEAST_DOUBT = 0.1
+"""The least of that, as a share of what changes lose on average."""
+
 _MATTERS = 0.1
-"""Of a loss, the error up to which it is known well enough."""
+"""Of a loss, the error up to which it is known well enough; of many sites more, as their errors even out."""
+
+_FEW = 10
+"""Sites of which errors do not even out."""
 
 
 @dataclass(frozen=True)
@@ -266,21 +275,67 @@ def measured(evaluations: Evaluations, table: SiteTable, levels: Sequence[int]) 
 def around(evaluations: Evaluations, table: SiteTable, base: Mix, levels: Sequence[int], reach: int) -> SiteTable:
     """Return the choices near those of a mix, with their losses in its company.
 
-    `reach` is how many steps of bytes a choice may be away from the present one. Losses are counted from the least of
-    each site, so that none is negative.
+    `table` has the losses alone, and `reach` is how many steps of bytes a choice may be away from the present one.
+    Losses are counted from the least of each site, so that none is negative.
     """
     pairs = []
-    for (site, row), now in zip(table.sites.items(), table.chosen(base), strict=True):
-        index = row.index(now)
-        pairs += [(site, each.candidate) for each in row[max(index - reach, 0) : index + reach + 1]]
-    found = _changes(evaluations, pairs, base, levels)
-    losses = {
-        pair: facts["distance"]
-        for pair, facts in zip(pairs, found, strict=True)
-        if math.isfinite(facts.get("distance", math.inf))
-    }
+    present = dict(zip(table.sites, table.chosen(base), strict=True))
+    for site, row in table.sites.items():
+        index = row.index(present[site])
+        pairs += [(site, each) for each in row[max(index - reach, 0) : index + reach + 1]]
+    tasks = [(site, choice.candidate) for site, choice in pairs]
+    found = dict(zip(tasks, _changes(evaluations, tasks, base, levels), strict=True))
+    steps = [
+        Step(
+            (site, choice.candidate),
+            facts["distance"] - now["distance"],
+            _error_between(facts, now),
+            choice.loss - present[site].loss,
+        )
+        for site, choice in pairs
+        if math.isfinite((facts := found[site, choice.candidate]).get("distance", math.inf))
+        if math.isfinite((now := found[site, present[site].candidate]).get("distance", math.inf))
+    ]
+    losses = in_company(steps)
     least = {site: min(losses[pair] for pair in losses if pair[0] == site) for site, _ in losses}
     return table.with_losses({pair: loss - least[pair[0]] for pair, loss in losses.items()})
+
+
+@dataclass(frozen=True)
+class Step:
+    """Another choice at one site of a mix.
+
+    Attributes:
+        pair: The site, and its candidate.
+        found: What the mix loses more with it, on some samples.
+        error: Standard error of that.
+        alone: What the site alone loses more with it than with its present choice.
+    """
+
+    pair: tuple[str, Candidate | None]
+    found: float
+    error: float
+    alone: float
+
+
+def in_company(steps: Sequence[Step]) -> dict[tuple[str, Candidate | None], float]:
+    """Return what each step costs in the company of a mix: as samples tell, and as far as they do not, as alone.
+
+    Of many choices those look best that were lucky with the samples. What they lose alone is known better, as nothing
+    else is lost there, and in company it is about so many times as much for all of them.
+    """
+    told = [each for each in steps if each.error > 0]
+    weight = sum((each.alone / each.error) ** 2 for each in told)
+    scale = sum(each.found * each.alone / each.error**2 for each in told) / weight if weight > 0 else 0.0
+    scale = max(scale, 0.0)
+    typical = statistics.fmean(abs(scale * each.alone) for each in told) if told else 0.0
+    losses = {}
+    for each in steps:
+        expected = scale * each.alone
+        doubt = _DOUBT * max(abs(expected), _LEAST_DOUBT * typical)
+        share = doubt**2 / (doubt**2 + each.error**2) if doubt > 0 else 1.0
+        losses[each.pair] = share * each.found + (1 - share) * expected
+    return losses
 
 
 def _changes(
@@ -312,13 +367,14 @@ def _unclear(pairs: Sequence[tuple[str, Candidate | None]], found: Sequence[dict
 
     Where the errors are small next to the losses, either is as good.
     """
+    matters = _MATTERS * math.sqrt(max(1.0, len({site for site, _ in pairs}) / _FEW))
     unclear: set[int] = set()
     for index in range(1, len(pairs)):
         one, other = found[index - 1], found[index]
         if pairs[index - 1][0] != pairs[index][0] or "refused" in one or "refused" in other:
             continue
         error = _error_between(one, other)
-        if max(abs(one["distance"] - other["distance"]), _MATTERS * other["distance"]) < error:
+        if max(abs(one["distance"] - other["distance"]), matters * other["distance"]) < error:
             unclear |= {index - 1, index}
     return sorted(unclear)
 

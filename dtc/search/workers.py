@@ -58,7 +58,14 @@ class Measuring:
     words: str
 
 
-SearchEvent: TypeAlias = TaskDone | BestSoFar | Measuring
+@dataclass(frozen=True)
+class Noted:
+    """What is to be known before all that takes time, such as by what a loss is judged."""
+
+    words: str
+
+
+SearchEvent: TypeAlias = TaskDone | BestSoFar | Measuring | Noted
 
 
 @dataclass

@@ -11,7 +11,7 @@ from dtc.data import Source
 from dtc.errors import DataError
 from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays
-from dtc.metrics import Metric
+from dtc.metrics import PADDING, Metric
 from dtc.training.carry import Carry
 from dtc.training.engine import Engine
 
@@ -47,6 +47,8 @@ class Evaluation:
 
     Attributes:
         make_metric: Makes a new metric for each evaluation; None where the loss alone is reported.
+        from_loss: Whether the metric is a function of the mean loss, as perplexity of cross-entropy is; it then takes
+            no run of its own.
         output: Name of the model output that the metric reads.
         labels: Name of the labels in a batch.
     """
@@ -57,6 +59,7 @@ class Evaluation:
     output: str
     labels: str
     seed: int
+    from_loss: bool = False
 
     def __call__(self, engine: Engine) -> Score:
         """Return the score of the engine's present weights.
@@ -76,7 +79,7 @@ class Evaluation:
             total, samples = total + loss * weight, samples + weight
             # A second run of the model for the metric: the loss graph ends in the loss, and the labels are no input of
             # the model.
-            if metric:
+            if metric and not self.from_loss:
                 inputs = {name: array for name, array in fed.items() if name != self.labels}
                 metric.update(engine.predict(inputs)[self.output], batch[self.labels])
         if not samples:
@@ -84,9 +87,13 @@ class Evaluation:
         words = self.source.words
         if metric is None:
             return Score(total / samples, samples=words)
-        return Score(total / samples, metric.name, float(metric.value()), metric.higher_is_better, words)
+        value = metric.of(total / samples, 1.0) if self.from_loss else metric.value()
+        return Score(total / samples, metric.name, float(value), metric.higher_is_better, words)
 
 
 def _samples(batch: Arrays, labels: str) -> int:
-    """Return the weight of a batch in a mean over batches: the number of its labels, else of its samples."""
-    return batch[labels].size if labels in batch else next(iter(batch.values())).shape[0]
+    """Return the weight of a batch in a mean over batches: the number of its labels that count, else of its samples."""
+    if labels not in batch:
+        return int(next(iter(batch.values())).shape[0])
+    given = batch[labels]
+    return int((given != PADDING).sum()) if np.issubdtype(given.dtype, np.integer) else int(given.size)

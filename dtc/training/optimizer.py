@@ -1,7 +1,7 @@
 """Optimizers, in place, as PyTorch defines them, of arrays in host memory or on a device.
 
 Arrays in host memory are gone through in blocks that stay in the cache: a step reads and writes every array once, and
-allocates nothing. On a device they are taken whole. The gradients themselves are left as they are.
+allocates nothing. On a device all are taken at once, whole. The gradients themselves are left as they are.
 
 Parameters that must stay positive are updated in their logarithm (S. Jain et al.: Trained quantization thresholds,
 2020, arXiv 1903.08066), and do not decay.
@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dtc import recipe
-from dtc.device_arrays import DeviceArray, copied, namespace
+from dtc.device_arrays import DeviceArray, Tensors, copied, namespace
 from dtc.errors import TrainingError
 from dtc.training.engine import Live
 
@@ -74,23 +75,38 @@ class ArrayOptimizer(ABC):
         limit = self.options.clip_norm
         # The 1e-6 is that of torch.nn.utils.clip_grad_norm_. With limit 1 and norm 4 every gradient is scaled by 0.25.
         scale = 1.0 if limit is None else min(1.0, limit / (norm + 1e-6))
-        # 2. Each parameter in turn. What has no gradient (a weight that latents stand for) is not touched.
-        for name, gradient in gradients.items():
-            # Bias correction counts the steps of this parameter, which may have been taken in late.
-            begun = self.state.get(f"{_BEGUN}/{name}")
-            own = t if begun is None else t - int(begun[0])
-            slots = [self.state[f"{slot}/{name}"] for slot in self.slots]
-            # Scales are few numbers: no blocks of scratch memory, and no weight decay, which would pull them to zero.
-            if name in self.positive:
-                self._step_logarithm(parameters[name], gradient, slots, scale, rate, own)
-                continue
-            for parameter, grad, *state in _blocks(parameters[name], gradient, *slots):
+        # 2. Scales are few numbers: no blocks of scratch memory, and no weight decay, which would pull them to zero.
+        for name in gradients.keys() & self.positive:
+            own = self._count(name, t)
+            self._step_logarithm(parameters[name], gradients[name], self._slots(name), scale, rate, own)
+        # 3. All others. What has no gradient (a weight that latents stand for) is not touched.
+        for own, arrays in self._updated(parameters, gradients, t):
+            for parameter, grad, *state in _blocks(arrays):
                 # The gradient is the engine's: it is scaled into scratch memory.
                 scratch, spare = self._scratch_for(grad)
                 namespace(grad).multiply(grad, scale, out=scratch)
                 self._decay(parameter, scratch, spare, rate)
                 self._update(parameter, scratch, spare, state, rate, own)
         return norm
+
+    def _count(self, name: str, t: int) -> int:
+        """Return the steps of a parameter, which may have been taken in late: bias correction goes by them."""
+        begun = self.state.get(f"{_BEGUN}/{name}")
+        return t if begun is None else t - int(begun[0])
+
+    def _slots(self, name: str) -> list[DeviceArray]:
+        return [self.state[f"{slot}/{name}"] for slot in self.slots]
+
+    def _updated(
+        self, parameters: Mapping[str, DeviceArray], gradients: Mapping[str, DeviceArray], t: int
+    ) -> Iterator[tuple[int, list[list[DeviceArray]]]]:
+        """Yield what is updated alike: a count of steps, and of each parameter itself, its gradient and its state."""
+        alike = defaultdict[tuple[int, bool], list[list[DeviceArray]]](list)
+        for name, gradient in gradients.items():
+            if name not in self.positive:
+                here = namespace(gradient) is np
+                alike[self._count(name, t), here].append([parameters[name], gradient, *self._slots(name)])
+        yield from ((own, arrays) for (own, _), arrays in alike.items())
 
     def _scratch_for(self, block: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
         """Return two arrays like a block; on a device they are the allocator's to keep."""
@@ -121,8 +137,8 @@ class ArrayOptimizer(ABC):
         logarithm = copied(before)
         slope = lib.divide(gradient * np.float32(scale), parameter, out=lib.empty_like(parameter))
         # Blocks of the logarithm are views, so the updates land in it; `slope` is a copy that may be overwritten.
-        for block, grad, *state in _blocks(logarithm, slope, *slots):
-            self._update(block, grad, lib.empty_like(grad), state, rate, t)
+        for block, grad, *state in _blocks([[logarithm, slope, *slots]]):
+            self._update(block, grad, namespace(grad).empty_like(grad), state, rate, t)
         # At most a factor of two a step: one large gradient cannot make a scale vanish, from where it would not come
         # back.
         lib.exp(lib.clip(logarithm, before - _DOUBLING, before + _DOUBLING), out=parameter)
@@ -234,18 +250,27 @@ def _culprits(gradients: Mapping[str, DeviceArray]) -> str:
 
 def global_norm(gradients: Mapping[str, DeviceArray]) -> float:
     """Return the Euclidean norm of all gradients together."""
-    # All sums are asked for before the first is read, for which a device is waited for.
-    squares = [namespace(g).dot(g.reshape(-1), g.reshape(-1)) for g in gradients.values()]
-    return math.sqrt(sum(map(float, squares)))
+    here, there = _by_place(gradients.values())
+    squares = sum(float(np.dot(each.reshape(-1), each.reshape(-1))) for each in here)
+    return math.sqrt(squares + Tensors(there).norm() ** 2) if there else math.sqrt(squares)
 
 
-def _blocks(parameter: DeviceArray, *others: DeviceArray) -> Iterator[tuple[DeviceArray, ...]]:
-    """Yield the parts of arrays of one shape that are updated together."""
-    if not isinstance(parameter, np.ndarray):
-        yield parameter, *others
+def _by_place(arrays: Iterable[DeviceArray]) -> tuple[list[DeviceArray], list[DeviceArray]]:
+    """Return the arrays in host memory, and those on a device."""
+    found: tuple[list[DeviceArray], list[DeviceArray]] = [], []
+    for array in arrays:
+        found[namespace(array) is not np].append(array)
+    return found
+
+
+def _blocks(alike: Sequence[Sequence[DeviceArray]]) -> Iterator[tuple[DeviceArray, ...]]:
+    """Yield the parts of arrays that are updated together: of each in turn, all of one shape; on a device of all."""
+    if not isinstance(alike[0][0], np.ndarray):
+        yield tuple(map(Tensors, zip(*alike, strict=True)))
         return
-    # Reshaping an array that is not contiguous would copy it, and the update would be lost.
-    assert parameter.flags.c_contiguous, "parameters are contiguous"
-    flat = [array.reshape(-1) for array in (parameter, *others)]
-    for start in range(0, parameter.size, BLOCK):
-        yield tuple(array[start : start + BLOCK] for array in flat)
+    for parameter, *others in alike:
+        # Reshaping an array that is not contiguous would copy it, and the update would be lost.
+        assert parameter.flags.c_contiguous, "parameters are contiguous"
+        flat = [array.reshape(-1) for array in (parameter, *others)]
+        for start in range(0, parameter.size, BLOCK):
+            yield tuple(array[start : start + BLOCK] for array in flat)

@@ -45,6 +45,9 @@ from dtc.training.moments import StoredMoments, write_moments
 from dtc.training.quantizations import FILE as ACTIVATIONS
 from dtc.training.quantizations import read_quantizations, write_quantizations
 
+METRICS = "metrics.jsonl"
+"""File of the events in a run directory."""
+
 FORMAT = 1
 
 PlaceData: TypeAlias = Callable[[str, Path, Path, str], str]
@@ -68,7 +71,7 @@ class Run:
     @property
     def metrics(self) -> Path:
         """The file of events."""
-        return self.folder / "metrics.jsonl"
+        return self.folder / METRICS
 
     @property
     def checkpoints(self) -> Path:

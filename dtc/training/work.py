@@ -201,7 +201,7 @@ def leave_gradients(folder: Path, tools: Tools, assignment: Assignment) -> None:
     samples = run.samples(model).train
     assert samples is not None, "a recipe with training has data"
     source = fitted(samples, model, run.recipe.objective)
-    session = _begin_session(run, model, _resolved(run, source), source, tools)
+    session = _begin_session(run, model, _resolved(run, model, source), source, tools)
     batches = source.batches(epoch=0, seed=session.seed, shuffle=not session.carry)
     session.measure_gradients(islice(batches, MEASURED_BATCHES))
     arrays: dict[str, Any] = session.progress.gradients.means()
@@ -216,7 +216,7 @@ def begin(run: Run, tools: Tools, *, whole: bool = False) -> Beginning:
     """
     model, wanted = run.load_model(), run.recipe.objective
     train, evaluate = (fitted(source, model, wanted) for source in run.samples(model).for_training())
-    resolved = _resolved(run, train)
+    resolved = _resolved(run, model, train)
     session = _begin_session(run, model, resolved, train, tools, whole=whole)
     # A new metric for each evaluation: it sums up over batches, and would remember the evaluation before.
     objective, metric = resolved.objective, resolved.objective.metric
@@ -227,13 +227,16 @@ def begin(run: Run, tools: Tools, *, whole: bool = False) -> Beginning:
         output=objective.output or str(model.graph.outputs[0].name),
         labels=objective.labels,
         seed=resolved.seed,
+        from_loss=(metric, objective.loss) == ("perplexity", "cross-entropy"),
     )
     return Beginning(session, train, evaluation)
 
 
-def _resolved(run: Run, train: Source) -> Recipe:
+def _resolved(run: Run, model: ir.Model, train: Source) -> Recipe:
     """Return the recipe with its objective resolved by the first batch: only the data says what `auto` means."""
-    objective = resolve_objective(run.recipe.objective, _first_batch(train, run.recipe.seed))
+    wanted = run.recipe.objective
+    output = next((each for each in model.graph.outputs if wanted.output in (None, each.name)), None)
+    objective = resolve_objective(wanted, _first_batch(train, run.recipe.seed), output)
     return run.recipe.model_copy(update={"objective": objective})
 
 
@@ -305,7 +308,7 @@ def _started(session: Session, evaluated_on: str) -> Started:
     trial = session.tried()
     session.progress.seconds["distortion"] = 0.0
     engine = session.engine
-    trained = sum(array.size for array in engine.parameters.values())
+    trained = sum(math.prod(array.shape) for array in engine.parameters.values())
     skipped = dict(trial.skipped)
     return Started(session.progress.steps, trained, dict(engine.frozen), skipped, evaluated_on=evaluated_on)
 

@@ -38,10 +38,15 @@ def text(*, split: datasets.Split = "train") -> datasets.Batches:
     yield from islice(chunks, CHUNKS) if split == "train" else islice(chunks, CHUNKS, CHUNKS + 1)
 
 
+def first_words() -> datasets.Batches:
+    """Yield the first 20,000 validation words as one stream of one column."""
+    yield from islice(datasets.ptb_valid(), TEST_WORDS // EVALUATION_STEPS)
+
+
 def fifths_of_text(*, epoch: int = 0, batch_size: int = 20, split: datasets.Split = "train") -> datasets.Batches:
     """Yield a fifth of `ptb_30` an epoch, the one behind it in the next; to evaluate, the first validation words."""
     if split == "evaluate":
-        yield from islice(datasets.ptb_valid(), TEST_WORDS // EVALUATION_STEPS)
+        yield from first_words()
         return
     begin = epoch % 5 * TEXT_FIFTH
     yield from islice(datasets.ptb_30(batch_size=batch_size), begin, begin + TEXT_FIFTH)

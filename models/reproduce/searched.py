@@ -3,33 +3,31 @@
 The search decides by one part of the samples to judge on and keeps its promise on the rest: of 6,000 test images, of
 20,000 words of the test text, of 512 frames of speech in 32 streams, without labels there. The other files are those
 with one candidate at all sites that it makes smaller, of which the smallest is taken that the search holds for good.
-Beside them stand what a user would pick instead: the files of ONNX Runtime's own quantizers, and where `--nncf` names
-an interpreter that has it, NNCF's own choice of precisions within the same limit. All are measured on what none has
-seen: the other images, words and frames. The folder keeps what was evaluated: an interrupted run goes on where it was.
-LeNet-5 is trained first, in 2,000 steps.
+Beside them stand what a user would pick instead: the files of ONNX Runtime's own quantizers, and where `--nncf` and
+`--aimet` name interpreters that have them, the precisions that NNCF and AIMET choose within the same limit. All are
+measured on what none has seen: the other images, words and frames. The folder keeps what was evaluated: an interrupted
+run goes on where it was. LeNet-5 is trained first, in 2,000 steps.
 """
 
 from __future__ import annotations
 
-import json
 import platform
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
 
 import click
-import numpy as np
 
 from dtc import models
 from dtc.checking.measurements import machine
-from dtc.data import open_source
 from dtc.job import Job
 from dtc.models.reproduce.baselines import QUANTIZERS
 from dtc.models.reproduce.comparison import SCHEMA, SMALLER, ComparedFile, ComparedModel, Way
 from dtc.models.reproduce.one_shot import CASES, Benchmark
+from dtc.models.reproduce.other_tools import AIMET, NNCF, OtherTool
 from dtc.models.reproduce.samples import IMAGE_BATCH
 from dtc.models.reproduce.unseen import Judged, Unseen
 from dtc.models.train import train_reference
@@ -68,6 +66,9 @@ class SearchedModel:
         return replace(self, case=case)
 
 
+Tools: TypeAlias = Mapping[OtherTool, Path]
+"""Other tools, each with the interpreter that has it."""
+
 _SAMPLES = "dtc.models.reproduce.samples"
 _POINT = Goal(max_drop=0.01)
 
@@ -99,21 +100,36 @@ MODELS = {
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("searched"), show_default=True)
 @click.option("--seconds", type=float, default=1200.0, show_default=True, help="of each search")
 @click.option("--nncf", type=click.Path(path_type=Path), help="a Python interpreter that has NNCF")
+@click.option("--aimet", type=click.Path(path_type=Path), help="a Python interpreter that has AIMET")
+@click.option("--others-alone", is_flag=True, help="search nothing: measure the files of other tools alone")
 @click.option("--results", type=click.Path(path_type=Path), help="also write a results file a model into this folder")
 def main(
-    chosen: tuple[str, ...], methods: str, folder: Path, seconds: float, nncf: Path | None, results: Path | None
+    chosen: tuple[str, ...],
+    methods: str,
+    folder: Path,
+    seconds: float,
+    nncf: Path | None,
+    aimet: Path | None,
+    results: Path | None,
+    *,
+    others_alone: bool,
 ) -> None:
     """Search models and print the files beside those that a user would pick instead."""
     folder.mkdir(parents=True, exist_ok=True)
+    tools = {tool: path for tool, path in ((NNCF, nncf), (AIMET, aimet)) if path is not None}
     click.echo(f"{machine()}, ONNX Runtime {version('onnxruntime')}, Python {platform.python_version()}")
     for name in chosen or MODELS:
         model = MODELS[name].within(folder)
-        files = _files(name, model, tuple(filter(None, methods.split(","))), folder, seconds, nncf)
+        found: list[_File] = []
+        if not others_alone:
+            found = _searched_files(name, model, tuple(filter(None, methods.split(","))), folder, seconds)
+        files = [_File("the model", model.case.path), *found, *_files_of_others(name, model, folder, tools)]
         unseen = Unseen(model.case.path, model.rest, model.case.objective, relative=model.goal.relative)
         judged = [(file, unseen.judge(file.path)) for file in files]
         click.echo("\n".join(_lines(model, judged)))
         if results is not None:
-            click.echo(_compared(model, judged).write(results, "searched"))
+            told = ("others", " --others-alone") if others_alone else ("searched", "")
+            click.echo(_compared(name, model, judged, told[1]).write(results, told[0]))
 
 
 @dataclass(frozen=True)
@@ -125,25 +141,28 @@ class _File:
     way: Way | None = None
 
 
-def _files(
-    name: str, model: SearchedModel, methods: tuple[str, ...], folder: Path, limit: float, nncf: Path | None
+def _searched_files(
+    name: str, model: SearchedModel, methods: tuple[str, ...], folder: Path, limit: float
 ) -> list[_File]:
-    """Search a model, and return the model, what was found, and what a user would pick instead."""
+    """Search a model, and return what was found, and the best file with a single method and rate."""
     output, place, began = folder / f"{name}.searched.onnx", folder / f"{name}.dtc-search", time.monotonic()
     request = Request(model.goal, Job(output, force=True, seconds=0.0), methods, folder=place, seconds=limit)
     found = search(model.case.path, model.recipe(), request)
     seconds = time.monotonic() - began
     click.echo(f"\n{name}: {found.report.loss}; searched in {seconds:.0f} s; {found.report.chosen.words}\n")
-    others = folder / f"{name}-others"
-    others.mkdir(exist_ok=True)
     by_hand = _by_hand(model, found, folder / f"{name}-single.onnx")
-    by_others = [*_by_others(model, others), *_by_nncf(model, others, nncf)]
     return [
-        _File("the model", model.case.path),
         _File("search", output, "dtc search"),
         *(_File(words, path, "one-shot") for words, path in by_hand),
-        *(_File(words, path, "other quantizers") for words, path in by_others),
     ]
+
+
+def _files_of_others(name: str, model: SearchedModel, folder: Path, tools: Tools) -> list[_File]:
+    """Return what a user would pick instead."""
+    others = folder / f"{name}-others"
+    others.mkdir(exist_ok=True)
+    found = [*_by_others(model, others), *_by_tools(model, others, tools)]
+    return [_File(words, path, "other quantizers") for words, path in found]
 
 
 def _lines(model: SearchedModel, files: Sequence[tuple[_File, Judged]]) -> Iterator[str]:
@@ -156,20 +175,26 @@ def _lines(model: SearchedModel, files: Sequence[tuple[_File, Judged]]) -> Itera
         yield f"| {file.words} | {size:,} | {original / size:.2f} | {judged.value:.4f} | {lost} |"
 
 
-def _compared(model: SearchedModel, files: Sequence[tuple[_File, Judged]]) -> ComparedModel:
+def _compared(name: str, model: SearchedModel, files: Sequence[tuple[_File, Judged]], options: str) -> ComparedModel:
     (original, own), *others = files
     size = original.path.stat().st_size
     return ComparedModel(
         schema=SCHEMA,
         model=model.case.name,
-        command=f"python -m dtc.models.reproduce.searched --model {model.case.name}",
+        command=f"python -m dtc.models.reproduce.searched --model {name}{options}",
         metric=model.case.objective.metric or "",
         samples=model.rest,
         versions=provenance(model.recipe())["versions"],
         bytes=size,
         value=own.value,
         files=tuple(
-            ComparedFile(words=file.words, way=file.way, ratio=size / file.path.stat().st_size, value=judged.value)
+            ComparedFile(
+                words=file.words,
+                way=file.way,
+                ratio=size / file.path.stat().st_size,
+                value=judged.value,
+                error=judged.error,
+            )
             for file, judged in others
             if file.way is not None
         ),
@@ -201,31 +226,14 @@ def _by_others(model: SearchedModel, folder: Path) -> Iterator[tuple[str, Path]]
             yield words, path
 
 
-def _by_nncf(model: SearchedModel, folder: Path, interpreter: Path | None) -> Iterator[tuple[str, Path]]:
-    """Yield the file that NNCF chooses within the limit, where it is there and the metric is one that it is told of."""
-    objective, output = model.case.objective, folder / "nncf.onnx"
-    if interpreter is None or objective.metric != "accuracy" or objective.carry:
+def _by_tools(model: SearchedModel, folder: Path, tools: Tools) -> Iterator[tuple[str, Path]]:
+    """Yield the files that other tools choose within the limit, where the metric is one that they are told of."""
+    if model.case.objective.metric != "accuracy" or model.case.objective.carry:
         return
-    if not output.exists():
-        batches = folder / "nncf-batches"
-        batches.mkdir(exist_ok=True)
-        for number, batch in enumerate(
-            open_source(model.case.test, batch_size=1).batches(epoch=0, seed=0, shuffle=False)
-        ):
-            np.savez(batches / f"{number:04}.npz", allow_pickle=False, **batch)
-        told = {"model": str(model.case.path), "output": str(output), "batches": str(batches), "max_drop": 0.01}
-        (folder / "nncf.json").write_text(json.dumps(told), encoding="utf-8")
-        script = Path(__file__).with_name("nncf_control.py")
-        done = subprocess.run([interpreter, script, folder / "nncf.json"], check=False, capture_output=True, text=True)
-        if done.returncode:
-            click.echo(f"NNCF: {done.stderr.splitlines()[-1:]}", err=True)
-            return
-    yield f"NNCF {_version(interpreter)}, quantize_with_accuracy_control", output
-
-
-def _version(interpreter: Path) -> str:
-    told = "import importlib.metadata as m; print(m.version('nncf'))"
-    return subprocess.run([interpreter, "-c", told], check=True, capture_output=True, text=True).stdout.strip()
+    for tool, interpreter in tools.items():
+        chosen = tool.choose(model.case, model.goal.limit_drop, folder, interpreter)
+        if chosen is not None:
+            yield chosen
 
 
 if __name__ == "__main__":

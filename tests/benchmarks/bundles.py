@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,9 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
 }
 """Paths below DTC_DATA, and inputs that are fixed."""
 
+ONE_SIZE = ("portable",)
+"""Targets whose bundles take inputs of one size, as OpenVINO and tract do not take branches that sizes decide."""
+
 AGAINST: Mapping[str, str] = {"wasm": "web"}
 """The target of the original's bundle, where it is another one."""
 
@@ -58,47 +60,55 @@ def main(
 ) -> None:
     """Measure a bundle for each target, model and form, and put what is found into the file of results."""
     results.parent.mkdir(parents=True, exist_ok=True)
-    for target, name in product(targets, models):
+    for name in models:
         with scratch_folder() as folder:
-            for found in _measured(target, name, ["original", *forms], folder, seconds):
-                updated = read_measured(results).updated([found])
-                results.write_text(updated.to_json(indent=1) + "\n", encoding="utf-8")
-                print(_told(found), flush=True)
+            for target in targets:
+                for found in _measured(target, name, ["original", *forms], folder, seconds):
+                    updated = read_measured(results).updated([found])
+                    results.write_text(updated.to_json(indent=1) + "\n", encoding="utf-8")
+                    print(_told(found), flush=True)
 
 
 def _measured(target: str, name: str, forms: list[str], folder: Path, seconds: float) -> Iterator[MeasuredBundle]:
     path = Path(os.environ["DTC_DATA"]) / f"{name}.onnx"
-    beside, fetched = folder / "original", folder / "fetched"
-    fetched.mkdir()
+    bundles, fetched = folder / target, folder / "fetched"
+    bundles.mkdir()
+    fetched.mkdir(exist_ok=True)
+    beside = bundles / "original"
     if target in AGAINST:
-        beside = folder / "beside"
+        beside = bundles / "beside"
         with suppress(DtcError):  # told of the bundle of that target
             _deploy(path, AGAINST[target], name, beside)
     for form in forms:
         facts = {"target": target, "model": path.stem, "form": form}
         try:
             small = path if form == "original" else _compressed(path, name, form, target, folder)
-            described = _deploy(small, target, name, folder / form)
+            described = _deploy(small, target, name, bundles / form)
         except DtcError as error:
             yield MeasuredBundle.model_validate(facts | {"refused": str(error).replace(f"{folder}/", "")})
             continue
-        other = beside if beside.exists() and beside != folder / form else None
-        checked = check_bundle(folder / form, beside=other, seconds=seconds, fetched=fetched)
+        other = beside if beside.exists() and beside != bundles / form else None
+        checked = check_bundle(bundles / form, beside=other, seconds=seconds, fetched=fetched)
         timed = () if checked.beside is None else checked.beside.runs
-        latencies = {run.name: run.found.latency for run in timed if run.found and run.found.latency}
-        facts |= {"figures": described.figures, "versions": described.versions, "beside": latencies}
+        facts |= {"figures": described.figures, "versions": described.versions}
+        facts["beside"] = {run.name: run.found.latency for run in timed if run.found and run.found.latency}
+        facts["beside_loads"] = {run.name: run.found.load for run in timed if run.found and run.found.load}
         facts["found"] = checked.bundle.model_copy(update={"folder": form})
         yield MeasuredBundle.model_validate(facts)
 
 
 def _compressed(path: Path, name: str, form: str, target: str, folder: Path) -> Path:
+    """Return the file of a model in a form, which targets of the same lowering have in common."""
     lower = find_deploy_target(target).lowering
-    recipe = Recipe(rules=(Rule(method=form, options=dict(FORMS[form])),), lower=lower)
-    return compress(path, recipe, Job(folder / f"{form}.onnx", seconds=0, fixed=MODELS.get(name, {}))).output
+    written = folder / f"{form}.{lower}.onnx"
+    if not written.exists():
+        recipe = Recipe(rules=(Rule(method=form, options=dict(FORMS[form])),), lower=lower)
+        compress(path, recipe, Job(written, seconds=0, fixed=MODELS.get(name, {})))
+    return written
 
 
 def _deploy(path: Path, target: str, name: str, folder: Path) -> BundleDescription:
-    return deploy(path, target, folder, DeployOptions(fixed=MODELS.get(name, {})))
+    return deploy(path, target, folder, DeployOptions(fixed=MODELS.get(name, {}), one_size=target in ONE_SIZE))
 
 
 def _told(found: MeasuredBundle) -> str:
@@ -110,7 +120,7 @@ def _told(found: MeasuredBundle) -> str:
         words.append(f"{run.name}: {run.outcome} {run.reason}")
         if run.found is not None:
             words.append(f"{run.found.relative_l2:.1e}, load {run.found.load}, latency {run.found.latency}")
-            words.append(f"beside {found.beside.get(run.name)}")
+            words.append(f"beside {found.beside_loads.get(run.name)}, {found.beside.get(run.name)}")
     return " ".join(words)
 
 

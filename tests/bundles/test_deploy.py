@@ -104,6 +104,13 @@ def test_a_native_library_goes_along_where_the_model_needs_it(model: Path, dtc: 
         (["model.onnx", "--target", "onnxruntime", "-o", "model.onnx"], "model.onnx: is no folder"),
         (["model.onnx", "--target", "onnxruntime", "-o", "b", "--input", "rate=1"], "no input is called 'rate'"),
         (["model.onnx", "--target", "onnxruntime", "-o", "b", "--reference", "no.onnx"], "no.onnx: no such file"),
+        (["model.onnx", "--target", "c", "-o", "b", "--shape", "y=1"], "no input is called 'y'; there are: x, sr"),
+        (
+            ["model.onnx", "--target", "c", "-o", "b", "--shape", "x=2,8"],
+            "'x' float32 [N, 16] cannot have the shape [2, 8]",
+        ),
+        (["model.onnx", "--target", "c", "-o", "b", "--shape", "x=2"], "cannot have the shape [2]"),
+        (["model.onnx", "--target", "c", "-o", "b", "--shape", "x=2,0"], "--shape x=2,0: write the sizes as 1,576"),
         (["model.onnx", "--target", "web", "-o", "b", "--ort"], "takes no model.ort; those of onnxruntime do"),
         (["no.onnx", "--target", "onnxruntime", "-o", "b"], "no.onnx: no such file"),
         (["noisy.onnx", "--target", "onnxruntime", "-o", "b"], "noisy.onnx: it draws random numbers"),
@@ -187,3 +194,20 @@ def test_a_bundle_that_cannot_be_replaced_stays(model: Path, tmp_path: Path, mon
     with pytest.raises(UsageError, match="cannot be written"):
         deploy(model, "portable", output, DeployOptions(force=True))
     assert {file.relative_to(output): file.read_bytes() for file in output.rglob("*") if file.is_file()} == before
+
+
+def test_inputs_have_the_shapes_that_are_told(dtc: Dtc, tmp_path: Path) -> None:
+    text = "(float[N,M] x, float[2,N] s, float[K,3] t) => (float[N,M] y, float[2,N] z, float[K,3] u) "
+    text += "{ y = Neg (x) z = Neg (s) u = Neg (t) }"
+    onnx.save(onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> one {text}'), tmp_path / "model.onnx")
+    words = ["deploy", tmp_path / "model.onnx", "--shape", "x=4,7"]
+    for target in ("c", "portable"):
+        assert dtc(*words, "--target", target, "-o", tmp_path / target)[0] == 0
+    vectors = [
+        [np.load(tmp_path / target / f"vectors/{case}.input.{index}.npy").shape for index in range(3)]
+        for target in ("c", "portable")
+        for case in (0, 1)
+    ]
+    assert [shapes[:2] for shapes in vectors] == 4 * [[(4, 7), (2, 4)]]
+    assert "x: float [4, 7]" in (tmp_path / "c/model.h").read_text()
+    assert json.loads((tmp_path / "portable/deploy.json").read_text())["inputs"][0]["shape"] == ["N", "M"]

@@ -298,7 +298,7 @@ def test_a_folder_belongs_to_one_search(dtc: Dtc, folder: Path) -> None:
     told = words(folder, "own.onnx", "--max-drop", "0.05", "--time", "0.01s")
     status, _, err = dtc(*told)
     assert status == 1
-    assert "more --time" in err
+    assert "the same command goes on from there, or give it more --time" in err
     _, _, err = dtc(*told, "--seed", "1")
     assert "holds a search with another recipe" in err
     (folder / "strange").mkdir()

@@ -312,6 +312,13 @@ def test_auto_is_decided_by_the_labels(objective, labels, loss, metric):
     assert (found.loss, found.metric) == (loss, metric)
 
 
+@pytest.mark.parametrize(("shape", "loss"), [(("N", 1), "bce"), (("N",), "bce"), (("N", 2), "cross-entropy")])
+def test_integers_of_one_score_each_are_no_classes(shape, loss):
+    output = ir.Value(name="p", shape=ir.Shape(shape))
+    found = resolve_objective(Objective(), {"x": np.zeros(2), "labels": np.zeros(2, np.int64)}, output)
+    assert (found.loss, found.metric) == (loss, "accuracy")
+
+
 def test_labels_that_are_needed_and_missing():
     with pytest.raises(DataError, match="the loss mse needs labels, but the data has no array 'labels'"):
         resolve_objective(Objective(loss="mse"), {"x": np.zeros(2)})

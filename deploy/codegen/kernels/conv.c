@@ -25,18 +25,24 @@ void dtc_conv(const dtc_conv_shape *shape, const dtc_matrix *w, const float *bia
               float *scratch) {
     const size_t in = shape->in / shape->groups, out = shape->out / shape->groups;
     const size_t area = shape->size[0] * shape->size[1], places = shape->result[0] * shape->result[1];
-    float *patch = scratch, *column = patch + w->cols, *rest = column + out;
+    const size_t most = w->products && shape->groups == 1 ? DTC_PLACES : 1;
+    float *patches = scratch, *columns = patches + most * w->cols, *rest = columns + most * out;
     for (size_t n = 0; n < shape->batch * shape->groups; ++n, x += in * area, y += out * places) {
         const size_t first = n % shape->groups * out;
-        size_t at[2];
-        for (at[0] = 0; at[0] < shape->result[0]; ++at[0])
-            for (at[1] = 0; at[1] < shape->result[1]; ++at[1]) {
-                take_patch(shape, x, in, at, patch);
-                for (size_t o = 0; o < out; ++o) column[o] = bias ? bias[first + o] : 0;
-                w->product(w, first, out, patch, column, rest);
-                float *place = y + at[0] * shape->result[1] + at[1];
-                for (size_t o = 0; o < out; ++o) place[o * places] = column[o];
+        for (size_t start = 0; start < places; start += most) {
+            const size_t count = places - start < most ? places - start : most;
+            for (size_t i = 0; i < count; ++i) {
+                const size_t at[2] = {(start + i) / shape->result[1], (start + i) % shape->result[1]};
+                take_patch(shape, x, in, at, patches + i * w->cols);
+                for (size_t o = 0; o < out; ++o) columns[i * out + o] = bias ? bias[first + o] : 0;
             }
+            if (most > 1)
+                w->products(w, count, patches, columns, rest);
+            else
+                w->product(w, first, out, patches, columns, rest);
+            for (size_t i = 0; i < count; ++i)
+                for (size_t o = 0; o < out; ++o) y[o * places + start + i] = columns[i * out + o];
+        }
     }
 }
 

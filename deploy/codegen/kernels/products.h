@@ -26,7 +26,11 @@ typedef struct {
     size_t size[2], kernel[2], stride[2], dilation[2], before[2], result[2];
 } dtc_conv_shape;
 
-/* The weight is [out, in / groups * kernel]; scratch: in / groups * kernel + out / groups, and what a product takes. */
+/* Places of a result that are computed at once where a weight has products of several vectors. */
+enum { DTC_PLACES = 32 };
+
+/* The weight is [out, in / groups * kernel]; scratch: in / groups * kernel + out / groups, for each place, and what a
+ * product takes. */
 void dtc_conv(const dtc_conv_shape *shape, const dtc_matrix *w, const float *bias, const float *x, float *y,
               float *scratch);
 

@@ -8,6 +8,9 @@ from dtc.deploy.codegen.compiling import NodeCompiling
 from dtc.deploy.codegen.program import AnyArray, Struct, Tensor
 from dtc.deploy.codegen.windows import Windows, two, windows
 
+_PLACES = 32
+"""DTC_PLACES of the kernels."""
+
 
 def _shape(at: NodeCompiling, x: Tensor, y: Tensor, groups: int, found: Windows, scratch: int) -> tuple[Struct, Tensor]:
     members = {
@@ -28,10 +31,10 @@ def _conv(at: NodeCompiling) -> None:
     found = windows(at, x.shape[2:], kernel.shape[2:])
     weight = at.weight(kernel.reshape(len(kernel), -1))
     bias = at.floats(at.constant(2, "the bias")) if at.has(2) else None
-    scratch = weight.cols + len(kernel) // groups + weight.scratch
+    places = _PLACES if weight.several and groups == 1 else 1
+    scratch = places * (weight.cols + len(kernel) // groups) + weight.scratch
     shape, memory = _shape(at, x, y, groups, found, scratch)
-    places = y.size // y.shape[1]
-    work = places * weight.multiply_adds
+    work = y.size // y.shape[1] * weight.multiply_adds
     at.call("dtc_conv", shape, weight, bias, x, y, memory, multiply_adds=work)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from dtc.deploy.codegen.axes import MOST, broadcast_strides, merged, strides
-from dtc.deploy.codegen.compiling import Compiler, NodeCompiling
+from dtc.deploy.codegen.compiling import PACKED, Compiler, NodeCompiling
 from dtc.deploy.codegen.program import Struct, Tensor
 
 _UNARY: Mapping[str, str] = {
@@ -94,7 +94,7 @@ def _gelu(at: NodeCompiling) -> None:
 def pair(at: NodeCompiling, name: str, a: Tensor, b: Tensor, y: Tensor) -> None:
     """Add a call of a kernel on two tensors, which are repeated to the shape of `y`."""
     if a.ctype != b.ctype or (a.ctype != "float" and name in _FLOATS_ALONE) or a.ctype == "int32_t":
-        raise at.refuse(f"of {a.ctype} and {b.ctype} it is not there")
+        raise at.refuse(f"of {a.ctype} and {b.ctype} it is not there; {PACKED}")
     steps = [broadcast_strides(each.shape, y.shape) for each in (a, b)]
     sizes, (a_step, b_step) = merged(y.shape, *steps)
     if len(sizes) > MOST:

@@ -21,6 +21,9 @@ from dtc.scratch import scratch_folder
 _EMULATED_RUNTIME = "1.23.2"
 """The ONNX Runtime that is run in emulation: qemu 7.2 dies in 1.30 and 1.31."""
 
+_BUILD_LIMIT = 3600.0
+"""Seconds for compiling the native library, which takes minutes on one core."""
+
 
 @dataclass(frozen=True)
 class Processor:
@@ -78,7 +81,8 @@ class Processor:
             options = self.cross_compiling()
             with scratch_folder() as build:
                 run_program(["cmake", "-S", sources, "-B", build, *options], build)
-                run_program(["cmake", "--build", build, "--target", "dtc_ops", "-j", str(cores())], build)
+                compiling = ["cmake", "--build", ".", "--target", "dtc_ops", "-j", str(cores())]
+                run_program(compiling, build, limit=_BUILD_LIMIT)
                 shutil.copyfile(build / "libdtc_ops.so", into / "libdtc_ops.so")
         except (MissingError, ProgramError) as error:
             mend = "or name a library that is built already: --library FILE"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass
 
 from dtc.checking.differences import Comparison
 from dtc.checking.elsewhere import as_wanted
@@ -16,12 +17,14 @@ from dtc.checking.runtime import RefusedError, Runtime, runtimes
 from dtc.deploy.programs import MissingError, ProgramError, ProgramReport
 from dtc.deploy.standard import put_functions_in_place
 from dtc.deploy.target import MODEL, VECTORS, BundleRun, DeployTarget, Place
-from dtc.errors import UsageError
+from dtc.errors import ModelError, UsageError
 from dtc.graph import all_nodes, load_model
 from dtc.graph.signature import input_specs
 
 SLOW = "reference"
 """The evaluator of the package onnx, written to be read."""
+
+_STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 
 
 class PortableTarget(DeployTarget):
@@ -31,10 +34,26 @@ class PortableTarget(DeployTarget):
     title = "any runtime that reads ONNX, such as OpenVINO and tract: the file alone, in standard operators"
 
     def prepare(self, model: ir.Model) -> list[str]:
-        """Put the nodes of each operator's function in the operator's place, and list the operators."""
+        """Put the nodes of each function in the place of what calls it, and list the operators.
+
+        Raises:
+            ModelError: One is none of the ONNX standard.
+        """
         notes = put_functions_in_place(model)
+        InlinePass()(model)
+        for node in all_nodes(model):
+            if node.domain not in _STANDARD:
+                raise ModelError(
+                    f"node {node.name or node.outputs[0].name!r} ({node.domain}.{node.op_type}): is no operator of the "
+                    "ONNX standard, which is all that other runtimes know; export the model without it, or take target "
+                    "'onnxruntime'"
+                )
         names = {f"{node.domain}.{node.op_type}".lstrip(".") for node in all_nodes(model)}
-        return [*notes, f"Its operators are {', '.join(sorted(names))}."]
+        notes.append(f"Its operators are {', '.join(sorted(names))}.")
+        if "If" in names:
+            mend = "--one-size takes away those that sizes decide, --input those that an input does"
+            notes.append(f"OpenVINO and tract take no If; {mend}.")
+        return notes
 
     def runs(self, processor: str) -> Sequence[BundleRun]:
         """Return the runtimes that `dtc check --runtime` knows, but for the slow one that is on no device."""

@@ -23,6 +23,12 @@ _TOGETHER = 4
 _FEW_ROWS = 16
 """Rows below which a tile would be look-ups of nothing for the most part."""
 
+_TABLE_ROWS = 128
+"""Rows below which the tables of a vector cost more than they save; of one vector alone decoding costs more still."""
+
+_DECODED = 16
+"""DTC_DECODED of the kernels: rows that are decoded at a time, for several vectors."""
+
 _TABLE_FLOATS = 4
 """Floats that each byte of sixteen numbers takes, in the table of a code."""
 
@@ -38,11 +44,10 @@ _SPAN = 8
 
 def encode_tiled(matrix: Matrix) -> StoredWeight:
     """Return a matrix `[out, in]` in the form that takes the fewest bytes; sums of signs and few numbers in tiles."""
-    if len(matrix) < _FEW_ROWS:
-        return encode_smallest(matrix, [form for form in FORMS if form is not signs])
-    stored = encode_smallest(matrix)
+    tiled = len(matrix) >= _FEW_ROWS
+    stored = encode_smallest(matrix, [form for form in FORMS if tiled or form is not signs])
     if stored.form == "signs":
-        return _signs(stored)
+        return _decoded_where_few(_signs(stored))
     if stored.form == "sparse":
         return replace(stored, several=True, scratch=_TOGETHER * stored.cols)
     if stored.form == "dense":
@@ -50,12 +55,20 @@ def encode_tiled(matrix: Matrix) -> StoredWeight:
     if stored.form != "codebook":
         return stored
     few = stored.numbers
+    if tiled and few["bits"] <= CODE_BITS and few["block"] == few["tables"] == 1:
+        return _decoded_where_few(_levels(matrix, stored))
     # Other codebooks are multiplied row by row here.
-    return (
-        _levels(matrix, stored)
-        if few["bits"] <= CODE_BITS and few["block"] == few["tables"] == 1
-        else replace(stored, scratch=0)
-    )
+    return _decoded(stored, 0)
+
+
+def _decoded_where_few(stored: StoredWeight) -> StoredWeight:
+    """Return a weight that is decoded for several vectors where it has few rows."""
+    return stored if stored.rows >= _TABLE_ROWS else _decoded(stored, stored.scratch)
+
+
+def _decoded(stored: StoredWeight, scratch: int) -> StoredWeight:
+    """Return a weight that is decoded for several vectors; of one the product takes so much scratch."""
+    return replace(stored, several=True, scratch=max(scratch, _DECODED * stored.cols))
 
 
 def _signs(stored: StoredWeight) -> StoredWeight:

@@ -38,6 +38,13 @@ if TYPE_CHECKING:
 )
 @option(
     Section.MODEL,
+    "--shape",
+    "shapes",
+    multiple=True,
+    help="NAME=2,576: the shape of an input in the test vectors, and the one size, where inputs have one (repeatable)",
+)
+@option(
+    Section.MODEL,
     "--reference",
     type=click.Path(path_type=Path),
     help="the model that MODEL was compressed from, to tell in deploy.json how far its outputs are",
@@ -107,7 +114,7 @@ def _show_targets() -> None:
 
 def _write(model: Path | None, options: dict[str, Any]) -> None:
     from dtc.bundles import DeployOptions, deploy
-    from dtc.cli.parse import fixed_inputs
+    from dtc.cli.parse import fixed_inputs, shapes_of
 
     if model is None or options["target"] is None or options["output"] is None:
         raise UsageError("say what to deploy, for what and where: dtc deploy MODEL --target NAME -o FOLDER")
@@ -122,6 +129,7 @@ def _write(model: Path | None, options: dict[str, Any]) -> None:
         custom_ops=options["custom_ops"],
         ort=options["ort"],
         one_size=options["one_size"],
+        shapes=shapes_of(options["shapes"]),
     )
     description = deploy(model, options["target"], options["output"], told)
     if options["as_json"]:

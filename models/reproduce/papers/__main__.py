@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from dtc.errors import DtcError
-from dtc.models.reproduce.papers.experiment import SIZES, Record, Size, experiments
+from dtc.models.reproduce.papers.experiment import SIZES, Course, Record, Size, experiments
 from dtc.models.reproduce.papers.results import write_results
-from dtc.models.reproduce.papers.running import finished, run_trial
+from dtc.models.reproduce.papers.running import ended_early, finished, run_trial
 
 
 @click.command()
@@ -24,7 +24,9 @@ from dtc.models.reproduce.papers.running import finished, run_trial
 )
 @click.option("--engine", help="what runs the training steps; see dtc engine list (default: the first that can)")
 @click.option("--threads", type=click.IntRange(min=1), help="threads of the engine; default: 1")
+@click.option("--device", help="what the engine computes on: cpu, cuda, cuda:1 or mps; default: cpu")
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), help="of training steps; default: float32")
+@click.option("--checkpoint-every", type=click.IntRange(min=1), help="steps between two checkpoints; default: 200")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("papers"), show_default=True,
               help="what is done is kept here; an interrupted run goes on where it was")  # fmt: skip
 @click.option("--results", type=click.Path(path_type=Path), help="also write the results file into this folder")
@@ -35,27 +37,32 @@ def main(
     wanted: tuple[str, ...],
     engine: str | None,
     threads: int | None,
+    device: str | None,
     precision: str | None,
+    checkpoint_every: int | None,
     folder: Path,
     results: Path | None,
 ) -> None:
     """Carry out the experiment NAME and print its tables."""
-    experiment, records = experiments()[name], list[Record]()
+    experiment, records, courses = experiments()[name], list[Record](), list[Course]()
     own = folder / f"{name}-{size}"
     own.mkdir(parents=True, exist_ok=True)
+    settings = {"engine": engine, "threads": threads, "device": device, "precision": precision}
+    settings["checkpoint_every"] = checkpoint_every
     for trial in experiment.trials(size, seeds):
         if wanted and not trial.name.startswith(wanted):
             records += filter(None, [finished(trial, own)])
+            courses += filter(None, [ended_early(trial, own)])
             continue
         try:
-            records.append(run_trial(trial.trained_with(engine=engine, threads=threads, precision=precision), own))
+            records.append(run_trial(trial.trained_with(**settings), own))
         except DtcError as error:
             raise click.ClickException(f"{trial.name}: {error}") from error
         last = records[-1]
         click.echo(f"{last.trial}: {last.metric} {last.before:.5g} -> {last.after:.5g}", err=True)
     click.echo("\n".join(experiment.tables(records)))
     if results is not None:
-        click.echo(f"\n{write_results(experiment, size, records, results)}")
+        click.echo(f"\n{write_results(experiment, size, records, results, courses)}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dtc.models.reproduce.papers.experiment import Experiment, PaperTrial, Record, Size
+from dtc.models.reproduce.papers.experiment import Begin, Experiment, PaperTrial, Record, Size
 from dtc.models.reproduce.papers.language import beside, language_task, sgd
 from dtc.models.reproduce.papers.pictures import Picture, histogram_picture, spectrum_picture
 from dtc.models.reproduce.papers.tables import controls, having, number, site_ratio, table
@@ -55,7 +55,7 @@ def _low_rank(task: PaperTask, size: Size) -> Iterator[PaperTrial]:
             options = {"rank": rank, "shared_projection": shared}
             rule = Rule(method="svd", options=options, include=("lstm*",))
             name = f"svd-{rank}-{shared}"
-            yield task.once(name, rule, rank=rank, shared=shared)
+            yield task.once(name, rule, begin=_given(task, size), rank=rank, shared=shared)
             yield replace(task.retrained(name, rule, rank=rank, shared=shared), drawn=_DRAWN)
 
 
@@ -63,12 +63,17 @@ def _readings(size: Size) -> tuple[str, ...]:
     return ("off", "layer", "next") if size == "paper" else ("off", "layer")
 
 
+def _given(task: PaperTask, size: Size) -> Begin | None:
+    """Return what is compressed without retraining: as in the paper the model as it was given, else the control."""
+    return task.begin if size == "paper" else None
+
+
 def _pruned(task: PaperTask, size: Size) -> Iterator[PaperTrial]:
     optimizer = task.training.optimizer.model_copy(update={"learning_rate": _PRUNING_RATE[size]})
     own = replace(task, training=task.training.model_copy(update={"optimizer": optimizer}))
     for sparsity in SPARSITIES[size]:
         plain = Rule(method="prune", options={"sparsity": sparsity})
-        yield own.once(f"prune-{100 * sparsity:.0f}", plain, sparsity=sparsity)
+        yield own.once(f"prune-{100 * sparsity:.0f}", plain, begin=_given(task, size), sparsity=sparsity)
         for method in ("prune", "prune-masked"):
             rule = Rule(method=method, options={**plain.options, "end_step": _PRUNED_BY[size]})
             trial = own.retrained(f"{method}-{100 * sparsity:.0f}", rule, what=method, sparsity=sparsity)
@@ -137,7 +142,8 @@ EXPERIMENT = Experiment(
     "Low rank of the LSTM weights, pruning of all weights alike, test text of the Penn Treebank, S_D = 100. The "
     "paper's model has two layers of 650; the small setting takes the one of 300 units, and 927 steps, which are "
     "three fifths of an epoch, from a rate of 10 down to 0 instead of as many epochs as it was trained for. Masked "
-    "pruning is gradual likewise.",
+    "pruning is gradual likewise. The largest setting has the paper's model and rates and 10 epochs; the paper does "
+    "not tell how many it took. What is not retrained there is made of the model as it was given, as in the paper.",
     trials,
     tables,
     pictures,
@@ -145,5 +151,9 @@ EXPERIMENT = Experiment(
         "smallest": "what is lost by low rank and pruning is won back, all but a little, but the control stays ahead, "
         "where the paper's retrained models pass the dense one: these models are far from trained out, so that every "
         "step without a distortion is worth more than one with it.",
+        "paper": "low rank passes the dense model and the control at every rank, by about as much as in the paper. "
+        "With a projection shared in the layer it passes neither; shared with the next layer, which loses a hundredth "
+        "as much before it is retrained and may be what the paper means, it was not retrained. Pruning was ended "
+        "before its tests; on held-out text it stays below masked pruning at both rates, as the paper says.",
     },
 )

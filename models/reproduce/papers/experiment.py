@@ -57,6 +57,12 @@ class PaperTrial:
     change: Change | None = None
     drawn: tuple[str, ...] = ()
 
+    @property
+    def metric(self) -> str:
+        """The metric that it is judged by, which its recipe names."""
+        assert self.recipe.objective.metric is not None, f"{self.name}: no metric"
+        return self.recipe.objective.metric
+
     def trained_with(self, **settings: Any) -> PaperTrial:
         """Return the trial with other settings of its training, where it has one; None stands for its own."""
         if self.recipe.training is None:
@@ -75,40 +81,48 @@ class Iteration(DocumentPart):
     quantized: float
 
 
-class Record(DocumentPart):
-    """The result of a trial.
+class Course(DocumentPart):
+    """The evaluations of a trial on held-out data; of one that was ended early, all that there is.
 
     Attributes:
         trial: Its name.
         facts: What it was told apart by.
-        created: When.
-        versions: Of dtc, of what it ran on, and the machine.
-        recipe: Everything that was set.
-        metric: What `before` and `after` are, on the test data: of the model that it began with, and of the result.
-        curve: Step and metric of each evaluation on held-out data, of distorted weights.
-        bytes: Sizes of both files; of weights that a method compressed, `site_bytes`, dense and stored.
-        error: Relative squared error of all compressed weights together; None for a control.
-        zeros: Share of the weights of all compressed sites that are zero; None for a control.
-        seconds: Of training and distortion, as the run tells them; empty where nothing was trained.
-        iterations: The quantizations of an iterative retraining, on held-out data.
-        weights: What became of the weights of the sites that the trial names, for pictures.
+        curve: Step and metric of each evaluation, of distorted weights.
+        iterations: The quantizations of an iterative retraining.
     """
 
     trial: str
     facts: dict[str, Any]
+    curve: tuple[tuple[int, float], ...] = ()
+    iterations: tuple[Iteration, ...] = ()
+
+
+class Record(Course):
+    """The result of a trial.
+
+    Attributes:
+        created: When.
+        versions: Of dtc, of what it ran on, and the machine.
+        recipe: Everything that was set.
+        metric: What `before` and `after` are, on the test data: of the model that it began with, and of the result.
+        bytes: Sizes of both files; of weights that a method compressed, `site_bytes`, dense and stored.
+        error: Relative squared error of all compressed weights together; None for a control.
+        zeros: Share of the weights of all compressed sites that are zero; None for a control.
+        seconds: Of training and distortion, as the run tells them; empty where nothing was trained.
+        weights: What became of the weights of the sites that the trial names, for pictures.
+    """
+
     created: str
     versions: dict[str, str]
     recipe: dict[str, Any]
     metric: str
     before: float
     after: float
-    curve: tuple[tuple[int, float], ...] = ()
     bytes: tuple[int, int]
     site_bytes: tuple[int, int] = (0, 0)
     error: float | None = None
     zeros: float | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
-    iterations: tuple[Iteration, ...] = ()
     weights: dict[str, WeightsChange] = Field(default_factory=dict)
 
 

@@ -27,7 +27,7 @@ MODELS: dict[Size, tuple[str, ...]] = {
     "paper": tuple(_STORED),
 }
 
-_LENGTHS: dict[Size, Mapping[str, Any]] = {"small": {"steps": 100}, "paper": {"epochs": 60}}
+_LENGTHS: dict[Size, Mapping[str, Any]] = {"small": {"steps": 100}, "paper": {"epochs": 30}}
 
 _KEPT = {"keep_assignments": True, "compensate": True}
 """Retraining starts from codewords that make up for their errors, and moves codewords alone."""

@@ -27,8 +27,12 @@ def beside(paper: str, records: Sequence[Record]) -> str:
 
 
 def words(file: str, text: str, training: Training, seed: int) -> PaperTask:
-    """Return the task of a trained model of the data folder; `text` is the loader, as `--data` names it."""
-    return _task(stored("trained", file), text, "ptb_test", training, seed)
+    """Return the task of a trained model of the data folder; `text` is the loader, as `--data` names it.
+
+    Epochs are compared on 20,000 words of the validation text.
+    """
+    task = _task(stored("trained", file), text, "ptb_test", training, seed)
+    return replace(task, data=task.data.model_copy(update={"evaluate": "dtc.models.reproduce.samples:first_words"}))
 
 
 def language_task(size: Size, training: Training, seed: int) -> PaperTask:

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from dtc.training.engines.torch import engine as engine_module
+from dtc.training.engines.torch.operators import random as random_module
 
 GPU = torch.device("cuda", 0)
 _MIXED = frozenset({"copy_", "grad"})
@@ -25,7 +26,11 @@ _MIXED = frozenset({"copy_", "grad"})
 @contextmanager
 def pretended_gpu() -> Iterator[None]:
     """Let `cuda` be such a device, for engines that are made here as well."""
-    with mock.patch.object(engine_module, "open_device", lambda name, _: torch.device(name)), _Pretence():
+    with (
+        mock.patch.object(engine_module, "open_device", lambda name, _: torch.device(name)),
+        mock.patch.object(random_module, "device_source", lambda _, seed: torch.Generator().manual_seed(seed)),
+        _Pretence(),
+    ):
         yield
 
 

@@ -6,6 +6,7 @@ where something lies on another device. Runs and distortions whose weights lie o
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,19 +20,24 @@ from pretended_gpu import GPU, pretended_gpu
 from promise_cases import recurrent, small_language_model
 
 from dtc.device_arrays import on_host
+from dtc.graph import save_model
 from dtc.models import build
 from dtc.models.net import Net
 from dtc.passes.method import Skip, Weights, make_method
 from dtc.passes.plan import make_plan
 from dtc.passes.solvers import spectra
 from dtc.recipe import Objective, Optimizer, Recipe
+from dtc.report.curve import read_events
 from dtc.training.engines.torch.calls import Moment
 from dtc.training.engines.torch.dtypes import tensor_of
+from dtc.training.engines.torch.operators import random
 from dtc.training.engines.torch.program import Program
 from dtc.training.optimizer import make_optimizer
 from dtc.training.progress import MeanMagnitudes
+from dtc.training.run import create_run
 from dtc.training.session import Session
 from dtc.training.snapshot import Snapshot
+from dtc.training.work import Tools, work
 
 LANGUAGE = Objective(loss="cross-entropy", output="logits")
 CLASSES = Objective(loss="cross-entropy")
@@ -79,6 +85,7 @@ def shapes(model: ir.Model, batch: dict[str, np.ndarray], device: str) -> list[o
     return [list(y.shape), [list(each.shape) for each in found]]
 
 
+@mock.patch.object(random, "device_source", mock.Mock(return_value=None))  # shapes alone draw nothing
 def nothing_on_the_host() -> object:
     language, words = small_language_model()
     tagged = {"x": np.ones((5, 3, 2), "f"), "lengths": np.array([5, 1, 3], np.int32)}
@@ -178,6 +185,30 @@ def tensors(method: str, options: dict[str, object]) -> object:
 
 
 @pretended_gpu()
+def whole_run() -> object:
+    """What a worker does with a run on a GPU, from its beginning to its result, with Dropout and learned scales."""
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        save_model(build("lenet-5", dropout=0.5), folder / "model.onnx")
+        np.savez(folder / "data.npz", **images())
+        training = {"steps": 5, "distort_every": 2, "evaluate_every": 3, "checkpoint_every": 2, "average": 2}
+        recipe = Recipe.model_validate(
+            {
+                "rules": [{"method": "svd", "options": {"rank": 4}}],
+                "objective": {"metric": "accuracy"},
+                "activations": {"bits": 4},
+                "data": {"train": str(folder / "data.npz"), "batch_size": 2},
+                "training": {**training, "engine": "torch", "device": "cuda"},
+            }
+        )
+        run = create_run(folder / "run", recipe, folder / "model.onnx")
+        assert work(run.folder, Tools(), should_stop=lambda: False)
+        result = json.loads((run.folder / "result.json").read_text())
+        events = [type(event).__name__ for event in read_events(run.metrics)]
+        return {"distortions": result["distortions"], "steps": events.count("Stepped"), "ended": events[-1]}
+
+
+@pretended_gpu()
 def spelling() -> object:
     """The step of a model of sequences on both devices: whether losses and gradients are the same bits."""
     net = Net("spelling", 0)
@@ -270,6 +301,7 @@ if __name__ == "__main__":
             "prune-masked": lambda: tensors("prune-masked", {"sparsity": 0.8, "end_step": "10%"}),
             "codewords": lambda: tensors("codebook", {"codewords": 8, "keep_assignments": True}),
             "uniform": lambda: tensors("uniform", {"bits": 4}),
+            "whole run": whole_run,
             "distortions": distortions,
             "magnitudes": magnitudes,
             "spelling": spelling,

@@ -46,6 +46,10 @@ def test_a_run_of_tensors_is_that_of_arrays(results, method):
     assert found["restored"] is True
 
 
+def test_a_whole_run_ends_on_a_device(results):
+    assert results["whole run"] == {"distortions": 3, "steps": 5, "ended": "Finished"}
+
+
 def test_a_distortion_on_a_device_is_that_in_host_memory(results):
     assert isinstance(results["distortions"], dict), results["distortions"]
     assert {case: far for case, far in results["distortions"].items() if not far < 1e-5} == {}

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtc.training.draws import draw_mask
+from dtc.training.draws import draw_mask, step_seed
 from dtc.training.engines.torch.calls import Call, operator
 from dtc.training.engines.torch.dtypes import dtype_of
+from dtc.training.engines.torch.placement import HOST
 
 
 @operator("Dropout", numbers=(1, 2))
@@ -18,8 +19,25 @@ def _dropout(call: Call, x: Tensor, ratio: Tensor | None = None, *_: Tensor) -> 
     if not call.moment.training or not share:
         kept = torch.ones_like(x, dtype=torch.bool)
         return (x, kept) if call.wants(1) else x
-    mask = torch.from_numpy(draw_mask(tuple(x.shape), share, call.moment.seed, call.number)).to(x.device, x.dtype)
+    mask = _mask(x, share, call)
     return (x * mask, mask != 0) if call.wants(1) else x * mask
+
+
+def _mask(x: Tensor, share: float, call: Call) -> Tensor:
+    """Return 0 with probability `share`, else 1 / (1 - share), where `x` lies.
+
+    In host memory it is the mask of all engines; a device draws its own, as drawing here takes longer than the step.
+    """
+    if x.device == HOST:
+        return torch.from_numpy(draw_mask(tuple(x.shape), share, call.moment.seed, call.number)).to(x.dtype)
+    source = device_source(x.device, step_seed(call.moment.seed, call.number))
+    kept = torch.empty_like(x).bernoulli_(1 - share, generator=source)
+    return kept.mul_(1 / (1 - share)) if share < 1 else kept
+
+
+def device_source(device: torch.device, seed: int) -> torch.Generator:
+    """Return what draws on a device, at the beginning of a seed's numbers."""
+    return torch.Generator(device).manual_seed(seed)
 
 
 def _generator(call: Call) -> np.random.Generator:

@@ -6,6 +6,7 @@ ONNX, and are put in torch's order at each call, so that gradients come back in 
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ Activation = Callable[[Tensor], Tensor]
 # In which order torch wants the gates of ONNX: LSTM has i o f c, torch i f c o; GRU has z r h, torch r z h.
 _GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 _DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
+
+# The weights of ONNX are none of cuDNN's, which it brings together for each call, and complains.
+warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk of memory")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 /* Codewords that indices lead to: four numbers loaded into lanes, or vectors of a block's. */
 #include "kernels/codebook.h"
 #include "simd128/lanes.h"
+#include "simd128/tiles.h"
 
 static float of_bytes(const uint8_t *indices, const float *table, const float *x, size_t count) {
     v128_t sums = wasm_f32x4_splat(0);
@@ -65,4 +66,8 @@ static float of_row(const dtc_matrix *w, size_t row, const float *x) {
 void dtc_codebook_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch) {
     (void)scratch;
     for (size_t i = 0; i < count; ++i) y[i] += of_row(w, first + i, x);
+}
+
+void dtc_codebook_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch) {
+    dtc_decoded_products(w, dtc_codebook_row, count, x, y, scratch);
 }

@@ -37,14 +37,16 @@ static v128_t four_dots(const float *a, size_t cols, const float *x) {
     return sums;
 }
 
-void dtc_dense_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch) {
-    const size_t cols = w->cols;
-    const float *row = (const float *)w->form + first * cols;
-    (void)scratch;
+static void add_vector(const float *values, size_t rows, size_t cols, const float *x, float *y) {
     size_t i = 0;
-    for (; i + 4 <= count; i += 4, row += 4 * cols)
-        wasm_v128_store(y + i, wasm_f32x4_add(wasm_v128_load(y + i), four_dots(row, cols, x)));
-    for (; i < count; ++i, row += cols) y[i] += dot(row, x, cols);
+    for (; i + 4 <= rows; i += 4, values += 4 * cols)
+        wasm_v128_store(y + i, wasm_f32x4_add(wasm_v128_load(y + i), four_dots(values, cols, x)));
+    for (; i < rows; ++i, values += cols) y[i] += dot(values, x, cols);
+}
+
+void dtc_dense_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch) {
+    (void)scratch;
+    add_vector((const float *)w->form + first * w->cols, count, w->cols, x, y);
 }
 
 /* Two rows times four vectors: of each row a sum for each vector. */
@@ -74,21 +76,34 @@ static void two_by_four(const float *a, const float *b, size_t cols, const float
     }
 }
 
-void dtc_dense_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch) {
+/* Add the products of some rows, of a weight of `rows`, to those of each vector. */
+static void add_rows(const float *values, size_t some, const dtc_matrix *w, size_t count, const float *x, float *y) {
     const size_t rows = w->rows, cols = w->cols;
-    for (; count >= DTC_TOGETHER; count -= DTC_TOGETHER, x += DTC_TOGETHER * cols, y += DTC_TOGETHER * rows) {
-        const float *at = w->form;
-        for (size_t row = 0; row < rows; row += 2, at += 2 * cols) {
-            const size_t some = rows - row < 2 ? 1 : 2;
+    for (; count >= DTC_TOGETHER; count -= DTC_TOGETHER, x += DTC_TOGETHER * cols, y += DTC_TOGETHER * rows)
+        for (size_t row = 0; row < some; row += 2) {
+            const float *at = values + row * cols;
+            const size_t both = some - row < 2 ? 1 : 2;
             v128_t sums[2];
-            two_by_four(at, at + (some - 1) * cols, cols, x, sums);
-            for (size_t i = 0; i < some; ++i) {
+            two_by_four(at, at + (both - 1) * cols, cols, x, sums);
+            for (size_t i = 0; i < both; ++i) {
                 y[row + i] += wasm_f32x4_extract_lane(sums[i], 0);
                 y[rows + row + i] += wasm_f32x4_extract_lane(sums[i], 1);
                 y[2 * rows + row + i] += wasm_f32x4_extract_lane(sums[i], 2);
                 y[3 * rows + row + i] += wasm_f32x4_extract_lane(sums[i], 3);
             }
         }
+    for (; count > 0; --count, x += cols, y += rows) add_vector(values, some, cols, x, y);
+}
+
+void dtc_dense_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch) {
+    (void)scratch;
+    add_rows(w->form, w->rows, w, count, x, y);
+}
+
+void dtc_decoded_products(const dtc_matrix *w, dtc_row_decoder *row, size_t count, const float *x, float *y, float *scratch) {
+    for (size_t first = 0; first < w->rows; first += DTC_DECODED) {
+        const size_t some = w->rows - first < DTC_DECODED ? w->rows - first : DTC_DECODED;
+        for (size_t i = 0; i < some; ++i) row(w, first + i, scratch + i * w->cols);
+        add_rows(scratch, some, w, count, x, y + first);
     }
-    for (; count > 0; --count, x += cols, y += rows) dtc_dense_product(w, 0, rows, x, y, scratch);
 }

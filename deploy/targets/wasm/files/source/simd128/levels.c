@@ -87,3 +87,7 @@ void dtc_levels_row(const dtc_matrix *w, size_t row, float *y) {
         y[col] = form->values[code >> col % columns * form->bits & mask];
     }
 }
+
+void dtc_levels_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch) {
+    dtc_decoded_products(w, dtc_levels_row, count, x, y, scratch);
+}

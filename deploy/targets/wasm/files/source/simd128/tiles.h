@@ -25,6 +25,18 @@ typedef struct {
 /* Vectors that a value is multiplied with at once; of few values scratch takes so many of them. */
 enum { DTC_TOGETHER = 4 };
 
+/* What writes a row of a weight. */
+typedef void dtc_row_decoder(const dtc_matrix *w, size_t row, float *y);
+
+/* Products of several vectors where tables cost more than they save: some rows at a time are decoded into scratch, of cols
+ * floats each, once for all vectors. */
+enum { DTC_DECODED = 16 };
+
+void dtc_decoded_products(const dtc_matrix *w, dtc_row_decoder *row, size_t count, const float *x, float *y, float *scratch);
+void dtc_levels_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
+void dtc_codebook_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
+void dtc_signs_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
+
 void dtc_dense_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
 void dtc_sparse_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
 
