@@ -129,7 +129,8 @@ EXPERIMENT = Experiment(
     tables,
     pictures,
     short={
-        "small": "bins keep the size and the accuracy that the papers tell, but k-means with as few levels is smaller "
-        "still and no worse. The recurrent model was not run.",
+        "small": "bins keep the size and the accuracy that the papers tell, and the recurrent model gets smaller than "
+        "the paper's; but k-means with four levels loses less, in a file that is as small or smaller. There is one "
+        "seed, and models and tasks are small beside the papers'.",
     },
 )
