@@ -2,7 +2,8 @@
 
 A page a method, of its docstrings and declared options; one of compositions; one of the commands; one of
 the fields of a recipe; one of the operators; one of published experiments and one of what was compared, with their
-pictures; one of bundles that were measured. A test holds the pages against what this writes.
+pictures; one of what searches found; one of bundles that were measured. A test holds the pages against what this
+writes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from method_pages import compositions_page, method_page
 from operators_page import operators_page
 from papers_page import papers_pages
 from recipe_page import recipe_page
+from searched_page import searched_page
 
 from dtc.passes.method import methods
 
@@ -32,6 +34,7 @@ def pages() -> dict[str, str]:
     written["recipe.md"] = recipe_page()
     written["operators.md"] = operators_page()
     written["bundles.md"] = bundles_page(DOCS / "results" / "bundles" / "measured.json")
+    written["searched.md"] = searched_page(DOCS / "results" / "compared")
     return written | papers_pages(DOCS / "results") | comparison_pages(DOCS / "results" / "compared")
 
 

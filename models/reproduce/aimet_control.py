@@ -20,8 +20,8 @@ from aimet_onnx import QuantizationSimModel
 from aimet_onnx.common.defs import CallbackFunc, QuantizationDataType
 from aimet_onnx.mixed_precision import choose_mixed_precision
 
-_CALIBRATION = 512
-"""Samples that ranges of activations are taken from."""
+_FIRST = 512
+"""Samples that ranges of activations are taken from, and that tell how much each part of the model loses alone."""
 
 _BITS = ((16, 8), (8, 8), (8, 4))
 """Of activations and weights: what each part of the model may have."""
@@ -37,16 +37,15 @@ def main() -> None:
         inputs = {name: array for name, array in batch.items() if name != "labels"}
         return running.run(None, inputs)[0].argmax(axis=-1) == batch["labels"]
 
-    def accuracy(running: Any, _: Any = None) -> float:
-        return float(np.concatenate([answers(running, batch) for batch in batches]).mean())
+    def first() -> list[dict[str, Any]]:
+        counts = np.cumsum([len(batch["labels"]) for batch in batches])
+        return batches[: int(np.searchsorted(counts, _FIRST)) + 1]
+
+    def share(running: Any, some: list[dict[str, Any]]) -> float:
+        return float(np.concatenate([answers(running, batch) for batch in some]).mean())
 
     def calibrate(running: Any, _: Any = None) -> None:
-        seen = 0
-        for batch in batches:
-            answers(running, batch)
-            seen += len(batch["labels"])
-            if seen >= _CALIBRATION:
-                return
+        share(running, first())
 
     candidates = [tuple((bits, QuantizationDataType.int) for bits in pair) for pair in _BITS]
     sim = QuantizationSimModel(model, default_activation_bw=_BITS[0][0], default_param_bw=_BITS[0][1])
@@ -55,8 +54,8 @@ def main() -> None:
         choose_mixed_precision(
             sim,
             candidates,
-            eval_callback_for_phase1=CallbackFunc(accuracy),
-            eval_callback_for_phase2=CallbackFunc(accuracy),
+            eval_callback_for_phase1=CallbackFunc(share, first()),
+            eval_callback_for_phase2=CallbackFunc(share, batches),
             allowed_accuracy_drop=told["max_drop"],
             results_dir=folder,
             clean_start=True,

@@ -27,12 +27,14 @@ class ComparedFile(DocumentPart):
         way: How.
         ratio: How many times smaller than the model it is, all of the file counted.
         value: The metric, on the samples of the comparison.
+        error: Standard error of what it loses there: of the metric, or of a share where shares are lost; None: unknown.
     """
 
     words: str
     way: Way
     ratio: float
     value: float
+    error: float | None = None
 
 
 class ComparedModel(Document):
@@ -46,6 +48,7 @@ class ComparedModel(Document):
         versions: Of dtc, of what it ran on, and the machine.
         bytes: Of the model itself; `value` is its metric.
         files: In the order of the command's table.
+        notes: What is to be known of the run, such as how long it took.
     """
 
     schema_: Literal["dtc-comparison/1"] = Field(SCHEMA, alias="schema")
@@ -57,6 +60,7 @@ class ComparedModel(Document):
     bytes: int
     value: float
     files: tuple[ComparedFile, ...]
+    notes: tuple[str, ...] = ()
 
     def lost(self, file: ComparedFile) -> float:
         """Return what a file loses: points of accuracy, or percent of the perplexity; below 0 where it gains."""

@@ -101,6 +101,7 @@ MODELS = {
 @click.option("--seconds", type=float, default=1200.0, show_default=True, help="of each search")
 @click.option("--nncf", type=click.Path(path_type=Path), help="a Python interpreter that has NNCF")
 @click.option("--aimet", type=click.Path(path_type=Path), help="a Python interpreter that has AIMET")
+@click.option("--others-alone", is_flag=True, help="search nothing: measure the files of other tools alone")
 @click.option("--results", type=click.Path(path_type=Path), help="also write a results file a model into this folder")
 def main(
     chosen: tuple[str, ...],
@@ -110,6 +111,8 @@ def main(
     nncf: Path | None,
     aimet: Path | None,
     results: Path | None,
+    *,
+    others_alone: bool,
 ) -> None:
     """Search models and print the files beside those that a user would pick instead."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,12 +120,16 @@ def main(
     click.echo(f"{machine()}, ONNX Runtime {version('onnxruntime')}, Python {platform.python_version()}")
     for name in chosen or MODELS:
         model = MODELS[name].within(folder)
-        files = _files(name, model, tuple(filter(None, methods.split(","))), folder, seconds, tools)
+        found: list[_File] = []
+        if not others_alone:
+            found = _searched_files(name, model, tuple(filter(None, methods.split(","))), folder, seconds)
+        files = [_File("the model", model.case.path), *found, *_files_of_others(name, model, folder, tools)]
         unseen = Unseen(model.case.path, model.rest, model.case.objective, relative=model.goal.relative)
         judged = [(file, unseen.judge(file.path)) for file in files]
         click.echo("\n".join(_lines(model, judged)))
         if results is not None:
-            click.echo(_compared(model, judged).write(results, "searched"))
+            told = ("others", " --others-alone") if others_alone else ("searched", "")
+            click.echo(_compared(name, model, judged, told[1]).write(results, told[0]))
 
 
 @dataclass(frozen=True)
@@ -134,25 +141,28 @@ class _File:
     way: Way | None = None
 
 
-def _files(
-    name: str, model: SearchedModel, methods: tuple[str, ...], folder: Path, limit: float, tools: Tools
+def _searched_files(
+    name: str, model: SearchedModel, methods: tuple[str, ...], folder: Path, limit: float
 ) -> list[_File]:
-    """Search a model, and return the model, what was found, and what a user would pick instead."""
+    """Search a model, and return what was found, and the best file with a single method and rate."""
     output, place, began = folder / f"{name}.searched.onnx", folder / f"{name}.dtc-search", time.monotonic()
     request = Request(model.goal, Job(output, force=True, seconds=0.0), methods, folder=place, seconds=limit)
     found = search(model.case.path, model.recipe(), request)
     seconds = time.monotonic() - began
     click.echo(f"\n{name}: {found.report.loss}; searched in {seconds:.0f} s; {found.report.chosen.words}\n")
-    others = folder / f"{name}-others"
-    others.mkdir(exist_ok=True)
     by_hand = _by_hand(model, found, folder / f"{name}-single.onnx")
-    by_others = [*_by_others(model, others), *_by_tools(model, others, tools)]
     return [
-        _File("the model", model.case.path),
         _File("search", output, "dtc search"),
         *(_File(words, path, "one-shot") for words, path in by_hand),
-        *(_File(words, path, "other quantizers") for words, path in by_others),
     ]
+
+
+def _files_of_others(name: str, model: SearchedModel, folder: Path, tools: Tools) -> list[_File]:
+    """Return what a user would pick instead."""
+    others = folder / f"{name}-others"
+    others.mkdir(exist_ok=True)
+    found = [*_by_others(model, others), *_by_tools(model, others, tools)]
+    return [_File(words, path, "other quantizers") for words, path in found]
 
 
 def _lines(model: SearchedModel, files: Sequence[tuple[_File, Judged]]) -> Iterator[str]:
@@ -165,20 +175,26 @@ def _lines(model: SearchedModel, files: Sequence[tuple[_File, Judged]]) -> Itera
         yield f"| {file.words} | {size:,} | {original / size:.2f} | {judged.value:.4f} | {lost} |"
 
 
-def _compared(model: SearchedModel, files: Sequence[tuple[_File, Judged]]) -> ComparedModel:
+def _compared(name: str, model: SearchedModel, files: Sequence[tuple[_File, Judged]], options: str) -> ComparedModel:
     (original, own), *others = files
     size = original.path.stat().st_size
     return ComparedModel(
         schema=SCHEMA,
         model=model.case.name,
-        command=f"python -m dtc.models.reproduce.searched --model {model.case.name}",
+        command=f"python -m dtc.models.reproduce.searched --model {name}{options}",
         metric=model.case.objective.metric or "",
         samples=model.rest,
         versions=provenance(model.recipe())["versions"],
         bytes=size,
         value=own.value,
         files=tuple(
-            ComparedFile(words=file.words, way=file.way, ratio=size / file.path.stat().st_size, value=judged.value)
+            ComparedFile(
+                words=file.words,
+                way=file.way,
+                ratio=size / file.path.stat().st_size,
+                value=judged.value,
+                error=judged.error,
+            )
             for file, judged in others
             if file.way is not None
         ),

@@ -11,7 +11,7 @@ import pytest
 
 from dtc.search.candidate import Candidate
 from dtc.search.journal import EvaluationJournal
-from dtc.search.sensitivity import SiteChoice, SiteTable, around, measured, worth_measuring
+from dtc.search.sensitivity import SiteChoice, SiteTable, Step, around, in_company, measured, worth_measuring
 from dtc.search.tasks import ChangeOne, Task
 from dtc.search.workers import Evaluations
 
@@ -93,3 +93,20 @@ def test_rates_that_may_be_in_a_file_at_the_goal_are_measured() -> None:
     assert {3, 4, 5, 6} <= set(bits)
     assert min(bits) >= 2
     assert len(bits) <= 10
+
+
+@pytest.mark.parametrize("error", [0.02, 0.5, 10.0])
+def test_losses_in_company_are_told_by_samples_and_by_losses_alone(error: float) -> None:
+    # In company all cost three times as much as alone, or so; samples tell that to `error`.
+    rng = np.random.default_rng(0)
+    alone = rng.normal(size=200)
+    true = 3 * alone * (1 + 0.3 * rng.normal(size=200))
+    found = true + error * rng.normal(size=200)
+    pairs = [(f"site {number}", FIRST) for number in range(200)]
+    steps = [Step(*told) for told in zip(pairs, found.tolist(), [error] * 200, alone.tolist(), strict=True)]
+    losses = in_company(steps)
+    off = np.std([losses[pair] for pair in pairs] - true)
+    # Nearer to what is true than samples are, or losses alone by the same scale.
+    scale = float(found @ alone / (alone @ alone))
+    assert off < 1.05 * min(np.std(found - true), np.std(scale * alone - true))
+    assert losses[pairs[0]] == pytest.approx(found[0], abs=3 * error)
