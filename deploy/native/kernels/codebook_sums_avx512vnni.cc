@@ -7,8 +7,8 @@
 namespace dtc {
 namespace {
 
-constexpr std::size_t kChunk = 16;  // rows that are turned at a time, and bytes whose tables meet those rows at a time
-constexpr std::size_t kBlocks = 2, kRows = kBlocks * kSumsLanes;  // registers of rows, and rows, that they meet
+constexpr std::size_t kChunk = 16;                                // rows that are turned at a time
+constexpr std::size_t kBlocks = 4, kRows = kBlocks * kSumsLanes;  // registers of rows, and rows, that meet a table
 constexpr std::size_t kQuarter = 64;  // meanings of a byte whose sums are computed at a time
 
 /// The sums of the q-th quarter of a byte's meanings.
@@ -121,11 +121,20 @@ inline void turn(const IndexRows& rows, std::size_t row, std::size_t begin, std:
   }
 }
 
-inline __m512i found_in(const unsigned char* table, __m512i at, __mmask64 upper) {
-  const __m512i low = _mm512_permutex2var_epi8(_mm512_loadu_si512(table), at, _mm512_loadu_si512(table + 64));
-  const __m512i high = _mm512_permutex2var_epi8(_mm512_loadu_si512(table + 128), at, _mm512_loadu_si512(table + 192));
-  return _mm512_mask_mov_epi8(low, upper, high);
-}
+/// A table of 256 bytes.
+struct Table {
+  __m512i quarters[4];
+
+  explicit Table(const unsigned char* from) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) quarters[i] = _mm512_loadu_si512(from + 64 * i);
+  }
+  __m512i find(__m512i at, __mmask64 upper) const {
+    const __m512i low = _mm512_permutex2var_epi8(quarters[0], at, quarters[1]);
+    const __m512i high = _mm512_permutex2var_epi8(quarters[2], at, quarters[3]);
+    return _mm512_mask_mov_epi8(low, upper, high);
+  }
+};
 
 /// Sums of bytes in 16 bits: of all pairs, where the odd ones count 256 times, and of the odd ones.
 struct Pairs {
@@ -133,7 +142,8 @@ struct Pairs {
 
   void add(__m512i bytes) {
     all = _mm512_add_epi16(all, bytes);
-    odd = _mm512_add_epi16(odd, _mm512_srli_epi16(bytes, 8));
+    // A product, as permutations occupy what shifts.
+    odd = _mm512_add_epi16(odd, _mm512_maddubs_epi16(bytes, _mm512_set1_epi16(0x0100)));
   }
   __m512i even() const { return _mm512_sub_epi16(all, _mm512_slli_epi16(odd, 8)); }
 };
@@ -156,20 +166,6 @@ inline void add_to(float* y, std::size_t left, __m512 sums) {
 struct Block {
   Pairs lower, upper;
 
-  /// So many bytes. What is at `ahead` is fetched, a line a byte: all at once would keep lookups waiting.
-  void add(const std::uint8_t (*turned)[kSumsLanes], std::size_t bytes, const unsigned char* tables,
-           const std::uint8_t* ahead) {
-    Pairs low = lower, high = upper;
-    for (std::size_t j = 0; j < bytes; ++j, tables += kSumsTable, ahead += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T1);
-      const __m512i at = _mm512_load_si512(turned[j]);
-      const __mmask64 top = _mm512_movepi8_mask(at);
-      low.add(found_in(tables, at, top));
-      high.add(found_in(tables + 256, at, top));
-    }
-    lower = low, upper = high;
-  }
-
   /// y += scale * the sums of so many bytes, for up to 64 rows.
   void put(std::size_t bytes, float scale, std::size_t rows, float* y) const {
     put_half<0>(bytes, scale, rows, y);
@@ -190,10 +186,36 @@ struct Block {
   }
 };
 
-/// y = the products of up to kRows rows. Run by run, and of a run 16 bytes by 16, whose tables meet all those rows in
-/// the nearest cache.
+/// Adds so many bytes of `Count` blocks, for which a table is loaded once. What is at `ahead` is fetched, a line a byte
+/// and block: all at once would keep lookups waiting.
+template <int Count>
+void add_blocks(Block* blocks, const Turned* turned, std::size_t bytes, const unsigned char* tables,
+                const std::uint8_t* ahead) {
+  Pairs lower[Count], upper[Count];
+#pragma GCC unroll 4
+  for (int b = 0; b < Count; ++b) lower[b] = blocks[b].lower, upper[b] = blocks[b].upper;
+  for (std::size_t j = 0; j < bytes; ++j, tables += kSumsTable, ahead += 64 * Count) {
+    const Table low(tables), high(tables + 256);
+#pragma GCC unroll 4
+    for (int b = 0; b < Count; ++b) {
+      _mm_prefetch(reinterpret_cast<const char*>(ahead + 64 * b), _MM_HINT_T1);
+      const __m512i at = _mm512_load_si512(turned[b][j]);
+      const __mmask64 top = _mm512_movepi8_mask(at);
+      lower[b].add(low.find(at, top));
+      upper[b].add(high.find(at, top));
+    }
+  }
+#pragma GCC unroll 4
+  for (int b = 0; b < Count; ++b) blocks[b].lower = lower[b], blocks[b].upper = upper[b];
+}
+
+/// y = the products of up to kRows rows, run by run.
 void multiply_rows(const IndexRows& rows, const unsigned char* tables, const float* scales, const std::uint8_t* ahead,
                    float* y) {
+  using Add = void (*)(Block*, const Turned*, std::size_t, const unsigned char*, const std::uint8_t*);
+  constexpr Add by_count[kBlocks] = {add_blocks<1>, add_blocks<2>, add_blocks<3>, add_blocks<4>};
+  const std::size_t count = (rows.rows + kSumsLanes - 1) / kSumsLanes;
+  const Add add = by_count[count - 1];
   alignas(64) Turned turned[kBlocks];
   for (std::size_t r = 0; r < rows.rows; ++r) y[r] = 0.0F;
   for (std::size_t begin = 0; begin < rows.row_bytes; begin += kSumsRun) {
@@ -202,12 +224,8 @@ void multiply_rows(const IndexRows& rows, const unsigned char* tables, const flo
       turn(rows, at, begin, at % kSumsLanes, turned[at / kSumsLanes]);
     }
     Block blocks[kBlocks];
-    for (std::size_t at = 0; at < bytes; at += kChunk) {
-      const std::size_t some = bytes - at < kChunk ? bytes - at : kChunk;
-      for (std::size_t b = 0; b * kSumsLanes < rows.rows; ++b, ahead += kChunk * 64) {
-        blocks[b].add(turned[b] + at, some, tables + (begin + at) * kSumsTable, ahead);
-      }
-    }
+    add(blocks, turned, bytes, tables + begin * kSumsTable, ahead);
+    ahead += count * bytes * 64;
     for (std::size_t b = 0; b * kSumsLanes < rows.rows; ++b) {
       const std::size_t row = b * kSumsLanes;
       blocks[b].put(bytes, scales[begin / kSumsRun], rows.rows - row, y + row);

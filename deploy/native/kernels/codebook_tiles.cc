@@ -10,6 +10,9 @@ const CodebookTileKernel* codebook_tile_kernel() {
 #if defined(DTC_HAVE_AMX)
   if (has_amx()) return &kCodebookTilesAmx;
 #endif
+#if defined(DTC_HAVE_AVX2)
+  if (has_avx512_vnni()) return &kCodebookTilesVnni;
+#endif
   return nullptr;
 }
 

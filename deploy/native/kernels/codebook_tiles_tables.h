@@ -7,6 +7,9 @@
 namespace dtc {
 
 extern const CodebookTileKernel kCodebookTilesModel;
+#if defined(DTC_HAVE_AVX2)
+extern const CodebookTileKernel kCodebookTilesVnni;
+#endif
 #if defined(DTC_HAVE_AMX)
 extern const CodebookTileKernel kCodebookTilesAmx;
 #endif

@@ -51,6 +51,15 @@ struct Leaf7 {
   Leaf7() { __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx); }
 };
 
+bool is_zen4() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  __get_cpuid(0, &eax, &ebx, &ecx, &edx);
+  const bool amd = ebx == signature_AMD_ebx && ecx == signature_AMD_ecx && edx == signature_AMD_edx;
+  __get_cpuid(1, &eax, &ebx, &ecx, &edx);
+  const unsigned family = (eax >> 8 & 15) + (eax >> 20 & 255);
+  return amd && family == 25;  // Zen 3 too, which has no AVX-512
+}
+
 bool has_gfni() { return (Leaf7().ecx >> 8 & 1) != 0; }
 #endif
 
@@ -80,6 +89,15 @@ bool has_avx512_vnni() {
   static const bool has =
       detect_avx512() && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") && has_gfni();
   return has;
+#else
+  return false;
+#endif
+}
+
+bool halves_avx512() {
+#if defined(DTC_HAVE_AVX2)
+  static const bool halves = detect_avx512() && is_zen4();
+  return halves;
 #else
   return false;
 #endif

@@ -21,6 +21,9 @@ bool has_avx512_vnni();
 /// DTC_OPS_ISA=avx512 rules it out.
 bool has_amx();
 
+/// Whether 512 bits are computed half by half, so that their products take twice as long as lookups (AMD's Zen 4).
+bool halves_avx512();
+
 /// Whether kernels with the dot product instructions of ARMv8.2 may be used where best_isa() is neon; DTC_OPS_ISA=neon
 /// rules them out.
 bool has_neon_dot();

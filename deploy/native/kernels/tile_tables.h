@@ -8,7 +8,7 @@ namespace dtc {
 
 extern const TileKernel kTilesModel;
 #if defined(DTC_HAVE_AVX2)
-extern const TileKernel kTilesVnni;
+extern const TileKernel kTilesVnni, kTilesVnniHalved;  ///< the latter where `halves_avx512`
 #endif
 #if defined(DTC_HAVE_AMX)
 extern const TileKernel kTilesAmx;

@@ -11,7 +11,7 @@ const TileKernel* tile_kernel() {
   if (has_amx()) return &kTilesAmx;
 #endif
 #if defined(DTC_HAVE_AVX2)
-  if (has_avx512_vnni()) return &kTilesVnni;
+  if (has_avx512_vnni()) return halves_avx512() ? &kTilesVnniHalved : &kTilesVnni;
 #endif
 #if defined(DTC_HAVE_NEON)
   if (has_neon_dot()) return &kTilesNeonDot;

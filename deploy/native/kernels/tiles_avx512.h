@@ -31,19 +31,23 @@ inline void alphas_avx512(const LutCodes& codes, const LutBlock& block, std::siz
   }
 }
 
-/// Affine maps of a byte, one output bit a byte of the matrix, the uppermost first: bit 4 + Plane = input bit Bit.
-template <int Bit, int Plane>
-inline __m512i code_bit(__m512i codes) {
-  const __m512i matrix = _mm512_set1_epi64(static_cast<long long>(1ULL << Bit << 8 * (3 - Plane)));
-  return _mm512_gf2p8affine_epi64_epi8(codes, matrix, 0);
-}
+/// Affine maps of a byte as GFNI takes them, one output bit a byte of the matrix, the uppermost first.
+struct BitMaps {
+  std::uint64_t sign;      ///< bits 1 to 7 are the input bit; bit 0 is nothing
+  std::uint64_t plane[3];  ///< bit 4 + p is the input bit
+  std::uint64_t top;       ///< bit 7 is the input bit
+};
 
-/// +1 where input bit `Bit` is set and -1 elsewhere: bit 0 is 1, the others are its opposite. With 128 added, where
-/// bytes are unsigned: then bit 7 is it.
-template <int Bit, int Offset>
-inline __m512i signs_of_bit(__m512i codes) {
-  const __m512i matrix = _mm512_set1_epi64(static_cast<long long>(0x0001010101010101ULL << Bit));
-  return _mm512_gf2p8affine_epi64_epi8(codes, matrix, Offset == 0 ? 0xFF : 0x7F);
+/// Those of each input bit.
+constexpr BitMaps bit_maps(int bit) {
+  return {0x0001010101010101ULL << bit, {1ULL << bit << 24, 1ULL << bit << 16, 1ULL << bit << 8}, 1ULL << bit};
+}
+constexpr BitMaps kBitMaps[8] = {bit_maps(0), bit_maps(1), bit_maps(2), bit_maps(3),
+                                 bit_maps(4), bit_maps(5), bit_maps(6), bit_maps(7)};
+
+template <int Flipped = 0>
+inline __m512i mapped(__m512i codes, std::uint64_t map) {
+  return _mm512_gf2p8affine_epi64_epi8(codes, _mm512_set1_epi64(static_cast<long long>(map)), Flipped);
 }
 
 /// `Engine::Strip`: `Offset` is added to every level.
@@ -61,56 +65,62 @@ class Avx512Strip {
     }
   }
 
+  /// Registers of codes: byte p of lane r is of position p of row r.
+  static constexpr int registers = Planes == 0 ? 1 : Planes;
+
   void make(const std::uint8_t* const* codes, std::int8_t* tile) const {
-    make_half(codes, 0, tile);
-    make_half(codes, 128, tile + kTileBytes / 2);
+    for (std::size_t half = 0; half < 2; ++half, tile += kTileBytes / 2) {
+      __m512i quads[registers];
+      load(codes, half, quads);
+      store<0>(quads, tile);
+      store<1>(quads, tile);
+      store<2>(quads, tile);
+      store<3>(quads, tile);
+      store<4>(quads, tile);
+      store<5>(quads, tile);
+      store<6>(quads, tile);
+      store<7>(quads, tile);
+    }
+  }
+
+  /// The codes of four positions, of the eight from which a tile is made.
+  void load(const std::uint8_t* const* codes, std::size_t half, __m512i* quads) const {
+    for (int p = 0; p < registers; ++p) {
+      const std::uint8_t* const from = codes[p] + half * 128;
+      const __m512i low = _mm512_loadu_si512(from), high = _mm512_loadu_si512(from + 64);
+      _mm_prefetch(reinterpret_cast<const char*>(from + 8192), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(from + 8192 + 64), _MM_HINT_T1);
+      quads[p] = _mm512_permutex2var_epi8(low, rows_, high);
+    }
+  }
+
+  /// A line of a tile: the levels of one bit of each code. A sign is +1 or -1: bit 0 is 1, the others are its opposite;
+  /// with 128 added, where bytes are unsigned, bit 7 is it.
+  __m512i line(const __m512i* quads, const BitMaps& maps) const {
+    if constexpr (Planes == 0) {
+      return mapped<Offset == 0 ? 0xFF : 0x7F>(quads[0], maps.sign);
+    } else {
+      __m512i at = _mm512_or_si512(lane_numbers(), mapped(quads[0], maps.plane[0]));
+      if constexpr (Planes == 2) at = _mm512_or_si512(at, mapped(quads[1], maps.plane[1]));
+      if constexpr (Planes > 2) {
+        const __m512i second = mapped(quads[1], maps.plane[1]), third = mapped(quads[2], maps.plane[2]);
+        at = _mm512_ternarylogic_epi32(at, second, third, 0xFE);
+      }
+      if constexpr (Planes < 3) return _mm512_permutexvar_epi8(at, tables_[0]);
+      const __m512i low = _mm512_permutex2var_epi8(tables_[0], at, tables_[kTables / 2 - (Planes == 4)]);
+      if constexpr (Planes < 4) return low;
+      const __m512i high = _mm512_permutex2var_epi8(tables_[kTables / 2], at, tables_[kTables - 1]);
+      return _mm512_mask_mov_epi8(low, _mm512_movepi8_mask(mapped(quads[Planes - 1], maps.top)), high);
+    }
   }
 
  private:
   /// Registers of levels of 16 rows.
   static constexpr int kTables = Planes < 3 ? 1 : Planes == 3 ? 2 : 4;
 
-  void make_half(const std::uint8_t* const* codes, std::size_t at, std::int8_t* tile) const {
-    __m512i quads[Planes == 0 ? 1 : Planes];
-    for (int p = 0; p < (Planes == 0 ? 1 : Planes); ++p) {
-      const __m512i low = _mm512_loadu_si512(codes[p] + at), high = _mm512_loadu_si512(codes[p] + at + 64);
-      _mm_prefetch(reinterpret_cast<const char*>(codes[p] + at + 8192), _MM_HINT_T0);
-      _mm_prefetch(reinterpret_cast<const char*>(codes[p] + at + 8192 + 64), _MM_HINT_T0);
-      quads[p] = _mm512_permutex2var_epi8(low, rows_, high);  // byte p of lane r: position p of row r
-    }
-    line<0>(quads, tile);
-    line<1>(quads, tile);
-    line<2>(quads, tile);
-    line<3>(quads, tile);
-    line<4>(quads, tile);
-    line<5>(quads, tile);
-    line<6>(quads, tile);
-    line<7>(quads, tile);
-  }
-
   template <int Bit>
-  void line(const __m512i* quads, std::int8_t* tile) const {
-    _mm512_store_si512(tile + Bit * kTileDepth, levels_of<Bit>(quads));
-  }
-
-  template <int Bit>
-  __m512i levels_of(const __m512i* quads) const {
-    if constexpr (Planes == 0) {
-      return signs_of_bit<Bit, Offset>(quads[0]);
-    } else {
-      __m512i at = _mm512_or_si512(lane_numbers(), code_bit<Bit, 0>(quads[0]));
-      if constexpr (Planes == 2) at = _mm512_or_si512(at, code_bit<Bit, 1>(quads[1]));
-      if constexpr (Planes > 2) {
-        const __m512i second = code_bit<Bit, 1>(quads[1]), third = code_bit<Bit, 2>(quads[2]);
-        at = _mm512_ternarylogic_epi32(at, second, third, 0xFE);
-      }
-      if constexpr (Planes < 3) return _mm512_permutexvar_epi8(at, tables_[0]);
-      const __m512i low = _mm512_permutex2var_epi8(tables_[0], at, tables_[kTables / 2 - (Planes == 4)]);
-      if constexpr (Planes < 4) return low;
-      const __m512i top = _mm512_gf2p8affine_epi64_epi8(quads[Planes - 1], _mm512_set1_epi64(1LL << Bit), 0);
-      const __m512i high = _mm512_permutex2var_epi8(tables_[kTables / 2], at, tables_[kTables - 1]);
-      return _mm512_mask_mov_epi8(low, _mm512_movepi8_mask(top), high);
-    }
+  void store(const __m512i* quads, std::int8_t* tile) const {
+    _mm512_store_si512(tile + Bit * kTileDepth, line(quads, kBitMaps[Bit]));
   }
 
   __m512i rows_;

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "forms/codebook_matrix.h"
+#include "forms/tile_inputs.h"
 #include "kernels/codebook_nibbles_tables.h"
 #include "kernels/codebook_sums_tables.h"
 #include "kernels/codebook_tiles_tables.h"
@@ -105,6 +106,46 @@ TEST(codebook_halves_are_as_the_plain_ones) {
                         found[i].data());
     }
     CHECK(difference(found[0], found[1]) <= (digits % 2 == 0 ? 2e-3 : 1e-4));
+  }
+}
+
+/// The product of up to 32 rows of a case with `count` columns by tiles, whose numbers have one byte or two.
+Floats tiled_product(const CodebookTileKernel& kernel, const Case& c, const ByteWords& words, const Floats& x,
+                     std::size_t count, int digits) {
+  const std::size_t tiles = (c.row_bytes + kTileDepth - 1) / kTileDepth * words.places;
+  TileInputs inputs(tiles, 1, digits, count);
+  inputs.build(count, c.cols, Parallel(), [&](std::size_t column, std::size_t lower, const TileColumns& columns) {
+    kernel.build(x.data() + column * c.cols, c.cols, words.places, digits, column, lower, columns);
+  });
+  Floats products(kTileColumns * kLutRows), y(count * c.rows);
+  kernel.begin(inputs.columns().count);
+  kernel.multiply({c.codes.data(), c.row_bytes, c.rows}, words, inputs.columns(), products.data());
+  kernel.end();
+  inputs.put(products.data(), 0, c.rows, y.data());
+  return y;
+}
+
+TEST(codebook_tiles_are_as_the_model_of_their_instructions) {
+  const CodebookTileKernel* const kernel = codebook_tile_kernel();
+  if (kernel == nullptr) return;
+  for (const std::size_t places : {1, 2, 4, 12}) {
+    for (const bool nibbles : {false, true}) {
+      if (nibbles && places != 2) continue;
+      const Case c(places == 4 ? 32 : 19, 150 * places - 1, 8, places);
+      std::vector<std::int8_t> tables(2 * places * 256);
+      for (std::size_t i = 0; i < tables.size(); ++i) {
+        const std::size_t byte = i % 256, index = nibbles ? (i / 256 % 2 == 0 ? byte % 16 : byte / 16) : i;
+        tables[i] = static_cast<std::int8_t>(static_cast<int>(index * 37 % 255) - 127);
+      }
+      for (const std::size_t count : {1, 16, 23}) {
+        for (int digits = 1; digits <= 4; ++digits) {
+          const ByteWords words{tables.data(), places, (digits + 1) / 2, 0.5F, nibbles};
+          const Floats x = normal(count * c.cols, 4);
+          const Floats truth = tiled_product(kCodebookTilesModel, c, words, x, count, digits % 2 + 1);
+          CHECK(difference(tiled_product(*kernel, c, words, x, count, digits % 2 + 1), truth) <= 2e-3);
+        }
+      }
+    }
   }
 }
 
