@@ -16,6 +16,9 @@ constexpr std::size_t kMostInputs = 65536;
 /// Columns from which on tiles are faster than partial sums of each, and up to which those are faster than floats.
 constexpr std::size_t kLeastTiled = 3, kMostSummed = 8;
 
+/// Rows for which the partial sums of a column are worth making, where tiles would do.
+constexpr std::size_t kSummedRows = 1024;
+
 IndexRows rows_from(const IndexRows& all, std::size_t first, std::size_t most) {
   return {all.codes + first * all.row_bytes, all.row_bytes, std::min(most, all.rows - first)};
 }
@@ -76,7 +79,9 @@ bool CodebookBytes::make_bytes(bool halves) {
 }
 
 bool CodebookBytes::multiply(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
-  const bool tiled = tiles_ != nullptr && count >= (exact_ && sums_ != nullptr ? tiles_->least_exact : kLeastTiled);
+  // With long words and many rows, partial sums cost little before they are looked up.
+  const bool summed = exact_ && sums_ != nullptr && places_ >= 4 && all_.rows >= kSummedRows;
+  const bool tiled = tiles_ != nullptr && count >= (summed ? tiles_->least_exact : kLeastTiled);
   const bool in_bytes = tiled || (nibbles_ != nullptr && count <= kMostSummed);
   if (in_bytes) {
     const float error = rounding_error(x, count, cols_);
