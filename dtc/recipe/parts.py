@@ -248,7 +248,7 @@ class Recipe(_Part):
     costs: Annotated[str | None, Flag("--costs")] = Field(
         None,
         description="file of dtc ops measure-costs: how fast compressed products are on the machine to run on; amx "
-        "names the table of processors with AMX that comes with dtc",
+        "and avx512 name tables that come with dtc: of processors with AMX, and with AVX-512 VNNI alone",
     )
     custom_ops: Annotated[tuple[str, ...], Flag("--custom-ops")] = Field(
         (), description="library of custom operators that the model needs to run (repeatable)"

@@ -104,6 +104,11 @@ def commands(*, split: datasets.Split = "train") -> datasets.Batches:
     yield from islice(datasets.spoken_digits(batch_size=64, split=split), 2 if split == "train" else 1)
 
 
+def sequences(*, split: datasets.Split = "train") -> datasets.Batches:
+    """Yield 128 sequences of spoken digits of the training set; to evaluate, a batch that it holds out."""
+    yield from islice(datasets.spoken_sequences(batch_size=64, split=split), 2 if split == "train" else 1)
+
+
 def speech(*, split: datasets.Split = "train") -> datasets.Batches:
     """Yield frames of speech in 32 streams side by side, as Silero's detector takes them at 16 kHz, without labels."""
     if split == "train":

@@ -115,7 +115,7 @@ def choose(speed: float | None, rows: int | None, costs: Costs) -> Choice:
     return Choice(pays=False, reason=decoded, speed=speed)
 
 
-SHIPPED = {"amx": "costs_amx.json"}
+SHIPPED = {"amx": "costs_amx.json", "avx512": "costs_avx512.json"}
 """Tables that come with dtc beside the default one, by the name that `--costs` takes."""
 
 

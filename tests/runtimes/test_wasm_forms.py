@@ -60,8 +60,8 @@ def write_model(path: Path) -> Path:
             f"{name}_rows = Gather ({name}, ids)",
             f"{name}_conv = Conv <group = 3> (image, {name}_image)",
         ]
-        outputs += [f"float[5,{ROWS}] {name}_y", f"float[3,{COLS}] {name}_rows", f"float[1,{ROWS},1,3] {name}_conv"]
-    inputs = f"float[5,{COLS}] x, int64[3] ids, float[1,39,1,11] image"
+        outputs += [f"float[9,{ROWS}] {name}_y", f"float[3,{COLS}] {name}_rows", f"float[1,{ROWS},1,3] {name}_conv"]
+    inputs = f"float[9,{COLS}] x, int64[3] ids, float[1,39,1,11] image"
     text = f'<ir_version: 8, opset_import: ["": 17]> forms ({inputs}) => ({", ".join(outputs)}) {{ '
     proto = onnx.parser.parse_model(f"{text}{' '.join(lines)} }}")
     proto.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in constants.items())
@@ -84,7 +84,7 @@ def test_every_form_is_computed_on_in_node_and_in_a_browser(tmp_path: Path) -> N
     feeds = {
         name: np.zeros(shape, dtype)
         for name, shape, dtype in (
-            ("x", (5, COLS), np.float32),
+            ("x", (9, COLS), np.float32),
             ("ids", 3, np.int64),
             ("image", (1, 39, 1, 11), np.float32),
         )

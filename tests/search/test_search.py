@@ -291,6 +291,9 @@ def test_the_shortest_form_is_a_compression(dtc: Dtc, folder: Path) -> None:
     status, _, err = dtc(*told, "--bits", "2")
     assert status == 2
     assert "--bits does not go with --method auto" in err
+    status, _, err = dtc("compress", folder / "m.onnx", "--method", "auto")
+    assert status == 2
+    assert "--method auto keeps a promise about samples: give --data" in err
 
 
 @pytest.mark.usefixtures("inline")

@@ -101,6 +101,10 @@ void dtc_dense_products(const dtc_matrix *w, size_t count, const float *x, float
 }
 
 void dtc_decoded_products(const dtc_matrix *w, dtc_row_decoder *row, size_t count, const float *x, float *y, float *scratch) {
+    if (count < DTC_MANY) {
+        for (; count > 0; --count, x += w->cols, y += w->rows) w->product(w, 0, w->rows, x, y, scratch);
+        return;
+    }
     for (size_t first = 0; first < w->rows; first += DTC_DECODED) {
         const size_t some = w->rows - first < DTC_DECODED ? w->rows - first : DTC_DECODED;
         for (size_t i = 0; i < some; ++i) row(w, first + i, scratch + i * w->cols);

@@ -28,9 +28,9 @@ enum { DTC_TOGETHER = 4 };
 /* What writes a row of a weight. */
 typedef void dtc_row_decoder(const dtc_matrix *w, size_t row, float *y);
 
-/* Products of several vectors where tables cost more than they save: some rows at a time are decoded into scratch, of cols
- * floats each, once for all vectors. */
-enum { DTC_DECODED = 16 };
+/* Products of many vectors, for which tables cost more than they save: some rows at a time are decoded into scratch, of cols
+ * floats each, once for all vectors. Fewer vectors are multiplied one by one. */
+enum { DTC_DECODED = 16, DTC_MANY = 8 };
 
 void dtc_decoded_products(const dtc_matrix *w, dtc_row_decoder *row, size_t count, const float *x, float *y, float *scratch);
 void dtc_levels_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
