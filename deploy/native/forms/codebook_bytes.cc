@@ -76,7 +76,7 @@ bool CodebookBytes::make_bytes(bool halves) {
 }
 
 bool CodebookBytes::multiply(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
-  const bool tiled = tiles_ != nullptr && count >= kLeastTiled;
+  const bool tiled = tiles_ != nullptr && count >= (exact_ && sums_ != nullptr ? tiles_->least_exact : kLeastTiled);
   const bool in_bytes = tiled || (nibbles_ != nullptr && count <= kMostSummed);
   if (in_bytes) {
     const float error = rounding_error(x, count, cols_);

@@ -38,6 +38,7 @@ struct CodebookTileKernel {
   void (*end)();
   /// y[column * 32 + row] = the product of up to 32 rows with the columns.
   void (*multiply)(const IndexRows& rows, const ByteWords& words, const TileColumns& x, float* y);
+  std::size_t least_exact;  ///< columns from which on words and x of two digits are faster than partial sums of each
 };
 
 /// The kernel of this processor; nullptr where there is none.

@@ -144,6 +144,6 @@ void build(const float* x, std::size_t inputs, std::size_t places, int digits, s
 
 }  // namespace
 
-const CodebookTileKernel kCodebookTilesVnni = {build, NothingTaken::begin, NothingTaken::end, multiply};
+const CodebookTileKernel kCodebookTilesVnni = {build, NothingTaken::begin, NothingTaken::end, multiply, 9};
 
 }  // namespace dtc

@@ -59,6 +59,6 @@ void build(const float* x, std::size_t inputs, std::size_t places, int digits, s
 
 }  // namespace
 
-const CodebookTileKernel kCodebookTilesModel = {build, Tiles::begin, Tiles::end, Tiles::multiply};
+const CodebookTileKernel kCodebookTilesModel = {build, Tiles::begin, Tiles::end, Tiles::multiply, 3};
 
 }  // namespace dtc
