@@ -152,8 +152,8 @@ EXPERIMENT = Experiment(
         "where the paper's retrained models pass the dense one: these models are far from trained out, so that every "
         "step without a distortion is worth more than one with it.",
         "paper": "low rank passes the dense model and the control at every rank, by about as much as in the paper. "
-        "With a projection shared in the layer it passes neither; shared with the next layer, which loses a hundredth "
-        "as much before it is retrained and may be what the paper means, it was not retrained. Pruning was ended "
-        "before its tests; on held-out text it stays below masked pruning at both rates, as the paper says.",
+        "With a projection shared in the layer it passes neither; shared with the next layer, which loses less than a "
+        "hundredth as much before it is retrained and may be what the paper means, it was not retrained. Pruning was "
+        "ended before its tests; on held-out text it stays below masked pruning at both rates, as the paper says.",
     },
 )
