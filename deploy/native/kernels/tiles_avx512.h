@@ -47,7 +47,12 @@ constexpr BitMaps kBitMaps[8] = {bit_maps(0), bit_maps(1), bit_maps(2), bit_maps
 
 template <int Flipped = 0>
 inline __m512i mapped(__m512i codes, std::uint64_t map) {
-  return _mm512_gf2p8affine_epi64_epi8(codes, _mm512_set1_epi64(static_cast<long long>(map)), Flipped);
+  __m512i maps = _mm512_set1_epi64(static_cast<long long>(map));
+#if defined(__clang__)
+  // Left to itself clang (14) has the instruction read the map from memory, and encodes a wrong distance.
+  __asm__("" : "+v"(maps));
+#endif
+  return _mm512_gf2p8affine_epi64_epi8(codes, maps, Flipped);
 }
 
 /// `Engine::Strip`: `Offset` is added to every level.
