@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from dtc.cli.app import app
 from dtc.errors import UsageError
 from dtc.passes.method import Method, Skip, Weights, make_method, methods
-from dtc.passes.options import Compensation, flag, tried
+from dtc.passes.options import Compensation, flag, tried, tried_alone
 
 NAMES = sorted(methods())
 HEEDING = [name for name in NAMES if methods()[name].heeds_mask]
@@ -101,7 +101,8 @@ def test_every_value_that_is_worth_trying_is_accepted(name: str) -> None:
     for option, values in rates.items():
         assert len(set(values)) == len(values) > 1
         rivals = method.options_type.one_of if option in method.options_type.one_of else ()
-        others = {key: value for key, value in method.example.items() if key not in rivals}
+        by_itself = option in tried_alone(method.options_type)
+        others = {} if by_itself else {key: value for key, value in method.example.items() if key not in rivals}
         for value in values:
             made = make_method(name, {**others, option: value}).options
             assert getattr(made, option) == value
