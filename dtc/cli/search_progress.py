@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from dtc.cli.progress import console
 from dtc.formatting import printable
 from dtc.search.searching import OnSearch
-from dtc.search.workers import BestSoFar, Measuring, Noted, SearchEvent, TaskDone
+from dtc.search.workers import Announced, BestSoFar, Measuring, SearchEvent, TaskDone
 
 _QUIET = 10.0
 """Seconds between two lines."""
@@ -49,7 +49,7 @@ class _SearchLines:
     def show(self, event: SearchEvent) -> None:
         if isinstance(event, Measuring):
             console.print(f"measuring {event.words}", markup=False)
-        elif isinstance(event, Noted):
+        elif isinstance(event, Announced):
             console.print(printable(event.words), markup=False)
         elif isinstance(event, BestSoFar):
             if _words(event) != self._best:
@@ -72,7 +72,7 @@ class _SearchBar:
     def show(self, event: SearchEvent) -> None:
         if isinstance(event, Measuring):
             self._bar.add_task(f"measuring {event.words}", total=None, best="")
-        elif isinstance(event, Noted):
+        elif isinstance(event, Announced):
             self._bar.console.print(printable(event.words), markup=False)
         elif isinstance(event, BestSoFar):
             self._best = _words(event)

@@ -26,7 +26,7 @@ from dtc.search.goal import Goal
 from dtc.search.journal import EvaluationJournal
 from dtc.search.lab import Setting
 from dtc.search.prepare import prepare
-from dtc.search.workers import Evaluations, Executor, Noted, SearchEvent, TimeUpError, local_processes
+from dtc.search.workers import Announced, Evaluations, Executor, SearchEvent, TimeUpError, local_processes
 
 _KEPT = 0.25
 """Of the memory, which all workers together may keep what enters sites in; models and weights need their own."""
@@ -124,7 +124,7 @@ def search(
         prepared = prepare(model, recipe, candidates, base=base, folder=folder, force=request.force, tell=tell)
         prepared = prepared.limited(request.include, request.exclude)
         for words in (f"judged by {prepared.words}", *prepared.notes):
-            tell(Noted(words))
+            tell(Announced(words))
         with (
             EvaluationJournal(folder) as journal,
             _executor(prepared.setting, request) as executor,

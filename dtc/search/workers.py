@@ -59,13 +59,13 @@ class Measuring:
 
 
 @dataclass(frozen=True)
-class Noted:
+class Announced:
     """What is to be known before all that takes time, such as by what a loss is judged."""
 
     words: str
 
 
-SearchEvent: TypeAlias = TaskDone | BestSoFar | Measuring | Noted
+SearchEvent: TypeAlias = TaskDone | BestSoFar | Measuring | Announced
 
 
 @dataclass
