@@ -15,14 +15,13 @@ import numpy.typing as npt
 
 from dtc.errors import DataError
 from dtc.forms import AnyArray
+from dtc.labels import PADDING
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = npt.NDArray[np.int64]
 
 BLANK = 0
 """The class of a step that spells nothing."""
-PADDING = -1
-"""What stands behind the last label of a sequence, in place of others."""
 
 
 def checked_sequences(labels: AnyArray) -> Labels:

@@ -13,12 +13,11 @@ import numpy.typing as npt
 from dtc.ctc import check_scores, checked_sequences, decode, edit_distance
 from dtc.errors import DataError, UsageError
 from dtc.forms import AnyArray
+from dtc.labels import PADDING
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = npt.NDArray[np.int64]
 
-PADDING = -1
-"""The integer label of a position that does not count."""
 
 KNOWN = (
     "accuracy",

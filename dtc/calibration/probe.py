@@ -9,12 +9,13 @@ from itertools import islice
 import numpy as np
 import onnx_ir as ir
 
-from dtc.ctc import PADDING, log_likelihood
+from dtc.ctc import log_likelihood
 from dtc.data import Source
 from dtc.evaluate import judged_output, stateful
 from dtc.forms import AnyArray, Array
 from dtc.graph import Site, all_graphs, save_model
 from dtc.graph.signature import Arrays, TensorSpec, input_specs
+from dtc.labels import PADDING
 from dtc.metrics import Perplexity
 from dtc.passes.method import Probe
 from dtc.recipe import Objective

@@ -11,7 +11,8 @@ from dtc.data import Source
 from dtc.errors import DataError
 from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays
-from dtc.metrics import PADDING, Metric
+from dtc.labels import PADDING
+from dtc.metrics import Metric
 from dtc.training.carry import Carry
 from dtc.training.engine import Engine
 

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from dtc.ctc import PADDING, checked_sequences
+from dtc.ctc import checked_sequences
 from dtc.errors import DataError
 from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays
+from dtc.labels import PADDING
 from dtc.recipe import Objective
 
 Kind: TypeAlias = Literal["cross-entropy", "ctc", "mse", "bce", "distill"]
@@ -20,7 +21,6 @@ Kind: TypeAlias = Literal["cross-entropy", "ctc", "mse", "bce", "distill"]
 LABELS = "dtc::labels"
 WEIGHT = "dtc::weight"
 TOTAL = "dtc::total"
-IGNORED = -1
 
 
 def choose_kind(objective: Objective, batch: Arrays) -> Kind:
@@ -95,8 +95,8 @@ def targets(
         # 1. Classes: what does not count gets the class that the loss ignores, and the mean is over the others.
         classes = labels.astype(np.int64)
         if inside is not None:
-            classes = np.where(inside, classes, IGNORED)
-        total = total_of(float(np.count_nonzero(classes != IGNORED)))
+            classes = np.where(inside, classes, PADDING)
+        total = total_of(float(np.count_nonzero(classes != PADDING)))
         if not total:
             raise DataError("no label of the batch counts: all are -1 or beyond their sample's length")
         return {LABELS: classes if classes.ndim > 2 else classes.reshape(-1), TOTAL: np.array(total, np.float32)}

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
+from dtc.labels import PADDING
 from dtc.training.scores import scores_of
-from dtc.training.targets import IGNORED, LABELS, WEIGHT, Kind
+from dtc.training.targets import LABELS, WEIGHT, Kind
 
 LOSS = "dtc::loss"
 SCORES = "dtc::scores"
@@ -82,7 +83,7 @@ def _cross_entropy(nodes: _Nodes, scores: ir.Value, label_rank: int) -> None:
     labels = nodes.input(LABELS, ir.DataType.INT64, label_rank if spatial else 1)
     logits = scores if spatial else nodes.op("Flatten", scores, axis=-1)
     node = ir.node(
-        "SoftmaxCrossEntropyLoss", [logits, labels], {"reduction": "mean", "ignore_index": IGNORED}, num_outputs=2
+        "SoftmaxCrossEntropyLoss", [logits, labels], {"reduction": "mean", "ignore_index": PADDING}, num_outputs=2
     )
     for value, name in zip(node.outputs, (LOSS, "dtc::log_probabilities"), strict=True):
         value.name, value.type = name, ir.TensorType(ir.DataType.FLOAT)

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dtc.ctc import BLANK, PADDING, check_scores, steps_needed
+from dtc.ctc import BLANK, check_scores, steps_needed
 from dtc.errors import DataError
-from dtc.training.targets import IGNORED, LABELS, TOTAL, WEIGHT, Kind
+from dtc.labels import PADDING
+from dtc.training.targets import LABELS, TOTAL, WEIGHT, Kind
 
 
 def loss_of(kind: Kind, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
@@ -31,7 +32,7 @@ def loss_of(kind: Kind, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor
         # Scores [N, C, H, W] with labels [N, H, W] go in as they are; others have the classes last.
         logits = scores if labels.dim() > 2 else scores.reshape(-1, scores.shape[-1])
         _check(logits.shape[0] == labels.shape[0], scores, labels)
-        return F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum") / targets[TOTAL]
+        return F.cross_entropy(logits.float(), labels, ignore_index=PADDING, reduction="sum") / targets[TOTAL]
     flat = scores.reshape(-1).float()
     _check(flat.shape == labels.shape, scores, labels)
     if kind == "bce":

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from dtc.graph.builder import Builder, Shared, replace_node
+from dtc.labels import PADDING
 from dtc.training.engines.ort.losses import LOSS
-from dtc.training.targets import IGNORED
 
 _KIND = "SoftmaxCrossEntropyLoss"
 
@@ -45,7 +45,7 @@ def _expand(node: ir.Node, shared: Shared) -> None:
     loss, log_p = node.outputs
     # 1. The gradient reads what the loss leaves it: it is rewritten first.
     build = shared.builder(str(node.name))
-    counted = build.op("Not", [build.op("Equal", [labels, build.constant(IGNORED)])])
+    counted = build.op("Not", [build.op("Equal", [labels, build.constant(PADDING)])])
     counts = build.op("Cast", [build.unsqueeze(counted, [1])], to=int(ir.DataType.FLOAT))
     shares = build.op("Div", [counts, build.op("ReduceSum", [counts], keepdims=0)])
     rows = _Rows(build.op("LogSoftmax", [scores], axis=-1), build.unsqueeze(labels, [1]), shares)
