@@ -15,3 +15,7 @@ void dtc_signs_row(const dtc_matrix *w, size_t row, float *y) {
         y[col] = value;
     }
 }
+
+void dtc_signs_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch) {
+    dtc_decoded_products(w, dtc_signs_row, first, count, x, scratch);
+}

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from dtc.deploy.codegen.weights.stored import AnyArray, Matrix, StoredWeight, packed
+from dtc.deploy.codegen.weights.stored import AnyArray, Matrix, Several, StoredWeight, packed
 
 _MOST_PLANES = 4
 _GROUPS = (256, 128, 64, 32)
@@ -74,6 +74,7 @@ def _grouped(matrix: Matrix, group: int, planes: int) -> StoredWeight | None:
         numbers={"planes": planes, "group": group},
         scratch=4 * min(_SPAN, math.ceil(cols / 8) * 8),
         multiply_adds=rows * planes * math.ceil(cols / 4),
+        several=Several.decoded(matrix),
     )
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from dtc.deploy.codegen.weights.stored import AnyArray, Matrix, StoredWeight
+from dtc.deploy.codegen.weights.stored import AnyArray, Matrix, Several, StoredWeight
 
 _WIDEST = 255
 """Columns from one value to the next that a byte tells."""
@@ -30,7 +30,8 @@ def sparse(matrix: Matrix) -> StoredWeight | None:
     arrays |= {"indices": None, "palette": None}
     if len(palette) <= 256 and palette.nbytes + indices.size < values.nbytes:
         arrays |= {"values": None, "indices": indices.astype(np.uint8), "palette": palette}
-    return StoredWeight("sparse", matrix.shape[0], matrix.shape[1], arrays, multiply_adds=len(values))
+    count = len(values)
+    return StoredWeight("sparse", *matrix.shape, arrays, multiply_adds=count, several=Several(0, count))
 
 
 def _keep_between(kept: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> None:
