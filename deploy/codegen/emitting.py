@@ -169,7 +169,7 @@ def _weights(program: CProgram, names: Mapping[StoredWeight, str]) -> str:
 
 
 def _weight(weight: StoredWeight, name: str, used: Collection[str], *, extern: bool) -> str:
-    """Return the definition of a weight: its arrays, what they are to its form, and the matrix with what is used of it."""
+    """Return the definition of a weight: its arrays, what they are to its form, and the matrix with its kernels."""
     parts = "".join(
         _weight(part, f"{name}_{member}", ["product"], extern=False) for member, part in weight.parts.items()
     )

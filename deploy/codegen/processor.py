@@ -22,11 +22,11 @@ class Processor:
 
     encode: Encoder = encode_smallest
     width: int = 4
-    panel: int = 4096
+    panel: int = 2048
     headers: Sequence[str] = ()
 
     def together(self, count: int, cols: int) -> int:
-        """Return how many of so many vectors of `cols` numbers are multiplied at once: whole strips, as even as may be."""
+        """Return how many of `count` vectors of `cols` numbers are multiplied at once: whole strips, evenly."""
         strips = math.ceil(count / self.width)
         turns = math.ceil(strips / max(1, self.panel // (cols * self.width)))
         return math.ceil(strips / turns) * self.width

@@ -13,7 +13,7 @@ _BEYOND = 8
 """DTC_BEYOND of the kernels."""
 
 
-def _shape(at: NodeCompiling, x: Tensor, y: Tensor, groups: int, found: Windows, most: int = 1) -> Struct:
+def _shape(x: Tensor, y: Tensor, groups: int, found: Windows, most: int = 1) -> Struct:
     members = {
         "batch": x.shape[0],
         "in": x.shape[1],
@@ -34,12 +34,12 @@ def _conv(at: NodeCompiling) -> None:
     bias = at.floats(at.constant(2, "the bias")) if at.has(2) else None
     if groups == x.shape[1] == y.shape[1]:
         memory = at.memory([weight.cols + _reach(y, found) + _BEYOND])
-        shape = _shape(at, x, y, groups, found)
+        shape = _shape(x, y, groups, found)
         at.call("dtc_conv_depthwise", shape, weight, bias, x, y, memory, multiply_adds=y.size * weight.cols)
         return
     assert weight.several is not None
     most = at.graph.processor.together(math.prod(y.shape[2:]), weight.cols)
-    shape, memory = _shape(at, x, y, groups, found, most), at.memory([most * weight.cols + weight.several.scratch])
+    shape, memory = _shape(x, y, groups, found, most), at.memory([most * weight.cols + weight.several.scratch])
     work = y.size // y.shape[1] * weight.several.multiply_adds
     at.call("dtc_conv", shape, weight, bias, x, y, memory, multiply_adds=work)
 
@@ -60,7 +60,7 @@ def _conv_transpose(at: NodeCompiling) -> None:
     weight = at.weight(matrix)
     bias = at.floats(at.constant(2, "the bias")) if at.has(2) else None
     found.before = _cut_in_front(at, x, kernel.shape[2:], y, found)
-    shape, memory = _shape(at, x, y, groups, found), at.memory([inner + len(matrix) // groups + weight.scratch])
+    shape, memory = _shape(x, y, groups, found), at.memory([inner + len(matrix) // groups + weight.scratch])
     work = x.size // x.shape[1] * weight.multiply_adds
     at.call("dtc_conv_transpose", shape, weight, bias, x, y, memory, multiply_adds=work)
 

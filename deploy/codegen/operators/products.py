@@ -11,6 +11,7 @@ from dtc.deploy.codegen.constants import is_constant, is_factored
 from dtc.deploy.codegen.operators.elementwise import pair
 from dtc.deploy.codegen.program import AnyArray, Struct, Tensor
 
+
 def linear(at: NodeCompiling, matrix: AnyArray, bias: AnyArray | None, x: Tensor, y: Tensor) -> None:
     """Add `y [..., out] = x [..., in] @ matrix^T + bias`, `matrix` being `[out, in]`."""
     weight = at.weight(matrix)
