@@ -22,6 +22,7 @@ _TAKEN: Mapping[str, Sequence[str]] = {
     "dtc_rows_int32": ("row",),
     "dtc_conv_depthwise": ("row",),
     "dtc_conv": ("products",),
+    "dtc_conv_few": ("product",),
     "dtc_linear_many": ("products",),
     "dtc_linear": ("product",),
     "dtc_conv_transpose": ("product",),

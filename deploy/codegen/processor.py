@@ -16,19 +16,19 @@ class Processor:
     Attributes:
         encode: Stores a weight in a form of the kernels.
         width: DTC_WIDTH of the kernels: vectors that lie side by side.
-        panel: Numbers of vectors that a weight is multiplied with at once, if `width` of them are not more.
+        panel: Numbers of the vectors that a weight is multiplied with at once, up to a whole strip of them.
         headers: What declares kernels of forms that `kernels/matrix.h` does not.
     """
 
     encode: Encoder = encode_smallest
     width: int = 4
-    panel: int = 2048
+    panel: int = 4096
     headers: Sequence[str] = ()
 
     def together(self, count: int, cols: int) -> int:
         """Return how many of `count` vectors of `cols` numbers are multiplied at once: whole strips, evenly."""
         strips = math.ceil(count / self.width)
-        turns = math.ceil(strips / max(1, self.panel // (cols * self.width)))
+        turns = math.ceil(strips / math.ceil(self.panel / (cols * self.width)))
         return math.ceil(strips / turns) * self.width
 
 

@@ -37,8 +37,13 @@ def _conv(at: NodeCompiling) -> None:
         shape = _shape(x, y, groups, found)
         at.call("dtc_conv_depthwise", shape, weight, bias, x, y, memory, multiply_adds=y.size * weight.cols)
         return
-    assert weight.several is not None
-    most = at.graph.processor.together(math.prod(y.shape[2:]), weight.cols)
+    places = math.prod(y.shape[2:])
+    if weight.several is None or places < weight.several.least:
+        memory = at.memory([weight.cols + len(kernel) // groups + weight.scratch])
+        work = x.shape[0] * places * weight.multiply_adds
+        at.call("dtc_conv_few", _shape(x, y, groups, found), weight, bias, x, y, memory, multiply_adds=work)
+        return
+    most = at.graph.processor.together(places, weight.cols)
     shape, memory = _shape(x, y, groups, found, most), at.memory([most * weight.cols + weight.several.scratch])
     work = y.size // y.shape[1] * weight.several.multiply_adds
     at.call("dtc_conv", shape, weight, bias, x, y, memory, multiply_adds=work)

@@ -20,6 +20,9 @@ _EXACT = 2e-6
 
 _ALPHA_BYTES = 2
 
+_LOOKED_UP = 16
+"""Vectors from which decoding a weight costs less than the look-ups of each vector."""
+
 _SPAN = 256
 """DTC_SIGNS_SPAN of the kernels."""
 
@@ -74,7 +77,7 @@ def _grouped(matrix: Matrix, group: int, planes: int) -> StoredWeight | None:
         numbers={"planes": planes, "group": group},
         scratch=4 * min(_SPAN, math.ceil(cols / 8) * 8),
         multiply_adds=rows * planes * math.ceil(cols / 4),
-        several=Several.decoded(matrix),
+        several=Several.decoded(matrix, least=_LOOKED_UP),
     )
 
 

@@ -34,7 +34,7 @@ class Several:
     least: int = 4
 
     @classmethod
-    def decoded(cls, matrix: Matrix, rows: int = _STRIP + 1, least: int = 4) -> Several:
+    def decoded(cls, matrix: Matrix, rows: int = _STRIP + 1, least: int = 8) -> Several:
         """Return what those of a matrix take whose rows are decoded; scratch is of so many rows."""
         return cls(rows * matrix.shape[1], matrix.size, least)
 
