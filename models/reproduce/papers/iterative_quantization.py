@@ -147,9 +147,9 @@ EXPERIMENT = Experiment(
     "quantized again. Only the abstract of the paper is at hand: its model, rates and number of iterations are not "
     "known. The small setting takes the LSTM of 300 units and three iterations of two fifths of an epoch, and what "
     "is pruned is not retrained; what is not retrained is made of the control there. The largest setting has the "
-    "medium model of two layers of 650, and six iterations of two epochs; beside them stands one training of ten epochs "
-    "with a distortion every so many steps. Pruned weights are coded by their "
-    "survivors alone, and the mask is stored: bits a weight count all that the file needs of them.",
+    "medium model of two layers of 650, and six iterations of two epochs; beside them stands one training of ten "
+    "epochs with a distortion every so many steps. Pruned weights are coded by their survivors alone, and the mask is "
+    "stored: bits a weight count all that the file needs of them.",
     trials,
     tables,
     pictures,
