@@ -161,8 +161,9 @@ EXPERIMENT = Experiment(
         "smallest": "each iteration loses less by quantization, and the quantized model passes the one that it began "
         "with, but not the control, which learns for as long: three iterations of a model that is far from trained "
         "out.",
-        "paper": "each iteration loses less by its quantization, but three of them are far from the dense model: the "
-        "rates, which begin anew with each iteration, undo much of what the one before had won. Pruned weights were "
-        "not run, and a fourth iteration was ended early.",
+        "paper": "each iteration loses less by its quantization, down to four points of held-out text after six; on "
+        "the test text that leaves one bit 6 % above the dense model, where the paper says none. A distortion every 100 "
+        "steps of one training ends lower on held-out text. Both were trained to their ends, and all but the iterations "
+        "themselves were ended before their tests. Pruned weights were not run.",
     },
 )
