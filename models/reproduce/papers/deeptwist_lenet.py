@@ -123,7 +123,7 @@ EXPERIMENT = Experiment(
     tables,
     short={
         "paper": "LeNet-5 is flat up to an interval of 100 and falls from 200 on, as the paper's; it is a tenth of a "
-        "point below the paper, as its dense model is, which it passes. LeNet-300-100 stays four tenths below its dense "
-        "model. Masked pruning is no worse on either. There are one or two seeds where the paper has the mean of ten.",
+        "point below the paper, and above its own dense model. LeNet-300-100 stays four tenths below its dense one. "
+        "Masked pruning is no worse on either. There are one or two seeds where the paper has the mean of ten.",
     },
 )

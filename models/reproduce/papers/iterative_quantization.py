@@ -162,8 +162,8 @@ EXPERIMENT = Experiment(
         "with, but not the control, which learns for as long: three iterations of a model that is far from trained "
         "out.",
         "paper": "each iteration loses less by its quantization, down to four points of held-out text after six; on "
-        "the test text that leaves one bit 6 % above the dense model, where the paper says none. A distortion every 100 "
-        "steps of one training ends lower on held-out text. Both were trained to their ends, and all but the iterations "
-        "themselves were ended before their tests. Pruned weights were not run.",
+        "the test text that leaves one bit 6 % above the dense model, where the paper says none. A distortion every "
+        "100 steps of one training ends lower on held-out text, but was ended before its test, as was the control of "
+        "the iterations. Pruned weights were not run.",
     },
 )
