@@ -75,6 +75,12 @@ class Objective(_Part):
         "with metric label-error: labels [N, L] are what the steps of an output [T, N, classes] spell, -1 behind their "
         "ends, class 0 the blank",
     )
+    distill: Annotated[float, Flag("--distill")] = Field(
+        0.0,
+        ge=0,
+        description="weight of the mean squared distance of the scores from the original's, which training minimises "
+        "beside a loss of labels; 0: none",
+    )
     output: Annotated[str | None, Flag("--loss-output")] = Field(
         None, description="model output that the loss reads; else the first"
     )
@@ -96,6 +102,12 @@ class Objective(_Part):
     def of_sequences(self) -> bool:
         """Whether labels are what the steps of an output spell."""
         return self.loss == "ctc" or self.metric == "label-error"
+
+    @model_validator(mode="after")
+    def _distilled_beside_labels(self) -> Objective:
+        if self.distill and self.loss == "distill":
+            raise ValueError("distill: is a weight beside a loss of labels; loss: distill has none")
+        return self
 
     @model_validator(mode="after")
     def _all_steps_spell(self) -> Objective:

@@ -11,7 +11,17 @@ from dtc.errors import DataError, EngineError
 from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays
 from dtc.recipe import Objective
-from dtc.training.targets import Kind, choose_kind, labels_of, samples_axis, targets
+from dtc.training.targets import (
+    LABELS,
+    TAUGHT,
+    TAUGHT_WEIGHT,
+    WEIGHT,
+    Kind,
+    choose_kind,
+    labels_of,
+    samples_axis,
+    targets,
+)
 
 
 def inputs_of(graph: ir.Graph, batch: Arrays) -> dict[str, AnyArray]:
@@ -78,6 +88,22 @@ class Supervision:
             self.kind = choose_kind(self._objective, batch)
         labels = taught() if self.kind == "distill" else labels_of(self._objective, self.kind, batch)
         return self.kind, targets(self.kind, labels, lengths_of(self._objective, batch), self._samples, total_of)
+
+    def beside(
+        self, batch: Arrays, taught: Callable[[], AnyArray], total_of: Callable[[float], float] = float
+    ) -> dict[str, AnyArray]:
+        """Return what training compares the scores with beside the labels: nothing, or the original's own scores.
+
+        `dtc::taught`, a float vector, and `dtc::taught_weight`, which sums to the objective's weight of distillation.
+
+        Raises:
+            DataError: The lengths are missing, or leave nothing that counts.
+        """
+        if not self._objective.distill:
+            return {}
+        found = targets("distill", taught(), lengths_of(self._objective, batch), self._samples, total_of)
+        weight = np.multiply(found[WEIGHT], self._objective.distill, dtype=np.float32)
+        return {TAUGHT: found[LABELS], TAUGHT_WEIGHT: weight}
 
 
 def check_carry(graph: ir.Graph, objective: Objective) -> None:

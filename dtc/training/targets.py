@@ -21,6 +21,8 @@ Kind: TypeAlias = Literal["cross-entropy", "ctc", "mse", "bce", "distill"]
 LABELS = "dtc::labels"
 WEIGHT = "dtc::weight"
 TOTAL = "dtc::total"
+TAUGHT = "dtc::taught"
+TAUGHT_WEIGHT = "dtc::taught_weight"
 
 
 def choose_kind(objective: Objective, batch: Arrays) -> Kind:
