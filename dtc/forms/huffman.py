@@ -67,11 +67,8 @@ class HuffmanCode:
         # A segment begins where the one before it ends; the end of the last symbol begins none.
         starts = np.concatenate([[0], ends[SEGMENT - 1 : -1 : SEGMENT]]).astype(np.int32)
         # [entries, LONGEST]: the bits of each word from its top, and which of these places are the word's own.
-        places = np.arange(LONGEST)
-        own = places < lengths[:, None]
-        word_bits = (words[:, None] >> np.maximum(lengths[:, None].astype(np.int64) - 1 - places, 0) & 1).astype(
-            np.uint8
-        )
+        last = lengths[:, None].astype(np.int64) - 1 - np.arange(LONGEST)
+        word_bits, own = (words[:, None] >> np.maximum(last, 0) & 1).astype(np.uint8), last >= 0
         bits = word_bits[symbols][own[symbols]]
         stream = np.concatenate([np.packbits(bits), np.zeros(SPARE, np.uint8)])
         narrow = order.astype(np.uint8) if order.max() < 256 else order.astype(np.uint16)

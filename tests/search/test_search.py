@@ -162,8 +162,6 @@ def test_a_stream_with_state_and_a_scalar_is_searched(dtc: Dtc, tmp_path: Path) 
         "--seconds",
         "0",
         "--json",
-        "--batch-size",
-        "1",
         "--held-out",
         "0.5",
         "--max-drop",
