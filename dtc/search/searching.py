@@ -123,6 +123,7 @@ def search(
         tell = on_event or (lambda _: None)
         prepared = prepare(model, recipe, candidates, base=base, folder=folder, force=request.force, tell=tell)
         prepared = prepared.limited(request.include, request.exclude)
+        prepared.refuse_unreachable(request.goal.limit_bytes(prepared.model_bytes))
         for words in (f"judged by {prepared.words}", *prepared.notes):
             tell(Announced(words))
         with (
