@@ -41,6 +41,7 @@ CODEBOOKS: dict[str, Mapping[str, Any]] = {
     "256 for all layers, 4 bits": {"codewords": 256, "codeword_bits": 4, "share": True},
     "128 for all layers, 4 bits": {"codewords": 128, "codeword_bits": 4, "share": True},
     "64 for all layers, 4 bits": {"codewords": 64, "codeword_bits": 4, "share": True},
+    "64 a layer, 4 bits": {"codewords": 64, "codeword_bits": 4},
 }
 """Codebooks of whole kernels by their words in the table."""
 
@@ -65,7 +66,7 @@ def trials(size: Size, seeds: int) -> Sequence[PaperTrial]:
         for task in tasks:
             found += _clustered(task, _start(tasks[0], size), size)
         for words in _CODED[size]:
-            found += _coded(tasks[0], words, rounded=size == "paper")
+            found += _coded(tasks[0], words, size)
     return found
 
 
@@ -98,8 +99,8 @@ def _clustered(task: PaperTask, begin: Begin | None, size: Size) -> Iterator[Pap
         yield replace(trial, change=moved(trial.recipe, chosen, share=_MOVED, by=_BY))
 
 
-def _coded(task: PaperTask, words: str, *, rounded: bool) -> Iterator[PaperTrial]:
-    """Yield what has one codebook: not retrained, then retrained, then with rounded activations, too."""
+def _coded(task: PaperTask, words: str, size: Size) -> Iterator[PaperTrial]:
+    """Yield what has a codebook: not retrained, then its codewords retrained, then with rounded activations, too."""
     ends = Rule(method="uniform", options={"bits": 8}, include=_STORED[task.model][-1])
     name = words.replace(",", "").replace(" ", "-")
     once, kept = (Rule(method="codebook", options={**CODEBOOKS[words], **more}) for more in ({}, _KEPT))
@@ -109,10 +110,11 @@ def _coded(task: PaperTask, words: str, *, rounded: bool) -> Iterator[PaperTrial
     taught = replace(task, objective=task.objective.model_copy(update={"loss": "distill"}))
     retrained = taught.retrained(name, ends, kept, what="codebook retrained", words=words)
     yield retrained
-    if rounded:
-        recipe = retrained.recipe.model_copy(update={"activations": Activations(bits=4)})
-        told = {**retrained.facts, "what": "codebook retrained, activations of 4 bits"}
-        yield replace(retrained, name=f"{retrained.name}-activations", recipe=recipe, facts=told)
+    if size != "paper":
+        return
+    recipe = retrained.recipe.model_copy(update={"activations": Activations(bits=4)})
+    told = {**retrained.facts, "what": "codebook retrained, activations of 4 bits"}
+    yield replace(retrained, name=f"activations-{retrained.name}", recipe=recipe, facts=told)
 
 
 def tables(records: Sequence[Record]) -> Iterator[str]:
