@@ -126,8 +126,9 @@ class Samples:
 
     def _whole(self, source: Source) -> Source:
         """Return a source without a short last batch, where the model does not take one, or its state does not fit."""
-        only_whole = isinstance(source, ArraySource) and (self.fixed_batch or self.carries)
-        return replace(source, keep_short=False) if only_whole else source
+        if isinstance(source, ArraySource) and (self.fixed_batch or self.carries):
+            return replace(source, keep_short=False)
+        return source
 
     def _reason(self, spec: str) -> str:
         train = self.names.train
