@@ -92,21 +92,17 @@ class Prepared:
             raise UsageError(f"--include {' '.join(include)} leaves no site; see dtc inspect for their names")
         return replace(self, dense_bytes={name: size for name, size in self.dense_bytes.items() if name in names})
 
-    def refuse_unreachable(self, limit: float) -> None:
-        """Refuse to search for a file of so many bytes where all that stays as it is takes more.
-
-        Raises:
-            UsageError: It does.
-        """
+    def out_of_reach(self, limit: float) -> str | None:
+        """Return in words why no file will have so few bytes, where all that stays as it is takes more."""
         stripped = self.setting.recipe.lean.strip_names
         rest = self.model_bytes - sum(self.dense_bytes.values()) - (self.names_bytes if stripped else 0)
         # What is folded into weights or becomes float16 is not counted, nor what the weights take at the least.
         if limit >= _SMALLER * rest:
-            return
+            return None
         advice = "" if stripped else f", of which --strip-names takes out {size(self.names_bytes)}"
-        raise UsageError(
-            f"no file of {size(int(limit))} can be found: {size(rest)} of the model lie in no site that is searched"
-            f"{advice}; see dtc inspect"
+        return (
+            f"no file of {size(int(limit))} will be found: {size(rest)} of the model lie in no site that is "
+            f"searched{advice}"
         )
 
 
