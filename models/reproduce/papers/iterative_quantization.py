@@ -24,11 +24,15 @@ _TRAININGS: dict[Size, Training] = {
     ),
 }  # fmt: skip
 
-INTERVALS = (100, 300, 1000)
-"""Steps between the distortions that stand beside the iterations, of the published size alone."""
+_OCCASIONAL: dict[Size, Training] = {
+    "small": sgd(5.0, 0.25, Schedule(kind="cosine"), epochs=6),
+    # The training of the low rank of the same model.
+    "paper": sgd(2.6 * 35, 5 / 35, Schedule(kind="decay", after=3, factor=1 / 1.65), epochs=10),
+}
+"""One schedule for all of the training, with occasional distortion; as long as the iterations, or nearly."""
 
-# The training of the low rank of the same model.
-_OCCASIONAL = sgd(2.6 * 35, 5 / 35, Schedule(kind="decay", after=3, factor=1 / 1.65), epochs=10)
+INTERVALS: dict[Size, tuple[int, ...]] = {"small": (100,), "paper": (100, 300, 1000)}
+"""Steps between two distortions."""
 
 _OFTEN = 300
 """The interval with which pruned weights are retrained."""
@@ -43,18 +47,18 @@ def trials(size: Size, seeds: int) -> Sequence[PaperTrial]:
         found += [*task.controls, task.once("1-bit", _coded(), begin=given), task.retrained("1-bit", _coded())]
         for sparsity in SPARSITIES[size]:
             found += _pruned(task, sparsity, retrained=size != "small")
-        if size == "paper":
-            found += _distorted(replace(task, training=_OCCASIONAL))
+        if size in _OCCASIONAL:
+            found += _distorted(replace(task, training=_OCCASIONAL[size]), size)
     return found
 
 
-def _distorted(task: PaperTask) -> Iterator[PaperTrial]:
+def _distorted(task: PaperTask, size: Size) -> Iterator[PaperTrial]:
     """Yield what stands beside iterations: a distortion every so many steps of one training, with its control."""
     yield task.trial("dense-occasional", task.begin, task.control.recipe, what="dense occasional")
-    for every in INTERVALS:
+    for every in INTERVALS[size]:
         told = {"what": "occasional", "every": every}
         yield task.retrained(f"1-bit-every-{every}", _coded(), training={"distort_every": every}, **told)
-    for sparsity in SPARSITIES["paper"]:
+    for sparsity in SPARSITIES[size] if size == "paper" else ():
         told = {"what": "occasional", "every": _OFTEN, "sparsity": sparsity}
         name = f"pruned-{100 * sparsity:.0f}-every-{_OFTEN}"
         yield task.retrained(name, _kept(sparsity), training={"distort_every": _OFTEN}, **told)
@@ -107,7 +111,7 @@ def _rows(records: Sequence[Record]) -> Iterator[list[str]]:
             if found := having(records, what=what, sparsity=sparsity):
                 paper = "no worse than dense" if what == "retrained" and sparsity is None else ""
                 yield _row(found, sparsity, told, paper)
-        for every in INTERVALS:
+        for every in INTERVALS["paper"]:
             if found := having(records, what="occasional", sparsity=sparsity, every=every):
                 yield _row(found, sparsity, f"distorted every {every} steps", "")
 
@@ -157,8 +161,9 @@ EXPERIMENT = Experiment(
         "smallest": "each iteration loses less by quantization, and the quantized model passes the one that it began "
         "with, but not the control, which learns for as long: three iterations of a model that is far from trained "
         "out.",
-        "paper": "each iteration loses less by its quantization, but three of them are far from the dense model: the "
-        "rates, which begin anew with each iteration, undo much of what the one before had won. Pruned weights were "
-        "not run, and a fourth iteration was ended early.",
+        "paper": "each iteration loses less by its quantization, down to four points of held-out text after six; on "
+        "the test text that leaves one bit 6 % above the dense model, where the paper says none. A distortion every "
+        "100 steps of one training ends lower on held-out text, but was ended before its test, as was the control of "
+        "the iterations. Pruned weights were not run.",
     },
 )
