@@ -165,12 +165,6 @@ class _Folder:
     def _has_journal(self) -> bool:
         return (self._folder / JOURNAL).is_file()
 
-    @property
-    def _is_empty(self) -> bool:
-        """Whether no evaluation would be lost."""
-        journal = self._folder / JOURNAL
-        return not journal.is_file() or not journal.stat().st_size
-
     def notes_of(self, facts: Mapping[str, Any]) -> list[str] | None:
         """Return the notes of an earlier part of the same search; None if there is none, or it is to begin anew.
 
@@ -185,14 +179,12 @@ class _Folder:
             notes = [str(each) for each in held.pop("notes")]
         except (OSError, ValueError, KeyError, AttributeError) as error:
             raise UsageError(f"{path}: damaged ({error}); add --force to begin anew") from error
-        changed = [name for name, value in facts.items() if held.get(name) != value]
-        if changed and self._is_empty:
-            return None
-        if changed:
-            raise UsageError(
-                f"{self._folder}: holds a search with another {changed[0]}; choose another --folder, or add --force to "
-                "begin anew there"
-            )
+        for name, value in facts.items():
+            if held.get(name) != value:
+                raise UsageError(
+                    f"{self._folder}: holds a search with another {name}; choose another --folder, or add --force to "
+                    "begin anew there"
+                )
         return notes
 
     def begin(self) -> None:
