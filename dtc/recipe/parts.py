@@ -226,7 +226,12 @@ class Data(_Part):
     evaluate: Annotated[str | None, Flag("--eval-data")] = Field(
         None, description="likewise, for evaluation; else a held-out tail of the samples"
     )
-    batch_size: Annotated[int, Flag("--batch-size")] = Field(32, ge=1, description="samples a batch")
+    batch_size: Annotated[int | None, Flag("--batch-size")] = Field(
+        None,
+        ge=1,
+        description="samples a batch; default: 32, but 1 of arrays where state is carried, whose samples are then the "
+        "steps of one stream",
+    )
     held_out: Annotated[float, Flag("--held-out")] = Field(
         0.1, gt=0, lt=1, description="share of the samples held out for evaluation"
     )
