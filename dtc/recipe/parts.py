@@ -75,12 +75,6 @@ class Objective(_Part):
         "with metric label-error: labels [N, L] are what the steps of an output [T, N, classes] spell, -1 behind their "
         "ends, class 0 the blank",
     )
-    distill: Annotated[float, Flag("--distill")] = Field(
-        0.0,
-        ge=0,
-        description="weight of the mean squared distance of the scores from the original's, which training minimises "
-        "beside a loss of labels; 0: none",
-    )
     output: Annotated[str | None, Flag("--loss-output")] = Field(
         None, description="model output that the loss reads; else the first"
     )
@@ -102,12 +96,6 @@ class Objective(_Part):
     def of_sequences(self) -> bool:
         """Whether labels are what the steps of an output spell."""
         return self.loss == "ctc" or self.metric == "label-error"
-
-    @model_validator(mode="after")
-    def _distilled_beside_labels(self) -> Objective:
-        if self.distill and self.loss == "distill":
-            raise ValueError("distill: is a weight beside a loss of labels; loss: distill has none")
-        return self
 
     @model_validator(mode="after")
     def _all_steps_spell(self) -> Objective:
@@ -150,6 +138,12 @@ class Training(_Part):
     )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
+    distill: Annotated[float, Flag("--distill")] = Field(
+        0.0,
+        ge=0,
+        description="weight of the mean squared distance of the scores from the original's, minimised beside a loss of "
+        "labels; 0: none",
+    )
     freeze: Annotated[tuple[str, ...], Flag("--freeze")] = Field(
         (), description="globs of initializers that stay as they are"
     )
@@ -276,6 +270,12 @@ class Recipe(_Part):
         "(relative error near 3e-5), 4 numbers of 8 bits (near 9e-3, fastest)",
     )
     seed: Annotated[int, Flag("--seed")] = Field(0, ge=0, lt=2**32, description="of everything random")
+
+    @model_validator(mode="after")
+    def _distilled_beside_labels(self) -> Recipe:
+        if self.training is not None and self.training.distill and self.objective.loss == "distill":
+            raise ValueError("distill is a weight beside a loss of labels, and loss: distill has none; leave one out")
+        return self
 
     @model_validator(mode="after")
     def _data_to_train_on(self) -> Recipe:

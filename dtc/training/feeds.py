@@ -62,6 +62,8 @@ def lengths_of(objective: Objective, batch: Arrays) -> AnyArray | None:
 class Supervision:
     """What the loss of an objective compares the outputs of a graph with, batch by batch.
 
+    With `distill` above 0 training compares them with the original's too, and weighs what comes of it by that.
+
     Attributes:
         kind: The loss; None until the first batch decides what `auto` is.
 
@@ -69,9 +71,9 @@ class Supervision:
         EngineError: The graph has not what the objective carries over.
     """
 
-    def __init__(self, graph: ir.Graph, objective: Objective) -> None:
+    def __init__(self, graph: ir.Graph, objective: Objective, distill: float = 0.0) -> None:
         check_carry(graph, objective)
-        self._objective, self._samples = objective, samples_axis(graph, objective)
+        self._objective, self._samples, self._distill = objective, samples_axis(graph, objective), distill
         self.kind: Kind | None = None if objective.loss == "auto" else objective.loss
 
     def of(
@@ -94,15 +96,15 @@ class Supervision:
     ) -> dict[str, AnyArray]:
         """Return what training compares the scores with beside the labels: nothing, or the original's own scores.
 
-        `dtc::taught`, a float vector, and `dtc::taught_weight`, which sums to the objective's weight of distillation.
+        `dtc::taught`, a float vector, and `dtc::taught_weight`, which sums to `distill`.
 
         Raises:
             DataError: The lengths are missing, or leave nothing that counts.
         """
-        if not self._objective.distill:
+        if not self._distill:
             return {}
         found = targets("distill", taught(), lengths_of(self._objective, batch), self._samples, total_of)
-        weight = np.multiply(found[WEIGHT], self._objective.distill, dtype=np.float32)
+        weight = np.multiply(found[WEIGHT], self._distill, dtype=np.float32)
         return {TAUGHT: found[LABELS], TAUGHT_WEIGHT: weight}
 
 

@@ -31,11 +31,6 @@ def resolve_objective(objective: Objective, batch: Arrays, output: ir.Value | No
             f"the loss {loss} needs labels, but the data has no array {objective.labels!r}; "
             "name it with --labels, or leave out --loss to learn from the original model's own outputs"
         )
-    if labels is None and objective.distill:
-        raise DataError(
-            f"--distill is beside a loss of labels, but the data has no array {objective.labels!r}; name it with "
-            "--labels, or leave out --distill: without labels a model learns from the original's outputs alone"
-        )
     metric = None if labels is None else objective.metric or _metric(loss, labels, carries=bool(objective.carry))
     if loss == "cross-entropy" and objective.loss == "auto" and _has_one_score(output):
         loss = "bce"

@@ -237,6 +237,11 @@ def _resolved(run: Run, model: ir.Model, train: Source) -> Recipe:
     wanted = run.recipe.objective
     output = next((each for each in model.graph.outputs if wanted.output in (None, each.name)), None)
     objective = resolve_objective(wanted, _first_batch(train, run.recipe.seed), output)
+    if objective.loss == "distill" and run.recipe.training is not None and run.recipe.training.distill:
+        raise DataError(
+            f"--distill is beside a loss of labels, but the data has no array {wanted.labels!r}; name it with "
+            "--labels, or leave out --distill: without labels a model learns from the original's outputs alone"
+        )
     return run.recipe.model_copy(update={"objective": objective})
 
 

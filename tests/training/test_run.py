@@ -10,7 +10,6 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from fake_engine import Accuracy, FakeEngine, FakePlan, distort, make_run_inputs, network, samples
-from pydantic import ValidationError
 
 from dtc.data import ArraySource
 from dtc.errors import DataError, ModelError, RecipeError, TrainingError, UsageError
@@ -323,16 +322,6 @@ def test_integers_of_one_score_each_are_no_classes(shape, loss):
 def test_labels_that_are_needed_and_missing():
     with pytest.raises(DataError, match="the loss mse needs labels, but the data has no array 'labels'"):
         resolve_objective(Objective(loss="mse"), {"x": np.zeros(2)})
-
-
-def test_a_teacher_beside_labels_that_are_missing():
-    with pytest.raises(DataError, match="--distill is beside a loss of labels, but the data has no array 'labels'"):
-        resolve_objective(Objective(distill=0.5), {"x": np.zeros(2)})
-
-
-def test_a_teacher_beside_itself():
-    with pytest.raises(ValidationError, match="distill: is a weight beside a loss of labels"):
-        Objective(loss="distill", distill=0.5)
 
 
 def test_without_labels_the_loss_decides_and_the_metric_is_for_the_check():

@@ -127,8 +127,8 @@ def beside_labels(loss: str) -> object:
     rng = np.random.default_rng(0)
     labels = rng.integers(-1, 10, 6) if loss == "cross-entropy" else rng.random((6, 10), dtype=np.float32)
     batch = {"image": rng.random((6, 1, 8, 8), dtype=np.float32), "labels": labels}
-    asked = [Objective(loss=loss), Objective(loss="distill"), Objective(loss=loss, distill=0.25)]
-    engines = [make_engine(model, objective, teacher=taught) for objective in asked]
+    asked = [(loss, 0.0), ("distill", 0.0), (loss, 0.25)]
+    engines = [make_engine(model, Objective(loss=kind), teacher=taught, distill=w) for kind, w in asked]
     steps = [engine.step(batch, seed=0) for engine in engines]
     alone, distilled, both = (step.gradients for step in steps)
     apart = [float(np.abs(alone[n] + 0.25 * distilled[n] - both[n]).max() / np.abs(both[n]).max()) for n in both]

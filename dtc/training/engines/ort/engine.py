@@ -50,7 +50,7 @@ class OrtEngine:
         self._objective, self._threads = objective, threads = settings.objective, settings.threads
         self._base = prepare(model)
         self._given = model if must_convert(model) else None
-        self._supervision = Supervision(self._base.graph, objective)
+        self._supervision = Supervision(self._base.graph, objective, settings.distill)
         # `auto` is decided by the first batch; what can be differentiated does not depend on the loss that it becomes.
         guess: Kind = self._supervision.kind or "mse"
         # 2. What can be differentiated, found out by trying. The plan has no parameters and no lengths yet: the former
@@ -63,7 +63,7 @@ class OrtEngine:
         self._unrolled = capability.unrolled
         # 3. The arrays that are trained, copied out of the model: sessions are fed with them, and optimizers write into
         #    them.
-        self._plan = replace(self._plan, parameters=capability.parameters, distills=objective.distill > 0)
+        self._plan = replace(self._plan, parameters=capability.parameters, distills=settings.distill > 0)
         self.frozen: dict[str, str] = capability.frozen
         self.state: Parameters = {}
         self.parameters: Parameters = {name: self._initial(name) for name in capability.parameters}

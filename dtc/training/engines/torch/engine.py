@@ -63,7 +63,7 @@ class TorchEngine:
         self._objective = objective = settings.objective
         self._model, scales = _prepared(model, settings.delta)
         graph = self._model.graph
-        self._supervision = Supervision(graph, objective)
+        self._supervision = Supervision(graph, objective, settings.distill)
         # 2. What is trained: arrays that optimizers write into, and that torch reads as its tensors.
         scored = self._scored(self._supervision.kind or "mse")
         weights, self.frozen = _trainable({**_weights(graph), **scales}, obstacles(graph, scored), settings.freeze)
