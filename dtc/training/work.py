@@ -38,6 +38,7 @@ from dtc.training.run import Run, open_run
 from dtc.training.schedule import TrainingSchedule
 from dtc.training.session import Session
 from dtc.training.snapshot import Snapshot, write_json
+from dtc.training.targets import samples_axis
 
 GRADIENTS = "gradients.npz"
 SESSION = "session.json"
@@ -224,9 +225,9 @@ def begin(run: Run, tools: Tools, *, whole: bool = False) -> Beginning:
         source=evaluate,
         carry=session.carry,
         make_metric=None if metric is None else lambda: tools.make_metric(metric),
-        output=objective.output or str(model.graph.outputs[0].name),
-        labels=objective.labels,
+        objective=objective,
         seed=resolved.seed,
+        samples=samples_axis(model.graph, objective),
         from_loss=(metric, objective.loss) == ("perplexity", "cross-entropy"),
     )
     return Beginning(session, train, evaluation)
