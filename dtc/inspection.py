@@ -12,6 +12,7 @@ from dtc.damage import damage_named
 from dtc.document import Document, DocumentPart
 from dtc.graph import Site, file_bytes, find_sites, load_model
 from dtc.outlook import MethodOutlook, outlooks
+from dtc.passes.lean import names_bytes
 from dtc.passes.leftovers import NOTEWORTHY, find_unused
 from dtc.passes.method import methods
 from dtc.passes.prepare import normalise
@@ -56,6 +57,7 @@ class Inspection(Document):
     sites: tuple[SiteEstimate, ...]
     leftovers: tuple[Leftover, ...]
     other_bytes: int
+    names_bytes: int = 0
 
 
 def inspect_model(path: str | Path) -> Inspection:
@@ -70,7 +72,7 @@ def inspect_model(path: str | Path) -> Inspection:
 
 def _inspect(path: str | Path, model: ir.Model) -> Inspection:
     opset, ir_version = model.opset_imports.get("", 0), model.ir_version
-    size = file_bytes(Path(path), model)
+    size, names = file_bytes(Path(path), model), names_bytes(model)
     normalise(model)
     sites = find_sites(model)
     leftovers, other = _leftovers(model, sites)
@@ -84,6 +86,7 @@ def _inspect(path: str | Path, model: ir.Model) -> Inspection:
         sites=tuple(_estimate(site, size, obstacles.get(site.name)) for site in sites),
         leftovers=leftovers,
         other_bytes=other,
+        names_bytes=names,
     )
 
 

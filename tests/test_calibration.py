@@ -85,6 +85,44 @@ def test_of_a_product_it_is_the_moment_of_the_activation(tmp_path: Path) -> None
     np.testing.assert_allclose(gram(tmp_path / "m.onnx", tmp_path / "x.npz", "b")[0], hidden.T @ hidden / 8, atol=1e-4)
 
 
+BRANCHES = """g (float[n,5] x, bool flag) => (float[n,3] y) <float[1] a = {0}, float[1] b = {0}> {
+    h = MatMul(x, a)
+    y = If (flag) <
+        then_branch = inside () => (float[n,3] z) {
+            r = Relu(h)
+            again = Not(flag)
+            z = If (again) <
+                then_branch = never () => (float[n,3] p) { p = MatMul(h, b) },
+                else_branch = always () => (float[n,3] q) { q = MatMul(r, b) }
+            >
+        },
+        else_branch = other () => (float[n,3] z) { r = Neg(h)  z = MatMul(r, b) }
+    >
+}"""
+
+
+def test_within_branches_it_is_that_of_the_branch_which_samples_take(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(5, 6)), rng.normal(size=(6, 3))
+    save_model(model_of(BRANCHES, {"a": first, "b": second}), tmp_path / "m.onnx")
+    x = rng.normal(size=(8, 5)).astype(np.float32)
+    hidden = {True: np.maximum(x @ first, 0), False: -x @ first}
+    for flag, wanted in hidden.items():
+        np.savez(tmp_path / "x.npz", x=x, flag=flag)
+        found = gram(tmp_path / "m.onnx", tmp_path / "x.npz", "b")[0]
+        np.testing.assert_allclose(found, wanted.T @ wanted / 8, atol=1e-4)
+
+
+def test_within_branches_that_samples_take_now_and_then_nothing_is_seen(tmp_path: Path) -> None:
+    model = model_of(BRANCHES.replace("bool flag", "bool[1] flag"), {"a": np.ones((5, 6)), "b": np.ones((6, 3))})
+    normalise(model)
+    np.savez(tmp_path / "x.npz", x=np.ones((8, 5), np.float32), flag=np.arange(8) % 2 > 0)
+    source = open_source(str(tmp_path / "x.npz"), batch_size=1)
+    found = Calibration(model, find_sites(model), source, Objective(), seed=0)
+    assert {"b": "a branch that samples may not take" in found.refused["b"]} == {"b": True}
+    assert [name for name, _ in found.all_moments()] == ["a"]
+
+
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 def test_of_a_recurrent_weight_it_is_the_moment_of_the_state_before_each_step(tmp_path: Path, direction: str) -> None:
     rng = np.random.default_rng(1)

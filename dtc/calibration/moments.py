@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
 
+from dtc.calibration.branches import open_branches
 from dtc.calibration.patches import patches, transposed_patches
 from dtc.data import Source
 from dtc.evaluate import stateful
@@ -56,11 +58,17 @@ class Calibration:
         held: int = HELD_LIMIT,
     ) -> None:
         self.refused: dict[str, str] = {}
-        self._model, self._source, self._objective, self._seed = model, source, objective, seed
+        self._model, self._sites, self._source, self._objective, self._seed = (
+            model,
+            tuple(sites),
+            source,
+            objective,
+            seed,
+        )
         self._held: dict[str, Grams] = {}
         self._passes: list[list[Site]] = []
         room = 0
-        for site in sites:
+        for site in self._sites:
             # Rows of a table are looked up, and nothing is summed there: nobody asks for moments.
             if site.role is Role.EMBEDDING:
                 continue
@@ -95,8 +103,8 @@ class Calibration:
         reader = site.readers[0]
         if reader.role not in _INPUTS:
             return f"second moments of what {reader.role} multiplies are not measured"
-        if reader.node.graph is not self._model.graph:
-            return "its inputs are inside of a branch or loop, where they are not seen"
+        if self._seen(site) is None:
+            return "its inputs are inside of a loop, or of a branch that samples may not take, where they are not seen"
         if _nbytes(site) > SITE_LIMIT:
             return f"the second moments of its {site.view.cols:,} inputs take more than {size(SITE_LIMIT)}"
         return None
@@ -109,13 +117,32 @@ class Calibration:
                 self._held = self._measure(sites)
         return self._held.get(name)
 
+    @cached_property
+    def _opened(self) -> _Opened:
+        """The model, or a copy in whose main graph those branches are that samples take."""
+        model = self._model
+        if all(reader.node.graph is model.graph for site in self._sites for reader in site.readers):
+            return _Opened(model, {node: node for node in model.graph})
+        copy = model.clone()
+        nodes = dict(zip(all_nodes(model), all_nodes(copy), strict=True))
+        open_branches(copy, self._run)
+        return _Opened(copy, nodes)
+
+    def _seen(self, site: Site) -> Reader | None:
+        """Return the first reader of a site whose inputs can be seen, as it is in the opened model."""
+        opened = self._opened
+        readers = (replace(each, node=opened.nodes[each.node]) for each in site.readers if each.role in _INPUTS)
+        return next((reader for reader in readers if reader.node.graph is opened.model.graph), None)
+
     def _measure(self, sites: Sequence[Site]) -> dict[str, Grams]:
-        model = self._model.clone()
-        own = dict(zip(self._model.graph, model.graph, strict=True))
+        opened = self._opened.model
+        model = opened.clone()
+        own = dict(zip(opened.graph, model.graph, strict=True))
         sums = []
         for site in sites:
-            reader = site.readers[0]
-            sums.append(_Sum(site, _watch(model, replace(reader, node=own[reader.node]))))
+            reader = self._seen(site)
+            assert reader is not None, "sites that cannot be seen are refused"
+            sums.append(_Sum(site, reader, _watch(model, replace(reader, node=own[reader.node]))))
         for values in self._run(model):
             for each in sums:
                 each.add(values)
@@ -137,12 +164,20 @@ class Calibration:
                 yield {**fed, **outputs}
 
 
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A model to watch, and where each node of the model that was given is in it."""
+
+    model: ir.Model
+    nodes: Mapping[ir.Node, ir.Node]
+
+
 class _Sum:
     """The sum of `X^T X` of one site over batches."""
 
-    def __init__(self, site: Site, watched: Sequence[str]) -> None:
+    def __init__(self, site: Site, reader: Reader, watched: Sequence[str]) -> None:
         self.site = site
-        self._watched = watched
+        self._reader, self._watched = reader, watched
         self._total = np.zeros((site.view.count, site.view.cols, site.view.cols))
         self._rows = 0
 
@@ -155,7 +190,7 @@ class _Sum:
         """Take in a batch, unless there was enough before it."""
         if self.is_enough:
             return
-        reader, cols = self.site.readers[0], self.site.view.cols
+        reader, cols = self._reader, self.site.view.cols
         # One list entry for each matrix of the site, its last axis what the matrix is multiplied with.
         inputs = _INPUTS[reader.role](reader, [values[name] for name in self._watched])
         for matrix, rows in enumerate(inputs):

@@ -20,6 +20,9 @@ from dtc.errors import DataError
 HELD_OUT = "held out of --data"
 GIVEN = "--eval-data"
 
+_BATCH = 32
+"""Samples a batch where none are told."""
+
 
 class DataNames(Protocol):
     """What a recipe says of its data (see `dtc.recipe.Data`)."""
@@ -35,8 +38,8 @@ class DataNames(Protocol):
         ...
 
     @property
-    def batch_size(self) -> int:
-        """Samples a batch."""
+    def batch_size(self) -> int | None:
+        """Samples a batch; None: not told."""
         ...
 
     @property
@@ -53,6 +56,9 @@ class Samples:
     base: Path = Path()
     fixed_batch: int | None = None
     """Samples that only go together: the batch of a model that takes batches of one size alone; None: it takes any."""
+    carries: bool = False
+    """Whether state goes from batch to batch: samples of arrays are then the steps of one stream, or of as many side by
+    side as a batch is told to have."""
     use: str = ""
     """What the samples to learn from are for, in words, where that is known: calibration, training."""
 
@@ -95,12 +101,12 @@ class Samples:
     @cached_property
     def _opened_train(self) -> Source | None:
         spec = self.names.train
-        return None if spec is None else open_source(spec, batch_size=self._batch_size, base=self.base)
+        return None if spec is None else open_source(spec, batch_size=self._batch_size(spec), base=self.base)
 
-    @property
-    def _batch_size(self) -> int:
-        """The samples a batch: as many as the model takes, whatever was asked for, where it takes no others."""
-        return self.fixed_batch or self.names.batch_size
+    def _batch_size(self, spec: str) -> int:
+        """Return the samples a batch: as many as the model takes, whatever was asked for, where it takes no others."""
+        told = self.fixed_batch or self.names.batch_size
+        return told or (1 if self.carries and not is_code(spec, self.base) else _BATCH)
 
     @cached_property
     def _split(self) -> tuple[Source | None, Source | None]:
@@ -108,14 +114,21 @@ class Samples:
         if train is None or names.train is None:
             return None, None
         try:
-            return hold_out(train, names.held_out, self.fixed_batch or 1)
+            kept, evaluate = hold_out(train, names.held_out, self.fixed_batch or 1)
+            return kept, self._whole(evaluate)
         except DataError:
             return train, because(self._opened(names.train), f"--data, nothing held out{self._also}")
 
     def _opened(self, spec: str) -> Source:
         """Open data to judge on; a short last batch counts, too, where the model takes it."""
-        source = open_source(spec, batch_size=self._batch_size, base=self.base, split="evaluate")
-        return replace(source, keep_short=False) if isinstance(source, ArraySource) and self.fixed_batch else source
+        source = open_source(spec, batch_size=self._batch_size(spec), base=self.base, split="evaluate")
+        return self._whole(source)
+
+    def _whole(self, source: Source) -> Source:
+        """Return a source without a short last batch, where the model does not take one, or its state does not fit."""
+        if isinstance(source, ArraySource) and (self.fixed_batch or self.carries):
+            return replace(source, keep_short=False)
+        return source
 
     def _reason(self, spec: str) -> str:
         train = self.names.train

@@ -66,10 +66,10 @@ class HuffmanCode:
         ends = np.cumsum(sizes)
         # A segment begins where the one before it ends; the end of the last symbol begins none.
         starts = np.concatenate([[0], ends[SEGMENT - 1 : -1 : SEGMENT]]).astype(np.int32)
-        # [count, LONGEST]: column j has the shift that brings bit j of a word, from its top, to place 0; negative
-        # shifts are places behind a shorter word and drop out, which leaves the bits of all words in one sequence.
-        shifts = sizes[:, None] - 1 - np.arange(LONGEST)
-        bits = (words[symbols][:, None] >> np.maximum(shifts, 0) & 1).astype(np.uint8)[shifts >= 0]
+        # [entries, LONGEST]: the bits of each word from its top, and which of these places are the word's own.
+        last = lengths[:, None].astype(np.int64) - 1 - np.arange(LONGEST)
+        word_bits, own = (words[:, None] >> np.maximum(last, 0) & 1).astype(np.uint8), last >= 0
+        bits = word_bits[symbols][own[symbols]]
         stream = np.concatenate([np.packbits(bits), np.zeros(SPARE, np.uint8)])
         narrow = order.astype(np.uint8) if order.max() < 256 else order.astype(np.uint16)
         return cls(narrow, lengths[order], starts, stream)

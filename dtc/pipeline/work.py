@@ -242,7 +242,8 @@ def begin(path: Path, recipe: Recipe, job: Job, base: Path) -> Work:
     files = model_files(path, model)
     if job.output.resolve() in {file.resolve() for file in files}:
         raise ModelError(f"{job.output}: holds weights of the model itself; choose another --output")
-    samples = Samples(recipe.data, base, fixed_batch(model, recipe.objective), "calibration")
+    objective = recipe.objective
+    samples = Samples(recipe.data, base, fixed_batch(model, objective), bool(objective.carry), "calibration")
     memory = free_memory() if job.memory is None else job.memory
     return Work(path, files, recipe, job, model, samples, target, memory, memory_of_whole(model))
 

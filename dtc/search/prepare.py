@@ -23,11 +23,13 @@ from dtc.calibration import Calibration
 from dtc.data import Samples, Source, unread_arrays
 from dtc.errors import DtcError, UsageError
 from dtc.evaluate import judged_output, stateful
+from dtc.formatting import size
 from dtc.graph import Site, load_model
 from dtc.graph.signature import input_specs
 from dtc.job import Job
 from dtc.metrics import default_metric
 from dtc.passes.compose import make_methods
+from dtc.passes.lean import names_bytes
 from dtc.passes.lower.ledger import array_bytes
 from dtc.pipeline.choosing import choose, normalise
 from dtc.pipeline.trying import run_original
@@ -51,6 +53,10 @@ _JOURNAL_VERSION = 5
 """Of what evaluations tell: those of another one are not gone on with."""
 
 
+_SMALLER = 0.8
+"""What may be left of what no site holds, once it was folded, or rounded."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A search that can begin.
@@ -60,6 +66,7 @@ class Prepared:
         halves: The samples to judge on.
         dense_bytes: Bytes of each site as it is, by name, in the order of the model.
         model_bytes: Bytes of the model's files.
+        names_bytes: Those of them that `--strip-names` takes out.
         words: What the loss of a result is called.
         notes: What is to be known beside.
         sites: All sites of the model.
@@ -69,6 +76,7 @@ class Prepared:
     halves: Halves
     dense_bytes: Mapping[str, int]
     model_bytes: int
+    names_bytes: int
     words: str
     notes: tuple[str, ...]
     sites: tuple[Site, ...]
@@ -83,6 +91,19 @@ class Prepared:
         if not names:
             raise UsageError(f"--include {' '.join(include)} leaves no site; see dtc inspect for their names")
         return replace(self, dense_bytes={name: size for name, size in self.dense_bytes.items() if name in names})
+
+    def out_of_reach(self, limit: float) -> str | None:
+        """Return in words why no file will have so few bytes, where all that stays as it is takes more."""
+        stripped = self.setting.recipe.lean.strip_names
+        rest = self.model_bytes - sum(self.dense_bytes.values()) - (self.names_bytes if stripped else 0)
+        # What is folded into weights or becomes float16 is not counted, nor what the weights take at the least.
+        if limit >= _SMALLER * rest:
+            return None
+        advice = "" if stripped else f", of which --strip-names takes out {size(self.names_bytes)}"
+        return (
+            f"no file of {size(int(limit))} will be found: {size(rest)} of the model lie in no site that is "
+            f"searched{advice}"
+        )
 
 
 def prepare(
@@ -106,6 +127,7 @@ def prepare(
     with_folder = _Folder(folder, force=force)
     work = begin(model, recipe, Job(folder / "none.onnx"), base)
     run_original(work)
+    names = names_bytes(work.model)
     normalise(work)
     parts = halves(work.samples, recipe.objective, seed=recipe.seed, model=model)
     objective, measure, words = _resolved(model, recipe.objective, parts)
@@ -120,10 +142,10 @@ def prepare(
         with_folder.finish(facts, notes)
     inputs = [spec.name for spec in input_specs(work.model)]
     notes = [*notes, *unread_arrays(parts.deciding[0], inputs, objective)]
-    size = sum(file.stat().st_size for file in work.files)
+    nbytes = sum(file.stat().st_size for file in work.files)
     setting = Setting(model.absolute(), recipe, base.absolute(), folder.absolute(), measure)
     dense = {site.name: array_bytes(site.value, site.nbytes) for site in work.plan.sites}
-    return Prepared(setting, parts, dense, size, words, tuple(notes), work.plan.sites)
+    return Prepared(setting, parts, dense, nbytes, names, words, tuple(notes), work.plan.sites)
 
 
 class _Folder:

@@ -28,10 +28,10 @@ MOST_ROWS = 2048
 MOST_UNSEEN = 20_000
 """Those that its result is judged on at the most."""
 
-FIRST_ROWS = 256
+FIRST_ROWS = 128
 """Samples with which the comparison of candidates begins."""
 
-STEPS, FIRST_STEPS, WIDEST = 128, 16, 4
+STEPS, FIRST_STEPS, WIDEST = 256, 32, 4
 """Batches of streams in place of these where that is more, up to four times as many samples: those side by side may be
 of as many streams, and in each of them neighbours are alike."""
 
@@ -79,7 +79,9 @@ def halves(samples: Samples, objective: Objective, *, seed: int, model: Path) ->
     if source is None:
         return _generated(model, seed)
     if isinstance(source, ArraySource):
-        return _of_arrays(source, objective, samples.fixed_batch or 1, seed)
+        # So many samples go together: in a batch of carried state, steps of streams side by side.
+        unit = samples.fixed_batch or (source.batch_size if objective.carry else 1)
+        return _of_arrays(source, objective, unit, seed)
     return _of_batches(source, objective, seed)
 
 
@@ -94,7 +96,8 @@ def _of_arrays(source: ArraySource, objective: Objective, unit: int, seed: int) 
     order = np.arange(source.samples)
     if not objective.carry:
         order = np.random.default_rng(seed).permutation(order)
-    middle = min(source.samples // 2, MOST_ROWS) // unit * unit
+    most = (WIDEST if objective.carry else 1) * MOST_ROWS
+    middle = min(source.samples // 2, most) // unit * unit
     if middle == 0:
         raise DataError(
             f"{source.name}: {source.samples} samples to judge on are too few for two halves, one to search by and one "

@@ -123,7 +123,8 @@ def search(
         tell = on_event or (lambda _: None)
         prepared = prepare(model, recipe, candidates, base=base, folder=folder, force=request.force, tell=tell)
         prepared = prepared.limited(request.include, request.exclude)
-        for words in (f"judged by {prepared.words}", *prepared.notes):
+        far = prepared.out_of_reach(request.goal.limit_bytes(prepared.model_bytes))
+        for words in (f"judged by {prepared.words}", *prepared.notes, *filter(None, [far])):
             tell(Announced(words))
         with (
             EvaluationJournal(folder) as journal,

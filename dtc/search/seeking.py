@@ -14,12 +14,13 @@ from dtc.search.goal import Goal
 from dtc.search.points import BuiltPoint, BuiltPoints
 from dtc.search.sensitivity import SiteTable
 
-_AT_ONCE = 3
+_AT_ONCE = 2
 _ROUNDS = 4
 _CLOSE = 1.04
 """Budgets that differ less give the same file, or nearly."""
 
-_STEP = 8.0
+_STEP = 4.0
+"""Between the ends of the first bracket, and by how much further the next one lies where the goal is in none."""
 
 _NEARLY = 0.997
 """A file that has so much of the bytes, or the time, that it may have is as good as any."""

@@ -159,7 +159,8 @@ class Run:
 
     def samples(self, model: ir.Model) -> Samples:
         """Return the samples of the run, for its model."""
-        return Samples(self.recipe.data, self.folder, fixed_batch(model, self.recipe.objective), "training")
+        objective = self.recipe.objective
+        return Samples(self.recipe.data, self.folder, fixed_batch(model, objective), bool(objective.carry), "training")
 
 
 def create_run(

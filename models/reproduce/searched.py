@@ -11,6 +11,7 @@ run goes on where it was. LeNet-5 is trained first, in 2,000 steps.
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ import click
 
 from dtc import models
 from dtc.checking.measurements import machine
+from dtc.cores import cores
 from dtc.job import Job
 from dtc.models.reproduce.baselines import QUANTIZERS
 from dtc.models.reproduce.comparison import SCHEMA, SMALLER, ComparedFile, ComparedModel, Way
@@ -121,15 +123,16 @@ def main(
     for name in chosen or MODELS:
         model = MODELS[name].within(folder)
         found: list[_File] = []
+        notes: tuple[str, ...] = ()
         if not others_alone:
-            found = _searched_files(name, model, tuple(filter(None, methods.split(","))), folder, seconds)
+            found, notes = _searched_files(name, model, tuple(filter(None, methods.split(","))), folder, seconds)
         files = [_File("the model", model.case.path), *found, *_files_of_others(name, model, folder, tools)]
         unseen = Unseen(model.case.path, model.rest, model.case.objective, relative=model.goal.relative)
         judged = [(file, unseen.judge(file.path)) for file in files]
         click.echo("\n".join(_lines(model, judged)))
         if results is not None:
             told = ("others", " --others-alone") if others_alone else ("searched", "")
-            click.echo(_compared(name, model, judged, told[1]).write(results, told[0]))
+            click.echo(_compared(name, model, judged, told[1], notes).write(results, told[0]))
 
 
 @dataclass(frozen=True)
@@ -143,18 +146,26 @@ class _File:
 
 def _searched_files(
     name: str, model: SearchedModel, methods: tuple[str, ...], folder: Path, limit: float
-) -> list[_File]:
-    """Search a model, and return what was found, and the best file with a single method and rate."""
-    output, place, began = folder / f"{name}.searched.onnx", folder / f"{name}.dtc-search", time.monotonic()
+) -> tuple[list[_File], tuple[str, ...]]:
+    """Search a model, and return what was found, the best file with a single method and rate, and what to note."""
+    output, place = folder / f"{name}.searched.onnx", folder / f"{name}.dtc-search"
+    fresh, began, busy = not place.exists(), time.monotonic(), _processor_seconds()
     request = Request(model.goal, Job(output, force=True, seconds=0.0), methods, folder=place, seconds=limit)
     found = search(model.case.path, model.recipe(), request)
-    seconds = time.monotonic() - began
+    seconds, busy = time.monotonic() - began, _processor_seconds() - busy
     click.echo(f"\n{name}: {found.report.loss}; searched in {seconds:.0f} s; {found.report.chosen.words}\n")
+    drop, error = model.goal.loss_words(found.report.unseen_drop), model.goal.error_words(found.report.unseen_error)
+    notes = [f"On the samples by which the search kept its promise the file loses {drop}, standard error {error}."]
+    if fresh:
+        notes.append(f"The search took {busy:,.0f} s of processor time, for up to {cores()} cores at once.")
     by_hand = _by_hand(model, found, folder / f"{name}-single.onnx")
-    return [
-        _File("search", output, "dtc search"),
-        *(_File(words, path, "one-shot") for words, path in by_hand),
-    ]
+    files = [_File("search", output, "dtc search"), *(_File(words, path, "one-shot") for words, path in by_hand)]
+    return files, tuple(notes)
+
+
+def _processor_seconds() -> float:
+    """Return what this process and those that it started and has seen end have taken."""
+    return sum(os.times()[:4])
 
 
 def _files_of_others(name: str, model: SearchedModel, folder: Path, tools: Tools) -> list[_File]:
@@ -175,7 +186,9 @@ def _lines(model: SearchedModel, files: Sequence[tuple[_File, Judged]]) -> Itera
         yield f"| {file.words} | {size:,} | {original / size:.2f} | {judged.value:.4f} | {lost} |"
 
 
-def _compared(name: str, model: SearchedModel, files: Sequence[tuple[_File, Judged]], options: str) -> ComparedModel:
+def _compared(
+    name: str, model: SearchedModel, files: Sequence[tuple[_File, Judged]], options: str, notes: tuple[str, ...]
+) -> ComparedModel:
     (original, own), *others = files
     size = original.path.stat().st_size
     return ComparedModel(
@@ -198,6 +211,7 @@ def _compared(name: str, model: SearchedModel, files: Sequence[tuple[_File, Judg
             for file, judged in others
             if file.way is not None
         ),
+        notes=notes,
     )
 
 

@@ -4,6 +4,6 @@ Each of these is a choice of a recipe (`dtc.recipe.Lean`), and a rewrite of the 
 """
 
 from dtc.passes.lean.batch_norm import Folded, fold_batch_norms
-from dtc.passes.lean.names import strip_names
+from dtc.passes.lean.names import names_bytes, strip_names
 
-__all__ = ["Folded", "fold_batch_norms", "strip_names"]
+__all__ = ["Folded", "fold_batch_norms", "names_bytes", "strip_names"]

@@ -31,6 +31,11 @@ def strip_names(model: ir.Model) -> int:
     return before - _nbytes(model)
 
 
+def names_bytes(model: ir.Model) -> int:
+    """Return the bytes that `strip_names` would save, and leave the model as it is."""
+    return strip_names(model.clone())
+
+
 def _strip(node: ir.Node) -> None:
     node.name = node.doc_string = None
     node.metadata_props.clear()

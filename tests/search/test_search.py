@@ -162,8 +162,6 @@ def test_a_stream_with_state_and_a_scalar_is_searched(dtc: Dtc, tmp_path: Path) 
         "--seconds",
         "0",
         "--json",
-        "--batch-size",
-        "1",
         "--held-out",
         "0.5",
         "--max-drop",
@@ -263,6 +261,10 @@ def test_a_goal_out_of_reach_gives_the_nearest_and_status_1(dtc: Dtc, folder: Pa
     found = json.loads(out)
     assert found["chosen"]["bytes"] == (folder / "small.onnx").stat().st_size
     assert found["chosen"]["bytes"] == min(each["bytes"] for each in found["front"])
+    # Who watches is told before the work.
+    told = words(folder, "far.onnx", "--target-size", "100", "--folder", folder / "small.dtc-search")
+    status, _, err = dtc(*(each for each in told if each != "--json"))
+    assert (status, "no file of 100 B will be found: " in err) == (1, True)
 
 
 @pytest.mark.usefixtures("inline")

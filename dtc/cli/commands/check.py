@@ -95,7 +95,8 @@ def _samples(reference: Path, objective: Objective, options: dict[str, Any]) -> 
     data = overridden(Data(), options)
     if data.train is None and data.evaluate is None:
         return None
-    return Samples(data, fixed_batch=fixed_batch(load_model(reference), objective)).evaluation
+    fixed = fixed_batch(load_model(reference), objective)
+    return Samples(data, fixed_batch=fixed, carries=bool(objective.carry)).evaluation
 
 
 def _told(options: dict[str, Any]) -> CheckOptions:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from dtc.inspection import Inspection, SiteEstimate
     from dtc.outlook import MethodOutlook
 
+_MANY_NAMES = 0.03
+"""Share of a file from where on it is worth a word that names can be taken out."""
+
 
 @click.command("inspect")
 @click.argument("model", type=click.Path(path_type=Path))
@@ -54,6 +57,9 @@ def _show(found: Inspection, *, every: bool) -> None:
         table(["left as it is", "shape", "dtype", ">bytes", "why"], left)
     if found.other_bytes:
         tell(f"and {size(found.other_bytes)} in small initializers (biases, shapes, constants)")
+    if found.names_bytes >= _MANY_NAMES * found.file_bytes:
+        share = f"{found.names_bytes / found.file_bytes:.1%}"
+        tell(f"names, descriptions and types of what flows between nodes hold {share}, which --strip-names takes out")
 
 
 def _show_methods(methods: Sequence[MethodOutlook]) -> None:

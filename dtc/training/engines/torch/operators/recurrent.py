@@ -10,6 +10,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -155,10 +156,13 @@ def _packed(
 def _weights(node: _Node) -> list[Tensor]:
     """Return the weights of all directions, one after the other, in torch's order of gates."""
     order, wanted = _GATES[node.kind], [node.W, node.R]
-    if node.B is not None:
-        wanted += node.B.chunk(2, 1)
     if order != (0,):
         wanted = [_GatesMoved.apply(each, order) for each in wanted]
+    if node.B is not None:
+        # Both kinds of bias, `[D, 2 gates H]`, are moved as one.
+        twice = order + tuple(len(order) + gate for gate in order)
+        biases = node.B if order == (0,) else _GatesMoved.apply(node.B, twice)
+        wanted += biases.chunk(2, 1)
     # A weight of one direction is a view, whose gradient needs no copy.
     parts = [(each.squeeze(0),) if each.shape[0] == 1 else each.unbind(0) for each in wanted]
     return [each for direction in zip(*parts, strict=True) for each in direction]
@@ -174,16 +178,17 @@ class _GatesMoved(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, order: tuple[int, ...]) -> Tensor:  # type: ignore[override]
         ctx.back = tuple(order.index(gate) for gate in range(len(order)))
-        return _moved(weight, order)
+        return weight.index_select(1, _rows(order, weight.shape[1], weight.device))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return _moved(gradient, ctx.back), None
+        return gradient.index_select(1, _rows(ctx.back, gradient.shape[1], gradient.device)), None
 
 
-def _moved(weight: Tensor, order: tuple[int, ...]) -> Tensor:
-    gates = weight.chunk(len(order), 1)
-    return torch.cat([gates[gate] for gate in order], 1)
+@cache
+def _rows(order: tuple[int, ...], count: int, device: torch.device) -> Tensor:
+    """Return which of `count` rows come where when gates do, on the device: one call of it moves a weight."""
+    return torch.arange(count).view(len(order), -1)[list(order)].reshape(-1).to(device)
 
 
 def _steps(node: _Node) -> tuple[Tensor, Tensor, Tensor | None]:
