@@ -153,6 +153,9 @@ OPERATORS: Nodes = [
     ("LSTM:3", "t W_lstm R_lstm B_lstm", {"hidden_size": 3, "direction": "bidirectional", "clip": 0.8}),
     ("LSTM:3", "t W_gru4 R_gru4 - - h0 h0", {"hidden_size": 3, "direction": "reverse"}),
     ("LSTM:3", "t W_lstm R_lstm B_lstm - - - peepholes", {"hidden_size": 3, "direction": "bidirectional"}),
+    # Inputs of some steps are multiplied at once, and of all steps in two turns.
+    ("LSTM:3", "long W_long R_long", {"hidden_size": 60, "direction": "reverse"}),
+    ("GRU:2", "long W_long3 R_long3", {"hidden_size": 60}),
     ("RNN:2", "t W_rnn R_rnn B_rnn", {"hidden_size": 3, "direction": "bidirectional"}),
     ("RNN:2", "t W_rnn1 R_rnn1 - - h0", {"hidden_size": 3, "direction": "reverse", "clip": 0.5}),
     ("GRU:2", "t W_gru R_gru B_gru - h0", {"hidden_size": 3, "linear_before_reset": 1}),
@@ -209,6 +212,10 @@ def constants_of_operators() -> dict[str, Any]:
         "W_gru": numbers(1, 9, 6),
         "R_gru": numbers(1, 9, 3),
         "B_gru": numbers(1, 18),
+        "W_long": np.float32(0.1) * numbers(1, 240, 200),
+        "R_long": np.float32(0.1) * numbers(1, 240, 60),
+        "W_long3": np.float32(0.1) * numbers(1, 180, 200),
+        "R_long3": np.float32(0.1) * numbers(1, 180, 60),
         "kernel_back": numbers(4, 3, 2, 2),
         "W_gru4": numbers(1, 12, 6),
         "R_gru4": numbers(1, 12, 3),
@@ -233,7 +240,7 @@ def many_operators() -> tuple[Mapping[str, Sequence[int | str]], Mapping[str, An
     ]
     nodes += [("Reshape", "x flat", {}), ("Gemm", f"Reshape_{len(nodes)} gemm bias7", {"transB": 1, "alpha": 0.5})]
     nodes += [("Transpose", "x", {"perm": [0, 1, 3, 2]}), ("MatMul", f"x Transpose_{len(nodes)}", {})]
-    inputs = {"x": ("N", 4, 6, 5), "s": (1, 4, 9), "t": (5, "N", 6), "h0": (1, "N", 3), "ids": (2,)}
+    inputs = {"x": ("N", 4, 6, 5), "s": (1, 4, 9), "t": (9, "N", 6), "long": (20, 2, 200), "h0": (1, "N", 3), "ids": (2,)}
     return inputs, constants_of_operators(), nodes
 
 
@@ -242,12 +249,13 @@ def test_operators_compute_as_in_onnx_runtime_in_strict_c(tmp_path: Path) -> Non
     found = ran(tmp_path / "bundle", STRICT)
     assert found["relative_l2"] <= 2e-6
     assert found["memory"] == told.figures["arena"]
-    assert [each.shape[0] for each in told.inputs] == [1, 1, 5, 1, 2]
+    assert [each.shape[0] for each in told.inputs] == [1, 1, 9, 20, 1, 2]
 
 
 def compressed_weights() -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
     """Return matrices `[30, 70]` that have a form, by its word."""
     sign, pick = (RNG.integers(0, 2, (30, 70)) * 2 - 1 for _ in range(2))
+    sign[:, -2:] = 1, -1  # both in the last group of columns, which is short
     sparse = numbers(30, 70) * (RNG.random((30, 70)) < 0.1)
     sparse[3] = 0
     two = np.float32(0.5) * sign * numbers(30, 1) + pick * numbers(30, 1) + np.float32(0.25)
