@@ -30,7 +30,8 @@ static void take(const dtc_conv_shape *shape, const quad *places, size_t row, si
                  float *to, size_t step) {
     const size_t area = shape->size[0] * shape->size[1], r = places->row[0] + row, c = places->col[0] + col;
     if (places->straight && r < shape->size[0] && c < shape->size[1] && c + QUAD <= shape->size[1]) {
-        for (x += r * shape->size[1] + c; channels > 0; --channels, x += area, to += step) memcpy(to, x, QUAD * sizeof *to);
+        x += r * shape->size[1] + c;
+        for (; channels > 0; --channels, x += area, to += step) memcpy(to, x, QUAD * sizeof *to);
         return;
     }
     for (size_t i = 0; i < QUAD; ++i) {
@@ -51,7 +52,8 @@ static void pack(const dtc_conv_shape *shape, const float *x, size_t channels, s
             float *to = panel + i;
             for (size_t row = 0; row < shape->kernel[0]; ++row)
                 for (size_t col = 0; col < shape->kernel[1]; ++col, to += DTC_WIDTH)
-                    take(shape, &places, row * shape->dilation[0], col * shape->dilation[1], x, channels, to, taps * DTC_WIDTH);
+                    take(shape, &places, row * shape->dilation[0], col * shape->dilation[1], x, channels, to,
+                         taps * DTC_WIDTH);
         }
 }
 

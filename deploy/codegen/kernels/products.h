@@ -39,7 +39,8 @@ typedef struct {
 void dtc_conv(const dtc_conv_shape *shape, const dtc_matrix *w, const float *bias, const float *x, float *y,
               float *scratch);
 
-/* The same, one place at a time, where they are few; scratch: in / groups * kernel + out / groups, and what a product takes. */
+/* The same, one place at a time, where they are few; scratch: in / groups * kernel + out / groups, and what a product
+ * takes. */
 void dtc_conv_few(const dtc_conv_shape *shape, const dtc_matrix *w, const float *bias, const float *x, float *y,
                   float *scratch);
 

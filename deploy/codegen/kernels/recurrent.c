@@ -54,7 +54,8 @@ static void write_gates(const given *all, size_t turn, const float *x) {
     }
     /* The steps lie in this order in memory, whichever way they are gone through. */
     const size_t one = step_of(shape, all->direction, turn), other = step_of(shape, all->direction, turn + steps - 1);
-    dtc_pack(count, shape->input, x + (one < other ? one : other) * batch * shape->input, (ptrdiff_t)shape->input, all->rest);
+    x += (one < other ? one : other) * batch * shape->input;
+    dtc_pack(count, shape->input, x, (ptrdiff_t)shape->input, all->rest);
     const dtc_vectors vectors = {count, all->rest, all->gates, 1, rows};
     const size_t strips = (shape->together * batch + DTC_WIDTH - 1) / DTC_WIDTH;
     all->w->products(all->w, first, rows, &vectors, all->rest + strips * DTC_WIDTH * shape->input);

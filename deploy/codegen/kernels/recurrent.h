@@ -18,8 +18,8 @@ typedef struct {
  * them in whole strips where they are several, what is said below, and what a product takes.
  *
  * w [directions * gates * hidden, input], r [directions * gates * hidden, hidden], both with a bias or NULL; gates in
- * ONNX's order: i o f c, z r h, and one alone; peepholes [directions, 3, hidden] of i o f or NULL. x [steps, batch, input]; y [steps,
- * directions, batch, hidden] or NULL;
+ * ONNX's order: i o f c, z r h, and one alone; peepholes [directions, 3, hidden] of i o f or NULL.
+ * x [steps, batch, input]; y [steps, directions, batch, hidden] or NULL;
  * h, c [directions, batch, hidden] hold the state: it starts as first_h, first_c, or zeros where that is NULL. */
 void dtc_lstm(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_matrix *r, const float *w_bias,
               const float *r_bias, const float *peepholes, const float *x, const float *first_h, const float *first_c,

@@ -19,8 +19,8 @@ static inline v128_t four_sums(const dtc_conv_shape *shape, const float *kernel,
     return sum;
 }
 
-static inline void write_row(const dtc_conv_shape *shape, const float *kernel, float bias, size_t cols, const float *x, float *y,
-                             size_t stride) {
+static inline void write_row(const dtc_conv_shape *shape, const float *kernel, float bias, size_t cols, const float *x,
+                             float *y, size_t stride) {
     const v128_t start = wasm_f32x4_splat(bias);
     size_t at = 0;
     for (; at + 4 <= shape->result[1]; at += 4, x += 4 * stride)

@@ -112,7 +112,8 @@ static inline void write_column(const v128_t *table, v128_t places, float *strip
 }
 
 /* Write the four strips of a half of a tile. */
-static inline void fill_half(const dtc_matrix *w, const uint8_t *codes, bool upper, size_t bits, const v128_t *table, float *strip) {
+static inline void fill_half(const dtc_matrix *w, const uint8_t *codes, bool upper, size_t bits, const v128_t *table,
+                             float *strip) {
     const v128_t nibble = wasm_i8x16_splat(15), mask = wasm_i8x16_splat((int8_t)((1 << bits) - 1));
     const size_t of_strip = DTC_ROWS * w->cols, columns = 4 / bits;
     for (size_t col = 0; col < w->cols; codes += DTC_CODE_BYTES) {
