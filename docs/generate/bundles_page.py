@@ -19,7 +19,7 @@ weight, `codebook` 16 values a weight. No model was retrained: a row tells what 
 Nothing here was typed: the tables are made of `docs/results/bundles/measured.json`.
 
 A way to run a bundle has two columns, load and latency, with their ratios to those of the original's bundle of the same
-target, measured in the same turns; more is faster. Load is the first one, with what the model runs in. Rows were
+target, medians of the same turns; more is faster. Load is the first one, with what the model runs in. Rows were
 measured one after the other, so that times of two rows are not to be compared. Of target `c` flash takes weights and
 other constants, besides code, and RAM the arena. Modules of target `wasm` are compared with the original in ONNX
 Runtime Web, whose `ort-wasm-simd-threaded.wasm` has 14,239,897 bytes and is no part of the bytes of target `web`.

@@ -1,6 +1,6 @@
 """Bundles of real models in several forms, beside the originals': sizes, load, latency, memory, for `docs/bundles.md`.
 
-    python tests/benchmarks/bundles.py TARGET... [--rounds 5] [--results docs/results/bundles/measured.json]
+    python tests/benchmarks/bundles.py TARGET... [--rounds 3] [--results docs/results/bundles/measured.json]
     python docs/generate
 
 A bundle and the one beside it take turns, one short run each, and the median of the rounds counts, so that what else
@@ -56,8 +56,8 @@ RESULTS = Path(__file__).parents[2] / "docs" / "results" / "bundles" / "measured
 
 @click.command()
 @click.argument("targets", nargs=-1, required=True)
-@click.option("--seconds", type=float, default=0.3, show_default=True, help="for the latency of each way in a round")
-@click.option("--rounds", type=int, default=5, show_default=True, help="turns of a bundle and the one beside it")
+@click.option("--seconds", type=float, default=1.0, show_default=True, help="for the latency of each way in a round")
+@click.option("--rounds", type=int, default=3, show_default=True, help="turns of a bundle and the one beside it")
 @click.option("--model", "models", multiple=True, default=tuple(MODELS), show_default=True, help="by path (repeatable)")
 @click.option("--form", "forms", multiple=True, default=tuple(FORMS), show_default=True, help="a method (repeatable)")
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="file that takes what is found")
