@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
 from dtc.errors import DataError
 from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays, TensorSpec, zero_state
+from dtc.lengths import Steps, steps_of
 from dtc.metrics import Metric
 from dtc.recipe import Objective
 
@@ -44,23 +42,24 @@ def evaluate(
 
 
 def within_lengths(
-    outputs: AnyArray, labels: AnyArray, batch: Arrays, objective: Objective
+    outputs: AnyArray, labels: AnyArray, batch: Arrays, objective: Objective, samples: int | None = None
 ) -> tuple[AnyArray, AnyArray]:
     """Return outputs `[T, N, ...]` and labels `[T, N, ...]` of the steps within each sequence, `[steps, ...]`.
 
-    Where the objective names no lengths, or there is one label a sequence, both are returned as they are.
+    Samples may come first in both; `samples` is their axis, where it is known. Where the objective names no lengths, or
+    there is one label a sequence, both are returned as they are.
 
     Raises:
         DataError: The lengths are not there or do not fit.
     """
-    inside = steps_within(outputs, labels, batch, objective)
-    return (outputs, labels) if inside is None else (outputs[inside], labels[inside])
+    steps = steps_within(outputs, labels, batch, objective, samples)
+    return (outputs, labels) if steps is None else (outputs[steps.inside], labels[steps.inside])
 
 
 def steps_within(
-    outputs: AnyArray, labels: AnyArray, batch: Arrays, objective: Objective
-) -> npt.NDArray[np.bool_] | None:
-    """Return which steps `[T, N]` lie within each sequence, as for `within_lengths`; None where all do.
+    outputs: AnyArray, labels: AnyArray, batch: Arrays, objective: Objective, samples: int | None = None
+) -> Steps | None:
+    """Return which steps lie within each sequence, as for `within_lengths`; None where all do.
 
     Raises:
         DataError: The lengths are not there or do not fit.
@@ -72,13 +71,14 @@ def steps_within(
         raise DataError(f"a batch holds no {objective.lengths!r}, which the objective names as the sequence lengths")
     if labels.shape == lengths.shape == outputs.shape[:-1]:  # one label a sequence: no step is padding
         return None
-    if lengths.ndim != 1 or labels.shape[1:2] != lengths.shape or outputs.shape[:2] != labels.shape[:2]:
+    fits = lengths.ndim == 1 and labels.ndim > 1 and outputs.shape[:2] == labels.shape[:2]
+    steps = steps_of(labels.shape, lengths, samples) if fits else None
+    if steps is None:
         raise DataError(
             f"lengths {list(lengths.shape)} do not fit outputs {list(outputs.shape)} and labels {list(labels.shape)}; "
-            "lengths [N] need outputs and labels [T, N, ...]"
+            "lengths [N] need outputs and labels [T, N, ...] or [N, T, ...]"
         )
-    # lengths [3, 1] of two sequences in 3 steps: [[1, 1], [1, 0], [1, 0]] chooses 4 of 6 rows.
-    return np.asarray(np.arange(len(labels))[:, None] < lengths.astype(np.int64))
+    return steps
 
 
 def stateful(

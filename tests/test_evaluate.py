@@ -115,6 +115,13 @@ def test_padded_steps_do_not_count() -> None:
     assert value == pytest.approx(4 / 8)
 
 
+def test_padded_steps_do_not_count_where_samples_come_first() -> None:
+    outputs = np.zeros((2, 5, 3))  # [N, T, C]: class 0 everywhere
+    batch = {"x": outputs, "lengths": np.array([5, 1]), "labels": np.array([[0, 0, 1, 1, 1], [0, 1, 1, 1, 1]])}
+    objective = Objective(lengths="lengths")
+    assert evaluate(lambda given: {"y": given["x"]}, [batch], objective, make_metric("accuracy")) == 3 / 6
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

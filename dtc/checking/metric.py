@@ -68,11 +68,12 @@ class PairMetric:
 
     def _by_sample(self, outputs: AnyArray, labels: AnyArray, batch: Arrays) -> Doubles:
         """Return the terms of each sample; the steps of a sequence belong together."""
-        inside = steps_within(outputs, labels, batch, self._options.objective)
-        if inside is None:
+        steps = steps_within(outputs, labels, batch, self._options.objective)
+        if steps is None:
             return self._metrics[0].terms(outputs, labels)
-        terms, sums = self._metrics[0].terms(outputs[inside], labels[inside]), np.zeros((inside.shape[1], 2))
-        np.add.at(sums, np.nonzero(inside)[1], terms)
+        inside, samples = steps.inside, steps.samples
+        terms, sums = self._metrics[0].terms(outputs[inside], labels[inside]), np.zeros((inside.shape[samples], 2))
+        np.add.at(sums, np.nonzero(inside)[samples], terms)
         return sums
 
     def _begin(self, batch: Arrays) -> None:

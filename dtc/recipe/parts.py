@@ -138,6 +138,12 @@ class Training(_Part):
     )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
+    distill: Annotated[float, Flag("--distill")] = Field(
+        0.0,
+        ge=0,
+        description="weight of the mean squared distance of the scores from the original's, minimised beside a loss of "
+        "labels; 0: none",
+    )
     freeze: Annotated[tuple[str, ...], Flag("--freeze")] = Field(
         (), description="globs of initializers that stay as they are"
     )
@@ -264,6 +270,12 @@ class Recipe(_Part):
         "(relative error near 3e-5), 4 numbers of 8 bits (near 9e-3, fastest)",
     )
     seed: Annotated[int, Flag("--seed")] = Field(0, ge=0, lt=2**32, description="of everything random")
+
+    @model_validator(mode="after")
+    def _distilled_beside_labels(self) -> Recipe:
+        if self.training is not None and self.training.distill and self.objective.loss == "distill":
+            raise ValueError("distill is a weight beside a loss of labels, and loss: distill has none; leave one out")
+        return self
 
     @model_validator(mode="after")
     def _data_to_train_on(self) -> Recipe:

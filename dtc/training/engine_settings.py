@@ -15,6 +15,7 @@ class EngineSettings:
 
     Attributes:
         objective: The loss, and what it reads.
+        distill: Weight of the distance from the original's scores, beside a loss of labels.
         freeze: Globs of parameters that are not trained.
         threads: Of the engine; None: all cores.
         batch_norm: Whether BatchNormalization is trained with the moments of the batch, or with its statistics as they
@@ -26,6 +27,7 @@ class EngineSettings:
     """
 
     objective: Objective
+    distill: float = 0.0
     freeze: Sequence[str] = ()
     threads: int | None = None
     batch_norm: Literal["batch", "frozen"] = "batch"
@@ -41,6 +43,7 @@ class EngineSettings:
         assert training is not None, "a run has training"
         return cls(
             recipe.objective,
+            distill=training.distill,
             freeze=training.freeze,
             threads=training.threads,
             batch_norm=recipe.trained_batch_norm,

@@ -9,12 +9,18 @@ import numpy as np
 
 from dtc.data import Source
 from dtc.errors import DataError
+from dtc.evaluate import judged_output, within_lengths
 from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays
 from dtc.labels import PADDING
+from dtc.lengths import steps_of
 from dtc.metrics import Metric
+from dtc.recipe import Objective
 from dtc.training.carry import Carry
 from dtc.training.engine import Engine
+
+_AXES = 2
+"""Of labels that have steps: these and the samples."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +56,16 @@ class Evaluation:
         make_metric: Makes a new metric for each evaluation; None where the loss alone is reported.
         from_loss: Whether the metric is a function of the mean loss, as perplexity of cross-entropy is; it then takes
             no run of its own.
-        output: Name of the model output that the metric reads.
-        labels: Name of the labels in a batch.
+        objective: Which output the metric reads, and which arrays of a batch are labels and lengths.
+        samples: The axis of the samples in outputs and labels, where the model tells it.
     """
 
     source: Source
     carry: Carry
     make_metric: Callable[[], Metric] | None
-    output: str
-    labels: str
+    objective: Objective
     seed: int
+    samples: int | None = None
     from_loss: bool = False
 
     def __call__(self, engine: Engine) -> Score:
@@ -76,13 +82,12 @@ class Evaluation:
             loss, outputs = engine.loss(fed)
             state = self.carry.take(outputs)
             # A mean over batches of several sizes weighs each by what counts in it.
-            weight = _samples(batch, self.labels)
+            weight = self._counted(batch)
             total, samples = total + loss * weight, samples + weight
             # A second run of the model for the metric: the loss graph ends in the loss, and the labels are no input of
             # the model.
             if metric and not self.from_loss:
-                inputs = {name: array for name, array in fed.items() if name != self.labels}
-                metric.update(engine.predict(inputs)[self.output], batch[self.labels])
+                metric.update(*self._judged(engine, fed))
         if not samples:
             raise DataError(f"{self.source.name}: no batches to evaluate on")
         words = self.source.words
@@ -91,10 +96,18 @@ class Evaluation:
         value = metric.of(total / samples, 1.0) if self.from_loss else metric.value()
         return Score(total / samples, metric.name, float(value), metric.higher_is_better, words)
 
+    def _judged(self, engine: Engine, fed: Arrays) -> tuple[AnyArray, AnyArray]:
+        """Return the outputs and the labels that count."""
+        inputs = {name: array for name, array in fed.items() if name != self.objective.labels}
+        outputs = judged_output(engine.predict(inputs), self.objective)
+        return within_lengths(outputs, fed[self.objective.labels], fed, self.objective, self.samples)
 
-def _samples(batch: Arrays, labels: str) -> int:
-    """Return the weight of a batch in a mean over batches: the number of its labels that count, else of its samples."""
-    if labels not in batch:
-        return int(next(iter(batch.values())).shape[0])
-    given = batch[labels]
-    return int((given != PADDING).sum()) if np.issubdtype(given.dtype, np.integer) else int(given.size)
+    def _counted(self, batch: Arrays) -> int:
+        """Return the weight of a batch in a mean over batches: how many of its labels count, else of its samples."""
+        if self.objective.labels not in batch:
+            return int(next(iter(batch.values())).shape[0])
+        labels = batch[self.objective.labels]
+        lengths = batch.get(self.objective.lengths or "")
+        steps = None if lengths is None or labels.ndim < _AXES else steps_of(labels.shape, lengths, self.samples)
+        counted = labels if steps is None else labels[steps.inside]
+        return int((counted != PADDING).sum()) if np.issubdtype(counted.dtype, np.integer) else int(counted.size)

@@ -11,7 +11,17 @@ from dtc.errors import DataError, EngineError
 from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays
 from dtc.recipe import Objective
-from dtc.training.targets import Kind, choose_kind, labels_of, samples_axis, targets
+from dtc.training.targets import (
+    LABELS,
+    TAUGHT,
+    TAUGHT_WEIGHT,
+    WEIGHT,
+    Kind,
+    choose_kind,
+    labels_of,
+    samples_axis,
+    targets,
+)
 
 
 def inputs_of(graph: ir.Graph, batch: Arrays) -> dict[str, AnyArray]:
@@ -52,6 +62,8 @@ def lengths_of(objective: Objective, batch: Arrays) -> AnyArray | None:
 class Supervision:
     """What the loss of an objective compares the outputs of a graph with, batch by batch.
 
+    With `distill` above 0 training compares them with the original's too, and weighs what comes of it by that.
+
     Attributes:
         kind: The loss; None until the first batch decides what `auto` is.
 
@@ -59,9 +71,9 @@ class Supervision:
         EngineError: The graph has not what the objective carries over.
     """
 
-    def __init__(self, graph: ir.Graph, objective: Objective) -> None:
+    def __init__(self, graph: ir.Graph, objective: Objective, distill: float = 0.0) -> None:
         check_carry(graph, objective)
-        self._objective, self._samples = objective, samples_axis(graph, objective)
+        self._objective, self._samples, self._distill = objective, samples_axis(graph, objective), distill
         self.kind: Kind | None = None if objective.loss == "auto" else objective.loss
 
     def of(
@@ -78,6 +90,22 @@ class Supervision:
             self.kind = choose_kind(self._objective, batch)
         labels = taught() if self.kind == "distill" else labels_of(self._objective, self.kind, batch)
         return self.kind, targets(self.kind, labels, lengths_of(self._objective, batch), self._samples, total_of)
+
+    def beside(
+        self, batch: Arrays, taught: Callable[[], AnyArray], total_of: Callable[[float], float] = float
+    ) -> dict[str, AnyArray]:
+        """Return what training compares the scores with beside the labels: nothing, or the original's own scores.
+
+        `dtc::taught`, a float vector, and `dtc::taught_weight`, which sums to `distill`.
+
+        Raises:
+            DataError: The lengths are missing, or leave nothing that counts.
+        """
+        if not self._distill:
+            return {}
+        found = targets("distill", taught(), lengths_of(self._objective, batch), self._samples, total_of)
+        weight = np.multiply(found[WEIGHT], self._distill, dtype=np.float32)
+        return {TAUGHT: found[LABELS], TAUGHT_WEIGHT: weight}
 
 
 def check_carry(graph: ir.Graph, objective: Objective) -> None:

@@ -14,6 +14,7 @@ from dtc.errors import DataError
 from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays
 from dtc.labels import PADDING
+from dtc.lengths import steps_of
 from dtc.recipe import Objective
 
 Kind: TypeAlias = Literal["cross-entropy", "ctc", "mse", "bce", "distill"]
@@ -21,6 +22,8 @@ Kind: TypeAlias = Literal["cross-entropy", "ctc", "mse", "bce", "distill"]
 LABELS = "dtc::labels"
 WEIGHT = "dtc::weight"
 TOTAL = "dtc::total"
+TAUGHT = "dtc::taught"
+TAUGHT_WEIGHT = "dtc::taught_weight"
 
 
 def choose_kind(objective: Objective, batch: Arrays) -> Kind:
@@ -89,7 +92,7 @@ def targets(
             raise DataError("no label of the batch counts: all are -1")
         return {LABELS: sequences, TOTAL: np.array(spelt, np.float32)}
     inside = (
-        None if lengths is None else inside_lengths(labels.shape, lengths, samples, steps_last=kind == "cross-entropy")
+        None if lengths is None else _inside_lengths(labels.shape, lengths, samples, steps_last=kind == "cross-entropy")
     )
     if kind == "cross-entropy":
         # 1. Classes: what does not count gets the class that the loss ignores, and the mean is over the others.
@@ -113,26 +116,16 @@ def targets(
     return {LABELS: flat, WEIGHT: weight, TOTAL: np.array(total, np.float32)}
 
 
-def inside_lengths(
+def _inside_lengths(
     shape: tuple[int, ...], lengths: AnyArray, samples: int | None = None, *, steps_last: bool
 ) -> npt.NDArray[np.bool_] | None:
     """Return True where a step is inside its sample, broadcastable to `shape`; None where there are no steps.
 
-    Steps and samples are the first two axes. `samples` says which of them the samples are; without it the steps come
-    first (layout 0 of ONNX recurrent nodes, the only one that ONNX Runtime runs), or second where only that fits.
-    Without `steps_last` the last axis holds features and is not taken for steps.
+    Steps and samples are the first two axes, as `samples` says (`dtc.lengths.steps_of`). Without `steps_last` the last
+    axis holds features and is not taken for steps.
     """
     # Labels of classes [T, N] have steps and samples alone, other labels [T, N, ...] features behind them.
-    count = lengths.size
-    needed = 2 if steps_last else 3
-    if len(shape) < needed:
+    if len(shape) < (2 if steps_last else 3):
         return None
-    limits: npt.NDArray[np.int64] = lengths.reshape(-1).astype(np.int64)
-    tail = (1,) * (len(shape) - 2)
-    # Steps first: [T, N, ...] with lengths [3, 1] of N = 2 samples gives columns [1, 1, 1] and [1, 0, 0].
-    if samples != 0 and shape[1] == count and (samples == 1 or shape[0] >= limits.max(initial=0)):
-        return np.asarray(np.arange(shape[0])[:, None] < limits[None, :]).reshape(shape[:2] + tail)
-    # Samples first: rows instead.
-    if samples != 1 and shape[0] == count:
-        return np.asarray(np.arange(shape[1])[None, :] < limits[:, None]).reshape(shape[:2] + tail)
-    return None
+    steps = steps_of(shape, lengths, samples)
+    return None if steps is None else steps.inside.reshape(shape[:2] + (1,) * (len(shape) - 2))

@@ -38,6 +38,7 @@ from dtc.training.run import Run, open_run
 from dtc.training.schedule import TrainingSchedule
 from dtc.training.session import Session
 from dtc.training.snapshot import Snapshot, write_json
+from dtc.training.targets import samples_axis
 
 GRADIENTS = "gradients.npz"
 SESSION = "session.json"
@@ -224,9 +225,9 @@ def begin(run: Run, tools: Tools, *, whole: bool = False) -> Beginning:
         source=evaluate,
         carry=session.carry,
         make_metric=None if metric is None else lambda: tools.make_metric(metric),
-        output=objective.output or str(model.graph.outputs[0].name),
-        labels=objective.labels,
+        objective=objective,
         seed=resolved.seed,
+        samples=samples_axis(model.graph, objective),
         from_loss=(metric, objective.loss) == ("perplexity", "cross-entropy"),
     )
     return Beginning(session, train, evaluation)
@@ -237,6 +238,11 @@ def _resolved(run: Run, model: ir.Model, train: Source) -> Recipe:
     wanted = run.recipe.objective
     output = next((each for each in model.graph.outputs if wanted.output in (None, each.name)), None)
     objective = resolve_objective(wanted, _first_batch(train, run.recipe.seed), output)
+    if objective.loss == "distill" and run.recipe.training is not None and run.recipe.training.distill:
+        raise DataError(
+            f"--distill is beside a loss of labels, but the data has no array {wanted.labels!r}; name it with "
+            "--labels, or leave out --distill: without labels a model learns from the original's outputs alone"
+        )
     return run.recipe.model_copy(update={"objective": objective})
 
 

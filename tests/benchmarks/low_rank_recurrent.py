@@ -10,13 +10,14 @@ import argparse
 import itertools
 import platform
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 import onnxruntime
+from turns import take_turns
 
 from dtc.forms import LowRank
 from dtc.graph import find_sites
@@ -63,18 +64,11 @@ def session(model: ir.Model, threads: int) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def medians(sessions: list[onnxruntime.InferenceSession], x: Array, seconds: float) -> list[float]:
-    """Return the median latency of each in milliseconds; they take turns, so that all see the same machine."""
-    taken: list[list[float]] = [[] for _ in sessions]
-    for one in sessions:
-        one.run(None, {"x": x})
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(taken[0]) < 5:
-        for one, times in zip(sessions, taken, strict=True):
-            start = time.perf_counter()
-            one.run(None, {"x": x})
-            times.append(time.perf_counter() - start)
-    return [1e3 * float(np.median(times)) for times in taken]
+def medians(sessions: list[onnxruntime.InferenceSession], x: Array, seconds: float, threads: int) -> list[float]:
+    """Return the latency of each in milliseconds; they take turns for so many seconds in all."""
+    runs = {str(index): partial(one.run, None, {"x": x}) for index, one in enumerate(sessions)}
+    found = take_turns(runs, seconds=seconds / len(runs), threads=threads)
+    return [1e3 * found.median(name) for name in runs]
 
 
 def main() -> None:
@@ -103,7 +97,7 @@ def main() -> None:
         sessions = [session(model, threads) for model in models]
         for steps, batch in itertools.product(chosen.steps, chosen.batches):
             x = np.random.default_rng(2).standard_normal((steps, batch, hidden)).astype(np.float32)
-            node, *scans = medians(sessions, x, chosen.seconds)
+            node, *scans = medians(sessions, x, chosen.seconds, threads)
             columns = "  ".join(f"{scan:8.2f} ({node / scan:4.1f}x)" for scan in scans)
             write(f"{op_type:5} {threads:7} {hidden:5} {steps:3} {batch:3} {node:9.2f}  {columns}\n")
             sys.stdout.flush()

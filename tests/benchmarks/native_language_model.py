@@ -3,8 +3,9 @@
 Run: `python tests/benchmarks/native_language_model.py [--model medium] [--batch 1] [--threads 1] [--seconds 2]` (each
 may be given more than once). Models: `medium` and `large`, the PTB language models of Zaremba et al. (two layers of 650
 and of 1,500 units, embedding and softmax layer over 10,000 words), with their initial weights: speed does not depend on
-the numbers. 35 steps. All candidates of a case take turns in one process; printed are the median in milliseconds, and
-how many times faster that is than float32 and than int8. A single layer is measured by `native_recurrent.py`.
+the numbers. 35 steps. All candidates of a case take turns in one process, timed as `turns` says; printed is a table in
+Markdown: milliseconds, and how many times faster that is than float32 and than int8. A single layer is measured by
+`native_recurrent.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import argparse
 import platform
 import tempfile
-import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import onnx_ir as ir
 import onnxruntime
 from native_matmul import processor
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from turns import Times, take_turns
 
 from dtc.graph import save_model
 from dtc.models.reference import build
@@ -33,6 +36,8 @@ from dtc.recipe import Rule
 from dtc.session import session
 
 STEPS = 35
+BASES = ("float32", "dynamic int8")
+"""What ratios are to."""
 MODELS = ("medium", "large")
 FORMS: dict[str, tuple[str, dict[str, Any], int]] = {
     "binary 2, tables of 8": ("binary", {"bits": 2}, 4),
@@ -85,28 +90,31 @@ def inputs_of(running: onnxruntime.InferenceSession, batch: int) -> dict[str, An
     return feeds
 
 
-def measure(name: str, batch: int, threads: int, paths: dict[str, Path], seconds: float) -> None:
-    """Measure and print one case."""
+def measure(batch: int, threads: int, paths: dict[str, Path], seconds: float) -> Times:
+    """Measure one case."""
     running = {
         form: session(path, threads=threads, settings={"session.force_spinning_stop": "1"})
         for form, path in paths.items()
     }
     feeds = inputs_of(running["float32"], batch)
-    taken: dict[str, list[float]] = {form: [] for form in paths}
-    for each in running.values():
-        each.run(None, feeds)
-    begin = time.perf_counter()
-    while time.perf_counter() - begin < seconds * len(paths) or min(map(len, taken.values())) < 5:
-        for form, each in running.items():
-            start = time.perf_counter()
-            each.run(None, feeds)
-            taken[form].append(time.perf_counter() - start)
-    found = {form: float(np.median(times)) for form, times in taken.items()}
-    print(f"\n{name}, batch {batch}, {threads} thread{'s' * (threads > 1)}: ms, x float32, x int8; MB of file")
-    for form, took in found.items():
-        ratios = [found[base] / took for base in ("float32", "dynamic int8")]
-        size = paths[form].stat().st_size / 1e6
-        print(f"  {form:24} {took * 1e3:9.2f} {ratios[0]:6.2f} {ratios[1]:6.2f} {size:8.2f}", flush=True)
+    runs = {form: partial(each.run, None, feeds) for form, each in running.items()}
+    return take_turns(runs, seconds=seconds, threads=threads)
+
+
+def table(name: str, cases: Sequence[tuple[int, int]], seconds: float) -> None:
+    """Print the table of a model, with a column for each batch and number of threads."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write(name, Path(folder))
+        found = [measure(batch, threads, paths, seconds) for batch, threads in cases]
+        print(f"\n{name}: ms (times faster than {', '.join(BASES)})\n")
+        titles = [f"batch {batch}" + (f", {threads} threads" if threads > 1 else "") for batch, threads in cases]
+        print(f"| | file | {' | '.join(titles)} |\n| --- | ---: |{' ---: |' * len(cases)}")
+        for form, path in paths.items():
+            cells = []
+            for times in found:
+                ratios = ", ".join(f"{times.ratio(base, form):.2f}" for base in BASES)
+                cells.append(f"{times.median(form) * 1e3:.1f} ({ratios})")
+            print(f"| {form} | {path.stat().st_size / 1e6:.2f} MB | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
@@ -118,12 +126,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="for each candidate of a case")
     told = parser.parse_args()
     print(f"{processor()}; ONNX Runtime {onnxruntime.__version__}, Python {platform.python_version()}")
+    cases = [(batch, threads) for batch in told.batch or (1, 20) for threads in told.threads or (1, 2)]
     for name in told.model or MODELS:
-        with tempfile.TemporaryDirectory() as folder:
-            paths = write(name, Path(folder))
-            for batch in told.batch or (1, 20):
-                for threads in told.threads or (1, 2):
-                    measure(name, batch, threads, paths, told.seconds)
+        table(name, cases, told.seconds)
 
 
 if __name__ == "__main__":

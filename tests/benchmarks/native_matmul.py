@@ -2,11 +2,11 @@
 
 Run: `python tests/benchmarks/native_matmul.py [--shape 650x2600] [--batch 1] [--threads 1] [--seconds 1]` (each may be
 given more than once; without, all shapes, batches 1, 8, 20 and 64, 1 and 2 threads). All candidates of a case take
-turns in one process, and so does a plain read of memory, which is the roofline. The weights are cold: a model holds
-several copies of the product, each with numbers of its own (ONNX Runtime gives equal weights one packed buffer, which
-then stays in a cache), and between two runs of it all others run and the plain read goes over `cold_bytes()` of memory.
-Printed are the median time of one product, how many times faster it is than dense float32, than MatMulNBits with 4 bits
-and than dynamic int8, and how fast it read its weight. Where the machine is busy, run it under `chrt -f 20`.
+turns in one process, and so does a plain read of memory, which is the roofline (`turns` says how they are timed). The
+weights are cold: a model holds several copies of the product, each with numbers of its own (ONNX Runtime gives equal
+weights one packed buffer, which then stays in a cache), and between two runs of it all others run and the plain read
+goes over `cold_bytes()` of memory. Printed is a table in Markdown: the time of one product, in brackets how many times
+faster it is than dense float32 and than dynamic int8.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import platform
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 import onnxruntime
+from turns import take_turns
 
 from dtc.deploy.ops.library import library_path, register
 
@@ -34,7 +34,7 @@ BATCHES = (1, 8, 20, 64)
 MODEL_BYTES = 128 << 20
 """Of all weights of a model: reading them takes long enough to be timed."""
 MOST_COPIES = 400
-BASES = ("dense float32", "MatMulNBits 4", "dynamic int8")
+BASES = ("dense float32", "dynamic int8")
 """What ratios are to."""
 PLAIN = "plain read"
 
@@ -167,20 +167,6 @@ def runner(weight: Weight, k: int, n: int, batch: int, threads: int) -> tuple[Ca
     return (lambda: session.run(["y.0"], {"x": x})), copies
 
 
-def medians(runs: dict[str, tuple[Callable[[], object], int]], seconds: float) -> dict[str, float]:
-    """Return the median seconds of one product of each candidate; they take turns."""
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for run, _ in runs.values():
-        run()
-    begin = time.perf_counter()
-    while time.perf_counter() - begin < seconds * len(runs) or min(map(len, taken.values())) < 5:
-        for name, (run, copies) in runs.items():
-            start = time.perf_counter()
-            run()
-            taken[name].append((time.perf_counter() - start) / copies)
-    return {name: float(np.median(times)) for name, times in taken.items()}
-
-
 def cold_bytes() -> int:
     """Return how much has to be read before a weight counts as cold: 512 MB, or four times the last cache."""
     sizes = [path.read_text() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
@@ -196,16 +182,41 @@ def plain_read(threads: int) -> tuple[Callable[[], object], int]:
     return (lambda: list(pool.map(np.max, parts))), cold_bytes()
 
 
-def table(k: int, n: int, batch: int, threads: int, names: list[str], seconds: float) -> None:
-    """Measure and print one case."""
-    runs = {name: runner(CANDIDATES[name], k, n, batch, threads) for name in names}
-    sizes = {name: CANDIDATES[name](np.random.default_rng(0), k, n).nbytes for name in names}
-    found = medians({PLAIN: plain_read(threads), **runs}, seconds)
-    print(f"\n{k}x{n}, batch {batch}, {threads} thread{'s' * (threads > 1)}: us, x {', x '.join(BASES)}, GB/s")
-    print(f"  {PLAIN:52} {1 / found.pop(PLAIN) / 1e9:6.1f}")
-    for name, took in found.items():
-        ratios = [f"{found[base] / took:6.2f}" if base in found else "     -" for base in BASES]
-        print(f"  {name:24} {took * 1e6:9.1f} {' '.join(ratios)} {sizes[name] / took / 1e9:6.1f}", flush=True)
+@dataclass(frozen=True)
+class Case:
+    """A product of so many rows with a weight [k, n]."""
+
+    k: int
+    n: int
+    batch: int
+    threads: int
+
+    def __str__(self) -> str:
+        told = f"{self.k}x{self.n}, batch {self.batch}"
+        return told if self.threads == 1 else f"{told}, {self.threads} threads"
+
+
+@dataclass(frozen=True)
+class Column:
+    """What was measured of a case: how many bytes a second are read plainly, and the cells of the candidates."""
+
+    read: float
+    cells: dict[str, str]
+
+
+def measure(case: Case, names: list[str], seconds: float) -> Column:
+    """Measure one case: microseconds, and how many times faster than each of `BASES` that is."""
+    made = {name: runner(CANDIDATES[name], case.k, case.n, case.batch, case.threads) for name in names}
+    counts = {PLAIN: 1, **{name: copies for name, (_, copies) in made.items()}}
+    plain, size = plain_read(case.threads)
+    runs = {PLAIN: plain, **{name: run for name, (run, _) in made.items()}}
+    found = take_turns(runs, seconds=seconds, threads=case.threads)
+    cells = {}
+    for name in names:
+        took = found.median(name) / counts[name]
+        ratios = [found.ratio(base, name) * counts[name] / counts[base] for base in BASES]
+        cells[name] = f"{took * 1e6:,.0f} ({', '.join(f'{ratio:.1f}' for ratio in ratios)})"
+    return Column(size / found.median(PLAIN) / 1e9, cells)
 
 
 def processor() -> str:
@@ -231,11 +242,20 @@ def main() -> None:
     only = (*BASES, *(told.only or [""]))
     names = [name for name in CANDIDATES if name.startswith(only)]
     shapes = [tuple(map(int, shape.split("x"))) for shape in told.shape] if told.shape else SHAPES
-    print(f"{processor()}; ONNX Runtime {onnxruntime.__version__}, Python {platform.python_version()}")
-    for k, n in shapes:
-        for batch in told.batch or BATCHES:
-            for threads in told.threads or (1, 2):
-                table(k, n, batch, threads, names, told.seconds)
+    print(f"{processor()}; ONNX Runtime {onnxruntime.__version__}, Python {platform.python_version()}", flush=True)
+    cases = [
+        Case(k, n, batch, threads)
+        for k, n in shapes
+        for batch in told.batch or BATCHES
+        for threads in told.threads or (1, 2)
+    ]
+    columns = [measure(case, names, told.seconds) for case in cases]
+    print(f"\nus (times faster than {', '.join(BASES)})\n")
+    print(f"| | {' | '.join(map(str, cases))} |")
+    print(f"| --- |{' ---: |' * len(cases)}")
+    print(f"| {PLAIN}, GB/s | {' | '.join(f'{column.read:.1f}' for column in columns)} |")
+    for name in names:
+        print(f"| {name} | {' | '.join(column.cells[name] for column in columns)} |")
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def main() -> None:
             models[label] = lowered(given.op, given.hidden, name, level)
     sessions = [session(model, given.threads) for model in models.values()]
     x = np.random.default_rng(2).standard_normal((given.steps, given.batch, given.hidden)).astype(np.float32)
-    taken = medians(sessions, x, given.seconds)
+    taken = medians(sessions, x, given.seconds, given.threads)
     print(f"{given.op} {given.hidden}, {given.steps} steps, batch {given.batch}, {given.threads} threads")
     for (label, model), one in zip(models.items(), taken, strict=True):
         print(f"{label:22} {len(model) / 1e6:7.2f} MB {one:8.2f} ms {taken[0] / one:6.2f}x")

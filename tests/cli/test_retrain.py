@@ -50,6 +50,16 @@ def metric(out: str) -> tuple[float, float]:
     return found["before"], found["after"]
 
 
+def test_the_original_teaches_beside_labels_alone(dtc: Dtc, model: Path, unlabelled: Path) -> None:
+    asked = ("compress", model, *SVD, *SHORT, "--distill", "0.5")
+    status, _, err = dtc(*asked, *DIGITS, "--loss", "distill")
+    assert status == 2
+    assert "distill is a weight beside a loss of labels" in err
+    status, _, err = dtc(*asked, "--data", unlabelled)
+    assert status == 2
+    assert "--distill is beside a loss of labels, but the data has no array 'labels'" in err
+
+
 def test_retraining_learns_the_digits(dtc: Dtc, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.onnx"
     status, out, err = dtc("compress", model, *SVD, *SHORT, *DIGITS, "--lr", "3e-3", "-o", output, "--json")

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from needed import unless
 
 from dtc.errors import DataError
+from dtc.models.reproduce.papers.__main__ import main
 from dtc.models.reproduce.papers.experiment import Record, experiments, stored
 from dtc.models.reproduce.papers.results import read_results, write_results
 from dtc.models.reproduce.papers.running import run_trial
@@ -179,6 +181,14 @@ def test_the_control_learns_as_long_as_what_is_retrained_from_it(name: str) -> N
     )
     (row,) = [line for line in experiment.tables([dense, again, other]) if "control)" in line][:1]
     assert "11.00" in row
+
+
+def test_a_trial_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    asked = ["multibit-lstm", "--size", "smallest", "--trial", "nine-*", "--folder", str(tmp_path)]
+    done = CliRunner().invoke(main, asked)
+    names = [trial.name for trial in experiments()["multibit-lstm"].trials("smallest", 1)]
+    assert done.exit_code == 2
+    assert f"--trial nine-*: there are {', '.join(names)}" in done.output
 
 
 def test_without_the_data_folder_it_says_what_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dtc.errors import EngineError
 from dtc.graph import save_model
 from dtc.passes.method import DistortionStep, Weights, make_method
 from dtc.passes.plan import Distorted
-from dtc.recipe import Recipe
+from dtc.recipe import Objective, Recipe
 from dtc.training.engine import StepResult
 from dtc.training.engine_kind import EngineKind
 from dtc.training.engine_settings import EngineSettings
@@ -218,7 +218,7 @@ def make_retraining(source, evaluate, *, model=None, engine=None, carry=None, **
     return Retraining(
         session=session,
         data=source,
-        evaluation=Evaluation(evaluate, session.carry, Accuracy, "logits", "labels", 1),
+        evaluation=Evaluation(evaluate, session.carry, Accuracy, Objective(), 1),
         schedule=TrainingSchedule.of(recipe, recipe.training.steps),
         journal=FakeJournal(),
     )

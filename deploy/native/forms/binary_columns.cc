@@ -10,6 +10,13 @@ constexpr std::size_t kPieceSteps = 16384;  // 20 us and more
 constexpr std::size_t kBuildSteps = 4;
 constexpr std::size_t kMostPieces = 8;
 
+/// Bytes from a column's tables to the next one's: such that parts of them that are used together, a share of
+/// `kNearBytes` each, do not displace one another from a cache of which addresses 4096 apart share a place.
+std::size_t stride_of(std::size_t bytes, std::size_t columns) {
+  const std::size_t share = kNearBytes / columns, apart = 4096;
+  return bytes <= share ? bytes : bytes + (share + apart - bytes % apart) % apart;
+}
+
 }  // namespace
 
 std::size_t pieces_of_steps(std::size_t steps, std::size_t units) {
@@ -22,7 +29,7 @@ BinaryColumns::BinaryColumns(const LutKernel& kernel, const std::vector<LutSpan>
       spans_(spans),
       cols_(cols),
       positions_((cols + 7) / 8),
-      table_bytes_(positions_ * kernel.table_bytes),
+      table_bytes_(stride_of(positions_ * kernel.table_bytes, kernel.columns)),
       // 64 more: of the last table a whole register may be read.
       memory_(aligned(most * table_bytes_ + 64) + aligned(most * spans.size() * sizeof(LutFactors)) +
               most * positions_ * 8 * sizeof(float)),
@@ -38,6 +45,15 @@ void BinaryColumns::build(const float* x, std::size_t count, const Parallel& par
     const Range range = part_of(count, pieces, piece);
     for (std::size_t i = range.begin; i < range.end; ++i) build_one(x + i * cols_, i);
   });
+}
+
+BinaryColumns::Some BinaryColumns::some(const Range& range, std::size_t first) const {
+  Some some = {{}, range.end - range.begin};
+  for (std::size_t c = 0; c < some.count; ++c) {
+    const std::size_t i = range.begin + c;
+    some.columns[c] = {tables_ + i * table_bytes_, factors_ + i * spans_.size() + first};
+  }
+  return some;
 }
 
 void BinaryColumns::build_one(const float* x, std::size_t i) {

@@ -11,6 +11,9 @@
 
 namespace dtc {
 
+/// Tables that blocks meet one after another: three quarters of the nearest cache.
+constexpr std::size_t kNearBytes = 24 * 1024;
+
 /// Pieces for so many steps of work, each of one byte position, plane, block and column: no more than there are units.
 std::size_t pieces_of_steps(std::size_t steps, std::size_t units);
 
@@ -23,7 +26,15 @@ class BinaryColumns {
   void build(const float* x, std::size_t count, const Parallel& parallel);
 
   std::size_t count() const { return count_; }
-  LutColumn operator[](std::size_t i) const { return {tables_ + i * table_bytes_, factors_ + i * spans_.size()}; }
+
+  /// Columns as a kernel takes them.
+  struct Some {
+    LutColumn columns[kLutColumns];
+    std::size_t count;
+  };
+
+  /// Those of a range of no more than `kLutColumns`, for spans from `first` on.
+  Some some(const Range& range, std::size_t first) const;
 
  private:
   void build_one(const float* x, std::size_t i);

@@ -7,7 +7,7 @@ namespace dtc {
 namespace {
 
 /// Memory for the tables of as many columns as are handled at a time: no more than stays in a core's own cache.
-constexpr std::size_t kTableBytes = 256 * 1024;
+constexpr std::size_t kTableBytes = 512 * 1024;
 /// Codes that meet all those columns before the next.
 constexpr std::size_t kCodeBytes = 128 * 1024;
 
@@ -30,6 +30,16 @@ std::vector<LutSpan> spans_of(const BinaryShape& shape, std::size_t longest) {
   return spans;
 }
 
+/// Runs of spans of no more than `positions` byte positions, but for those of one span.
+std::vector<Range> runs_of(const std::vector<LutSpan>& spans, std::size_t positions) {
+  std::vector<Range> runs;
+  for (std::size_t s = 0; s < spans.size(); ++s) {
+    if (s == 0 || spans[s].end - spans[runs.back().begin].begin > positions) runs.push_back({s, s});
+    runs.back().end = s + 1;
+  }
+  return runs;
+}
+
 }  // namespace
 
 std::unique_ptr<Matrix> BinaryMatrix::make(const Tensor& codes, const Tensor& alphas, std::int64_t bits,
@@ -50,6 +60,7 @@ BinaryMatrix::BinaryMatrix(const BinaryShape& shape, const Tensor& codes, const 
       tile_(sign_tile_kernel()),
       least_decoded_(least_decoded()),
       spans_(spans_of(shape, kernel_.span_bytes)),
+      runs_(runs_of(spans_, kNearBytes / (kernel_.table_bytes * kernel_.columns))),
       lut_{shape.bits, shape.masked, shape.constant, shape.half, shape.positions, spans_.data(), spans_.size()},
       tiles_(shape, accuracy_level, kernel_) {
   if (!spans_.empty() && shape.rows % kLutRows != 0) copy_last_block();
@@ -99,7 +110,8 @@ void BinaryMatrix::multiply(const float* x, std::size_t count, float* y, const P
   if (cols() == 0) {
     std::fill(y, y + count * rows(), 0.0F);
   } else if (const int digits = tiles_.digits_for(x, count); digits != 0) {
-    tiles_.multiply(lut_, [this](std::size_t index) { return block(index, 0); }, x, count, digits, y, parallel);
+    tiles_.multiply(
+        lut_, [this](std::size_t index) { return block(index, 0); }, x, count, digits, y, parallel);
   } else if (count < least_decoded_) {
     look_up(x, count, y, parallel);
   } else {
@@ -108,10 +120,8 @@ void BinaryMatrix::multiply(const float* x, std::size_t count, float* y, const P
 }
 
 void BinaryMatrix::look_up(const float* x, std::size_t count, float* y, const Parallel& parallel) const {
-  const std::size_t step = kernel_.columns;
-  const std::size_t fit = std::max(step, kTableBytes / (shape_.positions * kernel_.table_bytes));
-  const std::size_t tiles = (count + fit - 1) / fit;
-  const std::size_t tile = std::min(count, ((count + tiles - 1) / tiles + step - 1) / step * step);
+  const std::size_t fit = std::max(kernel_.columns, kTableBytes / (shape_.positions * kernel_.table_bytes));
+  const std::size_t tiles = (count + fit - 1) / fit, tile = (count + tiles - 1) / tiles;
   const std::size_t pairs = (rows() + 2 * kLutRows - 1) / (2 * kLutRows);
   BinaryColumns columns(kernel_, spans_, cols(), tile);
   for (std::size_t first = 0; first < count; first += tile) {
@@ -124,43 +134,57 @@ void BinaryMatrix::look_up(const float* x, std::size_t count, float* y, const Pa
 }
 
 void BinaryMatrix::look_up_pairs(const Range& pairs, const BinaryColumns& columns, float* y) const {
-  // Codes stay in the cache while all columns meet them; few columns need them once, read from begin to end.
-  const std::size_t fit = kCodeBytes / (2 * kLutRows * shape_.positions * shape_.planes());
-  const bool once = columns.count() <= kernel_.columns;
-  const std::size_t step = once ? pairs.end - pairs.begin : std::max<std::size_t>(1, fit);
-  // A mask is applied to all planes of a block together.
-  const std::size_t passes = shape_.masked ? 1 : shape_.bits;
-  for (std::size_t begin = pairs.begin; begin < pairs.end; begin += step) {
-    const std::size_t end = std::min(begin + step, pairs.end);
-    for (std::size_t i = 0; i < columns.count(); i += kernel_.columns) {
-      for (std::size_t pass = 0; pass < passes; ++pass) {
-        for (std::size_t pair = begin; pair < end; ++pair) look_up_blocks(2 * pair, pass, columns, i, y);
+  if (columns.count() <= kernel_.columns) {
+    // Few columns need the codes once: a plane is read from begin to end. A mask is applied to all planes together.
+    const std::size_t passes = shape_.masked ? 1 : shape_.bits;
+    for (std::size_t pass = 0; pass < passes; ++pass) {
+      LutCodes codes = lut_;
+      if (!shape_.masked) codes.bits = 1;
+      codes.constant = shape_.constant && pass + 1 == passes;  // lies after the last plane's coefficients
+      const BinaryColumns::Some all = columns.some({0, columns.count()}, 0);
+      for (std::size_t pair = pairs.begin; pair < pairs.end; ++pair) {
+        look_up_blocks(codes, 2 * pair, pass, all, pass != 0, y);
+      }
+    }
+    return;
+  }
+  // Else codes stay in the core's own cache while all columns meet them, and tables of some columns in the nearest.
+  const std::size_t turns = (columns.count() + kernel_.columns - 1) / kernel_.columns;
+  for (const Range& run : runs_) {
+    LutCodes codes = lut_;
+    codes.spans = lut_.spans + run.begin;
+    codes.span_count = run.end - run.begin;
+    const std::size_t positions = spans_[run.end - 1].end - spans_[run.begin].begin;
+    const std::size_t step = std::max<std::size_t>(1, kCodeBytes / (2 * kLutRows * positions * shape_.planes()));
+    for (std::size_t begin = pairs.begin; begin < pairs.end; begin += step) {
+      const std::size_t end = std::min(begin + step, pairs.end);
+      for (std::size_t turn = 0; turn < turns; ++turn) {
+        const Range range = part_of(columns.count(), turns, turn);
+        const BinaryColumns::Some some = columns.some(range, run.begin);
+        float* const to = y + range.begin * rows();
+        for (std::size_t pair = begin; pair < end; ++pair) look_up_blocks(codes, 2 * pair, 0, some, run.begin != 0, to);
       }
     }
   }
 }
 
-void BinaryMatrix::look_up_blocks(std::size_t first, std::size_t pass, const BinaryColumns& columns, std::size_t i,
-                                  float* y) const {
+void BinaryMatrix::look_up_blocks(const LutCodes& codes, std::size_t first, std::size_t plane,
+                                  const BinaryColumns::Some& columns, bool adds, float* y) const {
   const std::size_t begin = first * kLutRows;
   const std::size_t blocks = begin + kLutRows < rows() ? 2 : 1;
-  const std::size_t height = std::min(rows() - begin, blocks * kLutRows);
-  LutBlock both[2] = {block(first, pass), {}};
-  if (blocks == 2) both[1] = block(first + 1, pass);
-  LutCodes codes = lut_;
-  if (!shape_.masked) {
-    codes.bits = 1;
-    codes.constant = shape_.constant && pass + 1 == shape_.bits;  // lies after the last plane's coefficients
+  LutBlock both[2] = {block(first, plane), {}};
+  if (blocks == 2) both[1] = block(first + 1, plane);
+  const std::size_t height = rows() - begin;
+  if (height >= blocks * kLutRows) {
+    kernel_.multiply(codes, both, blocks, columns.columns, columns.count, {y + begin, rows(), adds});
+    return;
   }
-  const std::size_t width = std::min(kernel_.columns, columns.count() - i);
-  LutColumn some[kLutColumns] = {};
-  for (std::size_t c = 0; c < width; ++c) some[c] = columns[i + c];
   float out[2 * kLutColumns * kLutRows];
-  kernel_.multiply(codes, both, blocks, some, width, out);
-  for (std::size_t c = 0; c < width; ++c) {
+  kernel_.multiply(codes, both, blocks, columns.columns, columns.count, {out, blocks * kLutRows, false});
+  for (std::size_t c = 0; c < columns.count; ++c) {
     const float* from = out + c * blocks * kLutRows;
-    float* to = y + (i + c) * rows() + begin;
-    for (std::size_t r = 0; r < height; ++r) to[r] = pass == 0 ? from[r] : to[r] + from[r];
+    float* to = y + c * rows() + begin;
+    for (std::size_t r = 0; r < height; ++r) to[r] = adds ? to[r] + from[r] : from[r];
   }
 }
 

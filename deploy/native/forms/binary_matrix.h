@@ -38,7 +38,8 @@ class BinaryMatrix : public Matrix {
   std::size_t least_decoded() const;
   void look_up(const float* x, std::size_t count, float* y, const Parallel& parallel) const;
   void look_up_pairs(const Range& pairs, const BinaryColumns& columns, float* y) const;
-  void look_up_blocks(std::size_t first, std::size_t pass, const BinaryColumns& columns, std::size_t i, float* y) const;
+  void look_up_blocks(const LutCodes& codes, std::size_t first, std::size_t plane, const BinaryColumns::Some& columns,
+                      bool adds, float* y) const;
   void multiply_decoded(const float* x, std::size_t count, float* y, const Parallel& parallel) const;
   void multiply_block(std::size_t index, const float* x, std::size_t count, float* y) const;
 
@@ -49,6 +50,7 @@ class BinaryMatrix : public Matrix {
   const SignTileKernel* tile_;
   std::size_t least_decoded_;  ///< columns from which on decoding is faster than lookups
   std::vector<LutSpan> spans_;
+  std::vector<Range> runs_;  ///< of spans, whose tables stay in the nearest cache
   LutCodes lut_;
   BinaryTiles tiles_;
   std::vector<std::uint8_t> last_codes_, last_alphas_;  ///< the last block, filled up to 32 rows

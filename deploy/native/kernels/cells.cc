@@ -7,7 +7,7 @@ const Cells& cells() {
   switch (best_isa()) {
 #if defined(DTC_HAVE_AVX2)
     case Isa::avx2:
-      return cells_avx2;
+      return has_avx512() ? cells_avx512 : cells_avx2;
 #endif
 #if defined(DTC_HAVE_NEON)
     case Isa::neon:

@@ -6,7 +6,7 @@
 
 namespace dtc::kernels {
 
-extern const Cells cells_scalar, cells_avx2, cells_neon;
+extern const Cells cells_scalar, cells_avx2, cells_avx512, cells_neon;
 
 }  // namespace dtc::kernels
 

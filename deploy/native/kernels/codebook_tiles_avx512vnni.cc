@@ -78,8 +78,9 @@ class WordTiles {
     if (half_ == 0 && strip_ == 0 && ++place_ == words_.places) place_ = 0;
   }
 
-  __m512i line(std::size_t i) const {
-    return _mm512_xor_si512(look_.find(quads_[i]), _mm512_set1_epi8(static_cast<char>(kVnniOffset)));
+  template <int Line>
+  __m512i line() const {
+    return _mm512_xor_si512(look_.find(quads_[Line]), _mm512_set1_epi8(static_cast<char>(kVnniOffset)));
   }
 
  private:

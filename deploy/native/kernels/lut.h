@@ -12,7 +12,7 @@ namespace dtc {
 constexpr std::size_t kLutRows = 32;
 
 /// No kernel multiplies more columns at a time.
-constexpr std::size_t kLutColumns = 4;
+constexpr std::size_t kLutColumns = 8;
 
 /// A run of byte positions, that is of 8 inputs each, that share their coefficients and the scale of their tables.
 struct LutSpan {
@@ -41,15 +41,23 @@ struct LutBlock {
 };
 
 /// What a span of a column needs besides the tables: the value of a table's unit, the sum of the inputs, and the same
-/// sum as the tables have it.
+/// sum as the tables have it. Where spans share a unit, `weight` is how many of it an entry's unit is, in each byte.
 struct LutFactors {
   float scale, sum, table_sum;
+  std::uint32_t weight = 0;
 };
 
 /// A column of x, as tables: those of byte position b are at tables + b * table_bytes.
 struct LutColumn {
   const unsigned char* tables;
   const LutFactors* factors;  ///< of each span
+};
+
+/// Where products go: that of a column and row `row` of a block at y[column * stride + block * 32 + row].
+struct LutOutput {
+  float* y;
+  std::size_t stride;
+  bool adds;  ///< to what is there
 };
 
 /// A kind of table for one instruction set.
@@ -59,9 +67,9 @@ struct LutKernel {
   /// Makes the tables of x, which is padded with zeros to whole bytes. Where a scale is not finite, so is all output.
   void (*build)(const float* x, const LutSpan* spans, std::size_t span_count, unsigned char* tables,
                 LutFactors* factors);
-  /// y[(column * block_count + block) * 32 + row] = products of one or two blocks with up to `columns` columns.
+  /// The products of one or two blocks with up to `columns` columns.
   void (*multiply)(const LutCodes& codes, const LutBlock* blocks, std::size_t block_count, const LutColumn* columns,
-                   std::size_t column_count, float* y);
+                   std::size_t column_count, const LutOutput& out);
   double cycles;            ///< that 8 inputs of 32 rows take, in one plane and with one column of many
   std::size_t columns = 2;  ///< at most kLutColumns
 };

@@ -17,43 +17,33 @@ struct Table32 {
     return _mm512_cvtepu8_epi32(code);
   }
 
-  template <int Blocks, int Columns, bool Masked>
-  static void look_up(const std::uint8_t* const* signs, const std::uint8_t* const* mask,
-                      const unsigned char* const* tables, const LutSpan& span, const float*,
-                      __m512 (*sums)[Columns][Avx512::vectors]) {
-    __m512 own[Blocks][Columns][Avx512::vectors];
-    for (int u = 0; u < Blocks; ++u) {
-      for (int c = 0; c < Columns; ++c) {
-        for (std::size_t h = 0; h < Avx512::vectors; ++h) own[u][c][h] = sums[u][c][h];
+  template <int Columns, bool Masked>
+  static void look_up(const PlaneCodes& codes, const LutColumn* columns, const LutSpan* spans, std::size_t first,
+                      std::size_t end, const PlaneOutput<Columns>& out) {
+    __m512 own[Columns][Avx512::vectors];
+#pragma GCC unroll 8
+    for (int c = 0; c < Columns; ++c) own[c][0] = own[c][1] = _mm512_setzero_ps();
+    for (std::size_t b = spans[first].begin; b < spans[end - 1].end; ++b) {
+      __m512i lower[Avx512::vectors], upper[Avx512::vectors];
+      prefetch(codes.ahead + b * kLutRows);
+      for (std::size_t h = 0; h < Avx512::vectors; ++h) {
+        const std::size_t at = b * kLutRows + h * Avx512::lanes;
+        lower[h] = code_of<Masked>(codes.signs + at, codes.mask + at);
+        upper[h] = _mm512_srli_epi32(lower[h], 4);
       }
-    }
-    for (std::size_t b = span.begin; b < span.end; ++b) {
-      __m512i lower[Blocks][Avx512::vectors], upper[Blocks][Avx512::vectors];
-      for (int u = 0; u < Blocks; ++u) {
-        prefetch(signs[u] + b * kLutRows);
+#pragma GCC unroll 8
+      for (int c = 0; c < Columns; ++c) {
+        const float* table = reinterpret_cast<const float*>(columns[c].tables + b * bytes);
+        const __m512 below = _mm512_loadu_ps(table), above = _mm512_loadu_ps(table + 16);
         for (std::size_t h = 0; h < Avx512::vectors; ++h) {
-          const std::size_t at = b * kLutRows + h * Avx512::lanes;
-          lower[u][h] = code_of<Masked>(signs[u] + at, mask[u] + at);
-          upper[u][h] = _mm512_srli_epi32(lower[u][h], 4);
-        }
-      }
-      for (int c = 0; c < Columns; ++c) {
-        const float* table = reinterpret_cast<const float*>(tables[c] + b * bytes);
-        const __m512 first = _mm512_loadu_ps(table), second = _mm512_loadu_ps(table + 16);
-        for (int u = 0; u < Blocks; ++u) {
-          for (std::size_t h = 0; h < Avx512::vectors; ++h) {
-            const __m512 sum =
-                _mm512_add_ps(_mm512_permutexvar_ps(lower[u][h], first), _mm512_permutexvar_ps(upper[u][h], second));
-            own[u][c][h] = _mm512_add_ps(own[u][c][h], sum);
-          }
+          const __m512 sum =
+              _mm512_add_ps(_mm512_permutexvar_ps(lower[h], below), _mm512_permutexvar_ps(upper[h], above));
+          own[c][h] = _mm512_add_ps(own[c][h], sum);
         }
       }
     }
-    for (int u = 0; u < Blocks; ++u) {
-      for (int c = 0; c < Columns; ++c) {
-        for (std::size_t h = 0; h < Avx512::vectors; ++h) sums[u][c][h] = own[u][c][h];
-      }
-    }
+#pragma GCC unroll 8
+    for (int c = 0; c < Columns; ++c) out.add(c, own[c]);
   }
 };
 

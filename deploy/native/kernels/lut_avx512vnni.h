@@ -27,115 +27,137 @@ inline void add_products(__m512i weights, __m512i found, __m512i& sums) {
   __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(weights), "v"(found));
 }
 
-/// Four byte positions, in tables of `Digits` bytes an entry: those of the lower four inputs of the four positions,
-/// then those of the upper four; of each first the lower digits, then the upper.
-template <int Digits>
-struct FourPositions {
-  static constexpr std::size_t positions = 4, bytes = 128 * Digits;
-  static constexpr int halves = 2, digits = Digits;
+/// Byte positions that are looked up at once; what is left of a span may be fewer. Of so many positions the tables of
+/// the lower four inputs of each come first, then those of the upper four; of either first the lower digits.
+constexpr std::size_t kFour = 4;
 
-  static __m512i weights(int digit) {
-    const unsigned weight = digit == 0 ? 1 : kDigitBase;
-    return lanes_of(weight, weight, weight, weight);
-  }
-
-  template <bool Masked>
-  static void places(const std::uint8_t* signs, const std::uint8_t* mask, __m512i (*out)[Avx512::vectors]) {
-    // Byte p of lane i is row i of position p, which is byte 32 p + i of two registers.
-    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512i first =
-        _mm512_add_epi32(_mm512_mullo_epi32(lane, _mm512_set1_epi32(0x01010101)), lanes_of(0, 32, 64, 96));
-    __m512i low = load64(signs), high = load64(signs + 64);
-    if (Masked) {
-      low = _mm512_and_si512(low, load64(mask));
-      high = _mm512_and_si512(high, load64(mask + 64));
-    }
-    for (std::size_t h = 0; h < Avx512::vectors; ++h) {
-      const __m512i rows = h == 0 ? first : _mm512_add_epi32(first, lanes_of(16, 16, 16, 16));
-      const __m512i code = _mm512_permutex2var_epi8(low, rows, high);
-      out[0][h] = places_of(code);
-      out[1][h] = places_of(_mm512_srli_epi16(code, 4));
-    }
-  }
-};
-
-/// sums += scale * own, with the scale of each column.
-template <int Blocks, int Columns>
-inline void add_scaled(const __m512i (*own)[Columns][Avx512::vectors], const float* scales,
-                       __m512 (*sums)[Columns][Avx512::vectors]) {
-  for (int c = 0; c < Columns; ++c) {
-    const __m512 scale = _mm512_set1_ps(scales[c]);
-    for (int u = 0; u < Blocks; ++u) {
-      for (std::size_t h = 0; h < Avx512::vectors; ++h) {
-        sums[u][c][h] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(own[u][c][h]), scale, sums[u][c][h]);
-      }
-    }
-  }
+/// The codes of up to four positions, of 16 of a block's rows: byte p of lane i is row i of position p. `first` has 32
+/// rows of two positions, and `second` of the next two.
+inline __m512i quads_of(__m512i first, __m512i second, std::size_t half) {
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i rows = _mm512_mullo_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(static_cast<int>(16 * half))),
+                                          _mm512_set1_epi32(0x01010101));
+  return _mm512_permutex2var_epi8(first, _mm512_add_epi32(rows, lanes_of(0, 32, 64, 96)), second);
 }
 
-/// Adds the products with byte positions [begin, end), of which a `Step` takes Step::positions at a time. `tables` are
-/// those of `begin`.
-template <class Step, int Blocks, int Columns, bool Masked>
-inline void add_steps(const std::uint8_t* const* signs, const std::uint8_t* const* mask,
-                      const unsigned char* const* tables, std::size_t begin, std::size_t end, const float* scales,
-                      __m512 (*sums)[Columns][Avx512::vectors]) {
-  if (begin >= end) return;
-  // Of one sum for all, each addition would wait for the one before.
-  constexpr int chains = Blocks * Columns == 1 ? Step::halves : 1;
-  __m512i own[chains][Blocks][Columns][Avx512::vectors];
-  for (auto& chain : own) {
-    for (auto& block : chain) {
-      for (auto& column : block) column[0] = column[1] = _mm512_setzero_si512();
-    }
-  }
-  std::size_t at = 0;
-  for (std::size_t b = begin; b < end; b += Step::positions, at += Step::bytes) {
-    __m512i places[Blocks][Step::halves][Avx512::vectors];
+template <bool Masked>
+inline __m512i load_codes(const std::uint8_t* signs, const std::uint8_t* mask, std::size_t at) {
+  const __m512i codes = load64(signs + at);
+  return Masked ? _mm512_and_si512(codes, load64(mask + at)) : codes;
+}
+
+/// Those of two positions, or of one, or of none.
+template <bool Masked>
+inline __m512i load_rest(const std::uint8_t* signs, const std::uint8_t* mask, std::size_t at, std::size_t positions) {
+  const __mmask64 there = positions == 0 ? 0 : positions == 1 ? 0xFFFFFFFF : ~__mmask64{0};
+  const __m512i codes = _mm512_maskz_loadu_epi8(there, signs + at);
+  return Masked ? _mm512_and_si512(codes, _mm512_maskz_loadu_epi8(there, mask + at)) : codes;
+}
+
+/// Loaded here, once, and into a register: left to itself the compiler loads tables for each use, and keeps weights in
+/// more registers than there are.
+inline __m512i loaded(__m512i value) {
+  __asm__ volatile("" : "+v"(value));
+  return value;
+}
+inline __m512i broadcast(const std::uint32_t& weight) {
+  __m512i all;
+  __asm__ volatile("vpbroadcastd %1, %0" : "=v"(all) : "m"(weight));
+  return all;
+}
+
+/// sums += what four positions add: `table(c, i)` returns table i of column c, `weights` what its digits are worth.
+template <int Digits, int Columns, class Table>
+inline void add_quads(__m512i upper_rows, __m512i lower_rows, const Table& table,
+                      const std::uint32_t (*weights)[Digits], __m512i (*sums)[Avx512::vectors]) {
+  const __m512i places[2][Avx512::vectors] = {
+      {places_of(upper_rows), places_of(lower_rows)},
+      {places_of(_mm512_srli_epi16(upper_rows, 4)), places_of(_mm512_srli_epi16(lower_rows, 4))}};
+#pragma GCC unroll 8
+  for (int c = 0; c < Columns; ++c) {
 #pragma GCC unroll 2
-    for (int u = 0; u < Blocks; ++u) {
-      for (std::size_t ahead = 0; ahead < Step::positions; ahead += 2) prefetch(signs[u] + (b + ahead) * kLutRows);
-      Step::template places<Masked>(signs[u] + b * kLutRows, mask[u] + b * kLutRows, places[u]);
-    }
-#pragma GCC unroll 4
-    for (int c = 0; c < Columns; ++c) {
-#pragma GCC unroll 4
-      for (int t = 0; t < Step::halves * Step::digits; ++t) {
-        const __m512i table = load64(tables[c] + at + 64 * t);
-        const int half = t / Step::digits;
+    for (int digit = 0; digit < Digits; ++digit) {
+      const __m512i weight = broadcast(weights[c][digit]);
 #pragma GCC unroll 2
-        for (int u = 0; u < Blocks; ++u) {
-#pragma GCC unroll 2
-          for (std::size_t h = 0; h < Avx512::vectors; ++h) {
-            add_products(Step::weights(t % Step::digits), _mm512_permutexvar_epi8(places[u][half][h], table),
-                         own[half % chains][u][c][h]);
-          }
+      for (int half = 0; half < 2; ++half) {
+        const __m512i entries = loaded(table(c, half * Digits + digit));
+        for (std::size_t h = 0; h < Avx512::vectors; ++h) {
+          add_products(weight, _mm512_permutexvar_epi8(places[half][h], entries), sums[c][h]);
         }
       }
     }
   }
-  if (chains == 2) {
-    for (__m512i(&column)[Avx512::vectors] : own[0][0]) {
-      for (std::size_t h = 0; h < Avx512::vectors; ++h) {
-        column[h] = _mm512_add_epi32(column[h], own[chains - 1][0][0][h]);
-      }
-    }
-  }
-  add_scaled<Blocks, Columns>(own[0], scales, sums);
 }
 
-/// `look_up` of the driver for a `Table`: four positions at a time, and then what is left, as the table says.
-template <class Table, int Blocks, int Columns, bool Masked>
-inline void look_up_bytes(const std::uint8_t* const* signs, const std::uint8_t* const* mask,
-                          const unsigned char* const* tables, const LutSpan& span, const float* scales,
-                          __m512 (*sums)[Columns][Avx512::vectors]) {
-  const std::size_t begin = span.begin, end = begin + (span.end - begin) / 4 * 4;
-  const unsigned char* at[Columns];
-  for (int c = 0; c < Columns; ++c) at[c] = tables[c] + begin * Table::bytes;
-  add_steps<FourPositions<Table::digits>, Blocks, Columns, Masked>(signs, mask, at, begin, end, scales, sums);
-  if (end == span.end) return;
-  for (int c = 0; c < Columns; ++c) at[c] = tables[c] + end * Table::bytes;
-  Table::template rest<Blocks, Columns, Masked>(signs, mask, at, end, span.end, scales, sums);
+/// `look_up` of a `Table`: one of `digits` bytes an entry and `bytes` a position, of which a sum of whole numbers takes
+/// `spans_a_sum` spans.
+template <class Table, int Columns, bool Masked>
+[[gnu::noinline]] void look_up_digits(const PlaneCodes& codes, const LutColumn* columns, const LutSpan* spans,
+                                      std::size_t first, std::size_t end, const PlaneOutput<Columns>& to) {
+  const std::uint8_t *const signs = codes.signs, *const mask = codes.mask;
+  PlaneOutput<Columns> out = to;
+  constexpr int digits = Table::digits;
+  __m512i own[Columns][Avx512::vectors];
+#pragma GCC unroll 8
+  for (int c = 0; c < Columns; ++c) own[c][0] = own[c][1] = _mm512_setzero_si512();
+  const std::size_t begin = spans[first].begin, fours = (spans[end - 1].end - begin) / kFour;
+  const std::size_t last = fours == 0 ? 0 : begin + (fours - 1) * kFour;
+  // Codes of the next positions are loaded before those of the present ones are looked up, which else would wait.
+  __m512i upper = _mm512_setzero_si512(), lower = _mm512_setzero_si512();
+  const auto load = [&](std::size_t at) {
+    const __m512i one = load_codes<Masked>(signs, mask, at), two = load_codes<Masked>(signs, mask, at + 64);
+    upper = quads_of(one, two, 0);
+    lower = quads_of(one, two, 1);
+  };
+  if (fours != 0) load(begin * kLutRows);
+  for (std::size_t s = first; s < end; ++s) {
+    const unsigned char* tables[Columns];
+    std::uint32_t weights[Columns][digits];
+    for (int c = 0; c < Columns; ++c) {
+      tables[c] = columns[c].tables + spans[s].begin * Table::bytes;
+      weights[c][0] = columns[c].factors[s].weight;
+      if (digits == 2) weights[c][digits - 1] = columns[c].factors[s].weight * kDigitBase;
+    }
+    std::size_t b = spans[s].begin, at = 0;
+    for (; b + kFour <= spans[s].end; b += kFour, at += kFour * Table::bytes) {
+      const __m512i upper_now = upper, lower_now = lower;
+      prefetch(codes.ahead + b * kLutRows);
+      prefetch(codes.ahead + b * kLutRows + 64);
+      load((b < last ? b + kFour : b) * kLutRows);
+      const auto table = [&](int c, int i) { return load64(tables[c] + at + 64 * i); };
+      add_quads<digits, Columns>(upper_now, lower_now, table, weights, own);
+    }
+    if (b < spans[s].end) {
+      const std::size_t left = spans[s].end - b, size = 16 * left;
+      const auto there = static_cast<__mmask64>((std::uint64_t{1} << size) - 1);
+      const auto table = [&](int c, int i) { return _mm512_maskz_loadu_epi8(there, tables[c] + at + size * i); };
+      const __m512i one = load_rest<Masked>(signs, mask, b * kLutRows, left);
+      const __m512i two = load_rest<Masked>(signs, mask, b * kLutRows + 64, left > 2 ? left - 2 : 0);
+      add_quads<digits, Columns>(quads_of(one, two, 0), quads_of(one, two, 1), table, weights, own);
+    }
+    if (s + 1 < end && (s + 1 - first) % Table::spans_a_sum != 0) continue;
+#pragma GCC unroll 8
+    for (int c = 0; c < Columns; ++c) {
+      const __m512 scale = _mm512_set1_ps(columns[c].factors[s].scale);
+      __m512 sums[Avx512::vectors];
+      for (std::size_t h = 0; h < Avx512::vectors; ++h) {
+        sums[h] = _mm512_mul_ps(_mm512_cvtepi32_ps(own[c][h]), scale);
+        own[c][h] = _mm512_setzero_si512();
+      }
+      out.add(c, sums);
+    }
+    out.out.adds = true;
+  }
 }
+
+template <class Digits>
+struct DigitTables {
+  template <int Columns, bool Masked>
+  static void look_up(const PlaneCodes& codes, const LutColumn* columns, const LutSpan* spans, std::size_t first,
+                      std::size_t end, const PlaneOutput<Columns>& out) {
+    look_up_digits<Digits, Columns, Masked>(codes, columns, spans, first, end, out);
+  }
+};
 
 /// The sum of the inputs of byte positions [begin, end), and the largest entry that their tables have.
 inline void measure(const float* x, std::size_t begin, std::size_t end, float* sum, float* largest) {
@@ -166,32 +188,60 @@ inline void store_digits(__m512i entries, unsigned char* to, std::size_t digit) 
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(entries));
 }
 
+/// The largest weight of a span: what vpdpbusd multiplies with.
+constexpr float kMostWeight = 255.0F;
+
+/// Writes the units of a column's spans, given the largest entry of each as `scale`: where sums are of many spans, all
+/// have one unit, and each a weight.
+template <class Table>
+void put_units(std::size_t span_count, LutFactors* factors) {
+  constexpr float largest = static_cast<float>(Table::largest);
+  float most = 1e-30F;
+  for (std::size_t s = 0; s < span_count; ++s) most = most < factors[s].scale ? factors[s].scale : most;
+  const float unit = most / (largest * kMostWeight);
+  for (std::size_t s = 0; s < span_count; ++s) {
+    float weight = 1.0F, own = (factors[s].scale > 1e-30F ? factors[s].scale : 1e-30F) / largest;
+    if (Table::spans_a_sum > 1) {
+      weight = own / unit + 1.0F;  // rounded up
+      weight = weight < kMostWeight ? weight : kMostWeight;
+      own = unit;
+    }
+    factors[s].scale = own;
+    factors[s].weight = static_cast<std::uint32_t>(weight) * 0x01010101U;
+  }
+}
+
 /// `LutKernel::build` for tables of whole numbers up to Table::largest.
 template <class Table>
 void build_digits(const float* x, const LutSpan* spans, std::size_t span_count, unsigned char* tables,
                   LutFactors* factors) {
+  bool finite = true;
   for (std::size_t s = 0; s < span_count; ++s) {
     float sum, largest;
     measure(x, spans[s].begin, spans[s].end, &sum, &largest);
     // What is not finite shows in the sum, even where the maximum does not see it.
-    const bool finite = sum - sum == 0.0F && largest - largest == 0.0F;
-    largest = finite && largest > 1e-30F ? largest : 1e-30F;
-    const __m512 inverse = _mm512_set1_ps(static_cast<float>(Table::largest) / largest);
+    finite = finite && sum - sum == 0.0F && largest - largest == 0.0F;
+    factors[s] = {largest, sum, 0.0F, 0};
+  }
+  for (std::size_t s = 0; s < (finite ? 0 : span_count); ++s) factors[s].scale = 0.0F;
+  put_units<Table>(span_count, factors);
+  for (std::size_t s = 0; s < span_count; ++s) {
+    const LutSpan& span = spans[s];
+    const float unit = factors[s].scale * static_cast<float>(factors[s].weight & 255);
+    const __m512 inverse = _mm512_set1_ps(1.0F / unit);
     __m512i total = _mm512_setzero_si512();
-    const std::size_t fours = spans[s].begin + (spans[s].end - spans[s].begin) / 4 * 4;
-    for (std::size_t b = spans[s].begin; b < spans[s].end; ++b) {
+    for (std::size_t b = span.begin; b < span.end; ++b) {
       const __m512i lower = _mm512_cvtps_epi32(_mm512_mul_ps(nibble_table(x + 8 * b), inverse));
       const __m512i upper = _mm512_cvtps_epi32(_mm512_mul_ps(nibble_table(x + 8 * b + 4), inverse));
       total = _mm512_add_epi32(total, _mm512_add_epi32(lower, upper));
-      const std::size_t p = (b - spans[s].begin) % 4;
-      const bool in_four = b < fours;
-      unsigned char* to = in_four ? tables + (b - p) * Table::bytes + 16 * p : tables + b * Table::bytes;
-      const std::size_t digit = in_four ? 64 : 32;
+      const std::size_t p = (b - span.begin) % kFour, start = b - p, left = span.end - start;
+      const std::size_t digit = 16 * (left < kFour ? left : kFour);
+      unsigned char* const to = tables + start * Table::bytes + 16 * p;
       store_digits<Table::digits>(lower, to, digit);
-      store_digits<Table::digits>(upper, to + (in_four ? 64 * Table::digits : 16), digit);
+      store_digits<Table::digits>(upper, to + digit * Table::digits, digit);
     }
-    const float scale = finite ? largest / static_cast<float>(Table::largest) : __builtin_nanf("");
-    factors[s] = {scale, sum, scale * last_of(_mm512_cvtepi32_ps(total))};
+    factors[s].table_sum = unit * last_of(_mm512_cvtepi32_ps(total));
+    if (!finite) factors[s].scale = __builtin_nanf("");
   }
 }
 

@@ -128,15 +128,16 @@ inline LutFactors sum_of_spans(const LutColumn& column, std::size_t first, std::
   return all;
 }
 
-/// The products of `Blocks` blocks with `Columns` columns, a column's being `stride` apart.
+/// The products of `Blocks` blocks with `Columns` columns.
 template <class Table, int Blocks, int Columns, bool Masked>
-void multiply_tile(const LutCodes& codes, const LutBlock* blocks, const LutColumn* columns, std::size_t stride,
-                   float* y) {
+void multiply_tile(const LutCodes& codes, const LutBlock* blocks, const LutColumn* columns, const LutOutput& out) {
   using Simd = typename Table::Simd;
   float* to[Blocks * Columns];
   for (int i = 0; i < Blocks * Columns; ++i) {
-    to[i] = y + static_cast<std::size_t>(i / Blocks) * stride + static_cast<std::size_t>(i % Blocks) * kLutRows;
-    for (std::size_t row = 0; row < kLutRows; row += Simd::lanes) Simd::store(to[i] + row, Simd::set(0.0F));
+    to[i] = out.y + static_cast<std::size_t>(i / Blocks) * out.stride + static_cast<std::size_t>(i % Blocks) * kLutRows;
+    for (std::size_t row = 0; row < (out.adds ? 0 : kLutRows); row += Simd::lanes) {
+      Simd::store(to[i] + row, Simd::set(0.0F));
+    }
   }
   for (std::size_t first = 0, end = 0; first < codes.span_count; first = end) {
     end = group_end(codes, first);
@@ -162,12 +163,11 @@ void multiply_tile(const LutCodes& codes, const LutBlock* blocks, const LutColum
 }
 
 template <class Table, int Blocks, int Columns>
-void multiply_blocks(const LutCodes& codes, const LutBlock* blocks, const LutColumn* columns, std::size_t stride,
-                     float* y) {
+void multiply_blocks(const LutCodes& codes, const LutBlock* blocks, const LutColumn* columns, const LutOutput& out) {
   if (codes.masked) {
-    multiply_tile<Table, Blocks, Columns, true>(codes, blocks, columns, stride, y);
+    multiply_tile<Table, Blocks, Columns, true>(codes, blocks, columns, out);
   } else {
-    multiply_tile<Table, Blocks, Columns, false>(codes, blocks, columns, stride, y);
+    multiply_tile<Table, Blocks, Columns, false>(codes, blocks, columns, out);
   }
 }
 
@@ -206,17 +206,16 @@ void build_rounded(const float* x, const LutSpan* spans, std::size_t span_count,
 /// and a column's tables read once for both blocks, but there must be registers for all the sums.
 template <class Table>
 void multiply_with(const LutCodes& codes, const LutBlock* blocks, std::size_t block_count, const LutColumn* columns,
-                   std::size_t column_count, float* y) {
-  const std::size_t stride = block_count * kLutRows;
+                   std::size_t column_count, const LutOutput& out) {
   if (column_count == 1) {
-    if (block_count == 1) return multiply_blocks<Table, 1, 1>(codes, blocks, columns, stride, y);
-    return multiply_blocks<Table, 2, 1>(codes, blocks, columns, stride, y);
+    if (block_count == 1) return multiply_blocks<Table, 1, 1>(codes, blocks, columns, out);
+    return multiply_blocks<Table, 2, 1>(codes, blocks, columns, out);
   }
   if constexpr (Table::joined) {
-    if (block_count == 2) return multiply_blocks<Table, 2, 2>(codes, blocks, columns, stride, y);
+    if (block_count == 2) return multiply_blocks<Table, 2, 2>(codes, blocks, columns, out);
   }
   for (std::size_t u = 0; u < block_count; ++u) {
-    multiply_blocks<Table, 1, 2>(codes, blocks + u, columns, stride, y + u * kLutRows);
+    multiply_blocks<Table, 1, 2>(codes, blocks + u, columns, {out.y + u * kLutRows, out.stride, out.adds});
   }
 }
 

@@ -8,6 +8,8 @@
 
 #include <immintrin.h>
 
+#include <type_traits>
+
 #include "kernels/tiles.h"
 
 namespace dtc {
@@ -26,7 +28,21 @@ struct MadeTiles {
   alignas(64) std::int8_t bytes[kMade * 2 * kTileBytes];
 };
 
-/// Makes tiles by and by. `Source` has next(), which goes on to the next eight lines, and line(i), which returns one.
+/// Calls body(integral constant) for each of the lines that are made after another: what makes one may depend on which
+/// of them it is.
+template <class Body>
+[[gnu::always_inline]] inline void each_line(const Body& body) {
+  body(std::integral_constant<int, 0>());
+  body(std::integral_constant<int, 1>());
+  body(std::integral_constant<int, 2>());
+  body(std::integral_constant<int, 3>());
+  body(std::integral_constant<int, 4>());
+  body(std::integral_constant<int, 5>());
+  body(std::integral_constant<int, 6>());
+  body(std::integral_constant<int, 7>());
+}
+
+/// Makes tiles by and by. `Source` has next(), which goes on to the next eight lines, and line<i>(), which returns one.
 template <class Source>
 class Making {
  public:
@@ -45,14 +61,15 @@ class Making {
     return true;
   }
 
-  void line(std::size_t i) {
-    _mm512_store_si512(to_, source_.line(i));
+  template <int Line>
+  void line() {
+    _mm512_store_si512(to_, source_.template line<Line>());
     to_ += kTileDepth;
   }
 
   void finish() {
     while (next()) {
-      for (std::size_t i = 0; i < kMadeLines; ++i) line(i);
+      each_line([this](auto i) { this->template line<i.value>(); });
     }
   }
 
@@ -84,7 +101,7 @@ void add_made_columns(const MadeTiles& made, std::size_t tiles, std::size_t firs
     const std::int8_t* weights = made.bytes + tile * 2 * kTileBytes;
     for (std::size_t begin = 0; begin < kTileRows; begin += kMadeLines) {
       const bool makes = making.next();
-      for (std::size_t i = 0; i < kMadeLines; ++i, weights += kTileDepth, lines += 4) {
+      each_line([&](auto i) __attribute__((always_inline)) {
         const __m512i low = _mm512_load_si512(weights), high = _mm512_load_si512(weights + kTileBytes);
 #pragma GCC unroll 12
         for (int c = 0; c < Columns; ++c) {
@@ -92,8 +109,10 @@ void add_made_columns(const MadeTiles& made, std::size_t tiles, std::size_t firs
           add_four(low, four, own[c][0]);
           add_four(high, four, own[c][1]);
         }
-        if (makes) making.line(i);
-      }
+        if (makes) making.template line<i.value>();
+        weights += kTileDepth;
+        lines += 4;
+      });
     }
   }
 #pragma GCC unroll 12

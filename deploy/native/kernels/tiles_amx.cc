@@ -10,7 +10,7 @@ namespace {
 struct Amx : TileProducts<AmxRegisters> {
   static constexpr auto alphas = alphas_avx512;
   template <int Planes>
-  using Strip = Avx512Strip<Planes, 0>;
+  using Strip = Avx512Strip<Planes, 0, MappedBits>;
 };
 
 }  // namespace

@@ -55,8 +55,53 @@ inline __m512i mapped(__m512i codes, std::uint64_t map) {
   return _mm512_gf2p8affine_epi64_epi8(codes, maps, Flipped);
 }
 
+/// Where a level stands that bit `Bit` of the codes of some planes chooses: bit p of it is 4 + p of the place, of up to
+/// three, and the row the lower four bits. Here with GFNI.
+struct MappedBits {
+  template <int Planes, int Bit>
+  static __m512i places(const __m512i* codes) {
+    constexpr const BitMaps& maps = kBitMaps[Bit];
+    const __m512i first = mapped(codes[0], maps.plane[0]);
+    if constexpr (Planes == 1) return _mm512_or_si512(lane_numbers(), first);
+    const __m512i second = mapped(codes[Planes > 1 ? 1 : 0], maps.plane[1]);
+    if constexpr (Planes == 2) return _mm512_ternarylogic_epi32(lane_numbers(), first, second, 0xFE);
+    const __m512i third = mapped(codes[Planes > 2 ? 2 : 0], maps.plane[2]);
+    return _mm512_ternarylogic_epi32(_mm512_or_si512(lane_numbers(), first), second, third, 0xFE);
+  }
+
+  template <int Bit>
+  static __mmask64 are_set(__m512i codes) {
+    return _mm512_movepi8_mask(mapped(codes, kBitMaps[Bit].top));
+  }
+};
+
+/// The same with shifts.
+struct ShiftedBits {
+  template <int Planes, int Bit>
+  static __m512i places(const __m512i* codes) {
+    __m512i at = add<0, Bit>(codes[0], lane_numbers());
+    if constexpr (Planes > 1) at = add<1, Bit>(codes[1], at);
+    if constexpr (Planes > 2) at = add<2, Bit>(codes[2], at);
+    return at;
+  }
+
+  template <int Bit>
+  static __mmask64 are_set(__m512i codes) {
+    return _mm512_test_epi8_mask(codes, _mm512_set1_epi8(static_cast<char>(1 << Bit)));
+  }
+
+ private:
+  template <int Plane, int Bit>
+  static __m512i add(__m512i codes, __m512i others) {
+    constexpr int right = Bit - 4 - Plane;
+    const __m512i there =
+        right > 0 ? _mm512_srli_epi16(codes, right > 0 ? right : 0) : _mm512_slli_epi16(codes, right > 0 ? 0 : -right);
+    return _mm512_ternarylogic_epi32(there, _mm512_set1_epi8(16 << Plane), others, 0xEA);  // (a & b) | c
+  }
+};
+
 /// `Engine::Strip`: `Offset` is added to every level.
-template <int Planes, int Offset>
+template <int Planes, int Offset, class Bits>
 class Avx512Strip {
  public:
   Avx512Strip(const std::int8_t* levels, std::size_t strip) {
@@ -101,22 +146,15 @@ class Avx512Strip {
 
   /// A line of a tile: the levels of one bit of each code. A sign is +1 or -1: bit 0 is 1, the others are its opposite;
   /// with 128 added, where bytes are unsigned, bit 7 is it.
-  __m512i line(const __m512i* quads, const BitMaps& maps) const {
-    if constexpr (Planes == 0) {
-      return mapped<Offset == 0 ? 0xFF : 0x7F>(quads[0], maps.sign);
-    } else {
-      __m512i at = _mm512_or_si512(lane_numbers(), mapped(quads[0], maps.plane[0]));
-      if constexpr (Planes == 2) at = _mm512_or_si512(at, mapped(quads[1], maps.plane[1]));
-      if constexpr (Planes > 2) {
-        const __m512i second = mapped(quads[1], maps.plane[1]), third = mapped(quads[2], maps.plane[2]);
-        at = _mm512_ternarylogic_epi32(at, second, third, 0xFE);
-      }
-      if constexpr (Planes < 3) return _mm512_permutexvar_epi8(at, tables_[0]);
-      const __m512i low = _mm512_permutex2var_epi8(tables_[0], at, tables_[kTables / 2 - (Planes == 4)]);
-      if constexpr (Planes < 4) return low;
-      const __m512i high = _mm512_permutex2var_epi8(tables_[kTables / 2], at, tables_[kTables - 1]);
-      return _mm512_mask_mov_epi8(low, _mm512_movepi8_mask(mapped(quads[Planes - 1], maps.top)), high);
-    }
+  template <int Bit>
+  __m512i line(const __m512i* quads) const {
+    if constexpr (Planes == 0) return mapped < Offset == 0 ? 0xFF : 0x7F > (quads[0], kBitMaps[Bit].sign);
+    const __m512i at = Bits::template places<(Planes < 3 ? Planes : 3), Bit>(quads);
+    if constexpr (Planes < 3) return _mm512_permutexvar_epi8(at, tables_[0]);
+    const __m512i low = _mm512_permutex2var_epi8(tables_[0], at, tables_[kTables / 2 - (Planes == 4)]);
+    if constexpr (Planes < 4) return low;
+    const __m512i high = _mm512_permutex2var_epi8(tables_[kTables / 2], at, tables_[kTables - 1]);
+    return _mm512_mask_mov_epi8(low, Bits::template are_set<Bit>(quads[registers - 1]), high);
   }
 
  private:
@@ -125,7 +163,7 @@ class Avx512Strip {
 
   template <int Bit>
   void store(const __m512i* quads, std::int8_t* tile) const {
-    _mm512_store_si512(tile + Bit * kTileDepth, line(quads, kBitMaps[Bit]));
+    _mm512_store_si512(tile + Bit * kTileDepth, line<Bit>(quads));
   }
 
   __m512i rows_;

@@ -23,7 +23,10 @@ class SpanTiles {
     half_ ^= 1;
   }
 
-  __m512i line(std::size_t i) const { return now_->line(quads_, kBitMaps[i]); }
+  template <int Line>
+  __m512i line() const {
+    return now_->template line<Line>(quads_);
+  }
 
  private:
   const Strip* const strips_;
@@ -34,10 +37,11 @@ class SpanTiles {
   __m512i quads_[Strip::registers];
 };
 
+template <class Bits>
 struct Vnni : NothingTaken {
   static constexpr auto alphas = alphas_avx512;
   template <int Planes>
-  using Strip = Avx512Strip<Planes, kVnniOffset>;
+  using Strip = Avx512Strip<Planes, kVnniOffset, Bits>;
 
   template <class Strip>
   static void sum(const Strip* strips, TileCodes& codes, const TileSpan& span, const TileColumns& x,
@@ -49,7 +53,10 @@ struct Vnni : NothingTaken {
 
 }  // namespace
 
-const TileKernel kTilesVnni = {build_avx512, Vnni::begin, Vnni::end, multiply_tiles<Vnni>, 2.2, 1.15};
-const TileKernel kTilesVnniHalved = {build_avx512, Vnni::begin, Vnni::end, multiply_tiles<Vnni>, 2.9, 2.0};
+const TileKernel kTilesVnni = {
+    build_avx512, NothingTaken::begin, NothingTaken::end, multiply_tiles<Vnni<MappedBits>>, 2.2, 1.15};
+// Zen 4 has the same units for GFNI as for VNNI, and others for shifts.
+const TileKernel kTilesVnniHalved = {
+    build_avx512, NothingTaken::begin, NothingTaken::end, multiply_tiles<Vnni<ShiftedBits>>, 3.2, 2.1};
 
 }  // namespace dtc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
@@ -20,7 +21,8 @@ from dtc.models.reproduce.papers.running import ended_early, finished, run_trial
     "--trial",
     "wanted",
     multiple=True,
-    help="words that a trial's name begins with (default: all); of the others, results that are there are told, too",
+    metavar="GLOB",
+    help="names of trials, with wildcards (default: all); of the others, results that are there are told, too",
 )
 @click.option("--engine", help="what runs the training steps; see dtc engine list (default: the first that can)")
 @click.option("--threads", type=click.IntRange(min=1), help="threads of the engine; default: 1")
@@ -49,8 +51,12 @@ def main(
     own.mkdir(parents=True, exist_ok=True)
     settings = {"engine": engine, "threads": threads, "device": device, "precision": precision}
     settings["checkpoint_every"] = checkpoint_every
-    for trial in experiment.trials(size, seeds):
-        if wanted and not trial.name.startswith(wanted):
+    trials = experiment.trials(size, seeds)
+    for glob in wanted:
+        if not any(fnmatchcase(trial.name, glob) for trial in trials):
+            raise click.UsageError(f"--trial {glob}: there are {', '.join(trial.name for trial in trials)}")
+    for trial in trials:
+        if wanted and not any(fnmatchcase(trial.name, glob) for glob in wanted):
             records += filter(None, [finished(trial, own)])
             courses += filter(None, [ended_early(trial, own)])
             continue

@@ -12,7 +12,7 @@ from dtc.models.reproduce.papers.tables import controls, file_ratio, having, num
 from dtc.models.reproduce.papers.task import PaperTask
 from dtc.recipe import Optimizer, Rule, Schedule, Training
 
-BITS: dict[Size, tuple[int, ...]] = {"smallest": (1,), "small": (2,), "paper": (2, 3, 1)}
+BITS: dict[Size, tuple[int, ...]] = {"smallest": (1,), "small": (2, 3), "paper": (2, 3, 1)}
 
 _TRAININGS: dict[Size, Training] = {
     "smallest": sgd(4.0, 0.5, Schedule(kind="cosine"), steps=120, distort_every=20, evaluate_every=120),

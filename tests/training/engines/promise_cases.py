@@ -121,6 +121,20 @@ def teacher() -> object:
     return {"taught": taught.loss(batch)[0], "before": before, "after": own.loss(batch)[0]}
 
 
+def beside_labels(loss: str) -> object:
+    """A step by labels alone, one by the teacher alone, and one by both: losses, and how far gradients add up."""
+    model, taught = build("digits-mlp", hidden=5, seed=0), build("digits-mlp", hidden=5, seed=1)
+    rng = np.random.default_rng(0)
+    labels = rng.integers(-1, 10, 6) if loss == "cross-entropy" else rng.random((6, 10), dtype=np.float32)
+    batch = {"image": rng.random((6, 1, 8, 8), dtype=np.float32), "labels": labels}
+    asked = [(loss, 0.0), ("distill", 0.0), (loss, 0.25)]
+    engines = [make_engine(model, Objective(loss=kind), teacher=taught, distill=w) for kind, w in asked]
+    steps = [engine.step(batch, seed=0) for engine in engines]
+    alone, distilled, both = (step.gradients for step in steps)
+    apart = [float(np.abs(alone[n] + 0.25 * distilled[n] - both[n]).max() / np.abs(both[n]).max()) for n in both]
+    return {"losses": [step.loss for step in steps], "apart": max(apart), "evaluated": engines[2].loss(batch)[0]}
+
+
 def digest(model: ir.Model, batch: dict[str, np.ndarray]) -> list[str]:
     """Losses, gradients and parameters of some steps at two threads."""
     engine = make_engine(model, Objective(loss="cross-entropy"), threads=2)
@@ -166,6 +180,8 @@ CASES: dict[str, Callable[[], object]] = {
     "freeze": freeze,
     "float16": lambda: sorted(make_engine(half(), MSE).parameters),
     "teacher": teacher,
+    "labels and teacher, classes": lambda: beside_labels("cross-entropy"),
+    "labels and teacher, numbers": lambda: beside_labels("mse"),
     "deterministic": deterministic,
 }
 

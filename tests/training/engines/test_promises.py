@@ -51,6 +51,16 @@ def test_distillation_compares_with_the_teacher_given(results):
     assert results["teacher"] == {"taught": 4000.0**2, "before": 0, "after": 2000.0**2}
 
 
+@pytest.mark.parametrize("case", ["labels and teacher, classes", "labels and teacher, numbers"])
+def test_the_teacher_beside_labels_is_added_in_training_alone(results, case):
+    found = results[case]
+    alone, distilled, both = found["losses"]
+    assert distilled > 0.1
+    assert both == pytest.approx(alone + 0.25 * distilled, rel=1e-5)
+    assert found["apart"] < 1e-4
+    assert found["evaluated"] == pytest.approx(alone, rel=1e-5)
+
+
 @pytest.mark.parametrize("model", ["language", "lenet", "lookup"])
 def test_some_steps_at_two_threads_are_the_same_bits(results, model):
     first, second = results["deterministic"][model]

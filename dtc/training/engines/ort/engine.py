@@ -50,7 +50,7 @@ class OrtEngine:
         self._objective, self._threads = objective, threads = settings.objective, settings.threads
         self._base = prepare(model)
         self._given = model if must_convert(model) else None
-        self._supervision = Supervision(self._base.graph, objective)
+        self._supervision = Supervision(self._base.graph, objective, settings.distill)
         # `auto` is decided by the first batch; what can be differentiated does not depend on the loss that it becomes.
         guess: Kind = self._supervision.kind or "mse"
         # 2. What can be differentiated, found out by trying. The plan has no parameters and no lengths yet: the former
@@ -63,7 +63,7 @@ class OrtEngine:
         self._unrolled = capability.unrolled
         # 3. The arrays that are trained, copied out of the model: sessions are fed with them, and optimizers write into
         #    them.
-        self._plan = replace(self._plan, parameters=capability.parameters)
+        self._plan = replace(self._plan, parameters=capability.parameters, distills=settings.distill > 0)
         self.frozen: dict[str, str] = capability.frozen
         self.state: Parameters = {}
         self.parameters: Parameters = {name: self._initial(name) for name in capability.parameters}
@@ -104,8 +104,9 @@ class OrtEngine:
         # A training graph is for one length of each unrolled node, which only the inputs tell.
         shapes = self._probe.shapes(inputs)
         lengths = {name: shapes[name][0] for name in self._unrolled}
+        beside = self._supervision.beside(batch, lambda: self._teacher.scores(kind, inputs))
         step = self._step(kind, told[LABELS].ndim, lengths)
-        return step.run({**inputs, **told, **step.masks(shapes, seed)}, self.parameters)
+        return step.run({**inputs, **told, **beside, **step.masks(shapes, seed)}, self.parameters)
 
     def loss(self, batch: Arrays) -> tuple[float, dict[str, AnyArray]]:
         """Return the loss and the carried outputs in evaluation mode.
@@ -145,7 +146,7 @@ class OrtEngine:
         return EvaluationGraph(model, self._objective.output, (), self._threads)
 
     def _told(self, batch: Arrays, inputs: Arrays) -> tuple[Kind, dict[str, AnyArray]]:
-        return self._supervision.of(batch, lambda: self._teacher.scores(inputs, {}))
+        return self._supervision.of(batch, lambda: self._teacher.scores("distill", inputs))
 
     def _step(self, kind: Kind, rank: int, lengths: dict[str, int]) -> _Step:
         # One graph and session for each combination that occurs: batches of sequences of 35 and of 20 steps make two.

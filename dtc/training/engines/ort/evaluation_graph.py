@@ -41,9 +41,9 @@ class EvaluationGraph:
         found = self._run(("predict",), inputs, parameters, self._names)
         return dict(zip(self._names, found, strict=True))
 
-    def scores(self, inputs: Arrays, parameters: Parameters) -> AnyArray:
-        """Return the scores that distillation compares: the output, or the input of a Softmax that ends the model."""
-        scores: AnyArray = self._run(("scores",), inputs, parameters, [SCORES])[0]
+    def scores(self, kind: Kind, inputs: Arrays) -> AnyArray:
+        """Return the scores that a loss reads: the output, or the input of a Softmax or Sigmoid that ends the model."""
+        scores: AnyArray = self._run(("scores", kind), inputs, {}, [SCORES])[0]
         return scores
 
     def loss(
@@ -80,7 +80,7 @@ class EvaluationGraph:
         model = self._base.clone()
         # 1. What distillation compares, under a name of its own: it may be an inner value, before the final Softmax.
         if key[0] == "scores":
-            scores = scores_of(model, "distill", self._output)
+            scores = scores_of(model, key[1], self._output)
             model.graph.append(named := ir.node("Identity", [scores]))
             named.outputs[0].name, named.outputs[0].type = SCORES, ir.TensorType(ir.DataType.FLOAT)
             model.graph.outputs.append(named.outputs[0])

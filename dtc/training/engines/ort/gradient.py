@@ -45,6 +45,7 @@ class GradientPlan:
         lengths: Sequence length by name of the recurrent node to unroll.
         by_batch: Names of the BatchNormalizations that normalise with the moments of their batch.
         delta: How much the gradient of a rounded activation is scaled by what it was rounded by.
+        distills: Whether the original's scores are learnt from beside the labels.
     """
 
     kind: Kind
@@ -55,6 +56,7 @@ class GradientPlan:
     lengths: Mapping[str, int]
     by_batch: tuple[str, ...] = ()
     delta: float = 0.0
+    distills: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def build_training_graph(base: ir.Model, plan: GradientPlan) -> TrainingGraph:
     placeholders = hold_quantizers(model, set(plan.parameters), aliases.of)
     lookups = alias_tables(model, set(plan.parameters), aliases.of)
     # 3. The loss, with the parameters as inputs of the graph.
-    attach_loss(model, plan.kind, plan.output, plan.label_rank)
+    attach_loss(model, plan.kind, plan.output, plan.label_rank, distills=plan.distills)
     _set_outputs(model, plan.carry)
     _parameters_to_inputs(model, plan.parameters)
     # 4. The gradients that the builder makes: of parameters that are read themselves, and of the values named in 2.

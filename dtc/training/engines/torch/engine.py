@@ -29,7 +29,7 @@ from dtc.training.engines.torch.calls import Moment
 from dtc.training.engines.torch.device import compute_alike, open_device
 from dtc.training.engines.torch.dtypes import array_of, tensor_of
 from dtc.training.engines.torch.gradient_paths import Obstacles, obstacles
-from dtc.training.engines.torch.losses import loss_of
+from dtc.training.engines.torch.losses import distance_of, loss_of
 from dtc.training.engines.torch.placement import HOST
 from dtc.training.engines.torch.precision import Precision
 from dtc.training.engines.torch.program import Program
@@ -63,7 +63,7 @@ class TorchEngine:
         self._objective = objective = settings.objective
         self._model, scales = _prepared(model, settings.delta)
         graph = self._model.graph
-        self._supervision = Supervision(graph, objective)
+        self._supervision = Supervision(graph, objective, settings.distill)
         # 2. What is trained: arrays that optimizers write into, and that torch reads as its tensors.
         scored = self._scored(self._supervision.kind or "mse")
         weights, self.frozen = _trainable({**_weights(graph), **scales}, obstacles(graph, scored), settings.freeze)
@@ -156,12 +156,18 @@ class TorchEngine:
     def _loss(self, batch: Arrays, moment: Moment, whole: Whole) -> tuple[Tensor, dict[str, AnyArray]]:
         """Return the loss and the carried outputs of one run."""
         known = self._known(batch)
-        kind, feeds = self._supervision.of(batch, lambda: self._taught(batch), whole.total_of)
+        kind, feeds = self._supervision.of(batch, lambda: self._taught(batch, "distill"), whole.total_of)
+        beside = {}
+        if moment.training:
+            beside = self._supervision.beside(batch, lambda: self._taught(batch, kind), whole.total_of)
         carried = self._outputs(self._objective.carry)
         # Half precision is for training alone: what is evaluated is the model that will be written.
         with self._precision.autocast() if moment.training else nullcontext():
             scores, *states = self._program.run(known, [self._scored(kind), *carried.values()], moment)
-        loss = loss_of(kind, scores, {name: tensor_of(array).to(self._device) for name, array in feeds.items()})
+        fed = {name: tensor_of(array).to(self._device) for name, array in {**feeds, **beside}.items()}
+        loss = loss_of(kind, scores, fed)
+        if beside:
+            loss = loss + distance_of(scores, fed)
         return loss, {name: array_of(state) for name, state in zip(carried, states, strict=True)}
 
     def _known(self, batch: Arrays) -> dict[ir.Value, Any]:
@@ -175,12 +181,12 @@ class TorchEngine:
     def _outputs(self, names: Iterable[str]) -> dict[str, ir.Value]:
         return {str(value.name): value for value in self._model.graph.outputs if value.name in set(names)}
 
-    def _taught(self, batch: Arrays) -> AnyArray:
+    def _taught(self, batch: Arrays, kind: Kind) -> AnyArray:
         model, program = self._teacher
         given = inputs_of(model.graph, batch)
         known = {value: tensor_of(given[str(value.name)]) for value in model.graph.inputs}
         with torch.no_grad():
-            (scores,) = program.run(known, [scores_of(model, "distill", self._objective.output)], Moment())
+            (scores,) = program.run(known, [scores_of(model, kind, self._objective.output)], Moment())
         return array_of(scores)
 
     @cached_property

@@ -12,7 +12,7 @@ from torch import Tensor
 from dtc.ctc import BLANK, check_scores, steps_needed
 from dtc.errors import DataError
 from dtc.labels import PADDING
-from dtc.training.targets import LABELS, TOTAL, WEIGHT, Kind
+from dtc.training.targets import LABELS, TAUGHT, TAUGHT_WEIGHT, TOTAL, WEIGHT, Kind
 
 
 def loss_of(kind: Kind, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
@@ -40,6 +40,17 @@ def loss_of(kind: Kind, scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor
     else:
         each = (flat - labels).square()
     return torch.dot(each, targets[WEIGHT])
+
+
+def distance_of(scores: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+    """Return the weighted squared distance of scores from the original's.
+
+    Raises:
+        DataError: The original's are not as many.
+    """
+    flat, taught = scores.reshape(-1).float(), targets[TAUGHT]
+    _check(flat.shape == taught.shape, scores, taught)
+    return torch.dot((flat - taught).square(), targets[TAUGHT_WEIGHT])
 
 
 def _sequences(scores: Tensor, labels: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from dtc.graph.builder import Builder, Shared, replace_node
 from dtc.labels import PADDING
-from dtc.training.engines.ort.losses import LOSS
+from dtc.training.engines.ort.losses import LABEL_LOSS, LOSS
 
 _KIND = "SoftmaxCrossEntropyLoss"
 
@@ -23,7 +23,7 @@ def expand_cross_entropy(model: ir.Model, shared: Shared) -> None:
     With z the scores of a row, k its label, and w the share of the row in the mean (0 where the label is left out):
     log p = z - log sum exp z; the loss is the sum of -w log p_k over all rows, and its gradient w (p - 1_k).
     """
-    for node in [node for node in model.graph if node.op_type == _KIND and node.outputs[0].name == LOSS]:
+    for node in [node for node in model.graph if node.op_type == _KIND and node.outputs[0].name in (LOSS, LABEL_LOSS)]:
         labels = node.inputs[1]
         if labels is not None and labels.shape is not None and len(labels.shape) == 1:
             _expand(node, shared)
