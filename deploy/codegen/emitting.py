@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dtc.deploy.codegen import literals
@@ -17,8 +17,20 @@ HEAD = "/* Written by dtc deploy. */\n"
 KERNELS = Path(__file__).parent / "kernels"
 """What is the same for all models."""
 
-_ROW_LOOK_UP = "dtc_rows_"
-"""What the kernels that take rows of a weight are called; all others take its products."""
+_TAKEN: Mapping[str, Sequence[str]] = {
+    "dtc_rows_int64": ("row",),
+    "dtc_rows_int32": ("row",),
+    "dtc_conv_depthwise": ("row",),
+    "dtc_conv": ("products",),
+    "dtc_conv_few": ("product",),
+    "dtc_linear_many": ("products",),
+    "dtc_linear": ("product",),
+    "dtc_conv_transpose": ("product",),
+}
+"""What kernels take of a weight; all others take its products with one vector and with several."""
+
+_MEMBERS = ("product", "products", "row")
+"""The functions of dtc_matrix, in order."""
 
 
 def write_program(program: CProgram, arena: Mapping[str, int], folder: Path, headers: Sequence[str] = ()) -> None:
@@ -148,22 +160,19 @@ def _weights_header(names: Mapping[StoredWeight, str], headers: Sequence[str]) -
 
 
 def _weights(program: CProgram, names: Mapping[StoredWeight, str]) -> str:
-    used: dict[StoredWeight, set[bool]] = {}
+    used: dict[StoredWeight, set[str]] = {}
     for call, _ in calls(program.steps):
         for given in call.arguments:
             if isinstance(given, StoredWeight):
-                used.setdefault(given, set()).add(call.function.startswith(_ROW_LOOK_UP))
-    parts = [_weight(weight, name, rows=used[weight], extern=True) for weight, name in names.items()]
+                used.setdefault(given, set()).update(_TAKEN.get(call.function, ("product", "products")))
+    parts = [_weight(weight, name, used[weight], extern=True) for weight, name in names.items()]
     return f'{HEAD}#include "weights.h"\n\n#include <math.h>\n\n{"".join(parts)}'
 
 
-def _weight(weight: StoredWeight, name: str, *, rows: set[bool], extern: bool) -> str:
-    """Return the definition of a weight: its arrays, what they are to its form, and the matrix.
-
-    `rows` holds True if rows are looked up, and False if it is multiplied.
-    """
+def _weight(weight: StoredWeight, name: str, used: Collection[str], *, extern: bool) -> str:
+    """Return the definition of a weight: its arrays, what they are to its form, and the matrix with its kernels."""
     parts = "".join(
-        _weight(part, f"{name}_{member}", rows={False}, extern=False) for member, part in weight.parts.items()
+        _weight(part, f"{name}_{member}", ["product"], extern=False) for member, part in weight.parts.items()
     )
     arrays = {member: f"{name}_{member}" for member, array in weight.arrays.items() if array is not None}
     definitions = "".join(
@@ -176,9 +185,8 @@ def _weight(weight: StoredWeight, name: str, *, rows: set[bool], extern: bool) -
         given |= {member: f"&{name}_{member}" for member in weight.parts}
         form = f"&{name}_form"
         own = f"static const dtc_{weight.form} {name}_form = {{{literals.members(given)}}};\n"
-    kernels = {"product": False, "row": True}
-    told = {key: f"dtc_{weight.form}_{key}" if which in rows else "NULL" for key, which in kernels.items()}
-    told["products"] = f"dtc_{weight.form}_products" if weight.several and False in rows else "NULL"
+    there = [each for each in used if each != "products" or weight.several is not None]
+    told = {each: f"dtc_{weight.form}_{each}" if each in there else "NULL" for each in _MEMBERS}
     matrix = literals.members({**told, "rows": weight.rows, "cols": weight.cols, "form": form})
     linkage = "" if extern else "static "
     return f"{parts}{definitions}{own}{linkage}const dtc_matrix {name} = {{{matrix}}};\n\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,8 @@ import onnx_ir as ir
 from dtc.deploy.codegen.compiling import compile_model
 from dtc.deploy.codegen.emitting import write_program
 from dtc.deploy.codegen.planning import arena_bytes, plan
+from dtc.deploy.codegen.processor import MICROCONTROLLER, Processor
 from dtc.deploy.codegen.program import CProgram
-from dtc.deploy.codegen.weights.encoding import Encoder, encode_smallest
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,15 @@ class Generated:
         return bytes_of | {"multiply-adds": self.program.multiply_adds}
 
 
-def generate(
-    model: ir.Model, folder: Path, encode: Encoder = encode_smallest, headers: Sequence[str] = ()
-) -> Generated:
-    """Write a model whose inputs have known sizes as C into a folder; weights as `encode` stores them.
-
-    `headers` declare the kernels of forms that `kernels/matrix.h` does not.
+def generate(model: ir.Model, folder: Path, processor: Processor = MICROCONTROLLER) -> Generated:
+    """Write a model whose inputs have known sizes as C into a folder.
 
     Raises:
         ModelError: It holds an operator that the kernels do not have; the message names the node.
     """
-    program = compile_model(model, encode)
+    program = compile_model(model, processor)
     arena = plan(program)
-    write_program(program, arena, folder, headers)
+    write_program(program, arena, folder, processor.headers)
     weights = sum(weight.nbytes for weight in program.weights)
     constants = sum(tensor.array.nbytes for tensor in program.constants if tensor.array is not None)
     return Generated(program, weights, constants, arena_bytes(arena))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median_low
 
 from dtc.bundles.description import read_description
 from dtc.bundles.document import DESCRIPTION, BundleCheck, BundleDescription, CheckedBundle, RunOutcome
@@ -17,18 +18,24 @@ from dtc.errors import UsageError
 from dtc.scratch import scratch_folder
 
 ROUNDS = 2
-"""Turns that two bundles take; the least time of each counts, as what else the machine does only adds to it."""
+"""Turns that two bundles take, if nothing else is said; of two the lesser time of each counts."""
 
 
 def check_bundle(
-    folder: str | Path, *, beside: str | Path | None = None, seconds: float = 2.0, fetched: Path | None = None
+    folder: str | Path,
+    *,
+    beside: str | Path | None = None,
+    seconds: float = 2.0,
+    rounds: int = ROUNDS,
+    fetched: Path | None = None,
 ) -> BundleCheck:
     """Build and run a bundle in every way that this machine can, and compare with its test vectors.
 
-    It is measured in turns with the bundle `beside`, in what runs both; `seconds` is the time for the latency of each
-    way. What came of it is written into the `deploy.json` of the bundle too; ways without times, which the bundle
-    beside remembers, are not run again there. What has to be fetched goes to `fetched`, for further checks; none: it is
-    fetched for this one.
+    It is measured in turns with the bundle `beside`, in what runs both: so many `rounds`, of whose times the median
+    counts, the lesser one of two, as what else the machine does meets both alike. `seconds` is the time for the latency
+    of each way in a round. What came of it is written into the `deploy.json` of the bundle too; ways without times,
+    which the bundle beside remembers, are not run again there. What has to be fetched goes to `fetched`, for further
+    checks; none: it is fetched for this one.
 
     Raises:
         UsageError: A folder is no bundle, was changed since, or nothing runs both.
@@ -46,7 +53,7 @@ def check_bundle(
             bundle.settle(scratch, fetched or scratch, seconds)
         for way in {run.name: run for bundle in both for run in bundle.runs}.values():
             known = other is not None and not way.timed and other.recall(way.name)
-            _take_turns(way, [opened] if known else both)
+            _take_turns(way, [opened] if known else both, rounds)
     opened.remember()
     checked, compared = opened.checked, None if other is None else other.checked
     failures = _failures(checked, compared)
@@ -148,13 +155,13 @@ class _Opened:
         )
 
 
-def _take_turns(way: BundleRun, bundles: Sequence[_Opened]) -> None:
-    """Run all bundles in one way: A B, then B A where times are measured."""
+def _take_turns(way: BundleRun, bundles: Sequence[_Opened], rounds: int) -> None:
+    """Run all bundles in one way: A B, then B A, and so on, where times are measured."""
     name = way.name
     found: dict[int, list[ProgramReport]] = {}
     running = {index: bundle.started(name) for index, bundle in enumerate(bundles)}
     order = [index for index, run in running.items() if run is not None]
-    for _ in range(ROUNDS if len(order) > 1 and way.timed else 1):
+    for _ in range(rounds if len(order) > 1 and way.timed else 1):
         for index in order:
             run = running[index]
             if run is None:
@@ -167,21 +174,26 @@ def _take_turns(way: BundleRun, bundles: Sequence[_Opened]) -> None:
         order.reverse()
     for index, reports in found.items():
         if running[index] is not None:
-            bundles[index].judge(name, _least(reports))
+            bundles[index].judge(name, _middle(reports))
 
 
-def _least(reports: Sequence[ProgramReport]) -> ProgramReport:
-    """Return the least times of several runs, and the largest distance and memory."""
+def _middle(reports: Sequence[ProgramReport]) -> ProgramReport:
+    """Return the median times of several runs, the lower of two, and the largest distance and memory."""
     distances = [each.relative_l2 for each in reports]
     nan = next(filter(math.isnan, distances), None)
     return reports[0].model_copy(
         update={
             "relative_l2": max(distances) if nan is None else nan,
-            "load": min((each.load for each in reports if each.load is not None), default=None),
-            "latency": min((each.latency for each in reports if each.latency is not None), default=None),
+            "load": _median(each.load for each in reports),
+            "latency": _median(each.latency for each in reports),
             "memory": max((each.memory for each in reports if each.memory is not None), default=None),
         }
     )
+
+
+def _median(times: Iterable[float | None]) -> float | None:
+    known = [each for each in times if each is not None]
+    return median_low(known) if known else None
 
 
 def _failures(checked: CheckedBundle, beside: CheckedBundle | None) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ class MeasuredBundle(DocumentPart):
         form: The method that compressed it; `original` of the model as it is.
         refused: Why the target does not take it; empty where it does.
         figures: What the target counts.
-        found: Its sizes, and what came of each way to run it; times are the least of turns with the original's.
+        found: Its sizes, and what came of each way to run it; times are medians of turns with the original's.
         beside: Latency of the original in each way, in the same turns.
         beside_loads: Its load.
         versions: Of what made it.

@@ -50,18 +50,32 @@ def weights() -> dict[str, np.ndarray]:
 
 
 def write_model(path: Path) -> Path:
-    """Write a model with a product, a look-up of rows, and a convolution in groups, which takes parts of tiles."""
+    """Write a model with products of one vector and of several, a look-up of rows, and convolutions.
+
+    One is in groups, which take parts of tiles; others of each channel by itself.
+    """
     lines, outputs = [], []
     constants = weights()
     for name in list(constants):
         constants[f"{name}_image"] = constants[name].reshape(ROWS, 13, 1, 9)
+        constants[f"{name}_photo"] = constants[name].reshape(ROWS, 13, 3, 3)
         lines += [
             f"{name}_y = Gemm <transB = 1> (x, {name})",
+            f"{name}_one = Gemm <transB = 1> (one, {name})",
             f"{name}_rows = Gather ({name}, ids)",
+            f"{name}_whole = Conv <pads = [1, 2, 1, 0], strides = [2, 1]> (photo, {name}_photo)",
             f"{name}_conv = Conv <group = 3> (image, {name}_image)",
         ]
-        outputs += [f"float[9,{ROWS}] {name}_y", f"float[3,{COLS}] {name}_rows", f"float[1,{ROWS},1,3] {name}_conv"]
-    inputs = f"float[9,{COLS}] x, int64[3] ids, float[1,39,1,11] image"
+        outputs += [f"float[9,{ROWS}] {name}_y", f"float[1,{ROWS}] {name}_one", f"float[3,{COLS}] {name}_rows"]
+        outputs += [f"float[1,{ROWS},3,9] {name}_whole", f"float[1,{ROWS},1,3] {name}_conv"]
+    for stride, size in ((1, 9), (2, 5), (3, 3)):
+        lines.append(f"each_{stride} = Conv <group = 13, pads = [1, 1, 1, 1], strides = [1, {stride}]> (photo, each)")
+        outputs.append(f"float[1,13,5,{size}] each_{stride}")
+    lines += ["low = Constant <value_float = -0.5> ()", "high = Constant <value_float = 0.7> ()"]
+    lines += ["cut = Clip (photo, low, high)", "kept = Relu (photo)"]
+    outputs += ["float[1,13,5,9] cut", "float[1,13,5,9] kept"]
+    constants["each"] = RNG.standard_normal((13, 1, 3, 3)).astype(np.float32)
+    inputs = f"float[9,{COLS}] x, float[1,{COLS}] one, int64[3] ids, float[1,39,1,11] image, float[1,13,5,9] photo"
     text = f'<ir_version: 8, opset_import: ["": 17]> forms ({inputs}) => ({", ".join(outputs)}) {{ '
     proto = onnx.parser.parse_model(f"{text}{' '.join(lines)} }}")
     proto.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in constants.items())
@@ -85,8 +99,10 @@ def test_every_form_is_computed_on_in_node_and_in_a_browser(tmp_path: Path) -> N
         name: np.zeros(shape, dtype)
         for name, shape, dtype in (
             ("x", (9, COLS), np.float32),
+            ("one", (1, COLS), np.float32),
             ("ids", 3, np.int64),
             ("image", (1, 39, 1, 11), np.float32),
+            ("photo", (1, 13, 5, 9), np.float32),
         )
     }
     wanted = runner(session(tmp_path / "forms.onnx"))(feeds)

@@ -19,3 +19,7 @@ void dtc_dense_product(const dtc_matrix *w, size_t first, size_t count, const fl
     (void)scratch;
     for (size_t i = 0; i < count; ++i, row += w->cols) y[i] += dot(row, x, w->cols);
 }
+
+void dtc_dense_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch) {
+    dtc_decoded_products(w, dtc_dense_row, first, count, x, scratch);
+}

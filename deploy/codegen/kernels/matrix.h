@@ -6,21 +6,59 @@
 #include <stdint.h>
 
 typedef struct dtc_matrix dtc_matrix;
+typedef struct dtc_vectors dtc_vectors;
 
 /* A weight of rows * cols numbers. Members that a model does not need are NULL, and their code is not linked. */
 struct dtc_matrix {
     /* y[i] += row (first + i) times x, for i below count; scratch as the form needs. */
     void (*product)(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch);
-    /* y[count][rows] += all rows times each x[count][cols], where that is faster than one by one; else NULL. */
-    void (*products)(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
+    /* The same for several vectors at once. */
+    void (*products)(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch);
     /* y = row. */
     void (*row)(const dtc_matrix *w, size_t row, float *y);
     size_t rows, cols;
     const void *form;
 };
 
+/* Several vectors that rows of a weight are multiplied with, and where the products go. */
+struct dtc_vectors {
+    size_t count;
+    /* Strips of DTC_WIDTH vectors side by side: panel[count / DTC_WIDTH, rounded up][cols][DTC_WIDTH]; those beyond the
+     * count are there, and count for nothing. */
+    const float *panel;
+    /* y[i * row_step + k * vector_step] += row (first + i) times vector k. */
+    float *y;
+    size_t row_step, vector_step;
+};
+
+#ifndef DTC_WIDTH
+#define DTC_WIDTH 4
+#endif
+
+/* Rows that are multiplied at once, side by side too: strip[cols][DTC_ROWS]. */
+enum { DTC_ROWS = 4 };
+
+/* sums[DTC_ROWS][DTC_WIDTH] = a strip of rows times a strip of vectors. */
+void dtc_tile(size_t cols, const float *rows, const float *vectors, float *sums);
+
+/* Write a strip of rows; those of `count`, at most DTC_ROWS, that are missing are zeros. The decoder writes a row into
+ * cols floats behind the strip. */
+typedef void dtc_row_decoder(const dtc_matrix *w, size_t row, float *y);
+void dtc_fill_strip(const dtc_matrix *w, dtc_row_decoder *decode, size_t first, size_t count, float *strip);
+
+/* Add the sums of `rows` rows, the first being row `at` of the result, and the strip of vectors that begins at `start`. */
+void dtc_add_sums(const float *sums, size_t at, size_t rows, size_t start, const dtc_vectors *x);
+
+/* Add the products of a strip of rows, the first of `count` being row `at` of the result. */
+void dtc_add_strip(size_t cols, const float *strip, size_t at, size_t count, const dtc_vectors *x);
+
+/* The products of rows that are decoded, a strip at a time; scratch: (DTC_ROWS + 1) * cols. */
+void dtc_decoded_products(const dtc_matrix *w, dtc_row_decoder *decode, size_t first, size_t count, const dtc_vectors *x,
+                          float *scratch);
+
 /* As they are: values[rows][cols]. */
 void dtc_dense_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch);
+void dtc_dense_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch);
 void dtc_dense_row(const dtc_matrix *w, size_t row, float *y);
 
 /* Few values that are not zero. A row's values are values[starts[row]] ... values[starts[row + 1] - 1]; gaps holds how
@@ -35,6 +73,7 @@ typedef struct {
 } dtc_sparse;
 
 void dtc_sparse_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch);
+void dtc_sparse_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch);
 void dtc_sparse_row(const dtc_matrix *w, size_t row, float *y);
 
 /* Sums of signs: of each group of columns, the weight is offset + sum of +-alpha over the planes.
@@ -52,6 +91,7 @@ typedef struct {
 enum { DTC_SIGNS_SPAN = 256 };
 
 void dtc_signs_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch);
+void dtc_signs_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch);
 void dtc_signs_row(const dtc_matrix *w, size_t row, float *y);
 
 /* Blocks of a row as indices of codewords: indices[rows][bytes], of `bits` bits each (1, 2, 4, 8 or 16), least
@@ -67,6 +107,7 @@ typedef struct {
 enum { DTC_CODEBOOK_SUMS = 1024 };
 
 void dtc_codebook_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch);
+void dtc_codebook_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch);
 void dtc_codebook_row(const dtc_matrix *w, size_t row, float *y);
 
 /* left [rows, rank] times right [rank, cols]; the product takes rank floats of scratch and what its parts take. */

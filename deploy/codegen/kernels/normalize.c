@@ -45,6 +45,8 @@ void dtc_normalize(size_t outer, size_t size, float epsilon, const float *scale,
 
 void dtc_affine(size_t outer, size_t channels, size_t inner, const float *scale, const float *bias, const float *x,
                 float *y) {
-    for (size_t i = 0; i < outer * channels; ++i)
-        for (size_t j = 0; j < inner; ++j, ++x, ++y) *y = *x * scale[i % channels] + bias[i % channels];
+    for (size_t i = 0; i < outer * channels; ++i, x += inner, y += inner) {
+        const float factor = scale[i % channels], added = bias[i % channels];
+        for (size_t j = 0; j < inner; ++j) y[j] = x[j] * factor + added;
+    }
 }

@@ -9,13 +9,19 @@ typedef struct {
 
 static found window(const dtc_pool_shape *shape, const float *x, const size_t at[2]) {
     found all = {0, -INFINITY, 0};
-    for (size_t i = 0; i < shape->kernel[0]; ++i) {
-        /* Padding in front makes this wrap around to a number beyond the size. */
+    size_t first[2], end[2];
+    for (size_t axis = 0; axis < 2; ++axis) {
+        /* Of the window's numbers those that are behind the padding in front, and before the one at the end. */
+        const size_t start = at[axis] * shape->stride[axis], step = shape->dilation[axis];
+        const size_t before = shape->before[axis], behind = before + shape->size[axis];
+        first[axis] = start < before ? (before - start + step - 1) / step : 0;
+        end[axis] = start < behind ? (behind - start + step - 1) / step : 0;
+        if (end[axis] > shape->kernel[axis]) end[axis] = shape->kernel[axis];
+    }
+    for (size_t i = first[0]; i < end[0]; ++i) {
         const size_t row = at[0] * shape->stride[0] + i * shape->dilation[0] - shape->before[0];
-        if (row >= shape->size[0]) continue;
-        for (size_t j = 0; j < shape->kernel[1]; ++j) {
+        for (size_t j = first[1]; j < end[1]; ++j) {
             const size_t col = at[1] * shape->stride[1] + j * shape->dilation[1] - shape->before[1];
-            if (col >= shape->size[1]) continue;
             const float value = x[row * shape->size[1] + col];
             all.sum += value;
             all.most = value > all.most ? value : all.most;

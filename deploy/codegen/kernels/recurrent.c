@@ -1,3 +1,4 @@
+#include "products.h"
 #include "recurrent.h"
 
 #include <math.h>
@@ -30,22 +31,66 @@ static void keep(const dtc_recurrent_shape *shape, size_t step, size_t direction
     if (y) memcpy(y + place * shape->hidden, h, shape->hidden * sizeof *h);
 }
 
+/* What the inputs of steps give to gates of one direction. */
+typedef struct {
+    const dtc_recurrent_shape *shape;
+    const dtc_matrix *w;
+    const float *bias;
+    size_t direction, rows;
+    float *gates, *rest;
+} given;
+
+/* Write the gates of a turn and of those that are computed together with it. */
+static void write_gates(const given *all, size_t turn, const float *x) {
+    const dtc_recurrent_shape *shape = all->shape;
+    const size_t left = shape->steps - turn, steps = left < shape->together ? left : shape->together;
+    const size_t batch = shape->batch, rows = all->rows, first = all->direction * rows, count = steps * batch;
+    for (size_t i = 0; i < count; ++i) set(all->gates + i * rows, all->bias, first, rows);
+    if (shape->together == 1) {
+        x += step_of(shape, all->direction, turn) * batch * shape->input;
+        for (size_t n = 0; n < batch; ++n)
+            all->w->product(all->w, first, rows, x + n * shape->input, all->gates + n * rows, all->rest);
+        return;
+    }
+    /* The steps lie in this order in memory, whichever way they are gone through. */
+    const size_t one = step_of(shape, all->direction, turn), other = step_of(shape, all->direction, turn + steps - 1);
+    dtc_pack(count, shape->input, x + (one < other ? one : other) * batch * shape->input, (ptrdiff_t)shape->input, all->rest);
+    const dtc_vectors vectors = {count, all->rest, all->gates, 1, rows};
+    const size_t strips = (shape->together * batch + DTC_WIDTH - 1) / DTC_WIDTH;
+    all->w->products(all->w, first, rows, &vectors, all->rest + strips * DTC_WIDTH * shape->input);
+}
+
+/* Return the gates of a turn, [batch][rows], which are written when they are not there. */
+static float *gates_of(const given *all, size_t turn, const float *x) {
+    const dtc_recurrent_shape *shape = all->shape;
+    size_t place = turn % shape->together;
+    if (place == 0) write_gates(all, turn, x);
+    const size_t left = shape->steps - (turn - place), steps = left < shape->together ? left : shape->together;
+    if (step_of(shape, all->direction, 0) != 0) place = steps - 1 - place;
+    return all->gates + place * shape->batch * all->rows;
+}
+
+/* Where the scratch begins that is not the gates' of the inputs. */
+static float *behind_gates(const dtc_recurrent_shape *shape, size_t rows, float *scratch) {
+    return scratch + shape->together * shape->batch * rows;
+}
+
 void dtc_lstm(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_matrix *r, const float *w_bias,
               const float *r_bias, const float *peepholes, const float *x, const float *first_h, const float *first_c,
               float *y, float *h, float *c, float *scratch) {
     const size_t hidden = shape->hidden, rows = 4 * hidden;
-    float *gates = scratch, *rest = scratch + rows;
+    float *rest = behind_gates(shape, rows, scratch);
     start(shape, first_h, h);
     start(shape, first_c, c);
-    for (size_t d = 0; d < shape->directions; ++d)
-        for (size_t turn = 0; turn < shape->steps; ++turn)
-            for (size_t n = 0; n < shape->batch; ++n) {
-                const size_t step = step_of(shape, d, turn);
+    for (size_t d = 0; d < shape->directions; ++d) {
+        const given inputs = {shape, w, w_bias, d, rows, scratch, rest};
+        for (size_t turn = 0; turn < shape->steps; ++turn) {
+            const size_t step = step_of(shape, d, turn);
+            float *gates = gates_of(&inputs, turn, x);
+            for (size_t n = 0; n < shape->batch; ++n, gates += rows) {
                 float *state = h + (d * shape->batch + n) * hidden, *cell = c + (d * shape->batch + n) * hidden;
-                set(gates, w_bias, d * rows, rows);
                 if (r_bias)
                     for (size_t i = 0; i < rows; ++i) gates[i] += r_bias[d * rows + i];
-                w->product(w, d * rows, rows, x + (step * shape->batch + n) * shape->input, gates, rest);
                 r->product(r, d * rows, rows, state, gates, rest);
                 const float *peep = peepholes ? peepholes + 3 * d * hidden : NULL;
                 for (size_t i = 0; i < hidden; ++i) {
@@ -58,22 +103,24 @@ void dtc_lstm(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_m
                 }
                 keep(shape, step, d, n, state, y);
             }
+        }
+    }
 }
 
 void dtc_gru(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_matrix *r, const float *w_bias,
              const float *r_bias, const float *x, const float *first_h, float *y, float *h, float *scratch) {
     const size_t hidden = shape->hidden, rows = 3 * hidden;
     /* z r h of the input and of the state, and the state behind the reset gate */
-    float *gates = scratch, *recurrent = gates + rows, *reset = recurrent + rows, *rest = reset + hidden;
+    float *recurrent = behind_gates(shape, rows, scratch), *reset = recurrent + rows, *rest = reset + hidden;
     start(shape, first_h, h);
-    for (size_t d = 0; d < shape->directions; ++d)
-        for (size_t turn = 0; turn < shape->steps; ++turn)
-            for (size_t n = 0; n < shape->batch; ++n) {
-                const size_t step = step_of(shape, d, turn);
-                const size_t first = d * rows, count = shape->before_reset ? rows : 2 * hidden;
+    for (size_t d = 0; d < shape->directions; ++d) {
+        const given inputs = {shape, w, w_bias, d, rows, scratch, rest};
+        const size_t first = d * rows, count = shape->before_reset ? rows : 2 * hidden;
+        for (size_t turn = 0; turn < shape->steps; ++turn) {
+            const size_t step = step_of(shape, d, turn);
+            float *gates = gates_of(&inputs, turn, x);
+            for (size_t n = 0; n < shape->batch; ++n, gates += rows) {
                 float *state = h + (d * shape->batch + n) * hidden;
-                set(gates, w_bias, first, rows);
-                w->product(w, first, rows, x + (step * shape->batch + n) * shape->input, gates, rest);
                 set(recurrent, r_bias, first, rows);
                 r->product(r, first, count, state, recurrent, rest);
                 for (size_t i = 0; i < hidden; ++i) {
@@ -91,23 +138,27 @@ void dtc_gru(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_ma
                 }
                 keep(shape, step, d, n, state, y);
             }
+        }
+    }
 }
 
 void dtc_rnn(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_matrix *r, const float *w_bias,
              const float *r_bias, const float *x, const float *first_h, float *y, float *h, float *scratch) {
     const size_t hidden = shape->hidden;
-    float *sums = scratch, *rest = scratch + hidden;
+    float *rest = behind_gates(shape, hidden, scratch);
     start(shape, first_h, h);
-    for (size_t d = 0; d < shape->directions; ++d)
-        for (size_t turn = 0; turn < shape->steps; ++turn)
-            for (size_t n = 0; n < shape->batch; ++n) {
-                const size_t step = step_of(shape, d, turn);
+    for (size_t d = 0; d < shape->directions; ++d) {
+        const given inputs = {shape, w, w_bias, d, hidden, scratch, rest};
+        for (size_t turn = 0; turn < shape->steps; ++turn) {
+            const size_t step = step_of(shape, d, turn);
+            float *sums = gates_of(&inputs, turn, x);
+            for (size_t n = 0; n < shape->batch; ++n, sums += hidden) {
                 float *state = h + (d * shape->batch + n) * hidden;
-                set(sums, w_bias, d * hidden, hidden);
                 for (size_t i = 0; r_bias && i < hidden; ++i) sums[i] += r_bias[d * hidden + i];
-                w->product(w, d * hidden, hidden, x + (step * shape->batch + n) * shape->input, sums, rest);
                 r->product(r, d * hidden, hidden, state, sums, rest);
                 for (size_t i = 0; i < hidden; ++i) state[i] = tanhf(cut(shape, sums[i]));
                 keep(shape, step, d, n, state, y);
             }
+        }
+    }
 }

@@ -19,6 +19,21 @@ void dtc_sparse_row(const dtc_matrix *w, size_t row, float *y) {
 void dtc_codebook_row(const dtc_matrix *w, size_t row, float *y) {
     const dtc_codebook *form = w->form;
     const uint8_t *indices = dtc_row_indices(w, row);
-    for (size_t col = 0; col < w->cols; ++col)
-        y[col] = dtc_table_of(w, row)[dtc_index_at(indices, form->bits, col / form->block) * form->block + col % form->block];
+    const float *table = dtc_table_of(w, row);
+    const size_t block = form->block, bits = form->bits, cols = w->cols;
+    if (block == 1 && bits == 16)
+        for (size_t col = 0; col < cols; ++col) y[col] = table[dtc_index_at(indices, 16, col)];
+    else if (block == 1 && bits == 8)
+        for (size_t col = 0; col < cols; ++col) y[col] = table[dtc_index_at(indices, 8, col)];
+    else if (block == 1)
+        for (size_t col = 0; col < cols; ++col) y[col] = table[dtc_index_at(indices, bits, col)];
+    else
+        for (size_t col = 0, place = 0; col < cols; ++place)
+            for (const float *word = table + dtc_index_at(indices, bits, place) * block, *const end = word + block;
+                 word != end && col < cols; ++word, ++col)
+                y[col] = *word;
+}
+
+void dtc_codebook_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch) {
+    dtc_decoded_products(w, dtc_codebook_row, first, count, x, scratch);
 }

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from dtc.deploy.codegen.compiling import NodeCompiling
 from dtc.deploy.codegen.program import AnyArray, Struct, Tensor
 from dtc.deploy.codegen.windows import Windows, two, windows
 
-_PLACES = 32
-"""DTC_PLACES of the kernels."""
+_BEYOND = 8
+"""DTC_BEYOND of the kernels."""
 
 
-def _shape(at: NodeCompiling, x: Tensor, y: Tensor, groups: int, found: Windows, scratch: int) -> tuple[Struct, Tensor]:
+def _shape(x: Tensor, y: Tensor, groups: int, found: Windows, most: int = 1) -> Struct:
     members = {
         "batch": x.shape[0],
         "in": x.shape[1],
@@ -22,7 +23,7 @@ def _shape(at: NodeCompiling, x: Tensor, y: Tensor, groups: int, found: Windows,
         "result": two(y.shape[2:], 1),
         **found.members(),
     }
-    return Struct("dtc_conv_shape", members), at.memory([scratch])
+    return Struct("dtc_conv_shape", {**members, "most": most})
 
 
 def _conv(at: NodeCompiling) -> None:
@@ -31,11 +32,27 @@ def _conv(at: NodeCompiling) -> None:
     found = windows(at, x.shape[2:], kernel.shape[2:])
     weight = at.weight(kernel.reshape(len(kernel), -1))
     bias = at.floats(at.constant(2, "the bias")) if at.has(2) else None
-    places = _PLACES if weight.several and groups == 1 else 1
-    scratch = places * (weight.cols + len(kernel) // groups) + weight.scratch
-    shape, memory = _shape(at, x, y, groups, found, scratch)
-    work = y.size // y.shape[1] * weight.multiply_adds
+    if groups == x.shape[1] == y.shape[1]:
+        memory = at.memory([weight.cols + _reach(y, found) + _BEYOND])
+        shape = _shape(x, y, groups, found)
+        at.call("dtc_conv_depthwise", shape, weight, bias, x, y, memory, multiply_adds=y.size * weight.cols)
+        return
+    places = math.prod(y.shape[2:])
+    if weight.several is None or places < weight.several.least:
+        memory = at.memory([weight.cols + len(kernel) // groups + weight.scratch])
+        work = x.shape[0] * places * weight.multiply_adds
+        at.call("dtc_conv_few", _shape(x, y, groups, found), weight, bias, x, y, memory, multiply_adds=work)
+        return
+    most = at.graph.processor.together(places, weight.cols)
+    shape, memory = _shape(x, y, groups, found, most), at.memory([most * weight.cols + weight.several.scratch])
+    work = y.size // y.shape[1] * weight.several.multiply_adds
     at.call("dtc_conv", shape, weight, bias, x, y, memory, multiply_adds=work)
+
+
+def _reach(y: Tensor, found: Windows) -> int:
+    """Return the numbers of a channel that windows reach, with the padding between and around them."""
+    axes = zip(y.shape[2:], found.kernel, found.stride, found.dilation, strict=True)
+    return math.prod((count - 1) * stride + (kernel - 1) * dilation + 1 for count, kernel, stride, dilation in axes)
 
 
 def _conv_transpose(at: NodeCompiling) -> None:
@@ -48,7 +65,7 @@ def _conv_transpose(at: NodeCompiling) -> None:
     weight = at.weight(matrix)
     bias = at.floats(at.constant(2, "the bias")) if at.has(2) else None
     found.before = _cut_in_front(at, x, kernel.shape[2:], y, found)
-    shape, memory = _shape(at, x, y, groups, found, inner + len(matrix) // groups + weight.scratch)
+    shape, memory = _shape(x, y, groups, found), at.memory([inner + len(matrix) // groups + weight.scratch])
     work = x.size // x.shape[1] * weight.multiply_adds
     at.call("dtc_conv_transpose", shape, weight, bias, x, y, memory, multiply_adds=work)
 

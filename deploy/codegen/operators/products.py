@@ -17,9 +17,14 @@ def linear(at: NodeCompiling, matrix: AnyArray, bias: AnyArray | None, x: Tensor
     weight = at.weight(matrix)
     count = x.size // weight.cols
     told = None if bias is None else at.floats(bias)
-    scratch = at.memory([max(weight.scratch, 1)])
-    work = count * weight.multiply_adds
-    at.call("dtc_linear", weight, told, count, x, y, scratch, multiply_adds=work)
+    if weight.several is None or count < weight.several.least:
+        scratch = at.memory([max(weight.scratch, 1)])
+        at.call("dtc_linear", weight, told, count, x, y, scratch, multiply_adds=count * weight.multiply_adds)
+        return
+    most = at.graph.processor.together(count, weight.cols)
+    scratch = at.memory([most * weight.cols + weight.several.scratch])
+    work = count * weight.several.multiply_adds
+    at.call("dtc_linear_many", weight, told, count, most, x, y, scratch, multiply_adds=work)
 
 
 def _matmul(at: NodeCompiling) -> None:

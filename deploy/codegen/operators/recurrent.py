@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -17,15 +19,15 @@ _DEFAULTS = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh"), "R
 
 
 def _lstm(at: NodeCompiling) -> None:
-    _recurrent(at, gates=4, spare=4, state=("h", "c"))
+    _recurrent(at, gates=4, spare=0, state=("h", "c"))
 
 
 def _gru(at: NodeCompiling) -> None:
-    _recurrent(at, gates=3, spare=7, state=("h",))
+    _recurrent(at, gates=3, spare=4, state=("h",))
 
 
 def _rnn(at: NodeCompiling) -> None:
-    _recurrent(at, gates=1, spare=1, state=("h",))
+    _recurrent(at, gates=1, spare=0, state=("h",))
 
 
 def _recurrent(at: NodeCompiling, *, gates: int, spare: int, state: tuple[str, ...]) -> None:
@@ -35,7 +37,7 @@ def _recurrent(at: NodeCompiling, *, gates: int, spare: int, state: tuple[str, .
     hidden = at.node.attributes["hidden_size"].as_int()
     direction = at.node.attributes.get_string("direction", "forward")
     directions = 2 if direction == "bidirectional" else 1
-    members: dict[str, object] = {"steps": x.shape[0], "batch": x.shape[1], "input": x.shape[2], "hidden": hidden}
+    members: dict[str, Any] = {"steps": x.shape[0], "batch": x.shape[1], "input": x.shape[2], "hidden": hidden}
     members |= {"directions": directions, "reverse": direction == "reverse"}
     members |= {"before_reset": bool(at.node.attributes.get_int("linear_before_reset", 0))}
     members |= {"clip": at.node.attributes.get_float("clip", 0.0)}
@@ -47,11 +49,24 @@ def _recurrent(at: NodeCompiling, *, gates: int, spare: int, state: tuple[str, .
     shape = (directions, x.shape[1], hidden)
     y = at.output() if at.writes(0) else None
     kept = [at.output(index) if at.writes(index) else at.memory(shape) for index in range(1, len(state) + 1)]
-    scratch = at.memory([spare * hidden + max(each.scratch for each in weights)])
-    work = x.shape[0] * x.shape[1] * sum(each.multiply_adds for each in weights)
+    steps, batch, _ = x.shape
+    members["together"], scratch, work = _of_inputs(at, weights[0], steps, batch, gates * hidden)
+    kept_gates = members["together"] * batch * gates * hidden
+    memory = at.memory([kept_gates + spare * hidden + max(scratch, weights[1].scratch)])
+    work = steps * batch * (work + weights[1].multiply_adds)
     told = Struct("dtc_recurrent_shape", members)
     function = f"dtc_{at.node.op_type.lower()}"
-    at.call(function, told, *weights, *biases, x, *first, y, *kept, scratch, multiply_adds=work)
+    at.call(function, told, *weights, *biases, x, *first, y, *kept, memory, multiply_adds=work)
+
+
+def _of_inputs(at: NodeCompiling, weight: StoredWeight, steps: int, batch: int, rows: int) -> tuple[int, int, int]:
+    """Return of how many steps the inputs are multiplied at once, the scratch of it, and what each product adds up."""
+    processor = at.graph.processor
+    together = min(steps, processor.together(steps * batch, weight.cols + rows) // batch)
+    if weight.several is None or together * batch < weight.several.least:
+        return 1, weight.scratch, weight.multiply_adds
+    vectors = math.ceil(together * batch / processor.width) * processor.width
+    return together, vectors * weight.cols + weight.several.scratch, weight.several.multiply_adds
 
 
 def _expect_usual(at: NodeCompiling) -> None:

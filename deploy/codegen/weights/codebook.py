@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from dtc.deploy.codegen.weights.stored import Matrix, StoredWeight, index_bits, packed
+from dtc.deploy.codegen.weights.stored import Matrix, Several, StoredWeight, index_bits, packed
 
 _BLOCKS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 18, 25, 49)
 """Sizes that are tried: those that a user asks for, and kernels of convolutions."""
@@ -90,6 +90,7 @@ def _stored(matrix: Matrix, indices: npt.NDArray[np.int64], codewords: Matrix, b
         numbers={"bits": bits, "block": block, "tables": tables, "count": count},
         scratch=0 if tables > 1 else _scratch(rows, cols, bits, block, count),
         multiply_adds=matrix.size,
+        several=Several.decoded(matrix),
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dtc.deploy.codegen.weights.stored import Matrix, StoredWeight
+from dtc.deploy.codegen.weights.stored import Matrix, Several, StoredWeight
 
 
 def dense(matrix: Matrix) -> StoredWeight:
     """Return any matrix."""
-    return StoredWeight("dense", matrix.shape[0], matrix.shape[1], {"values": matrix}, multiply_adds=matrix.size)
+    rows, cols = matrix.shape
+    several = Several.decoded(matrix)
+    return StoredWeight("dense", rows, cols, {"values": matrix}, multiply_adds=matrix.size, several=several)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from dtc.deploy.codegen.weights.stored import AnyArray, Matrix, StoredWeight, packed
+from dtc.deploy.codegen.weights.stored import AnyArray, Matrix, Several, StoredWeight, packed
 
 _MOST_PLANES = 4
 _GROUPS = (256, 128, 64, 32)
@@ -19,6 +19,9 @@ _EXACT = 2e-6
 """How far a level may be from the sum of its parts, relative to the largest: float32 rounding of sums."""
 
 _ALPHA_BYTES = 2
+
+_LOOKED_UP = 16
+"""Vectors from which decoding a weight costs less than the look-ups of each vector."""
 
 _SPAN = 256
 """DTC_SIGNS_SPAN of the kernels."""
@@ -74,6 +77,7 @@ def _grouped(matrix: Matrix, group: int, planes: int) -> StoredWeight | None:
         numbers={"planes": planes, "group": group},
         scratch=4 * min(_SPAN, math.ceil(cols / 8) * 8),
         multiply_adds=rows * planes * math.ceil(cols / 4),
+        several=Several.decoded(matrix, least=_LOOKED_UP),
     )
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from dtc.deploy.codegen.weights.stored import AnyArray, Matrix, StoredWeight
+from dtc.deploy.codegen.weights.stored import AnyArray, Matrix, Several, StoredWeight
 
 _WIDEST = 255
 """Columns from one value to the next that a byte tells."""
@@ -18,19 +18,20 @@ def sparse(matrix: Matrix) -> StoredWeight | None:
     if 2 * np.count_nonzero(kept) > matrix.size:
         return None
     _keep_between(kept)
-    rows, columns = np.nonzero(kept)
+    _, columns = np.nonzero(kept)
     starts = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.uint32)
     # Columns 3 7 | 2: gaps 3 4 | 2, as the first of a row counts from column 0.
     gaps = np.diff(columns, prepend=0)
     first = starts[:-1][np.diff(starts) > 0]
     gaps[first] = columns[first]
-    values = matrix[rows, columns]
+    values = matrix[kept]
     palette, indices = np.unique(values, return_inverse=True)
     arrays: dict[str, AnyArray | None] = {"starts": starts, "gaps": gaps.astype(np.uint8), "values": values}
     arrays |= {"indices": None, "palette": None}
     if len(palette) <= 256 and palette.nbytes + indices.size < values.nbytes:
         arrays |= {"values": None, "indices": indices.astype(np.uint8), "palette": palette}
-    return StoredWeight("sparse", matrix.shape[0], matrix.shape[1], arrays, multiply_adds=len(values))
+    (rows, cols), count = matrix.shape, len(values)
+    return StoredWeight("sparse", rows, cols, arrays, multiply_adds=count, several=Several(0, count))
 
 
 def _keep_between(kept: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> None:

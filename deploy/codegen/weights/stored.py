@@ -12,8 +12,31 @@ import numpy.typing as npt
 
 AnyArray: TypeAlias = npt.NDArray[np.generic]
 
+_STRIP = 4
+"""DTC_ROWS of the kernels, which write one row more behind a strip."""
+
 Matrix: TypeAlias = npt.NDArray[np.float32]
 """float32 `[rows, cols]`, `[out, in]`."""
+
+
+@dataclass(frozen=True)
+class Several:
+    """What the products of several vectors take, `dtc_<form>_products`.
+
+    Attributes:
+        scratch: Floats besides the vectors.
+        multiply_adds: How many products of two numbers they add up for each vector.
+        least: Of fewer vectors each is better multiplied by itself.
+    """
+
+    scratch: int
+    multiply_adds: int
+    least: int = 4
+
+    @classmethod
+    def decoded(cls, matrix: Matrix, rows: int = _STRIP + 1, least: int = 8) -> Several:
+        """Return what those of a matrix take whose rows are decoded; scratch is of so many rows."""
+        return cls(rows * matrix.shape[1], matrix.size, least)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +51,9 @@ class StoredWeight:
         numbers: Other members of the type.
         parts: Weights that it is made of, by member.
         scratch: Floats that the product takes.
-        several: Whether there is a kernel for the products of several vectors, `dtc_<form>_products`.
         multiply_adds: How many products of two numbers a product adds up; a look-up is counted as one addition of a
             number for as many weights as it stands for.
+        several: What the products of several vectors take; None where there is no kernel for them.
     """
 
     form: str
@@ -40,8 +63,8 @@ class StoredWeight:
     numbers: Mapping[str, int] = field(default_factory=dict)
     parts: Mapping[str, StoredWeight] = field(default_factory=dict)
     scratch: int = 0
-    several: bool = False
     multiply_adds: int = 0
+    several: Several | None = None
 
     @property
     def nbytes(self) -> int:

@@ -10,7 +10,7 @@ from dtc.deploy.programs import MissingError, ProgramError
 from dtc.deploy.target import BundleRun, DeployTarget, Draft
 from dtc.deploy.targets.wasm.building import MODULE, SOURCE, build, require_module
 from dtc.deploy.targets.wasm.face import write_example, write_face
-from dtc.deploy.targets.wasm.tiles import encode_tiled
+from dtc.deploy.targets.wasm.tiles import BROWSER
 from dtc.formatting import size
 
 
@@ -30,7 +30,7 @@ class WasmTarget(DeployTarget):
             ModelError: It holds an operator that the kernels do not have; the message names the node.
         """
         write_page(draft.folder)
-        made = generate(draft.model, draft.folder / SOURCE, encode_tiled, ["simd128/tiles.h"])
+        made = generate(draft.model, draft.folder / SOURCE, BROWSER)
         memory = write_face(made, draft.folder / SOURCE)
         write_example(made.program, draft.folder)
         draft.figures.update({**made.figures, "memory": memory})

@@ -8,26 +8,31 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from dtc.deploy.codegen.processor import Processor
+from dtc.deploy.codegen.weights.dense import dense
 from dtc.deploy.codegen.weights.encoding import FORMS, encode_smallest
 from dtc.deploy.codegen.weights.signs import signs
-from dtc.deploy.codegen.weights.stored import AnyArray, Matrix, StoredWeight
+from dtc.deploy.codegen.weights.stored import AnyArray, Matrix, Several, StoredWeight
 
 TILE = 32
 QUAD = 4
 CODE_BITS = 4
 """DTC_TILE and DTC_QUAD of the kernels, and the bits of a code."""
 
-_TOGETHER = 4
-"""DTC_TOGETHER of the kernels: vectors that are multiplied at once."""
-
 _FEW_ROWS = 16
 """Rows below which a tile would be look-ups of nothing for the most part."""
 
-_TABLE_ROWS = 128
-"""Rows below which the tables of a vector cost more than they save; of one vector alone decoding costs more still."""
+_STRIPS = 16
+"""Rows of scratch for products of several vectors: half a tile."""
 
-_DECODED = 16
-"""DTC_DECODED of the kernels: rows that are decoded at a time, for several vectors."""
+_MANY_BITS = 16
+"""Of indices that lead anywhere in memory."""
+
+_TABLE_ROWS = 128
+"""Rows below which the tables of a vector cost more than they save."""
+
+_LOOKED_UP = 16
+"""Vectors from which sums of signs are better decoded than looked up by each vector."""
 
 _TABLE_FLOATS = 4
 """Floats that each byte of sixteen numbers takes, in the table of a code."""
@@ -46,29 +51,22 @@ def encode_tiled(matrix: Matrix) -> StoredWeight:
     """Return a matrix `[out, in]` in the form that takes the fewest bytes; sums of signs and few numbers in tiles."""
     tiled = len(matrix) >= _FEW_ROWS
     stored = encode_smallest(matrix, [form for form in FORMS if tiled or form is not signs])
-    if stored.form == "signs":
-        return _decoded_where_few(_signs(stored))
-    if stored.form == "sparse":
-        return replace(stored, several=True, scratch=_TOGETHER * stored.cols)
-    if stored.form == "dense":
-        return replace(stored, several=True)
-    if stored.form != "codebook":
-        return stored
+    if stored.form == "codebook" and stored.numbers["bits"] == _MANY_BITS and stored.numbers["block"] == 1:
+        # Half the bytes, of which compression on the way leaves nothing, and several times as slow.
+        stored = dense(matrix)
     few = stored.numbers
-    if tiled and few["bits"] <= CODE_BITS and few["block"] == few["tables"] == 1:
-        return _decoded_where_few(_levels(matrix, stored))
-    # Other codebooks are multiplied row by row here.
-    return _decoded(stored, 0)
-
-
-def _decoded_where_few(stored: StoredWeight) -> StoredWeight:
-    """Return a weight that is decoded for several vectors where it has few rows."""
-    return stored if stored.rows >= _TABLE_ROWS else _decoded(stored, stored.scratch)
-
-
-def _decoded(stored: StoredWeight, scratch: int) -> StoredWeight:
-    """Return a weight that is decoded for several vectors; of one the product takes so much scratch."""
-    return replace(stored, several=True, scratch=max(scratch, _DECODED * stored.cols))
+    if stored.form == "signs":
+        stored = _signs(stored)
+    elif tiled and stored.form == "codebook" and few["bits"] <= CODE_BITS and few["block"] == few["tables"] == 1:
+        stored = _levels(matrix, stored)
+    elif stored.form == "codebook":
+        # Others are multiplied row by row here.
+        stored = replace(stored, scratch=0)
+    if stored.form == "sparse":
+        return stored
+    looked_up = stored.form == "signs" and stored.rows >= _TABLE_ROWS
+    least = _LOOKED_UP if looked_up else 4
+    return replace(stored, several=Several.decoded(matrix, _STRIPS, least))
 
 
 def _signs(stored: StoredWeight) -> StoredWeight:
@@ -122,3 +120,7 @@ def _rows_last(array: AnyArray) -> AnyArray:
 def _whole_tiles(array: AnyArray) -> AnyArray:
     """Return rows with zeros below them, up to a whole number of tiles."""
     return np.pad(array, [(0, -len(array) % TILE), *[(0, 0)] * (array.ndim - 1)])
+
+
+BROWSER = Processor(encode_tiled, width=8, panel=1 << 16, headers=["simd128/tiles.h"])
+"""Kernels of 128-bit instructions, on a processor with caches."""

@@ -67,7 +67,3 @@ void dtc_codebook_product(const dtc_matrix *w, size_t first, size_t count, const
     (void)scratch;
     for (size_t i = 0; i < count; ++i) y[i] += of_row(w, first + i, x);
 }
-
-void dtc_codebook_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch) {
-    dtc_decoded_products(w, dtc_codebook_row, count, x, y, scratch);
-}

@@ -49,65 +49,19 @@ void dtc_dense_product(const dtc_matrix *w, size_t first, size_t count, const fl
     add_vector((const float *)w->form + first * w->cols, count, w->cols, x, y);
 }
 
-/* Two rows times four vectors: of each row a sum for each vector. */
-static void two_by_four(const float *a, const float *b, size_t cols, const float *x, v128_t *sums) {
-    const v128_t zero = wasm_f32x4_splat(0);
-    v128_t p0 = zero, p1 = zero, p2 = zero, p3 = zero, q0 = zero, q1 = zero, q2 = zero, q3 = zero;
-    const float *y = x + cols, *z = y + cols, *u = z + cols;
-    size_t i = 0;
-    for (; i + 4 <= cols; i += 4) {
-        const v128_t first = wasm_v128_load(a + i), second = wasm_v128_load(b + i);
-        const v128_t r = wasm_v128_load(x + i), s = wasm_v128_load(y + i), t = wasm_v128_load(z + i), v = wasm_v128_load(u + i);
-        p0 = dtc_add_product(p0, first, r);
-        p1 = dtc_add_product(p1, first, s);
-        p2 = dtc_add_product(p2, first, t);
-        p3 = dtc_add_product(p3, first, v);
-        q0 = dtc_add_product(q0, second, r);
-        q1 = dtc_add_product(q1, second, s);
-        q2 = dtc_add_product(q2, second, t);
-        q3 = dtc_add_product(q3, second, v);
-    }
-    sums[0] = dtc_totals(p0, p1, p2, p3);
-    sums[1] = dtc_totals(q0, q1, q2, q3);
-    for (; i < cols; ++i) {
-        const v128_t numbers = wasm_f32x4_make(x[i], y[i], z[i], u[i]);
-        sums[0] = dtc_add_product(sums[0], wasm_f32x4_splat(a[i]), numbers);
-        sums[1] = dtc_add_product(sums[1], wasm_f32x4_splat(b[i]), numbers);
-    }
+/* A strip of rows that lie below each other. */
+static void fill_strip(const float *values, size_t cols, size_t count, float *strip) {
+    const float *rows[DTC_ROWS];
+    /* Rows that are missing are not added anywhere, and may have any numbers. */
+    for (size_t i = 0; i < DTC_ROWS; ++i) rows[i] = values + (i < count ? i : 0) * cols;
+    dtc_side_by_side(rows, cols, strip);
 }
 
-/* Add the products of some rows, of a weight of `rows`, to those of each vector. */
-static void add_rows(const float *values, size_t some, const dtc_matrix *w, size_t count, const float *x, float *y) {
-    const size_t rows = w->rows, cols = w->cols;
-    for (; count >= DTC_TOGETHER; count -= DTC_TOGETHER, x += DTC_TOGETHER * cols, y += DTC_TOGETHER * rows)
-        for (size_t row = 0; row < some; row += 2) {
-            const float *at = values + row * cols;
-            const size_t both = some - row < 2 ? 1 : 2;
-            v128_t sums[2];
-            two_by_four(at, at + (both - 1) * cols, cols, x, sums);
-            for (size_t i = 0; i < both; ++i) {
-                y[row + i] += wasm_f32x4_extract_lane(sums[i], 0);
-                y[rows + row + i] += wasm_f32x4_extract_lane(sums[i], 1);
-                y[2 * rows + row + i] += wasm_f32x4_extract_lane(sums[i], 2);
-                y[3 * rows + row + i] += wasm_f32x4_extract_lane(sums[i], 3);
-            }
-        }
-    for (; count > 0; --count, x += cols, y += rows) add_vector(values, some, cols, x, y);
-}
-
-void dtc_dense_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch) {
-    (void)scratch;
-    add_rows(w->form, w->rows, w, count, x, y);
-}
-
-void dtc_decoded_products(const dtc_matrix *w, dtc_row_decoder *row, size_t count, const float *x, float *y, float *scratch) {
-    if (count < DTC_MANY) {
-        for (; count > 0; --count, x += w->cols, y += w->rows) w->product(w, 0, w->rows, x, y, scratch);
-        return;
-    }
-    for (size_t first = 0; first < w->rows; first += DTC_DECODED) {
-        const size_t some = w->rows - first < DTC_DECODED ? w->rows - first : DTC_DECODED;
-        for (size_t i = 0; i < some; ++i) row(w, first + i, scratch + i * w->cols);
-        add_rows(scratch, some, w, count, x, y + first);
+void dtc_dense_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch) {
+    const float *values = (const float *)w->form + first * w->cols;
+    for (size_t at = 0; at < count; at += DTC_ROWS, values += DTC_ROWS * w->cols) {
+        const size_t rows = count - at < DTC_ROWS ? count - at : DTC_ROWS;
+        fill_strip(values, w->cols, rows, scratch);
+        dtc_add_strip(w->cols, scratch, at, rows, x);
     }
 }

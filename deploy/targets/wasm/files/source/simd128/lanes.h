@@ -2,6 +2,7 @@
 #ifndef DTC_LANES_H
 #define DTC_LANES_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <wasm_simd128.h>
 
@@ -27,6 +28,13 @@ static inline v128_t dtc_four_of(const float *numbers, const uint8_t *indices) {
     found = wasm_v128_load32_lane(numbers + indices[1], found, 1);
     found = wasm_v128_load32_lane(numbers + indices[2], found, 2);
     return wasm_v128_load32_lane(numbers + indices[3], found, 3);
+}
+
+/* What brings the bytes of four rows of a tile, of which a strip is made, into the highest bytes of lanes: see tiles.h. */
+static inline v128_t dtc_strip_bytes(size_t strip) {
+    const int first = (int)(strip % 2 * 8 + strip % 4 / 2);
+    const v128_t lanes = wasm_i32x4_make(0, 2 << 24, 4 << 24, 6 << 24);
+    return wasm_v128_or(wasm_i32x4_add(lanes, wasm_i32x4_splat(first << 24)), wasm_i32x4_splat(0x808080));
 }
 
 #endif

@@ -2,6 +2,7 @@
 #include "simd128/lookups.h"
 
 #include <math.h>
+#include <stdbool.h>
 
 struct dtc_prepared {
     dtc_tables tables;
@@ -88,6 +89,67 @@ void dtc_levels_row(const dtc_matrix *w, size_t row, float *y) {
     }
 }
 
-void dtc_levels_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch) {
-    dtc_decoded_products(w, dtc_levels_row, count, x, y, scratch);
+/* Each byte of all sixteen numbers, for looking up. */
+static void split_values(const float *values, v128_t *table) {
+    uint8_t bytes[4][16];
+    for (size_t i = 0; i < 16; ++i)
+        for (size_t byte = 0; byte < 4; ++byte) bytes[byte][i] = ((const uint8_t *)(values + i))[byte];
+    for (size_t byte = 0; byte < 4; ++byte) table[byte] = wasm_v128_load(bytes[byte]);
+}
+
+/* Write the numbers of sixteen rows, to which places lead, into four strips. */
+static inline void write_column(const v128_t *table, v128_t places, float *strip, size_t of_strip) {
+    const v128_t a = wasm_i8x16_swizzle(table[0], places), b = wasm_i8x16_swizzle(table[1], places);
+    const v128_t c = wasm_i8x16_swizzle(table[2], places), d = wasm_i8x16_swizzle(table[3], places);
+    const v128_t low = wasm_i8x16_shuffle(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const v128_t high = wasm_i8x16_shuffle(c, d, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const v128_t low2 = wasm_i8x16_shuffle(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    const v128_t high2 = wasm_i8x16_shuffle(c, d, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    wasm_v128_store(strip, wasm_i16x8_shuffle(low, high, 0, 8, 1, 9, 2, 10, 3, 11));
+    wasm_v128_store(strip + of_strip, wasm_i16x8_shuffle(low, high, 4, 12, 5, 13, 6, 14, 7, 15));
+    wasm_v128_store(strip + 2 * of_strip, wasm_i16x8_shuffle(low2, high2, 0, 8, 1, 9, 2, 10, 3, 11));
+    wasm_v128_store(strip + 3 * of_strip, wasm_i16x8_shuffle(low2, high2, 4, 12, 5, 13, 6, 14, 7, 15));
+}
+
+/* Write the four strips of a half of a tile. */
+static inline void fill_half(const dtc_matrix *w, const uint8_t *codes, bool upper, size_t bits, const v128_t *table, float *strip) {
+    const v128_t nibble = wasm_i8x16_splat(15), mask = wasm_i8x16_splat((int8_t)((1 << bits) - 1));
+    const size_t of_strip = DTC_ROWS * w->cols, columns = 4 / bits;
+    for (size_t col = 0; col < w->cols; codes += DTC_CODE_BYTES) {
+        v128_t code = wasm_v128_load(codes);
+        code = upper ? wasm_u8x16_shr(code, 4) : wasm_v128_and(code, nibble);
+        code = wasm_i8x16_shuffle(code, code, 0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+        for (size_t i = 0; i < columns && col < w->cols; ++i, ++col, strip += DTC_ROWS) {
+            write_column(table, columns == 1 ? code : wasm_v128_and(code, mask), strip, of_strip);
+            if (columns > 1) code = wasm_u8x16_shr(code, (uint32_t)bits);
+        }
+    }
+}
+
+static void fill_strips(const dtc_matrix *w, size_t row, const v128_t *table, float *strips) {
+    const dtc_levels *form = w->form;
+    const uint8_t *codes = form->codes + row / DTC_TILE * dtc_codes(w, 4 / form->bits) * DTC_CODE_BYTES;
+    const bool upper = row % DTC_TILE != 0;
+    if (form->bits == 4)
+        fill_half(w, codes, upper, 4, table, strips);
+    else if (form->bits == 2)
+        fill_half(w, codes, upper, 2, table, strips);
+    else
+        fill_half(w, codes, upper, 1, table, strips);
+}
+
+enum { HALF = DTC_TILE / 2 };
+
+void dtc_levels_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch) {
+    v128_t table[4];
+    if (first % HALF != 0) {
+        dtc_decoded_products(w, dtc_levels_row, first, count, x, scratch);
+        return;
+    }
+    split_values(((const dtc_levels *)w->form)->values, table);
+    for (size_t at = 0; at < count; at += HALF) {
+        fill_strips(w, first + at, table, scratch);
+        for (size_t row = at; row < count && row < at + HALF; row += DTC_ROWS)
+            dtc_add_strip(w->cols, scratch + (row - at) * w->cols, row, count - row < DTC_ROWS ? count - row : DTC_ROWS, x);
+    }
 }

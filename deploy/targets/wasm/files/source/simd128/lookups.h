@@ -120,7 +120,7 @@ static inline dtc_tile_sums dtc_look_up(const uint8_t *codes, size_t first, size
 }
 
 /* y[32] += factors[32] times the numbers. */
-static inline void dtc_add_sums(const dtc_tile_sums *sums, const float *factors, float *y) {
+static inline void dtc_add_scaled(const dtc_tile_sums *sums, const float *factors, float *y) {
     for (size_t i = 0; i < 8; ++i, y += 4, factors += 4)
         wasm_v128_store(y, dtc_add_product(wasm_v128_load(y), wasm_v128_load(factors), sums->rows[i]));
 }

@@ -60,7 +60,7 @@ static void add_tile(const dtc_matrix *w, size_t tile, const dtc_prepared *x, fl
         for (size_t plane = 0; plane < form->planes; ++plane) {
             const dtc_tile_sums sums = dtc_look_up(codes + plane * quads * DTC_CODE_BYTES, start, count, &x->tables, BYTES);
             const size_t alphas = place * form->planes + plane * DTC_TILE;
-            dtc_add_sums(&sums, row_numbers(form->alphas, form->half_alphas, alphas, wide), y);
+            dtc_add_scaled(&sums, row_numbers(form->alphas, form->half_alphas, alphas, wide), y);
         }
         if (!form->offsets && !form->half_offsets) continue;
         const float *offsets = row_numbers(form->offsets, form->half_offsets, place, wide);

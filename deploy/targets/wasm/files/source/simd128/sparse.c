@@ -3,6 +3,8 @@
 #include "simd128/lanes.h"
 #include "simd128/tiles.h"
 
+#include <stdbool.h>
+
 typedef struct {
     const float *at;
     v128_t numbers;
@@ -56,30 +58,33 @@ void dtc_sparse_product(const dtc_matrix *w, size_t first, size_t count, const f
     }
 }
 
-/* The sums of a row for four vectors, whose numbers of a column lie together. */
-static v128_t of_four(const dtc_sparse *form, size_t k, size_t end, const float *at) {
-    v128_t even = wasm_f32x4_splat(0), odd = even;
+/* A row times two strips of eight vectors. */
+static inline void of_strips(const dtc_sparse *form, size_t k, size_t end, const float *at, size_t other, float *sums) {
+    v128_t a = wasm_f32x4_splat(0), b = a, c = a, d = a;
     for (; k < end; ++k) {
-        at += DTC_TOGETHER * (size_t)form->gaps[k];
-        const float *value = form->palette ? form->palette + form->indices[k] : form->values + k;
-        const v128_t sum = dtc_add_product(odd, wasm_v128_load32_splat(value), wasm_v128_load(at));
-        odd = even;
-        even = sum;
+        at += DTC_WIDTH * (size_t)form->gaps[k];
+        const v128_t value = wasm_v128_load32_splat(form->palette ? form->palette + form->indices[k] : form->values + k);
+        a = dtc_add_product(a, value, wasm_v128_load(at));
+        b = dtc_add_product(b, value, wasm_v128_load(at + 4));
+        c = dtc_add_product(c, value, wasm_v128_load(at + other));
+        d = dtc_add_product(d, value, wasm_v128_load(at + other + 4));
     }
-    return wasm_f32x4_add(even, odd);
+    wasm_v128_store(sums, a);
+    wasm_v128_store(sums + 4, b);
+    wasm_v128_store(sums + 8, c);
+    wasm_v128_store(sums + 12, d);
 }
 
-void dtc_sparse_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch) {
+void dtc_sparse_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch) {
     const dtc_sparse *form = w->form;
-    const size_t rows = w->rows, cols = w->cols;
-    for (; count >= DTC_TOGETHER; count -= DTC_TOGETHER, x += DTC_TOGETHER * cols, y += DTC_TOGETHER * rows) {
-        for (size_t col = 0; col < cols; ++col)
-            for (size_t i = 0; i < DTC_TOGETHER; ++i) scratch[DTC_TOGETHER * col + i] = x[i * cols + col];
-        for (size_t row = 0; row < rows; ++row) {
-            float sums[DTC_TOGETHER];
-            wasm_v128_store(sums, of_four(form, form->starts[row], form->starts[row + 1], scratch));
-            for (size_t i = 0; i < DTC_TOGETHER; ++i) y[i * rows + row] += sums[i];
+    float sums[2 * DTC_WIDTH];
+    (void)scratch;
+    for (size_t i = 0; i < count; ++i)
+        for (size_t start = 0; start < x->count; start += 2 * DTC_WIDTH) {
+            const bool both = x->count - start > DTC_WIDTH;
+            of_strips(form, form->starts[first + i], form->starts[first + i + 1], x->panel + start * w->cols,
+                      both ? DTC_WIDTH * w->cols : 0, sums);
+            dtc_add_sums(sums, i, 1, start, x);
+            if (both) dtc_add_sums(sums + DTC_WIDTH, i, 1, start + DTC_WIDTH, x);
         }
-    }
-    for (; count > 0; --count, x += cols, y += rows) dtc_sparse_product(w, 0, rows, x, y, scratch);
 }

@@ -22,24 +22,10 @@ typedef struct {
     const float *values;
 } dtc_levels;
 
-/* Vectors that a value is multiplied with at once; of few values scratch takes so many of them. */
-enum { DTC_TOGETHER = 4 };
+/* Put four rows side by side. */
+void dtc_side_by_side(const float *const *rows, size_t cols, float *strip);
 
-/* What writes a row of a weight. */
-typedef void dtc_row_decoder(const dtc_matrix *w, size_t row, float *y);
-
-/* Products of many vectors, for which tables cost more than they save: some rows at a time are decoded into scratch, of cols
- * floats each, once for all vectors. Fewer vectors are multiplied one by one. */
-enum { DTC_DECODED = 16, DTC_MANY = 8 };
-
-void dtc_decoded_products(const dtc_matrix *w, dtc_row_decoder *row, size_t count, const float *x, float *y, float *scratch);
-void dtc_levels_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
-void dtc_codebook_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
-void dtc_signs_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
-
-void dtc_dense_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
-void dtc_sparse_products(const dtc_matrix *w, size_t count, const float *x, float *y, float *scratch);
-
+void dtc_levels_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch);
 void dtc_levels_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch);
 void dtc_levels_row(const dtc_matrix *w, size_t row, float *y);
 
