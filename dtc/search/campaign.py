@@ -47,7 +47,9 @@ class Campaign:
     ) -> None:
         self._evaluations, self._prepared, self._goal, self._candidates = evaluations, prepared, goal, candidates
         self._levels = prepared.halves.levels()
-        self._points = BuiltPoints(evaluations, goal, model_bytes=prepared.model_bytes, levels=self._levels)
+        self._points = BuiltPoints(
+            evaluations, goal, model_bytes=prepared.model_bytes, levels=self._levels, power=prepared.power
+        )
         self._uniform: dict[Candidate, Mix] = {}
         self._alone = SiteTable({}, {})
         self._near: SiteTable | None = None  # the last one that mixes were made of, once all stages are through
@@ -152,6 +154,9 @@ class Campaign:
             known = self._near.has(tried.mix)
             start = self._near.loss(tried.mix) if known else self._points.distance_at_goal()
             self._seek(self._near, start, "safer mixes")
+        if self._alone.sites and not any(self._points.reaches(each) for each in self._points.by_merit()):
+            # Those near the best mix are too far: of all choices again.
+            self._seek(self._alone, self._points.distance_at_goal(), "much safer mixes")
 
     def _verdict(self, point: BuiltPoint, unseen: BuiltPoint, missed: str | None) -> Verdict:
         document = describe(self._points, point, unseen, missed, self._uniform, self._prepared, self._goal, self._alone)

@@ -70,15 +70,25 @@ _AT_ONCE = 4
 
 
 class BuiltPoints:
-    """The points of a search, in the order in which they were built."""
+    """The points of a search, in the order in which they were built.
 
-    def __init__(self, evaluations: Evaluations, goal: Goal, *, model_bytes: int, levels: Sequence[int]) -> None:
+    Args:
+        evaluations: Make them.
+        goal: What they are to reach.
+        model_bytes: Bytes of the model.
+        levels: How many batches to judge by, from few to all.
+        power: Of the distance of outputs, with which losses grow.
+    """
+
+    def __init__(
+        self, evaluations: Evaluations, goal: Goal, *, model_bytes: int, levels: Sequence[int], power: float = 1.0
+    ) -> None:
         self.found: dict[Mix, BuiltPoint] = {}
         self.retrained: list[BuiltPoint] = []
         self.refuted: list[BuiltPoint] = []  # by what unseen samples told of them
         self._margins: list[tuple[float, float]] = []  # what files lost more on unseen samples, and their distances
         self._evaluations, self._goal = evaluations, goal
-        self._model_bytes, self._levels = model_bytes, levels
+        self._model_bytes, self._levels, self._power = model_bytes, levels, power
 
     def build(self, mixes: Sequence[Mix], stage: str) -> list[BuiltPoint | None]:
         """Return the points of mixes; None of one that cannot be built.
@@ -164,7 +174,7 @@ class BuiltPoints:
         """Return what a point is expected to lose more, as unseen samples have told of others."""
         # Retrained outputs may be far from the original's and right all the same, or near and wrong.
         return sum(
-            more * (min(point.distance / distance, 1.0) if distance > 0 and point.training is None else 1.0)
+            more * (min(point.distance / distance, 1.0) ** self._power if distance > 0 and not point.training else 1.0)
             for more, distance in self._margins
         )
 

@@ -52,6 +52,9 @@ _FACTS = "search.json"
 _JOURNAL_VERSION = 5
 """Of what evaluations tell: those of another one are not gone on with."""
 
+_OF_ANSWERS = 0.5
+"""Power of a distance, which is a square: so the relative L2 grows, and how many answers change. Of these, about as
+many become right as wrong while there are few, which labels tell."""
 
 _SMALLER = 0.8
 """What may be left of what no site holds, once it was folded, or rounded."""
@@ -68,6 +71,7 @@ class Prepared:
         model_bytes: Bytes of the model's files.
         names_bytes: Those of them that `--strip-names` takes out.
         words: What the loss of a result is called.
+        power: Of the distance of outputs, with which this loss grows.
         notes: What is to be known beside.
         sites: All sites of the model.
     """
@@ -78,6 +82,7 @@ class Prepared:
     model_bytes: int
     names_bytes: int
     words: str
+    power: float
     notes: tuple[str, ...]
     sites: tuple[Site, ...]
 
@@ -131,6 +136,7 @@ def prepare(
     normalise(work)
     parts = halves(work.samples, recipe.objective, seed=recipe.seed, model=model)
     objective, measure, words = _resolved(model, recipe.objective, parts)
+    labelled = objective.labels in parts.deciding[0]
     recipe = recipe.model_copy(update={"objective": objective, "rules": ()})
     work.recipe = recipe
     choose(work)
@@ -145,7 +151,8 @@ def prepare(
     nbytes = sum(file.stat().st_size for file in work.files)
     setting = Setting(model.absolute(), recipe, base.absolute(), folder.absolute(), measure)
     dense = {site.name: array_bytes(site.value, site.nbytes) for site in work.plan.sites}
-    return Prepared(setting, parts, dense, nbytes, names, words, tuple(notes), work.plan.sites)
+    power = 1.0 if labelled else _OF_ANSWERS
+    return Prepared(setting, parts, dense, nbytes, names, words, power, tuple(notes), work.plan.sites)
 
 
 class _Folder:

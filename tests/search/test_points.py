@@ -35,6 +35,17 @@ def test_a_refuted_file_makes_those_less_likely_that_are_like_it(tmp_path: Path)
         assert points.by_merit()[0] == nearest
 
 
+def test_where_losses_grow_with_the_root_of_a_distance_so_do_margins(tmp_path: Path) -> None:
+    far, near, nearest = point(3, 0.4, 0.007), point(4, 0.1, 0.006), point(6, 0.01, 0.0)
+    with EvaluationJournal(tmp_path) as journal:
+        told = Evaluations(journal, None)  # type: ignore[arg-type]
+        points = BuiltPoints(told, Goal(max_drop=0.01), model_bytes=1000, levels=[1], power=0.5)
+        points.found = {each.mix: each for each in (far, near, nearest)}
+        points.refute(far, 0.008)
+        assert [points.expected(each) for each in (near, nearest)] == pytest.approx([0.01, 0.008 / 40**0.5])
+        assert points.by_merit()[0] == nearest
+
+
 class Losing:
     """Builds files that lose a thousandth for each bit that they have less than 40."""
 

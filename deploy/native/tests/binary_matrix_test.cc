@@ -259,6 +259,19 @@ TEST(binary_products_of_tiny_and_huge_numbers) {
   }
 }
 
+TEST(binary_sums_of_long_rows_fit_their_numbers) {
+  const std::size_t cols = 300000;  // with the largest entries and weights everywhere, more than 32 bits hold
+  const std::vector<std::uint8_t> codes(cols / 8, 255);
+  const std::vector<float> alphas(1, 1.0F), x(cols, 1.0F);
+  for (const std::int64_t accuracy : {0, 1, 4}) {
+    float y = 0.0F;
+    BinaryMatrix::make(tensor_of(Type::u8, {1, cols / 8}, codes.data()), tensor_of(Type::f32, {1, 1, 1}, alphas.data()),
+                       1, static_cast<std::int64_t>(cols), static_cast<std::int64_t>(cols), accuracy)
+        ->multiply(x.data(), 1, &y, Parallel());
+    CHECK_NEAR(static_cast<double>(y), 3e5, 30.0);
+  }
+}
+
 TEST(binary_products_with_nothing) {
   for (const std::int64_t accuracy : {0, 1, 4}) {
     float none = 5.0F;
