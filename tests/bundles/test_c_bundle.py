@@ -241,7 +241,8 @@ def many_operators() -> tuple[Mapping[str, Sequence[int | str]], Mapping[str, An
     ]
     nodes += [("Reshape", "x flat", {}), ("Gemm", f"Reshape_{len(nodes)} gemm bias7", {"transB": 1, "alpha": 0.5})]
     nodes += [("Transpose", "x", {"perm": [0, 1, 3, 2]}), ("MatMul", f"x Transpose_{len(nodes)}", {})]
-    inputs = {"x": ("N", 4, 6, 5), "s": (1, 4, 9), "t": (9, "N", 6), "long": (20, 2, 200), "h0": (1, "N", 3), "ids": (2,)}
+    inputs = {"x": ("N", 4, 6, 5), "s": (1, 4, 9), "t": (9, "N", 6), "long": (20, 2, 200)}
+    inputs |= {"h0": (1, "N", 3), "ids": (2,)}
     return inputs, constants_of_operators(), nodes
 
 
