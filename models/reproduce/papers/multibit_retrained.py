@@ -121,8 +121,8 @@ EXPERIMENT = Experiment(
     short={
         "smallest": "one bit passes the model that it began with, but not the control, which learns for as long.",
         "small": "two bits come to the paper's figure in one epoch, which gives the dense model nothing; three bits, "
-        "whose smaller rate held-out text chose, stay two points above theirs. Neither is without loss. The control has "
-        "the rate of two bits.",
+        "whose smaller rate held-out text chose, stay two points above theirs. Neither is without loss. The control "
+        "has the rate of two bits.",
         "paper": "two bits pass the paper's figure, three stay two points above it; the control gains more than both, "
         "so that neither is without loss. One bit for all weights alike loses a third, however often it is "
         "distorted. The other ways of one bit were not run.",
