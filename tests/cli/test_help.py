@@ -83,7 +83,7 @@ def test_options_stand_in_sections_in_order(dtc: Dtc) -> None:
     assert places == sorted(places)
     words = " ".join(out.split())
     assert "[required, or --recipe]" in words
-    assert "--batch-size INTEGER samples a batch [at least 1; default: 32]" in words
+    assert "--held-out FLOAT share of the samples held out for evaluation [above 0, below 1; default: 0.1]" in words
     assert all(f"  {name} " in out[places[-1] :] for name in methods())
     assert "--rank" not in out.replace("--rank 96", "")
 
