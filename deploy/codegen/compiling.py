@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.deploy.codegen.constants import fold_constants, is_constant
+from dtc.deploy.codegen.kernel_set import MICROCONTROLLER, KernelSet
 from dtc.deploy.codegen.literals import identifiers
-from dtc.deploy.codegen.processor import MICROCONTROLLER, Processor
 from dtc.deploy.codegen.program import C_TYPES, AnyArray, Argument, CProgram, KernelCall, Loop, Step, Tensor
 from dtc.deploy.codegen.weights.stored import StoredWeight
 from dtc.errors import ModelError
@@ -98,7 +98,7 @@ class NodeCompiling:
         own = np.ascontiguousarray(matrix, np.float32)
         key = own.shape, hashlib.sha256(own.tobytes()).hexdigest()
         if key not in self.graph.weights:
-            self.graph.weights[key] = self.graph.processor.encode(own)
+            self.graph.weights[key] = self.graph.kernels.encode(own)
         return self.graph.weights[key]
 
     def floats(self, array: AnyArray) -> Tensor:
@@ -158,7 +158,7 @@ class GraphCompiling:
         values: Tensors so far.
         steps: Calls so far.
         weights: Weights so far, of all graphs.
-        processor: What the program is for.
+        kernels: Those that the program calls.
         compilers: By operator.
         opset: Version of the standard operators.
         depth: How many loops are around it.
@@ -169,12 +169,12 @@ class GraphCompiling:
         compilers: dict[str, Compiler],
         values: dict[ir.Value, Tensor],
         weights: dict[object, StoredWeight],
-        processor: Processor,
+        kernels: KernelSet,
         opset: int,
         depth: int = 0,
     ) -> None:
         self.compilers, self.values, self.weights = compilers, values, weights
-        self.processor, self.opset, self.depth = processor, opset, depth
+        self.kernels, self.opset, self.depth = kernels, opset, depth
         self.steps: list[Step] = []
 
     def compile(self, graph: ir.Graph) -> None:
@@ -192,7 +192,7 @@ class GraphCompiling:
     def within(self, variable: str, count: int) -> tuple[Loop, GraphCompiling]:
         """Return a loop, and what compiles its body."""
         loop = Loop(variable, count)
-        body = GraphCompiling(self.compilers, self.values, self.weights, self.processor, self.opset, self.depth + 1)
+        body = GraphCompiling(self.compilers, self.values, self.weights, self.kernels, self.opset, self.depth + 1)
         body.steps = loop.body
         return loop, body
 
@@ -241,7 +241,7 @@ def _mend(node: ir.Node) -> str:
     return "export the model with those that docs/deploying.md lists, or take another target"
 
 
-def compile_model(model: ir.Model, processor: Processor = MICROCONTROLLER) -> CProgram:
+def compile_model(model: ir.Model, kernels: KernelSet = MICROCONTROLLER) -> CProgram:
     """Return a model whose inputs have known sizes as calls of kernels; the model itself stays as it is.
 
     Raises:
@@ -252,7 +252,7 @@ def compile_model(model: ir.Model, processor: Processor = MICROCONTROLLER) -> CP
 
     model = model.clone()
     fold_constants(model)
-    compiling = GraphCompiling(compilers(), {}, {}, processor, opset_of(model))
+    compiling = GraphCompiling(compilers(), {}, {}, kernels, opset_of(model))
     names = identifiers("input", [str(value.name) for value in model.graph.inputs])
     inputs = [_parameter(value, name) for value, name in zip(model.graph.inputs, names, strict=True)]
     compiling.values.update(zip(model.graph.inputs, inputs, strict=True))

@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from dtc.deploy.codegen.compiling import compile_model
 from dtc.deploy.codegen.emitting import write_program
+from dtc.deploy.codegen.kernel_set import MICROCONTROLLER, KernelSet
 from dtc.deploy.codegen.planning import arena_bytes, plan
-from dtc.deploy.codegen.processor import MICROCONTROLLER, Processor
 from dtc.deploy.codegen.program import CProgram
 
 
@@ -38,15 +38,15 @@ class Generated:
         return bytes_of | {"multiply-adds": self.program.multiply_adds}
 
 
-def generate(model: ir.Model, folder: Path, processor: Processor = MICROCONTROLLER) -> Generated:
+def generate(model: ir.Model, folder: Path, kernels: KernelSet = MICROCONTROLLER) -> Generated:
     """Write a model whose inputs have known sizes as C into a folder.
 
     Raises:
         ModelError: It holds an operator that the kernels do not have; the message names the node.
     """
-    program = compile_model(model, processor)
+    program = compile_model(model, kernels)
     arena = plan(program)
-    write_program(program, arena, folder, processor.headers)
+    write_program(program, arena, folder, kernels.headers)
     weights = sum(weight.nbytes for weight in program.weights)
     constants = sum(tensor.array.nbytes for tensor in program.constants if tensor.array is not None)
     return Generated(program, weights, constants, arena_bytes(arena))

@@ -58,13 +58,8 @@ class Calibration:
         held: int = HELD_LIMIT,
     ) -> None:
         self.refused: dict[str, str] = {}
-        self._model, self._sites, self._source, self._objective, self._seed = (
-            model,
-            tuple(sites),
-            source,
-            objective,
-            seed,
-        )
+        self._model, self._sites = model, tuple(sites)
+        self._source, self._objective, self._seed = source, objective, seed
         self._held: dict[str, Grams] = {}
         self._passes: list[list[Site]] = []
         room = 0

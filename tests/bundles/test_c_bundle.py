@@ -17,9 +17,9 @@ from needed import lacking
 
 from dtc.bundles import BundleDescription, deploy
 from dtc.deploy.codegen.compiling import compile_model
+from dtc.deploy.codegen.kernel_set import KernelSet
 from dtc.deploy.codegen.operators import compilers
 from dtc.deploy.codegen.planning import arena_bytes, plan
-from dtc.deploy.codegen.processor import Processor
 from dtc.deploy.codegen.program import Loop
 from dtc.deploy.codegen.weights.encoding import encode_smallest
 from dtc.errors import ModelError
@@ -312,7 +312,7 @@ def test_planes_of_signs_are_found_in_the_numbers_alone(bits: int) -> None:
 
 @pytest.mark.parametrize(("count", "cols", "together"), [(3, 8, 4), (10, 8, 8), (16, 8, 8), (20, 900, 4), (5, 1, 8)])
 def test_vectors_are_multiplied_in_whole_strips_as_even_as_may_be(count: int, cols: int, together: int) -> None:
-    assert Processor(width=4, panel=64).together(count, cols) == together
+    assert KernelSet(width=4, panel=64).together(count, cols) == together
 
 
 def test_memory_is_shared_by_what_is_not_needed_at_the_same_time(tmp_path: Path) -> None:

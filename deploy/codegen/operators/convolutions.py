@@ -43,7 +43,7 @@ def _conv(at: NodeCompiling) -> None:
         work = x.shape[0] * places * weight.multiply_adds
         at.call("dtc_conv_few", _shape(x, y, groups, found), weight, bias, x, y, memory, multiply_adds=work)
         return
-    most = at.graph.processor.together(places, weight.cols)
+    most = at.graph.kernels.together(places, weight.cols)
     shape, memory = _shape(x, y, groups, found, most), at.memory([most * weight.cols + weight.several.scratch])
     work = y.size // y.shape[1] * weight.several.multiply_adds
     at.call("dtc_conv", shape, weight, bias, x, y, memory, multiply_adds=work)

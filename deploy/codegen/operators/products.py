@@ -21,7 +21,7 @@ def linear(at: NodeCompiling, matrix: AnyArray, bias: AnyArray | None, x: Tensor
         scratch = at.memory([max(weight.scratch, 1)])
         at.call("dtc_linear", weight, told, count, x, y, scratch, multiply_adds=count * weight.multiply_adds)
         return
-    most = at.graph.processor.together(count, weight.cols)
+    most = at.graph.kernels.together(count, weight.cols)
     scratch = at.memory([most * weight.cols + weight.several.scratch])
     work = count * weight.several.multiply_adds
     at.call("dtc_linear_many", weight, told, count, most, x, y, scratch, multiply_adds=work)

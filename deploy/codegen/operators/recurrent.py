@@ -61,11 +61,11 @@ def _recurrent(at: NodeCompiling, *, gates: int, spare: int, state: tuple[str, .
 
 def _of_inputs(at: NodeCompiling, weight: StoredWeight, steps: int, batch: int, rows: int) -> tuple[int, int, int]:
     """Return of how many steps the inputs are multiplied at once, the scratch of it, and what each product adds up."""
-    processor = at.graph.processor
-    together = min(steps, processor.together(steps * batch, weight.cols + rows) // batch)
+    kernels = at.graph.kernels
+    together = min(steps, kernels.together(steps * batch, weight.cols + rows) // batch)
     if weight.several is None or together * batch < weight.several.least:
         return 1, weight.scratch, weight.multiply_adds
-    vectors = math.ceil(together * batch / processor.width) * processor.width
+    vectors = math.ceil(together * batch / kernels.width) * kernels.width
     return together, vectors * weight.cols + weight.several.scratch, weight.several.multiply_adds
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from dtc.deploy.codegen.processor import Processor
+from dtc.deploy.codegen.kernel_set import KernelSet
 from dtc.deploy.codegen.weights.dense import dense
 from dtc.deploy.codegen.weights.encoding import FORMS, encode_smallest
 from dtc.deploy.codegen.weights.signs import signs
@@ -122,5 +122,5 @@ def _whole_tiles(array: AnyArray) -> AnyArray:
     return np.pad(array, [(0, -len(array) % TILE), *[(0, 0)] * (array.ndim - 1)])
 
 
-BROWSER = Processor(encode_tiled, width=8, panel=1 << 16, headers=["simd128/tiles.h"])
+BROWSER = KernelSet(encode_tiled, width=8, panel=1 << 16, headers=["simd128/tiles.h"])
 """Kernels of 128-bit instructions, on a processor with caches."""

@@ -1,4 +1,4 @@
-"""What a program is written for, as far as it depends on that how weights are stored and multiplied."""
+"""The kernels that a program calls, as far as it depends on them how weights are stored and multiplied."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dtc.deploy.codegen.weights.encoding import Encoder, encode_smallest
 
 
 @dataclass(frozen=True)
-class Processor:
+class KernelSet:
     """Kernels, and the memory that they are given.
 
     Attributes:
@@ -32,5 +32,5 @@ class Processor:
         return math.ceil(strips / turns) * self.width
 
 
-MICROCONTROLLER = Processor()
+MICROCONTROLLER = KernelSet()
 """Little memory, and no wide registers."""
