@@ -8,7 +8,7 @@ from typing import TypeAlias
 from dtc.errors import DataError
 from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays, TensorSpec, zero_state
-from dtc.lengths import Steps, steps_of
+from dtc.lengths import Steps, is_row_a_sequence, steps_of
 from dtc.metrics import Metric
 from dtc.recipe import Objective
 
@@ -47,7 +47,7 @@ def within_lengths(
     """Return outputs `[T, N, ...]` and labels `[T, N, ...]` of the steps within each sequence, `[steps, ...]`.
 
     Samples may come first in both; `samples` is their axis, where it is known. Where the objective names no lengths, or
-    there is one label a sequence, both are returned as they are.
+    there is one label or one row of numbers a sequence, both are returned as they are.
 
     Raises:
         DataError: The lengths are not there or do not fit.
@@ -69,9 +69,10 @@ def steps_within(
     lengths = batch.get(objective.lengths)
     if lengths is None:
         raise DataError(f"a batch holds no {objective.lengths!r}, which the objective names as the sequence lengths")
-    if labels.shape == lengths.shape == outputs.shape[:-1]:  # one label a sequence: no step is padding
+    one = labels.shape == lengths.shape == outputs.shape[:-1]
+    if one or (outputs.shape == labels.shape and is_row_a_sequence(labels, lengths)):  # no step is padding
         return None
-    fits = lengths.ndim == 1 and labels.ndim > 1 and outputs.shape[:2] == labels.shape[:2]
+    fits = lengths.ndim == 1 and outputs.shape[:2] == labels.shape[:2]
     steps = steps_of(labels.shape, lengths, samples) if fits else None
     if steps is None:
         raise DataError(

@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from dtc.forms import AnyArray
 
+_AXES = 2
+"""That steps and samples take."""
+
 
 @dataclass(frozen=True, eq=False)
 class Steps:
@@ -23,12 +26,20 @@ class Steps:
     samples: int
 
 
+def is_row_a_sequence(labels: AnyArray, lengths: AnyArray) -> bool:
+    """True for numbers `[N, C]` that are of whole sequences, of which lengths `[N]` tell: they have no steps."""
+    floats = labels.ndim == _AXES and bool(np.issubdtype(labels.dtype, np.floating))
+    return floats and labels.shape[0] == lengths.size != labels.shape[1]
+
+
 def steps_of(shape: tuple[int, ...], lengths: AnyArray, samples: int | None = None) -> Steps | None:
     """Return the steps of arrays whose first two axes have these sizes; None where lengths `[N]` do not fit them.
 
     `samples` says which axis the samples are; without it the steps come first (layout 0 of ONNX recurrent nodes, the
     only one that ONNX Runtime runs), or second where only that fits.
     """
+    if len(shape) < _AXES:
+        return None
     limits: npt.NDArray[np.int64] = lengths.reshape(-1).astype(np.int64)
     longest = limits.max(initial=0)
     # Steps first: [T, N] = [3, 2] with lengths [3, 1] gives columns [1, 1, 1] and [1, 0, 0].

@@ -13,14 +13,11 @@ from dtc.evaluate import judged_output, within_lengths
 from dtc.forms import AnyArray
 from dtc.graph.signature import Arrays
 from dtc.labels import PADDING
-from dtc.lengths import steps_of
+from dtc.lengths import is_row_a_sequence, steps_of
 from dtc.metrics import Metric
 from dtc.recipe import Objective
 from dtc.training.carry import Carry
 from dtc.training.engine import Engine
-
-_AXES = 2
-"""Of labels that have steps: these and the samples."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +105,8 @@ class Evaluation:
             return int(next(iter(batch.values())).shape[0])
         labels = batch[self.objective.labels]
         lengths = batch.get(self.objective.lengths or "")
-        steps = None if lengths is None or labels.ndim < _AXES else steps_of(labels.shape, lengths, self.samples)
+        steps = None
+        if lengths is not None and not is_row_a_sequence(labels, lengths):
+            steps = steps_of(labels.shape, lengths, self.samples)
         counted = labels if steps is None else labels[steps.inside]
         return int((counted != PADDING).sum()) if np.issubdtype(counted.dtype, np.integer) else int(counted.size)

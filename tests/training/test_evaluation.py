@@ -49,6 +49,23 @@ def test_padded_steps_count_neither_in_the_metric_nor_in_the_mean_loss(first) ->
     assert score.loss == pytest.approx((24 * 1 + 4 * 4) / 28)
 
 
+def test_a_row_of_numbers_a_sequence_has_no_steps() -> None:
+    class Nothing:
+        """Loss 2, and zeros."""
+
+        def loss(self, batch):
+            return 2.0, {}
+
+        def predict(self, inputs):
+            return {"y": np.zeros((4, 3), np.float32)}
+
+    batch = {"x": np.zeros((5, 4)), "lengths": np.array([1, 2, 3, 5]), "labels": np.ones((4, 3), np.float32)}
+    source = FunctionSource("rows", lambda **_: [batch], 4, "evaluate")
+    objective, carry = Objective(lengths="lengths"), Carry(network(), {})
+    score = Evaluation(source, carry, lambda: make_metric("mse"), objective, 1)(Nothing())
+    assert (score.loss, score.value) == (2, 1)
+
+
 def test_perplexity_of_the_loss_is_that_of_the_outputs_without_a_second_run(engine, monkeypatch) -> None:
     counted = evaluation(from_loss=False)(engine)
     monkeypatch.delattr(FakeEngine, "predict")

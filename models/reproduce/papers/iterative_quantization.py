@@ -37,6 +37,9 @@ INTERVALS: dict[Size, tuple[int, ...]] = {"small": (100,), "paper": (100, 300, 1
 _OFTEN = 300
 """The interval with which pruned weights are retrained."""
 
+_RETRAINED: dict[Size, tuple[float, ...]] = {"small": (), "paper": SPARSITIES["paper"]}
+"""What is pruned, coded and retrained so."""
+
 
 def trials(size: Size, seeds: int) -> Sequence[PaperTrial]:
     """Return the control first, then one bit alone, then pruned and coded with and without a mask."""
@@ -58,7 +61,7 @@ def _distorted(task: PaperTask, size: Size) -> Iterator[PaperTrial]:
     for every in INTERVALS[size]:
         told = {"what": "occasional", "every": every}
         yield task.retrained(f"1-bit-every-{every}", _coded(), training={"distort_every": every}, **told)
-    for sparsity in SPARSITIES[size] if size == "paper" else ():
+    for sparsity in _RETRAINED[size]:
         told = {"what": "occasional", "every": _OFTEN, "sparsity": sparsity}
         name = f"pruned-{100 * sparsity:.0f}-every-{_OFTEN}"
         yield task.retrained(name, _kept(sparsity), training={"distort_every": _OFTEN}, **told)
