@@ -119,8 +119,12 @@ class Sparse:
         """Return the form of some rows, in their own smallest pattern."""
         return type(self).of(self.dense()[start:stop], "float16" if self.values.dtype == np.float16 else "float32")
 
-    def scaled(self, factors: Array) -> Self:
-        """Return the form with every row multiplied by a factor, in float32."""
+    @classmethod
+    def scaled(cls, forms: Sequence[Self], factors: Array) -> Sequence[Self]:
+        """Return forms with every row multiplied by a factor, in float32."""
+        return [form._multiplied(row) for form, row in zip(forms, factors, strict=True)]
+
+    def _multiplied(self, factors: Array) -> Self:
         spread = self.pattern.take(np.broadcast_to(factors[:, None], self.shape))
         return type(self)(self.values.astype(np.float32) * spread + np.float32(0), self.pattern)  # -0.0 + 0 is +0.0
 
