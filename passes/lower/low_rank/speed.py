@@ -1,4 +1,4 @@
-"""How many times faster a reader is with two factors than with the dense weight: counted, as both are dense products."""
+"""How many times faster a reader is with two factors than with the dense weight, by counting multiplications."""
 
 from __future__ import annotations
 
