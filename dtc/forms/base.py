@@ -75,14 +75,14 @@ class Scalable(Protocol):
     def scaled(cls, forms: Sequence[Any], factors: Array) -> Sequence[Form] | None:
         """Return the forms of `factors[i, :, None] * forms[i].dense()`, to the rounding of float32; None: no place.
 
-        `forms`, of this kind, are of all matrices of a site, which a file may store as one; `factors` are float32 `[count, out]`, of
-        either sign.
+        `forms`, of this kind, are of all matrices of a site, which a file may store as one; `factors` are float32
+        `[count, out]`, of either sign.
         """
         ...
 
 
 def scaled(forms: Sequence[Form], factors: Array) -> Sequence[Form] | None:
-    """Return the forms of a site's matrices with their rows multiplied by `factors [count, out]`; None: there are none."""
+    """Return the forms of a site's matrices with rows multiplied by `factors [count, out]`; None: it has none."""
     return forms[0].scaled(forms, factors) if isinstance(forms[0], Scalable) else None
 
 

@@ -189,9 +189,10 @@ class BinaryCode:
 
         Evenly spaced levels stay such: rows with a negative factor have their codes complemented.
         """
-        return [form._multiplied(row) for form, row in zip(forms, factors, strict=True)]
+        return [form.with_factors(row) for form, row in zip(forms, factors, strict=True)]
 
-    def _multiplied(self, factors: Array) -> Self:
+    def with_factors(self, factors: Array) -> Self:
+        """Return the form with row i multiplied by `factors[i]`, in float32."""
         if self.even is not None:
             even, turned = self.even.scaled(factors)
             complement = self.codes ^ pack_bits(np.ones(self.cols, np.bool_))

@@ -122,9 +122,10 @@ class Sparse:
     @classmethod
     def scaled(cls, forms: Sequence[Self], factors: Array) -> Sequence[Self]:
         """Return forms with every row multiplied by a factor, in float32."""
-        return [form._multiplied(row) for form, row in zip(forms, factors, strict=True)]
+        return [form.with_factors(row) for form, row in zip(forms, factors, strict=True)]
 
-    def _multiplied(self, factors: Array) -> Self:
+    def with_factors(self, factors: Array) -> Self:
+        """Return the form with row i multiplied by `factors[i]`, in float32."""
         spread = self.pattern.take(np.broadcast_to(factors[:, None], self.shape))
         return type(self)(self.values.astype(np.float32) * spread + np.float32(0), self.pattern)  # -0.0 + 0 is +0.0
 

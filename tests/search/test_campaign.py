@@ -1,4 +1,4 @@
-"""Where unseen samples refuse the best files by far, safer ones are found among all choices, and the refused are told."""
+"""Where unseen samples refuse the best files by far, safer ones are found, and the refused are told."""
 
 from __future__ import annotations
 
