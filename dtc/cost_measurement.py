@@ -8,6 +8,7 @@ most from.
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -68,7 +69,15 @@ def measure_costs(*, seconds: float = 0.5, sides: Sequence[int] = SIDES, tell: T
         sides=tuple(sides),
         rows=ROWS,
         speeds={name: speeds.tolist() for name, speeds in table.items()},
+        node=_node(seconds),
     )
+
+
+def _node(seconds: float) -> float:
+    """Return how many multiplications of products of many rows a node takes as long as that has next to none."""
+    shape, rows = (SIDES[1], SIDES[1]), ROWS[-1]
+    empty, large = measure_latency([_dense_run((1, 1), 1), _dense_run(shape, rows)], seconds=2 * seconds)
+    return round(rows * math.prod(shape) * empty.median / large.median, -3)
 
 
 def _speeds(samples: Mapping[str, Sample], shape: Shape, rows: int, seconds: float) -> dict[str, float]:

@@ -34,6 +34,7 @@ class Costs(BaseModel):
         rows: Rows of the other factor measured, ascending: the batch, or the steps times the batch of a sequence.
         speeds: For each measured form, by name, a table for each of `rows`: a row for each `out`, with a number for
             each `in`.
+        node: Multiplications of a dense product of many rows that one node more takes as long as.
         worth: How many times faster an operator has to be: less may be noise, and its function takes room in the file.
     """
 
@@ -44,6 +45,7 @@ class Costs(BaseModel):
     sides: tuple[int, ...] = Field(min_length=1)
     rows: tuple[int, ...] = Field(min_length=1)
     speeds: Mapping[str, tuple[tuple[tuple[float, ...], ...], ...]]
+    node: float = Field(30_000, ge=0)
     worth: float = Field(1.2, gt=0)
 
     @model_validator(mode="after")
@@ -107,7 +109,8 @@ def choose(speed: float | None, rows: int | None, costs: Costs) -> Choice:
     """Choose between codes and dense for a product of `rows` rows (None: not known), by its speed on codes."""
     if speed is None:
         return Choice(pays=True, reason="computed on as it is; how fast was not measured", speed=None)
-    told = f"{speed:.1f}x the speed of the dense product" + ("" if rows is None else f" of {rows} rows")
+    of = "" if rows is None else f" of {rows} row{'s' if rows > 1 else ''}"
+    told = f"{speed:.1f}x the speed of the dense product{of}"
     if speed >= costs.worth:
         return Choice(pays=True, reason=f"computed on as it is: about {told}", speed=speed)
     asked = f", and {costs.worth:g}x is the least that pays" if speed > 1 else ""

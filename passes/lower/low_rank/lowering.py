@@ -14,6 +14,7 @@ from dtc.graph import CONVOLUTIONS, DENSE_ROLES, RECURRENT_ROLES, Reader, Role, 
 from dtc.graph.builder import GraphBuilder
 from dtc.graph.opset import opset_of
 from dtc.graph.walk import PASS_THROUGH
+from dtc.passes.lower.costs import choose
 from dtc.passes.lower.low_rank.factors import FactorPart, Factors, LowRankSite
 from dtc.passes.lower.low_rank.feedforward import (
     lower_conv,
@@ -24,6 +25,7 @@ from dtc.passes.lower.low_rank.feedforward import (
 )
 from dtc.passes.lower.low_rank.recurrent import lower_input, lower_to_operator, lower_whole
 from dtc.passes.lower.low_rank.shared_projection import SharedProjections
+from dtc.passes.lower.low_rank.speed import speed_of_factors
 from dtc.passes.lower.low_rank.storage import lower_to_storage
 from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
 from dtc.passes.lower.readers import Lookup, Unfit, compute_type, unfit_recurrence
@@ -107,7 +109,29 @@ def _why_dense(rewriting: Rewriting, item: LowRankSite) -> str | None:
     for reader in item.site.readers:
         if reader.role in RECURRENT_ROLES and not _takes_factors(item, reader.node, target, opset):
             return JOINED
-    return JOINED if any(reader.role in DENSE_ROLES for reader in item.site.readers) else None
+    if any(reader.role in DENSE_ROLES for reader in item.site.readers):
+        return JOINED
+    return _why_slower(rewriting, item) if target.computes else None
+
+
+def _why_slower(rewriting: Rewriting, item: LowRankSite) -> str | None:
+    """Return why a reader would be slower with factors; None if all are faster, or share a basis with others."""
+    if any(form.basis is not None for form in item.forms):
+        return None
+    costs = rewriting.target.costs
+    for reader in item.site.readers:
+        if reader.role is not Role.EMBEDDING:  # factors are what keeps a table small
+            scanned = reader.role in RECURRENT_ROLES and _is_scanned(rewriting, item, reader)
+            choice = choose(speed_of_factors(item, reader, costs, scanned=scanned), reader.rows, costs)
+            if not choice.pays:
+                return choice.reason
+    return None
+
+
+def _is_scanned(rewriting: Rewriting, item: LowRankSite, reader: Reader) -> bool:
+    """True if a Scan stands for a recurrent node: no operator takes coded factors, or fits the node."""
+    unfit = item.coded or not rewriting.target.computes
+    return unfit or unfit_recurrence(rewriting.model, reader, item.site) is not None
 
 
 def _takes_factors(item: LowRankSite, node: ir.Node, target: Target, opset: int) -> bool:
@@ -167,20 +191,15 @@ class _FactoredSites:
         shared: SharedProjections,
     ) -> None:
         """Replace one LSTM or GRU of which the input weight, the recurrent one or both are in factors."""
-        # An operator takes the factors of R as they are, not coded in turn. What it cannot take becomes a Scan, which
-        # `_takes_factors` has found possible.
-        unfit = recurrent is not None and (
-            recurrent[0].coded
-            or not self.rewriting.target.computes
-            or unfit_recurrence(self.rewriting.model, recurrent[1], recurrent[0].site) is not None
-        )
+        # What no operator takes becomes a Scan, which `_takes_factors` has found possible.
+        scanned = recurrent is not None and _is_scanned(self.rewriting, *recurrent)
         if given is not None:
             self._serve(*given, "a product with one factor in front of the node, which reads the other")
         if recurrent is not None:
-            how = "a Scan multiplies" if unfit else "an operator multiplies"
+            how = "a Scan multiplies" if scanned else "an operator multiplies"
             self._serve(*recurrent, f"{how} with both factors at every step")
         # 1. A Scan in the place of the node, whether W is in factors or dense.
-        if recurrent is not None and unfit:
+        if recurrent is not None and scanned:
             builder = self._builder(*recurrent)
             lower_whole(recurrent[0], given[0] if given else None, node, self.factors, shared, builder)
             return
