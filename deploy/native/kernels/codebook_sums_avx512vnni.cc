@@ -238,7 +238,8 @@ void multiply(const IndexRows& rows, std::size_t behind, const unsigned char* ta
     const std::size_t left = rows.rows - first;
     const IndexRows some{rows.codes + first * rows.row_bytes, rows.row_bytes, left < kRows ? left : kRows};
     // Where rows end there is nothing to fetch but them.
-    const std::uint8_t* const next = some.codes + (left + behind >= 2 * kRows ? kRows * rows.row_bytes : 0);
+    const std::size_t after = left - some.rows + behind;
+    const std::uint8_t* const next = some.codes + (after >= kRows ? some.rows * some.row_bytes : 0);
     multiply_rows(some, tables, scales, next, y + first);
   }
 }
