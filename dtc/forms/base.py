@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -71,17 +71,19 @@ class Form(Protocol):
 class Scalable(Protocol):
     """A form that may have a place for a factor of each row."""
 
-    def scaled(self, factors: Array) -> Form | None:
-        """Return the form of `factors[:, None] * dense()`, to the rounding of float32; None: it has no place for it.
+    @classmethod
+    def scaled(cls, forms: Sequence[Any], factors: Array) -> Sequence[Form] | None:
+        """Return the forms of `factors[i, :, None] * forms[i].dense()`, to the rounding of float32; None: no place.
 
-        `factors` are float32 `[out]`, of either sign.
+        `forms`, of this kind, are of all matrices of a site, which a file may store as one; `factors` are float32
+        `[count, out]`, of either sign.
         """
         ...
 
 
-def scaled(form: Form, factors: Array) -> Form | None:
-    """Return the form of a matrix `[out, in]` whose rows are multiplied by `factors [out]`; None if there is none."""
-    return form.scaled(factors) if isinstance(form, Scalable) else None
+def scaled(forms: Sequence[Form], factors: Array) -> Sequence[Form] | None:
+    """Return the forms of a site's matrices with rows multiplied by `factors [count, out]`; None: it has none."""
+    return forms[0].scaled(forms, factors) if isinstance(forms[0], Scalable) else None
 
 
 def stacked(forms: Sequence[Form]) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -182,11 +183,16 @@ class BinaryCode:
             None if self.mask is None else self.mask[part],
         )
 
-    def scaled(self, factors: Array) -> Self:
-        """Return the form with every row multiplied by a factor: coefficients and offset take them, in float32.
+    @classmethod
+    def scaled(cls, forms: Sequence[Self], factors: Array) -> Sequence[Self]:
+        """Return forms with every row multiplied by a factor: coefficients and offset take them, in float32.
 
         Evenly spaced levels stay such: rows with a negative factor have their codes complemented.
         """
+        return [form.with_factors(row) for form, row in zip(forms, factors, strict=True)]
+
+    def with_factors(self, factors: Array) -> Self:
+        """Return the form with row i multiplied by `factors[i]`, in float32."""
         if self.even is not None:
             even, turned = self.even.scaled(factors)
             complement = self.codes ^ pack_bits(np.ones(self.cols, np.bool_))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Self
@@ -211,11 +212,16 @@ class Codebook:
         part = slice(start, stop)
         return replace(self, indices=self.indices[part], mask=None if self.mask is None else self.mask[part])
 
-    def scaled(self, factors: Array) -> Self | None:
-        """Return the form with every row multiplied by a factor: the gain takes one that all rows have."""
-        if (factors != factors[0]).any():
+    @classmethod
+    def scaled(cls, forms: Sequence[Self], factors: Array) -> Sequence[Self] | None:
+        """Return forms with every row multiplied by a factor: the gain takes one that all rows of a site have.
+
+        A site of several matrices, such as a convolution in groups, has one table, and so one gain.
+        """
+        factor = factors.flat[0]
+        if (factors != factor).any():
             return None
-        return replace(self, gain=np.float32(factors[0] * (1 if self.gain is None else self.gain)))
+        return [replace(form, gain=np.float32(factor * (1 if form.gain is None else form.gain))) for form in forms]
 
     def pack(self) -> Parts:
         """Return `indices`, the parts of the codewords, `layout`, and `gain`, `mask`, `name` where there are any.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -59,10 +59,11 @@ class Product:
         """Return the form of some rows: those of the left factor."""
         return replace(self, left=self.left.rows(start, stop))
 
-    def scaled(self, factors: Array) -> Self | None:
-        """Return the form with every row multiplied by a factor: the left one takes them if it can."""
-        left = scaled(self.left, factors)
-        return None if left is None else replace(self, left=left)
+    @classmethod
+    def scaled(cls, forms: Sequence[Self], factors: Array) -> Sequence[Self] | None:
+        """Return forms with every row multiplied by a factor: the left one takes them if it can."""
+        left = scaled([form.left for form in forms], factors)
+        return None if left is None else [replace(form, left=new) for form, new in zip(forms, left, strict=True)]
 
     def halved(self) -> Self:
         """Return the form with the scales of both factors in float16, where that holds them."""
@@ -116,10 +117,15 @@ class Sum:
         """Return the form of some rows: those of both terms."""
         return replace(self, first=self.first.rows(start, stop), second=self.second.rows(start, stop))
 
-    def scaled(self, factors: Array) -> Self | None:
-        """Return the form with every row multiplied by a factor: both terms take them if they can."""
-        first, second = scaled(self.first, factors), scaled(self.second, factors)
-        return None if first is None or second is None else replace(self, first=first, second=second)
+    @classmethod
+    def scaled(cls, forms: Sequence[Self], factors: Array) -> Sequence[Self] | None:
+        """Return forms with every row multiplied by a factor: both terms take them if they can."""
+        first = scaled([form.first for form in forms], factors)
+        second = scaled([form.second for form in forms], factors)
+        if first is None or second is None:
+            return None
+        new = zip(forms, first, second, strict=True)
+        return [replace(form, first=one, second=other) for form, one, other in new]
 
     def halved(self) -> Self:
         """Return the form with the scales of both terms in float16, where that holds them."""

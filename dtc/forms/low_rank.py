@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -61,9 +62,10 @@ class LowRank:
         """Return the form of some rows, of the same `right`."""
         return replace(self, left=self.left[start:stop])
 
-    def scaled(self, factors: Array) -> Self:
-        """Return the form with every row multiplied by a factor: the left one takes them."""
-        return replace(self, left=self.left * factors[:, None])
+    @classmethod
+    def scaled(cls, forms: Sequence[Self], factors: Array) -> Sequence[Self]:
+        """Return forms with every row multiplied by a factor: the left one takes them."""
+        return [replace(form, left=form.left * row[:, None]) for form, row in zip(forms, factors, strict=True)]
 
     def pack(self) -> Parts:
         """Return the two factors, and the name of a shared basis as UTF-8 bytes."""

@@ -119,8 +119,13 @@ class Sparse:
         """Return the form of some rows, in their own smallest pattern."""
         return type(self).of(self.dense()[start:stop], "float16" if self.values.dtype == np.float16 else "float32")
 
-    def scaled(self, factors: Array) -> Self:
-        """Return the form with every row multiplied by a factor, in float32."""
+    @classmethod
+    def scaled(cls, forms: Sequence[Self], factors: Array) -> Sequence[Self]:
+        """Return forms with every row multiplied by a factor, in float32."""
+        return [form.with_factors(row) for form, row in zip(forms, factors, strict=True)]
+
+    def with_factors(self, factors: Array) -> Self:
+        """Return the form with row i multiplied by `factors[i]`, in float32."""
         spread = self.pattern.take(np.broadcast_to(factors[:, None], self.shape))
         return type(self)(self.values.astype(np.float32) * spread + np.float32(0), self.pattern)  # -0.0 + 0 is +0.0
 

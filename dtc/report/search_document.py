@@ -25,6 +25,7 @@ class PointFacts(DocumentPart):
         samples: How many samples, or blocks of a stream, told the drop and its error.
         latency: Time of a run as a share of the original's; null where it was not limited.
         reaches: Whether it keeps the goal there, its uncertainty counted.
+        refused: Whether it did not keep it on samples that the search has not seen.
         uniform: Whether it has one candidate at all sites.
         retrained: Whether it was retrained.
     """
@@ -38,6 +39,7 @@ class PointFacts(DocumentPart):
     samples: int = 0
     latency: float | None = None
     reaches: bool = False
+    refused: bool = False
     uniform: bool
     retrained: bool = False
 
@@ -115,6 +117,10 @@ class SearchReport(Document):
     def best_uniform(self) -> PointFacts | None:
         """Return the smallest file with one candidate everywhere that reaches the goal; None without one."""
         return next((each for each in self.uniform if each.reaches), None)
+
+    def fate(self, point: PointFacts) -> str:
+        """Return what became of a file, in a word: it was written, or refused by unseen samples; empty otherwise."""
+        return "written" if point == self.chosen else "refused" if point.refused else ""
 
     def rules(self, point: PointFacts) -> list[dict[str, Any]]:
         """Return the rules of a recipe that gives a file: one for each of its candidates, with its sites."""

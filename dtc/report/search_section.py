@@ -108,7 +108,7 @@ def _point(point: PointFacts, found: SearchReport) -> Markup:
         tag("pre", rules, id_=_anchor(point, _points(found))),
     )
     return row(
-        text("written" if point == found.chosen else ""),
+        text(found.fate(point)),
         number(size(point.bytes), point.bytes),
         number(f"{found.model_bytes / point.bytes:.2f}\N{MULTIPLICATION SIGN}"),
         number(f"{point.drop:.4g}"),

@@ -51,7 +51,7 @@ class Campaign:
             evaluations, goal, model_bytes=prepared.model_bytes, levels=self._levels, power=prepared.power
         )
         self._uniform: dict[Candidate, Mix] = {}
-        self._alone = SiteTable({}, {})
+        self._scanned = self._alone = SiteTable({}, {})
         self._near: SiteTable | None = None  # the last one that mixes were made of, once all stages are through
 
     def explore(self) -> None:
@@ -61,16 +61,16 @@ class Campaign:
             TimeUpError: The time has passed; the points that there are by then stay.
         """
         # 1. What each candidate makes of each site, and of the model when it is at all of them.
-        table, self._uniform = scan(
+        self._scanned, self._uniform = scan(
             self._evaluations, self._candidates, self._prepared.dense_bytes, self._levels, self._shares()
         )
-        if self._goal.is_timed and not table.candidates():
+        if self._goal.is_timed and not self._scanned.candidates():
             return
         # 2. One candidate everywhere: what one would choose by hand.
         self._points.build_near_goal(list(self._uniform.values()), "one candidate everywhere")
         # 3. What those cost alone that may be in a file at the goal.
         start = self._points.distance_at_goal()
-        table = self._alone = measured(self._evaluations, worth_measuring(table, start), self._levels)
+        table = self._alone = self._measured(start)
         # 4. The best mixes by these losses, and then by losses in the company of the best mix so far.
         self._seek(table, start, "mixes")
         for _ in range(_ROUNDS):
@@ -83,6 +83,10 @@ class Campaign:
             after = self._best()
             if after is None or not self._is_better(after, before):
                 return
+
+    def _measured(self, distance: float) -> SiteTable:
+        """Return the choices that may be in a file so far from the original, with what they lose alone."""
+        return measured(self._evaluations, worth_measuring(self._scanned, distance), self._levels)
 
     def _shares(self) -> dict[str, float] | None:
         """Return the time that each site takes as it is, where time is limited."""
@@ -150,13 +154,18 @@ class Campaign:
         self._points.refute(tried, more if self._goal.max_drop is not None else 0.0)
         if self._goal.max_drop is None:
             return
-        if self._near is not None and tried.training is None:
-            known = self._near.has(tried.mix)
-            start = self._near.loss(tried.mix) if known else self._points.distance_at_goal()
-            self._seek(self._near, start, "safer mixes")
-        if self._alone.sites and not any(self._points.reaches(each) for each in self._points.by_merit()):
-            # Those near the best mix are too far: of all choices again.
-            self._seek(self._alone, self._points.distance_at_goal(), "much safer mixes")
+        if self._near is None or tried.training is not None:
+            return
+        known = self._near.has(tried.mix)
+        start = self._near.loss(tried.mix) if known else self._points.distance_at_goal()
+        self._seek(self._near, start, "safer mixes")
+        best = self._points.by_merit()[0]
+        if not (self._points.reaches(best) and self._near.has(best.mix)):
+            # All that are near the best mix are too far from the original: of choices again that may be nearer.
+            start = self._points.distance_at_goal()
+            safer = self._measured(start)
+            self._alone = self._alone.joined(safer)
+            self._seek(safer, start, "much safer mixes")
 
     def _verdict(self, point: BuiltPoint, unseen: BuiltPoint, missed: str | None) -> Verdict:
         document = describe(self._points, point, unseen, missed, self._uniform, self._prepared, self._goal, self._alone)

@@ -65,6 +65,7 @@ def _facts(point: BuiltPoint, points: BuiltPoints, plain: frozenset[Mix]) -> Poi
         samples=point.samples,
         latency=point.latency,
         reaches=points.reaches(point),
+        refused=point in points.refuted,
         uniform=point.mix in plain,
         retrained=point.training is not None,
     )

@@ -121,6 +121,15 @@ class SiteTable:
         found = (each.candidate for row in self.sites.values() for each in row)
         return list(dict.fromkeys(candidate for candidate in found if candidate is not None))
 
+    def joined(self, other: SiteTable) -> SiteTable:
+        """Return the choices of this table, and those of another one of the same sites that it does not have."""
+        sites = {}
+        for site, row in self.sites.items():
+            own = {each.candidate for each in row}
+            more = [each for each in other.sites.get(site, ()) if each.candidate not in own]
+            sites[site] = tuple(sorted((*more, *row), key=lambda each: (each.candidate is None, each.cost)))
+        return SiteTable(sites, self.common)
+
     def with_losses(self, losses: Mapping[tuple[str, Candidate | None], float]) -> SiteTable:
         """Return the table with these losses alone; choices without one are gone."""
         sites = {

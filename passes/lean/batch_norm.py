@@ -146,10 +146,12 @@ class _Folding:
         if (matrices != rows).any():  # a row of the form is not a channel
             return False
         old = self.forms[site.name]
-        new = [scaled(form, row) for form, row in zip(old, rows[:, :, 0], strict=True)]
-        forms = tuple(self._stored(form) for form in new if form is not None)
+        new = scaled(old, rows[:, :, 0])
+        if new is None:
+            return False
+        forms = tuple(self._stored(form) for form in new)
         # Coefficients of 16 bits become such of 32: of three planes or more that is more than a Mul with its vector.
-        if len(forms) < len(old) or stored_bytes(forms) - stored_bytes(old) > 4 * len(factor) + 2 * _NODE:
+        if stored_bytes(forms) - stored_bytes(old) > 4 * len(factor) + 2 * _NODE:
             return False
         self.forms[site.name] = forms
         return True

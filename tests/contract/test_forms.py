@@ -95,17 +95,17 @@ def test_a_form_takes_a_factor_a_row_or_says_that_it_cannot(name: str) -> None:
     outcome = make_methods(name, options).distort([weights()])["w"]
     assert not isinstance(outcome, Skip)
     several, one = np.linspace(-2, 1, 48, dtype=np.float32), np.full(48, -3, dtype=np.float32)
-    for form in outcome:
-        before = form.dense()
-        for factors in (several, one):
-            new = scaled(form, factors)
-            if new is None:
-                assert factors is several
-                continue
+    before = [form.dense() for form in outcome]
+    for factors in ([several, one], [one, one]):
+        found = scaled(outcome, np.stack(factors))
+        if found is None:
+            assert several in factors
+            continue
+        for form, new, dense, row in zip(outcome, found, before, factors, strict=True):
             assert type(new) is type(form)
-            np.testing.assert_allclose(new.dense(), factors[:, None] * before, rtol=2e-6, atol=1e-6)
+            np.testing.assert_allclose(new.dense(), row[:, None] * dense, rtol=2e-6, atol=1e-6)
             np.testing.assert_array_equal(unpack_form(pack_form(new)).dense(), new.dense())
-        np.testing.assert_array_equal(form.dense(), before)
+    np.testing.assert_array_equal(np.stack([form.dense() for form in outcome]), np.stack(before))
 
 
 @pytest.mark.parametrize("name", sorted(methods()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -61,13 +62,18 @@ def write_model(path: Path) -> Path:
         constants[f"{name}_photo"] = constants[name].reshape(ROWS, 13, 3, 3)
         lines += [
             f"{name}_y = Gemm <transB = 1> (x, {name})",
+            f"{name}_many = Gemm <transB = 1> (many, {name})",
             f"{name}_one = Gemm <transB = 1> (one, {name})",
             f"{name}_rows = Gather ({name}, ids)",
             f"{name}_whole = Conv <pads = [1, 2, 1, 0], strides = [2, 1]> (photo, {name}_photo)",
             f"{name}_conv = Conv <group = 3> (image, {name}_image)",
         ]
-        outputs += [f"float[9,{ROWS}] {name}_y", f"float[1,{ROWS}] {name}_one", f"float[3,{COLS}] {name}_rows"]
-        outputs += [f"float[1,{ROWS},3,9] {name}_whole", f"float[1,{ROWS},1,3] {name}_conv"]
+        outputs += [f"float[9,{ROWS}] {name}_y", f"float[20,{ROWS}] {name}_many", f"float[1,{ROWS}] {name}_one"]
+        outputs += [
+            f"float[3,{COLS}] {name}_rows",
+            f"float[1,{ROWS},3,9] {name}_whole",
+            f"float[1,{ROWS},1,3] {name}_conv",
+        ]
     for stride, size in ((1, 9), (2, 5), (3, 3)):
         lines.append(f"each_{stride} = Conv <group = 13, pads = [1, 1, 1, 1], strides = [1, {stride}]> (photo, each)")
         outputs.append(f"float[1,13,5,{size}] each_{stride}")
@@ -75,7 +81,8 @@ def write_model(path: Path) -> Path:
     lines += ["cut = Clip (photo, low, high)", "kept = Relu (photo)"]
     outputs += ["float[1,13,5,9] cut", "float[1,13,5,9] kept"]
     constants["each"] = RNG.standard_normal((13, 1, 3, 3)).astype(np.float32)
-    inputs = f"float[9,{COLS}] x, float[1,{COLS}] one, int64[3] ids, float[1,39,1,11] image, float[1,13,5,9] photo"
+    inputs = f"float[9,{COLS}] x, float[20,{COLS}] many, float[1,{COLS}] one, int64[3] ids"
+    inputs += ", float[1,39,1,11] image, float[1,13,5,9] photo"
     text = f'<ir_version: 8, opset_import: ["": 17]> forms ({inputs}) => ({", ".join(outputs)}) {{ '
     proto = onnx.parser.parse_model(f"{text}{' '.join(lines)} }}")
     proto.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in constants.items())
@@ -99,6 +106,7 @@ def test_every_form_is_computed_on_in_node_and_in_a_browser(tmp_path: Path) -> N
         name: np.zeros(shape, dtype)
         for name, shape, dtype in (
             ("x", (9, COLS), np.float32),
+            ("many", (20, COLS), np.float32),
             ("one", (1, COLS), np.float32),
             ("ids", 3, np.int64),
             ("image", (1, 39, 1, 11), np.float32),
@@ -109,6 +117,23 @@ def test_every_form_is_computed_on_in_node_and_in_a_browser(tmp_path: Path) -> N
     assert shown.keys() == wanted.keys()
     for name, array in wanted.items():
         np.testing.assert_allclose(shown[name], array.reshape(-1), rtol=1e-4, atol=1e-4)
+
+
+AGAIN = """import { readFile } from "node:fs/promises";
+import { load } from "./model.js";
+const model = await load(await readFile("model.wasm"));
+const first = model.run({ x: [1, 2] }), kept = model.run({ x: [3, 4] }), again = model.run({ x: [5, 6] }, first);
+console.log(JSON.stringify([again.y === first.y, ...first.y.data, ...kept.y.data]));
+"""
+
+
+def test_a_run_writes_into_the_outputs_of_before_where_it_is_given_them(tmp_path: Path) -> None:
+    text = '<ir_version: 8, opset_import: ["": 17]> double (float[2] x) => (float[2] y) { y = Add (x, x) }'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "double.onnx")
+    deploy(tmp_path / "double.onnx", "wasm", tmp_path / "bundle")
+    (tmp_path / "bundle" / "again.mjs").write_text(AGAIN)
+    told = run_program([require_program(["node"], "apt install nodejs"), "again.mjs"], tmp_path / "bundle")
+    assert json.loads(told) == [True, 10, 12, 6, 8]
 
 
 PAGE = """import { readFile } from "node:fs/promises";

@@ -1,13 +1,22 @@
+#include "elementwise.h"
 #include "products.h"
 #include "recurrent.h"
 
 #include <math.h>
 #include <string.h>
 
-static float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+/* Put numbers through an activation, cut before where they are to be. */
+static void activate(const dtc_recurrent_shape *shape, size_t count, float *x, void (*squash)(size_t, const float *, float *)) {
+    for (size_t i = 0; shape->clip > 0 && i < count; ++i) x[i] = fminf(fmaxf(x[i], -shape->clip), shape->clip);
+    squash(count, x, x);
+}
 
-static float cut(const dtc_recurrent_shape *shape, float x) {
-    return shape->clip > 0 ? fminf(fmaxf(x, -shape->clip), shape->clip) : x;
+static void add(size_t count, const float *x, float *y) {
+    for (size_t i = 0; i < count; ++i) y[i] += x[i];
+}
+
+static void add_product(size_t count, const float *a, const float *b, float *y) {
+    for (size_t i = 0; i < count; ++i) y[i] += a[i] * b[i];
 }
 
 static void start(const dtc_recurrent_shape *shape, const float *first, float *state) {
@@ -90,18 +99,21 @@ void dtc_lstm(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_m
             float *gates = gates_of(&inputs, turn, x);
             for (size_t n = 0; n < shape->batch; ++n, gates += rows) {
                 float *state = h + (d * shape->batch + n) * hidden, *cell = c + (d * shape->batch + n) * hidden;
-                if (r_bias)
-                    for (size_t i = 0; i < rows; ++i) gates[i] += r_bias[d * rows + i];
+                if (r_bias) add(rows, r_bias + d * rows, gates);
                 r->product(r, d * rows, rows, state, gates, rest);
-                const float *peep = peepholes ? peepholes + 3 * d * hidden : NULL;
-                for (size_t i = 0; i < hidden; ++i) {
-                    if (peep) gates[i] += peep[i] * cell[i];
-                    if (peep) gates[2 * hidden + i] += peep[2 * hidden + i] * cell[i];
-                    const float in = sigmoid(cut(shape, gates[i])), forget = sigmoid(cut(shape, gates[2 * hidden + i]));
-                    cell[i] = forget * cell[i] + in * tanhf(cut(shape, gates[3 * hidden + i]));
-                    if (peep) gates[hidden + i] += peep[hidden + i] * cell[i];
-                    state[i] = sigmoid(cut(shape, gates[hidden + i])) * tanhf(cell[i]);
+                float *in = gates, *out = in + hidden, *forget = out + hidden, *fresh = forget + hidden;
+                if (peepholes) {
+                    add_product(hidden, peepholes + 3 * d * hidden, cell, in);
+                    add_product(hidden, peepholes + (3 * d + 2) * hidden, cell, forget);
                 }
+                activate(shape, hidden, in, dtc_sigmoid);
+                activate(shape, hidden, forget, dtc_sigmoid);
+                activate(shape, hidden, fresh, dtc_tanh);
+                for (size_t i = 0; i < hidden; ++i) cell[i] = forget[i] * cell[i] + in[i] * fresh[i];
+                if (peepholes) add_product(hidden, peepholes + (3 * d + 1) * hidden, cell, out);
+                activate(shape, hidden, out, dtc_sigmoid);
+                dtc_tanh(hidden, cell, state);
+                for (size_t i = 0; i < hidden; ++i) state[i] *= out[i];
                 keep(shape, step, d, n, state, y);
             }
         }
@@ -124,19 +136,18 @@ void dtc_gru(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_ma
                 float *state = h + (d * shape->batch + n) * hidden;
                 set(recurrent, r_bias, first, rows);
                 r->product(r, first, count, state, recurrent, rest);
-                for (size_t i = 0; i < hidden; ++i) {
-                    const size_t j = hidden + i, k = 2 * hidden + i;
-                    gates[i] = sigmoid(cut(shape, gates[i] + recurrent[i]));
-                    gates[j] = sigmoid(cut(shape, gates[j] + recurrent[j]));
-                    if (shape->before_reset) recurrent[k] *= gates[j];
-                    reset[i] = gates[j] * state[i];
-                }
-                if (!shape->before_reset)
+                float *update = gates, *forget = update + hidden, *fresh = forget + hidden;
+                add(2 * hidden, recurrent, gates);
+                activate(shape, 2 * hidden, gates, dtc_sigmoid);
+                if (shape->before_reset) {
+                    for (size_t i = 0; i < hidden; ++i) recurrent[2 * hidden + i] *= forget[i];
+                } else {
+                    for (size_t i = 0; i < hidden; ++i) reset[i] = forget[i] * state[i];
                     r->product(r, first + 2 * hidden, hidden, reset, recurrent + 2 * hidden, rest);
-                for (size_t i = 0; i < hidden; ++i) {
-                    const float fresh = tanhf(cut(shape, gates[2 * hidden + i] + recurrent[2 * hidden + i]));
-                    state[i] = (1 - gates[i]) * fresh + gates[i] * state[i];
                 }
+                add(hidden, recurrent + 2 * hidden, fresh);
+                activate(shape, hidden, fresh, dtc_tanh);
+                for (size_t i = 0; i < hidden; ++i) state[i] = (1 - update[i]) * fresh[i] + update[i] * state[i];
                 keep(shape, step, d, n, state, y);
             }
         }
@@ -155,9 +166,10 @@ void dtc_rnn(const dtc_recurrent_shape *shape, const dtc_matrix *w, const dtc_ma
             float *sums = gates_of(&inputs, turn, x);
             for (size_t n = 0; n < shape->batch; ++n, sums += hidden) {
                 float *state = h + (d * shape->batch + n) * hidden;
-                for (size_t i = 0; r_bias && i < hidden; ++i) sums[i] += r_bias[d * hidden + i];
+                if (r_bias) add(hidden, r_bias + d * hidden, sums);
                 r->product(r, d * hidden, hidden, state, sums, rest);
-                for (size_t i = 0; i < hidden; ++i) state[i] = tanhf(cut(shape, sums[i]));
+                activate(shape, hidden, sums, dtc_tanh);
+                memcpy(state, sums, hidden * sizeof *state);
                 keep(shape, step, d, n, state, y);
             }
         }

@@ -1,18 +1,6 @@
 /* Weights that are decoded, some rows at a time, and multiplied with all vectors. */
 #include "matrix.h"
 
-void dtc_add_sums(const float *sums, size_t at, size_t rows, size_t start, const dtc_vectors *x) {
-    const size_t vectors = x->count - start < DTC_WIDTH ? x->count - start : DTC_WIDTH;
-    float *y = x->y + at * x->row_step + start * x->vector_step;
-    if (vectors == DTC_WIDTH && x->vector_step == 1) {
-        for (; rows > 0; --rows, y += x->row_step, sums += DTC_WIDTH)
-            for (size_t k = 0; k < DTC_WIDTH; ++k) y[k] += sums[k];
-        return;
-    }
-    for (; rows > 0; --rows, y += x->row_step, sums += DTC_WIDTH)
-        for (size_t k = 0; k < vectors; ++k) y[k * x->vector_step] += sums[k];
-}
-
 void dtc_add_strip(size_t cols, const float *strip, size_t at, size_t count, const dtc_vectors *x) {
     float sums[DTC_ROWS * DTC_WIDTH];
     const float *vectors = x->panel;

@@ -19,7 +19,6 @@
         }                                                                           \
     }
 
-static float logistic(float v) { return 1 / (1 + expf(-v)); }
 /* Without an overflow of exp. */
 static float softplus(float v) { return fmaxf(v, 0) + log1pf(expf(-fabsf(v))); }
 
@@ -37,13 +36,11 @@ UNARY(mish, v * tanhf(softplus(v)))
 UNARY(neg, -v)
 UNARY(reciprocal, 1 / v)
 UNARY(round, rintf(v))
-UNARY(sigmoid, logistic(v))
 UNARY(sign, v > 0 ? 1 : v < 0 ? -1 : v)
 UNARY(sin, sinf(v))
 UNARY(softplus, softplus(v))
 UNARY(softsign, v / (1 + fabsf(v)))
 UNARY(sqrt, sqrtf(v))
-UNARY(tanh, tanhf(v))
 
 UNARY2(celu, fmaxf(0, v) + fminf(0, p * expm1f(v / p)))
 UNARY2(elu, v < 0 ? p * expm1f(v) : v)

@@ -74,14 +74,20 @@ export async function distance(model, read) {
   return Math.max(...sums.map(([signal, noise]) => (noise === 0 ? 0 : signal ? Math.sqrt(noise / signal) : NaN)));
 }
 
-/** Returns the median of the seconds of a run on the first test vector; browsers' clocks are too coarse for a short one. */
+/**
+ * Returns the median of the seconds of a run on the first test vector; browsers' clocks are too coarse for a short one. Half
+ * as long again goes before, in which engines compile what runs often once more. A model that can writes into the outputs of
+ * the run before, as a page does that runs it again and again.
+ */
 export async function latency(model, read, seconds) {
   const { inputs } = await readCase(read, model, 0);
+  let outputs;
+  for (const end = performance.now() + 500 * seconds; performance.now() < end; ) outputs = await model.run(inputs, outputs);
   const taken = [];
   for (const end = performance.now() + 1000 * seconds; taken.length < 3 || performance.now() < end; ) {
     const start = performance.now();
     let [times, passed] = [0, 0];
-    for (; passed < 2; passed = performance.now() - start, times++) await model.run(inputs);
+    for (; passed < 2; passed = performance.now() - start, times++) outputs = await model.run(inputs, outputs);
     taken.push(passed / 1000 / times);
   }
   return taken.sort((a, b) => a - b)[Math.floor(taken.length / 2)];

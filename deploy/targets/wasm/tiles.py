@@ -28,14 +28,12 @@ _STRIPS = 16
 _MANY_BITS = 16
 """Of indices that lead anywhere in memory."""
 
-_TABLE_ROWS = 128
-"""Rows below which the tables of a vector cost more than they save."""
-
-_LOOKED_UP = 16
-"""Vectors from which sums of signs are better decoded than looked up by each vector."""
-
 _TABLE_FLOATS = 4
 """Floats that each byte of sixteen numbers takes, in the table of a code."""
+
+_TABLES = 128
+_TABLE_QUADS = 32
+"""Floats of the sums of four columns for all signs, of eight vectors; and of how many fours they are there at once."""
 
 _FAR = 6.0
 """The largest number over the root mean square, up to which those of two bytes give products within 2e-4."""
@@ -56,20 +54,19 @@ def encode_tiled(matrix: Matrix) -> StoredWeight:
         stored = dense(matrix)
     few = stored.numbers
     if stored.form == "signs":
-        stored = _signs(stored)
-    elif tiled and stored.form == "codebook" and few["bits"] <= CODE_BITS and few["block"] == few["tables"] == 1:
+        return _signs(matrix, stored)
+    if tiled and stored.form == "codebook" and few["bits"] <= CODE_BITS and few["block"] == few["tables"] == 1:
         stored = _levels(matrix, stored)
     elif stored.form == "codebook":
         # Others are multiplied row by row here.
         stored = replace(stored, scratch=0)
     if stored.form == "sparse":
         return stored
-    looked_up = stored.form == "signs" and stored.rows >= _TABLE_ROWS
-    least = _LOOKED_UP if looked_up else 4
-    return replace(stored, several=Several.decoded(matrix, _STRIPS, least))
+    strips = 0 if stored.form == "dense" else _STRIPS
+    return replace(stored, several=Several.decoded(matrix, strips, least=4))
 
 
-def _signs(stored: StoredWeight) -> StoredWeight:
+def _signs(matrix: Matrix, stored: StoredWeight) -> StoredWeight:
     """Return sums of signs in tiles: codes `[tiles, planes, codes, 16]`, the rows of coefficients last."""
     quads, groups = math.ceil(stored.cols / QUAD), math.ceil(stored.cols / stored.numbers["group"])
     bits = stored.arrays["codes"]
@@ -78,7 +75,9 @@ def _signs(stored: StoredWeight) -> StoredWeight:
     for name, numbers in stored.arrays.items():
         if name != "codes":
             arrays[name] = None if numbers is None else _rows_last(numbers.reshape(stored.rows, groups, -1))
-    return replace(stored, arrays=arrays, scratch=_scratch(2, quads) + groups)
+    decoded, looked_up = Several.decoded(matrix, _STRIPS, least=4), _TABLES * min(_TABLE_QUADS, quads)
+    several = replace(decoded, scratch=max(decoded.scratch, looked_up))
+    return replace(stored, arrays=arrays, scratch=_scratch(2, quads) + groups, several=several)
 
 
 def _levels(matrix: Matrix, stored: StoredWeight) -> StoredWeight:

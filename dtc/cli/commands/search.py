@@ -186,6 +186,8 @@ def _show(found: Found, goal: Goal, recipe: Path) -> None:
     if report.missed is not None:
         tell(f"failed: no file reaches the goal; the nearest {report.missed}")
     table(head, [_row(each, report, goal) for each in _near(report)], title="files that were built and measured")
+    if any(each.refused for each in _near(report)):
+        tell("refused: lost too much on the samples that the search has not seen")
     best = report.best_uniform()
     if best is not None and goal.max_drop is not None:
         tell(f"best with one method and rate: {size(best.bytes)}, {best.words}, losing {goal.loss_words(best.drop)}")
@@ -209,7 +211,7 @@ def _row(point: PointFacts, report: SearchReport, goal: Goal) -> list[str]:
     from dtc.cli.render import size
 
     return [
-        "written" if point == report.chosen else "",
+        report.fate(point),
         size(point.bytes),
         f"{report.model_bytes / point.bytes:.2f}x",
         *([] if point.latency is None else [f"{point.latency:.2f}"]),

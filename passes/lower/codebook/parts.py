@@ -21,6 +21,7 @@ class Stored:
     def __init__(self, e: GraphBuilder, item: Compressed) -> None:
         forms = [form for form in item.forms if isinstance(form, Codebook)]
         assert len(forms) == len(item.forms)
+        assert len({form.gain for form in forms}) == 1, "the matrices of a site have one table"
         self.forms, self.form, self.count = forms, forms[0], len(forms)
         self.rows, self.cols = self.form.shape
         self.block = self.form.block

@@ -15,8 +15,12 @@ import onnxruntime
 import pytest
 
 from dtc.graph.bare import bare_initializers
+from dtc.job import Job
 from dtc.passes import prepare
 from dtc.passes.lean import Folded, fold_batch_norms
+from dtc.passes.method import methods
+from dtc.pipeline import compress
+from dtc.recipe import Recipe, Rule
 
 C = 6
 RNG = np.random.default_rng(0)
@@ -240,6 +244,35 @@ def test_a_form_takes_the_factors_where_it_can(dtc: Any, network: Path, tmp_path
     assert report["sites"][0]["name"] == "first"
     assert report["sites"][0]["form"] is not None
     assert "BatchNormalization" not in op_types(onnx.load(output))
+
+
+ALONE: dict[str, dict[str, Any]] = {name: dict(methods()[name].example) for name in sorted(methods())}
+IN_GROUPS = [
+    *ALONE.items(),
+    ("uniform", {"bits": 8}),
+    ("codebook", {"codewords": 16, "block": 3}),
+    ("codebook", {"codewords": 8, "block": 2, "share": True}),
+    ("codebook", {"index_bits": 2, "huffman": True}),
+    ("prune+codebook", {"sparsity": 0.5, "codewords": 4}),
+    ("prune+binary", {"sparsity": 0.5, "bits": 2}),
+]
+
+
+@pytest.mark.parametrize(("method", "options"), IN_GROUPS)
+def test_channels_by_themselves_have_factors_of_their_own(tmp_path: Path, method: str, options: dict[str, Any]) -> None:
+    net = "h = Conv<group=64>(x, depth) n = BatchNormalization(h, s, o, m, v) y = Relu(n)"
+    proto = onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["": 17]> g (float[N,64,6,6] x) => (float[N,64,4,4] y) {{ {net} }}'
+    )
+    rng = np.random.default_rng(1)
+    arrays = {"depth": numbers(64, 1, 3, 3)} | {name: rng.uniform(0.2, 2, 64).astype("f") for name in "somv"}
+    arrays["s"] *= np.where(np.arange(64) % 3, 1, -1).astype("f")
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in arrays.items())
+    onnx.save(proto, tmp_path / "m.onnx")
+    recipe = Recipe(rules=(Rule(method=method, options=options),))
+    done = compress(tmp_path / "m.onnx", recipe, Job(tmp_path / "o.onnx", seconds=0.0))
+    assert done.report.fidelity is not None
+    assert done.report.fidelity.relative_l2 < 1e-5
 
 
 def test_it_stays_where_that_is_asked_for(dtc: Any, network: Path, tmp_path: Path) -> None:

@@ -6,7 +6,10 @@ function told({ memory, model_description }) {
   return JSON.parse(new TextDecoder().decode(text.subarray(0, text.indexOf(0))));
 }
 
-/** Returns the names of inputs and outputs; `put`, which takes {name: numbers} of all inputs; and `copies` of the outputs. */
+/**
+ * Returns the names of inputs and outputs; `put`, which takes {name: numbers} of all inputs; and `copies` of the outputs, in
+ * the arrays of former ones where these are given.
+ */
 export function tensors(module) {
   const { inputs, outputs } = told(module);
   const found = (each, index) => new KINDS[each.type](module.memory.buffer, module.model_tensor(index), each.size);
@@ -17,7 +20,13 @@ export function tensors(module) {
       if (data.length !== size) throw new Error(`${name}: ${size} numbers are taken`);
       numbers[index].set(data);
     });
-  const copy = (each, index) => [each.name, { ...each, data: numbers[inputs.length + index].slice() }];
-  const copies = () => Object.fromEntries(outputs.map(copy));
+  const copies = (former) => {
+    const copy = (each, index) => {
+      const own = numbers[inputs.length + index];
+      former?.[each.name].data.set(own);
+      return [each.name, former?.[each.name] ?? { ...each, data: own.slice() }];
+    };
+    return Object.fromEntries(outputs.map(copy));
+  };
   return { inputs: inputs.map(({ name }) => name), outputs: outputs.map(({ name }) => name), put, copies };
 }

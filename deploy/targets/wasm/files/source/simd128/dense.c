@@ -1,7 +1,7 @@
 /* Four rows at a time, two sums each: a number of x is loaded once for all four. */
 #include "kernels/matrix.h"
 #include "simd128/lanes.h"
-#include "simd128/tiles.h"
+#include "simd128/tile.h"
 
 static float dot(const float *a, const float *x, size_t count) {
     v128_t low = wasm_f32x4_splat(0), high = low;
@@ -49,19 +49,20 @@ void dtc_dense_product(const dtc_matrix *w, size_t first, size_t count, const fl
     add_vector((const float *)w->form + first * w->cols, count, w->cols, x, y);
 }
 
-/* A strip of rows that lie below each other. */
-static void fill_strip(const float *values, size_t cols, size_t count, float *strip) {
-    const float *rows[DTC_ROWS];
-    /* Rows that are missing are not added anywhere, and may have any numbers. */
-    for (size_t i = 0; i < DTC_ROWS; ++i) rows[i] = values + (i < count ? i : 0) * cols;
-    dtc_side_by_side(rows, cols, strip);
-}
-
 void dtc_dense_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch) {
     const float *values = (const float *)w->form + first * w->cols;
+    v128_t found[2 * DTC_ROWS];
+    float sums[DTC_ROWS * DTC_WIDTH];
+    (void)scratch;
     for (size_t at = 0; at < count; at += DTC_ROWS, values += DTC_ROWS * w->cols) {
         const size_t rows = count - at < DTC_ROWS ? count - at : DTC_ROWS;
-        fill_strip(values, w->cols, rows, scratch);
-        dtc_add_strip(w->cols, scratch, at, rows, x);
+        const float *each[DTC_ROWS];
+        /* Rows that are missing are not added anywhere, and may have any numbers. */
+        for (size_t i = 0; i < DTC_ROWS; ++i) each[i] = values + (i < rows ? i : 0) * w->cols;
+        for (size_t start = 0; start < x->count; start += DTC_WIDTH) {
+            dtc_sum_rows(w->cols, each, 1, x->panel + start * w->cols, found);
+            for (size_t i = 0; i < 2 * DTC_ROWS; ++i) wasm_v128_store(sums + 4 * i, found[i]);
+            dtc_add_sums(sums, at, rows, start, x);
+        }
     }
 }

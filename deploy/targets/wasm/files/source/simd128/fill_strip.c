@@ -1,8 +1,8 @@
 /* Rows are decoded one after the other behind the strip, and put side by side four columns at a time. */
+#include "kernels/matrix.h"
 #include "simd128/lanes.h"
-#include "simd128/tiles.h"
 
-void dtc_side_by_side(const float *const *rows, size_t cols, float *strip) {
+static void put_side_by_side(const float *const *rows, size_t cols, float *strip) {
     const float *a = rows[0], *b = rows[1], *c = rows[2], *d = rows[3];
     size_t col = 0;
     for (; col + 4 <= cols; col += 4, strip += 4 * DTC_ROWS) {
@@ -26,5 +26,5 @@ void dtc_fill_strip(const dtc_matrix *w, dtc_row_decoder *decode, size_t first, 
         rows[i] = decoded + (i < count ? i : 0) * w->cols;
         if (i < count) decode(w, first + i, decoded + i * w->cols);
     }
-    dtc_side_by_side(rows, w->cols, strip);
+    put_side_by_side(rows, w->cols, strip);
 }

@@ -112,7 +112,7 @@ static inline void fill_half(const dtc_matrix *w, size_t tile, size_t row, bool 
     }
 }
 
-void dtc_signs_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch) {
+void dtc_signs_decoded_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch) {
     if (first % DTC_ROWS != 0) {
         dtc_decoded_products(w, dtc_signs_row, first, count, x, scratch);
         return;

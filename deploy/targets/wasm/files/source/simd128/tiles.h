@@ -13,6 +13,10 @@ enum { DTC_TILE = 32, DTC_CODE_BYTES = 16 };
  * offsets[tiles][groups][32], or none. */
 enum { DTC_QUAD = 4 };
 
+/* Products by rows that are decoded, which of many vectors are less work than look-ups; scratch as DTC_ROWS of them take,
+ * twice. */
+void dtc_signs_decoded_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch);
+
 /* At most 16 numbers: a code holds the places of 4 / bits columns in `values`, the first in the least significant bits.
  * codes[tiles][codes of a row][16]; values[16], of which the first 1 << bits count. `bytes` is 3 where the largest number is
  * far from most, which two bytes would round too much; else 2. */
@@ -21,9 +25,6 @@ typedef struct {
     const uint8_t *codes;
     const float *values;
 } dtc_levels;
-
-/* Put four rows side by side. */
-void dtc_side_by_side(const float *const *rows, size_t cols, float *strip);
 
 void dtc_levels_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch);
 void dtc_levels_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch);
