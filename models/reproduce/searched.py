@@ -157,7 +157,7 @@ def _searched_files(
     drop, error = model.goal.loss_words(found.report.unseen_drop), model.goal.error_words(found.report.unseen_error)
     notes = [f"On the samples by which the search kept its promise the file loses {drop}, standard error {error}."]
     if fresh:
-        notes.append(f"The search took {busy:,.0f} s of processor time, for up to {cores()} cores at once.")
+        notes.append(f"The search took {seconds:,.0f} s, {busy:,.0f} s of processor time, on up to {cores()} cores.")
     by_hand = _by_hand(model, found, folder / f"{name}-single.onnx")
     files = [_File("search", output, "dtc search"), *(_File(words, path, "one-shot") for words, path in by_hand)]
     return files, tuple(notes)

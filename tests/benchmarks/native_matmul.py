@@ -12,6 +12,7 @@ faster it is than dense float32 and than dynamic int8.
 from __future__ import annotations
 
 import argparse
+import mmap
 import platform
 import sys
 from collections.abc import Callable
@@ -174,8 +175,13 @@ def cold_bytes() -> int:
 
 
 def plain_read(threads: int) -> tuple[Callable[[], object], int]:
-    """Return what reads `cold_bytes()` of memory and does next to nothing with it, and how many bytes that is."""
-    parts = np.array_split(np.ones(cold_bytes() // 8, np.int64), threads)
+    """Return what reads `cold_bytes()` of memory and does next to nothing with it, and how many bytes that is.
+
+    It lies in pages as small as those of weights: NumPy asks for huge ones, from which a third more is read.
+    """
+    memory = np.frombuffer(mmap.mmap(-1, cold_bytes()), np.int64)
+    memory.fill(1)
+    parts = np.array_split(memory, threads)
     if threads == 1:
         return parts[0].max, cold_bytes()
     pool = ThreadPoolExecutor(threads)

@@ -4,8 +4,8 @@
 
 Models are those of `$DTC_DATA/onnx` and `$DTC_DATA/trained`; a method has the options of its help page's example, and
 no data. Each file takes turns with the original in one process, on one thread, and the number is the ratio of their
-processor times: above 1 is slower. A cell is left out where the model's batch is fixed, or the method
-refuses the model.
+processor times: above 1 is slower. A cell is left out where the model's batch is fixed, where 20 samples are more than
+`MOST_NUMBERS`, or where the method refuses the model.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from dtc.sample_inputs import batch_dimension, sample_inputs
 from dtc.session import runner, session
 
 BATCHES = (1, 20)
+MOST_NUMBERS = 1 << 20
+"""Of an input: 20 of dnsmos would be three minutes of sound, whose run takes 6 GB."""
 SECONDS, ROUNDS, BURST_SECONDS = 1.5, 7, 0.01
 
 
@@ -49,7 +51,8 @@ def inputs_of(model: Path, batch: int) -> dict[str, Any] | None:
     try:
         sizes = {} if batch == 1 else {batch_dimension(input_specs(loaded)): batch}
         run = runner(session(model, native=False))
-        return sample_inputs(loaded, run, count=1, seed=0, fixed=fixed_inputs(model), sizes=sizes)[0]
+        found = sample_inputs(loaded, run, count=1, seed=0, fixed=fixed_inputs(model), sizes=sizes)[0]
+        return None if batch > 1 and max(np.size(array) for array in found.values()) > MOST_NUMBERS else found
     except DataError:
         return None
 

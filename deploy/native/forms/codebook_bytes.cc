@@ -157,7 +157,8 @@ void CodebookBytes::by_sums(const float* x, std::size_t count, float* y, const P
     parallel(pieces, [&](std::size_t piece) {
       const Range range = part_of(blocks, pieces, piece);
       const std::size_t first = range.begin * kSumsLanes, some = (range.end - range.begin) * kSumsLanes;
-      sums_->multiply(rows_from(all_, first, some), memory.data(), scales, y + i * all_.rows + first);
+      const IndexRows rows = rows_from(all_, first, some);
+      sums_->multiply(rows, all_.rows - first - rows.rows, memory.data(), scales, y + i * all_.rows + first);
     });
   }
 }

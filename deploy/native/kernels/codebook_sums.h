@@ -27,8 +27,9 @@ struct CodebookSumsKernel {
   /// what a byte means. Where x is not finite, a scale is not.
   void (*build)(const float* x, std::size_t inputs, const float* words, std::size_t places, std::size_t bytes,
                 unsigned char* tables, float* scales);
-  /// y[row] = the product of a row.
-  void (*multiply)(const IndexRows& rows, const unsigned char* tables, const float* scales, float* y);
+  /// y[row] = the product of a row. So many rows lie behind them that are likely to come next, and are fetched ahead.
+  void (*multiply)(const IndexRows& rows, std::size_t behind, const unsigned char* tables, const float* scales,
+                   float* y);
 };
 
 /// The kernel of this processor; nullptr where there is none.

@@ -233,11 +233,13 @@ void multiply_rows(const IndexRows& rows, const unsigned char* tables, const flo
   }
 }
 
-void multiply(const IndexRows& rows, const unsigned char* tables, const float* scales, float* y) {
+void multiply(const IndexRows& rows, std::size_t behind, const unsigned char* tables, const float* scales, float* y) {
   for (std::size_t first = 0; first < rows.rows; first += kRows) {
     const std::size_t left = rows.rows - first;
     const IndexRows some{rows.codes + first * rows.row_bytes, rows.row_bytes, left < kRows ? left : kRows};
-    const std::uint8_t* const next = some.codes + (left > kRows ? kRows * rows.row_bytes : 0);
+    // Where rows end there is nothing to fetch but them.
+    const std::size_t after = left - some.rows + behind;
+    const std::uint8_t* const next = some.codes + (after >= kRows ? some.rows * some.row_bytes : 0);
     multiply_rows(some, tables, scales, next, y + first);
   }
 }

@@ -36,7 +36,7 @@ void build(const float* x, std::size_t inputs, const float* words, std::size_t p
   }
 }
 
-void multiply(const IndexRows& rows, const unsigned char* tables, const float* scales, float* y) {
+void multiply(const IndexRows& rows, std::size_t, const unsigned char* tables, const float* scales, float* y) {
   for (std::size_t r = 0; r < rows.rows; ++r) {
     y[r] = 0.0F;
     for (std::size_t begin = 0; begin < rows.row_bytes; begin += kSumsRun) {

@@ -77,7 +77,7 @@ TEST(codebook_kernels_are_as_the_plain_ones) {
       Floats scales(row_bytes / kSumsRun + 1);
       found[i].assign(c.rows, 0.0F);
       both[i]->build(x.data(), x.size(), words.data(), 4, row_bytes, tables.data(), scales.data());
-      both[i]->multiply({c.codes.data(), row_bytes, c.rows}, tables.data(), scales.data(), found[i].data());
+      both[i]->multiply({c.codes.data(), row_bytes, c.rows}, 0, tables.data(), scales.data(), found[i].data());
     }
     CHECK(difference(found[0], found[1]) <= 1e-4);
   }
