@@ -22,7 +22,8 @@ A way to run a bundle has two columns, load and latency, with their ratios to th
 target, medians of the same turns; more is faster. Load is the first one, with what the model runs in. Rows were
 measured one after the other, so that times of two rows are not to be compared. Of target `c` flash takes weights and
 other constants, besides code, and RAM the arena. Modules of target `wasm` are compared with the original in ONNX
-Runtime Web, whose `ort-wasm-simd-threaded.wasm` has 14,239,897 bytes and is no part of the bytes of target `web`.
+Runtime Web, whose `ort-wasm-simd-threaded.wasm` has 14,239,897 bytes and is no part of the bytes of target `web`;
+both run on one thread, and a module writes into the outputs of the run before, where ONNX Runtime Web makes new ones.
 Silero VAD has `sr` fixed to 16000; bundles of target `portable` take inputs of one size.
 
 ```sh

@@ -87,7 +87,7 @@ export async function latency(model, read, seconds) {
   for (const end = performance.now() + 1000 * seconds; taken.length < 3 || performance.now() < end; ) {
     const start = performance.now();
     let [times, passed] = [0, 0];
-    for (; passed < 2; passed = performance.now() - start, times++) outputs = await model.run(inputs, outputs);
+    for (; passed < 20; passed = performance.now() - start, times++) outputs = await model.run(inputs, outputs);
     taken.push(passed / 1000 / times);
   }
   return taken.sort((a, b) => a - b)[Math.floor(taken.length / 2)];
