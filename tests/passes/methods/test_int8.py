@@ -41,7 +41,8 @@ def test_weights_are_whole_steps_on_both_sides_of_0_a_scale_a_channel(reduce_ran
     np.testing.assert_array_equal(form.dense(), steps * form.even.scale.astype(np.float32))
     # The lowest level is left out, so that a channel may change its sign.
     assert np.abs(steps).max() == most
-    np.testing.assert_array_equal(form.scaled(np.full(20, -3, np.float32)).dense(), -3 * form.dense())
+    (turned,) = form.scaled([form], np.full((1, 20), -3, np.float32))
+    np.testing.assert_array_equal(turned.dense(), -3 * form.dense())
     errors = np.square(form.dense() - matrix[0]).sum(axis=1)[2:] / np.square(matrix[0, 2:]).sum(axis=1)
     assert errors.max() < (most / 4) ** -2
 
