@@ -154,13 +154,13 @@ class Campaign:
         self._points.refute(tried, more if self._goal.max_drop is not None else 0.0)
         if self._goal.max_drop is None:
             return
-        if self._near is None or tried.training is not None:
-            return
-        known = self._near.has(tried.mix)
-        start = self._near.loss(tried.mix) if known else self._points.distance_at_goal()
-        self._seek(self._near, start, "safer mixes")
+        near = self._near if tried.training is None else None
+        if near is not None:
+            start = near.loss(tried.mix) if near.has(tried.mix) else self._points.distance_at_goal()
+            self._seek(near, start, "safer mixes")
         best = self._points.by_merit()[0]
-        if not (self._points.reaches(best) and self._near.has(best.mix)):
+        found = self._points.reaches(best) and (near is None or near.has(best.mix))
+        if self._alone.sites and not found:
             # All that are near the best mix are too far from the original: of choices again that may be nearer.
             start = self._points.distance_at_goal()
             safer = self._measured(start)

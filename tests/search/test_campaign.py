@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from dtc.search.campaign import Campaign
+from dtc.recipe import Training
+from dtc.search.campaign import Campaign, Verdict
 from dtc.search.candidate import Candidate, Mix
 from dtc.search.goal import Goal
 from dtc.search.journal import EvaluationJournal
+from dtc.search.retrained import RetrainMix
 from dtc.search.tasks import BuildMix, ChangeAll, ChangeOne, ScanSites, Task
 from dtc.search.workers import Evaluations, SearchEvent, TaskDone
 
@@ -48,11 +50,19 @@ class Told:
                 return distance({**dict(task.base), task.site: task.candidate})
             case ChangeAll():
                 return distance(dict(task.mix))
+            case RetrainMix():
+                # Nothing is lost where the search sees it.
+                drop = lost(task.mix) * self._worse if task.unseen else 0.0
+                return self._built(task.mix, drop)
             case BuildMix():
                 drop = lost(task.mix) * (self._worse if task.unseen else 1.0)
-                told = {"bytes": taken(task.mix), "distance": lost(task.mix), "drop": drop, "after": BEFORE - drop}
-                return told | {"before": BEFORE, "count": 1000, "drop_error": 1e-6, "share_error": 1e-6}
+                return self._built(task.mix, drop)
         raise AssertionError(task)
+
+    @staticmethod
+    def _built(mix: Mix, drop: float) -> dict[str, Any]:
+        told = {"bytes": taken(mix), "distance": lost(mix), "drop": drop, "after": BEFORE - drop}
+        return told | {"before": BEFORE, "count": 1000, "drop_error": 1e-6, "share_error": 1e-6}
 
 
 def bits(candidate: Candidate) -> int:
@@ -74,9 +84,11 @@ def distance(chosen: dict[str, Candidate | None]) -> dict[str, Any]:
     return {"distance": mean, "deviation": 1e-9, "rows": 1000, "parts": [mean / 16] * 16}
 
 
-@pytest.mark.parametrize("worse", [1.0, 3.0, 300.0])
-def test_what_unseen_samples_refuse_gives_way_to_what_they_do_not(tmp_path: Path, worse: float) -> None:
-    candidates = [Candidate.of("uniform", {"bits": each}) for each in BITS]
+CANDIDATES = [Candidate.of("uniform", {"bits": each}) for each in BITS]
+
+
+def searched(folder: Path, worse: float, training: Training | None = None) -> tuple[Verdict, set[str]]:
+    """Return what a search finds within a hundredth, and the stages that it went through."""
     halves = SimpleNamespace(levels=lambda: [1], unseen=[None], words="the other samples")
     prepared: Any = SimpleNamespace(
         halves=halves,
@@ -87,18 +99,24 @@ def test_what_unseen_samples_refuse_gives_way_to_what_they_do_not(tmp_path: Path
         notes=(),
     )
     heard: list[SearchEvent] = []
-    with EvaluationJournal(tmp_path) as journal:
-        campaign = Campaign(
-            Evaluations(journal, Told(worse), tell=heard.append), prepared, Goal(max_drop=0.01), candidates
-        )
+    with EvaluationJournal(folder) as journal:
+        told = Evaluations(journal, Told(worse), tell=heard.append)
+        campaign = Campaign(told, prepared, Goal(max_drop=0.01), CANDIDATES)
         campaign.explore()
-        verdict = campaign.judged()
-    report, stages = verdict.document, {each.stage for each in heard if isinstance(each, TaskDone)}
+        if training is not None:
+            campaign.polish(training)
+        return campaign.judged(), {each.stage for each in heard if isinstance(each, TaskDone)}
+
+
+@pytest.mark.parametrize("worse", [1.0, 3.0, 300.0])
+def test_what_unseen_samples_refuse_gives_way_to_what_they_do_not(tmp_path: Path, worse: float) -> None:
+    verdict, stages = searched(tmp_path, worse)
+    report = verdict.document
     assert report.missed is None
     assert report.unseen_drop <= 0.01
     assert not report.chosen.refused
     # Of files with one rate everywhere, the smallest that keeps the goal on all samples is larger.
-    single = next(each for each in (tuple((s, c) for s in WEIGHTS) for c in candidates) if worse * lost(each) <= 0.01)
+    single = next(each for each in (tuple((s, c) for s in WEIGHTS) for c in CANDIDATES) if worse * lost(each) <= 0.01)
     assert report.chosen.bytes < taken(single)
     assert ("safer mixes" in stages) == (worse > 1)
     assert ("much safer mixes" in stages) == (worse > 5)
@@ -107,3 +125,12 @@ def test_what_unseen_samples_refuse_gives_way_to_what_they_do_not(tmp_path: Path
     assert bool(refused) == (worse > 1)
     assert all(each.drop <= 0.01 and report.fate(each) == "refused" for each in refused)
     assert report.fate(report.chosen) == "written"
+    # What each site has in the file was measured alone, whenever that was.
+    assert all(None not in (each.after, each.distance) for each in report.sites)
+
+
+def test_where_retrained_files_are_refused_others_are_looked_for(tmp_path: Path) -> None:
+    verdict, stages = searched(tmp_path, 3000.0, Training())
+    assert "much safer mixes" in stages
+    assert verdict.best.training is None
+    assert verdict.document.missed is None

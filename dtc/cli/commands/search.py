@@ -185,8 +185,9 @@ def _show(found: Found, goal: Goal, recipe: Path) -> None:
         tell(f"a run takes {report.latency:.2f} of the original's time")
     if report.missed is not None:
         tell(f"failed: no file reaches the goal; the nearest {report.missed}")
-    table(head, [_row(each, report, goal) for each in _near(report)], title="files that were built and measured")
-    if any(each.refused for each in _near(report)):
+    near = _near(report)
+    table(head, [_row(each, report, goal) for each in near], title="files that were built and measured")
+    if any(each.refused for each in near):
         tell("refused: lost too much on the samples that the search has not seen")
     best = report.best_uniform()
     if best is not None and goal.max_drop is not None:
