@@ -267,7 +267,9 @@ def many_operators() -> tuple[Mapping[str, Sequence[int | str]], Mapping[str, An
     nodes += [("Equal", f"{less} {less}", {})]
     special = f"Add_{len(nodes) + 1}"
     nodes += [("Mul", "x zero", {}), ("Add", f"Mul_{len(nodes)} special", {})]
-    nodes += [(name, special, {}) for name in "Relu HardSigmoid HardSwish Celu Sigmoid Softplus Sign".split()]
+    nodes += [
+        (name, special, {}) for name in ["Relu", "HardSigmoid", "HardSwish", "Celu", "Sigmoid", "Softplus", "Sign"]
+    ]
     nodes += [(name, f"{special} other", {}) for name in ("Max", "Min")]
     nodes += [("Pow", f"{special} half", {}), ("Clip", f"{special} zero half", {}), ("Cast", special, {"to": 7})]
     inputs = {"x": ("N", 4, 6, 5), "s": (1, 4, 9), "t": (9, "N", 6), "long": (20, 2, 200)}
@@ -380,7 +382,7 @@ def test_what_cannot_be_compiled_names_the_node(node: tuple[str, str, Any], reas
 
 def test_names_that_are_the_same_in_c_are_told_apart_and_a_constant_may_be_an_output(tmp_path: Path) -> None:
     names = ["a_2", "a", "a!", "int", "x*/y", "new\nline", "??/", "%s\\", "\u00e4"]
-    inputs: dict[str, Sequence[int | str]] = {name: (3,) for name in names}
+    inputs: dict[str, Sequence[int | str]] = dict.fromkeys(names, (3,))
     model = ir.load(written(tmp_path / "model.onnx", {**inputs, "b": (3,)}, {"c": numbers(4)}, []))
     sums = [ir.node("Add", [each, model.graph.inputs[-1]], name=str(each.name)) for each in model.graph.inputs[:-1]]
     model.graph.extend(sums)

@@ -13,7 +13,6 @@ from dtc.deploy.codegen.compiling import Compiler, NodeCompiling
 from dtc.deploy.codegen.operators.elementwise import copy
 from dtc.deploy.codegen.program import Struct, Tensor
 
-
 _COORDINATES = 11
 """The opset from which Resize says where lines are taken from."""
 
@@ -123,9 +122,7 @@ def _pad(at: NodeCompiling) -> None:
         after[axis % len(x.shape)] = pads[number + len(pads) // 2]
     # Negative ones cut off; what is left is then padded.
     cut = [max(0, -each) for each in before]
-    inner = tuple(
-        size + min(0, front) + min(0, back) for size, front, back in zip(x.shape, before, after, strict=True)
-    )
+    inner = tuple(size + min(0, front) + min(0, back) for size, front, back in zip(x.shape, before, after, strict=True))
     before, after = ([max(0, each) for each in pads] for pads in (before, after))
     mode, y = at.node.attributes.get_string("mode", "constant"), at.output()
     if mode == "constant":
