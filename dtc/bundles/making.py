@@ -27,8 +27,8 @@ from dtc.passes.prepare.fix_shapes import fix_shapes
 from dtc.session import runner, session, signature
 
 COARSE = 3e-2
-"""Tolerance where kernels use tables of 8 bits (near 7e-3 in a product), and the vectors are of exact functions; and where
-ONNX Runtime rounds what is multiplied with integers, as it does by itself."""
+"""Tolerance where kernels use tables of 8 bits (near 7e-3 in a product), and the vectors are of exact functions; and
+where ONNX Runtime rounds what is multiplied with integers, as it does by itself."""
 
 EXACT = {"session.qdq_matmulnbits_accuracy_level": "1"}
 """Settings of a session that computes a product with a DequantizeLinear as it is written."""
