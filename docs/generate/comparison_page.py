@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tables import page, table
@@ -14,13 +14,13 @@ from dtc.models.reproduce.papers.pictures import dots_picture
 INTRODUCTION = (
     "Every method on one picture for each model: how many times smaller a file is, and what it loses on test samples "
     "against the model on the same samples. Beside them stand the quantizers of ONNX Runtime, and what `dtc search` "
-    "finds. Tables hold the files than which no other is as small and loses as little. Nothing here was typed: all of "
-    "it is made of the files in `docs/results/compared/`. The commands below write such files with `--results`; those "
-    "of `methods` that are there now were read by a script out of the tables that these commands printed.\n\n"
-    "What was retrained had an epoch, or two, so that it says what a few minutes give; where another machine is named, "
-    "files are those of the tables in [results](results.md), printed before codes had the solvers that they have now. "
-    "The commands measure on different test samples: half a point between files of two commands is no "
-    "difference."
+    "finds. The first table of a model holds the files than which no other is as small and loses as little; all files "
+    "of a command stand below it, those of searches on [their own page](searched.md). Nothing here was typed: all of "
+    "it is made of the files in `docs/results/compared/`, which the commands write with `--results`.\n\n"
+    "Each line is one seed. What was retrained had an epoch, or two, so that it says what a few minutes give. The "
+    "commands measure on different test samples: half a point between files of two commands is no difference. Bits "
+    "are those that a compressed weight takes, with all that is stored beside it; distance is that of the weights "
+    "before they are retrained, as a share of their squares; seconds are those of one core."
 )
 
 PICTURES = "pictures"
@@ -29,6 +29,14 @@ _MOST = {"accuracy": 10.0, "perplexity": 40.0}
 """Files that lose more than this stand at the top of the picture."""
 
 _UNITS = {"accuracy": "points lost", "perplexity": "perplexity lost, %"}
+
+_MORE: Mapping[str, Callable[[ComparedFile], str]] = {
+    "gzip": lambda file: "" if file.gzip is None else f"{file.gzip:,}",
+    "bits": lambda file: "" if file.bits is None else f"{file.bits:.2f}",
+    "distance": lambda file: "" if file.distance is None else f"{file.distance:.4f}",
+    "seconds": lambda file: "" if file.seconds is None else f"{file.seconds:.1f}",
+}
+"""Columns that a table of all files of a command has where any of them is known."""
 
 
 def comparison_pages(folder: Path) -> dict[str, str]:
@@ -62,10 +70,24 @@ def _front(comparisons: Sequence[ComparedModel]) -> str:
 
 
 def _commands(comparisons: Sequence[ComparedModel]) -> Iterator[str]:
+    """Yield each command with what it measured on, and a table of its files where more is known of them."""
     for each in comparisons:
         told = ", ".join(f"{name} {version}" for name, version in each.versions.items() if name != "machine")
-        value = f"{100 * each.value:.2f} %" if each.metric == "accuracy" else f"{each.value:.2f}"
         yield (
             f"`{each.command}`: {len(each.files)} files, measured on the samples of `{each.samples}`, where the model "
-            f"({each.bytes:,} bytes) has {value}; {told}, {each.versions['machine']}."
+            f"({each.bytes:,} bytes) has {_value(each, each.value)}; {told}, {each.versions['machine']}."
         )
+        more = {name: cell for name, cell in _MORE.items() if any(cell(file) for file in each.files)}
+        if more:
+            head = ["made by", "way", "bytes", "file", each.metric, _UNITS[each.metric], *more]
+            yield table(head, ([*_cells(each, file), *(cell(file) for cell in more.values())] for file in each.files))
+
+
+def _cells(comparison: ComparedModel, file: ComparedFile) -> list[str]:
+    size = f"{comparison.bytes / file.ratio:,.0f}"
+    lost = f"{comparison.lost(file):.2f}"
+    return [file.words, file.way, size, f"{file.ratio:.1f}x", _value(comparison, file.value), lost]
+
+
+def _value(comparison: ComparedModel, value: float) -> str:
+    return f"{100 * value:.2f} %" if comparison.metric == "accuracy" else f"{value:.2f}"

@@ -28,6 +28,10 @@ class ComparedFile(DocumentPart):
         ratio: How many times smaller than the model it is, all of the file counted.
         value: The metric, on the samples of the comparison.
         error: Standard error of what it loses there: of the metric, or of a share where shares are lost; None: unknown.
+        bits: A compressed weight takes, with all that its form stores.
+        distance: Of the compressed weights from those of the model, relative to their squares, before retraining.
+        gzip: Bytes of the file, compressed further.
+        seconds: Of one core, to make it.
     """
 
     words: str
@@ -35,6 +39,10 @@ class ComparedFile(DocumentPart):
     ratio: float
     value: float
     error: float | None = None
+    bits: float | None = None
+    distance: float | None = None
+    gzip: int | None = None
+    seconds: float | None = None
 
 
 class ComparedModel(Document):

@@ -291,6 +291,8 @@ def _compared(case: Case, folder: Path, steps: int | None) -> ComparedModel | No
                 way="retrained" if again else "one-shot",
                 ratio=first["file_bytes"][0] / found[words, again]["file_bytes"][1],
                 value=found[words, again]["after"],
+                bits=found[words, again]["bits"],
+                distance=found[words, again]["error"],
             )
             for words, again in pairs
         ),

@@ -229,7 +229,8 @@ def compared(case: Benchmark, folder: Path) -> ComparedModel:
             of_others = line.words in QUANTIZERS
             words = f"{line.words}{', with samples' if line.samples and not of_others else ''}"
             way: Way = "other quantizers" if of_others else "one-shot"
-            files.append(ComparedFile(words=words, way=way, ratio=size / facts["bytes"], value=facts["metric"]))
+            told = {"value": facts["metric"], "gzip": facts["gzip"], "seconds": facts["seconds"]}
+            files.append(ComparedFile(words=words, way=way, ratio=size / facts["bytes"], **told))
     return ComparedModel(
         schema=SCHEMA,
         model=case.name,
