@@ -81,8 +81,31 @@ def _row(builder: GraphBuilder, value: ir.Value) -> ir.Value:
     return builder.op("Reshape", [value, builder.constant([1, -1])])
 
 
-def _to_floats(builder: GraphBuilder, value: ir.Value, _known: ir.Value) -> ir.Value:
-    return builder.op("DequantizeLinear", [value, builder.constant(np.float32(1))])
+def _bytes_to_floats(builder: GraphBuilder, value: ir.Value, known: ir.Value) -> ir.Value:
+    """Look floats up by bytes; ONNX Runtime computes no DequantizeLinear when it loads a model."""
+    return builder.op("Gather", [_floats(builder), _bytes_to_integers(builder, value, known)])
+
+
+def _floats(builder: GraphBuilder) -> ir.Value:
+    """Return the float of each byte, `[256]`."""
+    ends = [np.float32(number) for number in (0, 256, 1)]
+    return builder.once("floats", lambda front: front.op("Range", [front.constant(end) for end in ends]))
+
+
+def _few_to_floats(builder: GraphBuilder, value: ir.Value, _known: ir.Value) -> ir.Value | None:
+    """Store the floats of few stored numbers."""
+    numbers = _stored(value)
+    return (
+        builder.initializer("floats", numbers.astype(np.float32))
+        if numbers is not None and numbers.size <= SMALL
+        else None
+    )
+
+
+def _stored(value: ir.Value) -> np.ndarray | None:
+    """Return the array of a constant; None where a run decides."""
+    stored = value.is_initializer() and not value.is_graph_input() and value.const_value is not None
+    return value.const_value.numpy() if stored and value.const_value is not None else None
 
 
 def _choice(dtype: type[np.generic]) -> _Replacement:
@@ -103,22 +126,19 @@ def _sizes(builder: GraphBuilder, value: ir.Value, _known: ir.Value) -> ir.Value
     return None if sizes is None else builder.constant(sizes.astype(np.int32))
 
 
-def _halves_to_floats(builder: GraphBuilder, value: ir.Value, _known: ir.Value) -> ir.Value | None:
+def _halves_to_floats(builder: GraphBuilder, value: ir.Value, known: ir.Value) -> ir.Value | None:
     """Make floats of stored half floats: those of few are stored, others are made of the two bytes of each."""
-    if not value.is_initializer() or value.is_graph_input() or value.const_value is None:
-        return None
-    halves = value.const_value.numpy()
-    if halves.size <= SMALL:
-        return builder.initializer("floats", halves.astype(np.float32))
+    halves = _stored(value)
+    if halves is None or halves.size <= SMALL:
+        return _few_to_floats(builder, value, known)
     if not np.isfinite(halves).all():
         return None
     # Sign, 5 bits of exponent and 2 of fraction are the high byte. 1.5 is 0 01111 10 | 00000000: (1024 + 512 + 0) of
     # units of 2^-10, and the high byte tells both the unit, with its sign, and 1024 + 512.
     units, begun = _tables(builder)
-    high, low = (builder.initializer(name, _part(halves, byte)) for name, byte in (("high", 1), ("low", 0)))
-    one = builder.constant(np.ones((1, 1), np.uint8))
-    high = builder.op("MatMulInteger", [one, high])
-    whole = builder.op("Add", [builder.op("Gather", [begun, high]), _to_floats(builder, low, low)])
+    low, high = (builder.initializer(name, _part(halves, byte)) for byte, name in enumerate(("low", "high")))
+    high = _bytes_to_integers(builder, high, high)
+    whole = builder.op("Add", [builder.op("Gather", [begun, high]), _bytes_to_floats(builder, low, low)])
     floats = builder.op("Mul", [builder.op("Gather", [units, high]), whole])
     return builder.op("Reshape", [floats, builder.constant(list(halves.shape))])
 
@@ -150,9 +170,8 @@ def _tables(builder: GraphBuilder) -> tuple[ir.Value, ir.Value]:
 
 _REPLACEMENTS: Mapping[tuple[ir.DataType | None, ir.DataType], _Replacement] = {
     (ir.DataType.UINT8, ir.DataType.INT32): _bytes_to_integers,
-    (ir.DataType.UINT8, ir.DataType.FLOAT): _to_floats,
-    (ir.DataType.INT8, ir.DataType.FLOAT): _to_floats,
-    (ir.DataType.INT32, ir.DataType.FLOAT): _to_floats,
+    (ir.DataType.UINT8, ir.DataType.FLOAT): _bytes_to_floats,
+    (ir.DataType.INT8, ir.DataType.FLOAT): _few_to_floats,
     (ir.DataType.INT32, ir.DataType.BOOL): _is_not_zero,
     (ir.DataType.INT64, ir.DataType.INT32): _sizes,
     (ir.DataType.BOOL, ir.DataType.FLOAT): _choice(np.float32),
