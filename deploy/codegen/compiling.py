@@ -84,7 +84,7 @@ class NodeCompiling:
         """
         array = self.array(index)
         if array is None or not is_constant(self.value(index)):
-            raise self.refuse(f"{what} are not constant")
+            raise self.refuse(f"{what} must be constant")
         return array
 
     def integers(self, index: int, attribute: str, what: str) -> list[int] | None:
@@ -201,8 +201,8 @@ class GraphCompiling:
         if value not in self.values:
             if not is_constant(value) or value.const_value is None:
                 raise at.refuse(f"its input {value.name!r} is not there")
-            array = np.ascontiguousarray(value.const_value.numpy())
-            self.values[value] = Tensor(str(value.name), self.ctype(value, at), array.shape, array=array)
+            self.ctype(value, at)
+            self.values[value] = _constant(value)
         return self.values[value]
 
     def shape(self, value: ir.Value, at: NodeCompiling) -> tuple[int, ...]:
@@ -262,6 +262,15 @@ def compile_model(model: ir.Model, kernels: KernelSet = MICROCONTROLLER) -> CPro
     return CProgram(inputs, outputs, compiling.steps)
 
 
+def _constant(value: ir.Value) -> Tensor:
+    """Return a value that does not depend on the inputs as a tensor."""
+    if value.const_value is None or value.const_value.dtype not in C_TYPES:
+        told = "not there" if value.const_value is None else f"{value.const_value.dtype.name}; {KINDS}"
+        raise ModelError(f"{value.name!r} is {told}")
+    array = np.ascontiguousarray(value.const_value.numpy())
+    return Tensor(str(value.name), C_TYPES[value.const_value.dtype], array.shape, array=array)
+
+
 def _parameter(value: ir.Value, place: str) -> Tensor:
     shape, dtype = static_shape(value), value.dtype
     if shape is None or dtype is None or dtype not in C_TYPES:
@@ -272,7 +281,7 @@ def _parameter(value: ir.Value, place: str) -> Tensor:
 
 def _delivered(compiling: GraphCompiling, value: ir.Value, place: str) -> Tensor:
     """Return an output in the caller's memory: computed there where that can be, else copied."""
-    tensor = compiling.values[value]
+    tensor = compiling.values.get(value) or _constant(value)
     delivered = Tensor(str(value.name), tensor.ctype, tensor.shape, place=place)
     root = tensor.root
     if root.place or root.array is not None or root.size != tensor.size:

@@ -27,6 +27,8 @@ from dtc.passes.prepare.take_branch import take_branch
 from dtc.session import runner, session_of
 
 RECURRENT = ("LSTM", "GRU", "RNN")
+_WEIGHTS = (1, 2)
+"""The inputs of recurrent nodes that are weights."""
 
 
 def fold_constants(model: ir.Model) -> None:
@@ -89,8 +91,10 @@ def is_constant(value: ir.Value) -> bool:
 def is_factored(node: ir.Node) -> bool:
     """True of the product of two factors that recurrent nodes take as a weight, where it is larger than both."""
     product = node.outputs[0]
-    readers = {use.node.op_type for use in product.uses()}
-    if node.op_type != "MatMul" or product.is_graph_output() or not readers or not readers <= set(RECURRENT):
+    uses = product.uses()
+    if node.op_type != "MatMul" or product.is_graph_output() or not uses:
+        return False
+    if not all(use.node.op_type in RECURRENT and use.idx in _WEIGHTS for use in uses):
         return False
     shapes = [static_shape(value) for value in node.inputs if value is not None]
     if len(shapes) != 2 or any(shape is None or len(shape) < 2 for shape in shapes):

@@ -70,11 +70,19 @@ def _model_header(program: CProgram, arena: Mapping[str, int]) -> str:
 #define MODEL_WEIGHT_BYTES {weights}
 #define MODEL_MULTIPLY_ADDS {program.multiply_adds}
 
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
 /* Run the model. State that goes on from run to run is an input and an output: hand the output in again. Outputs must
  * not overlap inputs. Not for two threads at once.
 {lines}
  */
 {_signature(program)};
+
+#ifdef __cplusplus
+}}
+#endif
 
 #endif
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ def number(value: float) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        return str(value)
+        return _integer(value)
     return _numbers(np.array([value], np.float32))[0]
 
 
@@ -47,7 +48,8 @@ def identifiers(prefix: str, names: Sequence[str]) -> list[str]:
     found: list[str] = []
     for name in names:
         wanted = f"{prefix}_{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_') or len(found)}"
-        found.append(wanted if wanted not in found else f"{wanted}_{len(found)}")
+        free = (f"{wanted}_{number}" for number in count(len(found)))
+        found.append(wanted if wanted not in found else next(each for each in free if each not in found))
     return found
 
 
@@ -68,7 +70,15 @@ def _numbers(flat: npt.NDArray[np.generic]) -> list[str]:
         return [_SPECIAL.get(each, f"{each}f") for each in flat.astype(str).tolist()]
     if flat.dtype == np.bool_:
         return ["true" if each else "false" for each in flat.tolist()]
-    return [str(each) for each in flat.tolist()]
+    return [_integer(each) for each in flat.tolist()]
+
+
+def _integer(value: int) -> str:
+    """Return an integer as C, where the least one is no literal, but the negative of one that is too large."""
+    return "INT64_MIN" if value == _LEAST else str(value)
+
+
+_LEAST = -(2**63)
 
 
 _SPECIAL = {"inf": "INFINITY", "-inf": "-INFINITY", "nan": "NAN"}

@@ -162,6 +162,18 @@ OPERATORS: Nodes = [
     ("GRU:2", "t W_gru R_gru B_gru - h0", {"hidden_size": 3, "linear_before_reset": 1}),
     ("GRU:2", "t W_gru R_gru B_gru", {"hidden_size": 3}),
     ("Shape", "x", {}),
+    # Larger than all that was multiplied; beyond its own axis; cut off in front; limits that contradict.
+    ("ConvTranspose", "x back", {"strides": [2, 2], "output_shape": [14, 11], "auto_pad": "SAME_UPPER"}),
+    ("Pad", "x wide_pads", {"mode": "edge"}),
+    ("Pad", "x cut", {"mode": "reflect"}),
+    ("Pad", "ids one_one least", {}),
+    ("Clip", "x half row0", {}),
+    ("Mean", "x", {}),
+    ("ReduceL2", "x none", {"noop_with_empty_axes": 1}),
+    ("ReduceMean", "x none", {"noop_with_empty_axes": 1}),
+    ("Resize", "s - - sizes", {"nearest_mode": "floor"}),
+    ("Mul", "ids huge", {}),
+    ("Max", "ids least", {}),
 ]  # fmt: skip
 """Nodes of inputs and constants alone."""
 
@@ -220,6 +232,17 @@ def constants_of_operators() -> dict[str, Any]:
         "kernel_back": numbers(4, 3, 2, 2),
         "W_gru4": numbers(1, 12, 6),
         "R_gru4": numbers(1, 12, 3),
+        "wide_pads": np.array([0, 0, 9, 0, 0, 0, 8, 7]),
+        "cut": np.array([0, 1, -2, -1, 0, -1, 2, 0]),
+        "one_one": np.array([1, 1]),
+        "least": np.array(-(2**63)),
+        "huge": np.array(2**62 + 1),
+        "row0": np.float32(-0.5),
+        "none": np.zeros(0, np.int64),
+        "sizes": np.array([1, 4, 1]),
+        "zero": np.float32(0),
+        "special": np.array([np.nan, np.inf, -np.inf, 1e30, 0.25], np.float32),
+        "other": np.array([1, -np.inf, np.nan, -1e30, 0], np.float32),
     }  # fmt: skip
 
 
@@ -241,6 +264,14 @@ def many_operators() -> tuple[Mapping[str, Sequence[int | str]], Mapping[str, An
     ]
     nodes += [("Reshape", "x flat", {}), ("Gemm", f"Reshape_{len(nodes)} gemm bias7", {"transB": 1, "alpha": 0.5})]
     nodes += [("Transpose", "x", {"perm": [0, 1, 3, 2]}), ("MatMul", f"x Transpose_{len(nodes)}", {})]
+    nodes += [("Equal", f"{less} {less}", {})]
+    special = f"Add_{len(nodes) + 1}"
+    nodes += [("Mul", "x zero", {}), ("Add", f"Mul_{len(nodes)} special", {})]
+    nodes += [
+        (name, special, {}) for name in ["Relu", "HardSigmoid", "HardSwish", "Celu", "Sigmoid", "Softplus", "Sign"]
+    ]
+    nodes += [(name, f"{special} other", {}) for name in ("Max", "Min")]
+    nodes += [("Pow", f"{special} half", {}), ("Clip", f"{special} zero half", {}), ("Cast", special, {"to": 7})]
     inputs = {"x": ("N", 4, 6, 5), "s": (1, 4, 9), "t": (9, "N", 6), "long": (20, 2, 200)}
     inputs |= {"h0": (1, "N", 3), "ids": (2,)}
     return inputs, constants_of_operators(), nodes
@@ -332,15 +363,37 @@ def test_memory_is_shared_by_what_is_not_needed_at_the_same_time(tmp_path: Path)
         (("Resize", "x - scales", {"mode": "linear"}), "node 'Resize_0' (Resize): there is mode nearest alone"),
         (("Cast", "x", {"to": 11}), "'Cast_0' is DOUBLE; there are float32, int64, int32 and bool: export"),
         (("TopK:2", "x one", {}), "there is no kernel for operator TopK"),
+        (("Dropout:2", "x", {}), "node 'Dropout_0' (Dropout): the mask as an output is not there"),
+        (("Conv", "image image", {}), "node 'Conv_0' (Conv): the weights must be constant"),
+        (
+            ("Resize", "x - - one", {"axes": [1], "keep_aspect_ratio_policy": "not_larger"}),
+            "sizes that keep the aspect ratio are not there",
+        ),
     ],
 )
 def test_what_cannot_be_compiled_names_the_node(node: tuple[str, str, Any], reason: str, tmp_path: Path) -> None:
     constants = {"scales": np.array([2, 2], np.float32), "one": np.array([1])}
-    model = written(tmp_path / "model.onnx", {"x": (3, 3)}, constants, [node])
+    model = written(tmp_path / "model.onnx", {"x": (3, 3), "image": (1, 1, 3, 3)}, constants, [node])
     with pytest.raises(ModelError, match="target 'c': node") as error:
         deploy(model, "c", tmp_path / "bundle")
     assert reason in str(error.value)
     assert not (tmp_path / "bundle").exists()
+
+
+def test_names_that_are_the_same_in_c_are_told_apart_and_a_constant_may_be_an_output(tmp_path: Path) -> None:
+    names = ["a_2", "a", "a!", "int", "x*/y", "new\nline", "??/", "%s\\", "\u00e4"]
+    inputs: dict[str, Sequence[int | str]] = dict.fromkeys(names, (3,))
+    model = ir.load(written(tmp_path / "model.onnx", {**inputs, "b": (3,)}, {"c": numbers(4)}, []))
+    sums = [ir.node("Add", [each, model.graph.inputs[-1]], name=str(each.name)) for each in model.graph.inputs[:-1]]
+    model.graph.extend(sums)
+    for node, name in zip(sums, names, strict=True):
+        node.outputs[0].name = f"{name} "
+        node.outputs[0].type, node.outputs[0].shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape([3])
+        model.graph.outputs.append(node.outputs[0])
+    model.graph.outputs.append(model.graph.initializers["c"])
+    save_model(model, tmp_path / "named.onnx")
+    deploy(tmp_path / "named.onnx", "c", tmp_path / "bundle")
+    assert ran(tmp_path / "bundle", STRICT)["relative_l2"] == 0
 
 
 def test_a_bundle_tells_its_sizes(tmp_path: Path) -> None:

@@ -75,6 +75,30 @@ def test_a_wrong_output_is_told_by_the_bundle_itself(model: Path, dtc: Dtc) -> N
     assert "from the test vectors (relative L2), 0.001 allowed" in complaint
 
 
+@pytest.mark.usefixtures("python_alone")
+def test_an_output_that_compares_with_nothing_is_told_beside_one_that_is_right(model: Path, dtc: Dtc) -> None:
+    assert dtc("deploy", model, "--target", "onnxruntime", "-o", "bundle")[0] == 0
+    for case in range(3):
+        sizes = Path(f"bundle/vectors/{case}.output.1.npy")
+        np.save(sizes, 0 * np.load(sizes))
+    done = subprocess.run([sys.executable, "bundle/python/run.py"], capture_output=True, text=True, check=False)
+    assert (done.returncode, json.loads(done.stdout)["relative_l2"]) == (1, None)
+
+
+def test_vectors_are_of_integers_as_they_are_written(tmp_path: Path, dtc: Dtc) -> None:
+    """ONNX Runtime rounds what is multiplied with integers to 8 bits, unless it is told not to."""
+    text = "(float[1,64] x) => (float[1,32] y) { w = DequantizeLinear (q, s) y = MatMul (x, w) }"
+    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> one {text}')
+    codes, scale = np.arange(64 * 32).reshape(64, 32) % 13 - 6, np.float32(0.1)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(codes.astype(np.int8), "q"))
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(scale, "s"))
+    onnx.save(proto, tmp_path / "model.onnx")
+    assert dtc("deploy", tmp_path / "model.onnx", "--target", "portable", "-o", tmp_path / "b")[0] == 0
+    x, y = (np.load(tmp_path / f"b/vectors/0.{each}.0.npy") for each in ("input", "output"))
+    np.testing.assert_allclose(y, x @ (codes * scale), rtol=1e-4, atol=1e-5)
+    assert float((tmp_path / "b/vectors/tolerance.txt").read_text()) == 3e-2
+
+
 def test_a_native_library_goes_along_where_the_model_needs_it(model: Path, dtc: Dtc) -> None:
     proto = onnx.load(model)
     proto.opset_import.add(domain="dtc", version=1)

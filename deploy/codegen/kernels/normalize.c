@@ -33,13 +33,19 @@ void dtc_log_softmax(size_t outer, size_t size, size_t inner, const float *x, fl
 void dtc_normalize(size_t outer, size_t size, float epsilon, const float *scale, const float *bias, const float *x,
                    float *y) {
     for (size_t i = 0; i < outer; ++i, x += size, y += size) {
-        float mean = 0, variance = 0;
+        float mean = 0, left = 0, variance = 0;
         for (size_t k = 0; k < size; ++k) mean += x[k];
         mean /= (float)size;
-        for (size_t k = 0; k < size; ++k) variance += (x[k] - mean) * (x[k] - mean);
-        const float factor = 1 / sqrtf(variance / (float)size + epsilon);
+        for (size_t k = 0; k < size; ++k) {
+            const float far = x[k] - mean;
+            left += far;
+            variance += far * far;
+        }
+        /* What rounding left of a mean that is far larger than the deviation; their sum would be rounded again. */
+        left /= (float)size;
+        const float factor = 1 / sqrtf(fmaxf(variance / (float)size - left * left, 0) + epsilon);
         for (size_t k = 0; k < size; ++k)
-            y[k] = (x[k] - mean) * factor * (scale ? scale[k] : 1) + (bias ? bias[k] : 0);
+            y[k] = (x[k] - mean - left) * factor * (scale ? scale[k] : 1) + (bias ? bias[k] : 0);
     }
 }
 

@@ -21,23 +21,33 @@
         } while (dtc_next(last, shape->size, index));                                               \
     }
 
-#define NUMBERS(name, type)                              \
-    PAIR(add_##name, type, type, u + v)                  \
-    PAIR(sub_##name, type, type, u - v)                  \
-    PAIR(mul_##name, type, type, u *v)                   \
-    PAIR(min_##name, type, type, u < v ? u : v)          \
-    PAIR(max_##name, type, type, u > v ? u : v)          \
+#define COMPARISONS(name, type)                          \
     PAIR(equal_##name, type, bool, u == v)               \
     PAIR(less_##name, type, bool, u < v)                 \
     PAIR(less_equal_##name, type, bool, u <= v)          \
     PAIR(greater_##name, type, bool, u > v)              \
     PAIR(greater_equal_##name, type, bool, u >= v)
 
-NUMBERS(float, float)
-NUMBERS(int64, int64_t)
+COMPARISONS(float, float)
+PAIR(add_float, float, float, u + v)
+PAIR(sub_float, float, float, u - v)
+PAIR(mul_float, float, float, u *v)
 PAIR(div_float, float, float, u / v)
-PAIR(pow_float, float, float, v == 2 ? u * u : v == 0.5f ? sqrtf(u) : powf(u, v))
+PAIR(min_float, float, float, u < v || isnan(u) ? u : v)
+PAIR(max_float, float, float, u > v || isnan(u) ? u : v)
+/* The root of -INFINITY is none, its power is INFINITY. */
+PAIR(pow_float, float, float, v == 2 ? u * u : v == 0.5f && u >= 0 ? sqrtf(u) : powf(u, v))
 PAIR(prelu_float, float, float, u < 0 ? u * v : u)
+
+/* Beyond the largest number these go on at the least one. */
+COMPARISONS(int64, int64_t)
+PAIR(add_int64, int64_t, int64_t, (int64_t)((uint64_t)u + (uint64_t)v))
+PAIR(sub_int64, int64_t, int64_t, (int64_t)((uint64_t)u - (uint64_t)v))
+PAIR(mul_int64, int64_t, int64_t, (int64_t)((uint64_t)u * (uint64_t)v))
+PAIR(min_int64, int64_t, int64_t, u < v ? u : v)
+PAIR(max_int64, int64_t, int64_t, u > v ? u : v)
+
+PAIR(equal_bool, bool, bool, u == v)
 PAIR(and_bool, bool, bool, u && v)
 PAIR(or_bool, bool, bool, u || v)
 PAIR(xor_bool, bool, bool, u != v)

@@ -22,6 +22,9 @@
 /* Without an overflow of exp. */
 static float softplus(float v) { return fmaxf(v, 0) + log1pf(expf(-fabsf(v))); }
 
+/* What is no number stays that. */
+static float within_one(float v) { return v < 0 ? 0 : v > 1 ? 1 : v; }
+
 UNARY(abs, fabsf(v))
 UNARY(ceil, ceilf(v))
 UNARY(cos, cosf(v))
@@ -30,7 +33,7 @@ UNARY(exp, expf(v))
 UNARY(floor, floorf(v))
 UNARY(gelu, 0.5f * v * (1 + erff(v * 0.70710678f)))
 UNARY(gelu_tanh, 0.5f * v * (1 + tanhf(0.79788456f * (v + 0.044715f * v * v * v))))
-UNARY(hard_swish, v * fmaxf(0, fminf(1, v / 6 + 0.5f)))
+UNARY(hard_swish, v *within_one(v / 6 + 0.5f))
 UNARY(log, logf(v))
 UNARY(mish, v * tanhf(softplus(v)))
 UNARY(neg, -v)
@@ -42,9 +45,9 @@ UNARY(softplus, softplus(v))
 UNARY(softsign, v / (1 + fabsf(v)))
 UNARY(sqrt, sqrtf(v))
 
-UNARY2(celu, fmaxf(0, v) + fminf(0, p * expm1f(v / p)))
+UNARY2(celu, v > 0 ? v : p * expm1f(v / p))
 UNARY2(elu, v < 0 ? p * expm1f(v) : v)
-UNARY2(hard_sigmoid, fmaxf(0, fminf(1, p * v + q)))
+UNARY2(hard_sigmoid, within_one(p * v + q))
 UNARY2(leaky_relu, v < 0 ? p * v : v)
 UNARY2(selu, q *(v < 0 ? p * expm1f(v) : v))
 UNARY2(thresholded_relu, v > p ? v : 0)

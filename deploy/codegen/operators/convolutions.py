@@ -87,7 +87,8 @@ def _cut_in_front(at: NodeCompiling, x: Tensor, kernel: Sequence[int], y: Tensor
     cut = []
     for axis, size in enumerate(y.shape[2:]):
         reach = (kernel[axis] - 1) * found.dilation[axis] + 1
-        total = found.stride[axis] * (x.shape[2 + axis] - 1) + extra[axis] + reach - size
+        # What is missing of a larger result is zeros at its end.
+        total = max(0, found.stride[axis] * (x.shape[2 + axis] - 1) + extra[axis] + reach - size)
         # ONNX: the larger half is cut at the end with SAME_UPPER, in front otherwise.
         cut.append(total // 2 if found.auto == "SAME_UPPER" else total - total // 2)
     return cut

@@ -84,7 +84,8 @@ def _clip(at: NodeCompiling) -> None:
     for index, (key, default) in enumerate((("min", -np.inf), ("max", np.inf)), start=1):
         given = at.constant(index, "its limits") if at.has(index) else at.node.attributes.get_float(key, default)
         limits.append(float(np.asarray(given).reshape(-1)[0]))
-    with_numbers(at, "clip", *limits)
+    least, most = limits
+    with_numbers(at, "clip", min(least, most), most)  # where both contradict, the upper one holds
 
 
 def _gelu(at: NodeCompiling) -> None:
@@ -157,6 +158,8 @@ def copy(
 
 def _mean(at: NodeCompiling) -> None:
     _several("add", at)
+    if len(at.node.inputs) == 1:
+        return
     y = at.graph.values[at.node.outputs[0]]
     pair(at, "mul", y, at.floats(np.array([1 / len(at.node.inputs)])), y)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -12,8 +13,17 @@ from dtc.deploy.codegen.compiling import Compiler, NodeCompiling
 from dtc.deploy.codegen.operators.elementwise import copy
 from dtc.deploy.codegen.program import Struct, Tensor
 
+_COORDINATES = 11
+"""The opset from which Resize says where lines are taken from."""
+
 
 def _reshape(at: NodeCompiling) -> None:
+    at.like(at.tensor(0))
+
+
+def _dropout(at: NodeCompiling) -> None:
+    if at.writes(1):
+        raise at.refuse("the mask as an output is not there")
     at.like(at.tensor(0))
 
 
@@ -110,18 +120,22 @@ def _pad(at: NodeCompiling) -> None:
     for number, axis in enumerate(axes or range(len(pads) // 2)):
         before[axis % len(x.shape)] = pads[number]
         after[axis % len(x.shape)] = pads[number + len(pads) // 2]
-    if min(before + after) < 0:
-        raise at.refuse("negative pads are not there")
+    # Negative ones cut off; what is left is then padded.
+    cut = [max(0, -each) for each in before]
+    inner = tuple(size + min(0, front) + min(0, back) for size, front, back in zip(x.shape, before, after, strict=True))
+    before, after = ([max(0, each) for each in pads] for pads in (before, after))
     mode, y = at.node.attributes.get_string("mode", "constant"), at.output()
     if mode == "constant":
         given = at.constant(2, "its value") if at.has(2) else at.node.attributes.get_float("value", 0.0)
         at.call(f"dtc_fill_{y.word}", y.size, np.asarray(given).reshape(-1)[0].item(), y)
     steps, own = strides(y.shape), strides(x.shape)
     place = sum(step * count for step, count in zip(steps, before, strict=True))
-    sizes, (x_step, y_step) = merged(x.shape, own, steps)
-    copy(at, x, y, sizes, x_step, y_step, (0, place))
+    start = sum(step * count for step, count in zip(own, cut, strict=True))
+    sizes, (x_step, y_step) = merged(inner, own, steps)
+    if 0 not in inner:
+        copy(at, x, y, sizes, x_step, y_step, (start, place))
     if mode != "constant":
-        _repeat_sides(at, mode, x.shape, before, after, y)
+        _repeat_sides(at, mode, inner, before, after, y)
 
 
 def _repeat_sides(
@@ -139,7 +153,8 @@ def _repeat_sides(
             "edge": ((0, before[axis], 0), (last + 1, last, 0)),
             "wrap": ((0, size, 1), (last + 1, before[axis], 1)),
         }
-        if mode not in ways or max(before[axis], after[axis]) > size - (mode == "reflect"):
+        most = {"reflect": size - 1, "edge": math.inf if size else 0}.get(mode, size)
+        if mode not in ways or max(before[axis], after[axis]) > most:
             raise at.refuse(f"pads of mode {mode} that are larger than the axis are not there")
         for count, (to, source, way) in zip((before[axis], after[axis]), ways[mode], strict=True):
             if not count:
@@ -175,8 +190,10 @@ def _resize(at: NodeCompiling) -> None:
         raise at.refuse("there is mode nearest alone")
     way = attributes.get_string("coordinate_transformation_mode", "half_pixel")
     rounding = attributes.get_string("nearest_mode", "round_prefer_floor")
-    if at.node.op_type == "Upsample":
-        way, rounding = "asymmetric", "floor"
+    if at.opset < _COORDINATES:
+        way, rounding = "asymmetric", "floor up, ceil down"
+    if attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise at.refuse("sizes that keep the aspect ratio are not there")
     scales = _scales(at, x, y)
     lines = x
     for axis, size in enumerate(y.shape):
@@ -203,24 +220,25 @@ def _scales(at: NodeCompiling, x: Tensor, y: Tensor) -> list[float]:
 
 
 def _nearest(at: NodeCompiling, way: str, rounding: str, size: int, count: int, scale: float) -> npt.NDArray[np.int32]:
-    """Return which line each new one is taken from, as ONNX computes it."""
-    new = np.arange(count, dtype=np.float32)
-    step = np.float32(1 / scale)
+    """Return which line each new one is taken from, as ONNX Runtime computes it: each step rounded to float32."""
+    new, by, half = np.arange(count, dtype=np.float32), np.float32(scale), np.float32(0.5)
     ways = {
-        "half_pixel": (new + np.float32(0.5)) * step - np.float32(0.5),
-        "pytorch_half_pixel": (new + np.float32(0.5)) * step - np.float32(0.5) if count > 1 else 0 * new,
-        "asymmetric": new * step,
-        "align_corners": new * np.float32((size - 1) / (count - 1)) if count > 1 else 0 * new,
+        "half_pixel": (new + half) / by - half,
+        "pytorch_half_pixel": (new + half) / by - half if count > 1 else 0 * new,
+        "asymmetric": new / by,
+        "align_corners": new * np.float32(size - 1) / np.float32(count - 1) if count > 1 else 0 * new,
     }
-    roundings: dict[str, Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]] = {
-        "round_prefer_floor": lambda place: np.ceil(place - np.float32(0.5)),
-        "round_prefer_ceil": lambda place: np.floor(place + np.float32(0.5)),
+    roundings: dict[str, Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]] = {
+        "round_prefer_floor": lambda place: np.ceil(place - 0.5),
+        "round_prefer_ceil": lambda place: np.floor(place + 0.5),
         "floor": np.floor,
         "ceil": np.ceil,
+        "floor up, ceil down": np.ceil if scale < 1 else np.floor,
     }
     if way not in ways or rounding not in roundings:
         raise at.refuse(f"coordinates by {way}, {rounding} are not there")
-    return np.asarray(np.clip(roundings[rounding](ways[way]), 0, size - 1), np.int32)
+    places = ways[way].astype(np.float64)  # exact, so that halves are told from what is next to them
+    return np.asarray(np.clip(roundings[rounding](places), 0, size - 1), np.int32)
 
 
 def take(at: NodeCompiling, x: Tensor, axis: int, ids: Tensor, y: Tensor) -> None:
@@ -232,9 +250,10 @@ def take(at: NodeCompiling, x: Tensor, axis: int, ids: Tensor, y: Tensor) -> Non
 
 
 COMPILERS: Mapping[str, Compiler] = {
-    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"), _reshape),
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"), _reshape),
     "Concat": _concat,
     "DepthToSpace": _depth_to_space,
+    "Dropout": _dropout,
     "Expand": _expand,
     "Pad": _pad,
     "Resize": _resize,

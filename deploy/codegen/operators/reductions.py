@@ -39,12 +39,10 @@ def _reduce(kernel: str, at: NodeCompiling) -> None:
     x = at.tensor(0)
     at.expect_float(x)
     axes = at.integers(1, "axes", "its axes")
-    if not axes:
-        if at.node.attributes.get_int("noop_with_empty_axes", 0):
-            at.like(x)
-            return
+    if not axes and not at.node.attributes.get_int("noop_with_empty_axes", 0):
         axes = list(range(len(x.shape)))
-    reduce(at, kernel, x, sorted(axis % len(x.shape) for axis in axes), at.output())
+    # Over no axis each number by itself: its square is still taken.
+    reduce(at, kernel, x, sorted(axis % len(x.shape) for axis in axes or []), at.output())
 
 
 def _global_pool(kernel: str, at: NodeCompiling) -> None:

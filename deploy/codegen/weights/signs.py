@@ -20,6 +20,9 @@ _EXACT = 2e-6
 
 _ALPHA_BYTES = 2
 
+_LARGEST = 1e37
+"""A number beyond which sums of coefficients and of what they are multiplied with might overflow."""
+
 _LOOKED_UP = 16
 """Vectors from which decoding a weight costs less than the look-ups of each vector."""
 
@@ -30,6 +33,8 @@ _SPAN = 256
 def signs(matrix: Matrix) -> StoredWeight | None:
     """Return a matrix whose rows, or groups of columns, have few levels that are sums of signs."""
     cols = matrix.shape[1]
+    if not np.abs(matrix).max() <= _LARGEST:
+        return None
     sizes = [math.ceil(cols / 8) * 8, *(size for size in _GROUPS if size < cols)]
     likely = [(_most_planes(matrix, size), size) for size in sizes]
     # One plane in groups of 32 is two planes in groups of 64 too, which take more bytes.

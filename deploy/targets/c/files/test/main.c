@@ -147,7 +147,7 @@ int main(int argc, char **argv) {
         run_case(number);
         for (size_t i = 0; i < sizeof outputs / sizeof *outputs; ++i) {
             const double far = distance(number, i);
-            worst = far <= worst ? worst : far;
+            if (isfinite(worst) && !(far <= worst)) worst = far;
             if (!(far <= tolerance)) fprintf(stderr, "case %d: %s is %g off\n", number, outputs[i].name, far);
         }
     }

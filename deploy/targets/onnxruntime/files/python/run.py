@@ -53,7 +53,8 @@ def distance(session: Any) -> float:
             wanted = wanted[finite].astype(np.float64)
             signal[index] += np.square(wanted).sum()
             noise[index] += np.square(found[finite].astype(np.float64) - wanted).sum()
-    return max(float(np.sqrt(n / s)) if s else float("nan") if n else 0.0 for n, s in zip(noise, signal, strict=True))
+    far = [np.sqrt(n / s) if s else np.nan if n else 0.0 for n, s in zip(noise, signal, strict=True)]
+    return float(np.max(far))  # NaN if any is
 
 
 def latency(session: Any, seconds: float) -> float:
