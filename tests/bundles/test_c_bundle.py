@@ -439,6 +439,48 @@ def test_low_rank_states_and_coded_tables_arrive_as_such(tmp_path: Path) -> None
     assert ran(tmp_path / "bundle", STRICT)["relative_l2"] <= 2e-6
 
 
+def test_factors_that_the_file_multiplies_are_stored_and_multiplied_one_after_the_other(tmp_path: Path) -> None:
+    constants = {
+        "left": numbers(60, 5),
+        "right": numbers(5, 90),
+        "back": np.array([60, 10, 3, 3]),
+        "w": numbers(1, 96, 8),
+    }
+    constants |= {"a": numbers(1, 96, 3), "b": numbers(1, 3, 24), "whole": numbers(60, 50), "wide": numbers(50, 90)}
+    nodes: list[tuple[str, str, Any]] = [
+        ("MatMul", "left right", {}),
+        ("Transpose", "MatMul_0", {}),
+        ("MatMul", "one Transpose_1", {}),
+        ("MatMul", "several Transpose_1", {}),
+        ("Reshape", "MatMul_0 back", {}),
+        ("Conv", "image Reshape_4", {"strides": [2, 1]}),
+        ("MatMul", "a b", {}),
+        ("LSTM:3", "steps w MatMul_6", {"hidden_size": 24}),
+        # As an input, and not as a weight, a product is computed; and one that is smaller than its factors is stored.
+        ("MatMul", "steps inner", {}),
+        ("MatMul", "MatMul_8 outer", {}),
+        ("RNN:2", "MatMul_9 w_rnn r_rnn", {"hidden_size": 2}),
+        ("MatMul", "whole wide", {}),
+        ("Gemm", "one MatMul_11", {"transB": 1}),
+    ]
+    constants |= {
+        "inner": numbers(8, 1),
+        "outer": numbers(1, 20),
+        "w_rnn": numbers(1, 2, 20),
+        "r_rnn": numbers(1, 2, 2),
+    }
+    inputs = {"one": ("N", 90), "several": (11, 90), "image": (1, 10, 9, 9), "steps": (4, 1, 8)}
+    model = ir.load(written(tmp_path / "model.onnx", inputs, constants, nodes))
+    products = [value for value in model.graph.outputs if value.name in ("MatMul_0", "MatMul_6", "MatMul_11")]
+    for value in [*products, *(each for each in model.graph.outputs if each.name in ("Transpose_1", "Reshape_4"))]:
+        model.graph.outputs.remove(value)
+    save_model(model, tmp_path / "factors.onnx")
+    told = deploy(tmp_path / "factors.onnx", "c", tmp_path / "bundle")
+    assert ran(tmp_path / "bundle", STRICT)["relative_l2"] <= 2e-6
+    kept = ("left", "right", "a", "b", "w", "inner", "outer", "w_rnn", "r_rnn")
+    assert told.figures["weights"] == 4 * (sum(constants[name].size for name in kept) + 60 * 90)
+
+
 @pytest.mark.skipif(
     shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None,
     reason="needs gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm",

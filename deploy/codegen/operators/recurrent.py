@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 
 from dtc.deploy.codegen.compiling import Compiler, NodeCompiling
 from dtc.deploy.codegen.program import AnyArray, Struct, Tensor
-from dtc.deploy.codegen.weights.low_rank import low_rank
 from dtc.deploy.codegen.weights.stored import StoredWeight
 from dtc.passes.prepare.known_sizes import static_shape
 
@@ -89,30 +87,9 @@ def _expect_usual(at: NodeCompiling) -> None:
 
 
 def _weight(at: NodeCompiling, index: int) -> StoredWeight:
-    """Return the weight of all directions, one below the other; as two factors where the graph has them."""
-    value = at.value(index)
-    product = value.producer()
-    if product is not None and product.op_type == "MatMul":
-        return _factors(at, value, product)
+    """Return the weight of all directions, one below the other."""
     array = at.constant(index, "the weights")
     return at.weight(array.reshape(-1, array.shape[-1]))
-
-
-def _factors(at: NodeCompiling, value: ir.Value, product: ir.Node) -> StoredWeight:
-    left, right = (None if each is None else each.const_value for each in product.inputs)
-    if left is None or right is None:
-        raise at.refuse("the weights are not constant")
-    first, second = left.numpy(), right.numpy()
-    if first.ndim == 2:
-        first, second = first[None], second[None]
-    if len(first) != 1 or len(second) != 1:
-        whole = np.matmul(first, second)
-        return at.weight(whole.reshape(-1, whole.shape[-1]))
-    key = (value, "factors")
-    if key not in at.graph.weights:
-        parts = [at.weight(each[0]) for each in (first, second)]
-        at.graph.weights[key] = low_rank(*parts)
-    return at.graph.weights[key]
 
 
 def _biases(at: NodeCompiling, directions: int, rows: int) -> list[Tensor | None]:

@@ -1,0 +1,55 @@
+"""Weights that are products of two constants, found again by their numbers.
+
+A file may multiply the factors of a low-rank weight when it is loaded, since that is faster on a processor with caches.
+A program stores both, and multiplies with one after the other, as that takes less memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+
+from dtc.deploy.codegen.weights.stored import AnyArray, Matrix
+from dtc.passes.prepare.known_sizes import static_shape
+
+Key: TypeAlias = tuple[tuple[int, ...], str]
+
+
+def key_of(matrix: Matrix) -> Key:
+    """Return what tells a matrix from all others."""
+    return matrix.shape, hashlib.sha256(matrix.tobytes()).hexdigest()
+
+
+class Factors:
+    """Pairs of factors, by the product of which they are."""
+
+    def __init__(self) -> None:
+        self._found: dict[Key, tuple[Matrix, Matrix]] = {}
+
+    def add(self, left: AnyArray, right: AnyArray, product: AnyArray) -> None:
+        """Remember of what a product was computed; its transpose is that of the factors' transposes."""
+        a, b, whole = (
+            np.ascontiguousarray(each.reshape(each.shape[-2:]), np.float32) for each in (left, right, product)
+        )
+        self._found[key_of(whole)] = a, b
+        turned = [np.ascontiguousarray(each.T) for each in (whole, b, a)]
+        self._found[key_of(turned[0])] = turned[1], turned[2]
+
+    def of(self, matrix: Matrix) -> tuple[Matrix, Matrix] | None:
+        """Return `left [rows, rank]` and `right [rank, cols]` of a matrix; None where it is no known product."""
+        return self._found.get(key_of(matrix))
+
+
+def is_factored(node: ir.Node) -> bool:
+    """True of the product of two matrices that is larger than both together."""
+    if node.op_type != "MatMul" or node.domain != "":
+        return False
+    shapes = [None if value is None else static_shape(value) for value in node.inputs]
+    if any(shape is None or len(shape) < 2 or math.prod(shape[:-2]) != 1 for shape in shapes):
+        return False
+    left, right = (shape for shape in shapes if shape is not None)
+    return math.prod(left) + math.prod(right) < left[-2] * right[-1]
