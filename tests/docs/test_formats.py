@@ -229,7 +229,7 @@ def test_compressed_rows(page: Any, compress: Compress, value_type: str) -> None
 
 def test_the_example_of_compressed_rows(page: Any) -> None:
     found = page.csr(np.array([5, 6, 7]), np.array([1, 0, 2]), np.array([0, 1, 1, 3]), 3)
-    np.testing.assert_array_equal(page.gaps(np.array([5, 6, 7]), np.array([1, 5, 2]), (3, 3)), found)
+    np.testing.assert_array_equal(page.gaps(np.array([0, 5, 6, 7]), np.array([1, 5, 2, 0]), (3, 3)), found)
     assert found.tolist() == [[0, 5, 0], [0, 0, 0], [6, 0, 7]]
 
 

@@ -119,16 +119,25 @@ def _weight_codes(build: Builder, codes: ir.Value, given: Constants) -> ir.Value
 
 def byte_bits(build: Builder) -> ir.Value:
     """Return the bits of every byte, int32 `[256, 8]`, LSB first; the nodes take fewer bytes than the table would."""
-    scalars = [build.constant(np.int32(number)) for number in (0, 256, 1)]
-    numbers = build.op("Reshape", [build.op("Range", scalars), build.constant([256, 1])])
     # Numbers [256, 1] / [1, 2, 4, ..., 128] -> [256, 8]; modulo 2: byte 6 -> 0 1 1 0 0 0 0 0.
-    shifted = build.op("Div", [numbers, build.constant(np.array([2**bit for bit in range(8)], dtype=np.int32))])
+    shifted = build.op("Div", [_bytes(build), build.constant(np.array([2**bit for bit in range(8)], dtype=np.int32))])
     return build.op("Mod", [shifted, build.constant(np.int32(2))])
 
 
 def float_bits(build: Builder) -> ir.Value:
-    """Return the bits of every byte, float `[256, 8]`."""
-    return build.op("Cast", [byte_bits(build)], to=ir.DataType.FLOAT)
+    """Return the bits of every byte, float `[256, 8]`, LSB first."""
+    # Numbers [256, 1] modulo [2, 4, 8, ...]: of byte 6 0 2 6 ..., of which 0 is less than 1, and 2 and 6 are not less
+    # than 2 and 4: 0 1 1 0 0 0 0 0.
+    powers = 2 ** np.arange(8, dtype=np.int32)
+    rest = build.op("Mod", [_bytes(build), build.constant(2 * powers)])
+    missing = build.op("Less", [rest, build.constant(powers)])
+    return build.op("Where", [missing, *(build.constant(np.float32(bit)) for bit in (0, 1))])
+
+
+def _bytes(build: Builder) -> ir.Value:
+    """Return all bytes, int32 `[256, 1]`."""
+    ends = [build.constant(np.int32(number)) for number in (0, 256, 1)]
+    return build.op("Reshape", [build.op("Range", ends), build.constant([256, 1])])
 
 
 def computed_constants(

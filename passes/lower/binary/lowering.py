@@ -160,14 +160,14 @@ class _BinarySite(CodedSite):
         stored = self.front.initializer("survivors", survivors)
         mask = self.front.initializer("mask", self.planes.codes[-1])
         if not self.target.functions:
-            bits, kept = 8 * self.planes.codes[-1].size, int(self.planes.form.kept.sum())
-            sums = sums_in_front_of(self.site)
+            bits = 8 * self.planes.codes[-1].size
+            sums = sums_in_front_of(self.site, portable=self.target.portable)
             return unmask(
                 self.front,
                 stored,
                 mask,
                 float_bits_of_bytes(self.front),
-                lambda numbers: sums(self.front, numbers, bits, kept),
+                lambda numbers: sums(self.front, numbers, bits),
             )
         return call(self.front, "BinaryUnmask", [stored, mask])
 
@@ -229,10 +229,12 @@ class _BinarySite(CodedSite):
         # peak of 3.9 times the weight instead of 5.2 (8192x8192, 2 bits), and one look-up for several weights. They pay
         # where planes are not stored anyway.
         alone = self._rows is None and self._blocks is None and planes.survivors is None
+        folded = wants_constant(self.site, portable=self.target.portable)
         if alone and bits in NATIVE_BITS:
-            code = store_as_matrix(self.front, planes.code.T if transposed else planes.code, bits, "codes")
+            codes = planes.code.T if transposed else planes.code
+            code = store_as_matrix(self.front, codes, bits, "codes", lean=self.target.portable)
             alphas = store_alphas(self.front, planes, lambda rows: rows)
-            levels = level_constants(self.front, planes, transposed=transposed, folded=wants_constant(self.site))
+            levels = level_constants(self.front, planes, transposed=transposed, folded=folded)
             return look_up(self.front, code, alphas, levels, transposed=transposed)
-        given = constants(self.front, planes, transposed=transposed, folded=wants_constant(self.site))
+        given = constants(self.front, planes, transposed=transposed, folded=folded)
         return decode(self.front, *self._in_rows(), given, transposed=transposed)
