@@ -25,8 +25,8 @@ Compiler: TypeAlias = "Callable[[NodeCompiling], None]"
 
 KINDS = "there are float32, int64, int32 and bool"
 
-PACKED = "weights that nodes look up in packed bytes are taken as --lower compute writes them"
-"""What to do about a model whose nodes decode a few rows of a table at each run."""
+PACKED = "export the model in float32; a compressed file is taken as --lower compute writes it"
+"""What to do about a model that computes with integers, as nodes do that decode a few rows of a table at each run."""
 
 
 class NodeCompiling:
@@ -102,16 +102,19 @@ class NodeCompiling:
             self.graph.weights[key] = self.graph.kernels.encode(own)
         return self.graph.weights[key]
 
-    def weight(self, matrix: AnyArray) -> StoredWeight:
-        """Return a weight `[out, in]` in the form that is smallest: that of a table, or two factors."""
+    def weight(self, matrix: AnyArray, parts: int = 1) -> StoredWeight:
+        """Return a weight `[out, in]` in the form that is smallest: that of a table, or two factors.
+
+        It may be `parts` weights, one below the other, of which calls take rows of one alone.
+        """
         own = np.ascontiguousarray(matrix, np.float32)
-        factors, key = self.graph.factors.of(own), ("factors", key_of(own))
+        factors, key = self.graph.factors.of(own, parts), ("factors", parts, key_of(own))
         if factors is None or key_of(own) in self.graph.weights:
             return self.table(own)
         if key not in self.graph.weights:
             whole, left, right = (self.graph.kernels.encode(each) for each in (own, *factors))
             smaller = left.nbytes + right.nbytes < whole.nbytes
-            self.graph.weights[key] = low_rank(left, right, self.graph.kernels.width) if smaller else whole
+            self.graph.weights[key] = low_rank(left, right, parts, self.graph.kernels.width) if smaller else whole
         return self.graph.weights[key]
 
     def floats(self, array: AnyArray) -> Tensor:

@@ -28,28 +28,36 @@ class Factors:
     """Pairs of factors, by the product of which they are."""
 
     def __init__(self) -> None:
-        self._found: dict[Key, tuple[Matrix, Matrix]] = {}
+        self._found: dict[tuple[int, Key], tuple[Matrix, Matrix]] = {}
 
     def add(self, left: AnyArray, right: AnyArray, product: AnyArray) -> None:
-        """Remember of what a product was computed; its transpose is that of the factors' transposes."""
-        a, b, whole = (
-            np.ascontiguousarray(each.reshape(each.shape[-2:]), np.float32) for each in (left, right, product)
-        )
-        self._found[key_of(whole)] = a, b
-        turned = [np.ascontiguousarray(each.T) for each in (whole, b, a)]
-        self._found[key_of(turned[0])] = turned[1], turned[2]
+        """Remember of what a product was computed, or several: `[parts, rows, cols]`.
 
-    def of(self, matrix: Matrix) -> tuple[Matrix, Matrix] | None:
-        """Return `left [rows, rank]` and `right [rank, cols]` of a matrix; None where it is no known product."""
-        return self._found.get(key_of(matrix))
+        The transpose of one is the product of the factors' transposes.
+        """
+        parts = math.prod(product.shape[:-2])
+        a, b, whole = (
+            np.ascontiguousarray(each.reshape(-1, each.shape[-1]), np.float32) for each in (left, right, product)
+        )
+        self._found[parts, key_of(whole)] = a, b
+        if parts == 1:
+            turned = [np.ascontiguousarray(each.T) for each in (whole, b, a)]
+            self._found[1, key_of(turned[0])] = turned[1], turned[2]
+
+    def of(self, matrix: Matrix, parts: int) -> tuple[Matrix, Matrix] | None:
+        """Return `left [rows, rank]` and `right [parts * rank, cols]` of a matrix; None where it is no known product.
+
+        The matrix is `parts` products, one below the other.
+        """
+        return self._found.get((parts, key_of(matrix)))
 
 
 def is_factored(node: ir.Node) -> bool:
-    """True of the product of two matrices that is larger than both together."""
+    """True of the product of two matrices, or of several pairs, that is larger than all of them together."""
     if node.op_type != "MatMul" or node.domain != "":
         return False
     shapes = [None if value is None else static_shape(value) for value in node.inputs]
-    if any(shape is None or len(shape) < 2 or math.prod(shape[:-2]) != 1 for shape in shapes):
+    left, right = (shape or () for shape in shapes)
+    if min(len(left), len(right)) < 2 or math.prod(left[:-2]) != math.prod(right[:-2]):
         return False
-    left, right = (shape for shape in shapes if shape is not None)
-    return math.prod(left) + math.prod(right) < left[-2] * right[-1]
+    return math.prod(left) + math.prod(right) < math.prod(left[:-1]) * right[-1]

@@ -92,7 +92,7 @@ def ran(folder: Path, flags: str) -> Mapping[str, Any]:
     return json.loads(done.stdout)
 
 
-STRICT = "-std=c11 -O0 -Wall -Wextra -Werror -fsanitize=undefined -fno-sanitize-recover"
+STRICT = "-std=c11 -O0 -Wall -Wextra -Wpedantic -Werror -fsanitize=undefined -fno-sanitize-recover"
 """-O0 builds in a third of the time."""
 
 UNARY = [
@@ -174,6 +174,9 @@ OPERATORS: Nodes = [
     ("Resize", "s - - sizes", {"nearest_mode": "floor"}),
     ("Mul", "ids huge", {}),
     ("Max", "ids least", {}),
+    # Nothing at all, which is no array of C.
+    ("Concat", "s nothing", {"axis": 0}),
+    ("MatMul", "x zeros", {}),
 ]  # fmt: skip
 """Nodes of inputs and constants alone."""
 
@@ -240,6 +243,8 @@ def constants_of_operators() -> dict[str, Any]:
         "row0": np.float32(-0.5),
         "none": np.zeros(0, np.int64),
         "sizes": np.array([1, 4, 1]),
+        "nothing": numbers(0, 4, 9),
+        "zeros": np.zeros((5, 60), np.float32),
         "zero": np.float32(0),
         "special": np.array([np.nan, np.inf, -np.inf, 1e30, 0.25], np.float32),
         "other": np.array([1, -np.inf, np.nan, -1e30, 0], np.float32),
@@ -462,7 +467,10 @@ def test_factors_that_the_file_multiplies_are_stored_and_multiplied_one_after_th
         ("RNN:2", "MatMul_9 w_rnn r_rnn", {"hidden_size": 2}),
         ("MatMul", "whole wide", {}),
         ("Gemm", "one MatMul_11", {"transB": 1}),
+        ("MatMul", "both_a both_b", {}),
+        ("GRU:2", "steps MatMul_13 both_r", {"hidden_size": 24, "direction": "bidirectional"}),
     ]
+    constants |= {"both_a": numbers(2, 72, 2), "both_b": numbers(2, 2, 8), "both_r": numbers(2, 72, 24)}
     constants |= {
         "inner": numbers(8, 1),
         "outer": numbers(1, 20),
@@ -471,13 +479,15 @@ def test_factors_that_the_file_multiplies_are_stored_and_multiplied_one_after_th
     }
     inputs = {"one": ("N", 90), "several": (11, 90), "image": (1, 10, 9, 9), "steps": (4, 1, 8)}
     model = ir.load(written(tmp_path / "model.onnx", inputs, constants, nodes))
-    products = [value for value in model.graph.outputs if value.name in ("MatMul_0", "MatMul_6", "MatMul_11")]
+    products = [
+        value for value in model.graph.outputs if value.name in ("MatMul_0", "MatMul_6", "MatMul_11", "MatMul_13")
+    ]
     for value in [*products, *(each for each in model.graph.outputs if each.name in ("Transpose_1", "Reshape_4"))]:
         model.graph.outputs.remove(value)
     save_model(model, tmp_path / "factors.onnx")
     told = deploy(tmp_path / "factors.onnx", "c", tmp_path / "bundle")
     assert ran(tmp_path / "bundle", STRICT)["relative_l2"] <= 2e-5
-    kept = ("left", "right", "a", "b", "w", "inner", "outer", "w_rnn", "r_rnn")
+    kept = ("left", "right", "a", "b", "w", "inner", "outer", "w_rnn", "r_rnn", "both_a", "both_b", "both_r")
     assert told.figures["weights"] == 4 * (sum(constants[name].size for name in kept) + 60 * 90)
 
 

@@ -39,7 +39,9 @@ def _recurrent(at: NodeCompiling, *, gates: int, spare: int, state: tuple[str, .
     members |= {"directions": directions, "reverse": direction == "reverse"}
     members |= {"before_reset": bool(at.node.attributes.get_int("linear_before_reset", 0))}
     members |= {"clip": at.node.attributes.get_float("clip", 0.0)}
-    weights = [_weight(at, index) for index in (1, 2)]
+    arrays = [at.constant(index, "the weights") for index in (1, 2)]
+    # Of all directions, one below the other.
+    weights = [at.weight(array.reshape(-1, array.shape[-1]), directions) for array in arrays]
     biases = _biases(at, directions, gates * hidden)
     if at.node.op_type == "LSTM":
         biases.append(at.floats(at.constant(7, "the peepholes")) if at.has(7) else None)
@@ -84,12 +86,6 @@ def _expect_usual(at: NodeCompiling) -> None:
     lengths = at.array(4)
     if at.has(4) and (lengths is None or steps is None or np.any(lengths != steps[0])):
         raise at.refuse("sequences of several lengths are not there")
-
-
-def _weight(at: NodeCompiling, index: int) -> StoredWeight:
-    """Return the weight of all directions, one below the other."""
-    array = at.constant(index, "the weights")
-    return at.weight(array.reshape(-1, array.shape[-1]))
 
 
 def _biases(at: NodeCompiling, directions: int, rows: int) -> list[Tensor | None]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dtc.deploy.codegen.weights.stored import Several, StoredWeight
 
 
-def low_rank(left: StoredWeight, right: StoredWeight, width: int) -> StoredWeight:
-    """Return `left [rows, rank] @ right [rank, cols]`, for kernels of DTC_WIDTH `width`."""
+def low_rank(left: StoredWeight, right: StoredWeight, parts: int, width: int) -> StoredWeight:
+    """Return `left [rows, rank] @ right [parts * rank, cols]`, for kernels of DTC_WIDTH `width`.
+
+    As many rows of `left` take each part of `right`.
+    """
     return StoredWeight(
         "low_rank",
         left.rows,
         right.cols,
         arrays={},
+        numbers={"parts": parts},
         parts={"left": left, "right": right},
         scratch=left.cols + max(left.scratch, right.scratch),
         multiply_adds=left.multiply_adds + right.multiply_adds,
