@@ -179,9 +179,7 @@ def _weights(program: CProgram, names: Mapping[StoredWeight, str]) -> str:
 
 def _weight(weight: StoredWeight, name: str, used: Collection[str], *, extern: bool) -> str:
     """Return the definition of a weight: its arrays, what they are to its form, and the matrix with its kernels."""
-    parts = "".join(
-        _weight(part, f"{name}_{member}", ["product"], extern=False) for member, part in weight.parts.items()
-    )
+    parts = "".join(_weight(part, f"{name}_{member}", used, extern=False) for member, part in weight.parts.items())
     arrays = {member: f"{name}_{member}" for member, array in weight.arrays.items() if array is not None}
     definitions = "".join(
         literals.array(f"{name}_{member}", array) for member, array in weight.arrays.items() if array is not None
