@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -10,9 +9,11 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.deploy.codegen.constants import fold_constants, is_constant
+from dtc.deploy.codegen.factors import Factors, key_of
 from dtc.deploy.codegen.kernel_set import MICROCONTROLLER, KernelSet
 from dtc.deploy.codegen.literals import identifiers
 from dtc.deploy.codegen.program import C_TYPES, AnyArray, Argument, CProgram, KernelCall, Loop, Step, Tensor
+from dtc.deploy.codegen.weights.low_rank import low_rank
 from dtc.deploy.codegen.weights.stored import StoredWeight
 from dtc.errors import ModelError
 from dtc.graph.opset import opset_of
@@ -24,8 +25,8 @@ Compiler: TypeAlias = "Callable[[NodeCompiling], None]"
 
 KINDS = "there are float32, int64, int32 and bool"
 
-PACKED = "weights that nodes look up in packed bytes are taken as --lower compute writes them"
-"""What to do about a model whose nodes decode a few rows of a table at each run."""
+PACKED = "export the model in float32; a compressed file is taken as --lower compute writes it"
+"""What to do about a model that computes with integers, as nodes do that decode a few rows of a table at each run."""
 
 
 class NodeCompiling:
@@ -93,12 +94,27 @@ class NodeCompiling:
             return list(self.node.attributes[attribute].as_ints())
         return [int(each) for each in self.constant(index, what).reshape(-1)] if self.has(index) else None
 
-    def weight(self, matrix: AnyArray) -> StoredWeight:
-        """Return a weight `[out, in]` in the form that is smallest; equal ones are stored once."""
+    def table(self, matrix: AnyArray) -> StoredWeight:
+        """Return a weight `[out, in]` in the form that is smallest and has single rows; equal ones are stored once."""
         own = np.ascontiguousarray(matrix, np.float32)
-        key = own.shape, hashlib.sha256(own.tobytes()).hexdigest()
+        key = key_of(own)
         if key not in self.graph.weights:
             self.graph.weights[key] = self.graph.kernels.encode(own)
+        return self.graph.weights[key]
+
+    def weight(self, matrix: AnyArray, parts: int = 1) -> StoredWeight:
+        """Return a weight `[out, in]` in the form that is smallest: that of a table, or two factors.
+
+        It may be `parts` weights, one below the other, of which calls take rows of one alone.
+        """
+        own = np.ascontiguousarray(matrix, np.float32)
+        factors, key = self.graph.factors.of(own, parts), ("factors", parts, key_of(own))
+        if factors is None or key_of(own) in self.graph.weights:
+            return self.table(own)
+        if key not in self.graph.weights:
+            whole, left, right = (self.graph.kernels.encode(each) for each in (own, *factors))
+            smaller = left.nbytes + right.nbytes < whole.nbytes
+            self.graph.weights[key] = low_rank(left, right, parts, self.graph.kernels.width) if smaller else whole
         return self.graph.weights[key]
 
     def floats(self, array: AnyArray) -> Tensor:
@@ -159,6 +175,7 @@ class GraphCompiling:
         steps: Calls so far.
         weights: Weights so far, of all graphs.
         kernels: Those that the program calls.
+        factors: Of what products among the constants were computed.
         compilers: By operator.
         opset: Version of the standard operators.
         depth: How many loops are around it.
@@ -170,11 +187,12 @@ class GraphCompiling:
         values: dict[ir.Value, Tensor],
         weights: dict[object, StoredWeight],
         kernels: KernelSet,
+        factors: Factors,
         opset: int,
         depth: int = 0,
     ) -> None:
         self.compilers, self.values, self.weights = compilers, values, weights
-        self.kernels, self.opset, self.depth = kernels, opset, depth
+        self.kernels, self.factors, self.opset, self.depth = kernels, factors, opset, depth
         self.steps: list[Step] = []
 
     def compile(self, graph: ir.Graph) -> None:
@@ -192,7 +210,8 @@ class GraphCompiling:
     def within(self, variable: str, count: int) -> tuple[Loop, GraphCompiling]:
         """Return a loop, and what compiles its body."""
         loop = Loop(variable, count)
-        body = GraphCompiling(self.compilers, self.values, self.weights, self.kernels, self.opset, self.depth + 1)
+        shared = self.compilers, self.values, self.weights, self.kernels, self.factors
+        body = GraphCompiling(*shared, self.opset, self.depth + 1)
         body.steps = loop.body
         return loop, body
 
@@ -251,8 +270,8 @@ def compile_model(model: ir.Model, kernels: KernelSet = MICROCONTROLLER) -> CPro
     from dtc.deploy.codegen.operators import compilers  # its modules import this one
 
     model = model.clone()
-    fold_constants(model)
-    compiling = GraphCompiling(compilers(), {}, {}, kernels, opset_of(model))
+    factors = fold_constants(model)
+    compiling = GraphCompiling(compilers(), {}, {}, kernels, factors, opset_of(model))
     names = identifiers("input", [str(value.name) for value in model.graph.inputs])
     inputs = [_parameter(value, name) for value, name in zip(model.graph.inputs, names, strict=True)]
     compiling.values.update(zip(model.graph.inputs, inputs, strict=True))

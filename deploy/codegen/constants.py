@@ -6,8 +6,7 @@ decide is decided. What is left depends on the inputs.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -15,24 +14,24 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
+from dtc.deploy.codegen.factors import Factors, is_factored
 from dtc.deploy.codegen.tables import decode_tables
 from dtc.graph import all_graphs, all_nodes
 from dtc.graph.builder import Names, add_initializer
 from dtc.graph.inference import infer_shapes
 from dtc.passes.prepare.evaluation import can_evaluate
-from dtc.passes.prepare.known_sizes import known_sizes, static_shape
+from dtc.passes.prepare.known_sizes import known_sizes
 from dtc.passes.prepare.remove_identities import RemoveIdentitiesPass
 from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 from dtc.passes.prepare.take_branch import take_branch
 from dtc.session import runner, session_of
 
-RECURRENT = ("LSTM", "GRU", "RNN")
 
-
-def fold_constants(model: ir.Model) -> None:
+def fold_constants(model: ir.Model) -> Factors:
     """Put functions in place, and make initializers of all that depends on no input, in place.
 
-    A product of two factors that is the weight of a recurrent node stays: it is smaller as two.
+    Returns:
+        Of what products among them were computed.
 
     Raises:
         ModelError: ONNX Runtime does not compute it.
@@ -41,18 +40,19 @@ def fold_constants(model: ir.Model) -> None:
     InlinePass()(model)
     for value in [value for value in model.graph.inputs if value.is_initializer()]:
         model.graph.inputs.remove(value)  # no test vector gives it: it stays what it is
+    factors = Factors()
     while True:
         # An exporter's Identity would stand between a constant and what reads it.
         RemoveIdentitiesPass()(model)
         infer_shapes(model)
-        folded = sum(_fold(model, graph) for graph in list(all_graphs(model)))
+        folded = sum(_fold(model, graph, factors) for graph in list(all_graphs(model)))
         taken = sum([take_branch(node) for node in list(all_nodes(model))])
         RemoveUnusedPass()(model)
         if not folded + taken:
-            return
+            return factors
 
 
-def _fold(model: ir.Model, graph: ir.Graph) -> int:
+def _fold(model: ir.Model, graph: ir.Graph, factors: Factors) -> int:
     """Fold what the nodes of one graph compute of constants; return how many values became initializers."""
     known: set[ir.Value] = set()
     ready: list[ir.Node] = []
@@ -62,13 +62,19 @@ def _fold(model: ir.Model, graph: ir.Graph) -> int:
         # A graph's output is written by a node: of a Shape that is the Identity that stands there in the next round.
         if (sizes := known_sizes(node)) is not None:
             arrays[node.outputs[0]] = sizes
-        elif _is_ready(node, known) and not is_factored(node):
+        elif _is_ready(node, known):
             ready.append(node)
         else:
             continue
         known.update(node.outputs)
-    wanted = [value for node in ready for value in node.outputs if _is_needed(value, set(ready))]
-    arrays |= _computed(model, ready, wanted, arrays)
+    inner = set(ready)
+    wanted = [value for node in ready for value in node.outputs if _is_needed(value, inner)]
+    products = [node for node in ready if is_factored(node)]
+    made = [value for node in products for value in _ends(node) if value.producer() in inner]
+    computed = _computed(model, ready, list(dict.fromkeys([*wanted, *made])), arrays)
+    for node in products:
+        factors.add(*(computed[value] if value in computed else _tensor(value).numpy() for value in _ends(node)))
+    arrays |= {value: computed[value] for value in wanted}
     for value, array in arrays.items():
         _store(model, names, value, array)
     return len(arrays)
@@ -86,17 +92,9 @@ def is_constant(value: ir.Value) -> bool:
     return value.const_value is not None and value.is_initializer() and not value.is_graph_input()
 
 
-def is_factored(node: ir.Node) -> bool:
-    """True of the product of two factors that recurrent nodes take as a weight, where it is larger than both."""
-    product = node.outputs[0]
-    readers = {use.node.op_type for use in product.uses()}
-    if node.op_type != "MatMul" or product.is_graph_output() or not readers or not readers <= set(RECURRENT):
-        return False
-    shapes = [static_shape(value) for value in node.inputs if value is not None]
-    if len(shapes) != 2 or any(shape is None or len(shape) < 2 for shape in shapes):
-        return False
-    left, right = (shape for shape in shapes if shape is not None)
-    return math.prod(left) + math.prod(right) < math.prod(left[:-1]) * right[-1]
+def _ends(product: ir.Node) -> Iterator[ir.Value]:
+    """Yield both factors and the product."""
+    yield from (value for value in (*product.inputs, *product.outputs) if value is not None)
 
 
 def _is_needed(value: ir.Value, ready: set[ir.Node]) -> bool:

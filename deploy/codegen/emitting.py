@@ -70,11 +70,19 @@ def _model_header(program: CProgram, arena: Mapping[str, int]) -> str:
 #define MODEL_WEIGHT_BYTES {weights}
 #define MODEL_MULTIPLY_ADDS {program.multiply_adds}
 
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
 /* Run the model. State that goes on from run to run is an input and an output: hand the output in again. Outputs must
  * not overlap inputs. Not for two threads at once.
 {lines}
  */
 {_signature(program)};
+
+#ifdef __cplusplus
+}}
+#endif
 
 #endif
 """
@@ -171,9 +179,7 @@ def _weights(program: CProgram, names: Mapping[StoredWeight, str]) -> str:
 
 def _weight(weight: StoredWeight, name: str, used: Collection[str], *, extern: bool) -> str:
     """Return the definition of a weight: its arrays, what they are to its form, and the matrix with its kernels."""
-    parts = "".join(
-        _weight(part, f"{name}_{member}", ["product"], extern=False) for member, part in weight.parts.items()
-    )
+    parts = "".join(_weight(part, f"{name}_{member}", used, extern=False) for member, part in weight.parts.items())
     arrays = {member: f"{name}_{member}" for member, array in weight.arrays.items() if array is not None}
     definitions = "".join(
         literals.array(f"{name}_{member}", array) for member, array in weight.arrays.items() if array is not None

@@ -33,8 +33,8 @@ def number(value: float) -> str:
 
 
 def array(name: str, values: npt.NDArray[np.generic]) -> str:
-    """Return the definition of a constant array, its axes as one."""
-    flat = values.reshape(-1)
+    """Return the definition of a constant array, its axes as one; of an empty one, which C does not have, a zero."""
+    flat = values.reshape(-1) if values.size else np.zeros(1, values.dtype)
     return f"static const {ELEMENTS[str(flat.dtype)]} {name}[{flat.size}] = {{\n{_lines(_numbers(flat))}\n}};\n"
 
 

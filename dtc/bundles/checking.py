@@ -13,7 +13,7 @@ from dtc.bundles.description import read_description
 from dtc.bundles.document import DESCRIPTION, BundleCheck, BundleDescription, CheckedBundle, RunOutcome
 from dtc.checking.measurements import machine
 from dtc.deploy.programs import MissingError, ProgramError, ProgramReport
-from dtc.deploy.target import MODEL, BundleRun, Place, find_deploy_target
+from dtc.deploy.target import MODEL, BundleRun, Place, deploy_targets
 from dtc.errors import UsageError
 from dtc.scratch import scratch_folder
 
@@ -33,9 +33,9 @@ def check_bundle(
 
     It is measured in turns with the bundle `beside`, in what runs both: so many `rounds`, of whose times the median
     counts, the lesser one of two, as what else the machine does meets both alike. `seconds` is the time for the latency
-    of each way in a round. What came of it is written into the `deploy.json` of the bundle too; ways without times,
-    which the bundle beside remembers, are not run again there. What has to be fetched goes to `fetched`, for further
-    checks; none: it is fetched for this one.
+    of each way in a round. What came of it is written into the `deploy.json` of the bundle too, where that can be; ways
+    without times, which the bundle beside remembers, are not run again there. What has to be fetched goes to `fetched`,
+    for further checks; none: it is fetched for this one. Files that the description does not name take no part.
 
     Raises:
         UsageError: A folder is no bundle, was changed since, or nothing runs both.
@@ -54,10 +54,12 @@ def check_bundle(
         for way in {run.name: run for bundle in both for run in bundle.runs}.values():
             known = other is not None and not way.timed and other.recall(way.name)
             _take_turns(way, [opened] if known else both, rounds)
-    opened.remember()
+    notes = opened.remember()
     checked, compared = opened.checked, None if other is None else other.checked
     failures = _failures(checked, compared)
-    return BundleCheck(schema="dtc-bundle-check/1", bundle=checked, beside=compared, failures=failures)
+    return BundleCheck(
+        schema="dtc-bundle-check/1", bundle=checked, beside=compared, failures=failures, notes=tuple(notes)
+    )
 
 
 _BAD = ("wrong", "failed")
@@ -81,12 +83,15 @@ class _Opened:
             UsageError: It is none, or was changed since it was written.
         """
         description = read_description(folder)
-        return cls(folder, description, find_deploy_target(description.target).runs(description.processor))
+        return cls(folder, description, deploy_targets()[description.target].runs(description.processor))
 
     def settle(self, scratch: Path, fetched: Path, seconds: float) -> None:
-        """Copy it to where it is run: nothing is built within the bundle itself."""
+        """Copy it to where it is run: nothing is built within the bundle, and nothing that was built there is run."""
         copy = scratch / f"bundle{len(list(scratch.iterdir()))}"
-        shutil.copytree(self.folder, copy)
+        for file in self.description.files:
+            to = copy / file.path
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(self.folder / file.path, to)
         self.place = Place(copy, fetched, self.description.processor, seconds)
 
     def recall(self, name: str) -> bool:
@@ -126,8 +131,11 @@ class _Opened:
         told = {"name": name, "outcome": outcome, "reason": reason, "found": found, "machine": machine()}
         self.outcomes.append(RunOutcome.model_validate(told))
 
-    def remember(self) -> None:
-        """Write what came of it into the bundle's description; what is not on this machine keeps its older outcome."""
+    def remember(self) -> list[str]:
+        """Write what came of it into the bundle's description, and return what a user should know of that.
+
+        What is not on this machine keeps its older outcome.
+        """
         new = {each.name: each for each in self.outcomes if each.outcome != "missing"}
         older = [each for each in self.description.ran if each.name not in new]
         updated = self.description.model_copy(update={"ran": (*older, *new.values())})
@@ -136,12 +144,13 @@ class _Opened:
             draft.write_text(updated.to_json(indent=2) + "\n", encoding="utf-8")
             draft.replace(self.folder / DESCRIPTION)
         except OSError as error:
-            raise UsageError(f"{self.folder}: the outcome cannot be written there ({error.strerror})") from error
+            return [f"{self.folder}: what came of it cannot be written there ({error.strerror})"]
+        return []
 
     @property
     def checked(self) -> CheckedBundle:
         """What is told of it."""
-        shipped = find_deploy_target(self.description.target).shipped
+        shipped = deploy_targets()[self.description.target].shipped
         built = any(file.path == shipped for file in self.description.files)
         model = self.description.file(shipped if built else MODEL)
         return CheckedBundle(

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import onnx
@@ -14,6 +14,7 @@ import onnx_ir as ir
 import onnxruntime
 
 from dtc.bundles.document import DESCRIPTION, BundleDescription, BundleFile, BundleTensor, NamedFile
+from dtc.deploy.target import MODEL, deploy_targets
 from dtc.document import read_document
 from dtc.errors import UsageError
 from dtc.graph.signature import TensorSpec
@@ -55,15 +56,30 @@ def read_description(folder: Path) -> BundleDescription:
     """Read the description of a bundle.
 
     Raises:
-        UsageError: The folder holds none, or one of another version of dtc, or a file that is not as it was written.
+        UsageError: The folder holds none, or one of another version of dtc, or a file that is not as it was written, or
+            it names what is no file or target.
     """
     description = read_document(BundleDescription, folder / DESCRIPTION, "bundle")
+    if (stranger := _stranger(description)) is not None:
+        raise UsageError(f"{folder / DESCRIPTION}: no bundle that this dtc reads ({stranger})")
     for file in description.files:
         path = folder / file.path
         if not path.is_file() or digest(path) != file.sha256:
             what = "is not as dtc wrote it" if path.is_file() else "is missing"
             raise UsageError(f"{path}: {what}; write the bundle again with dtc deploy")
     return description
+
+
+def _stranger(description: BundleDescription) -> str | None:
+    """Return what no description of this dtc holds: a target that there is not, or a file that lies elsewhere."""
+    target = deploy_targets().get(description.target)
+    if target is None or description.processor not in (target.processors or ("",)):
+        return f"target {description.target!r} for processor {description.processor!r}"
+    paths = [PurePosixPath(file.path) for file in description.files]
+    if PurePosixPath(MODEL) not in paths:
+        return f"files without {MODEL}"
+    outside = (path for path in paths if path.is_absolute() or ".." in path.parts or not path.name)
+    return next((f"file {path.as_posix()!r}" for path in outside), None)
 
 
 def _file(path: Path, name: str) -> BundleFile:

@@ -85,7 +85,7 @@ class BundleDescription(Document):
     versions: dict[str, str]
     inputs: tuple[BundleTensor, ...]
     outputs: tuple[BundleTensor, ...]
-    tolerance: float
+    tolerance: float = Field(gt=0, lt=1)
     cases: int
     error: dict[str, Real]
     reference: NamedFile | None = None
@@ -129,9 +129,11 @@ class BundleCheck(Document):
         bundle: The bundle.
         beside: The one that it was measured beside, in turns, in the same run.
         failures: What is wrong, in words.
+        notes: What else a user should know.
     """
 
     schema_: Literal["dtc-bundle-check/1"] = Field("dtc-bundle-check/1", alias="schema")
     bundle: CheckedBundle
     beside: CheckedBundle | None = None
     failures: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

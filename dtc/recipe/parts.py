@@ -249,7 +249,7 @@ class Recipe(_Part):
     )
     lower: Annotated[str, Flag("--lower")] = Field(
         "compute",
-        description="what the file is written for: compute, standard, scan, storage, int2; see dtc ops targets",
+        description="what the file is written for: compute, standard, web, scan, storage, int2; see dtc ops targets",
     )
     inline: Annotated[bool, Flag("--inline")] = Field(
         default=False,

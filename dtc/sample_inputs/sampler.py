@@ -43,7 +43,7 @@ class InputSampler:
         a name).
 
         Raises:
-            DataError: `fixed` names no input, or the model accepts none of the sizes tried.
+            DataError: `fixed` names no input or holds what one cannot be, or the model accepts none of the sizes tried.
         """
         specs = {spec.name: spec for spec in input_specs(model)}
         strangers = [name for name in fixed or {} if name not in specs]

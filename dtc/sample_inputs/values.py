@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
+from dtc.errors import DataError
 from dtc.graph.signature import TensorSpec
 
 Draw: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], Any]
@@ -60,19 +62,40 @@ def filled(spec: TensorSpec, shape: tuple[int, ...], value: object) -> Any:
 
 
 def fitting(spec: TensorSpec, given: Any) -> Any:
-    """Return a given value as the input's type where that loses nothing: a list as a sequence, 1 as 1.0."""
+    """Return a given value as the input's type where that loses nothing: a list as a sequence, 1 as 1.0.
+
+    Raises:
+        DataError: An array is not of the input's type or shape.
+    """
     if (item := inner(spec.dtype, "optional")) is not None:
         return given if given is None else fitting(TensorSpec(spec.name, item, spec.shape), given)
     if (item := inner(spec.dtype, "seq")) is not None:
-        return [fitting(TensorSpec(spec.name, item, spec.shape), np.asarray(each)) for each in given]
-    if spec.dtype == "string" or not isinstance(given, np.ndarray):
+        arrays = [np.asarray(each) for each in given]
+        return [array if (held := _as_type(item, array)) is None else held for array in arrays]
+    if not isinstance(given, np.ndarray):
         return given
-    dtype = np.dtype(spec.dtype)
-    if dtype == given.dtype:
+    held, told = _as_type(spec.dtype, given), "string" if given.dtype.kind in "OUS" else given.dtype.name
+    if held is None or not _has_shape(spec, given.shape):
+        value = f"{given.tolist()}, " if given.size == 1 else ""
+        raise DataError(f"input {spec} cannot be {value}{told} {list(given.shape)}")
+    return held
+
+
+def _as_type(dtype: str, given: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """Return an array as a type; None where that would change it."""
+    if (dtype == "string") != (given.dtype.kind in "OUS"):
+        return None
+    if dtype == "string" or dtype == given.dtype:
         return given
-    cast = given.astype(dtype) if given.dtype.kind in "biuf" else given
-    near = dtype.kind == "f" and given.dtype.kind in "iuf"
-    return cast if near or np.array_equal(cast, given) else given
+    with np.errstate(all="ignore"):
+        cast = given.astype(dtype)
+    near = cast.dtype.kind == "f" and given.dtype.kind in "iuf"
+    return cast if near or np.array_equal(cast, given) else None
+
+
+def _has_shape(spec: TensorSpec, shape: Sequence[int]) -> bool:
+    same = (not isinstance(dim, int) or dim == size for dim, size in zip(spec.shape, shape, strict=False))
+    return len(shape) == len(spec.shape) and all(same)
 
 
 def inner(dtype: str, wrapping: str) -> str | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
-from dtc.deploy.ops.codebook.decode import NATIVE_BITS, codeword_table, digits, integers, look_up
+from dtc.deploy.ops.codebook.decode import codeword_table, integers, look_up
 from dtc.forms.index_fields import field_widths
 from dtc.graph.builder import GraphBuilder
+from dtc.passes.lower.running_sums import sums_before_in_rows
 
 
 def decode_indices(
@@ -20,26 +22,27 @@ def decode_indices(
     count: int,
     codewords: ir.Value | None = None,
     block: int = 1,
+    dtype: ir.DataType = ir.DataType.UINT8,
 ) -> ir.Value:
     """Return the codewords of packed indices `[rows, bytes]`, `count` a row; without codewords the indices themselves.
 
-    The elements, float, or uint8 up to 8 bits, else int64, are in the order of `[rows, count, block]`, in whatever
-    shape; `rows` may be -1 where only a run knows it.
+    The elements, float, or of `dtype`, are in the order of `[rows, count, block]`, in whatever shape; `rows` may be -1
+    where only a run knows it.
     """
     # 6 bits are fields of 4 and 2 bits, so a byte of the first field has 2 indices. The 4 indices of a row: bytes (b0,
     # b1) of the first field, c of the second. Their numbers, of 12 bits, are b0 + (c & 15) 256 and b1 + (c >> 4) 256.
     # Each number is looked up once in a table [2^12, 2] of indices, or [2^12, 2, block] of codewords.
     widths = field_widths(bits)
     if codewords is None and widths == [8]:
-        return packed
+        return packed if dtype == ir.DataType.UINT8 else e.op("Cast", [packed], to=dtype)
     together = 8 // widths[0]  # indices that a number stands for
     lead = -(-count // together)
     numbers = _numbers(e, packed, widths, rows, count)
     if codewords is None:
-        table = _byte_table(e, bits) if bits <= max(NATIVE_BITS) else _index_table(e, bits)
+        table = _index_table(e, bits, dtype)
     else:
         # One index a number (8 bits and more): the number is the index, and the codewords are their own table.
-        table = codewords if together == 1 else codeword_table(e, codewords, _index_table(e, bits))
+        table = codewords if together == 1 else codeword_table(e, codewords, _index_table(e, bits, ir.DataType.INT64))
     return trim(e, e.op("Gather", [table, numbers]), rows, (lead * together, count), block)
 
 
@@ -80,17 +83,20 @@ def _spread_table(e: GraphBuilder, width: int, parts: int, base: int) -> ir.Valu
     """Return for each byte its `parts` digits of `width` bits, shifted by `base` bits, int32 `[256, parts]`."""
 
     def make(front: GraphBuilder) -> ir.Value:
-        divisors = front.constant(2 ** (width * np.arange(parts)))
-        shifted = front.op(
-            "Mul", [digits(front, 256, divisors, front.constant(np.int64(2**width))), _power(front, base)]
-        )
-        return front.op("Cast", [shifted], to=ir.DataType.INT32)
+        divisors = width * np.arange(parts)
+        return front.op("Mul", [digits(front, 256, divisors, width, np.int32), front.constant(np.int32(2**base))])
 
     return e.once(("spread", width, parts, base), make)
 
 
-def _index_table(e: GraphBuilder, bits: int) -> ir.Value:
-    """Return for each number the indices that it stands for, int64 `[2 ** (bits * together), together]`."""
+def _index_table(e: GraphBuilder, bits: int, dtype: ir.DataType = ir.DataType.INT32) -> ir.Value:
+    """Return for each number the indices that it stands for, `[2 ** (bits * together), together]`.
+
+    Of int32 or int64, or of bytes, so that nothing as large as a matrix has wider integers.
+    """
+    if dtype == ir.DataType.UINT8:
+        return e.once(("index", bits, dtype), lambda n: n.op("Cast", [_index_table(n, bits)], to=dtype))
+    number = dtype.numpy().type
 
     def make(front: GraphBuilder) -> ir.Value:
         widths = field_widths(bits)
@@ -99,24 +105,25 @@ def _index_table(e: GraphBuilder, bits: int) -> ir.Value:
         # Of 6 bits: index i of a number is its digit of 4 bits at 4 i, plus 16 times its digit of 2 bits at 8 + 2 i.
         # `base` is where the field begins in the number, `shift` where it does in the index.
         for width in widths:
-            divisors = front.constant(2 ** (base + width * np.arange(together)))
-            field = digits(front, 2 ** (bits * together), divisors, _power(front, width))
-            part = field if shift == 0 else front.op("Mul", [field, _power(front, shift)])
+            field = digits(front, 2 ** (bits * together), base + width * np.arange(together), width, number)
+            part = field if shift == 0 else front.op("Mul", [field, front.constant(number(2**shift))])
             total = part if total is None else front.op("Add", [total, part])
             base, shift = base + width * together, shift + width
         assert total is not None
         return total
 
-    return e.once(("index", bits), make)
+    return e.once(("index", bits, dtype), make)
 
 
-def _byte_table(e: GraphBuilder, bits: int) -> ir.Value:
-    """Return the table of indices as bytes, so that nothing as large as a matrix has wider integers."""
-    return e.once(("bytes", bits), lambda n: n.op("Cast", [_index_table(n, bits)], to=ir.DataType.UINT8))
-
-
-def _power(e: GraphBuilder, exponent: int) -> ir.Value:
-    return e.constant(np.int64(2**exponent))
+def digits(
+    e: GraphBuilder, count: int, shifts: npt.NDArray[np.integer], width: int, number: type[np.integer]
+) -> ir.Value:
+    """Return the digits of `width` bits, above so many bits each, of all numbers below `count`, `[count, digits]`."""
+    # Bytes as two indices of 4 bits, shifts 0 and 4: byte 0xA3 -> 3, 10.
+    numbers = e.op("Range", [e.constant(number(each)) for each in (0, count, 1)])
+    column = e.op("Reshape", [numbers, e.constant(integers(count, 1))])
+    shifted = e.op("Div", [column, e.constant((2**shifts).astype(number))])
+    return e.op("Mod", [shifted, e.constant(number(2**width))])
 
 
 def bit_mask(e: GraphBuilder, packed: ir.Value, rows: int, cols: int) -> ir.Value:
@@ -145,13 +152,10 @@ def expand(
     # 2, ...), within the second (0, 0, 1, 1, ...): places (0, 1, 1, 2, ...) and (2, 2, 3, 3, ...).
     # A bit that is not set has a place too, that of the next value: the last line makes it zero.
     def ranks(n: GraphBuilder) -> ir.Value:
-        # A product with ones above the diagonal, and not CumSum, which not every runtime computes when it loads.
-        above = n.op("Cast", [n.constant(np.triu(np.ones((8, 8), np.int8), 1))], to=ir.DataType.FLOAT)
-        within = n.op("MatMul", [n.op("Cast", [_index_table(n, 1)], to=ir.DataType.FLOAT), above])
-        return n.op("Cast", [within], to=ir.DataType.INT32)
+        return sums_before_in_rows(n, _index_table(n, 1), 8)
 
     def sizes(n: GraphBuilder) -> ir.Value:
-        return n.op("Cast", [n.total(_index_table(n, 1), [1])], to=ir.DataType.INT32)
+        return n.total(_index_table(n, 1), [1])
 
     size = e.op("Gather", [e.once("sizes", sizes), numbers])
     flat = e.op("Reshape", [size, e.constant(integers(-1))])

@@ -56,10 +56,11 @@ class Joint:
     Args:
         shared: Makes the builders.
         ledger: Is told which part of an array is whose.
+        portable: Whether other runtimes than ONNX Runtime shall decode it, too.
     """
 
-    def __init__(self, shared: Shared, ledger: Ledger) -> None:
-        self._shared, self._ledger = shared, ledger
+    def __init__(self, shared: Shared, ledger: Ledger, *, portable: bool) -> None:
+        self._shared, self._ledger, self.portable = shared, ledger, portable
         self._groups: dict[object, _Group] = {}
 
     def share(

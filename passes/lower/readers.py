@@ -319,12 +319,15 @@ def _scaled(builder: Builder, value: ir.Value, factor: float) -> ir.Value:
     return builder.op("Mul", [value, builder.constant(np.array(factor, dtype=np.float32))])
 
 
-def wants_constant(site: Site) -> bool:
+def wants_constant(site: Site, *, portable: bool) -> bool:
     """True if OpenVINO has to compute a site's weight when it loads, so that what decodes it is what it computes then.
 
     An LSTM, GRU or RNN gets a weight that is made of it, which OpenVINO refuses otherwise; or a convolution in groups,
     into whose weight it puts the scale of a BatchNormalization, in front of a Reshape that the scale does not fit.
+    Files that are not portable are not for OpenVINO.
     """
+    if not portable:
+        return False
     values = {site.value}
     for _ in range(_NEAR):
         read = [use for value in values for use in value.uses() if use.node.domain == ""]

@@ -55,7 +55,7 @@ class Rewriting:
         self.model, self.target = model, target
         self.shared = Shared(model, keep=keep)
         self.ledger = Ledger(model, [item.site for item in items])
-        self.joint = Joint(self.shared, self.ledger)
+        self.joint = Joint(self.shared, self.ledger, portable=target.portable)
         self._rounding = _rounded(model)
         self._heirs: dict[ir.Value, ir.Value] = {}
         self._moved: dict[ir.Node, tuple[ir.Node, Mapping[Role, int]]] = {}

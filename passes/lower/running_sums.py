@@ -1,12 +1,12 @@
 """Sums of what lies before each number of a list: where a decoder finds the values of a sparse matrix.
 
 CumSum is one node. OpenVINO does not compute it when it loads a model, and wants constant weights for LSTM and GRU: in
-front of those, two products with a triangle of ones stand for it.
+front of those, sums of what a triangle of ones leaves stand for it. All of it is int32: a Cast takes a runtime long to
+begin with, and MNN has products of integers wrong.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -17,59 +17,59 @@ from dtc.graph import Site
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.readers import wants_constant
 
-_EXACT_IN_FLOAT = 1 << 24
-"""Below it every whole number is a float."""
+_SIDE = 32
+"""Numbers that a triangle sums up: what it leaves of them is so many times as large as they are."""
 
-
-SumsBefore: TypeAlias = Callable[[GraphBuilder, ir.Value, int, int], ir.Value]
+SumsBefore: TypeAlias = Callable[[GraphBuilder, ir.Value, int], ir.Value]
 """Puts nodes into a graph that return the sum of the numbers before each, int32 `[count]`, of int32 `[count]`; it is
-told how many numbers there are, and what no sum is larger than."""
+told how many numbers there are."""
 
 
-def sums_in_front_of(site: Site) -> SumsBefore:
-    """Return what sums up where a site's weight is decoded."""
-    if wants_constant(site):
-        return folded_sums_before
-    return lambda e, numbers, _count, _most: e.op("CumSum", [numbers, e.constant(0)], exclusive=1)
+def sums_in_front_of(site: Site, *, portable: bool) -> SumsBefore:
+    """Return what sums up where a site's weight is decoded; portable: for other runtimes than ONNX Runtime, too."""
+    return folded_sums_before if wants_constant(site, portable=portable) else sums_before
 
 
-def folded_sums_before(e: GraphBuilder, numbers: ir.Value, count: int, most: int) -> ir.Value:
-    """Return the same by nodes that every runtime computes at load.
-
-    The numbers fill a square row by row: the sum before one is that of its row, and those of the rows before.
-    """
-    # 1 2 | 3 4 as rows: x U with U = (1 1 | 0 1) is 1 3 | 3 7, sums up to each; totals 3 7. Before a row: L totals with
-    # L = (0 0 | 1 0), 0 3. Sums before each: 1 3 | 3 7 plus 0 | 3 minus the numbers, 0 1 | 3 6.
-    dtype = ir.DataType.FLOAT if most < _EXACT_IN_FLOAT else ir.DataType.DOUBLE
-    side = 1 << max(0, math.ceil(math.log2(max(count, 1)) / 2))
-    zero = ir.tensor(np.zeros(1, dtype=dtype.numpy()))
-    floats = e.op("Cast", [numbers], to=dtype)
-    if count < side * side:
-        rest = e.op("ConstantOfShape", [e.constant([side * side - count])], value=zero)
-        floats = e.op("Concat", [floats, rest], axis=0)
-    square = e.op("Reshape", [floats, e.constant([side, side])])
-    upto = e.op("MatMul", [square, triangle(e, side, dtype)])
-    above = e.op("MatMul", [_below(e, side, dtype), e.op("Gather", [upto, e.constant([side - 1])], axis=1)])
-    before = e.op("Add", [e.op("Sub", [upto, square]), above])
-    flat = e.op("Cast", [e.op("Reshape", [before, e.constant([-1])])], to=ir.DataType.INT32)
-    return flat if count == side * side else e.slice(flat, 0, count)
+def sums_before(e: GraphBuilder, numbers: ir.Value, _count: int) -> ir.Value:
+    """Return the sums by CumSum."""
+    return e.op("CumSum", [numbers, e.constant(0)], exclusive=1)
 
 
-def triangle(e: GraphBuilder, side: int, dtype: ir.DataType) -> ir.Value:
-    """Return ones on and above the diagonal, zeros below it, `[side, side]`."""
+def folded_sums_before(e: GraphBuilder, numbers: ir.Value, count: int) -> ir.Value:
+    """Return the same by nodes that every runtime computes at load."""
+    # Rows 1 2 | 3 4: within them 0 1 | 0 3, their sums 3 7; sums before these, 0 3, in the same way. 0 1 | 3 6.
+    side = count if count <= _SIDE**2 // 4 else _SIDE
+    rows = -(-count // side)
+    if rows * side != count:
+        zeros = e.op("ConstantOfShape", [e.constant([rows * side - count])], value=ir.tensor(np.zeros(1, np.int32)))
+        numbers = e.op("Concat", [numbers, zeros], axis=0)
+    column = e.op("Reshape", [numbers, e.constant([rows, 1, side])])
+    before = _before(e, column, side)
+    if rows > 1:
+        above = folded_sums_before(e, e.total(column, [1, 2], keepdims=0), rows)
+        before = e.op("Add", [before, e.op("Reshape", [above, e.constant([rows, 1])])])
+    flat = e.op("Reshape", [before, e.constant([-1])])
+    return flat if rows * side == count else e.slice(flat, 0, count)
+
+
+def sums_before_in_rows(e: GraphBuilder, rows: ir.Value, side: int) -> ir.Value:
+    """Return for each number of int32 `[rows, side]` the sum of those before it in its row."""
+    return _before(e, e.op("Reshape", [rows, e.constant([-1, 1, side])]), side)
+
+
+def _before(e: GraphBuilder, column: ir.Value, side: int) -> ir.Value:
+    """Return the same, `[rows, side]`, of int32 `[rows, 1, side]`."""
+    # [rows, 1, side] by ones below the diagonal [side, side]: 1 2 becomes 0 0 | 1 0, whose sums are 0 and 1.
+    return e.total(e.op("Mul", [column, _below(e, side)]), [2], keepdims=0)
+
+
+def _below(e: GraphBuilder, side: int) -> ir.Value:
+    """Return ones below the diagonal and zeros elsewhere, int32 `[side, side]`."""
 
     def make(front: GraphBuilder) -> ir.Value:
-        numbers = front.op("Range", [front.constant(np.int32(number)) for number in (0, side, 1)])
+        zero, one = (front.constant(np.int32(number)) for number in (0, 1))
+        numbers = front.op("Range", [zero, front.constant(np.int32(side)), one])
         column = front.op("Reshape", [numbers, front.constant([side, 1])])
-        after = front.op("Add", [numbers, front.constant(np.int32(1))])
-        return front.op("Cast", [front.op("Less", [column, after])], to=dtype)
+        return front.op("Where", [front.op("Less", [numbers, column]), one, zero])
 
-    return e.once(("triangle", side, dtype), make)
-
-
-def _below(e: GraphBuilder, side: int, dtype: ir.DataType) -> ir.Value:
-    """Return ones below the diagonal alone, `[side, side]`."""
-    one = np.ones(1, dtype=dtype.numpy())
-    return e.once(
-        ("below", side, dtype), lambda front: front.op("Sub", [front.constant(one), triangle(front, side, dtype)])
-    )
+    return e.once(("below", side), make)

@@ -29,6 +29,8 @@ class Target:
         inlined: Whether the nodes of an operator's function stand in its place, so that no function is left.
         integers: Whether products between rounded activations are left to integer kernels of the runtime.
         int2_planes: Whether binary codes become INT2 planes where they can.
+        portable: Whether runtimes other than ONNX Runtime shall take the file, too; some of them compute less when they
+            load a model, and want constant weights for some nodes.
         max_opset: Highest one; None: any. Models of newer ones are refused.
         operators: The standard operators that lowering may add; None: any.
         costs: How fast computing on compressed weights is there.
@@ -43,6 +45,7 @@ class Target:
     inlined: bool = False
     integers: bool = False
     int2_planes: bool = False
+    portable: bool = True
     max_opset: int | None = None
     operators: frozenset[str] | None = None
     costs: Costs = field(default_factory=default_costs)

@@ -92,7 +92,7 @@ def ran(folder: Path, flags: str) -> Mapping[str, Any]:
     return json.loads(done.stdout)
 
 
-STRICT = "-std=c11 -O0 -Wall -Wextra -Werror -fsanitize=undefined -fno-sanitize-recover"
+STRICT = "-std=c11 -O0 -Wall -Wextra -Wpedantic -Werror -fsanitize=undefined -fno-sanitize-recover"
 """-O0 builds in a third of the time."""
 
 UNARY = [
@@ -174,6 +174,9 @@ OPERATORS: Nodes = [
     ("Resize", "s - - sizes", {"nearest_mode": "floor"}),
     ("Mul", "ids huge", {}),
     ("Max", "ids least", {}),
+    # Nothing at all, which is no array of C.
+    ("Concat", "s nothing", {"axis": 0}),
+    ("MatMul", "x zeros", {}),
 ]  # fmt: skip
 """Nodes of inputs and constants alone."""
 
@@ -240,6 +243,8 @@ def constants_of_operators() -> dict[str, Any]:
         "row0": np.float32(-0.5),
         "none": np.zeros(0, np.int64),
         "sizes": np.array([1, 4, 1]),
+        "nothing": numbers(0, 4, 9),
+        "zeros": np.zeros((5, 60), np.float32),
         "zero": np.float32(0),
         "special": np.array([np.nan, np.inf, -np.inf, 1e30, 0.25], np.float32),
         "other": np.array([1, -np.inf, np.nan, -1e30, 0], np.float32),
@@ -437,6 +442,53 @@ def test_low_rank_states_and_coded_tables_arrive_as_such(tmp_path: Path) -> None
     assert {weight.form for weight in programs["binary", "compute"][1].weights} == {"signs"}
     deploy(programs["svd", "scan"][0], "c", tmp_path / "bundle")
     assert ran(tmp_path / "bundle", STRICT)["relative_l2"] <= 2e-6
+
+
+def test_factors_that_the_file_multiplies_are_stored_and_multiplied_one_after_the_other(tmp_path: Path) -> None:
+    constants = {
+        "left": numbers(60, 5),
+        "right": numbers(5, 90),
+        "back": np.array([60, 10, 3, 3]),
+        "w": numbers(1, 96, 8),
+    }
+    constants |= {"a": numbers(1, 96, 3), "b": numbers(1, 3, 24), "whole": numbers(60, 50), "wide": numbers(50, 90)}
+    nodes: list[tuple[str, str, Any]] = [
+        ("MatMul", "left right", {}),
+        ("Transpose", "MatMul_0", {}),
+        ("MatMul", "one Transpose_1", {}),
+        ("MatMul", "several Transpose_1", {}),
+        ("Reshape", "MatMul_0 back", {}),
+        ("Conv", "image Reshape_4", {"strides": [2, 1]}),
+        ("MatMul", "a b", {}),
+        ("LSTM:3", "steps w MatMul_6", {"hidden_size": 24}),
+        # As an input, and not as a weight, a product is computed; and one that is smaller than its factors is stored.
+        ("MatMul", "steps inner", {}),
+        ("MatMul", "MatMul_8 outer", {}),
+        ("RNN:2", "MatMul_9 w_rnn r_rnn", {"hidden_size": 2}),
+        ("MatMul", "whole wide", {}),
+        ("Gemm", "one MatMul_11", {"transB": 1}),
+        ("MatMul", "both_a both_b", {}),
+        ("GRU:2", "steps MatMul_13 both_r", {"hidden_size": 24, "direction": "bidirectional"}),
+    ]
+    constants |= {"both_a": numbers(2, 72, 2), "both_b": numbers(2, 2, 8), "both_r": numbers(2, 72, 24)}
+    constants |= {
+        "inner": numbers(8, 1),
+        "outer": numbers(1, 20),
+        "w_rnn": numbers(1, 2, 20),
+        "r_rnn": numbers(1, 2, 2),
+    }
+    inputs = {"one": ("N", 90), "several": (11, 90), "image": (1, 10, 9, 9), "steps": (4, 1, 8)}
+    model = ir.load(written(tmp_path / "model.onnx", inputs, constants, nodes))
+    products = [
+        value for value in model.graph.outputs if value.name in ("MatMul_0", "MatMul_6", "MatMul_11", "MatMul_13")
+    ]
+    for value in [*products, *(each for each in model.graph.outputs if each.name in ("Transpose_1", "Reshape_4"))]:
+        model.graph.outputs.remove(value)
+    save_model(model, tmp_path / "factors.onnx")
+    told = deploy(tmp_path / "factors.onnx", "c", tmp_path / "bundle")
+    assert ran(tmp_path / "bundle", STRICT)["relative_l2"] <= 2e-5
+    kept = ("left", "right", "a", "b", "w", "inner", "outer", "w_rnn", "r_rnn", "both_a", "both_b", "both_r")
+    assert told.figures["weights"] == 4 * (sum(constants[name].size for name in kept) + 60 * 90)
 
 
 @pytest.mark.skipif(

@@ -127,6 +127,8 @@ def test_a_native_library_goes_along_where_the_model_needs_it(model: Path, dtc: 
         (["model.onnx", "--target", "onnxruntime", "-o", "mine"], "mine: holds something else than a bundle"),
         (["model.onnx", "--target", "onnxruntime", "-o", "model.onnx"], "model.onnx: is no folder"),
         (["model.onnx", "--target", "onnxruntime", "-o", "b", "--input", "rate=1"], "no input is called 'rate'"),
+        (["model.onnx", "--target", "c", "-o", "b", "--input", "sr=1.5"], "'sr' int64 [] cannot be 1.5, float64 []"),
+        (["model.onnx", "--target", "c", "-o", "b", "--input", "sr=[1,2]"], "'sr' int64 [] cannot be int64 [2]"),
         (["model.onnx", "--target", "onnxruntime", "-o", "b", "--reference", "no.onnx"], "no.onnx: no such file"),
         (["model.onnx", "--target", "c", "-o", "b", "--shape", "y=1"], "no input is called 'y'; there are: x, sr"),
         (

@@ -27,7 +27,7 @@ CONSTANTS = {
     "coded": {"steps": np.ones((200, 250), np.int8)},
 }
 IN_C = "export the model with those that docs/deploying.md lists, or take another target"
-PACKED = "weights that nodes look up in packed bytes are taken as --lower compute writes them"
+PACKED = "export the model in float32; a compressed file is taken as --lower compute writes it"
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,13 @@ def test_signs_of_kept_weights_alone(page: Any, compress: Compress, lower: str) 
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
+def test_codes_of_rows_together(page: Any, compress: Compress, bits: int) -> None:
+    written = compress("binary", (45, 27), LOOKED_UP, lower="standard", bits=bits)
+    code = page.unpack_indices(written.arrays["codes"], bits, 27)
+    assert_same(page.binary(_planes(code, bits), written.arrays["alphas"], bits, 27, 32), written)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
 def test_codes_of_a_weight_together(page: Any, compress: Compress, bits: int) -> None:
     shape = (251, 270)
     written = compress("binary", shape, lower="standard", bits=bits)
@@ -229,7 +236,7 @@ def test_compressed_rows(page: Any, compress: Compress, value_type: str) -> None
 
 def test_the_example_of_compressed_rows(page: Any) -> None:
     found = page.csr(np.array([5, 6, 7]), np.array([1, 0, 2]), np.array([0, 1, 1, 3]), 3)
-    np.testing.assert_array_equal(page.gaps(np.array([5, 6, 7]), np.array([1, 5, 2]), (3, 3)), found)
+    np.testing.assert_array_equal(page.gaps(np.array([0, 5, 6, 7]), np.array([1, 5, 2, 0]), (3, 3)), found)
     assert found.tolist() == [[0, 5, 0], [0, 0, 0], [6, 0, 7]]
 
 

@@ -110,11 +110,14 @@ void dtc_codebook_product(const dtc_matrix *w, size_t first, size_t count, const
 void dtc_codebook_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch);
 void dtc_codebook_row(const dtc_matrix *w, size_t row, float *y);
 
-/* left [rows, rank] times right [rank, cols]; the product takes rank floats of scratch and what its parts take. */
+/* left [rows, rank] times right [parts * rank, cols], of which each part is for as many rows, and no call for those of two.
+ * Products take rank floats of scratch, for each vector of a strip, and what those of the factors take. */
 typedef struct {
+    size_t parts;
     const dtc_matrix *left, *right;
 } dtc_low_rank;
 
 void dtc_low_rank_product(const dtc_matrix *w, size_t first, size_t count, const float *x, float *y, float *scratch);
+void dtc_low_rank_products(const dtc_matrix *w, size_t first, size_t count, const dtc_vectors *x, float *scratch);
 
 #endif

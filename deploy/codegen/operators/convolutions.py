@@ -30,14 +30,15 @@ def _conv(at: NodeCompiling) -> None:
     x, kernel, y = _operands(at)
     groups = at.node.attributes.get_int("group", 1)
     found = windows(at, x.shape[2:], kernel.shape[2:])
-    weight = at.weight(kernel.reshape(len(kernel), -1))
+    matrix = kernel.reshape(len(kernel), -1)
     bias = at.floats(at.constant(2, "the bias")) if at.has(2) else None
     if groups == x.shape[1] == y.shape[1]:
+        weight = at.table(matrix)
         memory = at.memory([weight.cols + _reach(y, found) + _BEYOND])
         shape = _shape(x, y, groups, found)
         at.call("dtc_conv_depthwise", shape, weight, bias, x, y, memory, multiply_adds=y.size * weight.cols)
         return
-    places = math.prod(y.shape[2:])
+    weight, places = at.weight(matrix), math.prod(y.shape[2:])
     if weight.several is None or places < weight.several.least:
         memory = at.memory([weight.cols + len(kernel) // groups + weight.scratch])
         work = x.shape[0] * places * weight.multiply_adds

@@ -23,7 +23,7 @@ def _gather(at: NodeCompiling) -> None:
         raise at.refuse(f"indices of {ids.ctype} are not there")
     axis = at.node.attributes.get_int("axis", 0)
     if table is not None and table.ndim == 2 and axis % 2 == 0 and table.size >= _TABLE and table.dtype == np.float32:
-        weight = at.weight(table)
+        weight = at.table(table)
         at.call(f"dtc_rows_{ids.word}", weight, ids.size, ids, at.output())
         return
     x = at.tensor(0)

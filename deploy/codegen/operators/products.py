@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from dtc.deploy.codegen.compiling import NodeCompiling
-from dtc.deploy.codegen.constants import is_constant, is_factored
+from dtc.deploy.codegen.constants import is_constant
 from dtc.deploy.codegen.operators.elementwise import pair
 from dtc.deploy.codegen.program import AnyArray, Struct, Tensor
 
@@ -28,8 +28,6 @@ def linear(at: NodeCompiling, matrix: AnyArray, bias: AnyArray | None, x: Tensor
 
 
 def _matmul(at: NodeCompiling) -> None:
-    if is_factored(at.node):
-        return  # the recurrent node takes both factors
     right = at.array(1)
     if right is not None and is_constant(at.value(1)) and right.ndim == 2:
         x = at.tensor(0)

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 
 from dtc.deploy.codegen.compiling import Compiler, NodeCompiling
 from dtc.deploy.codegen.program import AnyArray, Struct, Tensor
-from dtc.deploy.codegen.weights.low_rank import low_rank
 from dtc.deploy.codegen.weights.stored import StoredWeight
 from dtc.passes.prepare.known_sizes import static_shape
 
@@ -41,7 +39,9 @@ def _recurrent(at: NodeCompiling, *, gates: int, spare: int, state: tuple[str, .
     members |= {"directions": directions, "reverse": direction == "reverse"}
     members |= {"before_reset": bool(at.node.attributes.get_int("linear_before_reset", 0))}
     members |= {"clip": at.node.attributes.get_float("clip", 0.0)}
-    weights = [_weight(at, index) for index in (1, 2)]
+    arrays = [at.constant(index, "the weights") for index in (1, 2)]
+    # Of all directions, one below the other.
+    weights = [at.weight(array.reshape(-1, array.shape[-1]), directions) for array in arrays]
     biases = _biases(at, directions, gates * hidden)
     if at.node.op_type == "LSTM":
         biases.append(at.floats(at.constant(7, "the peepholes")) if at.has(7) else None)
@@ -86,33 +86,6 @@ def _expect_usual(at: NodeCompiling) -> None:
     lengths = at.array(4)
     if at.has(4) and (lengths is None or steps is None or np.any(lengths != steps[0])):
         raise at.refuse("sequences of several lengths are not there")
-
-
-def _weight(at: NodeCompiling, index: int) -> StoredWeight:
-    """Return the weight of all directions, one below the other; as two factors where the graph has them."""
-    value = at.value(index)
-    product = value.producer()
-    if product is not None and product.op_type == "MatMul":
-        return _factors(at, value, product)
-    array = at.constant(index, "the weights")
-    return at.weight(array.reshape(-1, array.shape[-1]))
-
-
-def _factors(at: NodeCompiling, value: ir.Value, product: ir.Node) -> StoredWeight:
-    left, right = (None if each is None else each.const_value for each in product.inputs)
-    if left is None or right is None:
-        raise at.refuse("the weights are not constant")
-    first, second = left.numpy(), right.numpy()
-    if first.ndim == 2:
-        first, second = first[None], second[None]
-    if len(first) != 1 or len(second) != 1:
-        whole = np.matmul(first, second)
-        return at.weight(whole.reshape(-1, whole.shape[-1]))
-    key = (value, "factors")
-    if key not in at.graph.weights:
-        parts = [at.weight(each[0]) for each in (first, second)]
-        at.graph.weights[key] = low_rank(*parts)
-    return at.graph.weights[key]
 
 
 def _biases(at: NodeCompiling, directions: int, rows: int) -> list[Tensor | None]:

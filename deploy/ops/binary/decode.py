@@ -87,11 +87,7 @@ def look_up(
     build: Builder, code: ir.Value, alphas: ir.Value, given: LevelConstants, *, transposed: bool = False
 ) -> ir.Value:
     """Return the float matrix `[out, in]`, or `[in, out]` if transposed, of its weights' codes, int32 of that shape."""
-    # alphas [terms, out, groups] -> scales [out, groups, terms] @ signs [terms, codes] -> [out, groups, codes]
-    # -> levels [out, groups * codes]. Two planes, alphas 2 and 0.5, one group: the codes 0 1 2 3 have the levels
-    # -2.5, 1.5, -1.5, 2.5, as bit 0 is the sign of the first plane.
-    scales = build.op("Transpose", [build.op("Cast", [alphas], to=ir.DataType.FLOAT)], perm=[1, 2, 0])
-    levels = build.op("MatMul", [scales, given.signs])
+    levels = _levels(build, alphas, given)
     # Codes of group g are looked up among levels g * codes ...: column 9 in groups of 8, 4 codes: code + 4.
     index = code if given.starts is None else build.op("Add", [code, given.starts])
     if given.rows is not None:
@@ -101,6 +97,19 @@ def look_up(
     if transposed:
         levels = build.op("Transpose", [levels], perm=[1, 0])
     return build.op("GatherElements", [levels, index], axis=0 if transposed else 1)
+
+
+def row_levels(build: Builder, alphas: ir.Value, given: LevelConstants) -> ir.Value:
+    """Return the levels of all codes in each row, group after group, float `[out, groups * codes]`."""
+    return build.op("Flatten", [_levels(build, alphas, given)], axis=1)  # of no rows too, unlike Reshape
+
+
+def _levels(build: Builder, alphas: ir.Value, given: LevelConstants) -> ir.Value:
+    # alphas [terms, out, groups] -> scales [out, groups, terms] @ signs [terms, codes] -> [out, groups, codes].
+    # Two planes, alphas 2 and 0.5, one group: the codes 0 1 2 3 have the levels -2.5, 1.5, -1.5, 2.5, as bit 0 is the
+    # sign of the first plane.
+    scales = build.op("Transpose", [build.op("Cast", [alphas], to=ir.DataType.FLOAT)], perm=[1, 2, 0])
+    return build.op("MatMul", [scales, given.signs])
 
 
 def _weight_codes(build: Builder, codes: ir.Value, given: Constants) -> ir.Value:
@@ -119,16 +128,25 @@ def _weight_codes(build: Builder, codes: ir.Value, given: Constants) -> ir.Value
 
 def byte_bits(build: Builder) -> ir.Value:
     """Return the bits of every byte, int32 `[256, 8]`, LSB first; the nodes take fewer bytes than the table would."""
-    scalars = [build.constant(np.int32(number)) for number in (0, 256, 1)]
-    numbers = build.op("Reshape", [build.op("Range", scalars), build.constant([256, 1])])
     # Numbers [256, 1] / [1, 2, 4, ..., 128] -> [256, 8]; modulo 2: byte 6 -> 0 1 1 0 0 0 0 0.
-    shifted = build.op("Div", [numbers, build.constant(np.array([2**bit for bit in range(8)], dtype=np.int32))])
+    shifted = build.op("Div", [_bytes(build), build.constant(np.array([2**bit for bit in range(8)], dtype=np.int32))])
     return build.op("Mod", [shifted, build.constant(np.int32(2))])
 
 
 def float_bits(build: Builder) -> ir.Value:
-    """Return the bits of every byte, float `[256, 8]`."""
-    return build.op("Cast", [byte_bits(build)], to=ir.DataType.FLOAT)
+    """Return the bits of every byte, float `[256, 8]`, LSB first."""
+    # Numbers [256, 1] modulo [2, 4, 8, ...]: of byte 6 0 2 6 ..., of which 0 is less than 1, and 2 and 6 are not less
+    # than 2 and 4: 0 1 1 0 0 0 0 0.
+    powers = 2 ** np.arange(8, dtype=np.int32)
+    rest = build.op("Mod", [_bytes(build), build.constant(2 * powers)])
+    missing = build.op("Less", [rest, build.constant(powers)])
+    return build.op("Where", [missing, *(build.constant(np.float32(bit)) for bit in (0, 1))])
+
+
+def _bytes(build: Builder) -> ir.Value:
+    """Return all bytes, int32 `[256, 1]`."""
+    ends = [build.constant(np.int32(number)) for number in (0, 256, 1)]
+    return build.op("Reshape", [build.op("Range", ends), build.constant([256, 1])])
 
 
 def computed_constants(

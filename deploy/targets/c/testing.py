@@ -27,4 +27,4 @@ def _table(name: str, tensors: Sequence[Tensor]) -> str:
         f'    {{"{each.place}", "{each.ctype}", {each.place}, {each.size}, {C_BYTES[each.ctype]}}},\n'
         for each in tensors
     )
-    return f"static const tensor {name}[] = {{\n{rows}}};\n"
+    return f"static const tensor {name}[] = {{\n{rows}    {{0}}}};\n"

@@ -15,6 +15,7 @@ from dtc.deploy.page import page_ways, write_page
 from dtc.deploy.programs import MissingError, ProgramError, require_program, run_program
 from dtc.deploy.standard import put_functions_in_place
 from dtc.deploy.target import BundleRun, DeployTarget, Draft, Place
+from dtc.deploy.targets.web.casts import replace_casts
 
 _PACKAGES = json.loads((Path(__file__).parent / "files" / "package.json").read_text(encoding="utf-8"))["dependencies"]
 _LOCK = "package-lock.json"
@@ -25,11 +26,14 @@ class WebTarget(DeployTarget):
 
     name = "web"
     title = "browsers and Node, in ONNX Runtime Web"
+    lowering = "web"
     pinned: ClassVar[Mapping[str, str]] = _PACKAGES
 
     def prepare(self, model: ir.Model) -> list[str]:
-        """Put the nodes of each operator's function in the operator's place."""
-        return put_functions_in_place(model)
+        """Put the nodes of each operator's function in the operator's place, and others in that of Casts."""
+        told = put_functions_in_place(model)
+        replace_casts(model)
+        return told
 
     def complete(self, draft: Draft) -> list[str]:
         """Put the page and the program for Node in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +164,7 @@ def _show_written(description: BundleDescription, folder: Path) -> None:
         far = max(description.from_reference.values(), default=0.0)
         tell(f"{description.source.name} against {description.reference.name}: at most {far:.3g} relative L2")
     tell(f"{len(description.files)} files, {size(description.nbytes)} ({size(description.gzip)} by gzip)")
-    tell(f"written: {folder}; next: dtc deploy --check {folder}")
+    tell(f"written: {folder}; next: dtc deploy --check {shlex.quote(str(folder))}")
 
 
 def _show_check(found: BundleCheck) -> None:
@@ -179,6 +180,8 @@ def _show_check(found: BundleCheck) -> None:
             if run.reason:
                 word = "not run" if run.outcome == "missing" else run.outcome
                 tell(f"{each.folder}: {run.name} {word}: {run.reason}")
+    for note in found.notes:
+        tell(note)
 
 
 def _bundles(found: BundleCheck) -> list[CheckedBundle]:

@@ -44,7 +44,7 @@ def decode_together(joint: Joint, front: GraphBuilder, site: Site, planes: Plane
     """Return the dense weight, in the initializer's own shape and type; None where planes are decoded otherwise."""
     if planes.even is not None:
         plain = planes.even.bits < 8 and not planes.group_size and front.opset >= OPSET
-        if plain and site.size > LARGEST and not wants_constant(site):
+        if plain and site.size > LARGEST and not wants_constant(site, portable=joint.portable):
             return _looked_up_steps(joint, front, site, planes, planes.even)
         return _scaled_steps(joint, front, site, planes, planes.even)
     if site.size <= LARGEST and planes.survivors is None:
@@ -119,7 +119,9 @@ def _looked_up_steps(joint: Joint, front: GraphBuilder, site: Site, planes: Plan
     """Return the weight by a look-up in the scaled steps of each row, which takes less memory when it folds."""
     transposed = site.view.perm == (1, 0) and not site.view.parts
     levels = np.ascontiguousarray(planes.form.levels.T) if transposed else planes.form.levels
-    code = joint.share(site, "levels", levels, partial(store_as_matrix, bits=even.bits, name="codes"))
+    code = joint.share(
+        site, "levels", levels, partial(store_as_matrix, bits=even.bits, name="codes", lean=joint.portable)
+    )
     # Steps [codes, 1] by scales [out] -> [codes, out]; or [1, codes] by [out, 1] -> [out, codes].
     steps, axis = _all_steps(front, even.bits), 0 if transposed else 1
     steps = steps if transposed else front.op("Reshape", [steps, front.constant([1, -1])])
@@ -173,7 +175,7 @@ def _looked_up(joint: Joint, front: GraphBuilder, site: Site, planes: Planes) ->
     starts = level_constants(front, planes).starts
     if starts is not None:
         code = front.op("Add", [code, starts])
-    if front.opset >= _GATHERS_ELEMENTS and not wants_constant(site):
+    if front.opset >= _GATHERS_ELEMENTS and not wants_constant(site, portable=joint.portable):
         matrix = front.op("GatherElements", [levels, code], axis=1)
     else:
         code = front.op("Add", [code, _row_starts(front, rows, groups << bits)])

@@ -20,7 +20,6 @@ from dtc.passes.lower.codebook.huffman import decode_symbols
 from dtc.passes.lower.codebook.joined_codes import JoinedCodes
 from dtc.passes.lower.joint import Joint
 from dtc.passes.lower.packed_numbers import store_as_numbers
-from dtc.passes.lower.readers import wants_constant
 from dtc.passes.lower.running_sums import SumsBefore, sums_in_front_of
 
 _STEPS = 2
@@ -50,10 +49,10 @@ def share_symbols(joint: Joint, site: Site, symbols: Indices) -> ir.Value:
     bits = entropy(np.bincount(symbols))
     kind = round(_STEPS * bits)
     rows = np.stack([symbols, np.full_like(symbols, kind)], axis=1)
-    recurrent = wants_constant(site)
-    store = partial(_store, sums=sums_in_front_of(site))
+    sums = sums_in_front_of(site, portable=joint.portable)
+    store = partial(_store, sums=sums)
     weight = max(int(bits * len(symbols)), 1)
-    return joint.share(site, ("symbols", recurrent), rows, store, row=(), place=kind, weight=weight)
+    return joint.share(site, ("symbols", sums), rows, store, row=(), place=kind, weight=weight)
 
 
 def _store(e: GraphBuilder, rows: npt.NDArray[Any], *, sums: SumsBefore) -> ir.Value:

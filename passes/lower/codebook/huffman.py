@@ -50,7 +50,7 @@ def _rank_of_window(e: GraphBuilder, lengths: ir.Value, codes: JoinedCodes, long
     # ones being (0, 2, 3). Window 1 has two code words that begin later, 2 and 3: its rank is 3 - 1 - 2 = 0.
     powers = e.constant(2 ** np.arange(longest, -1, -1, dtype=np.int32))
     sizes = e.op("Gather", [powers, e.op("Cast", [lengths], to=ir.DataType.INT32)])
-    first = sums(e, sizes, words, size)
+    first = sums(e, sizes, words)
     windows = e.op("Range", [e.constant(np.int32(number)) for number in (0, size, 1)])
     column = e.op("Reshape", [windows, e.constant(integers(-1, 1))])
     # [windows, 1] against [words] -> [windows, words]; the sum over words is how many begin later.

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import onnx_ir as ir
 
-from dtc.deploy.ops.codebook.decode import integers, look_up
+from dtc.deploy.ops.codebook.decode import NATIVE_BITS, integers, look_up
 from dtc.forms import Codebook
 from dtc.forms.huffman import NODES
 from dtc.graph.builder import GraphBuilder
@@ -78,7 +78,8 @@ class _FixedWidth:
         return len(self._forms), rows * blocks
 
     def unpacked(self, e: GraphBuilder) -> ir.Value:
-        indices = decode_indices(e, self._stored[0], self.width, *self._shape)
+        dtype = ir.DataType.UINT8 if self.width <= max(NATIVE_BITS) else ir.DataType.INT64
+        indices = decode_indices(e, self._stored[0], self.width, *self._shape, dtype=dtype)
         return e.op("Reshape", [indices, e.constant(integers(-1, self._form.indices.shape[1]))])
 
     def blocks(self, e: GraphBuilder, codewords: ir.Value) -> ir.Value:

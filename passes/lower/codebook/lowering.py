@@ -76,7 +76,7 @@ class _CodebookSite(CodedSite):
     def stored(self) -> Stored:
         """The stored parts, made when they are first asked for."""
         if self._made is None:
-            self._made = Stored(self.front, self.item)
+            self._made = Stored(self.front, self.item, portable=self.target.portable)
         return self._made
 
     def unfit(self) -> str | None:

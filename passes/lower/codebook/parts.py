@@ -18,7 +18,7 @@ from dtc.passes.lower.running_sums import sums_in_front_of
 class Stored:
     """The forms of a site, stored in its graph: indices of all matrices as one array, one table."""
 
-    def __init__(self, e: GraphBuilder, item: Compressed) -> None:
+    def __init__(self, e: GraphBuilder, item: Compressed, *, portable: bool) -> None:
         forms = [form for form in item.forms if isinstance(form, Codebook)]
         assert len(forms) == len(item.forms)
         assert len({form.gain for form in forms}) == 1, "the matrices of a site have one table"
@@ -28,7 +28,7 @@ class Stored:
         self.blocks = self.form.indices.shape[1]
         self.masked = self.form.mask is not None
         self.survivors = self.masked and self.block == 1
-        self._sums = sums_in_front_of(item.site)
+        self._sums = sums_in_front_of(item.site, portable=portable)
         self.indices = store_indices(e, forms, self._sums)
         if self.masked:
             self.masks = [e.initializer(f"mask_{i}", form.pack()["mask"]) for i, form in enumerate(forms)]
@@ -78,9 +78,9 @@ class Stored:
 
     def _expanded(self, e: GraphBuilder, number: int) -> ir.Value:
         """Return a matrix of which the survivors alone are stored."""
-        bits, kept = self.masks[number], self.forms[number].stored_indices.size
         values = self.indices.survivors(e, number, self.codewords)
-        return expand(e, values, bits, (self.rows, self.cols), lambda sizes, count: self._sums(e, sizes, count, kept))
+        shape = (self.rows, self.cols)
+        return expand(e, values, self.masks[number], shape, lambda sizes, count: self._sums(e, sizes, count))
 
     def _one_by_one(self, e: GraphBuilder) -> ir.Value:
         """Return the indices unpacked, once for all readers."""

@@ -1,21 +1,31 @@
 """The places of a sparse weight as the gaps between them: what loads fastest where most of a weight is zero.
 
 Of the arrays that decoding makes only the last is as large as the weight; a bitmap makes five, and has a place for each
-weight where this has one for each value.
+weight where this has one for each value. Small sites lie one behind the other, and are decoded together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from dtc.forms import Form
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Csr
+from dtc.graph import Site
 from dtc.graph.builder import GraphBuilder
+from dtc.passes.lower.decode import in_place
+from dtc.passes.lower.joint import Joint
+from dtc.passes.lower.running_sums import SumsBefore, sums_in_front_of
+
+OPSET = 11
+"""Operator set that the decoding nodes came with."""
 
 _WIDEST = 255
 """The widest gap of a byte."""
@@ -26,7 +36,7 @@ NODES_OF_CSR = 1100
 
 @dataclass(frozen=True, eq=False)
 class Gaps:
-    """The values of a matrix, laid flat row by row, and how far each is behind the one before; the first: its place.
+    """The values of a list of numbers, and how far each is before the next one; the first is that of place 0.
 
     Attributes:
         gaps: uint8 `[count]`; in a wider gap there are values of zero, 255 places apart.
@@ -37,18 +47,15 @@ class Gaps:
     values: npt.NDArray[Any]
 
     @classmethod
-    def of(cls, form: Sparse, *, transposed: bool) -> Self:
-        """Return the gaps of a matrix, or of its transpose."""
-        # Places 3, 300 and 301: gaps 3, 297 and 1, of which 297 is 255 and 42, with a zero at place 258.
-        matrix = form.dense()
-        flat = (matrix.T if transposed else matrix).reshape(-1)
-        places = np.flatnonzero((form.kept().T if transposed else form.kept()).reshape(-1))
-        wide = np.diff(places, prepend=0)
+    def of(cls, numbers: npt.NDArray[Any]) -> Self:
+        """Return the gaps of numbers `[size]`."""
+        # Places 3 and 300: gaps 3, 255, 42 and, behind the last, 0; values of zero at places 0 and 258.
+        places = np.union1d(np.flatnonzero(numbers), [0])
+        wide = np.diff(places, append=places[-1])
         steps = np.maximum(-(-wide // _WIDEST), 1)
         gaps = np.full(steps.sum(), _WIDEST)
-        ends = np.cumsum(steps) - 1
-        gaps[ends] = wide - (steps - 1) * _WIDEST
-        return cls(gaps.astype(np.uint8), flat[np.cumsum(gaps)].astype(form.values.dtype))
+        gaps[np.cumsum(steps) - 1] = wide - (steps - 1) * _WIDEST
+        return cls(gaps.astype(np.uint8), numbers[np.cumsum(gaps) - gaps])
 
     @property
     def nbytes(self) -> int:
@@ -56,21 +63,32 @@ class Gaps:
         return self.gaps.nbytes + self.values.nbytes
 
 
-def gaps_where_smaller(form: Sparse, *, transposed: bool) -> Gaps | None:
-    """Return a matrix, or its transpose, as gaps; None where it takes fewer bytes as it is."""
+def decode_forms_together(joint: Joint, front: GraphBuilder, site: Site, forms: Sequence[Form]) -> ir.Value | None:
+    """Return the dense weight, in the initializer's own shape and type; None where gaps would take more bytes."""
+    form = Sparse.stack([form for form in forms if isinstance(form, Sparse)])
     # Of a bitmap a value takes 8 bits at most where there is one in 8 weights: most matrices are told without a try.
-    if not isinstance(form.pattern, Bitmap | Csr) or form.pattern.count > form.shape[0] * form.shape[1] // 8:
+    sparse = isinstance(form.pattern, Bitmap | Csr) and form.pattern.count <= form.shape[0] * form.shape[1] // 8
+    if front.opset < OPSET or not sparse:
         return None
-    gaps, more = Gaps.of(form, transposed=transposed), NODES_OF_CSR if isinstance(form.pattern, Csr) else 0
-    return gaps if gaps.nbytes <= form.nbytes + more else None
+    wanted = site.value.dtype or ir.DataType.FLOAT
+    stored = np.float16 if wanted == ir.DataType.FLOAT16 else form.values.dtype
+    numbers = in_place(site, form.dense()).reshape(-1).astype(stored)
+    more = NODES_OF_CSR if isinstance(form.pattern, Csr) else 0
+    if not numbers.any() or Gaps.of(numbers).nbytes > form.nbytes + more:
+        return None
+    sums, weight = sums_in_front_of(site, portable=joint.portable), int(np.count_nonzero(numbers))
+    key, decode = ("gaps", numbers.dtype, wanted, sums), partial(_store_gaps, sums=sums, wanted=wanted)
+    flat = joint.share(site, key, numbers, decode, weight=weight)
+    return front.op("Reshape", [flat, front.constant(site.shape)])
 
 
-def decode_gaps(builder: GraphBuilder, gaps: ir.Value, values: ir.Value, shape: tuple[int, int]) -> ir.Value:
-    """Return the matrix of a shape, of gaps and of values in the type that it shall have."""
-    # Gaps 1 2 1, values a b c, [2, 3]: places 1 3 4, 0 a 0 b c 0, and its two rows.
-    places = builder.op("CumSum", [builder.op("Cast", [gaps], to=ir.DataType.INT32), builder.constant(0)])
-    dtype = values.dtype or ir.DataType.FLOAT
-    zero = ir.tensor(np.zeros(1, dtype=dtype.numpy()), dtype=dtype)
-    zeros = builder.op("ConstantOfShape", [builder.constant([shape[0] * shape[1]])], value=zero)
-    flat = builder.op("ScatterElements", [zeros, places, values], axis=0)
-    return builder.op("Reshape", [flat, builder.constant(shape)])
+def _store_gaps(builder: GraphBuilder, numbers: npt.NDArray[Any], *, sums: SumsBefore, wanted: ir.DataType) -> ir.Value:
+    """Store numbers `[size]` as gaps and values; return what decodes them, of the type that is wanted."""
+    # Gaps 2 1 0, values a b c, [5]: places 0 2 3, a 0 b c 0.
+    found = Gaps.of(numbers)
+    gaps, values = builder.initializer("gaps", found.gaps), builder.initializer("values", found.values)
+    values = values if values.dtype == wanted else builder.op("Cast", [values], to=wanted)
+    places = sums(builder, builder.op("Cast", [gaps], to=ir.DataType.INT32), len(found.gaps))
+    zero = ir.tensor(np.zeros(1, dtype=wanted.numpy()), dtype=wanted)
+    zeros = builder.op("ConstantOfShape", [builder.constant([numbers.size])], value=zero)
+    return builder.op("ScatterElements", [zeros, places, values], axis=0)

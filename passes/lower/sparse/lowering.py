@@ -28,6 +28,7 @@ from dtc.passes.lower.lowered import Compressed, Lowered, ReadBy
 from dtc.passes.lower.readers import Unfit, product_of
 from dtc.passes.lower.recurrent.operator import CodedWeight
 from dtc.passes.lower.rewriting import Rewriting
+from dtc.passes.lower.sparse.gaps import decode_forms_together
 from dtc.passes.lower.sparse.lines import lookup_lines, multiply_lines, pays_to_multiply
 from dtc.passes.lower.sparse.stored import StoredSparse
 
@@ -65,8 +66,8 @@ class _SparseSite(CodedSite):
 
     def __init__(self, rewriting: Rewriting, item: Compressed) -> None:
         super().__init__(rewriting, item)
-        decoded = self.target.replaces_readers and not self.target.functions
-        self.stored = StoredSparse(self.item, self.front, in_nodes=decoded)
+        self._decoded = self.target.replaces_readers and not self.target.functions
+        self.stored = StoredSparse(self.item, self.front, in_nodes=self._decoded, portable=self.target.portable)
         self.choice = choose_for(self.stored.form, self.site.rows, self.target.costs)  # of all matrices together
 
     def unfit(self) -> str | None:
@@ -120,6 +121,10 @@ class _SparseSite(CodedSite):
 
     def dense(self) -> ir.Value:
         """Return the decoded weight."""
+        if self._decoded and not self.stored.begun:  # nothing else reads what is stored
+            together = decode_forms_together(self.rewriting.joint, self.front, self.site, self.item.forms)
+            if together is not None:
+                return together
         # A MatMul reads [in, out]: decoded in that order at once, as a Transpose behind would copy the whole matrix.
         transposed = self.site.view.perm == (1, 0)
         by_operator = self.target.decodes_by_operator and self._lines is None

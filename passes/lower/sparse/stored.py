@@ -12,28 +12,33 @@ from dtc.deploy.ops.sparse.decode import PackedBitmap, PackedCsr
 from dtc.forms.sparse import Sparse
 from dtc.forms.sparse_pattern import Bitmap, Csr, Lines
 from dtc.graph.builder import GraphBuilder
-from dtc.passes.lower.decode import arranged, bits_of_bytes, float_bits_of_bytes
+from dtc.passes.lower.decode import arranged, bits_of_bytes
 from dtc.passes.lower.lowered import Compressed
 from dtc.passes.lower.readers import wants_constant
-from dtc.passes.lower.running_sums import sums_in_front_of, triangle
-from dtc.passes.lower.sparse.gaps import NODES_OF_CSR, Gaps, decode_gaps, gaps_where_smaller
+from dtc.passes.lower.running_sums import sums_before_in_rows, sums_in_front_of
+from dtc.passes.lower.sparse.gaps import NODES_OF_CSR
 
 
 class StoredSparse:
     """The forms of a site as one matrix `[count * out, in]`, and its arrays in the graph that owns the weight."""
 
-    def __init__(self, item: Compressed, front: GraphBuilder, *, in_nodes: bool) -> None:
+    def __init__(self, item: Compressed, front: GraphBuilder, *, in_nodes: bool, portable: bool) -> None:
         forms = [form for form in item.forms if isinstance(form, Sparse)]
         if len(forms) != len(item.forms):
             raise ValueError(f"{item.site.name}: the matrices of one site are lowered together, all sparse")
         self.site = item.site
         form = Sparse.stack(forms)
         if in_nodes:
-            form = _in_few_nodes(form, math.inf if wants_constant(item.site) else NODES_OF_CSR)
-        self.form, self._in_nodes = form, in_nodes
+            form = _in_few_nodes(form, math.inf if wants_constant(item.site, portable=portable) else NODES_OF_CSR)
+        self.form, self.sums = form, sums_in_front_of(item.site, portable=portable)
         self.dtype = item.site.value.dtype or ir.DataType.FLOAT
         self.front = front
         self._stored: dict[str, ir.Value] = {}
+
+    @property
+    def begun(self) -> bool:
+        """Whether something was stored."""
+        return bool(self._stored)
 
     def to_csr(self) -> None:
         """Store compressed rows in the place of a bitmap; before anything is stored."""
@@ -84,21 +89,7 @@ class StoredSparse:
 
     def decode(self, *, transposed: bool) -> ir.Value:
         """Return the matrix `[rows, cols]`, or its transpose, decoded by standard nodes that fold at load."""
-        gaps = self._gaps(transposed=transposed)
-        return _decode(self, transposed=transposed) if gaps is None else self._decode_gaps(gaps, transposed=transposed)
-
-    def _gaps(self, *, transposed: bool) -> Gaps | None:
-        """Return the matrix as gaps where nothing but nodes in front of its readers decodes it, and it is smaller."""
-        # OpenVINO computes no CumSum when it loads a model, and wants constant weights for LSTM and GRU.
-        if not self._in_nodes or self._stored or wants_constant(self.site):
-            return None
-        return gaps_where_smaller(self.form, transposed=transposed)
-
-    def _decode_gaps(self, gaps: Gaps, *, transposed: bool) -> ir.Value:
-        half = self.dtype == ir.DataType.FLOAT16
-        values = self.part("values", gaps.values.astype(np.float16) if half else gaps.values)
-        shape = self.form.shape[::-1] if transposed else self.form.shape
-        return decode_gaps(self.front, self.part("gaps", gaps.gaps), self._cast(self.front, values), shape)
+        return _decode(self, transposed=transposed)
 
     def arranged(self, matrices: ir.Value, *, transposed: bool) -> ir.Value:
         """Return the decoded matrix, or its transpose, in the shape and type of the site's initializer."""
@@ -142,7 +133,7 @@ def _decode_bitmap(builder: GraphBuilder, stored: StoredSparse, pattern: Bitmap)
     rows, cols = stored.form.shape
     numbers = builder.op("Cast", [stored.part("bitmap", pattern.bits)], to=int(ir.DataType.INT32))
     counts = builder.op("Reshape", [builder.op("Gather", [_set_bits(builder), numbers]), builder.constant([-1])])
-    before = sums_in_front_of(stored.site)(builder, counts, pattern.bits.size, len(stored.form.values))
+    before = stored.sums(builder, counts, pattern.bits.size)
     before = builder.op("Reshape", [before, builder.constant([rows, -1, 1])])
     place = builder.op("Add", [before, builder.op("Gather", [_places_in_bytes(builder), numbers])])
     place = builder.op("Max", [place, builder.constant(np.int32(0))])
@@ -161,8 +152,8 @@ def _running_bits(builder: GraphBuilder) -> ir.Value:
     """Return how many bits of each byte are set up to and with each one, int32 `[256, 8]`."""
 
     def make(front: GraphBuilder) -> ir.Value:
-        counted = front.op("MatMul", [float_bits_of_bytes(front), triangle(front, 8, ir.DataType.FLOAT)])
-        return front.op("Cast", [counted], to=ir.DataType.INT32)
+        bits = bits_of_bytes(front)
+        return front.op("Add", [sums_before_in_rows(front, bits, 8), bits])
 
     return builder.once("running bits of bytes", make)
 

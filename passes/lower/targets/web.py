@@ -1,0 +1,16 @@
+"""Files for ONNX Runtime Web: as `standard`, in fewer nodes where only other runtimes take no fewer.
+
+An engine runs what decodes weights before it has compiled it well: in front of an LSTM the nodes that OpenVINO computes
+when it loads a model take a sixth of the time of a session, and CumSum in their place a thirtieth.
+"""
+
+from dataclasses import replace
+
+from dtc.passes.lower.targets.standard import TARGET as STANDARD
+
+TARGET = replace(
+    STANDARD,
+    name="web",
+    title="as standard, in fewer nodes, which load faster in ONNX Runtime Web, and which not every runtime takes",
+    portable=False,
+)
