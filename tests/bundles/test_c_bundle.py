@@ -172,6 +172,8 @@ OPERATORS: Nodes = [
     ("ReduceL2", "x none", {"noop_with_empty_axes": 1}),
     ("ReduceMean", "x none", {"noop_with_empty_axes": 1}),
     ("Resize", "s - - sizes", {"nearest_mode": "floor"}),
+    # Along the last axis places change, and not the size.
+    ("Resize", "x - nearly", {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}),
     ("Mul", "ids huge", {}),
     ("Max", "ids least", {}),
     # Nothing at all, which is no array of C.
@@ -243,6 +245,7 @@ def constants_of_operators() -> dict[str, Any]:
         "row0": np.float32(-0.5),
         "none": np.zeros(0, np.int64),
         "sizes": np.array([1, 4, 1]),
+        "nearly": np.array([1, 1, 2, 1.1], np.float32),
         "nothing": numbers(0, 4, 9),
         "zeros": np.zeros((5, 60), np.float32),
         "zero": np.float32(0),
