@@ -182,6 +182,13 @@ def test_signs_of_kept_weights_alone(page: Any, compress: Compress, lower: str) 
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
+def test_codes_of_rows_together(page: Any, compress: Compress, bits: int) -> None:
+    written = compress("binary", (45, 27), LOOKED_UP, lower="standard", bits=bits)
+    code = page.unpack_indices(written.arrays["codes"], bits, 27)
+    assert_same(page.binary(_planes(code, bits), written.arrays["alphas"], bits, 27, 32), written)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
 def test_codes_of_a_weight_together(page: Any, compress: Compress, bits: int) -> None:
     shape = (251, 270)
     written = compress("binary", shape, lower="standard", bits=bits)

@@ -87,11 +87,7 @@ def look_up(
     build: Builder, code: ir.Value, alphas: ir.Value, given: LevelConstants, *, transposed: bool = False
 ) -> ir.Value:
     """Return the float matrix `[out, in]`, or `[in, out]` if transposed, of its weights' codes, int32 of that shape."""
-    # alphas [terms, out, groups] -> scales [out, groups, terms] @ signs [terms, codes] -> [out, groups, codes]
-    # -> levels [out, groups * codes]. Two planes, alphas 2 and 0.5, one group: the codes 0 1 2 3 have the levels
-    # -2.5, 1.5, -1.5, 2.5, as bit 0 is the sign of the first plane.
-    scales = build.op("Transpose", [build.op("Cast", [alphas], to=ir.DataType.FLOAT)], perm=[1, 2, 0])
-    levels = build.op("MatMul", [scales, given.signs])
+    levels = _levels(build, alphas, given)
     # Codes of group g are looked up among levels g * codes ...: column 9 in groups of 8, 4 codes: code + 4.
     index = code if given.starts is None else build.op("Add", [code, given.starts])
     if given.rows is not None:
@@ -101,6 +97,19 @@ def look_up(
     if transposed:
         levels = build.op("Transpose", [levels], perm=[1, 0])
     return build.op("GatherElements", [levels, index], axis=0 if transposed else 1)
+
+
+def row_levels(build: Builder, alphas: ir.Value, given: LevelConstants) -> ir.Value:
+    """Return the levels of all codes in each row, group after group, float `[out, groups * codes]`."""
+    return build.op("Flatten", [_levels(build, alphas, given)], axis=1)  # of no rows too, unlike Reshape
+
+
+def _levels(build: Builder, alphas: ir.Value, given: LevelConstants) -> ir.Value:
+    # alphas [terms, out, groups] -> scales [out, groups, terms] @ signs [terms, codes] -> [out, groups, codes].
+    # Two planes, alphas 2 and 0.5, one group: the codes 0 1 2 3 have the levels -2.5, 1.5, -1.5, 2.5, as bit 0 is the
+    # sign of the first plane.
+    scales = build.op("Transpose", [build.op("Cast", [alphas], to=ir.DataType.FLOAT)], perm=[1, 2, 0])
+    return build.op("MatMul", [scales, given.signs])
 
 
 def _weight_codes(build: Builder, codes: ir.Value, given: Constants) -> ir.Value:

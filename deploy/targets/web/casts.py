@@ -25,6 +25,9 @@ OPSET = 10
 SMALL = 256
 """Half floats of an array that is stored as floats instead: what makes floats of them takes as many bytes."""
 
+WIDE = 64
+"""Bytes of a row that are multiplied by an identity matrix, whose bytes are this number's square at most."""
+
 _Replacement: TypeAlias = Callable[[GraphBuilder, ir.Value, ir.Value], "ir.Value | None"]
 """Puts nodes into a builder that cast a value; the second value knows its shape. None: a Cast it is."""
 
@@ -61,9 +64,12 @@ def _input(cast: ir.Node) -> ir.Value:
 
 
 def _bytes_to_integers(builder: GraphBuilder, value: ir.Value, known: ir.Value) -> ir.Value:
-    """Multiply by one, which makes int32 of bytes: of a row of them where their number is known, else one by one."""
+    """Multiply by one, which makes int32 of bytes: of a row of them all where their number is known."""
     one, shape = builder.constant(np.ones((1, 1), np.uint8)), known.shape
     if shape is None or not all(isinstance(size, int) for size in shape):
+        width = shape[-1] if shape is not None and len(shape) > 1 else None
+        if isinstance(width, int) and width <= WIDE:  # one node, where each counts in a run
+            return builder.op("MatMulInteger", [value, builder.constant(np.eye(width, dtype=np.uint8))])
         column = builder.op("MatMulInteger", [builder.unsqueeze(value, [-1]), one])
         return builder.squeeze(column, [-1])
     if len(shape) == 2 and shape[0] == 1:

@@ -26,12 +26,13 @@ import onnx_ir as ir
 
 from dtc.deploy.ops import call
 from dtc.deploy.ops.binary.blocks import blocks_of_rows, in_blocks
-from dtc.deploy.ops.binary.decode import decode, integers, look_up
+from dtc.deploy.ops.binary.decode import decode, integers, look_up, row_levels
 from dtc.deploy.ops.binary.gather import gather_rows, reshape_rows
 from dtc.deploy.ops.binary.unmask import unmask
 from dtc.deploy.ops.codebook.decode import NATIVE_BITS
 from dtc.forms import BinaryCode
-from dtc.graph import INPUT_ROLES, RECURRENT_ROLES, Reader
+from dtc.forms.index_fields import pack_indices
+from dtc.graph import INPUT_ROLES, RECURRENT_ROLES, Reader, Role
 from dtc.graph.builder import GraphBuilder
 from dtc.passes.lower.binary.coefficients import store_alphas
 from dtc.passes.lower.binary.dynamic import lower_to_dynamic, unfit_dynamic
@@ -41,6 +42,7 @@ from dtc.passes.lower.binary.parts import Planes, constants, level_constants
 from dtc.passes.lower.binary.together import decode_together
 from dtc.passes.lower.coded import CodedSite
 from dtc.passes.lower.decode import arranged, float_bits_of_bytes
+from dtc.passes.lower.fields import decode_indices
 from dtc.passes.lower.kinds import Measured, Sample
 from dtc.passes.lower.lowered import Compressed, Lowered
 from dtc.passes.lower.packed_numbers import store_as_matrix
@@ -100,6 +102,7 @@ class _BinarySite(CodedSite):
         super().__init__(rewriting, item)
         self.planes = Planes.of(item.forms)
         self._rows: tuple[ir.Value, ir.Value] | None = None
+        self._table: tuple[ir.Value, ir.Value] | None = None
         self._blocks: tuple[ir.Value, ir.Value] | None = None
 
     def recurrent(self, reader: Reader) -> CodedWeight:
@@ -115,9 +118,33 @@ class _BinarySite(CodedSite):
         """Return the rows by `dtc.BinaryGather`, or decoded behind a Gather of their codes."""
         if self.target.computes:
             return self._operator(builder, "BinaryGather", ids, *self._in_rows())
+        if self._codes_of_rows:
+            return self._looked_up_together(builder, ids)
         given = constants(builder, self.planes)
         rows = decode(builder, *gather_rows(builder, ids, *self._in_rows()), given)
         return reshape_rows(builder, rows, ids, builder.constant(integers(self.planes.cols)))
+
+    @property
+    def _codes_of_rows(self) -> bool:
+        """Whether the codes of a row's weights lie together: where nothing but embeddings reads the weight."""
+        planes = self.planes
+        alone = len(self.site.value.uses()) == len(self.site.readers) and planes.survivors is None
+        looked_up = alone and all(reader.role is Role.EMBEDDING for reader in self.site.readers)
+        return looked_up and not planes.group_size and len(planes.codes) in NATIVE_BITS
+
+    def _looked_up_together(self, builder: GraphBuilder, ids: ir.Value) -> ir.Value:
+        """Return the rows, decoded behind a Gather of the codes of their weights, and of their levels."""
+        bits, cols = len(self.planes.codes), self.planes.cols
+        if self._table is None:
+            codes = self.front.initializer("codes", pack_indices(self.planes.code, bits))
+            alphas = store_alphas(self.front, self.planes, lambda rows: rows)
+            self._table = codes, row_levels(self.front, alphas, level_constants(self.front, self.planes))
+        flat = builder.op("Reshape", [ids, builder.constant([-1])])
+        codes, levels = (builder.op("Gather", [each, flat]) for each in self._table)
+        code = decode_indices(builder, codes, bits, -1, cols, dtype=ir.DataType.INT32)
+        code = builder.op("Reshape", [code, builder.constant([-1, cols])])
+        rows = builder.op("GatherElements", [levels, code], axis=1)
+        return reshape_rows(builder, rows, ids, builder.constant(integers(cols)))
 
     def dense(self) -> ir.Value:
         """Return the decoded weight."""
