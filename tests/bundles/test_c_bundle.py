@@ -450,7 +450,8 @@ def test_low_rank_states_and_coded_tables_arrive_as_such(tmp_path: Path) -> None
 def test_bodies_of_loops_take_sizes_from_around_them() -> None:
     text = """<ir_version: 9, opset_import: ["": 17]> one (float[2, 3] first, float[5, 6] x) => (float[2, 3] last)
         <int64[2] shape = {2, 3}, int64[1] zero = {0}, int64[1] one = {1}> {
-            last = Scan (first, x) <num_scan_inputs = 1, body = step (float[2, 3] state, float[6] line) => (float[2, 3] next) {
+            last = Scan (first, x) <num_scan_inputs = 1,
+                body = step (float[2, 3] state, float[6] line) => (float[2, 3] next) {
                 matrix = Reshape (line, shape)
                 row = Slice (matrix, zero, one, zero)
                 next = Add (state, row)
