@@ -26,6 +26,9 @@ from dtc.passes.prepare.remove_unused import RemoveUnusedPass
 from dtc.passes.prepare.take_branch import take_branch
 from dtc.session import runner, session_of
 
+MOST_SIZES = 64
+"""More integers are no sizes of a tensor."""
+
 
 def fold_constants(model: ir.Model) -> Factors:
     """Put functions in place, and make initializers of all that depends on no input, in place.
@@ -44,12 +47,29 @@ def fold_constants(model: ir.Model) -> Factors:
     while True:
         # An exporter's Identity would stand between a constant and what reads it.
         RemoveIdentitiesPass()(model)
+        _bring_sizes_in(model)
         infer_shapes(model)
         folded = sum(_fold(model, graph, factors) for graph in list(all_graphs(model)))
         taken = sum([take_branch(node) for node in list(all_nodes(model))])
         RemoveUnusedPass()(model)
         if not folded + taken:
             return factors
+
+
+def _bring_sizes_in(model: ir.Model) -> None:
+    """Give bodies sizes, axes and places of their own that they read from around them: shapes are inferred by these."""
+    names = Names(model)
+    for graph in all_graphs(model):
+        for node in graph if graph is not model.graph else ():
+            for index, value in enumerate(node.inputs):
+                if value is None or value.graph is graph or not is_constant(value) or not _may_be_sizes(_tensor(value)):
+                    continue
+                own = add_initializer(graph, names.unique(f"{value.name}.inner"), _tensor(value).numpy())
+                node.replace_input_with(index, own)
+
+
+def _may_be_sizes(tensor: ir.TensorProtocol) -> bool:
+    return tensor.dtype == ir.DataType.INT64 and len(tensor.shape) <= 1 and tensor.size <= MOST_SIZES
 
 
 def _fold(model: ir.Model, graph: ir.Graph, factors: Factors) -> int:

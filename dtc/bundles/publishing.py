@@ -51,6 +51,8 @@ def _refuse(output: Path, *, force: bool) -> None:
     require_utf8(output)
     if not output.absolute().parent.is_dir():
         raise UsageError(f"{output.parent}: no such folder for the output")
+    if output.resolve() == Path.cwd():
+        raise UsageError(f"{output}: is the folder that dtc runs in, and cannot be replaced; choose another --output")
     if output.is_symlink() or (output.exists() and not output.is_dir()):
         raise UsageError(f"{output}: is no folder; choose another --output")
     if not output.is_dir() or not any(output.iterdir()):

@@ -20,7 +20,7 @@ from dtc.deploy.codegen.compiling import compile_model
 from dtc.deploy.codegen.kernel_set import KernelSet
 from dtc.deploy.codegen.operators import compilers
 from dtc.deploy.codegen.planning import arena_bytes, plan
-from dtc.deploy.codegen.program import Loop
+from dtc.deploy.codegen.program import KernelCall, Loop
 from dtc.deploy.codegen.weights.encoding import encode_smallest
 from dtc.errors import ModelError
 from dtc.graph import save_model
@@ -172,6 +172,8 @@ OPERATORS: Nodes = [
     ("ReduceL2", "x none", {"noop_with_empty_axes": 1}),
     ("ReduceMean", "x none", {"noop_with_empty_axes": 1}),
     ("Resize", "s - - sizes", {"nearest_mode": "floor"}),
+    # Along the last axis places change, and not the size.
+    ("Resize", "x - nearly", {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}),
     ("Mul", "ids huge", {}),
     ("Max", "ids least", {}),
     # Nothing at all, which is no array of C.
@@ -243,6 +245,7 @@ def constants_of_operators() -> dict[str, Any]:
         "row0": np.float32(-0.5),
         "none": np.zeros(0, np.int64),
         "sizes": np.array([1, 4, 1]),
+        "nearly": np.array([1, 1, 2, 1.1], np.float32),
         "nothing": numbers(0, 4, 9),
         "zeros": np.zeros((5, 60), np.float32),
         "zero": np.float32(0),
@@ -442,6 +445,23 @@ def test_low_rank_states_and_coded_tables_arrive_as_such(tmp_path: Path) -> None
     assert {weight.form for weight in programs["binary", "compute"][1].weights} == {"signs"}
     deploy(programs["svd", "scan"][0], "c", tmp_path / "bundle")
     assert ran(tmp_path / "bundle", STRICT)["relative_l2"] <= 2e-6
+
+
+def test_bodies_of_loops_take_sizes_from_around_them() -> None:
+    text = """<ir_version: 9, opset_import: ["": 17]> one (float[2, 3] first, float[5, 6] x) => (float[2, 3] last)
+        <int64[2] shape = {2, 3}, int64[1] zero = {0}, int64[1] one = {1}> {
+            last = Scan (first, x) <num_scan_inputs = 1,
+                body = step (float[2, 3] state, float[6] line) => (float[2, 3] next) {
+                matrix = Reshape (line, shape)
+                row = Slice (matrix, zero, one, zero)
+                next = Add (state, row)
+            }>
+        }"""
+    loops = [step for step in compile_model(ir.from_onnx_text(text)).steps if isinstance(step, Loop)]
+    assert [call.function for call in loops[0].body if isinstance(call, KernelCall)] == [
+        "dtc_add_float",
+        "dtc_copy_float",
+    ]
 
 
 def test_factors_that_the_file_multiplies_are_stored_and_multiplied_one_after_the_other(tmp_path: Path) -> None:

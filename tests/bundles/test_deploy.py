@@ -124,6 +124,7 @@ def test_a_native_library_goes_along_where_the_model_needs_it(model: Path, dtc: 
         (["model.onnx", "--target", "toaster", "-o", "b"], "none is called 'toaster'; there are: "),
         (["model.onnx", "--target", "onnxruntime", "-o", "b", "--processor", "z80"], "has x86-64, aarch64"),
         (["model.onnx", "--target", "onnxruntime", "-o", "none/b"], "none: no such folder"),
+        (["model.onnx", "--target", "onnxruntime", "-o", "."], ".: is the folder that dtc runs in"),
         (["model.onnx", "--target", "onnxruntime", "-o", "mine"], "mine: holds something else than a bundle"),
         (["model.onnx", "--target", "onnxruntime", "-o", "model.onnx"], "model.onnx: is no folder"),
         (["model.onnx", "--target", "onnxruntime", "-o", "b", "--input", "rate=1"], "no input is called 'rate'"),

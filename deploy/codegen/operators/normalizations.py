@@ -55,7 +55,8 @@ def _batch(at: NodeCompiling) -> None:
     if at.node.attributes.get_int("training_mode", 0):
         raise at.refuse("it is in training mode")
     scale, bias, mean, variance = (at.constant(index, "its statistics").astype(np.float64) for index in range(1, 5))
-    factor = scale / np.sqrt(variance + at.node.attributes.get_float("epsilon", 1e-5))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = scale / np.sqrt(variance + at.node.attributes.get_float("epsilon", 1e-5))
     channels, inner = x.shape[1], math.prod(x.shape[2:])
     constants = at.floats(factor), at.floats(bias - mean * factor)
     at.call("dtc_affine", x.shape[0], channels, inner, *constants, x, at.output(), over=x, multiply_adds=x.size)

@@ -16,8 +16,8 @@ export function tensors(module) {
   const numbers = [...inputs, ...outputs].map(found);
   const put = (given) =>
     inputs.forEach(({ name, size }, index) => {
-      const data = given[name].data ?? given[name];
-      if (data.length !== size) throw new Error(`${name}: ${size} numbers are taken`);
+      const data = given[name]?.data ?? given[name];
+      if (data?.length !== size) throw new Error(`${name}: ${size} numbers are taken`);
       numbers[index].set(data);
     });
   const copies = (former) => {
