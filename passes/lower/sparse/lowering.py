@@ -66,8 +66,8 @@ class _SparseSite(CodedSite):
 
     def __init__(self, rewriting: Rewriting, item: Compressed) -> None:
         super().__init__(rewriting, item)
-        self._decoded = self.target.replaces_readers and not self.target.functions
-        self.stored = StoredSparse(self.item, self.front, in_nodes=self._decoded, portable=self.target.portable)
+        decoded = self.target.replaces_readers and not self.target.functions
+        self.stored = StoredSparse(self.item, self.front, in_nodes=decoded, portable=self.target.portable)
         self.choice = choose_for(self.stored.form, self.site.rows, self.target.costs)  # of all matrices together
 
     def unfit(self) -> str | None:
@@ -121,7 +121,7 @@ class _SparseSite(CodedSite):
 
     def dense(self) -> ir.Value:
         """Return the decoded weight."""
-        if self._decoded and not self.stored.begun:  # nothing else reads what is stored
+        if self.target.replaces_readers and not self.stored.begun:  # nothing else reads what is stored
             together = decode_forms_together(self.rewriting.joint, self.front, self.site, self.item.forms)
             if together is not None:
                 return together
