@@ -156,13 +156,13 @@ class TorchEngine:
     def _loss(self, batch: Arrays, moment: Moment, whole: Whole) -> tuple[Tensor, dict[str, AnyArray]]:
         """Return the loss and the carried outputs of one run."""
         known = self._known(batch)
-        kind, feeds = self._supervision.of(batch, lambda: self._taught(batch, "distill"), whole.total_of)
-        beside = {}
-        if moment.training:
-            beside = self._supervision.beside(batch, lambda: self._taught(batch, kind), whole.total_of)
-        carried = self._outputs(self._objective.carry)
-        # Half precision is for training alone: what is evaluated is the model that will be written.
+        carried, beside = self._outputs(self._objective.carry), dict[str, AnyArray]()
+        # Half precision is for training alone, the teacher's included: what is evaluated is the model that will be
+        # written.
         with self._precision.autocast() if moment.training else nullcontext():
+            kind, feeds = self._supervision.of(batch, lambda: self._taught(batch, "distill"), whole.total_of)
+            if moment.training:
+                beside = self._supervision.beside(batch, lambda: self._taught(batch, kind), whole.total_of)
             scores, *states = self._program.run(known, [self._scored(kind), *carried.values()], moment)
         fed = {name: tensor_of(array).to(self._device) for name, array in {**feeds, **beside}.items()}
         loss = loss_of(kind, scores, fed)
