@@ -123,7 +123,7 @@ def _sites(work: Work, methods: Mapping[str, str]) -> Iterator[SiteOutcome]:
 def _site(work: Work, site: Site, method: str | None) -> SiteOutcome:
     lowered = work.lowered.get(site.name)
     forms = lowered.forms if lowered else ()
-    stored = sum(form.nbytes for form in forms) if forms else site.nbytes
+    stored = stored_bytes(forms) if forms else site.nbytes
     return SiteOutcome(
         **site_facts(site, work.outcome.reference.file_bytes),
         method=method if forms else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,3 +90,13 @@ def test_initializers_are_not_described_twice(dtc: Dtc, tmp_path: Path) -> None:
     dtc("compress", tmp_path / "m.onnx", "--method", "svd", "--rank", 8, "--seconds", 0, "-o", tmp_path / "o.onnx")
     graph = onnx.load(tmp_path / "o.onnx").graph
     assert not {each.name for each in graph.value_info} & {each.name for each in graph.initializer}
+
+
+def test_what_the_matrices_of_a_site_share_is_told_once(dtc: Dtc, tmp_path: Path) -> None:
+    model = write(tmp_path / "m.onnx", 512, 400)
+    options = ["--method", "codebook", "--codewords", 64, "--include", "W", "--seconds", 0, "--json"]
+    status, out, err = dtc("compress", model, *options, "-o", tmp_path / "out.onnx")
+    assert status == 0, err
+    (site,) = (each for each in json.loads(out)["sites"] if each["name"] == "W")
+    assert site["form"] == "codebook"
+    assert site["stored_bytes"] < site["nbytes"]
