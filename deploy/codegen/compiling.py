@@ -9,12 +9,12 @@ import numpy as np
 import onnx_ir as ir
 
 from dtc.deploy.codegen.constants import fold_constants, is_constant
-from dtc.deploy.codegen.factors import Factors, key_of
+from dtc.deploy.codegen.factors import Key, KnownProducts, key_of
 from dtc.deploy.codegen.kernel_set import MICROCONTROLLER, KernelSet
 from dtc.deploy.codegen.literals import identifiers
 from dtc.deploy.codegen.program import C_TYPES, AnyArray, Argument, CProgram, KernelCall, Loop, Step, Tensor
 from dtc.deploy.codegen.weights.low_rank import low_rank
-from dtc.deploy.codegen.weights.stored import StoredWeight
+from dtc.deploy.codegen.weights.stored import Matrix, StoredWeight
 from dtc.errors import ModelError
 from dtc.graph.opset import opset_of
 from dtc.passes.prepare.known_sizes import static_shape
@@ -97,10 +97,7 @@ class NodeCompiling:
     def table(self, matrix: AnyArray) -> StoredWeight:
         """Return a weight `[out, in]` in the form that is smallest and has single rows; equal ones are stored once."""
         own = np.ascontiguousarray(matrix, np.float32)
-        key = key_of(own)
-        if key not in self.graph.weights:
-            self.graph.weights[key] = self.graph.kernels.encode(own)
-        return self.graph.weights[key]
+        return self._table(own, key_of(own))
 
     def weight(self, matrix: AnyArray, parts: int = 1) -> StoredWeight:
         """Return a weight `[out, in]` in the form that is smallest: that of a table, or two factors.
@@ -108,13 +105,19 @@ class NodeCompiling:
         It may be `parts` weights, one below the other, of which calls take rows of one alone.
         """
         own = np.ascontiguousarray(matrix, np.float32)
-        factors, key = self.graph.factors.of(own, parts), ("factors", parts, key_of(own))
-        if factors is None or key_of(own) in self.graph.weights:
-            return self.table(own)
-        if key not in self.graph.weights:
+        key = key_of(own)
+        factors, name = self.graph.products.factors(key, parts), ("factors", parts, key)
+        if factors is None or key in self.graph.weights:
+            return self._table(own, key)
+        if name not in self.graph.weights:
             whole, left, right = (self.graph.kernels.encode(each) for each in (own, *factors))
             smaller = left.nbytes + right.nbytes < whole.nbytes
-            self.graph.weights[key] = low_rank(left, right, parts, self.graph.kernels.width) if smaller else whole
+            self.graph.weights[name] = low_rank(left, right, parts, self.graph.kernels.width) if smaller else whole
+        return self.graph.weights[name]
+
+    def _table(self, own: Matrix, key: Key) -> StoredWeight:
+        if key not in self.graph.weights:
+            self.graph.weights[key] = self.graph.kernels.encode(own)
         return self.graph.weights[key]
 
     def floats(self, array: AnyArray) -> Tensor:
@@ -175,7 +178,7 @@ class GraphCompiling:
         steps: Calls so far.
         weights: Weights so far, of all graphs.
         kernels: Those that the program calls.
-        factors: Of what products among the constants were computed.
+        products: Those among the constants that were computed of two factors.
         compilers: By operator.
         opset: Version of the standard operators.
         depth: How many loops are around it.
@@ -187,12 +190,12 @@ class GraphCompiling:
         values: dict[ir.Value, Tensor],
         weights: dict[object, StoredWeight],
         kernels: KernelSet,
-        factors: Factors,
+        products: KnownProducts,
         opset: int,
         depth: int = 0,
     ) -> None:
         self.compilers, self.values, self.weights = compilers, values, weights
-        self.kernels, self.factors, self.opset, self.depth = kernels, factors, opset, depth
+        self.kernels, self.products, self.opset, self.depth = kernels, products, opset, depth
         self.steps: list[Step] = []
 
     def compile(self, graph: ir.Graph) -> None:
@@ -210,7 +213,7 @@ class GraphCompiling:
     def within(self, variable: str, count: int) -> tuple[Loop, GraphCompiling]:
         """Return a loop, and what compiles its body."""
         loop = Loop(variable, count)
-        shared = self.compilers, self.values, self.weights, self.kernels, self.factors
+        shared = self.compilers, self.values, self.weights, self.kernels, self.products
         body = GraphCompiling(*shared, self.opset, self.depth + 1)
         body.steps = loop.body
         return loop, body
@@ -270,8 +273,8 @@ def compile_model(model: ir.Model, kernels: KernelSet = MICROCONTROLLER) -> CPro
     from dtc.deploy.codegen.operators import compilers  # its modules import this one
 
     model = model.clone()
-    factors = fold_constants(model)
-    compiling = GraphCompiling(compilers(), {}, {}, kernels, factors, opset_of(model))
+    products = fold_constants(model)
+    compiling = GraphCompiling(compilers(), {}, {}, kernels, products, opset_of(model))
     names = identifiers("input", [str(value.name) for value in model.graph.inputs])
     inputs = [_parameter(value, name) for value, name in zip(model.graph.inputs, names, strict=True)]
     compiling.values.update(zip(model.graph.inputs, inputs, strict=True))

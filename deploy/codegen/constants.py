@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
-from dtc.deploy.codegen.factors import Factors, is_factored
+from dtc.deploy.codegen.factors import KnownProducts, is_factored
 from dtc.deploy.codegen.tables import decode_tables
 from dtc.graph import all_graphs, all_nodes
 from dtc.graph.builder import Names, add_initializer
@@ -30,7 +30,7 @@ MOST_SIZES = 64
 """More integers are no sizes of a tensor."""
 
 
-def fold_constants(model: ir.Model) -> Factors:
+def fold_constants(model: ir.Model) -> KnownProducts:
     """Put functions in place, and make initializers of all that depends on no input, in place.
 
     Returns:
@@ -43,17 +43,17 @@ def fold_constants(model: ir.Model) -> Factors:
     InlinePass()(model)
     for value in [value for value in model.graph.inputs if value.is_initializer()]:
         model.graph.inputs.remove(value)  # no test vector gives it: it stays what it is
-    factors = Factors()
+    products = KnownProducts()
     while True:
         # An exporter's Identity would stand between a constant and what reads it.
         RemoveIdentitiesPass()(model)
         _bring_sizes_in(model)
         infer_shapes(model)
-        folded = sum(_fold(model, graph, factors) for graph in list(all_graphs(model)))
+        folded = sum(_fold(model, graph, products) for graph in list(all_graphs(model)))
         taken = sum([take_branch(node) for node in list(all_nodes(model))])
         RemoveUnusedPass()(model)
         if not folded + taken:
-            return factors
+            return products
 
 
 def _bring_sizes_in(model: ir.Model) -> None:
@@ -72,7 +72,7 @@ def _may_be_sizes(tensor: ir.TensorProtocol) -> bool:
     return tensor.dtype == ir.DataType.INT64 and len(tensor.shape) <= 1 and tensor.size <= MOST_SIZES
 
 
-def _fold(model: ir.Model, graph: ir.Graph, factors: Factors) -> int:
+def _fold(model: ir.Model, graph: ir.Graph, products: KnownProducts) -> int:
     """Fold what the nodes of one graph compute of constants; return how many values became initializers."""
     known: set[ir.Value] = set()
     ready: list[ir.Node] = []
@@ -89,11 +89,11 @@ def _fold(model: ir.Model, graph: ir.Graph, factors: Factors) -> int:
         known.update(node.outputs)
     inner = set(ready)
     wanted = [value for node in ready for value in node.outputs if _is_needed(value, inner)]
-    products = [node for node in ready if is_factored(node)]
-    made = [value for node in products for value in _ends(node) if value.producer() in inner]
+    factored = [node for node in ready if is_factored(node)]
+    made = [value for node in factored for value in _ends(node) if value.producer() in inner]
     computed = _computed(model, ready, list(dict.fromkeys([*wanted, *made])), arrays)
-    for node in products:
-        factors.add(*(computed[value] if value in computed else _tensor(value).numpy() for value in _ends(node)))
+    for node in factored:
+        products.add(*(computed[value] if value in computed else _tensor(value).numpy() for value in _ends(node)))
     arrays |= {value: computed[value] for value in wanted}
     for value, array in arrays.items():
         _store(model, names, value, array)

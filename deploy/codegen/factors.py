@@ -24,7 +24,7 @@ def key_of(matrix: Matrix) -> Key:
     return matrix.shape, hashlib.sha256(matrix.tobytes()).hexdigest()
 
 
-class Factors:
+class KnownProducts:
     """Pairs of factors, by the product of which they are."""
 
     def __init__(self) -> None:
@@ -44,12 +44,12 @@ class Factors:
             turned = [np.ascontiguousarray(each.T) for each in (whole, b, a)]
             self._found[1, key_of(turned[0])] = turned[1], turned[2]
 
-    def of(self, matrix: Matrix, parts: int) -> tuple[Matrix, Matrix] | None:
+    def factors(self, key: Key, parts: int) -> tuple[Matrix, Matrix] | None:
         """Return `left [rows, rank]` and `right [parts * rank, cols]` of a matrix; None where it is no known product.
 
-        The matrix is `parts` products, one below the other.
+        `key` is that of the matrix, which is `parts` products, one below the other.
         """
-        return self._found.get((parts, key_of(matrix)))
+        return self._found.get((parts, key))
 
 
 def is_factored(node: ir.Node) -> bool:
