@@ -89,7 +89,16 @@ class StoredSparse:
 
     def decode(self, *, transposed: bool) -> ir.Value:
         """Return the matrix `[rows, cols]`, or its transpose, decoded by standard nodes that fold at load."""
-        return _decode(self, transposed=transposed)
+        pattern, builder = self.form.pattern, self.front
+        if isinstance(pattern, Csr):
+            packed = self.packed(builder)
+            assert isinstance(packed, PackedCsr)
+            return packed.dense(builder, transposed=transposed)
+        if isinstance(pattern, Lines):
+            return _decode_lines(builder, self, pattern, transposed=transposed)
+        assert isinstance(pattern, Bitmap)
+        matrix = _decode_bitmap(builder, self, pattern)
+        return builder.op("Transpose", [matrix], perm=[1, 0]) if transposed else matrix
 
     def arranged(self, matrices: ir.Value, *, transposed: bool) -> ir.Value:
         """Return the decoded matrix, or its transpose, in the shape and type of the site's initializer."""
@@ -107,20 +116,6 @@ def _in_few_nodes(form: Sparse, worth: float) -> Sparse:
         return form
     as_bitmap = Bitmap.cost(form.shape, pattern.count, form.values.itemsize)
     return form if as_bitmap - form.nbytes > worth else Sparse(form.values, Bitmap.of(form.kept()))
-
-
-def _decode(stored: StoredSparse, *, transposed: bool) -> ir.Value:
-    """Decode in standard operators which ONNX Runtime folds at load."""
-    pattern, builder = stored.form.pattern, stored.front
-    if isinstance(pattern, Csr):
-        packed = stored.packed(builder)
-        assert isinstance(packed, PackedCsr)
-        return packed.dense(builder, transposed=transposed)
-    if isinstance(pattern, Lines):
-        return _decode_lines(builder, stored, pattern, transposed=transposed)
-    assert isinstance(pattern, Bitmap)
-    matrix = _decode_bitmap(builder, stored, pattern)
-    return builder.op("Transpose", [matrix], perm=[1, 0]) if transposed else matrix
 
 
 def _decode_bitmap(builder: GraphBuilder, stored: StoredSparse, pattern: Bitmap) -> ir.Value:
