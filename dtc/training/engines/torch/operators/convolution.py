@@ -22,9 +22,9 @@ def _convolution(call: Call, x: Tensor, weight: Tensor, bias: Tensor | None = No
     # Torch pads both sides alike; what differs is padded here.
     if before != after:
         x, before = padded(x, before, after), [0] * rank
-    if rank == 2:
-        # Channels innermost, as the kernels want them: where they are not, each convolution would copy there and back.
-        # What follows keeps the order.
+    if rank == 2 and x.device.type == "cpu":
+        # Channels innermost, as the kernels there want them: where they are not, each convolution would copy there and
+        # back. What follows keeps the order.
         x = x.contiguous(memory_format=torch.channels_last)
     return _CONVOLUTIONS[rank](x, weight, bias, strides, before, dilations, call.integer("group", 1))
 
