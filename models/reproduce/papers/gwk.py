@@ -23,8 +23,7 @@ _STORED: dict[str, tuple[tuple[str, str], str, tuple[str, str]]] = {
 
 MODELS: dict[Size, tuple[str, ...]] = {
     "smallest": ("spoken-digits-cnn",),
-    "small": tuple(_STORED),
-    "paper": tuple(_STORED),
+    **dict.fromkeys(("small", "paper"), tuple(_STORED)),
 }
 
 _LENGTHS: dict[Size, Mapping[str, Any]] = {"small": {"steps": 300}, "paper": {"epochs": 8}}
