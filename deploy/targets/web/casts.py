@@ -1,8 +1,8 @@
 """What Casts do, by other operators.
 
 ONNX Runtime Web has all pairs of types that Cast knows in one function of half a megabyte. At the first Cast an engine
-compiles it, which takes 20 to 40 ms; where it ran for long, once more in the background with all its might, which takes
-a second or two and 200 MB, and what a model computes with waits for the same compiler meanwhile.
+compiles it while the session waits; where it ran for long, once more in the background with all its might, and what a
+model computes with waits for the same compiler meanwhile.
 """
 
 from __future__ import annotations
